@@ -1,0 +1,97 @@
+"""The one command `balrsam`: finds the sub-command, parses, runs it, and turns errors into messages and exit codes."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import logging
+import sys
+from collections.abc import Sequence
+
+from balrsam_pipeline import __version__
+from balrsam_pipeline.command import Command
+from balrsam_pipeline.errors import BalrsamError
+
+# name -> (module that offers it, one line); the module is imported only when the sub-command is used, so that help is quick
+COMMANDS: dict[str, tuple[str, str]] = {
+    "run": ("balrsam_pipeline.run", "everything for a dataset: plan, train, choose, predict, score"),
+    "demo": ("balrsam_pipeline.demo", "the main job on a small generated dataset"),
+    "verify": ("planners.cli", "check a raw dataset; every problem with its mend"),
+    "convert": ("planners.cli", "make a raw dataset from other formats"),
+    "plan_and_preprocess": ("planners.cli", "measure a dataset, plan, preprocess"),
+    "train": ("trainers.cli", "train one fold"),
+    "crossval": ("trainers.cli", "train and validate all folds, pool the scores"),
+    "find_best_configuration": ("evaluation.cli", "choose the best model or ensemble and its postprocessing"),
+    "predict": ("balrsam_pipeline.inference.cli", "segment new images"),
+    "ensemble": ("balrsam_pipeline.inference.cli", "average predictions of several models"),
+    "evaluate": ("evaluation.cli", "score predictions: Dice, HD95 and more, per case and label"),
+    "compare": ("evaluation.cli", "compare two scored sets of predictions"),
+    "plot": ("evaluation.cli", "overlay pictures of predictions and references"),
+    "submit": ("evaluation.cli", "check and pack a leaderboard submission"),
+    "describe": ("balrsam_pipeline.describe", "a plan or a network in plain words"),
+    "download_checkpoint": ("balrsam_pipeline.network.cli", "fetch an official SAM checkpoint"),
+    "export_model": ("balrsam_pipeline.inference.cli", "pack a trained model into one file to share"),
+    "install_model": ("balrsam_pipeline.inference.cli", "unpack a shared model"),
+    "export_onnx": ("balrsam_pipeline.inference.cli", "the merged network as ONNX"),
+}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run `balrsam` with `argv` (default: the process's arguments); returns the exit code: 0 done, 1 partly, 2 not."""
+    words = list(sys.argv[1:] if argv is None else argv)
+    if not words or words[0] in ("-h", "--help"):
+        print(_overview())
+        return 0
+    if words[0] == "--version":
+        print(f"balrsam-pipeline {__version__}")
+        return 0
+    if words[0] not in COMMANDS:
+        print(f"balrsam: no command '{words[0]}'. Commands: {', '.join(COMMANDS)}", file=sys.stderr)
+        return 2
+    return run_command(words[0], words[1:])
+
+
+def run_command(name: str, words: Sequence[str]) -> int:
+    """Parse `words` for the sub-command `name` and run it; a BalrsamError becomes a message and its exit code."""
+    command = load_command(name)
+    parser = argparse.ArgumentParser(
+        prog=f"balrsam {name}",
+        description=command.summary,
+        epilog="example:\n" + "\n".join(f"  {line}" for line in command.example.splitlines()),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    command.add_arguments(parser)
+    arguments = parser.parse_args(words)
+    if not logging.getLogger().handlers:
+        logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
+    try:
+        return command.run(arguments)
+    except BalrsamError as problem:
+        print(f"balrsam {name}: {type(problem).__name__}: {problem}", file=sys.stderr)
+        return problem.exit_code
+
+
+def load_command(name: str) -> Command:
+    """Import the module that offers the sub-command `name` and return it."""
+    module = importlib.import_module(COMMANDS[name][0])
+    commands: dict[str, Command] = module.COMMANDS
+    return commands[name]
+
+
+def plan_and_preprocess() -> int:
+    """The console script `plan_and_preprocess DatasetXXX`."""
+    return run_command("plan_and_preprocess", sys.argv[1:])
+
+
+def _overview() -> str:
+    width = max(map(len, COMMANDS))
+    rows = "\n".join(f"  {name:<{width}}  {line}" for name, (_, line) in COMMANDS.items())
+    return (
+        "balrsam: segment medical images with an adapted Segment Anything Model\n\n"
+        f"usage: balrsam COMMAND [options]      balrsam COMMAND --help\n\ncommands:\n{rows}\n\n"
+        "example:\n  balrsam run Dataset004_Hippocampus --raw FOLDER_OF_DATASETS --folds 0 --max-minutes 20"
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())

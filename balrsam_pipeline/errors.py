@@ -1,0 +1,66 @@
+"""The error family: every message says where, what was found, what was expected, and what mends it."""
+
+from __future__ import annotations
+
+
+class BalrsamError(Exception):
+    """A problem that the user can mend; the command line prints it without a traceback and exits with 2.
+
+    Args:
+        where: the file, folder, case or option in question.
+        found: what is there.
+        expected: what should be there.
+        mend: the command or edit that mends it.
+    """
+
+    exit_code = 2
+
+    def __init__(self, where: object, *, found: str, expected: str, mend: str) -> None:
+        super().__init__(str(where), found, expected, mend)
+        self.where, self.found, self.expected, self.mend = str(where), found, expected, mend
+
+    def __str__(self) -> str:
+        return f"{self.where}\n  found:    {self.found}\n  expected: {self.expected}\n  mend:     {self.mend}"
+
+    def __reduce__(self) -> tuple[object, ...]:  # keyword arguments must survive the way back from a worker process
+        return _rebuild, (type(self), self.where, self.found, self.expected, self.mend)
+
+
+def _rebuild(kind: type[BalrsamError], where: str, found: str, expected: str, mend: str) -> BalrsamError:
+    return kind(where, found=found, expected=expected, mend=mend)
+
+
+class UsageError(BalrsamError):
+    """A command line that cannot be carried out: an unknown dataset, a contradictory option."""
+
+
+class DatasetError(BalrsamError):
+    """A raw dataset (dataset.json, images, labels, splits) is not as the format asks."""
+
+
+class ImageError(DatasetError):
+    """One image file cannot be read or written."""
+
+
+class PlanError(BalrsamError):
+    """A fingerprint, plan or configuration is missing, malformed, too new or contradictory."""
+
+
+class PreprocessingError(BalrsamError):
+    """A case cannot be preprocessed, or a preprocessed case is missing or damaged."""
+
+
+class CheckpointError(BalrsamError):
+    """A SAM checkpoint, a training checkpoint or an adapter file is missing, damaged or does not fit."""
+
+
+class TrainingError(BalrsamError):
+    """Training cannot start or go on."""
+
+
+class PredictionError(BalrsamError):
+    """A prediction cannot be made, exported, ensembled or submitted."""
+
+
+class EvaluationError(BalrsamError):
+    """Predictions cannot be scored against references."""

@@ -1,0 +1,94 @@
+"""Where things lie: the three roots, datasets by name, number or path, and the only reader of environment variables."""
+
+from __future__ import annotations
+
+import os
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from balrsam_pipeline.errors import UsageError
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Roots:
+    """The three folders of DESIGN §2: raw datasets, preprocessed data, results."""
+
+    raw: Path
+    preprocessed: Path
+    results: Path
+
+
+def resolve_roots(raw: Path | None = None, preprocessed: Path | None = None, results: Path | None = None) -> Roots:
+    """Choose the roots: an argument, else `balrsam_*`, else (raw only) `nnUNet_raw`, else `./balrsam_data/*`."""
+    here = Path("balrsam_data")
+    raw_default = _from_environment("balrsam_raw") or _from_environment("nnUNet_raw") or here / "raw"
+    return Roots(
+        raw=raw or raw_default,
+        preprocessed=preprocessed or _from_environment("balrsam_preprocessed") or here / "preprocessed",
+        results=results or _from_environment("balrsam_results") or here / "results",
+    )
+
+
+def checkpoint_cache() -> Path:
+    """The folder that downloaded SAM checkpoints live in: `balrsam_checkpoints`, else the user's cache folder."""
+    cache = _from_environment("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return _from_environment("balrsam_checkpoints") or cache / "balrsam" / "checkpoints"
+
+
+def launcher_environment() -> dict[str, int]:
+    """Rank, local rank and world size as torchrun sets them; a single process is rank 0 of 1."""
+    return {
+        "rank": int(os.environ.get("RANK", "0")),
+        "local_rank": int(os.environ.get("LOCAL_RANK", "0")),
+        "world_size": int(os.environ.get("WORLD_SIZE", "1")),
+    }
+
+
+def find_dataset(dataset: str, roots: Roots) -> Path:
+    """Find a raw dataset folder by path, by folder name (`Dataset004_Hippocampus`) or by number (`4`).
+
+    Raises:
+        UsageError: no such dataset, or the number fits several; the message lists what is there.
+    """
+    as_path = Path(dataset)
+    if (as_path / "dataset.json").is_file():
+        return as_path.resolve()
+    present = sorted(folder.name for folder in roots.raw.glob("Dataset*_*") if folder.is_dir()) if roots.raw.is_dir() else []
+    if dataset in present:
+        return (roots.raw / dataset).resolve()
+    number = int(dataset) if dataset.isascii() and dataset.isdigit() else None
+    matches = [name for name in present if dataset_number(name) == number] if number is not None else []
+    if len(matches) == 1:
+        return (roots.raw / matches[0]).resolve()
+    if as_path.is_dir():
+        raise UsageError(
+            as_path,
+            found="a folder without dataset.json",
+            expected="a raw dataset folder: dataset.json, imagesTr/, labelsTr/",
+            mend="point at the dataset folder itself, or make one: balrsam convert --help",
+        )
+    raise UsageError(
+        f"dataset '{dataset}'",
+        found=f"several with that number: {', '.join(matches)}"
+        if matches
+        else f"not among those in {roots.raw}: {', '.join(present) or 'none there'}",
+        expected="a folder name, a number or a path of one dataset",
+        mend="name one of those listed, or give the folder of raw datasets: --raw FOLDER (or set balrsam_raw)",
+    )
+
+
+def dataset_number(name: str) -> int | None:
+    """The number in `Dataset004_Hippocampus` (4), or None where there is none."""
+    match = re.fullmatch(r"Dataset(\d{3,})_.+", name)
+    return int(match.group(1)) if match else None
+
+
+def model_folder(roots: Roots, dataset: str, configuration: str) -> Path:
+    """The results folder of one configuration: `results/DATASET/CONFIGURATION__balrsam`."""
+    return roots.results / dataset / f"{configuration}__balrsam"
+
+
+def _from_environment(name: str) -> Path | None:
+    value = os.environ.get(name)
+    return Path(value) if value else None

@@ -1,0 +1,208 @@
+"""Fingerprint, Plan, Configuration: what was measured and what was decided, as frozen dataclasses <-> JSON.
+
+Arrays are (channel, z, y, x); spacing is in the same order, in mm. "Transposed" axes are those after `Configuration.transpose`,
+which puts the slice axis first.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+from balrsam_pipeline.atomic import read_json, write_json
+from balrsam_pipeline.errors import PlanError
+from balrsam_pipeline.serialise import from_json, to_json
+
+SCHEMA_VERSION = 1
+
+Backbone = Literal["vit_t", "vit_b", "vit_l", "vit_h"]
+Normalization = Literal["ct", "z_score", "rgb_to_0_1", "rescale_to_0_1", "none"]
+DecoderAttention = Literal["low_rank", "exact"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChannelStatistics:
+    """Intensity statistics of one channel over foreground voxels of all training cases (nnU-Net's fields)."""
+
+    mean: float
+    median: float
+    std: float
+    min: float
+    max: float
+    percentile_00_5: float
+    percentile_99_5: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CaseFingerprint:
+    """What was measured on one training case; `label_thickness_px` is the median in-plane thickness of each label."""
+
+    case: str
+    shape_zyx: tuple[int, int, int]
+    cropped_shape_zyx: tuple[int, int, int]
+    spacing_mm: tuple[float, float, float]
+    orientation: str
+    dtype: str
+    content_sha256: str
+    label_voxels: dict[str, int]
+    label_thickness_px: dict[str, float]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fingerprint:
+    """What was measured on a whole dataset: every case, and foreground statistics of every channel."""
+
+    schema_version: int = SCHEMA_VERSION
+    dataset: str
+    cases: tuple[CaseFingerprint, ...]
+    channel_statistics: tuple[ChannelStatistics, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NetworkPlan:
+    """Everything `network.build` needs to know.
+
+    `input_size` (y, x) is what the ViT sees, in pixels, multiples of 16; patches are resized to it inside the network.
+    `input_channels` counts image channels times slices. `classes` is the number of logit channels.
+    """
+
+    backbone: Backbone
+    from_scratch: bool
+    input_channels: int
+    classes: int
+    input_size: tuple[int, int]
+    lora_rank: int
+    lora_alpha: float
+    adapter_rank: int
+    decoder_attention: DecoderAttention
+    decoder_rank: int
+    cden_width: int
+    mask_stride: Literal[1, 2, 4]
+
+    def __post_init__(self) -> None:
+        _require("input_size", all(size > 0 and size % 16 == 0 for size in self.input_size), self.input_size, "multiples of 16")
+        for name in ("input_channels", "classes", "cden_width", "decoder_rank"):
+            _require(name, getattr(self, name) > 0, getattr(self, name), "at least 1")
+        for name in ("lora_rank", "adapter_rank"):
+            _require(name, getattr(self, name) >= 0, getattr(self, name), "0 (off) or more")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Configuration:
+    """How one configuration preprocesses, samples and segments.
+
+    Attributes:
+        transpose: order of the volume's axes (z, y, x) that puts the slice axis first.
+        spacing_mm: target spacing on the transposed axes.
+        slicing_axes: transposed axes along which slices are cut: (0,) for 2d and 2.5d, (0, 1, 2) for triplanar.
+        context_slices: neighbours on each side fed as channels: 0 for 2d.
+        normalization: one scheme a channel; `normalize_inside_mask` restricts it to nonzero voxels (nnU-Net's rule).
+        patch_size: (y, x) in voxels of the target spacing, what is cut from a slice for training and tiling.
+        mirror_axes: transposed axes that may be mirrored in training and prediction.
+        reasons: for each decision, in plain words, why.
+    """
+
+    name: str
+    transpose: tuple[int, int, int]
+    spacing_mm: tuple[float, float, float]
+    slicing_axes: tuple[int, ...]
+    context_slices: int
+    normalization: tuple[Normalization, ...]
+    normalize_inside_mask: tuple[bool, ...]
+    patch_size: tuple[int, int]
+    batch_size: int
+    mirror_axes: tuple[int, ...]
+    network: NetworkPlan
+    reasons: dict[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        _require("transpose", sorted(self.transpose) == [0, 1, 2], self.transpose, "an order of the axes 0, 1, 2")
+        _require("spacing_mm", all(value > 0 for value in self.spacing_mm), self.spacing_mm, "positive numbers")
+        _require("slicing_axes", self.slicing_axes in ((0,), (0, 1, 2)), self.slicing_axes, "[0] or [0, 1, 2]")
+        _require("context_slices", self.context_slices >= 0, self.context_slices, "0 or more")
+        _require("patch_size", all(size > 0 for size in self.patch_size), self.patch_size, "positive numbers")
+        _require("batch_size", self.batch_size > 0, self.batch_size, "at least 1")
+        _require("mirror_axes", set(self.mirror_axes) <= {0, 1, 2}, self.mirror_axes, "axes among 0, 1, 2")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """All that was decided for one dataset; the interface between any planner and any trainer."""
+
+    schema_version: int = SCHEMA_VERSION
+    dataset: str
+    fingerprint_sha256: str
+    channel_statistics: tuple[ChannelStatistics, ...]
+    configurations: dict[str, Configuration]
+    overrides: dict[str, str] = field(default_factory=dict)
+
+    def configuration(self, name: str) -> Configuration:
+        """The configuration called `name`.
+
+        Raises:
+            PlanError: the plan has no such configuration; the message lists those it has.
+        """
+        if name not in self.configurations:
+            raise PlanError(
+                f"configuration '{name}' of {self.dataset}",
+                found=f"a plan with {', '.join(self.configurations)}",
+                expected="one of those",
+                mend=f"choose one, or plan it: balrsam plan_and_preprocess {self.dataset} --configurations {name}",
+            )
+        return self.configurations[name]
+
+    def sha256(self) -> str:
+        """A hash of the content, the same on every machine; it names the plan in checkpoints and adapter files."""
+        return json_sha256(to_json(self))
+
+
+def json_sha256(value: object) -> str:
+    """SHA-256 of a JSON value written with sorted keys."""
+    return hashlib.sha256(json.dumps(value, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
+
+
+def read_plan(path: Path) -> Plan:
+    """Read plan.json.
+
+    Raises:
+        PlanError: missing, malformed, contradictory, or of a newer schema than this version knows.
+    """
+    value = _read_versioned(path, "plan")
+    return from_json(Plan, value, path)
+
+
+def read_fingerprint(path: Path) -> Fingerprint:
+    """Read fingerprint.json.
+
+    Raises:
+        PlanError: missing, malformed, or of a newer schema than this version knows.
+    """
+    return from_json(Fingerprint, _read_versioned(path, "fingerprint"), path)
+
+
+def write_versioned(path: Path, value: Plan | Fingerprint) -> None:
+    """Write a plan or fingerprint as JSON, atomically."""
+    write_json(path, to_json(value))
+
+
+def _read_versioned(path: Path, what: str) -> object:
+    value = read_json(path, PlanError)
+    version = value.get("schema_version") if isinstance(value, dict) else None
+    if not isinstance(version, int) or version > SCHEMA_VERSION:
+        raise PlanError(
+            path,
+            found=f"schema_version {version!r}",
+            expected=f"a {what} of schema_version {SCHEMA_VERSION} or older",
+            mend="update balrsam-pipeline to read it (pip install -U balrsam-pipeline), or make it again: balrsam plan_and_preprocess DATASET",
+        )
+    return value
+
+
+def _require(name: str, holds: bool, value: object, expected: str) -> None:
+    if not holds:
+        raise PlanError(
+            f"plan value '{name}'", found=str(value), expected=expected, mend=f"correct '{name}' in the plan or the option that sets it"
+        )
