@@ -130,14 +130,22 @@ class Configuration:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """All that was decided for one dataset; the interface between any planner and any trainer."""
+    """All that was decided for one dataset; the interface between any planner and any trainer.
+
+    `default_configuration` is the one to train where a user names none; `overrides` records what the user decided instead.
+    """
 
     schema_version: int = SCHEMA_VERSION
     dataset: str
     fingerprint_sha256: str
     channel_statistics: tuple[ChannelStatistics, ...]
     configurations: dict[str, Configuration]
+    default_configuration: str
     overrides: dict[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        known = self.default_configuration in self.configurations
+        _require("default_configuration", known, self.default_configuration, f"one of {', '.join(self.configurations)}")
 
     def configuration(self, name: str) -> Configuration:
         """The configuration called `name`.
