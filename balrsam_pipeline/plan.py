@@ -164,7 +164,8 @@ class Plan:
 
     def sha256(self) -> str:
         """A hash of the content, the same on every machine; it names the plan in checkpoints and adapter files."""
-        return json_sha256(to_json(self))
+        normal = from_json(Plan, to_json(self), "plan")  # 1 and 1.0 are the same spacing
+        return json_sha256(to_json(normal))
 
 
 def json_sha256(value: object) -> str:
@@ -204,7 +205,7 @@ def _read_versioned(path: Path, what: str) -> object:
             path,
             found=f"schema_version {version!r}",
             expected=f"a {what} of schema_version {SCHEMA_VERSION} or older",
-            mend="update balrsam-pipeline to read it (pip install -U balrsam-pipeline), or make it again: balrsam plan_and_preprocess DATASET",
+            mend="update balrsam-pipeline (pip install -U balrsam-pipeline), or make it again: balrsam plan_and_preprocess DATASET",
         )
     return value
 

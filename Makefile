@@ -1,0 +1,44 @@
+# make demo            set everything up and run the main job on a small generated dataset (CPU, minutes)
+# make demo DATASET=F  the same on the dataset folder F
+# make test            install what the tests need and run them all
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+MINUTES ?= 0.5
+DATASET ?=
+# the torch that results were reproduced with; installed first, because a later resolver run would fetch another build
+TORCH := $(shell sed -n 's/^torch==/torch==/p' constraints.txt)
+
+.PHONY: demo test slow-test lint clean help
+
+help:
+	@sed -n 's/^# //p' Makefile
+
+$(VENV)/.installed: setup.cfg pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "balrsam needs Python 3.11 or newer; found $$($(PYTHON) --version). Name one: make $(MAKECMDGOALS) PYTHON=python3.12"; exit 2; }
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check "$(TORCH)"
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e .
+	@touch $@
+
+$(VENV)/.installed-test: $(VENV)/.installed
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[test]'
+	@touch $@
+
+demo: $(VENV)/.installed
+	$(BIN)/balrsam demo --max-minutes $(MINUTES) $(if $(DATASET),--dataset $(DATASET))
+
+test: $(VENV)/.installed-test
+	$(BIN)/python -m pytest -m "not slow and not gpu"
+
+slow-test: $(VENV)/.installed-test
+	$(BIN)/python -m pytest -m "slow"
+
+lint: $(VENV)/.installed-test
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .coverage htmlcov
