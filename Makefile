@@ -4,7 +4,7 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-MINUTES ?= 0.5
+MINUTES ?= $(if $(DATASET),1,0.2)
 DATASET ?=
 # the torch that results were reproduced with; installed first, because a later resolver run would fetch another build
 TORCH := $(shell sed -n 's/^torch==/torch==/p' constraints.txt)

@@ -14,8 +14,8 @@ from balrsam_pipeline.errors import BalrsamError
 
 # name -> (module that offers it, one line); the module is imported only when the sub-command is used, so that help is quick
 COMMANDS: dict[str, tuple[str, str]] = {
-    "run": ("balrsam_pipeline.run", "everything for a dataset: plan, train, choose, predict, score"),
-    "demo": ("balrsam_pipeline.demo", "the main job on a small generated dataset"),
+    "run": ("balrsam_pipeline.run.cli", "everything for a dataset: plan, train, choose, predict, score"),
+    "demo": ("balrsam_pipeline.demo.cli", "the main job on a small generated dataset"),
     "verify": ("planners.cli", "check a raw dataset; every problem with its mend"),
     "convert": ("planners.cli", "make a raw dataset from other formats"),
     "plan_and_preprocess": ("planners.cli", "measure a dataset, plan, preprocess"),
@@ -28,7 +28,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "compare": ("evaluation.cli", "compare two scored sets of predictions"),
     "plot": ("evaluation.cli", "overlay pictures of predictions and references"),
     "submit": ("evaluation.cli", "check and pack a leaderboard submission"),
-    "describe": ("balrsam_pipeline.describe", "a plan or a network in plain words"),
+    "describe": ("balrsam_pipeline.describe.cli", "a plan or a network in plain words"),
     "download_checkpoint": ("balrsam_pipeline.network.cli", "fetch an official SAM checkpoint"),
     "export_model": ("balrsam_pipeline.inference.cli", "pack a trained model into one file to share"),
     "install_model": ("balrsam_pipeline.inference.cli", "unpack a shared model"),

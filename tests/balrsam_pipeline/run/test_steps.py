@@ -1,0 +1,62 @@
+from __future__ import annotations
+
+import dataclasses
+import importlib.util
+from pathlib import Path
+
+import pytest
+
+from balrsam_pipeline.cli import COMMANDS
+from balrsam_pipeline.errors import PlanError
+from balrsam_pipeline.paths import Roots
+from balrsam_pipeline.plan import Plan
+from balrsam_pipeline.run import RunRequest, planning_step, steps_after_planning
+
+_SPEC = importlib.util.spec_from_file_location("example_plan", Path(__file__).parents[1] / "test_plan.py")
+_MODULE = importlib.util.module_from_spec(_SPEC)  # type: ignore[arg-type]
+_SPEC.loader.exec_module(_MODULE)  # type: ignore[union-attr]
+PLAN: Plan = _MODULE.example_plan()
+
+
+def request(tmp_path: Path, **choices: object) -> RunRequest:
+    roots = Roots(raw=tmp_path / "raw", preprocessed=tmp_path / "preprocessed", results=tmp_path / "results")
+    dataset = roots.raw / "Dataset001_X"
+    dataset.mkdir(parents=True, exist_ok=True)
+    return RunRequest(dataset=dataset, roots=roots, **choices)  # type: ignore[arg-type]
+
+
+def test_a_run_without_choices_trains_all_folds_of_the_default_configuration(tmp_path: Path) -> None:
+    steps = steps_after_planning(request(tmp_path), PLAN)
+    assert [step.command for step in steps] == ["crossval", "find_best_configuration"]
+    assert "--folds" not in steps[0].words
+    assert steps[0].words[steps[0].words.index("--configuration") + 1] == "2d"
+
+
+def test_choices_reach_the_commands(tmp_path: Path) -> None:
+    chosen = request(tmp_path, folds=(0, 2), max_minutes=1.5, device="cpu", workers=3)
+    crossval = steps_after_planning(chosen, PLAN)[0]
+    assert str(crossval).find("--folds 0 2 --max-minutes 1.5 --device cpu") > 0
+    assert "--workers 3" in str(planning_step(chosen))
+
+
+def test_test_images_are_predicted_and_scored_where_labels_are_there(tmp_path: Path) -> None:
+    chosen = request(tmp_path)
+    (chosen.dataset / "imagesTs").mkdir()
+    assert [step.command for step in steps_after_planning(chosen, PLAN)][2:] == ["predict"]
+    (chosen.dataset / "labelsTs").mkdir()
+    assert [step.command for step in steps_after_planning(chosen, PLAN)][2:] == ["predict", "evaluate"]
+
+
+def test_an_unplanned_configuration_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(PlanError, match="3d_fullres"):
+        steps_after_planning(request(tmp_path, configurations=("2d", "3d_fullres")), PLAN)
+
+
+def test_every_step_is_a_command_that_balrsam_has(tmp_path: Path) -> None:
+    chosen = request(tmp_path)
+    for folder in ("imagesTs", "labelsTs"):
+        (chosen.dataset / folder).mkdir()
+    two = dataclasses.replace(PLAN, configurations=PLAN.configurations | {"2.5d": PLAN.configurations["2d"]})
+    steps = (planning_step(chosen), *steps_after_planning(dataclasses.replace(chosen, configurations=("2d", "2.5d")), two))
+    assert {step.command for step in steps} <= set(COMMANDS)
+    assert len(steps) == 6

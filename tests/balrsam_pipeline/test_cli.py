@@ -1,0 +1,48 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+from balrsam_pipeline import __version__
+from balrsam_pipeline.cli import COMMANDS, main
+
+
+@pytest.mark.parametrize("name", sorted(COMMANDS))
+def test_help_shows_an_example_and_imports_nothing_heavy(name: str) -> None:
+    """Help answers at once because neither torch nor numpy nor pandas is loaded for it."""
+    program = (
+        "import sys\nfrom balrsam_pipeline.cli import main\n"
+        f"try:\n    main([{name!r}, '--help'])\nexcept SystemExit as end:\n    code = end.code\n"
+        "print('heavy:', sorted({'torch', 'numpy', 'pandas', 'SimpleITK', 'scipy'} & set(sys.modules)), code)"
+    )
+    output = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout
+    assert f"balrsam {name}" in output
+    assert "example:" in output
+    assert output.strip().endswith("heavy: [] 0")
+
+
+def test_the_overview_lists_every_command(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--help"]) == 0
+    output = capsys.readouterr().out
+    assert all(f"  {name} " in output for name in COMMANDS)
+
+
+def test_version(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--version"]) == 0
+    assert __version__ in capsys.readouterr().out
+
+
+def test_an_unknown_command_is_refused_with_those_there_are(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["trian"]) == 2
+    assert "train" in capsys.readouterr().err
+
+
+def test_an_unknown_dataset_is_one_message_and_exit_code_two(tmp_path, capsys: pytest.CaptureFixture[str]) -> None:  # type: ignore[no-untyped-def]
+    assert main(["run", "Dataset123_Nowhere", "--raw", str(tmp_path)]) == 2
+    message = capsys.readouterr().err
+    assert "Dataset123_Nowhere" in message
+    assert all(word in message for word in ("found:", "expected:", "mend:"))
+    assert "Traceback" not in message
+    assert list(tmp_path.iterdir()) == []
