@@ -64,7 +64,7 @@ def _write_case(folder: Path, part: str, case: str, size: DemoSize, generator: n
     _write(folder / f"labels{part}" / f"{case}.nii.gz", phantom.label_zyx, size.spacing_mm, origin)
 
 
-def _write(path: Path, volume_zyx: np.ndarray, spacing_mm: tuple[float, float, float], origin: tuple[float, ...]) -> None:  # type: ignore[type-arg]
+def _write(path: Path, volume_zyx: np.ndarray, spacing_mm: tuple[float, float, float], origin: tuple[float, ...]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     image = sitk.GetImageFromArray(volume_zyx)
     image.SetSpacing(spacing_mm[::-1])
