@@ -2,5 +2,6 @@
 
 from balrsam_pipeline.execution.cases import Outcome, run_cases
 from balrsam_pipeline.execution.local import default_workers, local_executor
+from balrsam_pipeline.execution.lock import folder_lock
 
-__all__ = ["Outcome", "default_workers", "local_executor", "run_cases"]
+__all__ = ["Outcome", "default_workers", "folder_lock", "local_executor", "run_cases"]
