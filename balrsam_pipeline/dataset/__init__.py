@@ -1,0 +1,28 @@
+"""The raw dataset format: dataset.json, cases, labels, splits, integrity, converters."""
+
+from balrsam_pipeline.dataset.cases import CaseFiles, image_cases
+from balrsam_pipeline.dataset.description import DatasetDescription, read_description
+from balrsam_pipeline.dataset.labels import LabelScheme
+from balrsam_pipeline.dataset.parse_labels import parse_labels
+from balrsam_pipeline.dataset.raw import RawDataset, check_label_values, label_values, open_dataset, read_case
+from balrsam_pipeline.dataset.splits import Fold, folds_of, make_folds, read_folds, read_groups, write_folds
+
+__all__ = [
+    "CaseFiles",
+    "DatasetDescription",
+    "Fold",
+    "LabelScheme",
+    "RawDataset",
+    "check_label_values",
+    "folds_of",
+    "image_cases",
+    "label_values",
+    "make_folds",
+    "open_dataset",
+    "parse_labels",
+    "read_case",
+    "read_description",
+    "read_folds",
+    "read_groups",
+    "write_folds",
+]

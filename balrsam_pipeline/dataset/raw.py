@@ -1,0 +1,130 @@
+"""A raw dataset folder, and reading one case of it with everything checked that a pipeline relies on."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from balrsam_pipeline.dataset.cases import CaseFiles, image_cases, with_labels
+from balrsam_pipeline.dataset.description import DatasetDescription, read_description
+from balrsam_pipeline.dataset.labels import LabelScheme
+from balrsam_pipeline.errors import DatasetError
+from balrsam_pipeline.imageio import Image, read_image, read_label
+
+MANY = 10  # values shown in a message
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RawDataset:
+    """A dataset in nnU-Net v2's raw format; it is read and never written to."""
+
+    folder: Path
+    name: str
+    description: DatasetDescription
+
+    def training_cases(self) -> dict[str, CaseFiles]:
+        """The cases of imagesTr with their labels, sorted by name, or those that dataset.json lists.
+
+        Raises:
+            DatasetError: a channel or a label file is missing.
+        """
+        listed = self.description.listed
+        if listed is None:
+            cases = image_cases(self.folder / "imagesTr", self.description.file_ending, len(self.description.channel_names))
+            return with_labels(cases, self.folder / "labelsTr", self.description.file_ending)
+        for files in listed.values():
+            for path in (*files.images, *([files.label] if files.label else [])):
+                if not path.is_file():
+                    raise DatasetError(
+                        path,
+                        found="no such file",
+                        expected=f"a file of case {files.case}, which dataset.json lists",
+                        mend="add the file, or correct its entry in dataset.json",
+                    )
+        return dict(listed)
+
+    def test_cases(self) -> dict[str, CaseFiles]:
+        """The cases of imagesTs, without labels; none if there is no such folder.
+
+        Raises:
+            DatasetError: a channel file is missing.
+        """
+        folder = self.folder / "imagesTs"
+        if not folder.is_dir() or not any(folder.iterdir()):
+            return {}
+        return image_cases(folder, self.description.file_ending, len(self.description.channel_names))
+
+
+def open_dataset(folder: Path) -> RawDataset:
+    """Open a raw dataset folder.
+
+    Raises:
+        DatasetError: dataset.json is missing or malformed.
+    """
+    return RawDataset(folder=folder, name=folder.resolve().name, description=read_description(folder / "dataset.json"))
+
+
+def read_case(files: CaseFiles, description: DatasetDescription) -> tuple[Image, Image | None]:
+    """Read the image and the label of one case.
+
+    Returns:
+        The image (channel, z, y, x) and the label (1, z, y, x), or None where the case has none.
+
+    Raises:
+        DatasetError: a file cannot be read, the number of channels is not that of dataset.json, image and label differ in
+            shape, or the label holds a value that dataset.json does not know.
+    """
+    image = read_image(files.images)
+    if image.data.shape[0] != len(description.channel_names):
+        raise DatasetError(
+            files.images[0],
+            found=f"{image.data.shape[0]} channel(s)",
+            expected=f"{len(description.channel_names)}: {', '.join(description.channel_names)}",
+            mend="correct channel_names in dataset.json, or the image (an RGBA picture has a fourth channel: drop it)",
+        )
+    if files.label is None:
+        return image, None
+    label = read_label(files.label)
+    if label.data.shape[1:] != image.data.shape[1:]:
+        raise DatasetError(
+            files.label,
+            found=f"shape {label.data.shape[1:]} (z, y, x)",
+            expected=f"{image.data.shape[1:]}, as in {files.images[0].name}",
+            mend="resample the label to the image's grid (nearest neighbour)",
+        )
+    check_label_values(label.data, description.labels, files.label)
+    return image, label
+
+
+def label_values(label: npt.NDArray[Any]) -> tuple[int, ...]:
+    """The values that occur in a label map, ascending; one pass for the 8- and 16-bit maps that `read_label` gives."""
+    if label.dtype.kind == "u" and label.dtype.itemsize <= 2:
+        return tuple(np.flatnonzero(np.bincount(label.ravel(), minlength=1)).tolist())
+    return tuple(int(value) for value in np.unique(label))
+
+
+def check_label_values(label: npt.NDArray[Any], labels: LabelScheme, where: object) -> None:
+    """Refuse label values that dataset.json does not know.
+
+    Raises:
+        DatasetError: there are such values; masks of 0 and 255 get advice of their own.
+    """
+    values = label_values(label)
+    unknown = [value for value in values if value not in labels.allowed_values]
+    if not unknown:
+        return
+    binary = values in ((0, 255), (255,))
+    raise DatasetError(
+        where,
+        found="a mask of 0 and 255"
+        if binary
+        else f"label values {', '.join(map(str, unknown[:MANY]))}{' …' if len(unknown) > MANY else ''}, which dataset.json does not know",
+        expected=f"values among {', '.join(map(str, sorted(labels.allowed_values)))}",
+        mend="turn 255 into 1 in a copy of the dataset: balrsam verify DATASET --fix"
+        if binary
+        else "correct the label file, or add the value to labels in dataset.json",
+    )

@@ -1,0 +1,142 @@
+"""Cross-validation folds: those of the dataset, those that keep patients together, or the five that nnU-Net makes."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from balrsam_pipeline.atomic import read_json, write_json
+from balrsam_pipeline.dataset.raw import RawDataset
+from balrsam_pipeline.errors import DatasetError
+
+FOLDS = 5
+SEED = 12345  # nnU-Net's, so that numbers compare fold by fold
+
+
+@dataclass(frozen=True, slots=True)
+class Fold:
+    """One division into training and validation cases, each sorted."""
+
+    train: tuple[str, ...]
+    val: tuple[str, ...]
+
+
+def make_folds(cases: Sequence[str], groups: Mapping[str, str] | None = None) -> tuple[Fold, ...]:
+    """Divide cases into five folds (fewer where there are fewer cases or groups).
+
+    Without groups this equals `sklearn.model_selection.KFold(5, shuffle=True, random_state=12345)` over the sorted names, which is
+    what nnU-Net uses. With groups the same division is made of the groups, and a group's cases stay together.
+
+    Args:
+        groups: case -> group (patient, scanner, site); cases without one are groups of their own.
+
+    Raises:
+        DatasetError: fewer than two cases or groups.
+    """
+    names = sorted(cases)
+    group_of = {case: (groups or {}).get(case, case) for case in names}
+    units = sorted(set(group_of.values()))
+    if len(units) < 2:
+        raise DatasetError(
+            "cross-validation folds",
+            found=f"{len(units)} {'group' if groups else 'case'}(s)",
+            expected="at least 2",
+            mend="add training cases" + (", or correct groups.csv" if groups else ""),
+        )
+    order = np.arange(len(units))
+    np.random.RandomState(SEED).shuffle(order)  # the generator that nnU-Net's folds come from
+    folds = []
+    for chosen in np.array_split(order, min(FOLDS, len(units))):
+        held_out = {units[index] for index in chosen}
+        folds.append(
+            Fold(
+                train=tuple(case for case in names if group_of[case] not in held_out),
+                val=tuple(case for case in names if group_of[case] in held_out),
+            )
+        )
+    return tuple(folds)
+
+
+def folds_of(dataset: RawDataset) -> tuple[Fold, ...]:
+    """The folds of a dataset: its splits_final.json, else made from its groups.csv, else as nnU-Net makes them.
+
+    Raises:
+        DatasetError: a splits or groups file is malformed or names unknown cases, or there are fewer than two cases.
+    """
+    cases = tuple(dataset.training_cases())
+    splits = dataset.folder / "splits_final.json"
+    if splits.is_file():
+        folds = read_folds(splits)
+        _require_known(splits, (case for fold in folds for case in (*fold.train, *fold.val)), cases)
+        return folds
+    groups = dataset.folder / "groups.csv"
+    if groups.is_file():
+        group_of = read_groups(groups)
+        _require_known(groups, group_of, cases)
+        return make_folds(cases, group_of)
+    return make_folds(cases)
+
+
+def read_groups(path: Path) -> dict[str, str]:
+    """Read groups.csv (columns case, group; the heading may be left out).
+
+    Raises:
+        DatasetError: missing, a line without two columns, or a case with two groups.
+    """
+    groups: dict[str, str] = {}
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as stream:
+            rows = [[cell.strip() for cell in row] for row in csv.reader(stream) if any(cell.strip() for cell in row)]
+    except (OSError, UnicodeDecodeError, csv.Error) as problem:
+        raise _wrong(path, f"cannot be read: {problem}", "a CSV file in UTF-8 with the columns case, group") from None
+    for number, row in enumerate(rows, 1):
+        if number == 1 and [cell.lower() for cell in row] == ["case", "group"]:
+            continue
+        if len(row) != 2 or not all(row):
+            raise _wrong(path, f"line {number}: {','.join(row)!r}", "case,group")
+        if groups.setdefault(row[0], row[1]) != row[1]:
+            raise _wrong(path, f"line {number}: case {row[0]} in group {row[1]} and in group {groups[row[0]]}", "one group a case")
+    return groups
+
+
+def read_folds(path: Path) -> tuple[Fold, ...]:
+    """Read a list of {"train": […], "val": […]}, the form of nnU-Net's splits_final.json.
+
+    Raises:
+        DatasetError: missing or malformed, an empty part, or a case in both parts of a fold.
+    """
+    content = read_json(path)
+    if not isinstance(content, list) or not content:
+        raise _wrong(path, f"{str(content)[:60]!r}", 'a list of {"train": […], "val": […]}')
+    return tuple(_fold(path, index, entry) for index, entry in enumerate(content))
+
+
+def write_folds(path: Path, folds: Sequence[Fold]) -> None:
+    """Write folds in the form of nnU-Net's splits_final.json, atomically."""
+    write_json(path, [{"train": list(fold.train), "val": list(fold.val)} for fold in folds])
+
+
+def _fold(path: Path, index: int, entry: Any) -> Fold:
+    parts = [entry.get(part) if isinstance(entry, dict) else None for part in ("train", "val")]
+    if not all(isinstance(part, list) and part and all(isinstance(case, str) for case in part) for part in parts):
+        raise _wrong(path, f"fold {index}: {str(entry)[:60]!r}", '{"train": […], "val": […]}, neither of them empty')
+    train, val = (tuple(sorted(set(part))) for part in parts if part is not None)
+    both = sorted(set(train) & set(val))
+    if both:
+        raise _wrong(path, f"fold {index}: {', '.join(both[:5])} in train and in val", "no case in both")
+    return Fold(train, val)
+
+
+def _require_known(path: Path, named: Any, cases: Sequence[str]) -> None:
+    unknown = sorted(set(named) - set(cases))
+    if unknown:
+        raise _wrong(path, f"{len(unknown)} unknown case(s): {', '.join(unknown[:5])}", "names of training cases")
+
+
+def _wrong(path: Path, found: str, expected: str) -> DatasetError:
+    return DatasetError(path, found=found, expected=expected, mend=f"correct {path.name}, or remove it to have folds made")

@@ -1,0 +1,95 @@
+"""Which file ending is read and written by what: one explicit dict."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy.typing as npt
+
+from balrsam_pipeline.errors import ImageError
+from balrsam_pipeline.imageio import medical, natural, nifti, tiff
+from balrsam_pipeline.imageio.geometry import Geometry, Image
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Format:
+    """How files of one ending are read and written.
+
+    Attributes:
+        several_channels: whether one file may hold several channels (colours).
+        lossy: whether writing changes values, so that labels must not be kept in it.
+    """
+
+    read: Callable[[Path], Image]
+    read_label: Callable[[Path], Image]
+    read_geometry: Callable[[Path], Geometry]
+    write: Callable[[Path, npt.NDArray[Any], Geometry], None]
+    several_channels: bool
+    lossy: bool = False
+
+
+_NIFTI = Format(read=nifti.read, read_label=nifti.read, read_geometry=nifti.read_geometry, write=nifti.write, several_channels=False)
+_MEDICAL = Format(
+    read=medical.read, read_label=medical.read, read_geometry=medical.read_geometry, write=medical.write, several_channels=True
+)
+_PICTURE = Format(
+    read=natural.read, read_label=natural.read_label, read_geometry=natural.read_geometry, write=natural.write, several_channels=True
+)
+_JPEG = Format(
+    read=natural.read,
+    read_label=natural.read_label,
+    read_geometry=natural.read_geometry,
+    write=natural.write,
+    several_channels=True,
+    lossy=True,
+)
+_TIFF = Format(read=tiff.read, read_label=tiff.read, read_geometry=tiff.read_geometry, write=tiff.write, several_channels=True)
+
+FILE_ENDINGS: dict[str, Format] = {
+    ".nii.gz": _NIFTI,
+    ".nii": _NIFTI,
+    ".mha": _MEDICAL,
+    ".nrrd": _MEDICAL,
+    ".gipl": _MEDICAL,
+    ".png": _PICTURE,
+    ".bmp": _PICTURE,
+    ".tif": _TIFF,
+    ".tiff": _TIFF,
+    ".jpg": _JPEG,
+    ".jpeg": _JPEG,
+}
+
+
+def file_ending_of(path: Path) -> str:
+    """The known ending of a file name, such as ".nii.gz", in small letters.
+
+    Raises:
+        ImageError: no reader knows the ending.
+    """
+    name = path.name.lower()
+    for ending in FILE_ENDINGS:
+        if name.endswith(ending):
+            return ending
+    raise ImageError(
+        path,
+        found=f"file ending '{path.suffix}'",
+        expected=f"one of {', '.join(FILE_ENDINGS)}",
+        mend="convert the file to one of these formats (balrsam convert --help)",
+    )
+
+
+def format_of(path: Path) -> Format:
+    """The format of a file by its name.
+
+    Raises:
+        ImageError: no reader knows the ending.
+    """
+    return FILE_ENDINGS[file_ending_of(path)]
+
+
+def label_ending(file_ending: str) -> str:
+    """The ending of label files in a dataset of this ending: the same, but PNG where the images are JPEG, which changes values."""
+    return ".png" if FILE_ENDINGS[file_ending].lossy else file_ending

@@ -1,0 +1,110 @@
+"""Reading images of one or several channel files, labels, and headers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from balrsam_pipeline.errors import ImageError
+from balrsam_pipeline.imageio.formats import format_of
+from balrsam_pipeline.imageio.geometry import Geometry, Image, spacing_differs
+
+LARGEST_LABEL = 65535
+
+
+def read_image(paths: Sequence[Path]) -> Image:
+    """Read the channel files of one case into (channel, z, y, x).
+
+    Args:
+        paths: one file a channel in channel order, or one file that holds all channels (an RGB picture).
+
+    Returns:
+        The voxels in the type that they have on disk (the widest, if channels differ) and the geometry of the first file.
+
+    Raises:
+        ImageError: a file cannot be read, or files differ in shape or spacing.
+    """
+    channels = [format_of(path).read(path) for path in paths]
+    first = channels[0].geometry
+    for path, channel in zip(paths[1:], channels[1:], strict=True):
+        _require_same_grid(paths[0], first, path, channel.geometry)
+    if len(channels) == 1:
+        return channels[0]
+    return Image(np.concatenate([channel.data for channel in channels]), first)
+
+
+def read_label(path: Path) -> Image:
+    """Read a label map as (1, z, y, x) of an integer type.
+
+    Raises:
+        ImageError: the file cannot be read, has several channels, or holds values that are no label
+            (fractions, negatives, NaN, or above 65535).
+    """
+    image = format_of(path).read_label(path)
+    if image.data.shape[0] != 1:
+        raise ImageError(
+            path,
+            found=f"{image.data.shape[0]} channels, a colour mask",
+            expected="one channel of label values",
+            mend="turn colours into values: balrsam convert --help (a value map), or balrsam verify --fix",
+        )
+    return Image(as_label(image.data, path), image.geometry)
+
+
+def read_geometry(path: Path) -> Geometry:
+    """Read where the voxels lie, without the voxels.
+
+    Raises:
+        ImageError: the file cannot be read.
+    """
+    return format_of(path).read_geometry(path)
+
+
+def as_label(data: npt.NDArray[Any], where: object) -> npt.NDArray[Any]:
+    """Voxels as label values: integers as they are, whole floating-point numbers as integers.
+
+    Raises:
+        ImageError: fractions, negatives, NaN, or values above 65535.
+    """
+    if data.dtype.kind == "u" and data.dtype.itemsize <= 2:
+        return data
+    low, high = (data.min(), data.max()) if data.size else (0, 0)
+    if data.dtype.kind == "f" and not (np.isfinite(low) and np.isfinite(high) and np.array_equal(data, np.rint(data))):
+        raise _no_label(where, "values that are no whole numbers" if np.isfinite(low) and np.isfinite(high) else "NaN or infinite values")
+    if low < 0 or high > LARGEST_LABEL:
+        raise _no_label(where, f"values from {low:g} to {high:g}")
+    return data.astype(np.uint8 if high < 256 else np.uint16)
+
+
+def _require_same_grid(first_path: Path, first: Geometry, path: Path, other: Geometry) -> None:
+    if first.shape_zyx != other.shape_zyx:
+        raise ImageError(
+            path,
+            found=f"shape {_sizes(other.shape_zyx)} (z × y × x)",
+            expected=f"{_sizes(first.shape_zyx)}, as in {first_path.name}",
+            mend="resample the channels of a case to one grid before making the dataset",
+        )
+    if spacing_differs(first, other):
+        raise ImageError(
+            path,
+            found=f"spacing {_sizes(other.spacing_mm)} mm (z × y × x)",
+            expected=f"{_sizes(first.spacing_mm)} mm, as in {first_path.name}",
+            mend="resample the channels of a case to one grid, or correct the header: balrsam verify DATASET --fix",
+        )
+
+
+def _sizes(values: Sequence[float]) -> str:
+    return " × ".join(f"{value:g}" for value in values)
+
+
+def _no_label(where: object, found: str) -> ImageError:
+    return ImageError(
+        where,
+        found=found,
+        expected=f"label values: whole numbers from 0 to {LARGEST_LABEL}",
+        mend="save the label map with whole numbers (nearest-neighbour resampling keeps them whole)",
+    )
