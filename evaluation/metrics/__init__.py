@@ -1,0 +1,1 @@
+"""From a pair of label maps to numbers: counts, borders, distances, surface elements, lesions."""

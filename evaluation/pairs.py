@@ -1,0 +1,168 @@
+"""Finding and reading pairs of label maps: matched by name, compared in geometry, checked in values."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from balrsam_pipeline.dataset.labels import LabelScheme
+from balrsam_pipeline.errors import EvaluationError
+from balrsam_pipeline.imageio import Geometry, Image, read_label
+
+LISTED = 10  # names that a message lists before it says how many more there are
+SPACING_TOLERANCE = 1e-3  # relative
+ORIGIN_TOLERANCE = 0.05  # of a voxel
+DIRECTION_TOLERANCE = 1e-3  # in the entries of unit vectors
+NATURAL_ENDINGS = (".png", ".bmp", ".jpg", ".jpeg", ".tif", ".tiff")  # pictures without a physical size: lengths are pixels
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pair:
+    """The files of one case.
+
+    Attributes:
+        prediction: None where there is none and it counts as empty.
+    """
+
+    case: str
+    prediction: Path | None
+    reference: Path
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LabelPair:
+    """The label maps of one case.
+
+    Attributes:
+        spacing_mm: (z, y, x); 1.0 along z for 2D images, so that products are areas.
+        unit: of lengths, 'mm' or 'px'.
+        warnings: what was odd, but did not prevent scoring.
+    """
+
+    prediction_zyx: npt.NDArray[np.integer]
+    reference_zyx: npt.NDArray[np.integer]
+    spacing_mm: tuple[float, float, float]
+    unit: str
+    warnings: tuple[str, ...]
+
+
+def find_pairs(
+    predictions: Path, references: Path, file_ending: str, cases: Sequence[str] | None = None, missing_as_empty: bool = False
+) -> tuple[Pair, ...]:
+    """Match the files of two folders by name.
+
+    Args:
+        file_ending: of both, such as '.nii.gz'; other files are not looked at.
+        cases: the cases to score; None means every case of both folders.
+        missing_as_empty: accept cases without a prediction.
+
+    Raises:
+        EvaluationError: a folder does not exist or is empty, or a case has only one of its two files.
+    """
+    predicted, referenced = _files(predictions, file_ending), _files(references, file_ending)
+    wanted = sorted(set(cases)) if cases is not None else sorted(set(predicted) | set(referenced))
+    if not wanted:
+        raise EvaluationError(
+            references,
+            found=f"no file ending in {file_ending}",
+            expected="one reference a case",
+            mend="check the folder and the file ending",
+        )
+    without_reference = [case for case in wanted if case not in referenced]
+    if without_reference:
+        raise EvaluationError(
+            references,
+            found=f"no reference for {_listed(without_reference)}",
+            expected=f"a file CASE{file_ending} for every prediction",
+            mend="remove those predictions, add their references, or name the cases to score: --cases CASE …",
+        )
+    without_prediction = [case for case in wanted if case not in predicted]
+    if without_prediction and not missing_as_empty:
+        raise EvaluationError(
+            predictions,
+            found=f"no prediction for {_listed(without_prediction)}",
+            expected=f"a file CASE{file_ending} for every reference",
+            mend="predict them, count them as empty (--missing-as-empty), or name the cases to score: --cases CASE …",
+        )
+    return tuple(Pair(case=case, prediction=predicted.get(case), reference=referenced[case]) for case in wanted)
+
+
+def read_pair(pair: Pair, labels: LabelScheme) -> LabelPair:
+    """Read both label maps of a case.
+
+    Raises:
+        EvaluationError: their geometries differ; DatasetError: a file cannot be read or is no label map.
+    """
+    reference = read_label(pair.reference)
+    if pair.prediction is None:
+        prediction = Image(data=np.zeros_like(reference.data), geometry=reference.geometry)
+    else:
+        prediction = read_label(pair.prediction)
+        _compare(pair, prediction.geometry, reference.geometry)
+    spacing_mm = tuple(float(length) for length in reference.geometry.spacing_mm)
+    flat = reference.geometry.dimension == 2
+    return LabelPair(
+        prediction_zyx=prediction.data[0],
+        reference_zyx=reference.data[0],
+        spacing_mm=(1.0 if flat else spacing_mm[0], spacing_mm[1], spacing_mm[2]),
+        unit="px" if pair.reference.name.lower().endswith(NATURAL_ENDINGS) else "mm",
+        warnings=_unlisted(pair, prediction, reference, labels),
+    )
+
+
+def _files(folder: Path, file_ending: str) -> dict[str, Path]:
+    if not folder.is_dir():
+        raise EvaluationError(folder, found="no such folder", expected="a folder of label maps", mend="check the path")
+    return {
+        path.name[: -len(file_ending)]: path
+        for path in sorted(folder.iterdir())
+        if path.name.endswith(file_ending) and not path.name.startswith(".") and path.is_file()
+    }
+
+
+def _listed(names: Sequence[str]) -> str:
+    rest = len(names) - LISTED
+    return ", ".join(names[:LISTED]) + (f" and {rest} more" if rest > 0 else "")
+
+
+def _compare(pair: Pair, found: Geometry, expected: Geometry) -> None:
+    """Refuse geometries that differ by more than a writer's rounding."""
+    finest_mm = min(expected.spacing_mm)
+    differences = []
+    if found.shape_zyx != expected.shape_zyx:
+        differences.append(f"shape {found.shape_zyx} against {expected.shape_zyx}")
+    if not np.allclose(found.spacing_mm, expected.spacing_mm, rtol=SPACING_TOLERANCE, atol=0):
+        differences.append(f"spacing {found.spacing_mm} against {expected.spacing_mm}")
+    if not np.allclose(found.origin_mm, expected.origin_mm, rtol=0, atol=ORIGIN_TOLERANCE * finest_mm):
+        differences.append(f"origin {found.origin_mm} against {expected.origin_mm}")
+    if not np.allclose(found.direction, expected.direction, rtol=0, atol=DIRECTION_TOLERANCE):
+        differences.append(f"direction {found.direction} against {expected.direction}")
+    if differences:
+        raise EvaluationError(
+            pair.prediction,
+            found="; ".join(differences),
+            expected=f"the geometry of {pair.reference}",
+            mend="predict on, or resample to, the grid of the reference (nearest neighbour)",
+        )
+
+
+def _unlisted(pair: Pair, prediction: Image, reference: Image, labels: LabelScheme) -> tuple[str, ...]:
+    warnings = []
+    for path, image in ((pair.prediction, prediction), (pair.reference, reference)):
+        strange = sorted(set(present_values(image.data)) - labels.allowed_values)
+        if strange:
+            warnings.append(f"{path}: label values {_listed([str(value) for value in strange])} are not in the list of labels")
+    return tuple(warnings)
+
+
+def present_values(label: npt.NDArray[np.integer]) -> tuple[int, ...]:
+    """The different values of a label map, ascending; quicker than sorting it."""
+    if label.min(initial=0) < 0 or label.max(initial=0) > np.iinfo(np.uint16).max:
+        return tuple(int(value) for value in np.unique(label))
+    seen = np.zeros(int(label.max(initial=0)) + 1, dtype=np.bool_)
+    seen[label] = True
+    return tuple(int(value) for value in np.flatnonzero(seen))

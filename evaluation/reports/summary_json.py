@@ -1,0 +1,159 @@
+"""summary.json: a superset of nnU-Net's layout, so that its tools read it, and complete enough to be read back.
+
+nnU-Net's part: `foreground_mean`, `mean` (a label key each) and `metric_per_case`; where it writes NaN, we write null.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from balrsam_pipeline import __version__
+from balrsam_pipeline.atomic import read_json, write_json
+from balrsam_pipeline.errors import EvaluationError
+from balrsam_pipeline.serialise import from_json, to_json
+from evaluation.definitions import METRICS, metric_of, nsd_key
+from evaluation.metrics.score import Counts, LabelScore
+from evaluation.options import EvaluationOptions
+from evaluation.summary import CaseFiles, Summary, status_counts
+
+SCHEMA_VERSION = 1
+SUMMARY_NAME = "summary.json"
+_COUNTS = {"TP": "true_positives", "FP": "false_positives", "FN": "false_negatives", "TN": "true_negatives"}
+
+
+def write_summary(summary: Summary, path: Path) -> None:
+    """Write `summary` to `path` as JSON, atomically."""
+    write_json(path, summary_to_json(summary))
+
+
+def summary_to_json(summary: Summary) -> dict[str, Any]:
+    """A summary as JSON values: nnU-Net's three keys, then ours."""
+    means = {key: _mean_of_label(summary, label) for label, key in summary.labels.items()}
+    titles = list(next(iter(means.values()), {}))
+    counts = {title: _plain_mean([mean[title] for mean in means.values()]) for title in titles}
+    return {
+        "foreground_mean": counts | {metric_of(key).title: value for key, value in summary.foreground_mean.items()},
+        "mean": means,
+        "metric_per_case": [_case_to_json(summary, case) for case in summary.cases],
+        "balrsam": {
+            "schema_version": SCHEMA_VERSION,
+            "version": __version__,
+            "protocol": {"name": summary.options.protocol, "id": summary.options.rules.identifier, "text": summary.options.rules.text},
+            "options": to_json(summary.options),
+            "unit": summary.unit,
+            "definitions": {
+                metric_of(key).title: {"id": metric_of(key).definition, "text": metric_of(key).text} for key in summary.metrics
+            },
+            "labels": summary.labels,
+            "status_counts": {label: status_counts([row for row in summary.rows if row.label == label]) for label in summary.labels},
+            "statistics": {
+                label: {metric_of(key).title: to_json(value) for key, value in aggregates.items()}
+                for label, aggregates in summary.per_label.items()
+            },
+            "groups": summary.groups,
+            "warnings": list(summary.warnings),
+        },
+    }
+
+
+def read_summary(path: Path) -> Summary:
+    """Read a summary.json that `write_summary` wrote.
+
+    Args:
+        path: the file, or the folder that holds it.
+
+    Raises:
+        EvaluationError: it is missing, malformed, or of a newer version.
+    """
+    path = path / SUMMARY_NAME if path.is_dir() else path
+    value = read_json(path, EvaluationError)
+    try:
+        return _read(value, path)
+    except (KeyError, TypeError, AttributeError, IndexError) as problem:
+        raise EvaluationError(
+            path,
+            found=f"not as written: {type(problem).__name__}: {problem}",
+            expected="a summary.json of this tool",
+            mend="evaluate again",
+        ) from None
+
+
+def _read(value: Any, path: Path) -> Summary:
+    ours = value["balrsam"]
+    if ours["schema_version"] > SCHEMA_VERSION:
+        raise EvaluationError(
+            path,
+            found=f"schema version {ours['schema_version']}",
+            expected=f"{SCHEMA_VERSION} or older",
+            mend="update the tool, or evaluate again with this version",
+        )
+    options = from_json(EvaluationOptions, ours["options"], path, EvaluationError)
+    labels: dict[str, str] = ours["labels"]
+    keys = _keys(ours["definitions"], options)
+    rows, files = [], {}
+    for entry in value["metric_per_case"]:
+        files[entry["case"]] = CaseFiles(prediction=entry["prediction_file"], reference=entry["reference_file"])
+        for label, key in labels.items():
+            rows.append(_row(entry["case"], label, entry["metrics"][key], keys))
+    return Summary(
+        labels=labels,
+        rows=tuple(rows),
+        options=options,
+        unit=ours["unit"],
+        files=files,
+        groups=ours["groups"],
+        warnings=tuple(ours["warnings"]),
+    )
+
+
+def _keys(titles: Iterable[str], options: EvaluationOptions) -> list[str]:
+    keys = [*METRICS, *(nsd_key(tolerance) for tolerance in options.tolerances_mm)]
+    by_title = {metric_of(key).title: key for key in keys}
+    return [by_title[title] for title in titles]
+
+
+def _row(case: str, label: str, numbers: dict[str, Any], keys: list[str]) -> LabelScore:
+    counts = Counts(**{name: numbers[title] for title, name in _COUNTS.items()})
+    return LabelScore(
+        case=case,
+        label=label,
+        status=counts.status,
+        counts=counts,
+        values={key: numbers[metric_of(key).title] for key in keys},
+        diagonal=numbers["diagonal"],
+        voxel_mm3=numbers["voxel_mm3"],
+    )
+
+
+def _case_to_json(summary: Summary, case: str) -> dict[str, Any]:
+    files = summary.files[case]
+    return {
+        "case": case,
+        "reference_file": files.reference,
+        "prediction_file": files.prediction,
+        "metrics": {summary.labels[row.label]: _row_to_json(row) for row in summary.rows if row.case == case},
+    }
+
+
+def _row_to_json(row: LabelScore) -> dict[str, Any]:
+    counts = row.counts
+    return (
+        {title: getattr(counts, name) for title, name in _COUNTS.items()}
+        | {"n_pred": counts.predicted, "n_ref": counts.referenced}
+        | {metric_of(key).title: value for key, value in row.values.items()}
+        | {"status": row.status, "diagonal": row.diagonal, "voxel_mm3": row.voxel_mm3}
+    )
+
+
+def _mean_of_label(summary: Summary, label: str) -> dict[str, float | None]:
+    rows = [row.counts for row in summary.rows if row.label == label]
+    counts: dict[str, float | None] = {title: sum(getattr(row, name) for row in rows) / len(rows) for title, name in _COUNTS.items()}
+    counts |= {"n_pred": sum(row.predicted for row in rows) / len(rows), "n_ref": sum(row.referenced for row in rows) / len(rows)}
+    return counts | {metric_of(key).title: value.mean for key, value in summary.per_label[label].items()}
+
+
+def _plain_mean(values: list[float | None]) -> float | None:
+    there = [value for value in values if value is not None]
+    return sum(there) / len(there) if there else None

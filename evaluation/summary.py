@@ -1,0 +1,166 @@
+"""The scores of many cases and what they come to: per label, and over all labels."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+
+import numpy as np
+
+from balrsam_pipeline.errors import EvaluationError
+from evaluation.definitions import Metric, metric_of
+from evaluation.metrics.score import LabelScore
+from evaluation.options import EvaluationOptions
+from evaluation.protocols import DIAGONAL, Protocol
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CaseFiles:
+    """Where the two label maps of a case lie; `prediction` is None where it is missing and counts as empty."""
+
+    prediction: str | None
+    reference: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Aggregate:
+    """One metric of one label over cases.
+
+    Attributes:
+        count: how many values the numbers rest on.
+        left_out: how many cases have no value (absent labels, undefined ratios).
+    """
+
+    count: int
+    left_out: int
+    mean: float | None
+    std: float | None
+    median: float | None
+    quartile_1: float | None
+    quartile_3: float | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Summary:
+    """Scores per case and label, and their aggregates.
+
+    Attributes:
+        labels: label or region name -> the key it has in nnU-Net's summary.json ('1', or '(1, 2)' for a region).
+        rows: one a case and label; cases ascending, labels in the order of `labels`.
+        options: how they were scored.
+        unit: of distances: 'mm', 'px', or 'voxels'.
+        files: case -> its files.
+        groups: case -> the part of a cross-validation that it belongs to; empty for a single evaluation.
+        warnings: oddities that did not prevent scoring.
+    """
+
+    labels: dict[str, str]
+    rows: tuple[LabelScore, ...]
+    options: EvaluationOptions
+    unit: str
+    files: dict[str, CaseFiles]
+    groups: dict[str, str] = field(default_factory=dict)
+    warnings: tuple[str, ...] = ()
+
+    @property
+    def metrics(self) -> tuple[str, ...]:
+        """Keys of the metrics that were computed."""
+        return tuple(self.rows[0].values) if self.rows else ()
+
+    @property
+    def cases(self) -> tuple[str, ...]:
+        """Case names, ascending."""
+        return tuple(dict.fromkeys(row.case for row in self.rows))
+
+    @cached_property
+    def per_label(self) -> dict[str, dict[str, Aggregate]]:
+        """Label -> metric key -> aggregate over cases."""
+        return {label: {key: aggregate(self.counted(key, label)) for key in self.metrics} for label in self.labels}
+
+    @cached_property
+    def foreground_mean(self) -> dict[str, float | None]:
+        """Metric key -> mean over labels of the mean over cases, as nnU-Net means it; labels without any value are left out."""
+        return {key: _mean([self.per_label[label][key].mean for label in self.labels]) for key in self.metrics}
+
+    def counted(self, key: str, label: str) -> list[float | None]:
+        """What each case contributes to means of a metric of a label, in the order of cases; None where it is left out."""
+        metric = metric_of(key)
+        return [counted_value(row, metric, self.options.rules) for row in self.rows if row.label == label]
+
+
+def counted_value(row: LabelScore, metric: Metric, protocol: Protocol) -> float | None:
+    """What a row contributes to means of a metric under a protocol; None where it is left out."""
+    if row.status == "scored" or metric.family in ("rate", "volume"):
+        key = "hd95_pooled" if metric.key == "hd95" and protocol.pooled_hd95 else metric.key
+        return row.values[key]
+    rule = protocol.empty(row.status)
+    value = rule.overlap if metric.family == "overlap" else rule.distance
+    return row.diagonal if value == DIAGONAL else value
+
+
+def aggregate(values: Sequence[float | None]) -> Aggregate:
+    """Mean, standard deviation (n - 1), median and quartiles of the values that are there."""
+    there = np.array([value for value in values if value is not None], dtype=np.float64)
+    if not len(there):
+        return Aggregate(count=0, left_out=len(values), mean=None, std=None, median=None, quartile_1=None, quartile_3=None)
+    low, middle, high = np.percentile(there, [25, 50, 75])
+    return Aggregate(
+        count=len(there),
+        left_out=len(values) - len(there),
+        mean=math.fsum(there) / len(there),
+        std=float(there.std(ddof=1)) if len(there) > 1 else 0.0,
+        median=float(middle),
+        quartile_1=float(low),
+        quartile_3=float(high),
+    )
+
+
+def pool(summaries: Sequence[Summary], names: Sequence[str] | None = None) -> Summary:
+    """Put the cases of several evaluations together, as for the folds of a cross-validation.
+
+    Args:
+        summaries: of different cases, scored alike.
+        names: what the parts are called (default: 'fold 0', 'fold 1', …).
+
+    Raises:
+        EvaluationError: there is nothing to pool, a case occurs twice, or the parts were scored differently.
+    """
+    if not summaries:
+        raise EvaluationError("pooled summaries", found="none", expected="one or more", mend="evaluate the folds first")
+    names = names or [f"fold {number}" for number in range(len(summaries))]
+    first = summaries[0]
+    groups: dict[str, str] = {}
+    for name, summary in zip(names, summaries, strict=True):
+        if (summary.labels, summary.metrics, summary.unit, summary.options.protocol) != (
+            first.labels,
+            first.metrics,
+            first.unit,
+            first.options.protocol,
+        ):
+            raise EvaluationError(
+                name,
+                found="other labels, metrics, units or protocol than the first part",
+                expected="parts scored alike",
+                mend="evaluate it again",
+            )
+        twice = sorted(set(groups) & set(summary.cases))
+        if twice:
+            raise EvaluationError(name, found=f"case {twice[0]} in two parts", expected="every case in one part", mend="check the folds")
+        groups |= dict.fromkeys(summary.cases, name)
+    order = {label: number for number, label in enumerate(first.labels)}
+    rows = sorted((row for summary in summaries for row in summary.rows), key=lambda row: (row.case, order[row.label]))
+    files: dict[str, CaseFiles] = {case: summary.files[case] for summary in summaries for case in summary.files}
+    warnings = tuple(warning for summary in summaries for warning in summary.warnings)
+    return replace(first, rows=tuple(rows), files=files, groups=groups, warnings=warnings)
+
+
+def status_counts(rows: Sequence[LabelScore]) -> Mapping[str, int]:
+    """How many rows have each status."""
+    return {status: sum(row.status == status for row in rows) for status in ("scored", "absent", "missed", "spurious")}
+
+
+def _mean(values: Sequence[float | None]) -> float | None:
+    there = [value for value in values if value is not None]
+    return math.fsum(there) / len(there) if there else None
