@@ -1,0 +1,131 @@
+"""CDEN, the Complementary Detail Enhancement Network: what a ViT of 16-pixel tokens loses at boundaries.
+
+A small pyramid beside the ViT, depthwise-separable throughout: down from 1/2 to 1/16 of the input, where it takes in an early
+ViT feature, and up again to the stride at which masks are decoded. Receptive fields of a block come from one 3×3 depthwise
+convolution applied again and again (3, 5, 7 pixels), all summed: on CPUs plain 3×3 depthwise has a fast kernel in forward and
+backward, dilated or larger ones cost 2–10 times as much (measured, docs/network.md).
+
+Source: BALR-SAM, CDEN. Suffixes: b batch, c channels, y x pixels.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from balrsam_pipeline.network.backbone import BACKBONES, EMBEDDING
+from balrsam_pipeline.network.decoder import UPSCALED, DetailMap
+from balrsam_pipeline.network.layers import LayerNorm2d
+from balrsam_pipeline.plan import NetworkPlan
+
+
+class DetailBlock(nn.Module):
+    """Depthwise 3×3 cascade (several receptive fields), norm, pointwise widening and narrowing; added to its input."""
+
+    def __init__(self, channels: int, fields: int) -> None:
+        super().__init__()
+        self.depthwise = nn.ModuleList(nn.Conv2d(channels, channels, 3, padding=1, groups=channels) for _ in range(fields))
+        self.norm = LayerNorm2d(channels)
+        self.widen = nn.Conv2d(channels, 2 * channels, 1)
+        self.narrow = nn.Conv2d(2 * channels, channels, 1)
+
+    def forward(self, x_bcyx: Tensor) -> Tensor:
+        """(b, c, y, x) -> (b, c, y, x)."""
+        field = total = self.depthwise[0](x_bcyx)
+        for layer in list(self.depthwise)[1:]:
+            field = layer(field)
+            total = total + field
+        return x_bcyx + self.narrow(functional.relu(self.widen(self.norm(total))))
+
+
+class Down(nn.Module):
+    """Half the side: depthwise 3×3 of stride 2, norm, pointwise to the next width."""
+
+    def __init__(self, before: int, after: int) -> None:
+        super().__init__()
+        self.depthwise = nn.Conv2d(before, before, 3, stride=2, padding=1, groups=before)
+        self.norm = LayerNorm2d(before)
+        self.pointwise = nn.Conv2d(before, after, 1)
+
+    def forward(self, x_bcyx: Tensor) -> Tensor:
+        """(b, before, y, x) -> (b, after, y/2, x/2)."""
+        out: Tensor = self.pointwise(self.norm(self.depthwise(x_bcyx)))
+        return out
+
+
+class Fuse(nn.Module):
+    """Coarse map narrowed and enlarged, added to the finer one, then a block."""
+
+    def __init__(self, coarse: int, fine: int) -> None:
+        super().__init__()
+        self.lateral = nn.Conv2d(coarse, fine, 1)
+        self.block = DetailBlock(fine, 1)
+
+    def forward(self, coarse_bcyx: Tensor, fine_bcyx: Tensor) -> Tensor:
+        """Shape of `fine_bcyx`."""
+        enlarged = functional.interpolate(self.lateral(coarse_bcyx), size=fine_bcyx.shape[-2:], mode="nearest")
+        out: Tensor = self.block(fine_bcyx + enlarged)
+        return out
+
+
+class Cden(nn.Module):
+    """The detail network.
+
+    Args:
+        network: `cden_width` is the width at stride 2 (doubling to 4x at stride 8 and 16); `mask_stride` how fine it goes back up.
+        channels: channels of the image it is given.
+
+    Its output projections start at zero where a checkpoint is adapted, so that the network starts as SAM; from scratch there is
+    nothing to preserve and they start as any layer does.
+    """
+
+    def __init__(self, network: NetworkPlan, channels: int) -> None:
+        super().__init__()
+        width = network.cden_width
+        widths = {1: max(width // 2, 8), 2: width, 4: 2 * width, 8: 4 * width, 16: 4 * width}
+        fields = {2: 1, 4: 2, 8: 3, 16: 3}
+        self.mask_stride = network.mask_stride
+        self.stem = nn.Sequential(nn.Conv2d(channels, width, 3, stride=2, padding=1), LayerNorm2d(width))
+        self.full_stem = nn.Conv2d(channels, widths[1], 3, padding=1) if network.mask_stride == 1 else None
+        self.downs = nn.ModuleDict({str(stride): Down(widths[stride // 2], widths[stride]) for stride in (4, 8, 16)})
+        self.stages = nn.ModuleDict({str(stride): DetailBlock(widths[stride], fields[stride]) for stride in (2, 4, 8, 16)})
+        self.early = nn.Conv2d(BACKBONES[network.backbone].width, widths[16], 1)
+        self.to_embedding = nn.Conv2d(widths[16], EMBEDDING, 1)
+        up_strides = [stride for stride in (8, 4, 2, 1) if stride >= min(network.mask_stride, 4)]
+        self.fuses = nn.ModuleDict({str(stride): Fuse(widths[2 * stride], widths[stride]) for stride in up_strides})
+        self.to_masks = nn.ParameterDict(
+            {str(stride): torch.randn(UPSCALED, widths[stride]) * UPSCALED**-0.5 for stride in up_strides if stride <= 4}
+        )
+        self.boundary: nn.Conv2d | None = nn.Conv2d(widths[4], 1, 1)
+        if not network.from_scratch:
+            for tensor in (self.to_embedding.weight, self.to_embedding.bias, *self.to_masks.values()):
+                if tensor is not None:
+                    nn.init.zeros_(tensor)
+
+    def forward(self, image_bcyx: Tensor, early_bcyx: Tensor) -> tuple[Tensor, tuple[DetailMap, ...], Tensor | None]:
+        """Detail of an image.
+
+        Args:
+            image_bcyx: the image at the input size.
+            early_bcyx: the ViT's tokens after its first global block.
+
+        Returns:
+            what to add to the image embedding (b, 256, y/16, x/16); the maps for the masks, coarse to fine; boundary logits
+            (b, 1, y/4, x/4) in training.
+        """
+        maps = {2: self.stages["2"](self.stem(image_bcyx.contiguous(memory_format=torch.channels_last)))}
+        for stride in (4, 8, 16):
+            x = self.downs[str(stride)](maps[stride // 2])
+            if stride == 16:
+                x = x + self.early(early_bcyx)
+            maps[stride] = self.stages[str(stride)](x)
+        if self.full_stem is not None:
+            maps[1] = self.full_stem(image_bcyx)
+        top = maps[16]
+        fused: dict[int, Tensor] = {}
+        for name, fuse in self.fuses.items():
+            top = fused[int(name)] = fuse(top, maps[int(name)])
+        details = tuple(DetailMap(int(name), fused[int(name)], projection) for name, projection in self.to_masks.items())
+        boundary = self.boundary(fused[4]) if self.boundary is not None and self.training else None
+        return self.to_embedding(maps[16]), details, boundary

@@ -1,0 +1,148 @@
+"""Reading SAM checkpoints by content: SAM, MedSAM, micro-sam and their like, nothing skipped and nothing executed."""
+
+from __future__ import annotations
+
+import hashlib
+import pickle
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+from torch import Tensor
+
+from balrsam_pipeline.errors import CheckpointError
+from balrsam_pipeline.network.backbone import BACKBONES, stock_shapes
+from balrsam_pipeline.plan import Backbone
+
+ANCHOR = "image_encoder.patch_embed.proj.weight"  # every SAM file has it, with or without a prefix
+CONTAINERS = ("model_state", "state_dict", "model", "model_state_dict")  # micro-sam; Lightning and many others
+OPTIONAL = {"pixel_mean", "pixel_std"}  # constants that some tools save along
+NAMED = 8  # keys named in a message
+
+
+def read_tensors(path: Path) -> dict[str, Tensor]:
+    """All tensors of a .safetensors, .pt or .pth file, memory-mapped where the format allows.
+
+    Raises:
+        CheckpointError: no such file, truncated, another format, or a pickle that holds more than tensors (it is not run).
+    """
+    if not path.is_file():
+        raise CheckpointError(
+            path, found="no such file", expected="a checkpoint file", mend="check the path, or balrsam download_checkpoint"
+        )
+    if path.suffix == ".safetensors":
+        try:
+            with safe_open(path, framework="pt") as file:
+                return {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 (it is no dict)
+        except (SafetensorError, OSError, ValueError) as problem:
+            raise _damaged(path, problem) from None
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path))
+    except pickle.UnpicklingError as problem:
+        raise CheckpointError(
+            path,
+            found=f"not a plain tensor file: {_first_line(problem)}",
+            expected="tensors alone; files that would run code are not opened",
+            mend="save its weights alone in a place you trust: torch.save(model.state_dict(), path), or as safetensors",
+        ) from None
+    except (OSError, RuntimeError, EOFError, ValueError, KeyError, IndexError, AttributeError, TypeError) as problem:
+        raise _damaged(path, problem) from None
+    return _flat(content, path)
+
+
+def read_sam(path: Path, backbone: Backbone) -> dict[str, Tensor]:
+    """The tensors of a SAM checkpoint under SAM's own names, every one present and of the right shape.
+
+    Raises:
+        CheckpointError: as `read_tensors`; or a key is missing, unexpected or misshapen, or the file is of another backbone.
+    """
+    tensors = _without_prefix(read_tensors(path), path)
+    expected = stock_shapes(backbone)
+    _check_backbone(tensors, backbone, path)
+    problems = {
+        "missing": [key for key in expected if key not in tensors],
+        "unexpected": [key for key in tensors if key not in expected and key not in OPTIONAL],
+        "misshapen": [
+            f"{key} {tuple(tensors[key].shape)} for {shape}"
+            for key, shape in expected.items()
+            if key in tensors and tuple(tensors[key].shape) != shape
+        ],
+    }
+    refuse_mismatch(
+        path, problems, f"the {len(expected)} tensors of a SAM {backbone} checkpoint", "use a SAM-v1 checkpoint of that backbone"
+    )
+    return {key: tensors[key].float() for key in expected}
+
+
+def refuse_mismatch(where: object, problems: Mapping[str, list[str]], expected: str, mend: str) -> None:
+    """Raise a CheckpointError that names the keys of `problems`, if there are any."""
+    found = "; ".join(f"{kind}: {_some(keys)}" for kind, keys in problems.items() if keys)
+    if found:
+        raise CheckpointError(where, found=found, expected=expected, mend=mend)
+
+
+def checkpoint_sha256(path: Path) -> str:
+    """SHA-256 of a file's bytes: what adapter files know their base by.
+
+    Raises:
+        CheckpointError: the file cannot be read.
+    """
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as problem:
+        raise _damaged(path, problem) from None
+
+
+def _flat(content: object, path: Path) -> dict[str, Tensor]:
+    for name in CONTAINERS:
+        if isinstance(content, dict) and isinstance(content.get(name), dict):
+            content = content[name]
+    if not isinstance(content, dict) or not any(isinstance(value, Tensor) for value in content.values()):
+        raise CheckpointError(
+            path, found=f"a {type(content).__name__} without tensors", expected="a dictionary of tensors", mend="use a SAM file"
+        )
+    return {str(key): value for key, value in content.items() if isinstance(value, Tensor)}
+
+
+def _without_prefix(tensors: dict[str, Tensor], path: Path) -> dict[str, Tensor]:
+    prefixes = [key.removesuffix(ANCHOR) for key in tensors if key.endswith(ANCHOR)]
+    if not prefixes:
+        raise CheckpointError(
+            path,
+            found=f"no key '{ANCHOR}' among {len(tensors)}: {_some(list(tensors))}",
+            expected="a SAM-v1 checkpoint with segment_anything's key names",
+            mend="convert it to those names, or fetch one: balrsam download_checkpoint vit_b",
+        )
+    prefix = prefixes[0]
+    return {key.removeprefix(prefix): tensor for key, tensor in tensors.items()}
+
+
+def _check_backbone(tensors: dict[str, Tensor], backbone: Backbone, path: Path) -> None:
+    width = tensors[ANCHOR].shape[0]
+    if width == BACKBONES[backbone].width:
+        return
+    of = next((name for name, shape in BACKBONES.items() if shape.width == width), f"a ViT of width {width}")
+    raise CheckpointError(
+        path, found=f"the weights of {of}", expected=f"the weights of {backbone}", mend=f"plan with backbone {of}, or give the other file"
+    )
+
+
+def _damaged(path: Path, problem: Exception) -> CheckpointError:
+    return CheckpointError(
+        path,
+        found=f"cannot be read: {_first_line(problem)}",
+        expected="a complete .pt, .pth or .safetensors file",
+        mend="it is truncated or of another format: fetch it again (balrsam download_checkpoint), or copy it again",
+    )
+
+
+def _first_line(problem: Exception) -> str:
+    return (str(problem).splitlines() or [type(problem).__name__])[0][:200]
+
+
+def _some(keys: list[str]) -> str:
+    more = f" and {len(keys) - NAMED} more" if len(keys) > NAMED else ""
+    return ", ".join(keys[:NAMED]) + more

@@ -1,0 +1,91 @@
+"""BALR-SAM: prompt-free segmentation with an adapted Segment Anything Model.
+
+Source: BALR-SAM, arXiv 2509.24204. Suffixes: b batch, c channels, k classes, y x pixels.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from balrsam_pipeline.network.cden import Cden
+from balrsam_pipeline.network.decoder import DetailMap, MaskDecoder
+from balrsam_pipeline.network.encoder import ImageEncoder
+from balrsam_pipeline.plan import NetworkPlan
+
+SAM_CHANNELS = 3
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingOutput:
+    """Logits (b, k, y, x) at the image's size, and boundary logits (b, 1, ·, ·) at a quarter of the input size."""
+
+    logits: Tensor
+    boundary_logits: Tensor | None
+
+
+class BalrSam(nn.Module):
+    """The network of a plan, with random weights; `network.build` gives it SAM's.
+
+    Args:
+        network: what to build.
+    """
+
+    def __init__(self, network: NetworkPlan) -> None:
+        super().__init__()
+        self.network = network
+        project = network.input_channels != SAM_CHANNELS and not network.from_scratch
+        self.channel_projection = _channel_projection(network.input_channels) if project else None
+        channels = network.input_channels if network.from_scratch else SAM_CHANNELS
+        self.image_encoder = ImageEncoder(network, channels)
+        self.cden = Cden(network, network.input_channels)
+        self.mask_decoder = MaskDecoder(network)
+
+    def forward(self, image: Tensor) -> Tensor:
+        """Segment images.
+
+        Args:
+            image: (b, c, y, x) float, normalised as the plan says.
+
+        Returns:
+            logits (b, k, y, x) at the image's own size.
+        """
+        return self.forward_training(image).logits
+
+    def forward_training(self, image: Tensor) -> TrainingOutput:
+        """As `forward`, with the boundary logits of the CDEN (None in eval mode and after `merge_for_inference`)."""
+        resized = resize(image, self.network.input_size)
+        embedding, details, boundary = self.embed(resized)
+        logits = resize(self.mask_decoder(embedding, details), (image.shape[-2], image.shape[-1]))
+        return TrainingOutput(logits, boundary)
+
+    def embed(self, image: Tensor) -> tuple[Tensor, tuple[DetailMap, ...], Tensor | None]:
+        """Image embedding with detail, detail maps and boundary logits of an image at the input size."""
+        for_sam = image if self.channel_projection is None else self.channel_projection(image)
+        embedding, early_byxc = self.image_encoder(for_sam)
+        detail, maps, boundary = self.cden(image, early_byxc.permute(0, 3, 1, 2))
+        return embedding + detail, maps, boundary
+
+    def merge_for_inference(self) -> None:
+        """Fold LoRA into the weights and drop the boundary head; logits stay the same up to rounding. Training ends here."""
+        self.image_encoder.merge_lora()
+        self.cden.boundary = None
+
+
+def resize(image_bcyx: Tensor, size: tuple[int, int]) -> Tensor:
+    """Bilinear, without antialiasing; nothing where the size is right."""
+    if tuple(image_bcyx.shape[-2:]) == size:
+        return image_bcyx
+    return functional.interpolate(image_bcyx, size=size, mode="bilinear", antialias=False)
+
+
+def _channel_projection(channels: int) -> nn.Conv2d:
+    """C channels to SAM's three; starts as the average of the channels in each third, in order (a grey image three times)."""
+    layer = nn.Conv2d(channels, SAM_CHANNELS, 1)
+    with torch.no_grad():
+        layer.weight.copy_(functional.adaptive_avg_pool1d(torch.eye(channels), SAM_CHANNELS).t()[:, :, None, None])
+        nn.init.zeros_(layer.bias) if layer.bias is not None else None
+    return layer
