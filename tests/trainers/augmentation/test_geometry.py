@@ -1,0 +1,76 @@
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy import ndimage
+
+from trainers.augmentation.geometry import Geometry2d, cut_patch, draw_geometry
+from trainers.config import AugmentationConfig
+
+
+def slice_of(height, width, channels=2):
+    rng = np.random.default_rng(height * 100 + width)
+    image = ndimage.gaussian_filter(rng.normal(size=(channels, height, width)), (0, 1.5, 1.5)).astype(np.float32)
+    return image, (image[0] > 0).astype(np.int16) * 2
+
+
+@given(st.integers(3, 20), st.integers(3, 20), st.integers(-6, 8), st.integers(-6, 8))
+def test_without_transform_a_patch_is_a_zero_padded_crop(height, width, top, left):
+    image, label = slice_of(height, width)
+    patch, patch_label = cut_patch(image, label, (top, left), (8, 6), Geometry2d())
+    padded = np.pad(image, ((0, 0), (30, 30), (30, 30)))
+    np.testing.assert_array_equal(patch, padded[:, 30 + top : 38 + top, 30 + left : 36 + left])
+    padded_label = np.pad(label, 30)
+    np.testing.assert_array_equal(patch_label, padded_label[30 + top : 38 + top, 30 + left : 36 + left])
+
+
+def test_a_quarter_turn_of_a_centred_square_patch_is_a_rotated_copy():
+    image, label = slice_of(9, 9)
+    patch, patch_label = cut_patch(image, label, (0, 0), (9, 9), Geometry2d(angle=math.pi / 2))
+    turned = [np.rot90(image, turns, axes=(1, 2)) for turns in (1, 3)]
+    errors = [np.abs(patch[:, 1:-1, 1:-1] - candidate[:, 1:-1, 1:-1]).max() for candidate in turned]
+    assert min(errors) < 1e-5
+    which = turned[int(np.argmin(errors))]
+    np.testing.assert_array_equal(patch_label[1:-1, 1:-1], (which[0, 1:-1, 1:-1] > 0) * 2)
+
+
+def test_scale_two_shows_half_the_extent():
+    label = np.zeros((40, 40), np.int16)
+    label[15:25, 15:25] = 3
+    image = label[None].astype(np.float32)
+    _, larger = cut_patch(image, label, (0, 0), (40, 40), Geometry2d(scale=2.0))
+    assert abs((larger == 3).sum() / (label == 3).sum() - 4) < 0.4
+    assert set(np.unique(larger)) == {0, 3}
+
+
+@pytest.mark.parametrize("mirror", [(False, True, False), (False, False, True), (False, True, True)])
+def test_mirroring_flips_image_and_label_alike(mirror):
+    image, label = slice_of(8, 6)
+    plain, plain_label = cut_patch(image, label, (0, 0), (8, 6), Geometry2d())
+    patch, patch_label = cut_patch(image, label, (0, 0), (8, 6), Geometry2d(mirror=mirror))
+    axes = [axis for axis, flipped in zip((1, 2), mirror[1:], strict=True) if flipped]
+    np.testing.assert_array_equal(patch, np.flip(plain, axes))
+    np.testing.assert_array_equal(patch_label, np.flip(plain_label, [axis - 1 for axis in axes]))
+
+
+def test_many_labels_fall_back_to_the_nearest_one():
+    label = np.arange(100, dtype=np.int16).reshape(10, 10)
+    _, turned = cut_patch(label[None].astype(np.float32), label, (0, 0), (10, 10), Geometry2d(angle=0.3))
+    assert set(np.unique(turned)) <= set(range(100))
+
+
+def test_transforms_are_drawn_with_nnunets_probabilities():
+    config = AugmentationConfig()
+    rng = np.random.default_rng(0)
+    drawn = [draw_geometry(rng, config, (40, 40), (True, True, True)) for _ in range(4000)]
+    assert abs(np.mean([geometry.angle != 0 for geometry in drawn]) - 0.2) < 0.03
+    assert abs(np.mean([geometry.scale != 1 for geometry in drawn]) - 0.2) < 0.03
+    scales = [geometry.scale for geometry in drawn if geometry.scale != 1]
+    assert 0.7 <= min(scales) < 0.75 and 1.3 < max(scales) <= 1.4
+    assert abs(np.mean(np.array(scales) < 1) - 0.5) < 0.06
+    wide = [draw_geometry(rng, config, (60, 30), (True, True, True)).angle for _ in range(2000)]
+    assert max(map(abs, wide)) <= math.radians(15)

@@ -1,0 +1,6 @@
+"""Augmentation: parameters are drawn in one step and applied in another, so that any sample can be replayed."""
+
+from trainers.augmentation.geometry import Geometry2d, cut_patch, draw_geometry
+from trainers.augmentation.intensity import augment_intensity
+
+__all__ = ["Geometry2d", "augment_intensity", "cut_patch", "draw_geometry"]

@@ -1,0 +1,130 @@
+"""The sub-commands `train` and `crossval`."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from balrsam_pipeline.command import Command, add_roots, roots_of
+from balrsam_pipeline.paths import find_dataset
+
+if TYPE_CHECKING:
+    from trainers.config import TrainingConfig
+    from trainers.request import TrainRequest
+
+
+def add_train_arguments(parser: argparse.ArgumentParser) -> None:
+    """Options of `balrsam train`."""
+    parser.add_argument("dataset", help="a dataset: folder name, number, or path")
+    parser.add_argument("--fold", type=int, default=0, metavar="N", help="the fold to train (default: 0)")
+    _add_common(parser)
+
+
+def add_crossval_arguments(parser: argparse.ArgumentParser) -> None:
+    """Options of `balrsam crossval`."""
+    parser.add_argument("dataset", help="a dataset: folder name, number, or path")
+    parser.add_argument("--folds", nargs="+", type=int, metavar="N", help="folds to train (default: all)")
+    parser.add_argument(
+        "--parallel-folds", nargs="+", metavar="DEVICE", help="train folds at the same time, one on each device: cuda:0 cuda:1"
+    )
+    _add_common(parser)
+
+
+def train(arguments: argparse.Namespace) -> int:
+    """Run `balrsam train`."""
+    from evaluation import summary_table
+    from trainers.fold import train_fold
+
+    result = train_fold(_request(arguments, arguments.fold))
+    if result.summary is not None:
+        print(summary_table(result.summary))
+        print(f"{'already done' if result.already_done else 'done'}: {result.folder}")
+    return 0
+
+
+def crossval(arguments: argparse.Namespace) -> int:
+    """Run `balrsam crossval`."""
+    from evaluation import summary_table
+    from trainers.crossval import CrossvalRequest, cross_validate
+
+    folds = tuple(arguments.folds) if arguments.folds else None
+    devices = tuple(arguments.parallel_folds or ())
+    request = CrossvalRequest(train=_request(arguments, 0), folds=folds, parallel_devices=devices)
+    result = cross_validate(request)
+    print(summary_table(result.summary))
+    print(result.intervals)
+    print(f"{'already done' if result.already_done else 'done'}: {result.folder}")
+    return 0
+
+
+def _add_common(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--configuration", metavar="NAME", help="2d, 2.5d, triplanar (default: the one the plan recommends)")
+    parser.add_argument(
+        "--max-minutes", type=float, metavar="M", help="training minutes a fold, over resumes; validation of whole images not counted"
+    )
+    parser.add_argument("--epochs", type=int, metavar="N", help="epochs to train (default: 300; with --max-minutes: no limit)")
+    parser.add_argument("--batch-size", type=int, metavar="N", help="samples a step (default: the plan's)")
+    parser.add_argument("--learning-rate", type=float, metavar="X", help="peak learning rate (default: 0.001)")
+    parser.add_argument("--seed", type=int, metavar="N", help="seed of weights and samples (default: 0)")
+    parser.add_argument("--settings", type=Path, metavar="FILE", help="JSON file with any settings of trainers.TrainingConfig")
+    parser.add_argument("--device", help="cuda, cuda:1, cpu, mps (default: the best there is)")
+    parser.add_argument("--workers", type=int, metavar="N", help="processes that make batches (default: chosen; 0: none)")
+    parser.add_argument("--continue-on-worker-loss", action="store_true", help="replace a worker process that was killed")
+    parser.add_argument("--accept-changed-settings", action="store_true", help="go on although settings differ from the start")
+    parser.add_argument("--checkpoint", type=Path, metavar="FILE", help="the SAM checkpoint to adapt (default: from the cache)")
+    parser.add_argument("--init-from", type=Path, metavar="FILE", help="start from the weights of a trained checkpoint")
+    parser.add_argument(
+        "--budget-clock", choices=("wall", "cpu"), help="what --max-minutes counts: wall-clock (default) or CPU minutes of this process"
+    )
+    add_roots(parser)
+
+
+def _request(arguments: argparse.Namespace, fold: int) -> TrainRequest:
+    from trainers.request import TrainRequest
+
+    roots = roots_of(arguments)
+    return TrainRequest(
+        dataset=find_dataset(arguments.dataset, roots),
+        roots=roots,
+        configuration=arguments.configuration,
+        fold=fold,
+        config=_config(arguments),
+        device=arguments.device,
+        workers=arguments.workers,
+        accept_changed_settings=arguments.accept_changed_settings,
+        continue_on_worker_loss=arguments.continue_on_worker_loss,
+        base=arguments.checkpoint,
+        init_from=arguments.init_from,
+    )
+
+
+def _config(arguments: argparse.Namespace) -> TrainingConfig:
+    from trainers.config import TrainingConfig, read_training_config
+
+    config = read_training_config(arguments.settings) if arguments.settings else TrainingConfig()
+    named = ("batch_size", "learning_rate", "seed", "epochs", "max_minutes", "budget_clock")
+    given = {name: getattr(arguments, name) for name in named if getattr(arguments, name) is not None}
+    if "max_minutes" in given and "epochs" not in given:
+        given["epochs"] = None
+    return dataclasses.replace(config, **given)
+
+
+COMMANDS = {
+    "train": Command(
+        summary="Train one fold, then validate it on whole images. Stopped or killed, the same command goes on.\n"
+        "SIGTERM, SIGINT and SIGUSR1 save and exit with 75.",
+        example="balrsam train Dataset004_Hippocampus --configuration 2d --fold 0 --max-minutes 20\n"
+        "torchrun --nproc-per-node 2 -m balrsam_pipeline train 4 --fold 0",
+        add_arguments=add_train_arguments,
+        run=train,
+    ),
+    "crossval": Command(
+        summary="Train and validate all folds, one after the other or over devices, and pool the scores.",
+        example="balrsam crossval Dataset004_Hippocampus --configuration 2d --max-minutes 20\n"
+        "balrsam crossval 4 --parallel-folds cuda:0 cuda:1",
+        add_arguments=add_crossval_arguments,
+        run=crossval,
+    ),
+}

@@ -1,0 +1,139 @@
+"""What a training run is told: losses, augmentation, schedule and budget, as frozen dataclasses <-> JSON."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from balrsam_pipeline.atomic import read_json
+from balrsam_pipeline.errors import TrainingError
+from balrsam_pipeline.serialise import from_json, to_json
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LossConfig:
+    """Weights of the three losses; `label_smoothing` is the share of the cross-entropy target spread over all classes."""
+
+    dice: float = 1.0
+    cross_entropy: float = 1.0
+    boundary: float = 0.5
+    label_smoothing: float = 0.0
+
+    def __post_init__(self) -> None:
+        for name in ("dice", "cross_entropy", "boundary"):
+            _require(f"loss.{name}", getattr(self, name) >= 0, getattr(self, name), "0 (off) or more")
+        _require("loss", self.dice + self.cross_entropy > 0, "dice and cross_entropy both 0", "one of them above 0")
+        _require("loss.label_smoothing", 0 <= self.label_smoothing < 1, self.label_smoothing, "from 0 up to 1")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AugmentationConfig:
+    """Probabilities and ranges of augmentation. Source: nnU-Net v2 default data augmentation.
+
+    `rotation_degrees` None takes nnU-Net's rule: 180 for nearly square patches, 15 where one side exceeds 1.5 times the other.
+    """
+
+    enabled: bool = True
+    mirroring: bool = True
+    rotation_probability: float = 0.2
+    rotation_degrees: float | None = None
+    scaling_probability: float = 0.2
+    scaling_range: tuple[float, float] = (0.7, 1.4)
+    noise_probability: float = 0.1
+    noise_variance: tuple[float, float] = (0.0, 0.1)
+    blur_probability: float = 0.2
+    blur_sigma: tuple[float, float] = (0.5, 1.0)
+    brightness_probability: float = 0.15
+    brightness_range: tuple[float, float] = (0.75, 1.25)
+    contrast_probability: float = 0.15
+    contrast_range: tuple[float, float] = (0.75, 1.25)
+    low_resolution_probability: float = 0.25
+    low_resolution_zoom: tuple[float, float] = (0.5, 1.0)
+    inverted_gamma_probability: float = 0.1
+    gamma_probability: float = 0.3
+    gamma_range: tuple[float, float] = (0.7, 1.5)
+
+    def __post_init__(self) -> None:
+        for item in dataclasses.fields(self):
+            value = getattr(self, item.name)
+            if item.name.endswith("_probability"):
+                _require(f"augmentation.{item.name}", 0 <= value <= 1, value, "a probability from 0 to 1")
+            if isinstance(value, tuple):
+                _require(f"augmentation.{item.name}", 0 <= value[0] <= value[1], value, "two numbers, the smaller first, not negative")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrainingConfig:
+    """All settings of one training run.
+
+    Attributes:
+        seed: of weights' initialisation and of every sample.
+        epochs: the budget in epochs of `steps_per_epoch` optimiser steps; None where time alone ends the run.
+        max_minutes: the budget in minutes, counted over resumes, without the whole-image validation that follows;
+            with both budgets, the one used up first ends the run and drives the learning rate.
+        budget_clock: "wall", or "cpu": core-minutes of this process, which makes runs on a busy machine comparable.
+        batch_size: samples of one step over all devices; None takes the plan's.
+        warmup_fraction: share of the budget over which the learning rate rises linearly.
+        gradient_clip: largest norm of the whole gradient.
+        ema_width: the exponential moving average of weights spans about this share of the steps so far, whatever the budget.
+        foreground_fraction: share of samples centred on a foreground voxel. Source: nnU-Net oversamples 1/3.
+        quick_validation_patches: validation patches scored after every epoch to keep the best checkpoint.
+        save_every_s: seconds between checkpoints (taken at the end of an epoch); 0 saves after every epoch.
+    """
+
+    seed: int = 0
+    epochs: int | None = 300
+    max_minutes: float | None = None
+    budget_clock: str = "wall"
+    steps_per_epoch: int = 100
+    batch_size: int | None = None
+    learning_rate: float = 1e-3
+    weight_decay: float = 0.05
+    warmup_fraction: float = 0.05
+    poly_exponent: float = 0.9
+    gradient_clip: float = 1.0
+    ema_width: float = 0.05
+    foreground_fraction: float = 1 / 3
+    quick_validation_patches: int = 64
+    save_every_s: float = 60.0
+    amp: bool = True
+    freeze: str = "adapters"
+    loss: LossConfig = field(default_factory=LossConfig)
+    augmentation: AugmentationConfig = field(default_factory=AugmentationConfig)
+
+    def __post_init__(self) -> None:
+        _require("epochs", self.epochs is None or self.epochs > 0, self.epochs, "at least 1")
+        _require("max_minutes", self.max_minutes is None or self.max_minutes > 0, self.max_minutes, "more than 0")
+        _require("epochs", self.epochs is not None or self.max_minutes is not None, "no budget", "epochs or max_minutes")
+        _require("budget_clock", self.budget_clock in ("wall", "cpu"), self.budget_clock, "wall or cpu")
+        _require("steps_per_epoch", self.steps_per_epoch > 0, self.steps_per_epoch, "at least 1")
+        _require("batch_size", self.batch_size is None or self.batch_size > 0, self.batch_size, "at least 1")
+        _require("learning_rate", self.learning_rate > 0, self.learning_rate, "more than 0")
+        _require("warmup_fraction", 0 <= self.warmup_fraction < 1, self.warmup_fraction, "from 0 up to 1")
+        _require("ema_width", 0 < self.ema_width < 0.5, self.ema_width, "between 0 and 0.5")
+        _require("foreground_fraction", 0 <= self.foreground_fraction <= 1, self.foreground_fraction, "from 0 to 1")
+
+
+def read_training_config(path: Path) -> TrainingConfig:
+    """Read settings from a JSON file that names only what differs from the defaults.
+
+    Raises:
+        TrainingError: unreadable, an unknown setting, or a value that makes no sense.
+    """
+    return from_json(TrainingConfig, read_json(path, TrainingError), path, TrainingError)
+
+
+def differences(old: Any, new: Any, name: str = "") -> list[str]:
+    """The settings that differ between two JSON objects (or dataclasses), as lines `name: old -> new`."""
+    old, new = to_json(old), to_json(new)
+    if isinstance(old, dict) and isinstance(new, dict):
+        keys = [*old, *(key for key in new if key not in old)]
+        return [line for key in keys for line in differences(old.get(key), new.get(key), f"{name}.{key}".lstrip("."))]
+    return [] if old == new else [f"{name}: {old} -> {new}"]
+
+
+def _require(name: str, holds: bool, value: object, expected: str) -> None:
+    if not holds:
+        raise TrainingError(f"training setting '{name}'", found=str(value), expected=expected, mend=f"correct '{name}'")

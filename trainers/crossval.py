@@ -1,0 +1,150 @@
+"""Cross-validation: the folds in sequence or over devices, each resumable, then their scores pooled."""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+import subprocess
+import sys
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from queue import Queue
+
+import numpy as np
+
+from balrsam_pipeline.atomic import write_json
+from balrsam_pipeline.dataset import read_folds
+from balrsam_pipeline.errors import TrainingError
+from balrsam_pipeline.plan import read_plan
+from balrsam_pipeline.serialise import to_json
+from evaluation import Summary, pool, read_summary, write_reports
+from trainers.fold import train_fold
+from trainers.request import TrainRequest
+from trainers.stopping import TrainingStopped
+
+LOG = logging.getLogger(__name__)
+RESAMPLES = 2000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CrossvalRequest:
+    """Train and validate several folds.
+
+    Attributes:
+        train: what every fold is trained with; its `fold` is not looked at.
+        folds: which; None takes all.
+        parallel_devices: train folds at the same time, one on each of these; empty trains them one after the other here.
+    """
+
+    train: TrainRequest
+    folds: tuple[int, ...] | None = None
+    parallel_devices: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CrossvalResult:
+    """The pooled summary, its folder (`crossval/`), 95 % intervals in words, and whether everything was there already."""
+
+    summary: Summary
+    folder: Path
+    intervals: str
+    already_done: bool
+
+
+def cross_validate(request: CrossvalRequest) -> CrossvalResult:
+    """Train and validate the folds that are not done, and pool the scores of all of them.
+
+    Raises:
+        TrainingError: a fold could not be trained.
+        TrainingStopped: asked to stop; the same call goes on.
+    """
+    preprocessed = request.train.roots.preprocessed / request.train.dataset.name
+    if not (preprocessed / "splits.json").is_file():
+        raise TrainingError(
+            preprocessed,
+            found="no splits.json",
+            expected="a planned and preprocessed dataset",
+            mend=f"balrsam plan_and_preprocess {request.train.dataset.name}",
+        )
+    configuration = request.train.configuration or read_plan(preprocessed / "plan.json").default_configuration
+    folds = request.folds if request.folds is not None else tuple(range(len(read_folds(preprocessed / "splits.json"))))
+    train = dataclasses.replace(request.train, configuration=configuration)
+    if request.parallel_devices:
+        _train_over_devices(train, folds, request.parallel_devices)
+    results = [train_fold(dataclasses.replace(train, fold=fold)) for fold in folds]
+    summaries = [result.summary for result in results if result.summary is not None]
+    summary = pool(summaries, [f"fold {fold}" for fold in folds])
+    folder = train.model_folder(configuration) / "crossval"
+    already_done = all(result.already_done for result in results) and _pooled_before(folder, summary)
+    if not already_done:
+        write_reports(summary, folder)
+    return CrossvalResult(summary=summary, folder=folder, intervals=interval_lines(summary), already_done=already_done)
+
+
+def _pooled_before(folder: Path, summary: Summary) -> bool:
+    return (folder / "summary.json").is_file() and read_summary(folder / "summary.json").groups == summary.groups
+
+
+def bootstrap_interval(values: Sequence[float], seed: int = 0) -> tuple[float, float]:
+    """The 95 % percentile interval of the mean of `values` over 2000 resamples of the cases."""
+    array = np.asarray(values, dtype=np.float64)
+    picks = np.random.default_rng(seed).integers(len(array), size=(RESAMPLES, len(array)))
+    low, high = np.percentile(array[picks].mean(axis=1), [2.5, 97.5])
+    return float(low), float(high)
+
+
+def interval_lines(summary: Summary) -> str:
+    """Mean, standard deviation over cases and 95 % bootstrap interval of each metric of each label."""
+    lines = []
+    for label in summary.labels:
+        for key in ("dice", "hd95"):
+            values = [value for value in summary.counted(key, label) if value is not None] if key in summary.metrics else []
+            if values:
+                low, high = bootstrap_interval(values)
+                spread = float(np.std(values, ddof=1)) if len(values) > 1 else 0.0
+                lines.append(f"{label}: {key} {np.mean(values):.4f} ± {spread:.4f}, 95 % interval {low:.4f} to {high:.4f}")
+    return "\n".join(lines)
+
+
+def _train_over_devices(train: TrainRequest, folds: Sequence[int], devices: Sequence[str]) -> None:
+    """Train each fold in a process of its own, one at a time on each device; the calling process pools afterwards."""
+    free: Queue[str] = Queue()
+    for device in devices:
+        free.put(device)
+    settings = train.model_folder(str(train.configuration)) / "settings.json"
+    write_json(settings, to_json(train.config))
+
+    def train_one(fold: int) -> int:
+        device = free.get()
+        LOG.info("fold %d on %s", fold, device)
+        try:
+            return subprocess.run(_command(train, fold, device, settings), check=False, stdout=subprocess.DEVNULL).returncode
+        finally:
+            free.put(device)
+
+    with ThreadPoolExecutor(len(devices)) as threads:
+        codes = dict(zip(folds, threads.map(train_one, folds), strict=True))
+    settings.unlink(missing_ok=True)
+    failed = {fold: code for fold, code in codes.items() if code != 0}
+    if failed:
+        kind = TrainingStopped if set(failed.values()) == {TrainingStopped.exit_code} else TrainingError
+        raise kind(
+            f"folds {', '.join(map(str, failed))}",
+            found=f"ended with exit codes {', '.join(map(str, failed.values()))}; their messages stand above",
+            expected="every fold trained",
+            mend="mend what they name, then run the same command again: it goes on",
+        )
+
+
+def _command(train: TrainRequest, fold: int, device: str, settings: Path) -> list[str]:
+    command = [sys.executable, "-m", "balrsam_pipeline", "train", str(train.dataset), "--fold", str(fold), "--device", device]
+    command += ["--configuration", str(train.configuration), "--settings", str(settings)]
+    for option, value in (("raw", train.roots.raw), ("preprocessed", train.roots.preprocessed), ("results", train.roots.results)):
+        command += [f"--{option}", str(value)]
+    optional = {"--workers": train.workers, "--checkpoint": train.base, "--init-from": train.init_from}
+    for option, given in optional.items():
+        command += [option, str(given)] if given is not None else []
+    command += ["--accept-changed-settings"] if train.accept_changed_settings else []
+    return command + (["--continue-on-worker-loss"] if train.continue_on_worker_loss else [])

@@ -1,0 +1,146 @@
+"""Training one fold from data to validated weights: puts the parts together, goes on from checkpoints, ends with scores."""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+import shutil
+from datetime import UTC, datetime
+from typing import Any
+
+import torch
+
+from balrsam_pipeline.atomic import atomic_path, read_json, write_json
+from balrsam_pipeline.errors import TrainingError
+from balrsam_pipeline.execution import folder_lock
+from balrsam_pipeline.plan import write_versioned
+from balrsam_pipeline.serialise import to_json
+from evaluation import read_summary
+from trainers.assemble import assemble
+from trainers.checkpoints import CheckpointFolder, read_checkpoint
+from trainers.config import TrainingConfig
+from trainers.distributed import Ranks, joined_ranks, local_device
+from trainers.fold_data import FoldData, open_fold
+from trainers.machine import describe_machine
+from trainers.memory import name_memory_errors
+from trainers.request import FoldResult, TrainRequest
+from trainers.run_state import refuse_changed_settings
+from trainers.stopping import StopRequest, TrainingStopped, stop_on_signals
+from trainers.validation import validate_fold
+
+LOG = logging.getLogger(__name__)
+
+
+def train_fold(request: TrainRequest) -> FoldResult:
+    """Train a fold, or go on where it stopped, then validate it on whole images. What is done already is not done again.
+
+    Raises:
+        TrainingError: data are missing, settings changed, the loss stays non-finite, memory or disk run out.
+        TrainingStopped: a signal asked to stop; all is saved and the same call goes on.
+    """
+    data = open_fold(request)
+    config = dataclasses.replace(request.config, batch_size=request.config.batch_size or data.configuration.batch_size)
+    checkpoints = CheckpointFolder(data.folder)
+    device = local_device(request.device)
+    with joined_ranks(device) as ranks:
+        if not ranks.first:
+            _train(request, data, config, ranks)
+            return FoldResult(folder=data.folder, summary=None, already_done=False)
+        with folder_lock(data.folder):
+            checkpoints.remove_leftovers()
+            done = _finished(checkpoints, data, config, request)
+            if not done:
+                _write_model_folder(data)
+                _train(request, data, config, ranks)
+    summary_path = data.folder / "validation" / "summary.json"
+    if done and summary_path.is_file():
+        LOG.info("%s: trained and validated already; nothing to do", data.folder)
+        return FoldResult(folder=data.folder, summary=read_summary(summary_path), already_done=True)
+    LOG.info("fold %d: validating %d cases on whole images", request.fold, len(data.fold.val))
+    with folder_lock(data.folder):
+        summary = validate_fold(data, checkpoints.path("final"), request.base, device)
+    return FoldResult(folder=data.folder, summary=summary, already_done=False)
+
+
+def _finished(checkpoints: CheckpointFolder, data: FoldData, config: TrainingConfig, request: TrainRequest) -> bool:
+    """Whether the final weights are there, made with these settings; with changed settings that were accepted, they are not."""
+    final = checkpoints.path("final")
+    if not final.exists():
+        return False
+    checkpoint = read_checkpoint(final)
+    refuse_changed_settings(checkpoint, config, data.plan.sha256(), request.accept_changed_settings)
+    if not refuse_changed_settings(checkpoint, config, data.plan.sha256(), accepted=True):
+        return True
+    final.unlink()
+    shutil.rmtree(data.folder / "validation", ignore_errors=True)
+    return False
+
+
+def _train(request: TrainRequest, data: FoldData, config: TrainingConfig, ranks: Ranks) -> None:
+    with stop_on_signals() as stop, name_memory_errors(data.configuration, config), assemble(request, data, config, ranks, stop) as run:
+        if ranks.first:
+            _note_start(data, config, run.state.step, ranks.device)
+        used = run.trainer.run()
+        if used and ranks.first:
+            run.run_state.save(run.checkpoints, run.state, "final")
+            _note(data, {"finished": _now(), "steps": run.state.step, "training_s": round(run.run_state.budget.used_s(), 1)})
+    if not used:
+        raise _stopped(stop, data, run.state.step)
+
+
+def _stopped(stop: StopRequest, data: FoldData, step: int) -> TrainingStopped:
+    return TrainingStopped(
+        data.folder,
+        found=f"{stop.signal_name or 'a signal to another rank'} after step {step}; saved",
+        expected="to train until the budget is used",
+        mend="run the same command again: it goes on from there (exit code 75 asks a scheduler to do so)",
+    )
+
+
+def _write_model_folder(data: FoldData) -> None:
+    """Put plan.json and dataset.json where prediction looks for them.
+
+    Raises:
+        TrainingError: folds trained with another plan are there.
+    """
+    folder = data.folder.parent
+    plan_path = folder / "plan.json"
+    trained = sorted(path.parent.name for path in folder.glob("fold_*/checkpoint_*.safetensors"))
+    if plan_path.is_file() and trained and read_json(plan_path, TrainingError) != to_json(data.plan):
+        others = [name for name in dict.fromkeys(trained) if name != data.folder.name]
+        if others:
+            raise TrainingError(
+                plan_path,
+                found=f"another plan than the preprocessed dataset's; trained with it: {', '.join(others)}",
+                expected="all folds trained with one plan",
+                mend="train into another --results, or delete those folds",
+            )
+    write_versioned(plan_path, data.plan)
+    with atomic_path(folder / "dataset.json") as temporary:
+        shutil.copyfile(data.raw.folder / "dataset.json", temporary)
+
+
+def _note_start(data: FoldData, config: TrainingConfig, step: int, device: torch.device) -> None:
+    start = {"time": _now(), "step": step, **describe_machine(device)}
+    earlier = read_json(data.folder / "run.json", TrainingError)["starts"] if step and (data.folder / "run.json").is_file() else []
+    write_json(
+        data.folder / "run.json",
+        {
+            "dataset": data.plan.dataset,
+            "configuration": data.configuration.name,
+            "plan_sha256": data.plan.sha256(),
+            "training_cases": list(data.fold.train),
+            "validation_cases": list(data.fold.val),
+            "settings": to_json(config),
+            "starts": [*earlier, start],
+        },
+    )
+
+
+def _note(data: FoldData, facts: dict[str, Any]) -> None:
+    path = data.folder / "run.json"
+    write_json(path, read_json(path, TrainingError) | facts)
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")

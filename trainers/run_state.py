@@ -1,0 +1,102 @@
+"""What survives of a training run: tensors and state into checkpoints, and back into a model that goes on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from balrsam_pipeline.errors import TrainingError
+from balrsam_pipeline.network import BalrSam, load_trainable_state, trainable_state
+from balrsam_pipeline.serialise import from_json, to_json
+from trainers.budget import Budget
+from trainers.checkpoints import Checkpoint, CheckpointFolder, load_optimiser_tensors, optimiser_tensors
+from trainers.config import TrainingConfig, differences
+from trainers.optimisation import WeightAverage
+from trainers.precision import Precision
+from trainers.trainer import TrainingState
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunState:
+    """The live objects of a run that a checkpoint holds; `identity` is metadata that never changes during the run."""
+
+    model: BalrSam
+    optimiser: torch.optim.Optimizer
+    average: WeightAverage
+    precision: Precision
+    budget: Budget
+    identity: Mapping[str, Any]
+
+    def save(self, folder: CheckpointFolder, state: TrainingState, kind: str) -> None:
+        """Write the checkpoint `kind`: "latest" with everything, "best" and "final" with the averaged weights alone."""
+        metadata = dict(self.identity) | {
+            "state": to_json(state),
+            "step": state.step,
+            "elapsed_s": self.budget.used_s(),
+            "scaler": self.precision.scaler.state_dict(),
+        }
+        average = {f"ema/{name}": tensor for name, tensor in self.average.average.items()}
+        if kind != "latest":
+            folder.save(kind, Checkpoint(average, metadata))
+            return
+        weights = {f"weights/{name}": tensor for name, tensor in trainable_state(self.model).items()}
+        optimiser = optimiser_tensors(self.optimiser, self._names())
+        folder.save_latest(Checkpoint(average | weights | optimiser | _rng_tensors(self.precision.device), metadata))
+
+    def restore(self, checkpoint: Checkpoint) -> TrainingState:
+        """Put everything back as it was when `checkpoint` was written."""
+        load_trainable_state(self.model, checkpoint.part("weights"))
+        for name, tensor in checkpoint.part("ema").items():
+            self.average.average[name].copy_(tensor)
+        load_optimiser_tensors(self.optimiser, self._names(), checkpoint)
+        if checkpoint.metadata["scaler"]:
+            self.precision.scaler.load_state_dict(checkpoint.metadata["scaler"])
+        rng = checkpoint.part("rng")
+        torch.set_rng_state(rng["torch"])
+        if "cuda" in rng and self.precision.device.type == "cuda":
+            torch.cuda.set_rng_state(rng["cuda"], self.precision.device)
+        return from_json(TrainingState, checkpoint.metadata["state"], "checkpoint", TrainingError)
+
+    def _names(self) -> dict[Tensor, str]:
+        return {parameter: name for name, parameter in self.model.named_parameters()}
+
+
+@contextmanager
+def averaged_weights(run_state: RunState) -> Iterator[None]:
+    """The model with its averaged weights inside, with its own afterwards, to the bit."""
+    own = {name: tensor.clone() for name, tensor in trainable_state(run_state.model).items()}
+    load_trainable_state(run_state.model, run_state.average.average)
+    try:
+        yield
+    finally:
+        load_trainable_state(run_state.model, own)
+
+
+def refuse_changed_settings(checkpoint: Checkpoint, config: TrainingConfig, plan_sha256: str, accepted: bool) -> list[str]:
+    """Check that a run goes on with the settings it was started with; returns what changed, one line each.
+
+    Raises:
+        TrainingError: settings or the plan differ and that was not accepted; the message lists them.
+    """
+    changed = differences(checkpoint.metadata["settings"], config)
+    changed += differences({"plan": checkpoint.metadata["plan_sha256"]}, {"plan": plan_sha256})
+    if changed and not accepted:
+        raise TrainingError(
+            "settings of this run",
+            found="changed since it was started: " + "; ".join(changed),
+            expected="the same settings, so that the result has one meaning",
+            mend="use the former settings, or add --accept-changed-settings, or choose another --results",
+        )
+    return changed
+
+
+def _rng_tensors(device: torch.device) -> dict[str, Tensor]:
+    tensors = {"rng/torch": torch.get_rng_state()}
+    if device.type == "cuda":
+        tensors["rng/cuda"] = torch.cuda.get_rng_state(device)
+    return tensors

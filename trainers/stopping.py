@@ -1,0 +1,51 @@
+"""Being asked to stop: SIGTERM, SIGINT and SIGUSR1 end the step, save, and exit with a code a scheduler can requeue on."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+from balrsam_pipeline.errors import TrainingError
+
+SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1)
+
+
+class TrainingStopped(TrainingError):
+    """Training was asked to stop and saved; the same command goes on. Exit code 75 (EX_TEMPFAIL: try again)."""
+
+    exit_code = 75
+
+
+class StopRequest:
+    """Whether a signal has come, and which."""
+
+    def __init__(self) -> None:
+        self.signal_name: str | None = None
+
+    def __bool__(self) -> bool:
+        return self.signal_name is not None
+
+
+@contextmanager
+def stop_on_signals() -> Iterator[StopRequest]:
+    """Note the first signal instead of dying of it; a second one of the same kind acts as it always did."""
+    request = StopRequest()
+    if threading.current_thread() is not threading.main_thread():
+        yield request  # only the main thread may install handlers
+        return
+    former = {number: signal.getsignal(number) for number in SIGNALS}
+
+    def note(number: int, frame: FrameType | None) -> None:
+        request.signal_name = signal.Signals(number).name
+        signal.signal(number, former[signal.Signals(number)])
+
+    for number in SIGNALS:
+        signal.signal(number, note)
+    try:
+        yield request
+    finally:
+        for number, handler in former.items():
+            signal.signal(number, handler)

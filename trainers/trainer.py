@@ -1,0 +1,173 @@
+"""The training loop, and nothing else: model, loss, optimiser, data, budget, checkpoints and loggers are handed to it."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from balrsam_pipeline.errors import TrainingError
+from trainers.budget import Budget
+from trainers.config import TrainingConfig
+from trainers.distributed import Ranks
+from trainers.loader import Batch, BatchLoader
+from trainers.loggers import Logger
+from trainers.losses import SegmentationLoss
+from trainers.optimisation import WeightAverage, learning_rate
+from trainers.precision import Precision
+from trainers.stopping import StopRequest
+
+MOST_SKIPPED_IN_A_ROW = 10
+
+
+@dataclass
+class TrainingState:
+    """Where the loop stands; what a checkpoint keeps besides tensors."""
+
+    step: int = 0
+    best_dice: float = -1.0
+    skipped_in_a_row: int = 0
+    loss_sum: float = 0.0
+    loss_steps: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrainerParts:
+    """All that the loop works with.
+
+    Attributes:
+        forward: the model as it trains (wrapped for several ranks): image -> (logits, boundary logits or None).
+        parameters: the trainable parameters, for the gradient clip.
+        quick_dice: scores the averaged weights on a few patches; called on the first rank alone.
+        save: writes checkpoints of the kinds named ("latest", "best").
+    """
+
+    config: TrainingConfig
+    forward: nn.Module
+    parameters: tuple[nn.Parameter, ...]
+    loss: SegmentationLoss
+    optimiser: torch.optim.Optimizer
+    average: WeightAverage
+    precision: Precision
+    loader: BatchLoader
+    budget: Budget
+    ranks: Ranks
+    logger: Logger
+    stop: StopRequest
+    quick_dice: Callable[[], float]
+    save: Callable[[TrainingState, tuple[str, ...]], None]
+
+
+class Trainer:
+    """Runs optimiser steps until the budget is used or a signal asks to stop."""
+
+    def __init__(self, parts: TrainerParts, state: TrainingState) -> None:
+        self._parts, self.state = parts, state
+        self._saved_at = self._epoch_started = time.monotonic()
+        self._epoch_first_step = state.step
+
+    def run(self) -> bool:
+        """Train; returns True when the budget is used, False when asked to stop. Either way the latest checkpoint is saved.
+
+        Raises:
+            TrainingError: the loss stays non-finite, memory runs out, or data cannot be read.
+        """
+        parts, state = self._parts, self.state
+        parts.forward.train()
+        batches = parts.loader.batches(state.step)
+        stopped, progress = parts.ranks.agree(bool(parts.stop), parts.budget.progress(state.step))
+        while progress < 1.0 and not stopped:
+            self._step(next(batches), progress)
+            if state.step % parts.config.steps_per_epoch == 0:
+                self._end_epoch(progress)
+            stopped, progress = parts.ranks.agree(bool(parts.stop), parts.budget.progress(state.step))
+        if not stopped and state.step % parts.config.steps_per_epoch != 0:
+            self._end_epoch(progress)
+        parts.save(state, ("latest",))
+        return not stopped
+
+    def _step(self, batch: Batch, progress: float) -> None:
+        parts, state = self._parts, self.state
+        for group in parts.optimiser.param_groups:
+            group["lr"] = learning_rate(progress, parts.config)
+        loss, norm = self._backward(batch)
+        finite = math.isfinite(loss) and (math.isfinite(norm) or parts.precision.scaler.is_enabled())
+        if finite:
+            parts.precision.scaler.step(parts.optimiser)
+            state.skipped_in_a_row = 0
+            state.loss_sum += loss
+            state.loss_steps += 1
+        parts.precision.scaler.update()
+        parts.optimiser.zero_grad(set_to_none=True)
+        state.step += 1
+        if finite:
+            parts.average.update(state.step)
+        else:
+            self._note_skipped(batch, loss)
+
+    def _backward(self, batch: Batch) -> tuple[float, float]:
+        """Forward and backward; returns the loss and the norm of the gradient (before it is clipped)."""
+        parts = self._parts
+        device = parts.precision.device
+        image_bchw = torch.from_numpy(batch.image_bchw).to(device, non_blocking=True)
+        label_bhw = torch.from_numpy(batch.label_bhw).to(device, non_blocking=True)
+        with parts.precision.autocast():
+            logits_bkhw, boundary_logits_b1hw = parts.forward(image_bchw)
+        loss: Tensor = parts.loss(logits_bkhw, boundary_logits_b1hw, label_bhw).total
+        parts.precision.scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
+        parts.precision.scaler.unscale_(parts.optimiser)
+        norm = nn.utils.clip_grad_norm_(parts.parameters, parts.config.gradient_clip)
+        loss_value, norm_value = torch.stack([loss.detach(), norm.detach()]).tolist()  # one wait for the device
+        return loss_value, norm_value
+
+    def _note_skipped(self, batch: Batch, loss: float) -> None:
+        state = self.state
+        state.skipped_in_a_row += 1
+        self._parts.logger.log({"event": "skipped", "step": state.step, "loss": str(loss), "batch": batch.names()})
+        if state.skipped_in_a_row >= MOST_SKIPPED_IN_A_ROW:
+            raise TrainingError(
+                f"training step {state.step}",
+                found=f"a non-finite loss or gradient {state.skipped_in_a_row} times in a row, last on {batch.names()}",
+                expected="finite losses",
+                mend="check those cases (balrsam verify DATASET), or train with a lower --learning-rate; "
+                "the same command goes on from the last good checkpoint",
+            )
+
+    def _end_epoch(self, progress: float) -> None:
+        parts, state, now = self._parts, self.state, time.monotonic()
+        epoch = math.ceil(state.step / parts.config.steps_per_epoch)
+        batch_size = parts.config.batch_size or 1
+        rate = (state.step - self._epoch_first_step) * batch_size / max(now - self._epoch_started, 1e-9)
+        if parts.ranks.first:
+            dice = parts.quick_dice()
+            record: dict[str, float | int | str] = {
+                "event": "epoch",
+                "epoch": epoch,
+                "step": state.step,
+                "progress": progress,
+                "elapsed_s": round(parts.budget.used_s(), 2),
+                "left_s": round(parts.budget.left_s(state.step), 1),
+                "loss": state.loss_sum / max(1, state.loss_steps),
+                "learning_rate": learning_rate(progress, parts.config),
+                "quick_dice": dice,
+                "samples_per_s": round(rate, 2),
+            }
+            state.loss_sum, state.loss_steps = 0.0, 0
+            parts.logger.log(record)
+            self._save_if_due(dice)
+        state.loss_sum, state.loss_steps = 0.0, 0
+        self._epoch_started, self._epoch_first_step = time.monotonic(), state.step
+
+    def _save_if_due(self, dice: float) -> None:
+        better, due = dice > self.state.best_dice, time.monotonic() - self._saved_at >= self._parts.config.save_every_s
+        if better:
+            self.state.best_dice = dice
+        if due:
+            self._parts.save(self.state, ("latest", "best") if better else ("latest",))
+            self._saved_at = time.monotonic()
+        elif better:
+            self._parts.save(self.state, ("best",))
