@@ -12,6 +12,7 @@ import numpy.typing as npt
 import SimpleITK as sitk
 
 from balrsam_pipeline.errors import ImageError
+from balrsam_pipeline.imageio.checksums import verify_compressed_voxels
 from balrsam_pipeline.imageio.geometry import THICK_MM, Geometry, Image
 
 
@@ -21,6 +22,7 @@ def read(path: Path) -> Image:
     Raises:
         ImageError: missing, damaged, of an unknown format, or with a time axis.
     """
+    verify_compressed_voxels(path)
     with quiet():
         try:
             image = sitk.ReadImage(str(path))

@@ -2,7 +2,7 @@
 
 ITK reads a truncated or damaged `.nii.gz` without a word and leaves zeros or noise in the volume, so the gzip stream is
 decompressed here, where its checksum is verified, and the voxels are laid out by nibabel's header. Headers that ITK refuses
-(direction cosines that are not orthonormal) are read by nibabel too.
+(NIfTI-2, direction cosines that are not orthonormal) are read by nibabel too.
 """
 
 from __future__ import annotations
@@ -109,12 +109,12 @@ def _geometry(path: Path, header: Any) -> Geometry:
     shape = _spatial_shape(path, header)
     try:
         return medical.read_geometry(path)
-    except ImageError:
+    except ImageError:  # ITK refuses NIfTI-2 and direction cosines that are not orthonormal
         affine = header.get_best_affine()
         columns = RAS_TO_LPS @ affine[:3, :3]
         spacing = np.linalg.norm(columns, axis=0)
-        if is_orthonormal(tuple((columns / np.maximum(spacing, 1e-12)).ravel())) or not spacing.all() or len(shape) == 2:
-            raise  # ITK had another reason
+        if len(shape) == 2 or not np.isfinite(affine).all() or abs(np.linalg.det(columns)) < 1e-12:
+            raise
     return Geometry(
         dimension=3,
         shape_zyx=(shape[2], shape[1], shape[0]),

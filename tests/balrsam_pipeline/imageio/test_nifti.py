@@ -1,0 +1,107 @@
+"""NIfTI voxels equal SimpleITK's and nibabel's; damage is noticed where ITK stays silent."""
+
+from __future__ import annotations
+
+import gzip
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import pytest
+import SimpleITK as sitk
+
+from balrsam_pipeline.errors import ImageError
+from balrsam_pipeline.imageio import read_geometry, read_image
+
+
+@pytest.fixture
+def volume(tmp_path: Path) -> Path:
+    generator = np.random.default_rng(0)
+    path = tmp_path / "a.nii.gz"
+    sitk.WriteImage(sitk.GetImageFromArray(generator.integers(-1000, 1000, (7, 8, 9)).astype(np.int16)), str(path))
+    return path
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.int16, np.uint16, np.int32, np.float32, np.float64])
+@pytest.mark.parametrize("ending", [".nii", ".nii.gz"])
+def test_voxels_and_type_equal_simpleitks(tmp_path: Path, dtype: type, ending: str) -> None:
+    path = tmp_path / f"a{ending}"
+    sitk.WriteImage(sitk.GetImageFromArray((np.random.default_rng(0).random((4, 5, 6)) * 100).astype(dtype)), str(path))
+    expected = sitk.GetArrayFromImage(sitk.ReadImage(str(path)))
+    image = read_image([path])
+    assert image.data.dtype == expected.dtype
+    np.testing.assert_array_equal(image.data[0], expected)
+
+
+def test_real_volumes_equal_simpleitks(test_data: Path) -> None:
+    for path in sorted((test_data / "multi_organ_ct").glob("*.nii.gz")):
+        reference = sitk.ReadImage(str(path))
+        image = read_image([path])
+        np.testing.assert_array_equal(image.data[0], sitk.GetArrayFromImage(reference))
+        assert image.geometry.spacing_mm == reference.GetSpacing()[::-1]
+        assert image.geometry.origin_mm == reference.GetOrigin()
+        assert image.geometry.direction == reference.GetDirection()
+        assert read_geometry(path) == image.geometry
+
+
+def test_slope_and_intercept_are_applied(tmp_path: Path) -> None:
+    stored = np.arange(24, dtype=np.int16).reshape(2, 3, 4)
+    nifti = nib.Nifti1Image(stored, np.eye(4))
+    nifti.header.set_slope_inter(2.0, -1024.0)
+    nib.save(nifti, tmp_path / "a.nii.gz")
+    expected = sitk.GetArrayFromImage(sitk.ReadImage(str(tmp_path / "a.nii.gz")))
+    np.testing.assert_allclose(read_image([tmp_path / "a.nii.gz"]).data[0], expected)
+
+
+def test_big_endian_and_nifti_2_and_several_gzip_members_are_read(tmp_path: Path) -> None:
+    stored = np.arange(24, dtype=np.int16).reshape(2, 3, 4)
+    nib.save(nib.Nifti1Image(stored.astype(">i2"), np.eye(4), nib.Nifti1Header(endianness=">")), tmp_path / "big.nii.gz")
+    nib.save(nib.Nifti2Image(stored, np.eye(4)), tmp_path / "two.nii.gz")
+    content = gzip.decompress((tmp_path / "two.nii.gz").read_bytes())
+    (tmp_path / "members.nii.gz").write_bytes(gzip.compress(content[:400]) + gzip.compress(content[400:]) + gzip.compress(b""))
+    for name in ("big", "two", "members"):
+        np.testing.assert_array_equal(read_image([tmp_path / f"{name}.nii.gz"]).data[0].T, stored)
+
+
+def test_a_trailing_axis_of_one_is_dropped(tmp_path: Path) -> None:
+    nib.save(nib.Nifti1Image(np.zeros((4, 5, 6, 1), np.uint8), np.eye(4)), tmp_path / "a.nii.gz")
+    image = read_image([tmp_path / "a.nii.gz"])
+    assert image.data.shape == (1, 6, 5, 4)
+    assert image.geometry.dimension == 3
+
+
+def test_four_axes_are_refused_with_the_way_out(tmp_path: Path) -> None:
+    nib.save(nib.Nifti1Image(np.zeros((4, 5, 6, 2), np.uint8), np.eye(4)), tmp_path / "a.nii.gz")
+    for read in (lambda path: read_image([path]), read_geometry):
+        with pytest.raises(ImageError, match="4 axes") as caught:
+            read(tmp_path / "a.nii.gz")
+        assert "balrsam convert" in caught.value.mend
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda content: content[: len(content) // 2],
+        lambda content: content[:-4],
+        lambda content: content[: len(content) // 2] + bytes(40) + content[len(content) // 2 + 40 :],
+        lambda content: b"",
+        lambda content: b"hello",
+        lambda content: gzip.compress(b"no image"),
+        lambda content: gzip.compress(gzip.decompress(content)[:-10]),
+        lambda content: gzip.decompress(content)[:-10],
+    ],
+    ids=["half", "no end", "hole", "empty", "text", "gzipped text", "voxels missing", "uncompressed, voxels missing"],
+)
+def test_a_damaged_file_is_named(volume: Path, damage: object, capfd: pytest.CaptureFixture[str]) -> None:
+    volume.write_bytes(damage(volume.read_bytes()))  # type: ignore[operator]
+    with pytest.raises(ImageError) as caught:
+        read_image([volume])
+    assert caught.value.where == str(volume)
+    assert caught.value.mend
+    assert capfd.readouterr().err == ""
+
+
+def test_a_missing_file_is_named(tmp_path: Path) -> None:
+    for read in (lambda path: read_image([path]), read_geometry):
+        with pytest.raises(ImageError, match="no such file"):
+            read(tmp_path / "a.nii.gz")
