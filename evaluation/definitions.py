@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -114,9 +115,53 @@ _FIXED = (
         unit="length",
         text="the mean of both directions' distances taken together",
     ),
+    Metric(
+        key="lesion_precision",
+        title="LesionPrecision",
+        definition="lesion-precision-any-overlap/1",
+        family="rate",
+        better="higher",
+        unit="",
+        text="the share of the prediction's connected components (26-connected, 8-connected in 2D) that share a voxel with the reference; "
+        "undefined where nothing is predicted",
+    ),
+    Metric(
+        key="lesion_recall",
+        title="LesionRecall",
+        definition="lesion-recall-any-overlap/1",
+        family="rate",
+        better="higher",
+        unit="",
+        text="the share of the reference's connected components that share a voxel with the prediction; undefined where it has none",
+    ),
+    Metric(
+        key="lesion_f1",
+        title="LesionF1",
+        definition="lesion-f1-any-overlap/1",
+        family="rate",
+        better="higher",
+        unit="",
+        text="the harmonic mean of lesion precision and recall; 0 where one mask alone has components",
+    ),
 )
 METRICS: dict[str, Metric] = {metric.key: metric for metric in _FIXED}
 _NSD = "nsd_"
+
+
+GROUP_KEYS: dict[str, tuple[str, ...]] = {
+    "overlap": ("dice", "iou", "precision", "recall", "volume_difference"),
+    "surface": ("hd95", "hd95_pooled", "hd", "assd"),
+    "detection": ("lesion_precision", "lesion_recall", "lesion_f1"),
+}
+
+
+def keys_of(groups: Sequence[str], tolerances: Sequence[float]) -> tuple[str, ...]:
+    """The metric keys that groups of metrics stand for, in the order of reports."""
+    keys = [*GROUP_KEYS["overlap"]]
+    keys += GROUP_KEYS["surface"] if "surface" in groups else ()
+    keys += [nsd_key(tolerance) for tolerance in tolerances] if "nsd" in groups else []
+    keys += GROUP_KEYS["detection"] if "detection" in groups else ()
+    return tuple(keys)
 
 
 def nsd_key(tolerance: float) -> str:

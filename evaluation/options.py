@@ -29,7 +29,7 @@ class EvaluationOptions:
     """
 
     protocol: str = "default"
-    metrics: tuple[Group, ...] = ("overlap", "surface")
+    metrics: tuple[Group, ...] = ("overlap", "surface", "nsd")
     tolerances_mm: tuple[float, ...] = (1.0,)
     workers: int = 1
     missing_as_empty: bool = False

@@ -9,13 +9,16 @@ import numpy as np
 import numpy.typing as npt
 
 from balrsam_pipeline.dataset.labels import LabelScheme
-from evaluation.definitions import nsd_key
+from evaluation.definitions import keys_of, nsd_key
+from evaluation.metrics.detection import Detection, detect
 from evaluation.metrics.distances import Mask, border, directed_distances
-from evaluation.metrics.joint import Box, JointCounts, joint_counts, union
+from evaluation.metrics.joint import JointCounts, joint_counts, union
+from evaluation.metrics.surface_elements import surface_dice
 from evaluation.options import EvaluationOptions
 from evaluation.protocols import Status
 
 LabelArray = npt.NDArray[np.integer]
+Spacing = tuple[float, float, float]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,6 +58,7 @@ class LabelScore:
         values: metric key -> value; None where it is undefined (never NaN).
         diagonal: the physical diagonal of the image, in mm (or pixels, or voxels: the unit of the distances).
         voxel_mm3: volume of a voxel, to turn counts into volumes.
+        detection: numbers of components, where they were asked for.
     """
 
     case: str
@@ -64,13 +68,31 @@ class LabelScore:
     values: dict[str, float | None] = field(default_factory=dict)
     diagonal: float
     voxel_mm3: float
+    detection: Detection | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Case:
+    """What scoring every label of a case needs."""
+
+    prediction_zyx: LabelArray
+    reference_zyx: LabelArray
+    joint: JointCounts
+    spacing_mm: Spacing
+    voxel_mm3: float
+    ignore_value: int | None
+    options: EvaluationOptions
+
+    @property
+    def flat_axes(self) -> tuple[int, ...]:
+        return tuple(axis for axis, length in enumerate(self.reference_zyx.shape) if length == 1)
 
 
 def score_pair(
     case: str,
     prediction_zyx: LabelArray,
     reference_zyx: LabelArray,
-    spacing_mm: tuple[float, float, float],
+    spacing_mm: Spacing,
     labels: LabelScheme,
     options: EvaluationOptions,
 ) -> tuple[LabelScore, ...]:
@@ -79,34 +101,20 @@ def score_pair(
     Args:
         prediction_zyx: integer label map (z, y, x); 2D images have z = 1.
         reference_zyx: integer label map of the same shape.
-        spacing_mm: (z, y, x).
+        spacing_mm: (z, y, x); z is 1 for 2D images, so that products are areas.
     """
-    if options.rules.unit_spacing:
-        spacing_mm = (1.0, 1.0, 1.0)
-    joint = joint_counts(prediction_zyx, reference_zyx)
-    shape = reference_zyx.shape
-    diagonal = math.sqrt(sum((length * spacing) ** 2 for length, spacing in zip(shape, spacing_mm, strict=True) if length > 1))
-    scores = []
-    for name, values in zip(labels.names, labels.values, strict=True):
-        counts = _counts(joint, values, labels.ignore_value)
-        numbers = overlap_metrics(counts)
-        if counts.status == "scored" and set(options.metrics) - {"overlap"}:
-            pair = _cut_out(prediction_zyx, reference_zyx, values, joint, labels.ignore_value)
-            flat = tuple(axis for axis in range(3) if shape[axis] == 1)
-            if "surface" in options.metrics:
-                numbers |= surface_metrics(*pair, spacing_mm, flat)
-        scores.append(
-            LabelScore(
-                case=case,
-                label=name,
-                status=counts.status,
-                counts=counts,
-                values=_complete(numbers, options),
-                diagonal=diagonal,
-                voxel_mm3=math.prod(spacing_mm),
-            )
-        )
-    return tuple(scores)
+    lengths = (1.0, 1.0, 1.0) if options.rules.unit_spacing else spacing_mm
+    all_of = _Case(
+        prediction_zyx=prediction_zyx,
+        reference_zyx=reference_zyx,
+        joint=joint_counts(prediction_zyx, reference_zyx),
+        spacing_mm=lengths,
+        voxel_mm3=math.prod(spacing_mm),
+        ignore_value=labels.ignore_value,
+        options=options,
+    )
+    diagonal = math.hypot(*(n * length for n, length in zip(reference_zyx.shape, lengths, strict=True) if n > 1))
+    return tuple(_score_label(case, name, values, all_of, diagonal) for name, values in zip(labels.names, labels.values, strict=True))
 
 
 def overlap_metrics(counts: Counts) -> dict[str, float | None]:
@@ -121,9 +129,7 @@ def overlap_metrics(counts: Counts) -> dict[str, float | None]:
     }
 
 
-def surface_metrics(
-    prediction: Mask, reference: Mask, spacing_mm: tuple[float, float, float], flat_axes: tuple[int, ...] = ()
-) -> dict[str, float | None]:
+def surface_metrics(prediction: Mask, reference: Mask, spacing_mm: Spacing, flat_axes: tuple[int, ...] = ()) -> dict[str, float]:
     """HD95, pooled HD95, HD and ASSD of two masks (z, y, x), neither empty, in the unit of `spacing_mm`."""
     predicted, referenced = border(prediction, flat_axes), border(reference, flat_axes)
     forward = directed_distances(predicted, referenced, spacing_mm)
@@ -137,41 +143,57 @@ def surface_metrics(
     }
 
 
+def _score_label(case: str, name: str, values: tuple[int, ...], all_of: _Case, diagonal: float) -> LabelScore:
+    counts = _counts(all_of.joint, values, all_of.ignore_value)
+    options = all_of.options
+    numbers, detection = overlap_metrics(counts), None
+    if counts.status != "absent" and set(options.metrics) - {"overlap"}:
+        prediction, reference = _cut_out(all_of, values)
+        if counts.status == "scored" and "surface" in options.metrics:
+            numbers |= surface_metrics(prediction, reference, all_of.spacing_mm, all_of.flat_axes)
+        if counts.status == "scored" and "nsd" in options.metrics:
+            shares = surface_dice(prediction, reference, all_of.spacing_mm, options.tolerances_mm, all_of.flat_axes)
+            numbers |= zip(map(nsd_key, options.tolerances_mm), shares, strict=True)
+        if "detection" in options.metrics:
+            detection = detect(prediction, reference, all_of.voxel_mm3)
+            numbers |= detection.metrics()
+    return LabelScore(
+        case=case,
+        label=name,
+        status=counts.status,
+        counts=counts,
+        values={key: numbers.get(key) for key in keys_of(options.metrics, options.tolerances_mm)},
+        diagonal=diagonal,
+        voxel_mm3=all_of.voxel_mm3,
+        detection=detection,
+    )
+
+
 def _ratio(part: int, whole: int) -> float | None:
     return part / whole if whole else None
 
 
-def _complete(numbers: dict[str, float | None], options: EvaluationOptions) -> dict[str, float | None]:
-    """Every key that `options` asks for, None where undefined: all rows have the same columns."""
-    keys = ["dice", "iou", "precision", "recall", "volume_difference"]
-    keys += ["hd95", "hd95_pooled", "hd", "assd"] if "surface" in options.metrics else []
-    keys += [nsd_key(tolerance) for tolerance in options.tolerances_mm] if "nsd" in options.metrics else []
-    return {key: numbers.get(key) for key in keys}
-
-
 def _counts(joint: JointCounts, values: tuple[int, ...], ignore_value: int | None) -> Counts:
     inside = np.isin(joint.values, values)
-    table = joint.table[[value != ignore_value for value in joint.values]]
-    rows = inside[[value != ignore_value for value in joint.values]]
-    hits, referenced, predicted = table[rows][:, inside].sum(), table[rows].sum(), table[:, inside].sum()
+    scored = np.array(joint.values) != ignore_value
+    hits = joint.table[inside & scored][:, inside].sum()
+    referenced, predicted = joint.table[inside & scored].sum(), joint.table[scored][:, inside].sum()
     return Counts(
         true_positives=int(hits),
         false_positives=int(predicted - hits),
         false_negatives=int(referenced - hits),
-        true_negatives=int(table.sum() - predicted - referenced + hits),
+        true_negatives=int(joint.table[scored].sum() - predicted - referenced + hits),
     )
 
 
-def _cut_out(
-    prediction_zyx: LabelArray, reference_zyx: LabelArray, values: tuple[int, ...], joint: JointCounts, ignore_value: int | None
-) -> tuple[Mask, Mask]:
+def _cut_out(all_of: _Case, values: tuple[int, ...]) -> tuple[Mask, Mask]:
     """Both masks of a label in the box around them, ignored voxels belonging to neither."""
-    box: Box = union([joint.boxes[value] for value in values if value in joint.boxes])
-    predicted, referenced = prediction_zyx[box], reference_zyx[box]
-    masks = _member(predicted, values), _member(referenced, values)
-    if ignore_value is not None:
-        masks[0][referenced == ignore_value] = False
-    return masks
+    box = union([all_of.joint.boxes[value] for value in values if value in all_of.joint.boxes])
+    predicted, referenced = all_of.prediction_zyx[box], all_of.reference_zyx[box]
+    prediction, reference = _member(predicted, values), _member(referenced, values)
+    if all_of.ignore_value is not None:
+        prediction[referenced == all_of.ignore_value] = False
+    return prediction, reference
 
 
 def _member(label: LabelArray, values: tuple[int, ...]) -> Mask:

@@ -5,7 +5,7 @@ nnU-Net's part: `foreground_mean`, `mean` (a label key each) and `metric_per_cas
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ from balrsam_pipeline import __version__
 from balrsam_pipeline.atomic import read_json, write_json
 from balrsam_pipeline.errors import EvaluationError
 from balrsam_pipeline.serialise import from_json, to_json
-from evaluation.definitions import METRICS, metric_of, nsd_key
+from evaluation.definitions import keys_of, metric_of
 from evaluation.metrics.score import Counts, LabelScore
 from evaluation.options import EvaluationOptions
 from evaluation.summary import CaseFiles, Summary, status_counts
@@ -91,7 +91,7 @@ def _read(value: Any, path: Path) -> Summary:
         )
     options = from_json(EvaluationOptions, ours["options"], path, EvaluationError)
     labels: dict[str, str] = ours["labels"]
-    keys = _keys(ours["definitions"], options)
+    keys = keys_of(options.metrics, options.tolerances_mm)
     rows, files = [], {}
     for entry in value["metric_per_case"]:
         files[entry["case"]] = CaseFiles(prediction=entry["prediction_file"], reference=entry["reference_file"])
@@ -108,13 +108,7 @@ def _read(value: Any, path: Path) -> Summary:
     )
 
 
-def _keys(titles: Iterable[str], options: EvaluationOptions) -> list[str]:
-    keys = [*METRICS, *(nsd_key(tolerance) for tolerance in options.tolerances_mm)]
-    by_title = {metric_of(key).title: key for key in keys}
-    return [by_title[title] for title in titles]
-
-
-def _row(case: str, label: str, numbers: dict[str, Any], keys: list[str]) -> LabelScore:
+def _row(case: str, label: str, numbers: dict[str, Any], keys: Sequence[str]) -> LabelScore:
     counts = Counts(**{name: numbers[title] for title, name in _COUNTS.items()})
     return LabelScore(
         case=case,

@@ -1,0 +1,98 @@
+"""Normalised surface distance: the share of two surfaces, by area, that lies within a tolerance of the other.
+
+Source: Nikolov et al. 2018 (arXiv 1809.04430). A surface element sits at every corner of the voxel grid whose 2x2x2 voxels are not
+all alike; its area is that of the marching-cubes patch of those voxels. In 2D: 2x2 pixels and the length of the contour.
+"""
+
+from __future__ import annotations
+
+import itertools
+from functools import lru_cache
+
+import numpy as np
+import numpy.typing as npt
+
+from evaluation.metrics.distances import Mask, directed_distances
+
+Codes = npt.NDArray[np.uint8]
+ROUNDING = 1e-6  # relative: spacings in headers are rounded, so a distance of exactly the tolerance may read as slightly more
+
+
+def surface_dice(
+    prediction: Mask,
+    reference: Mask,
+    spacing_mm: tuple[float, float, float],
+    tolerances_mm: tuple[float, ...],
+    flat_axes: tuple[int, ...] = (),
+) -> tuple[float, ...]:
+    """NSD of two masks (z, y, x), neither empty, at each tolerance.
+
+    Args:
+        flat_axes: axes along which the image has one voxel, which do not count.
+    """
+    axes = tuple(axis for axis in range(3) if axis not in flat_axes)
+    if not axes:
+        return (1.0,) * len(tolerances_mm)
+    spacing = tuple(spacing_mm[axis] for axis in axes)
+    areas_of = element_areas(spacing)
+    codes = [neighbourhood_codes(np.squeeze(mask, axis=flat_axes)) for mask in (prediction, reference)]
+    borders = [(code != 0) & (code != len(areas_of) - 1) for code in codes]
+    areas = [areas_of[code[border]] for code, border in zip(codes, borders, strict=True)]
+    distances = [directed_distances(borders[0], borders[1], spacing), directed_distances(borders[1], borders[0], spacing)]
+    total = sum(float(area.sum()) for area in areas)
+    return tuple(
+        sum(float(area[away <= tolerance * (1 + ROUNDING)].sum()) for area, away in zip(areas, distances, strict=True)) / total
+        for tolerance in tolerances_mm
+    )
+
+
+def neighbourhood_codes(mask: Mask) -> Codes:
+    """For every corner of the voxel grid, one bit for each of the voxels that meet there; one longer than the mask on every axis."""
+    padded = np.pad(mask, 1).view(np.uint8)
+    codes = np.zeros(tuple(length + 1 for length in mask.shape), dtype=np.uint8)
+    for bit, corner in enumerate(itertools.product((0, 1), repeat=mask.ndim)):
+        window = tuple(slice(start, start + length) for start, length in zip(corner, codes.shape, strict=True))
+        codes |= padded[window] << np.uint8(bit)
+    return codes
+
+
+@lru_cache(maxsize=16)
+def element_areas(spacing_mm: tuple[float, ...]) -> npt.NDArray[np.float64]:
+    """The area in mm² (in 2D the length in mm; in 1D 1) of the surface element of each neighbourhood code."""
+    if len(spacing_mm) == 1:
+        return np.array([0.0, 1.0, 1.0, 0.0])
+    if len(spacing_mm) == 2:
+        return _contour_lengths(*spacing_mm)
+    return np.array([sum(map(float, np.linalg.norm(normals * _faces(spacing_mm), axis=1))) for normals in _normals()])
+
+
+def _faces(spacing_mm: tuple[float, ...]) -> npt.NDArray[np.float64]:
+    z, y, x = spacing_mm
+    return np.array([y * x, z * x, z * y])
+
+
+def _contour_lengths(y_mm: float, x_mm: float) -> npt.NDArray[np.float64]:
+    """Bits: (0, 0), (0, 1), (1, 0), (1, 1) of (y, x). One pixel, or all but one: half a diagonal; two across: both corners cut off."""
+    half = 0.5 * float(np.hypot(y_mm, x_mm))
+    return np.array([0, half, half, x_mm, half, y_mm, 2 * half, half, half, 2 * half, y_mm, half, x_mm, half, half, 0], dtype=np.float64)
+
+
+@lru_cache(maxsize=1)
+def _normals() -> tuple[npt.NDArray[np.float64], ...]:
+    """For each of the 256 codes, the normals of its marching-cubes triangles on unit voxels, as long as their areas.
+
+    A neighbourhood with more than four voxels set has the surface of its complement: Lorensen and Cline's fifteen cases.
+    """
+    from skimage.measure import marching_cubes  # here, because only NSD needs it
+
+    table = []
+    for code in range(256):
+        code = 255 - code if code.bit_count() > 4 else code
+        if code == 0:
+            table.append(np.zeros((0, 3)))
+            continue
+        cube = np.array([(code >> bit) & 1 for bit in range(8)], dtype=np.float32).reshape(2, 2, 2)
+        vertices, faces, _, _ = marching_cubes(cube, 0.5, method="lorensen")
+        corners = vertices[faces].astype(np.float64)
+        table.append(0.5 * np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0]))
+    return tuple(table)
