@@ -1,0 +1,156 @@
+"""One case from raw image to what the network sees: transpose, crop, normalise, resample. Training and prediction share it.
+
+Suffixes: `image_czyx`, `label_zyx`; after `transpose` the first of (z, y, x) is the slice axis, whatever it was in the scanner.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from balrsam_pipeline.errors import PreprocessingError
+from balrsam_pipeline.imageio import Geometry, Image
+from balrsam_pipeline.plan import Configuration, Plan
+from balrsam_pipeline.preprocessing.cropping import Box, crop, nonzero_box, nonzero_mask
+from balrsam_pipeline.preprocessing.label_resampling import resample_label
+from balrsam_pipeline.preprocessing.normalization import ChannelTransform, channel_transform
+from balrsam_pipeline.preprocessing.resampling import Shape, plan_resampling, resample_image, resampled_shape
+
+MiB = 2**20
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CaseProperties:
+    """What is needed to bring a prediction back onto the raw image's grid.
+
+    Attributes:
+        geometry: of the raw image, axes as on disk.
+        transpose: order in which the raw axes (z, y, x) were taken; every field below is on transposed axes.
+        crop_box: (start, stop) an axis, of the nonzero box.
+        cropped_shape: voxels after the crop, before resampling.
+        shape: voxels of the preprocessed case.
+        spacing_mm: of the raw image.
+        target_spacing_mm: of the preprocessed case; the slice axis keeps its own unless volumes are cut along all axes.
+    """
+
+    geometry: Geometry
+    transpose: tuple[int, int, int]
+    crop_box: tuple[tuple[int, int], tuple[int, int], tuple[int, int]]
+    cropped_shape: tuple[int, int, int]
+    shape: tuple[int, int, int]
+    spacing_mm: tuple[float, float, float]
+    target_spacing_mm: tuple[float, float, float]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PreprocessedCase:
+    """A case ready for the network: float32 (channel, z, y, x) and int16 (z, y, x) on transposed axes."""
+
+    image_czyx: npt.NDArray[np.float32]
+    label_zyx: npt.NDArray[np.int16] | None
+    properties: CaseProperties
+
+
+def target_spacing(spacing_mm: tuple[float, float, float], configuration: Configuration) -> tuple[float, float, float]:
+    """The spacing to resample a case of transposed `spacing_mm` to.
+
+    Slices keep their distance unless volumes are cut along all three axes: a network that looks at slices gains nothing from
+    interpolated ones, and labels stay as they were drawn. Source: nnU-Net v2, 2d configuration.
+    """
+    if configuration.slicing_axes == (0,):
+        return spacing_mm[0], configuration.spacing_mm[1], configuration.spacing_mm[2]
+    return configuration.spacing_mm
+
+
+def preprocess_image(image: Image, label: Image | None, plan: Plan, configuration: Configuration) -> PreprocessedCase:
+    """Preprocess one case.
+
+    Args:
+        image: raw, any dtype.
+        label: its label map, or None for prediction.
+
+    Returns:
+        The case on transposed axes, cropped to nonzero voxels, normalised, at the target spacing.
+
+    Raises:
+        PreprocessingError: channels or shapes do not fit, or the image holds NaN or infinite values.
+    """
+    _require_fit(image, label, configuration)
+    image_czyx = image.data.transpose(0, *(axis + 1 for axis in configuration.transpose))
+    box = nonzero_box(image_czyx)
+    cropped_czyx = crop(image_czyx, box)
+    properties = _properties(image.geometry, box, configuration)
+    return PreprocessedCase(
+        image_czyx=_normalise_and_resample(cropped_czyx, properties, plan, configuration),
+        label_zyx=None if label is None else _resample_label(label, properties),
+        properties=properties,
+    )
+
+
+def _properties(geometry: Geometry, box: Box, configuration: Configuration) -> CaseProperties:
+    first, second, third = configuration.transpose
+    spacing_mm = (geometry.spacing_mm[first], geometry.spacing_mm[second], geometry.spacing_mm[third])
+    target_mm = target_spacing(spacing_mm, configuration)
+    cropped_shape = tuple(stop - start for start, stop in box)
+    return CaseProperties(
+        geometry=geometry,
+        transpose=configuration.transpose,
+        crop_box=box,
+        cropped_shape=(cropped_shape[0], cropped_shape[1], cropped_shape[2]),
+        shape=resampled_shape(cropped_shape, spacing_mm, target_mm),
+        spacing_mm=spacing_mm,
+        target_spacing_mm=target_mm,
+    )
+
+
+def _normalise_and_resample(
+    cropped_czyx: npt.NDArray[Any], properties: CaseProperties, plan: Plan, configuration: Configuration
+) -> npt.NDArray[np.float32]:
+    mask_zyx = nonzero_mask(cropped_czyx) if any(configuration.normalize_inside_mask) else None
+    resampling = plan_resampling(properties.cropped_shape, properties.shape, properties.spacing_mm, properties.target_spacing_mm, 3)
+    out_czyx = np.empty((len(cropped_czyx), *properties.shape), dtype=np.float32)
+    for index, channel_zyx in enumerate(cropped_czyx):
+        transform = _transform(channel_zyx, index, mask_zyx, plan, configuration)
+        resample_image(channel_zyx, resampling, transform.apply, out_czyx[index])
+        if not np.isfinite(out_czyx[index].sum(dtype=np.float64)):
+            raise PreprocessingError(
+                f"channel {index}",
+                found="NaN or infinite values",
+                expected="finite intensities",
+                mend="replace them in the image: balrsam verify DATASET --fix NEW_FOLDER",
+            )
+    return out_czyx
+
+
+def _transform(
+    channel_zyx: npt.NDArray[Any], index: int, mask_zyx: npt.NDArray[np.bool_] | None, plan: Plan, configuration: Configuration
+) -> ChannelTransform:
+    statistics = plan.channel_statistics[index] if index < len(plan.channel_statistics) else None
+    inside = mask_zyx if configuration.normalize_inside_mask[index] else None
+    return channel_transform(channel_zyx, configuration.normalization[index], statistics, inside)
+
+
+def _resample_label(label: Image, properties: CaseProperties) -> npt.NDArray[np.int16]:
+    label_zyx = crop(label.data.transpose(0, *(axis + 1 for axis in properties.transpose)), properties.crop_box)[0]
+    shape_in: Shape = properties.cropped_shape
+    return resample_label(label_zyx, plan_resampling(shape_in, properties.shape, properties.spacing_mm, properties.target_spacing_mm, 1))
+
+
+def _require_fit(image: Image, label: Image | None, configuration: Configuration) -> None:
+    if len(image.data) != len(configuration.normalization):
+        raise PreprocessingError(
+            "image",
+            found=f"{len(image.data)} channels",
+            expected=f"{len(configuration.normalization)}, as planned",
+            mend="give every channel that dataset.json names, as CASE_0000, CASE_0001, …",
+        )
+    if label is not None and label.data.shape[1:] != image.data.shape[1:]:
+        raise PreprocessingError(
+            "label",
+            found=f"shape {label.data.shape[1:]} (z, y, x)",
+            expected=f"the image's, {image.data.shape[1:]}",
+            mend="check the pair of files: balrsam verify DATASET",
+        )

@@ -1,0 +1,61 @@
+"""Cropping a case to the voxels where any channel is nonzero (nnU-Net v2's rule).
+
+Suffixes: `image_czyx` channels first, `mask_zyx` boolean.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+Box = tuple[tuple[int, int], tuple[int, int], tuple[int, int]]
+
+
+def nonzero_box(image_czyx: npt.NDArray[Any]) -> Box:
+    """The smallest box (start, stop) an axis that holds every nonzero voxel; the whole image where all voxels are zero.
+
+    nnU-Net fills holes before it takes the box; holes lie inside the box, so the box is the same without that work.
+
+    Source: nnU-Net v2, `crop_to_nonzero`.
+    """
+    reach_zyx = np.zeros(image_czyx.shape[1:3], dtype=bool)
+    columns = np.zeros(image_czyx.shape[3], dtype=bool)
+    for z in range(image_czyx.shape[1]):  # slice by slice: no mask of the whole volume is ever held
+        mask_yx = (image_czyx[:, z] != 0).any(axis=0)
+        reach_zyx[z] = mask_yx.any(axis=1)
+        columns |= mask_yx.any(axis=0)
+    if not columns.any():
+        return _whole(image_czyx.shape)
+    return _extent(reach_zyx.any(axis=1)), _extent(reach_zyx.any(axis=0)), _extent(columns)
+
+
+def nonzero_mask(image_czyx: npt.NDArray[Any]) -> npt.NDArray[np.bool_]:
+    """Where any channel is nonzero, holes filled; boolean (z, y, x).
+
+    Source: nnU-Net v2, `create_nonzero_mask`.
+    """
+    from scipy.ndimage import binary_fill_holes  # costs half a second to import, and few cases need it
+
+    mask_zyx = np.zeros(image_czyx.shape[1:], dtype=bool)
+    for channel in image_czyx:
+        mask_zyx |= channel != 0
+    filled: npt.NDArray[np.bool_] = binary_fill_holes(mask_zyx)
+    return filled
+
+
+def crop(array_czyx: npt.NDArray[Any], box: Box) -> npt.NDArray[Any]:
+    """A view of (channel, z, y, x) restricted to `box`."""
+    (z0, z1), (y0, y1), (x0, x1) = box
+    return array_czyx[:, z0:z1, y0:y1, x0:x1]
+
+
+def _extent(used: npt.ArrayLike) -> tuple[int, int]:
+    indices = np.flatnonzero(used)
+    return int(indices[0]), int(indices[-1]) + 1
+
+
+def _whole(shape_czyx: tuple[int, ...]) -> Box:
+    _, depth, height, width = shape_czyx
+    return (0, depth), (0, height), (0, width)
