@@ -25,7 +25,7 @@ class Lora(nn.Module):
 
     def __init__(self, width: int, rank: int, alpha: float) -> None:
         super().__init__()
-        self.rank, self.scale = rank, alpha / rank
+        self.scale = alpha / rank
         self.down = nn.Parameter(torch.empty(2 * rank, width))  # rows: q's down-projection, then v's
         self.up_q = nn.Parameter(torch.zeros(width, rank))
         self.up_v = nn.Parameter(torch.zeros(width, rank))
@@ -33,7 +33,7 @@ class Lora(nn.Module):
 
     def forward(self, tokens_byxc: Tensor, qkv_byxc: Tensor) -> Tensor:
         """Add the update to the frozen projection's output `qkv_byxc` (…, 3·width)."""
-        low_q, low_v = functional.linear(tokens_byxc, self.down).split(self.rank, dim=-1)
+        low_q, low_v = functional.linear(tokens_byxc, self.down).chunk(2, dim=-1)
         q, k, v = qkv_byxc.chunk(3, dim=-1)
         update_q = functional.linear(low_q, self.up_q) * self.scale
         update_v = functional.linear(low_v, self.up_v) * self.scale
@@ -41,7 +41,7 @@ class Lora(nn.Module):
 
     def weight_update(self) -> Tensor:
         """The same update as a matrix (3·width, width) to add to the projection's weight."""
-        down_q, down_v = self.down.split(self.rank)
+        down_q, down_v = self.down.chunk(2)
         update_q, update_v = self.up_q @ down_q, self.up_v @ down_v
         return self.scale * torch.cat([update_q, torch.zeros_like(update_q), update_v])
 

@@ -15,6 +15,7 @@ from torch.nn import functional
 
 from balrsam_pipeline.network.adapters import Lora
 from balrsam_pipeline.network.backbone import WINDOW
+from balrsam_pipeline.network.layers import Linear, project
 
 Grid = tuple[int, int]
 
@@ -82,8 +83,8 @@ class Attention(nn.Module):
     def __init__(self, width: int, heads: int, window: Grid) -> None:
         super().__init__()
         self.heads, self.window = heads, window
-        self.qkv = nn.Linear(width, 3 * width)
-        self.proj = nn.Linear(width, width)
+        self.qkv = Linear(width, 3 * width)
+        self.proj = Linear(width, width)
         self.rel_pos_h = nn.Parameter(torch.zeros(2 * window[0] - 1, width // heads))
         self.rel_pos_w = nn.Parameter(torch.zeros(2 * window[1] - 1, width // heads))
         self.lora: Lora | None = None
@@ -103,7 +104,7 @@ class Attention(nn.Module):
         """q, k, v of every token, padded to whole windows; padding tokens are zero before the projection, as in SAM."""
         pad_y, pad_x = (-size % side for size, side in zip(tokens_byxc.shape[1:3], self.window, strict=True))
         padded = pad_y or pad_x
-        qkv_byxc = functional.linear(tokens_byxc, self.qkv.weight, None if padded else self.qkv.bias)
+        qkv_byxc = project(tokens_byxc, self.qkv.weight, None if padded else self.qkv.bias)
         if self.lora is not None:
             qkv_byxc = self.lora(tokens_byxc, qkv_byxc)
         if padded:  # a zero token projects to the bias, so padding costs no projection

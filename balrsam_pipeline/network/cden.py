@@ -36,7 +36,8 @@ class DetailBlock(nn.Module):
         for layer in list(self.depthwise)[1:]:
             field = layer(field)
             total = total + field
-        return x_bcyx + self.narrow(functional.relu(self.widen(self.norm(total))))
+        out: Tensor = x_bcyx + self.narrow(functional.relu(self.widen(self.norm(total))))
+        return out
 
 
 class Down(nn.Module):

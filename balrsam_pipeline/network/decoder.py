@@ -7,6 +7,7 @@ Suffixes: b batch, k classes, t tokens (IoU token and classes), s image tokens, 
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -17,7 +18,7 @@ from torch.nn import functional
 from torch.utils.checkpoint import checkpoint
 
 from balrsam_pipeline.network.backbone import BACKBONES, EMBEDDING
-from balrsam_pipeline.network.layers import Mlp
+from balrsam_pipeline.network.layers import Mlp, project
 from balrsam_pipeline.network.tensor_attention import ImageToToken, LowRankTokenToImage, TokenToImage
 from balrsam_pipeline.plan import NetworkPlan
 
@@ -99,7 +100,7 @@ class Hypernetworks(nn.Module):
         sizes = (EMBEDDING, EMBEDDING, EMBEDDING, UPSCALED)
         self.weights = nn.ParameterList(
             torch.empty(classes, after, before).uniform_(-(before**-0.5), before**-0.5)
-            for before, after in zip(sizes[:-1], sizes[1:], strict=True)
+            for before, after in itertools.pairwise(sizes)
         )
         self.biases = nn.ParameterList(torch.zeros(classes, after) for after in sizes[1:])
 
@@ -132,9 +133,9 @@ class Upscaling(nn.Module):
     def forward(self, image_bsc: Tensor, weights_bkc: Tensor) -> Tensor:
         """Masks in token order: (b, s·16, k), the 16 pixels of a token as 2×2 of 2×2."""
         b, s, _ = image_bsc.shape
-        first = functional.linear(image_bsc, self.weight1.permute(2, 3, 1, 0).flatten(0, 2), self.bias1.repeat(4))
+        first = project(image_bsc, self.weight1.permute(2, 3, 1, 0).flatten(0, 2), self.bias1.repeat(4))
         first = functional.gelu(self.norm(first.view(b, s * 4, -1)))
-        second = functional.linear(first, self.weight2.permute(2, 3, 1, 0).flatten(0, 2), self.bias2.repeat(4))
+        second = project(first, self.weight2.permute(2, 3, 1, 0).flatten(0, 2), self.bias2.repeat(4))
         return functional.gelu(second).view(b, s * 16, UPSCALED) @ weights_bkc.transpose(1, 2)
 
 

@@ -12,7 +12,7 @@ from torch.nn import functional
 from balrsam_pipeline.network.adapters import Bottleneck, Lora
 from balrsam_pipeline.network.attention import Attention, Grid, one_hot_positions, window_of
 from balrsam_pipeline.network.backbone import BACKBONES, EMBEDDING, PATCH
-from balrsam_pipeline.network.layers import LayerNorm2d, Mlp
+from balrsam_pipeline.network.layers import LayerNorm2d, Mlp, project
 from balrsam_pipeline.plan import NetworkPlan
 
 
@@ -52,7 +52,7 @@ class PatchEmbedding(nn.Module):
         """(b, channels, 16·y, 16·x) -> (b, y, x, c)."""
         b, c, height, width = image_bcyx.shape
         tiles = image_bcyx.reshape(b, c, height // PATCH, PATCH, width // PATCH, PATCH).permute(0, 2, 4, 1, 3, 5)
-        return functional.linear(tiles.flatten(3), self.proj.weight.flatten(1), self.proj.bias)
+        return project(tiles.flatten(3), self.proj.weight.flatten(1), self.proj.bias)
 
 
 class ImageEncoder(nn.Module):

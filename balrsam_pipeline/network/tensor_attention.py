@@ -101,7 +101,8 @@ class ImageToToken(nn.Module):
         scores_bsx = image_bsc @ carried_bxc.transpose(1, 2) + position_sc @ carried_bxc.transpose(1, 2) + shift_bx
         weights_bsx = scores_bsx.view(b, -1, HEADS, t).softmax(dim=-1).view(b, -1, HEADS * t)
         carried_out = v_bntd @ self.out_proj.weight.view(EMBEDDING, HEADS, HEAD).permute(1, 2, 0)
-        return weights_bsx @ carried_out.reshape(b, HEADS * t, EMBEDDING) + self.out_proj.bias
+        out: Tensor = weights_bsx @ carried_out.reshape(b, HEADS * t, EMBEDDING) + self.out_proj.bias
+        return out
 
 
 def attend(carried_bntc: Tensor, keys_bsc: Tensor, position_sc: Tensor) -> Tensor:
