@@ -1,21 +1,17 @@
 from __future__ import annotations
 
 import dataclasses
-import importlib.util
 from pathlib import Path
 
 import pytest
+from support.plans import example_plan
 
 from balrsam_pipeline.cli import COMMANDS
 from balrsam_pipeline.errors import PlanError
 from balrsam_pipeline.paths import Roots
-from balrsam_pipeline.plan import Plan
 from balrsam_pipeline.run import RunRequest, planning_step, steps_after_planning
 
-_SPEC = importlib.util.spec_from_file_location("example_plan", Path(__file__).parents[1] / "test_plan.py")
-_MODULE = importlib.util.module_from_spec(_SPEC)  # type: ignore[arg-type]
-_SPEC.loader.exec_module(_MODULE)  # type: ignore[union-attr]
-PLAN: Plan = _MODULE.example_plan()
+PLAN = example_plan()
 
 
 def request(tmp_path: Path, **choices: object) -> RunRequest:
