@@ -16,6 +16,7 @@ from balrsam_pipeline.errors import DatasetError
 from balrsam_pipeline.imageio import Image, read_image, read_label
 
 MANY = 10  # values shown in a message
+BLOCK = 1 << 18
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,10 +102,15 @@ def read_case(files: CaseFiles, description: DatasetDescription) -> tuple[Image,
 
 
 def label_values(label: npt.NDArray[Any]) -> tuple[int, ...]:
-    """The values that occur in a label map, ascending; one pass for the 8- and 16-bit maps that `read_label` gives."""
-    if label.dtype.kind == "u" and label.dtype.itemsize <= 2:
-        return tuple(np.flatnonzero(np.bincount(label.ravel(), minlength=1)).tolist())
-    return tuple(int(value) for value in np.unique(label))
+    """The values that occur in a label map, ascending; counted in blocks, because `bincount` widens what it is given to 64 bits."""
+    if label.dtype.kind != "u" or label.dtype.itemsize > 2:
+        return tuple(int(value) for value in np.unique(label))
+    flat = label.ravel()
+    present = np.zeros(np.iinfo(label.dtype).max + 1, dtype=np.bool_)
+    for start in range(0, flat.size, BLOCK):
+        counts = np.bincount(flat[start : start + BLOCK])
+        present[: counts.size] |= counts > 0
+    return tuple(np.flatnonzero(present).tolist())
 
 
 def check_label_values(label: npt.NDArray[Any], labels: LabelScheme, where: object) -> None:

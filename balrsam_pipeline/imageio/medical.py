@@ -35,14 +35,18 @@ def read(path: Path) -> Image:
     return Image(np.ascontiguousarray(array.reshape(-1, *geometry.shape_zyx)), geometry)
 
 
-def read_geometry(path: Path) -> Geometry:
+def read_geometry(path: Path, image_io: str = "") -> Geometry:
     """Read the header alone.
+
+    Args:
+        image_io: SimpleITK's name of the format, which saves it from trying all of them.
 
     Raises:
         ImageError: missing, damaged, of an unknown format, or with a time axis.
     """
     reader = sitk.ImageFileReader()
     reader.SetFileName(str(path))
+    reader.SetImageIO(image_io)
     with quiet():
         try:
             reader.ReadImageInformation()

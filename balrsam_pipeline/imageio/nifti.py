@@ -108,7 +108,7 @@ def _header(path: Path, start: bytes) -> Any:
 def _geometry(path: Path, header: Any) -> Geometry:
     shape = _spatial_shape(path, header)
     try:
-        return medical.read_geometry(path)
+        return medical.read_geometry(path, "NiftiImageIO")
     except ImageError:  # ITK refuses NIfTI-2 and direction cosines that are not orthonormal
         affine = header.get_best_affine()
         columns = RAS_TO_LPS @ affine[:3, :3]
