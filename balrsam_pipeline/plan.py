@@ -38,7 +38,10 @@ class ChannelStatistics:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CaseFingerprint:
-    """What was measured on one training case; `label_thickness_px` is the median in-plane thickness of each label."""
+    """What was measured on one training case; `label_thickness_px` is the mean in-plane thickness of each label that it shows.
+
+    `channel_statistics` are of the case's own foreground, empty where it shows none.
+    """
 
     case: str
     shape_zyx: tuple[int, int, int]
@@ -49,6 +52,7 @@ class CaseFingerprint:
     content_sha256: str
     label_voxels: dict[str, int]
     label_thickness_px: dict[str, float]
+    channel_statistics: tuple[ChannelStatistics, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

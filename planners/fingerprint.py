@@ -1,0 +1,162 @@
+"""The fingerprint of a dataset: every case measured in parallel, only changed cases measured again.
+
+Beside fingerprint.json lie `fingerprint_quantiles.b2nd`, float32 (case, channel, quantile), and `fingerprint_sources.json`.
+"""
+
+from __future__ import annotations
+
+import math
+from concurrent.futures import Executor
+from dataclasses import dataclass
+from pathlib import Path
+
+import blosc2
+import numpy as np
+import numpy.typing as npt
+
+from balrsam_pipeline.atomic import atomic_path, read_json, write_json
+from balrsam_pipeline.dataset import CaseFiles, RawDataset
+from balrsam_pipeline.errors import BalrsamError, DatasetError
+from balrsam_pipeline.execution import run_cases
+from balrsam_pipeline.plan import ChannelStatistics, Fingerprint, read_fingerprint, write_versioned
+from balrsam_pipeline.progress import track
+from planners.measure import QUANTILES, Measurement, MeasureTask, measure_case
+from planners.sources import content_sha256, file_state
+
+SHOWN = 10  # failing cases spelled out in a message
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Extraction:
+    """A fingerprint, and which cases had to be measured for it."""
+
+    fingerprint: Fingerprint
+    measured: tuple[str, ...]
+
+
+def extract_fingerprint(dataset: RawDataset, folder: Path, executor: Executor | None, workers: int) -> Extraction:
+    """Measure a dataset, or only what changed since `folder`/fingerprint.json was written, and write it there.
+
+    Deterministic: the same files give the same fingerprint whatever the number of workers.
+
+    Raises:
+        DatasetError: cases that cannot be measured (all of them named; the others are kept for the next run), or no case shows
+            any label.
+    """
+    cases = dataset.training_cases()
+    known = _read_known(folder)
+    kept = {case: _still_valid(files, dataset, known) for case, files in cases.items()}
+    done: dict[str, Measurement] = {case: measurement for case, measurement in kept.items() if measurement is not None}
+    tasks = {case: MeasureTask(files=files, description=dataset.description) for case, files in cases.items() if case not in done}
+    failures: list[BalrsamError] = []
+    for outcome in track(run_cases(measure_case, tasks, executor, workers, DatasetError), len(tasks), "measuring"):
+        if outcome.value is not None:
+            done[outcome.case] = outcome.value
+        elif outcome.error is not None:
+            failures.append(outcome.error)
+    ordered = {case: done[case] for case in sorted(done)}
+    fingerprint = Fingerprint(
+        dataset=dataset.name,
+        cases=tuple(measurement.fingerprint for measurement in ordered.values()),
+        channel_statistics=pooled_statistics(tuple(ordered.values())),
+    )
+    states = {case: file_state(cases[case], dataset.description) for case in ordered}
+    if states != {case: earlier.state for case, earlier in known.items()}:
+        _write(folder, fingerprint, ordered, states)
+    if failures:
+        raise _failed(dataset, failures)
+    if not fingerprint.channel_statistics:
+        raise DatasetError(
+            dataset.folder / "labelsTr",
+            found="no case shows any label",
+            expected="label maps with values above 0",
+            mend="check that labels were saved: balrsam verify DATASET",
+        )
+    return Extraction(fingerprint=fingerprint, measured=tuple(tasks))
+
+
+def pooled_statistics(measurements: tuple[Measurement, ...]) -> tuple[ChannelStatistics, ...]:
+    """Statistics of every channel over the foreground of all cases, each case counting the same.
+
+    nnU-Net draws the same number of voxels from every case; this is what that tends to, worked out without drawing.
+    """
+    shown = [measurement for measurement in measurements if measurement.fingerprint.channel_statistics]
+    if not shown:
+        return ()
+    pooled = []
+    for channel in range(len(shown[0].fingerprint.channel_statistics)):
+        own = [measurement.fingerprint.channel_statistics[channel] for measurement in shown]
+        mean = math.fsum(statistics.mean for statistics in own) / len(own)
+        variance = math.fsum(statistics.std**2 + (statistics.mean - mean) ** 2 for statistics in own) / len(own)
+        values = np.concatenate([measurement.quantiles_cq[channel] for measurement in shown])
+        low, middle, high = np.percentile(values, (0.5, 50.0, 99.5))
+        pooled.append(
+            ChannelStatistics(
+                mean=mean,
+                median=float(middle),
+                std=math.sqrt(variance),
+                min=min(statistics.min for statistics in own),
+                max=max(statistics.max for statistics in own),
+                percentile_00_5=float(low),
+                percentile_99_5=float(high),
+            )
+        )
+    return tuple(pooled)
+
+
+@dataclass(frozen=True, slots=True)
+class _Known:
+    measurement: Measurement
+    state: str
+
+
+def _read_known(folder: Path) -> dict[str, _Known]:
+    """What an earlier run left; nothing where any of its files is missing, damaged or of another version."""
+    try:
+        fingerprint = read_fingerprint(folder / "fingerprint.json")
+        states = read_json(folder / "fingerprint_sources.json")
+        quantiles: npt.NDArray[np.float32] = blosc2.open(str(folder / "fingerprint_quantiles.b2nd"), mode="r")[:]
+        rows = {case.case: row for row, case in enumerate(case for case in fingerprint.cases if case.channel_statistics)}
+        empty = np.zeros((0, 0), dtype=np.float32)
+        return {
+            case.case: _Known(
+                Measurement(fingerprint=case, quantiles_cq=quantiles[rows[case.case]] if case.case in rows else empty),
+                str(states[case.case]),
+            )
+            for case in fingerprint.cases
+        }
+    except (BalrsamError, OSError, RuntimeError, ValueError, KeyError, IndexError, TypeError):
+        return {}
+
+
+def _still_valid(files: CaseFiles, dataset: RawDataset, known: dict[str, _Known]) -> Measurement | None:
+    """The earlier measurement of a case, if its files are as they were (by state, else by content)."""
+    earlier = known.get(files.case)
+    if earlier is None:
+        return None
+    if earlier.state == file_state(files, dataset.description):
+        return earlier.measurement
+    same = content_sha256(files, dataset.description) == earlier.measurement.fingerprint.content_sha256
+    return earlier.measurement if same else None
+
+
+def _write(folder: Path, fingerprint: Fingerprint, measurements: dict[str, Measurement], states: dict[str, str]) -> None:
+    rows = [m.quantiles_cq for m in measurements.values() if m.fingerprint.channel_statistics]
+    quantiles = np.stack(rows) if rows else np.zeros((1, 1, QUANTILES), dtype=np.float32)
+    for name in ("fingerprint.json", "fingerprint_sources.json"):
+        (folder / name).unlink(missing_ok=True)
+    with atomic_path(folder / "fingerprint_quantiles.b2nd") as temporary:
+        blosc2.asarray(quantiles, urlpath=str(temporary), mode="w", cparams=blosc2.CParams(codec=blosc2.Codec.LZ4, nthreads=1))
+    write_json(folder / "fingerprint_sources.json", states)
+    write_versioned(folder / "fingerprint.json", fingerprint)
+
+
+def _failed(dataset: RawDataset, failures: list[BalrsamError]) -> DatasetError:
+    shown = "".join(f"\n    {failure.where}: {failure.found}" for failure in failures[:SHOWN])
+    more = f"\n    and {len(failures) - SHOWN} more" if len(failures) > SHOWN else ""
+    return DatasetError(
+        dataset.folder,
+        found=f"{len(failures)} case(s) that cannot be measured:{shown}{more}",
+        expected="readable images and labels",
+        mend=failures[0].mend if len(failures) == 1 else "see all of them with their mends: balrsam verify DATASET",
+    )

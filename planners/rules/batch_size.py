@@ -1,0 +1,37 @@
+"""Batch size: on a CPU by the work a step does, on a GPU by counted memory."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from planners.rules.decision import Decision
+
+CPU_PIXELS = 200_000  # a step of about a second for vit_t on two cores
+SMALLEST, CPU_LARGEST, LARGEST = 2, 16, 64
+HEADROOM = 0.85  # of a card's memory: the rest is for fragmentation, libraries and the desktop
+
+MemoryModel = Callable[[int], int]
+
+
+def cpu_batch_size(input_yx: tuple[int, int]) -> Decision[int]:
+    """As many slices as make a step of useful length on a CPU."""
+    size = max(SMALLEST, min(CPU_LARGEST, round(CPU_PIXELS / (input_yx[0] * input_yx[1]))))
+    return Decision(size, f"on a CPU time is what is short: {size} slices of {input_yx[0]} × {input_yx[1]} pixels make a step of about a second")
+
+
+def gpu_batch_size(memory_of: MemoryModel, memory_bytes: int) -> Decision[int]:
+    """The largest batch whose counted memory leaves headroom.
+
+    Args:
+        memory_of: batch size -> bytes that a training step needs, affine in the batch size.
+    """
+    one, two = memory_of(1), memory_of(2)
+    target = HEADROOM * memory_bytes
+    size = int((target - one) // max(two - one, 1)) + 1
+    size = max(1, min(LARGEST, size))
+    needed = one + (size - 1) * (two - one)
+    return Decision(
+        size,
+        f"counted, a training step with {size} needs {needed / 2**30:.1f} GB (each slice {(two - one) / 2**30:.2f} GB) "
+        f"of {memory_bytes / 2**30:.0f} GB, {1 - HEADROOM:.0%} kept free" + (f"; more than {LARGEST} brings nothing" if size == LARGEST else ""),
+    )

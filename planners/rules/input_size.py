@@ -1,0 +1,92 @@
+"""Patch size and network input size: whole slices where the budget allows, few tokens, no window padding.
+
+SAM attends within windows of 14×14 tokens of 16 pixels: sizes whose token grid is no multiple of 14 pay for padding above 224.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from planners.rules.decision import Decision
+
+SIDES = (112, 224, 448, 672, 896)
+TOKEN = 16
+UPSAMPLING = (4, 2, 1)  # whole factors, so that voxels fall on input pixels alike
+SHRINK_TO = 0.85  # a slice may lose this much resolution for the sake of the next smaller side
+THIN = 4.0  # input pixels; a label that would be thinner is kept at native resolution, in tiles
+COVER = 2.0  # slices up to this many times the largest side are shrunk rather than tiled, where labels are thick
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Size:
+    """`patch` in voxels of the target spacing and `input` in network pixels, both (y, x)."""
+
+    patch: tuple[int, int]
+    input: tuple[int, int]
+
+    @property
+    def scale(self) -> float:
+        """Input pixels a voxel along the longer side."""
+        return max(self.input) / max(self.patch)
+
+
+def input_size(slice_yx: tuple[int, int], thickness_px: float, largest_side: int) -> Decision[Size]:
+    """Choose patch and input size.
+
+    Args:
+        slice_yx: median slice in voxels of the target spacing.
+        thickness_px: of the thinnest label, in such voxels.
+        largest_side: the longest input side that the budget allows.
+    """
+    longest = max(slice_yx)
+    seen = f"slices of about {slice_yx[0]} × {slice_yx[1]} voxels"
+    if longest <= SIDES[0] or longest <= min(SIDES[1], largest_side):
+        return _small(slice_yx, seen)
+    fitting = [side for side in SIDES if side >= SHRINK_TO * longest and side <= largest_side]
+    if fitting:
+        return _scaled(slice_yx, fitting[0], f"{seen} are seen whole")
+    if longest <= COVER * largest_side and thickness_px * largest_side / longest >= THIN:
+        return _scaled(slice_yx, largest_side, f"{seen} are seen whole but smaller, since the budget ends at {largest_side} and labels are thick")
+    patch = (min(largest_side, _up(slice_yx[0])), min(largest_side, _up(slice_yx[1])))
+    return Decision(
+        Size(patch=patch, input=patch),
+        f"{seen} are more than the budget's {largest_side} pixels a side, and the thinnest label ({thickness_px:.1f} voxels) would suffer "
+        "from shrinking: tiles at full resolution",
+    )
+
+
+def given_input_size(side: int, slice_yx: tuple[int, int]) -> Decision[Size]:
+    """The size for an input side that the user names: whole slices where that costs at most half the resolution, else tiles."""
+    reason = f"an input side of {side} was asked for"
+    if max(slice_yx) <= COVER * side:
+        return _scaled(slice_yx, side, reason)
+    patch = (min(side, _up(slice_yx[0])), min(side, _up(slice_yx[1])))
+    return Decision(Size(patch=patch, input=patch), reason)
+
+
+def _small(slice_yx: tuple[int, int], seen: str) -> Decision[Size]:
+    """Whole slices within one window of 14×14 tokens: no padding is paid, so both sides are just as long as needed."""
+    side = SIDES[0] if max(slice_yx) <= SIDES[0] else SIDES[1]
+    factor = next(factor for factor in UPSAMPLING if factor * max(slice_yx) <= side)
+    input_y, input_x = (_up(factor * size) for size in slice_yx)
+    enlarged = f", enlarged {factor} times, since tokens cover 16 pixels" if factor > 1 else ""
+    return Decision(
+        Size(patch=(input_y // factor, input_x // factor), input=(input_y, input_x)),
+        f"{seen} are seen whole{enlarged}; few tokens make training quick",
+    )
+
+
+def _scaled(slice_yx: tuple[int, int], side: int, reason: str) -> Decision[Size]:
+    """Whole slices on a longer side of `side` pixels."""
+    scale = side / max(slice_yx)
+    sizes = [side if size == max(slice_yx) else min(side, _up(math.ceil(size * scale))) for size in slice_yx]
+    patch = [max(1, round(size / scale)) for size in sizes]
+    return Decision(
+        Size(patch=(patch[0], patch[1]), input=(sizes[0], sizes[1])),
+        f"{reason}, {scale:.2f} input pixels a voxel; a side of {side} pixels wastes no window",
+    )
+
+
+def _up(size: int) -> int:
+    return math.ceil(size / TOKEN) * TOKEN

@@ -1,0 +1,34 @@
+"""Target spacing: the median, and finer along an axis of few thick slices."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from balrsam_pipeline.plan import Fingerprint
+from planners.rules.decision import Decision, numbers
+
+ANISOTROPY_THRESHOLD = 3.0  # nnU-Net's, for spacing and for voxel counts
+FINE_PERCENTILE = 10.0  # nnU-Net's: few cases are then interpolated across thick slices by much
+
+
+def target_spacing(fingerprint: Fingerprint) -> Decision[tuple[float, float, float]]:
+    """Spacing (z, y, x) in mm on the raw axes.
+
+    Source: nnU-Net v2, `ExperimentPlanner.determine_fullres_target_spacing`.
+    """
+    spacings = np.array([case.spacing_mm for case in fingerprint.cases])
+    sizes = np.median([case.cropped_shape_zyx for case in fingerprint.cases], axis=0)
+    target = np.percentile(spacings, 50, axis=0)
+    reason = f"the median over {len(spacings)} cases ({numbers(tuple(target), 'mm')})"
+    coarse = int(np.argmax(target))
+    others = [axis for axis in range(3) if axis != coarse]
+    finest_allowed = max(target[axis] for axis in others)
+    if target[coarse] > ANISOTROPY_THRESHOLD * finest_allowed and sizes[coarse] * ANISOTROPY_THRESHOLD < min(sizes[others]):
+        fine = float(np.percentile(spacings[:, coarse], FINE_PERCENTILE))
+        target[coarse] = fine if fine >= finest_allowed else finest_allowed + 1e-5
+        reason += (
+            f"; along axis {'zyx'[coarse]} slices are few and thick, so there the 10th percentile, {target[coarse]:.4g} mm, "
+            "keeps the detail of the finer cases"
+        )
+    z, y, x = (float(value) for value in target)
+    return Decision((z, y, x), reason)
