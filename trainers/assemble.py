@@ -125,7 +125,7 @@ def _run_state(
         "classes": list(class_names(data.labels)),
         "mirror_axes": list(data.configuration.mirror_axes),
         "plan_sha256": data.plan.sha256(),
-        "base_sha256": checkpoint_sha256(base) if base is not None else None,
+        "base_sha256": checkpoint_sha256(base) if base is not None else "",
         "settings": to_json(config),
         "balrsam_pipeline": __version__,
     }
@@ -172,8 +172,10 @@ def _base_checkpoint(request: TrainRequest, network: NetworkPlan) -> Path | None
 def _loader(request: TrainRequest, data: FoldData, config: TrainingConfig, ranks: Ranks) -> BatchLoader:
     cases = data.sampling_cases(data.fold.train)
     workers = default_loader_workers(ranks) if request.workers is None else request.workers
-    reader = PatchReader(data.source(cases, workers), data.configuration, config.augmentation)
-    source = BatchSource(Sampler(cases, data.configuration, config), reader, config.batch_size or 1, ranks.rank, ranks.world_size)
+    slices = data.source(cases, workers)
+    sampler = Sampler(cases, slices.foreground, data.configuration, config)
+    reader = PatchReader(slices, data.configuration, config.augmentation)
+    source = BatchSource(sampler, reader, config.batch_size or 1, ranks.rank, ranks.world_size)
     return WorkerLoader(source, workers, request.continue_on_worker_loss) if workers else InlineLoader(source)
 
 
@@ -185,7 +187,7 @@ def default_loader_workers(ranks: Ranks) -> int:
 def _quick_validation(data: FoldData, config: TrainingConfig, precision: Precision) -> QuickValidation:
     cases = data.sampling_cases(data.fold.val)
     reader = PatchReader(data.source(cases, 1), data.configuration, AugmentationConfig(enabled=False))
-    samples = fixed_samples(cases, data.configuration, config.quick_validation_patches)
+    samples = fixed_samples(cases, data.store.foreground, data.configuration, config.quick_validation_patches)
     return QuickValidation(reader, samples, data.labels, precision, config.batch_size or 1)
 
 

@@ -25,6 +25,7 @@ from balrsam_pipeline.errors import CheckpointError, TrainingError
 
 LOG = logging.getLogger(__name__)
 CHECKSUM = "tensors_crc32"
+EVERYTHING = "training"  # all metadata as one JSON value; strings stand beside it under their own names too
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +102,8 @@ def write_checkpoint(path: Path, checkpoint: Checkpoint, before_rename: Callable
         TrainingError: the disk is full or cannot be written; the checkpoints before are untouched.
     """
     tensors = {name: tensor.detach().to("cpu").contiguous() for name, tensor in checkpoint.tensors.items()}
-    metadata = {name: json.dumps(value) for name, value in checkpoint.metadata.items()} | {CHECKSUM: str(_checksum(tensors))}
+    readable = {name: value for name, value in checkpoint.metadata.items() if isinstance(value, str)}
+    metadata = readable | {EVERYTHING: json.dumps(checkpoint.metadata), CHECKSUM: str(_checksum(tensors))}
     try:
         with atomic_path(path) as temporary:
             save_file(tensors, temporary, metadata=metadata)
@@ -129,10 +131,9 @@ def read_checkpoint(path: Path) -> Checkpoint:
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - safe_open is no mapping
     except (OSError, SafetensorError) as problem:
         raise _unreadable(path, str(problem)) from None
-    expected = metadata.pop(CHECKSUM, None)
-    if expected is None or int(expected) != _checksum(tensors):
+    if EVERYTHING not in metadata or metadata.get(CHECKSUM) != str(_checksum(tensors)):
         raise _unreadable(path, "its checksum does not fit its tensors")
-    return Checkpoint(tensors, {name: json.loads(value) for name, value in metadata.items()})
+    return Checkpoint(tensors, json.loads(metadata[EVERYTHING]))
 
 
 def optimiser_tensors(optimiser: torch.optim.Optimizer, names: Mapping[Tensor, str]) -> dict[str, Tensor]:

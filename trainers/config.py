@@ -11,6 +11,8 @@ from balrsam_pipeline.atomic import read_json
 from balrsam_pipeline.errors import TrainingError
 from balrsam_pipeline.serialise import from_json, to_json
 
+FREEZE = ("plan", "decoder", "nothing")
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LossConfig:
@@ -99,7 +101,7 @@ class TrainingConfig:
     quick_validation_patches: int = 64
     save_every_s: float = 60.0
     amp: bool = True
-    freeze: str = "adapters"
+    freeze: str = "plan"
     loss: LossConfig = field(default_factory=LossConfig)
     augmentation: AugmentationConfig = field(default_factory=AugmentationConfig)
 
@@ -113,6 +115,7 @@ class TrainingConfig:
         _require("learning_rate", self.learning_rate > 0, self.learning_rate, "more than 0")
         _require("warmup_fraction", 0 <= self.warmup_fraction < 1, self.warmup_fraction, "from 0 up to 1")
         _require("ema_width", 0 < self.ema_width < 0.5, self.ema_width, "between 0 and 0.5")
+        _require("freeze", self.freeze in FREEZE, self.freeze, " or ".join(FREEZE))
         _require("foreground_fraction", 0 <= self.foreground_fraction <= 1, self.foreground_fraction, "from 0 to 1")
 
 

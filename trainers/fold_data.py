@@ -36,7 +36,7 @@ class FoldData:
 
     def sampling_cases(self, cases: Sequence[str]) -> tuple[SamplingCase, ...]:
         """What sampling needs of `cases`."""
-        return tuple(SamplingCase(case=case, shape_zyx=self.store.shape(case), foreground=self.store.foreground(case)) for case in cases)
+        return tuple(SamplingCase(case=case, shape_zyx=self.store.shape(case)) for case in cases)
 
     def source(self, cases: Sequence[SamplingCase], processes: int) -> SliceSource:
         """Where patches are read from: memory where `cases` fit in every process, else the store."""

@@ -15,15 +15,10 @@ from trainers.sampling import Sample, Sampler
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """Patches (batch, channels, height, width) float32, labels (batch, height, width) int16, and what they show."""
+    """Patches (batch, channels, height, width) float32 and their labels (batch, height, width) int16."""
 
     image_bchw: npt.NDArray[np.float32]
     label_bhw: npt.NDArray[np.int16]
-    samples: tuple[Sample, ...]
-
-    def names(self) -> str:
-        """The slices of the batch in words, for messages."""
-        return ", ".join(f"{sample.case} slice {sample.slice_index}" for sample in self.samples)
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,9 +39,12 @@ class BatchSource:
 
     def make(self, step: int) -> Batch:
         """The batch of `step`."""
-        samples = self.samples(step)
-        patches = [self.reader.read(sample) for sample in samples]
-        return Batch(np.stack([image for image, _ in patches]), np.stack([label for _, label in patches]), samples)
+        patches = [self.reader.read(sample) for sample in self.samples(step)]
+        return Batch(np.stack([image for image, _ in patches]), np.stack([label for _, label in patches]))
+
+    def describe(self, step: int) -> str:
+        """The slices that the batch of `step` shows, in words, for messages."""
+        return ", ".join(f"{sample.case} slice {sample.slice_index}" for sample in self.samples(step))
 
 
 class BatchLoader(Protocol):
@@ -54,6 +52,9 @@ class BatchLoader(Protocol):
 
     def batches(self, first_step: int) -> Iterator[Batch]:
         """Batches of `first_step`, `first_step` + 1, … without end."""
+
+    def describe(self, step: int) -> str:
+        """What the batch of `step` shows, in words."""
 
     def close(self) -> None:
         """Give back processes and memory."""
@@ -71,6 +72,10 @@ class InlineLoader:
         while True:
             yield self._source.make(step)
             step += 1
+
+    def describe(self, step: int) -> str:
+        """What the batch of `step` shows, in words."""
+        return self._source.describe(step)
 
     def close(self) -> None:
         """Nothing to give back."""

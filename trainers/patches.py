@@ -5,6 +5,7 @@ Suffixes: `image_chw` channels (slices-major for 2.5d), `label_hw` integer label
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Protocol
 
 import numpy as np
@@ -25,8 +26,14 @@ class SliceSource(Protocol):
     def read_label_slice(self, case: str, index: int, axis: int = 0) -> npt.NDArray[np.int16]:
         """The labels of a slice, (height, width)."""
 
+    def read_image(self, case: str) -> npt.NDArray[np.float32]:
+        """The whole case, (channel, z, y, x)."""
+
     def shape(self, case: str) -> tuple[int, int, int]:
         """The preprocessed shape of a case, (z, y, x)."""
+
+    def foreground(self, case: str) -> Mapping[str, npt.NDArray[np.int32]]:
+        """For each label of a case some of its voxels, (n, 3)."""
 
 
 class CachedSource:
@@ -36,12 +43,12 @@ class CachedSource:
         self._source = source
         self._images: dict[str, npt.NDArray[np.float32]] = {}
         self._labels: dict[str, npt.NDArray[np.int16]] = {}
+        self._foreground: dict[str, Mapping[str, npt.NDArray[np.int32]]] = {}
 
     def read_slice(self, case: str, index: int, context: int = 0, axis: int = 0) -> npt.NDArray[np.float32]:
         """As the source's; edge slices are repeated where neighbours are missing."""
         if case not in self._images:
-            slices = [self._source.read_slice(case, z) for z in range(self._source.shape(case)[0])]
-            self._images[case] = np.stack(slices, axis=1).astype(np.float32, copy=False)
+            self._images[case] = self._source.read_image(case)
         image_czyx = self._images[case]
         wanted = np.clip(np.arange(index - context, index + context + 1), 0, image_czyx.shape[1 + axis] - 1)
         slices_schw = np.moveaxis(image_czyx, 1 + axis, 0)[wanted]
@@ -53,9 +60,19 @@ class CachedSource:
             self._labels[case] = np.stack([self._source.read_label_slice(case, z) for z in range(self._source.shape(case)[0])])
         return np.asarray(np.take(self._labels[case], index, axis=axis))
 
+    def read_image(self, case: str) -> npt.NDArray[np.float32]:
+        """As the source's."""
+        return self._source.read_image(case)
+
     def shape(self, case: str) -> tuple[int, int, int]:
         """As the source's."""
         return self._source.shape(case)
+
+    def foreground(self, case: str) -> Mapping[str, npt.NDArray[np.int32]]:
+        """As the source's."""
+        if case not in self._foreground:
+            self._foreground[case] = self._source.foreground(case)
+        return self._foreground[case]
 
 
 class PatchReader:

@@ -5,7 +5,7 @@ Suffix: `_yx` row and column within a slice; axes are those of the preprocessed 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -15,14 +15,15 @@ from balrsam_pipeline.plan import Configuration
 from trainers.augmentation import Geometry2d, draw_geometry
 from trainers.config import TrainingConfig
 
+Foreground = Callable[[str], Mapping[str, npt.NDArray[np.int32]]]
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SamplingCase:
-    """What sampling knows of a case: its shape and, for each label or region, some of its voxels (n, 3)."""
+    """What sampling knows of every case."""
 
     case: str
     shape_zyx: tuple[int, int, int]
-    foreground: Mapping[str, npt.NDArray[np.int32]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,9 +40,10 @@ class Sample:
 
 @dataclass(frozen=True, slots=True)
 class Sampler:
-    """Draws samples of the training cases of a fold."""
+    """Draws samples of the training cases of a fold; `foreground` gives, for each label of a case, some of its voxels (n, 3)."""
 
     cases: Sequence[SamplingCase]
+    foreground: Foreground
     configuration: Configuration
     config: TrainingConfig
 
@@ -70,12 +72,11 @@ class Sampler:
             intensity_seed=int(rng.integers(2**32)),
         )
 
-    @staticmethod
-    def _foreground_voxel(case: SamplingCase, rng: np.random.Generator) -> npt.NDArray[np.int32] | None:
-        present = [name for name, voxels in case.foreground.items() if len(voxels)]
+    def _foreground_voxel(self, case: SamplingCase, rng: np.random.Generator) -> npt.NDArray[np.int32] | None:
+        present = [voxels for voxels in self.foreground(case.case).values() if len(voxels)]
         if not present:
             return None
-        voxels = case.foreground[present[int(rng.integers(len(present)))]]
+        voxels = present[int(rng.integers(len(present)))]
         voxel: npt.NDArray[np.int32] = voxels[int(rng.integers(len(voxels)))]
         return voxel
 
@@ -99,13 +100,13 @@ def _corner(rng: np.random.Generator, length: int, size: int, centre: int | None
     return int(rng.integers(length - size + 1))
 
 
-def fixed_samples(cases: Sequence[SamplingCase], configuration: Configuration, count: int) -> tuple[Sample, ...]:
+def fixed_samples(cases: Sequence[SamplingCase], foreground: Foreground, configuration: Configuration, count: int) -> tuple[Sample, ...]:
     """About `count` unaugmented samples spread evenly over the cases and their foreground: the quick validation's."""
     samples = []
     per_case = max(1, count // max(1, len(cases)))
     chosen = cases if len(cases) <= count else [cases[position] for position in np.linspace(0, len(cases) - 1, count).astype(int)]
     for case in chosen:
-        voxels = [array for array in case.foreground.values() if len(array)]
+        voxels = [array for array in foreground(case.case).values() if len(array)]
         everything = np.concatenate(voxels) if voxels else np.array([[size // 2 for size in case.shape_zyx]])
         ordered = everything[np.lexsort(everything.T[::-1])]  # by slice, so that even steps cover the extent of the foreground
         for number, position in enumerate(np.linspace(0, len(ordered) - 1, per_case + 2)[1:-1].astype(int)):

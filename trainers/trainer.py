@@ -107,7 +107,7 @@ class Trainer:
         if finite:
             parts.average.update(state.step)
         else:
-            self._note_skipped(batch, loss)
+            self._note_skipped(loss)
 
     def _backward(self, batch: Batch) -> tuple[float, float]:
         """Forward and backward; returns the loss and the norm of the gradient (before it is clipped)."""
@@ -124,14 +124,15 @@ class Trainer:
         loss_value, norm_value = torch.stack([loss.detach(), norm.detach()]).tolist()  # one wait for the device
         return loss_value, norm_value
 
-    def _note_skipped(self, batch: Batch, loss: float) -> None:
+    def _note_skipped(self, loss: float) -> None:
         state = self.state
         state.skipped_in_a_row += 1
-        self._parts.logger.log({"event": "skipped", "step": state.step, "loss": str(loss), "batch": batch.names()})
+        shown = self._parts.loader.describe(state.step - 1)
+        self._parts.logger.log({"event": "skipped", "step": state.step, "loss": str(loss), "batch": shown})
         if state.skipped_in_a_row >= MOST_SKIPPED_IN_A_ROW:
             raise TrainingError(
                 f"training step {state.step}",
-                found=f"a non-finite loss or gradient {state.skipped_in_a_row} times in a row, last on {batch.names()}",
+                found=f"a non-finite loss or gradient {state.skipped_in_a_row} times in a row, last on {shown}",
                 expected="finite losses",
                 mend="check those cases (balrsam verify DATASET), or train with a lower --learning-rate; "
                 "the same command goes on from the last good checkpoint",

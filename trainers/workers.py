@@ -62,8 +62,12 @@ class WorkerLoader:
             index = step % count
             image, label = self._receive(index, step)
             self._ask(self._workers[index], step + AHEAD * count)
-            yield Batch(image, label, self._source.samples(step))
+            yield Batch(image, label)
             step += 1
+
+    def describe(self, step: int) -> str:
+        """What the batch of `step` shows, in words."""
+        return self._source.describe(step)
 
     def close(self) -> None:
         """End the worker processes."""

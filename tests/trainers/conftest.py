@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import pytest
 
-from balrsam_pipeline.plan import Configuration, NetworkPlan
+from balrsam_pipeline.dataset import make_folds, open_dataset, read_case, write_folds
+from balrsam_pipeline.demo.generate import DATASET_NAME, DemoSize, generate_dataset
+from balrsam_pipeline.paths import Roots
+from balrsam_pipeline.plan import ChannelStatistics, Configuration, NetworkPlan, Plan, write_versioned
+from balrsam_pipeline.preprocessing import preprocess_image, store_folder, write_case
+from trainers.config import TrainingConfig
+from trainers.request import TrainRequest
 
 
 class MemoryStore:
@@ -33,6 +41,9 @@ class MemoryStore:
         depth, height, width = self.labels[case].shape
         return depth, height, width
 
+    def read_image(self, case: str) -> np.ndarray:
+        return self.images[case]
+
     def read_slice(self, case: str, index: int, context: int = 0, axis: int = 0) -> np.ndarray:
         volume = np.moveaxis(self.images[case], axis + 1, 0)
         picks = [min(max(index + offset, 0), len(volume) - 1) for offset in range(-context, context + 1)]
@@ -45,43 +56,44 @@ class MemoryStore:
         return {name: np.argwhere(self.labels[case] == value).astype(np.int32) for value, name in ((1, "outer"), (2, "inner"))}
 
 
+def tiny_configuration(**changes: object) -> Configuration:
+    """A small configuration; keyword arguments replace its values."""
+    context = int(changes.get("context_slices", 0))  # type: ignore[call-overload]
+    channels = int(changes.pop("channels", 1))  # type: ignore[call-overload]
+    network = NetworkPlan(
+        backbone="vit_t",
+        from_scratch=True,
+        input_channels=channels * (2 * context + 1),
+        classes=3,
+        input_size=(32, 32),
+        lora_rank=0,
+        lora_alpha=1.0,
+        adapter_rank=0,
+        decoder_attention="low_rank",
+        decoder_rank=8,
+        cden_width=8,
+        mask_stride=4,
+    )
+    values: dict[str, object] = {
+        "name": "2d",
+        "transpose": (0, 1, 2),
+        "spacing_mm": (1.0, 1.0, 1.0),
+        "slicing_axes": (0,),
+        "context_slices": 0,
+        "normalization": ("z_score",) * channels,
+        "normalize_inside_mask": (False,) * channels,
+        "patch_size": (16, 12),
+        "batch_size": 4,
+        "mirror_axes": (0, 1, 2),
+        "network": network,
+    }
+    return Configuration(**(values | changes))  # type: ignore[arg-type]
+
+
 @pytest.fixture
 def make_configuration() -> Callable[..., Configuration]:
     """A small configuration; keyword arguments replace its values."""
-
-    def make(**changes: object) -> Configuration:
-        context = int(changes.get("context_slices", 0))  # type: ignore[call-overload]
-        channels = int(changes.pop("channels", 1))  # type: ignore[call-overload]
-        network = NetworkPlan(
-            backbone="vit_t",
-            from_scratch=True,
-            input_channels=channels * (2 * context + 1),
-            classes=3,
-            input_size=(32, 32),
-            lora_rank=0,
-            lora_alpha=1.0,
-            adapter_rank=0,
-            decoder_attention="low_rank",
-            decoder_rank=8,
-            cden_width=8,
-            mask_stride=4,
-        )
-        values: dict[str, object] = {
-            "name": "2d",
-            "transpose": (0, 1, 2),
-            "spacing_mm": (1.0, 1.0, 1.0),
-            "slicing_axes": (0,),
-            "context_slices": 0,
-            "normalization": ("z_score",) * channels,
-            "normalize_inside_mask": (False,) * channels,
-            "patch_size": (16, 12),
-            "batch_size": 4,
-            "mirror_axes": (0, 1, 2),
-            "network": network,
-        }
-        return Configuration(**(values | changes))  # type: ignore[arg-type]
-
-    return make
+    return tiny_configuration
 
 
 @pytest.fixture
@@ -92,3 +104,47 @@ def make_store() -> Callable[..., MemoryStore]:
         return MemoryStore({"case_a": (9, 20, 14), "case_b": (7, 10, 30)}, channels)
 
     return make
+
+
+@pytest.fixture(scope="session")
+def prepared(tmp_path_factory: pytest.TempPathFactory) -> Roots:
+    """Roots with the demo dataset, planned by hand (a tiny network) and preprocessed; results are for each test to place."""
+    folder = tmp_path_factory.mktemp("prepared")
+    roots = Roots(raw=folder / "raw", preprocessed=folder / "preprocessed", results=folder / "results")
+    size = DemoSize(training_cases=5, test_cases=0, shape_zyx=(8, 32, 32))
+    dataset = open_dataset(generate_dataset(roots.raw, size))
+    statistics = ChannelStatistics(mean=0, median=0, std=1, min=0, max=1, percentile_00_5=0, percentile_99_5=1)
+    configuration = tiny_configuration(channels=2, patch_size=(32, 32))
+    plan = Plan(
+        dataset=dataset.name,
+        fingerprint_sha256="0" * 64,
+        channel_statistics=(statistics, statistics),
+        configurations={"2d": configuration},
+        default_configuration="2d",
+    )
+    preprocessed = roots.preprocessed / dataset.name
+    write_versioned(preprocessed / "plan.json", plan)
+    cases = dataset.training_cases()
+    write_folds(preprocessed / "splits.json", make_folds(sorted(cases)))
+    for case, files in cases.items():
+        image, label = read_case(files, dataset.description)
+        store = store_folder(preprocessed, configuration)
+        write_case(store, case, preprocess_image(image, label, plan, configuration), dataset.description.labels)
+    return roots
+
+
+@pytest.fixture
+def make_request(prepared: Roots, tmp_path: Path) -> Callable[..., TrainRequest]:
+    """A request to train the demo dataset for a few steps; keyword arguments are settings of the training."""
+
+    def make(**settings: object) -> TrainRequest:
+        roots = dataclasses.replace(prepared, results=tmp_path / "results")
+        return TrainRequest(dataset=prepared.raw / DATASET_NAME, roots=roots, device="cpu", workers=0, config=tiny_training(**settings))
+
+    return make
+
+
+def tiny_training(**settings: object) -> TrainingConfig:
+    """Six steps of two samples, saved after every one of three epochs."""
+    values = {"epochs": 3, "steps_per_epoch": 2, "batch_size": 2, "save_every_s": 0.0, "quick_validation_patches": 2}
+    return TrainingConfig(**(values | settings))  # type: ignore[arg-type]

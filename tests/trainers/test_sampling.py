@@ -11,8 +11,8 @@ from trainers.sampling import Sampler, SamplingCase, centred_corner, fixed_sampl
 
 
 def make_sampler(store, configuration, **settings):
-    cases = tuple(SamplingCase(case=case, shape_zyx=store.shape(case), foreground=store.foreground(case)) for case in store.cases)
-    return Sampler(cases, configuration, TrainingConfig(**settings))
+    cases = tuple(SamplingCase(case=case, shape_zyx=store.shape(case)) for case in store.cases)
+    return Sampler(cases, store.foreground, configuration, TrainingConfig(**settings))
 
 
 def test_a_sample_depends_on_seed_epoch_and_index_alone(make_store, make_configuration):
@@ -70,8 +70,8 @@ def test_a_patch_lies_inside_where_it_fits_and_else_leaves_equal_margins(length,
 def test_quick_validation_samples_are_fixed_and_show_foreground(make_store, make_configuration):
     store, configuration = make_store(), make_configuration()
     cases = make_sampler(store, configuration).cases
-    samples = fixed_samples(cases, configuration, 8)
-    assert samples == fixed_samples(cases, configuration, 8)
+    samples = fixed_samples(cases, store.foreground, configuration, 8)
+    assert samples == fixed_samples(cases, store.foreground, configuration, 8)
     assert {sample.case for sample in samples} == set(store.cases)
     for sample in samples:
         assert store.read_label_slice(sample.case, sample.slice_index).any()
@@ -80,6 +80,5 @@ def test_quick_validation_samples_are_fixed_and_show_foreground(make_store, make
 
 def test_a_case_without_foreground_is_sampled_anywhere(make_store, make_configuration):
     sampler = make_sampler(make_store(), make_configuration(), foreground_fraction=1.0)
-    empty = tuple(dataclasses.replace(case, foreground={"outer": np.zeros((0, 3), np.int32)}) for case in sampler.cases)
-    sample = dataclasses.replace(sampler, cases=empty).draw(0, 0)
+    sample = dataclasses.replace(sampler, foreground=lambda case: {"outer": np.zeros((0, 3), np.int32)}).draw(0, 0)
     assert sample.case in {"case_a", "case_b"}

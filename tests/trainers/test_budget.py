@@ -1,0 +1,38 @@
+from __future__ import annotations
+
+import pytest
+
+from trainers.budget import Budget
+from trainers.config import TrainingConfig
+
+
+class Clock:
+    def __init__(self):
+        self.now_s = 100.0
+
+    def __call__(self):
+        return self.now_s
+
+
+def test_a_time_budget_counts_over_resumes():
+    clock = Clock()
+    budget = Budget(TrainingConfig(epochs=None, max_minutes=10), clock, used_s=300.0)
+    assert budget.progress(0) == 0.5
+    clock.now_s += 60
+    assert budget.progress(0) == pytest.approx(0.6)
+    assert budget.left_s(0) == pytest.approx(240)
+    clock.now_s += 10_000
+    assert budget.progress(0) == 1.0
+
+
+def test_an_epoch_budget_counts_steps():
+    budget = Budget(TrainingConfig(epochs=4, steps_per_epoch=25), Clock())
+    assert [budget.progress(step) for step in (0, 50, 100)] == [0.0, 0.5, 1.0]
+
+
+def test_of_two_budgets_the_one_used_up_first_ends_the_run():
+    clock = Clock()
+    budget = Budget(TrainingConfig(epochs=1, steps_per_epoch=100, max_minutes=1), clock)
+    clock.now_s += 45
+    assert budget.progress(10) == 0.75
+    assert budget.progress(90) == 0.9

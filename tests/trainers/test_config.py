@@ -1,0 +1,46 @@
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from balrsam_pipeline.errors import TrainingError
+from balrsam_pipeline.serialise import from_json, to_json
+from trainers.config import AugmentationConfig, LossConfig, TrainingConfig, differences, read_training_config
+
+
+def test_settings_survive_json():
+    config = TrainingConfig(epochs=None, max_minutes=3.5, loss=LossConfig(boundary=0.1), augmentation=AugmentationConfig(mirroring=False))
+    assert from_json(TrainingConfig, json.loads(json.dumps(to_json(config))), "here", TrainingError) == config
+
+
+def test_a_settings_file_names_only_what_differs_and_unknown_names_are_refused(tmp_path):
+    path = tmp_path / "settings.json"
+    path.write_text('{"learning_rate": 0.01, "loss": {"dice": 2}}')
+    assert read_training_config(path) == TrainingConfig(learning_rate=0.01, loss=LossConfig(dice=2.0))
+    path.write_text('{"lerning_rate": 0.01}')
+    with pytest.raises(TrainingError, match="lerning_rate"):
+        read_training_config(path)
+
+
+@pytest.mark.parametrize(
+    "setting",
+    [
+        {"epochs": 0},
+        {"epochs": None},
+        {"max_minutes": -1},
+        {"learning_rate": 0},
+        {"ema_width": 0},
+        {"budget_clock": "sun"},
+        {"freeze": "some"},
+    ],
+)
+def test_settings_that_make_no_sense_are_refused_by_name(setting):
+    with pytest.raises(TrainingError, match=next(iter(setting))):
+        TrainingConfig(**setting)
+
+
+def test_differences_name_each_changed_setting():
+    changed = differences(TrainingConfig(), TrainingConfig(seed=3, loss=LossConfig(dice=0.5)))
+    assert changed == ["seed: 0 -> 3", "loss.dice: 1.0 -> 0.5"]
+    assert differences(to_json(TrainingConfig()), TrainingConfig()) == []

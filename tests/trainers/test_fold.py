@@ -1,0 +1,145 @@
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import signal
+import threading
+
+import pytest
+import torch
+
+from balrsam_pipeline.errors import TrainingError
+from trainers.checkpoints import CheckpointFolder, read_checkpoint
+from trainers.fold import train_fold
+from trainers.loggers import read_log
+from trainers.stopping import TrainingStopped
+from trainers.trainer import Trainer
+
+
+def stop_at(monkeypatch, step):
+    """Send SIGTERM to this process when training reaches `step`."""
+    original = Trainer._step
+
+    def stepping(self, batch, progress):
+        original(self, batch, progress)
+        if self.state.step == step:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    monkeypatch.setattr(Trainer, "_step", stepping)
+
+
+def test_a_fold_is_trained_validated_and_then_left_alone(make_request, caplog):
+    result = train_fold(make_request())
+    names = {path.name for path in result.folder.iterdir()}
+    kinds = ("latest", "previous", "best", "final")
+    assert names == {*(f"checkpoint_{kind}.safetensors" for kind in kinds), "log.jsonl", "progress.png", "run.json", "validation"}
+    assert (result.folder / "validation" / "summary.json").is_file()
+    assert len(list((result.folder / "validation").glob("*.nii.gz"))) == 1
+    assert result.summary is not None and 0 <= result.summary.foreground_mean["dice"] <= 1
+    assert [record["step"] for record in read_log(result.folder / "log.jsonl")] == [2, 4, 6]
+    final = read_checkpoint(CheckpointFolder(result.folder).path("final"))
+    assert {name.split("/")[0] for name in final.tensors} == {"ema"}
+    assert json.loads((result.folder / "run.json").read_text())["steps"] == 6
+    assert (result.folder.parent / "plan.json").is_file() and (result.folder.parent / "dataset.json").is_file()
+    again = train_fold(make_request())
+    assert again.already_done and again.summary is not None
+    assert again.summary.foreground_mean == result.summary.foreground_mean
+
+
+@pytest.mark.parametrize("step", [1, 4])
+def test_stopped_and_resumed_equals_uninterrupted_to_the_bit(make_request, tmp_path, monkeypatch, step):
+    whole = make_request()
+    whole = dataclasses.replace(whole, roots=dataclasses.replace(whole.roots, results=tmp_path / "whole"))
+    expected = read_checkpoint(CheckpointFolder(train_fold(whole).folder).path("latest"))
+    with monkeypatch.context() as patch:
+        stop_at(patch, step)
+        with pytest.raises(TrainingStopped) as stopped:
+            train_fold(make_request())
+    assert stopped.value.exit_code == 75 and f"SIGTERM after step {step}" in str(stopped.value)
+    folder = train_fold(make_request()).folder
+    resumed = read_checkpoint(CheckpointFolder(folder).path("latest"))
+    assert resumed.metadata["state"] == expected.metadata["state"]
+    assert resumed.tensors.keys() == expected.tensors.keys()
+    for name, tensor in expected.tensors.items():
+        assert torch.equal(resumed.tensors[name], tensor), name
+
+
+def test_changed_settings_are_shown_and_refused_unless_accepted(make_request, monkeypatch):
+    with monkeypatch.context() as patch:
+        stop_at(patch, 2)
+        with pytest.raises(TrainingStopped):
+            train_fold(make_request())
+    changed = make_request(learning_rate=0.5)
+    with pytest.raises(TrainingError, match=r"learning_rate: 0\.001 -> 0\.5"):
+        train_fold(changed)
+    assert train_fold(dataclasses.replace(changed, accept_changed_settings=True)).summary is not None
+
+
+def test_a_longer_budget_goes_on_from_a_finished_run_when_accepted(make_request):
+    first = train_fold(make_request())
+    longer = make_request(epochs=4)
+    with pytest.raises(TrainingError, match="epochs: 3 -> 4"):
+        train_fold(longer)
+    train_fold(dataclasses.replace(longer, accept_changed_settings=True))
+    assert [record["step"] for record in read_log(first.folder / "log.jsonl")] == [2, 4, 6, 8]
+
+
+def test_a_damaged_latest_checkpoint_costs_one_epoch_not_the_run(make_request, monkeypatch, caplog):
+    with monkeypatch.context() as patch:
+        stop_at(patch, 5)
+        with pytest.raises(TrainingStopped):
+            train_fold(make_request())
+    folder = CheckpointFolder(make_request().model_folder("2d") / "fold_0")
+    folder.path("latest").write_bytes(folder.path("latest").read_bytes()[:-100])
+    train_fold(make_request())
+    assert "going on from checkpoint_previous.safetensors, step 4" in caplog.text
+
+
+def test_losses_that_stay_non_finite_end_the_run_and_name_the_cases(make_request, monkeypatch):
+    monkeypatch.setattr("trainers.patches.augment_intensity", lambda image, *_: image * float("nan"))
+    with pytest.raises(TrainingError, match=r"10 times in a row, last on demo_\d+ slice"):
+        train_fold(make_request(epochs=20))
+    log = read_log(make_request().model_folder("2d") / "fold_0" / "log.jsonl")
+    assert sum(record["event"] == "skipped" for record in log) == 10
+
+
+def test_one_non_finite_batch_is_skipped_and_training_goes_on(make_request, monkeypatch):
+    original = Trainer._backward
+
+    def backward(self, batch):
+        if self.state.step == 3:
+            batch.image_bchw[:] = float("nan")
+        return original(self, batch)
+
+    monkeypatch.setattr(Trainer, "_backward", backward)
+    result = train_fold(make_request())
+    final = read_checkpoint(CheckpointFolder(result.folder).path("final"))
+    assert all(torch.isfinite(tensor).all() for tensor in final.tensors.values())
+    assert [record["step"] for record in read_log(result.folder / "log.jsonl") if record["event"] == "skipped"] == [4]
+
+
+def test_running_out_of_memory_names_the_remedies(make_request, monkeypatch):
+    def greedy(self, batch):
+        raise RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried to allocate 99 bytes")
+
+    monkeypatch.setattr(Trainer, "_backward", greedy)
+    with pytest.raises(TrainingError, match="--batch-size 1"):
+        train_fold(make_request())
+
+
+def test_a_fold_that_does_not_exist_and_a_dataset_not_preprocessed_are_named(make_request, tmp_path):
+    with pytest.raises(TrainingError, match="a fold from 0 to 4"):
+        train_fold(dataclasses.replace(make_request(), fold=7))
+    request = make_request()
+    elsewhere = dataclasses.replace(request.roots, preprocessed=tmp_path / "nothing")
+    with pytest.raises(TrainingError, match="balrsam plan_and_preprocess Dataset999_Demo"):
+        train_fold(dataclasses.replace(request, roots=elsewhere))
+
+
+def test_training_works_in_a_thread_where_signals_cannot_be_caught(make_request):
+    results = []
+    thread = threading.Thread(target=lambda: results.append(train_fold(make_request(epochs=1))))
+    thread.start()
+    thread.join()
+    assert results[0].summary is not None

@@ -1,0 +1,57 @@
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+
+from trainers.config import TrainingConfig
+from trainers.optimisation import WeightAverage, learning_rate, make_optimiser
+
+CONFIG = TrainingConfig(learning_rate=0.01, warmup_fraction=0.1)
+
+
+def test_the_learning_rate_rises_linearly_then_falls_as_poly():
+    assert learning_rate(0.0, CONFIG) == 0.0
+    assert learning_rate(0.05, CONFIG) == pytest.approx(0.01 * 0.5 * 0.95**0.9)
+    assert learning_rate(0.5, CONFIG) == pytest.approx(0.01 * 0.5**0.9)
+    assert learning_rate(1.0, CONFIG) == 0.0
+
+
+def test_norms_biases_positions_and_tokens_do_not_decay():
+    class Model(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.linear, self.norm = nn.Linear(3, 4), nn.LayerNorm(4)
+            self.pos_embed, self.class_tokens = nn.Parameter(torch.zeros(1, 2, 2, 4)), nn.Parameter(torch.zeros(2, 4))
+            self.frozen = nn.Parameter(torch.zeros(3, 3), requires_grad=False)
+
+    model = Model()
+    decay = {id(p): group["weight_decay"] for group in make_optimiser(model, CONFIG).param_groups for p in group["params"]}
+    assert decay == {
+        id(model.linear.weight): CONFIG.weight_decay,
+        **{id(p): 0.0 for p in (model.linear.bias, model.norm.weight, model.norm.bias, model.pos_embed, model.class_tokens)},
+    }
+
+
+def test_the_average_of_constant_weights_is_those_weights_and_it_starts_as_the_first_step():
+    weight = torch.zeros(3)
+    average = WeightAverage({"w": weight, "count": torch.tensor(0)}, width=0.1)
+    weight.fill_(2.0)
+    average.update(1)
+    assert torch.equal(average.average["w"], torch.full((3,), 2.0))
+    for step in range(2, 50):
+        average.update(step)
+    torch.testing.assert_close(average.average["w"], torch.full((3,), 2.0))
+
+
+def test_the_average_spans_the_same_share_of_any_budget():
+    def lag(steps):
+        weight = torch.zeros(1, dtype=torch.float64)
+        average = WeightAverage({"w": weight}, width=0.1)
+        for step in range(1, steps + 1):
+            weight.fill_(float(step))
+            average.update(step)
+        return (steps - average.average["w"].item()) / steps
+
+    assert lag(200) == pytest.approx(lag(2000), abs=0.01)
+    assert 0.05 < lag(2000) < 0.15
