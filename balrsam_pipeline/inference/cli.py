@@ -1,0 +1,112 @@
+"""The sub-commands of this room: `predict`, `ensemble`, `export_model`, `install_model`, `export_onnx`."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from balrsam_pipeline.command import Command, add_roots
+from balrsam_pipeline.errors import UsageError
+
+
+def add_model_choice(parser: argparse.ArgumentParser) -> None:
+    """Options that say which trained model predicts."""
+    group = parser.add_argument_group("model")
+    group.add_argument(
+        "--model", nargs="+", type=Path, metavar="FOLDER", help="folder(s) CONFIGURATION__balrsam; several are averaged (an ensemble)"
+    )
+    group.add_argument("-d", "--dataset", help="instead of --model: the dataset that was trained, by name or number")
+    group.add_argument("--configuration", nargs="+", metavar="NAME", help="with -d: 2d, 2.5d, triplanar; several are averaged")
+    group.add_argument("--best", action="store_true", help="with -d: what find_best_configuration chose, with its postprocessing")
+    group.add_argument("--folds", nargs="+", type=int, metavar="N", help="folds to average (default: all that are trained)")
+    group.add_argument("--weights", nargs="+", type=float, metavar="W", help="weight of each model of an ensemble (default: equal)")
+    group.add_argument("--checkpoint", choices=("final", "best", "latest"), default="final", help="which checkpoint (default: final)")
+
+
+def add_prediction_options(parser: argparse.ArgumentParser) -> None:
+    """Options that say how to predict and what to write."""
+    parser.add_argument("--no-mirror", action="store_true", help="no averaging over mirrored copies: faster, a little less accurate")
+    parser.add_argument(
+        "--tile-step", type=float, default=0.5, metavar="F", help="distance of tiles as a fraction of the patch (default 0.5)"
+    )
+    parser.add_argument("--batch-size", type=int, default=16, metavar="N", help="patches a forward pass (default 16)")
+    parser.add_argument("--device", help="cuda, cuda:1, cpu, mps (default: the best there is)")
+    parser.add_argument("--workers", type=int, default=3, metavar="N", help="cases in flight at once (default 3)")
+    parser.add_argument("--continue", dest="continue_run", action="store_true", help="skip cases whose output is there already")
+    parser.add_argument("--part", metavar="I/N", help="predict every N-th case, for N machines that share a folder")
+    parser.add_argument("--save-probabilities", action="store_true", help="also write float16 probabilities, for 'balrsam ensemble'")
+    group = parser.add_mutually_exclusive_group()
+    group.add_argument("--postprocessing", type=Path, metavar="JSON", help="rules to apply (default: those chosen for the model)")
+    group.add_argument("--no-postprocessing", action="store_true", help="apply none")
+
+
+def _add_predict(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "-i", "--input", nargs="+", type=Path, required=True, metavar="PATH", help="a folder, image files, or a .txt file that lists them"
+    )
+    parser.add_argument("-o", "--output", type=Path, required=True, metavar="FOLDER", help="where predictions go")
+    add_model_choice(parser)
+    add_prediction_options(parser)
+    add_roots(parser)
+
+
+def _predict(arguments: argparse.Namespace) -> int:
+    from balrsam_pipeline.inference.request import predict_from_arguments
+
+    report = predict_from_arguments(arguments)
+    print(report.table())
+    print(f"{len(report.written)} predicted into {arguments.output}" + (f", {len(report.skipped)} there already" if report.skipped else ""))
+    if not report.failed:
+        return 0
+    print(f"{len(report.failed)} failed:")
+    for case, problem in report.failed.items():
+        print(f"- {case}: {problem}")
+    return 1
+
+
+def _add_ensemble(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "-i", "--input", nargs="+", type=Path, required=True, metavar="FOLDER", help="folders predicted with --save-probabilities"
+    )
+    parser.add_argument("-o", "--output", type=Path, required=True, metavar="FOLDER", help="where the averaged predictions go")
+    parser.add_argument("--weights", nargs="+", type=float, metavar="W", help="weight of each folder (default: equal)")
+    parser.add_argument("--save-probabilities", action="store_true", help="also write the averaged probabilities")
+    parser.add_argument("--postprocessing", type=Path, metavar="JSON", help="rules to apply to the result")
+    parser.add_argument("--workers", type=int, default=2, metavar="N", help="cases at once (default 2)")
+
+
+def _ensemble(arguments: argparse.Namespace) -> int:
+    from balrsam_pipeline.inference.ensemble import ensemble_folders
+    from balrsam_pipeline.inference.postprocessing import Postprocessing, read_postprocessing
+
+    if arguments.weights is not None and len(arguments.weights) != len(arguments.input):
+        raise UsageError(
+            "--weights",
+            found=f"{len(arguments.weights)} weights",
+            expected=f"one for each of {len(arguments.input)} folders",
+            mend="add or remove weights",
+        )
+    rules = read_postprocessing(arguments.postprocessing) if arguments.postprocessing else Postprocessing()
+    weights = arguments.weights or [1.0] * len(arguments.input)
+    written = ensemble_folders(
+        dict(zip(arguments.input, weights, strict=True)), arguments.output, rules, arguments.save_probabilities, arguments.workers
+    )
+    print(f"{len(written)} cases averaged into {arguments.output}")
+    return 0
+
+
+COMMANDS: dict[str, Command] = {
+    "predict": Command(
+        summary="Segment new images with a trained model, the average of its folds, or an ensemble of models.",
+        example="balrsam predict -i imagesTs -o predictions -d Dataset004_Hippocampus --configuration 2d\n"
+        "balrsam predict -i case_0000.nii.gz -o out --model results/Dataset004_Hippocampus/2d__balrsam --folds 0 1 --no-mirror",
+        add_arguments=_add_predict,
+        run=_predict,
+    ),
+    "ensemble": Command(
+        summary="Average the probabilities of several folders of predictions. (To ensemble models in one pass: predict --model A B.)",
+        example="balrsam ensemble -i predictions_2d predictions_2.5d -o ensemble --weights 2 1",
+        add_arguments=_add_ensemble,
+        run=_ensemble,
+    ),
+}

@@ -1,0 +1,110 @@
+"""From logits on preprocessed grids to a label map, or probabilities, on the image's own grid, in bounded memory.
+
+The largest class is found by a running maximum over classes, in float32; nothing of size classes × volume is made.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from balrsam_pipeline.dataset.labels import LabelScheme
+from balrsam_pipeline.inference.grids import ImageGrid
+from balrsam_pipeline.inference.logits import LogitSource
+from balrsam_pipeline.inference.resampling import CHUNK_BYTES, chunk_spans, resampled_chunk
+
+Label = npt.NDArray[Any]
+ProbabilitySink = Callable[[int, int, Tensor], None]
+
+
+@dataclass(frozen=True, slots=True)
+class WeightedSource:
+    """One model's logits of a case and its weight in an ensemble; all sources of a case share one crop box and transpose."""
+
+    source: LogitSource
+    weight: float = 1.0
+
+
+def export_label(
+    sources: Sequence[WeightedSource],
+    grid: ImageGrid,
+    labels: LabelScheme,
+    sink: ProbabilitySink | None = None,
+    chunk_bytes: int = CHUNK_BYTES,
+) -> Label:
+    """The label map (z, y, x) on the image's own grid; outside the crop box it is background.
+
+    One source is decoded from its resampled logits, several from the weighted mean of their probabilities.
+
+    Args:
+        sources: the models' logits of this case.
+        grid: where the crop box lies in the image.
+        labels: what channels mean.
+        sink: receives (start, stop, probabilities (K, stop - start, y, x)) of transposed slices of the crop box, in order.
+        chunk_bytes: size of a resampled chunk of logits.
+
+    Returns:
+        uint8, or uint16 where the dataset has labels above 255.
+    """
+    label = empty_label(grid.shape_zyx, labels)
+    view = grid.cropped_view(label)
+    for start, stop, values, threshold in _chunks(sources, grid.cropped_shape, labels, sink, chunk_bytes):
+        view[start:stop] = decode(values, labels, threshold)
+    return label
+
+
+def empty_label(shape_zyx: tuple[int, int, int], labels: LabelScheme) -> Label:
+    """A label map of background, in the smallest type that holds the dataset's labels."""
+    return np.zeros(shape_zyx, dtype=np.uint8 if labels.largest <= np.iinfo(np.uint8).max else np.uint16)
+
+
+def _chunks(
+    sources: Sequence[WeightedSource],
+    shape_zyx: tuple[int, int, int],
+    labels: LabelScheme,
+    sink: ProbabilitySink | None,
+    chunk_bytes: int,
+) -> Iterator[tuple[int, int, Tensor, float]]:
+    """Yield (start, stop, values to decode, threshold of a region): logits and 0, or probabilities and 0.5."""
+    total = sum(item.weight for item in sources)
+    for start, stop in chunk_spans(labels.classes, shape_zyx, chunk_bytes):
+        logits = resampled_chunk(sources[0].source, shape_zyx, start, stop)
+        if len(sources) == 1 and sink is None:
+            yield start, stop, logits, 0.0
+            continue
+        values = probabilities(logits, labels.has_regions)
+        if len(sources) > 1:
+            values *= sources[0].weight / total
+        for item in sources[1:]:
+            other = probabilities(resampled_chunk(item.source, shape_zyx, start, stop), labels.has_regions)
+            values.add_(other, alpha=item.weight / total)
+        if sink is not None:
+            sink(start, stop, values)
+        yield (start, stop, values, 0.5) if len(sources) > 1 else (start, stop, logits, 0.0)
+
+
+def probabilities(logits_k: Tensor, has_regions: bool) -> Tensor:
+    """Sigmoid of regions, softmax over the first dimension of exclusive classes."""
+    return torch.sigmoid(logits_k) if has_regions else torch.softmax(logits_k, dim=0)
+
+
+def decode(values_k: Tensor, labels: LabelScheme, threshold: float) -> npt.NDArray[np.int16]:
+    """Logits or probabilities (K, …) to a label map (…), by the rules of `LabelScheme.decode`.
+
+    Args:
+        threshold: what a region must exceed to be painted: 0 for logits, 0.5 for probabilities.
+    """
+    if labels.has_regions:
+        return labels.decode((values_k - threshold).numpy())
+    best = values_k[0].clone()
+    label = torch.zeros(values_k.shape[1:], dtype=torch.int16)
+    for channel in range(1, values_k.shape[0]):
+        label.masked_fill_(values_k[channel] > best, channel)
+        torch.maximum(best, values_k[channel], out=best)
+    return np.asarray(label.numpy(), dtype=np.int16)

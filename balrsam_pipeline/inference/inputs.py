@@ -1,0 +1,121 @@
+"""What `-i` names: a folder, image files, or a text file that lists them, sorted into cases."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from balrsam_pipeline.dataset import CaseFiles
+from balrsam_pipeline.errors import BalrsamError, PredictionError
+from balrsam_pipeline.imageio import FILE_ENDINGS, file_ending_of
+
+CHANNEL = re.compile(r"(.+)_(\d{4})")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Inputs:
+    """Complete cases, and those that cannot be predicted with the reason."""
+
+    cases: dict[str, CaseFiles]
+    refused: dict[str, BalrsamError]
+
+
+def find_cases(paths: Sequence[Path], channels: int, file_ending: str) -> Inputs:
+    """Sort inputs into cases: CASE_0000.ext, CASE_0001.ext …, or CASE.ext where one file holds all channels.
+
+    Args:
+        paths: folders, image files, and `.txt` files with one path a line.
+        channels: channels that the model expects.
+        file_ending: the ending that a folder is searched for first (the model's dataset); another one is taken if it has none of it.
+
+    Raises:
+        PredictionError: a path does not exist, or no image is found.
+    """
+    files: list[Path] = []
+    for path in _listed(paths):
+        if path.is_dir():
+            files += _images_in(path, file_ending)
+        elif path.is_file():
+            files.append(path)
+        else:
+            raise PredictionError(path, found="no such file or folder", expected="images to predict", mend="check the path given to -i")
+    if not files:
+        raise PredictionError(
+            ", ".join(map(str, paths)),
+            found="no image",
+            expected=f"images such as CASE_0000{file_ending}",
+            mend=f"put images there; endings read: {', '.join(FILE_ENDINGS)}",
+        )
+    return _complete(_by_case(files), channels)
+
+
+def part_of(cases: dict[str, CaseFiles], part: str) -> dict[str, CaseFiles]:
+    """Every n-th case for `part` "i/n" (i from 1), so that n machines share a folder.
+
+    Raises:
+        PredictionError: `part` is not of that form.
+    """
+    match = re.fullmatch(r"(\d+)/(\d+)", part)
+    index, count = (int(match.group(1)), int(match.group(2))) if match else (0, 0)
+    if not 1 <= index <= count:
+        raise PredictionError(f"--part {part}", found=part, expected="i/n with 1 <= i <= n", mend="for example --part 1/4 … --part 4/4")
+    names = sorted(cases)[index - 1 :: count]
+    return {name: cases[name] for name in names}
+
+
+def _listed(paths: Sequence[Path]) -> list[Path]:
+    """The paths, `.txt` files replaced by the paths in them (relative ones lie beside the list)."""
+    result: list[Path] = []
+    for path in paths:
+        if path.suffix == ".txt" and path.is_file():
+            lines = (line.strip() for line in path.read_text(encoding="utf-8").splitlines())
+            result += [path.parent / line for line in lines if line]
+        else:
+            result.append(path)
+    return result
+
+
+def _images_in(folder: Path, file_ending: str) -> list[Path]:
+    present = [path for path in sorted(folder.iterdir()) if path.is_file() and not path.name.startswith(".")]
+    for ending in (file_ending, *FILE_ENDINGS):
+        images = [path for path in present if path.name.lower().endswith(ending)]
+        if images:
+            return images
+    return []
+
+
+def _by_case(files: Sequence[Path]) -> dict[str, dict[int | None, Path]]:
+    """Case -> channel number (None where the name has none) -> file."""
+    cases: dict[str, dict[int | None, Path]] = {}
+    for path in files:
+        stem = path.name[: -len(file_ending_of(path))]
+        match = CHANNEL.fullmatch(stem)
+        case, channel = (match.group(1), int(match.group(2))) if match else (stem, None)
+        known = cases.setdefault(case, {})
+        if channel in known and known[channel] != path:
+            raise PredictionError(
+                path, found=f"a second file for case {case}: {known[channel]}", expected="one file a case and channel", mend="rename one"
+            )
+        known[channel] = path
+    return dict(sorted(cases.items()))
+
+
+def _complete(by_case: dict[str, dict[int | None, Path]], channels: int) -> Inputs:
+    cases: dict[str, CaseFiles] = {}
+    refused: dict[str, BalrsamError] = {}
+    for case, found in by_case.items():
+        numbers = sorted(number for number in found if number is not None)
+        several = all(FILE_ENDINGS[file_ending_of(path)].several_channels for path in found.values())
+        alone = len(found) == 1 and (channels == 1 or several)
+        if alone or (None not in found and numbers == list(range(channels))):
+            cases[case] = CaseFiles(case, tuple(found[number] for number in numbers) or (found[None],))
+            continue
+        refused[case] = PredictionError(
+            f"case {case}",
+            found=", ".join(path.name for path in found.values()),
+            expected=f"{channels} channel(s): {', '.join(f'{case}_{number:04d}' for number in range(channels))}",
+            mend="add the missing channel files, or predict with a model of these channels",
+        )
+    return Inputs(cases=cases, refused=refused)

@@ -1,0 +1,132 @@
+"""A folder of trained folds, `results/DATASET/CONFIGURATION__balrsam`, and finding it."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+from balrsam_pipeline.dataset import read_description
+from balrsam_pipeline.errors import PredictionError
+from balrsam_pipeline.inference.predictor import Predictor, PredictorOptions
+from balrsam_pipeline.network import find_checkpoint, load_trained
+from balrsam_pipeline.paths import Roots, dataset_number, model_folder
+from balrsam_pipeline.plan import read_plan
+
+CHECKPOINTS = ("final", "best", "latest")
+
+
+def load_model(
+    kind: type[Predictor], folder: Path, folds: Sequence[int] | None, options: PredictorOptions | None, checkpoint: str
+) -> Predictor:
+    """Load the folds of a model folder; see `Predictor.from_results`."""
+    if not (folder / "plan.json").is_file():
+        raise PredictionError(
+            folder,
+            found="no plan.json" if folder.is_dir() else "no such folder",
+            expected="a model folder: plan.json, dataset.json and fold_N/ of a trained model",
+            mend="give the folder results/DATASET/CONFIGURATION__balrsam, or train it: balrsam crossval DATASET",
+        )
+    plan = read_plan(folder / "plan.json")
+    configuration = plan.configuration(configuration_of(folder))
+    files = [checkpoint_file(folder, fold, checkpoint) for fold in (trained_folds(folder, checkpoint) if folds is None else folds)]
+    labels = read_description(folder / "dataset.json").labels
+    base = None if configuration.network.from_scratch else find_checkpoint(configuration.network.backbone)
+    models = [load_trained(file, configuration.network, base) for file in files]
+    return kind(models, plan, configuration, labels, options, weights_sha256=_sha256(files))
+
+
+def configuration_of(folder: Path) -> str:
+    """The configuration that a model folder's name says: "2d" of `2d__balrsam`."""
+    return folder.resolve().name.split("__")[0]
+
+
+def trained_folds(folder: Path, checkpoint: str = "final") -> tuple[int, ...]:
+    """The folds that have the checkpoint.
+
+    Raises:
+        PredictionError: there are none.
+    """
+    matches = (re.fullmatch(r"fold_(\d+)", path.name) for path in folder.glob("fold_*"))
+    folds = sorted(int(match.group(1)) for match in matches if match)
+    trained = tuple(fold for fold in folds if _checkpoint_path(folder, fold, checkpoint).is_file())
+    if not trained:
+        raise PredictionError(
+            folder,
+            found=f"no fold with checkpoint_{checkpoint}.safetensors" + (f" among folds {folds}" if folds else ""),
+            expected="at least one fold whose training has finished",
+            mend="finish training with 'balrsam train', or predict from an unfinished one with --checkpoint latest",
+        )
+    return trained
+
+
+def checkpoint_file(folder: Path, fold: int, checkpoint: str) -> Path:
+    """The checkpoint of one fold.
+
+    Raises:
+        PredictionError: the fold has none.
+    """
+    path = _checkpoint_path(folder, fold, checkpoint)
+    if not path.is_file():
+        raise PredictionError(
+            path,
+            found="no such file",
+            expected=f"the checkpoint of fold {fold}",
+            mend=f"name trained folds (--folds), or train it: balrsam train DATASET --fold {fold}",
+        )
+    return path
+
+
+def find_results(dataset: str, roots: Roots) -> Path:
+    """The results folder of a dataset, by name or number (or the name of a path).
+
+    Raises:
+        PredictionError: nothing was trained for it; the message lists what is there.
+    """
+    present = sorted(path.name for path in roots.results.iterdir() if path.is_dir()) if roots.results.is_dir() else []
+    name = Path(dataset).name
+    number = int(name) if name.isascii() and name.isdigit() else None
+    matches = [item for item in present if item == name] or [
+        item for item in present if number is not None and dataset_number(item) == number
+    ]
+    if len(matches) == 1:
+        return roots.results / matches[0]
+    raise PredictionError(
+        f"dataset '{dataset}'",
+        found=f"results of {', '.join(matches or present) or 'no dataset'} in {roots.results}",
+        expected="one dataset with a trained model",
+        mend="name one of those, say where results lie (--results FOLDER), or train: balrsam crossval DATASET",
+    )
+
+
+def find_model(dataset: str, configuration: str | None, roots: Roots) -> Path:
+    """The model folder of a dataset's configuration; without a name, the only one there is.
+
+    Raises:
+        PredictionError: none, or several to choose from.
+    """
+    results = find_results(dataset, roots)
+    present = sorted(configuration_of(path) for path in results.glob("*__balrsam"))
+    if configuration is None and len(present) == 1:
+        return model_folder(roots, results.name, present[0])
+    if configuration in present:
+        return model_folder(roots, results.name, configuration)
+    raise PredictionError(
+        results,
+        found=f"trained configurations: {', '.join(present) or 'none'}",
+        expected=f"'{configuration}'" if configuration else "a choice of one",
+        mend="name one with --configuration, or take the best: balrsam find_best_configuration, then predict --best",
+    )
+
+
+def _checkpoint_path(folder: Path, fold: int, checkpoint: str) -> Path:
+    return folder / f"fold_{fold}" / f"checkpoint_{checkpoint}.safetensors"
+
+
+def _sha256(files: Sequence[Path]) -> str:
+    digest = hashlib.sha256()
+    for path in files:
+        with path.open("rb") as file:
+            digest.update(hashlib.file_digest(file, "sha256").digest())
+    return digest.hexdigest()

@@ -1,0 +1,105 @@
+"""Rules that clean a predicted label map: keep the largest component, drop components below a size. Chosen by
+`balrsam find_best_configuration` on cross-validation, kept as JSON, applied by `balrsam predict`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import cc3d
+import numpy as np
+import numpy.typing as npt
+
+from balrsam_pipeline.atomic import read_json, write_json
+from balrsam_pipeline.dataset.labels import LabelScheme
+from balrsam_pipeline.errors import PredictionError
+from balrsam_pipeline.imageio import Geometry
+from balrsam_pipeline.serialise import from_json, to_json
+
+CONNECTIVITY = 26  # touching corners connect, as in nnU-Net; for one slice this is 8 in-plane
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PostprocessingStep:
+    """One rule.
+
+    Attributes:
+        kind: "largest_component" keeps the largest connected component; "minimum_size" drops those below `minimum_mm3`.
+        names: labels or regions whose union is cleaned; voxels that are dropped become background.
+        minimum_mm3: for "minimum_size"; mm² for 2D images.
+    """
+
+    kind: Literal["largest_component", "minimum_size"]
+    names: tuple[str, ...]
+    minimum_mm3: float = 0.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Postprocessing:
+    """Rules in the order in which they are applied; `reasons` says for people what was tried and gained."""
+
+    schema_version: int = 1
+    steps: tuple[PostprocessingStep, ...] = ()
+    reasons: tuple[str, ...] = ()
+
+
+def read_postprocessing(path: Path) -> Postprocessing:
+    """Read postprocessing.json.
+
+    Raises:
+        PredictionError: missing or malformed.
+    """
+    return from_json(Postprocessing, read_json(path, PredictionError), path, PredictionError)
+
+
+def write_postprocessing(path: Path, postprocessing: Postprocessing) -> None:
+    """Write postprocessing.json, atomically."""
+    write_json(path, to_json(postprocessing))
+
+
+def apply_postprocessing(
+    label_zyx: npt.NDArray[np.unsignedinteger],
+    geometry: Geometry,
+    labels: LabelScheme,
+    postprocessing: Postprocessing,
+) -> npt.NDArray[np.unsignedinteger]:
+    """The label map after all rules; a new array where anything changes.
+
+    Raises:
+        PredictionError: a rule names a label that the dataset does not have.
+    """
+    for step in postprocessing.steps:
+        unknown = [name for name in step.names if name not in labels.names]
+        if unknown:
+            raise PredictionError(
+                "postprocessing",
+                found=f"a rule for {', '.join(unknown)}",
+                expected=f"labels among {', '.join(labels.names)}",
+                mend="use the postprocessing.json that was made for this dataset",
+            )
+        mask = np.logical_or.reduce([labels.mask(label_zyx, name) for name in step.names])
+        dropped = dropped_voxels(mask, geometry, step)
+        if dropped.any():
+            label_zyx = np.where(dropped, label_zyx.dtype.type(0), label_zyx)
+    return label_zyx
+
+
+def dropped_voxels(mask_zyx: npt.NDArray[np.bool_], geometry: Geometry, step: PostprocessingStep) -> npt.NDArray[np.bool_]:
+    """Voxels of the mask that a rule turns into background."""
+    components, count = cc3d.connected_components(np.ascontiguousarray(mask_zyx), connectivity=CONNECTIVITY, return_N=True)
+    sizes = np.bincount(components.ravel(), minlength=count + 1)
+    dropped = np.zeros(count + 1, dtype=bool)
+    if step.kind == "largest_component" and count > 1:
+        dropped[1:] = True
+        dropped[1 + int(sizes[1:].argmax())] = False
+    if step.kind == "minimum_size":
+        dropped[1:] = sizes[1:] * voxel_size(geometry) < step.minimum_mm3
+    return np.asarray(dropped[components], dtype=np.bool_)
+
+
+def voxel_size(geometry: Geometry) -> float:
+    """mm³ of a voxel; mm² of a pixel for 2D images, whose z spacing is no distance."""
+    z, y, x = geometry.spacing_mm
+    return y * x if geometry.dimension == 2 else z * y * x

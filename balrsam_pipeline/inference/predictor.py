@@ -1,0 +1,206 @@
+"""The Predictor: trained networks of one configuration (its folds), applied to preprocessed volumes, arrays or files.
+
+Suffixes: `image_czyx` preprocessed, axes transposed so that slices come first; `logits_kzyx` one channel a class or region.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor, nn
+
+from balrsam_pipeline.dataset.labels import LabelScheme
+from balrsam_pipeline.inference.logits import ArrayLogits, LazyLogits, LogitSource
+from balrsam_pipeline.inference.mirroring import Mirror, mirrors
+from balrsam_pipeline.inference.slices import SliceSettings, slice_logits
+from balrsam_pipeline.inference.stages import StageClock, Turn
+from balrsam_pipeline.plan import Configuration, Plan
+
+if TYPE_CHECKING:
+    from balrsam_pipeline.dataset import CaseFiles
+    from balrsam_pipeline.inference.cases import FileOptions, PredictionReport
+
+SLAB_BYTES = 128 * 2**20  # logits computed at once
+BATCH_BYTES = 256 * 2**20  # logits of one batch of patches
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PredictorOptions:
+    """How to predict.
+
+    Attributes:
+        device: "cuda", "cpu", …; None takes a GPU if there is one.
+        mirror: average over mirrored copies on the axes that the configuration was trained with.
+        tile_step: distance of neighbouring tiles as a fraction of the patch.
+        batch_size: patches a forward pass, mirrored copies included.
+        amp: mixed precision on CUDA.
+        held_bytes: logits of a case up to this size are kept in memory; larger ones are computed as the export reads them.
+    """
+
+    device: str | None = None
+    mirror: bool = True
+    tile_step: float = 0.5
+    batch_size: int = 16
+    amp: bool = True
+    held_bytes: int = 2**30
+
+
+class Predictor:
+    """Networks of one configuration, whose logits are averaged."""
+
+    def __init__(
+        self,
+        models: Sequence[nn.Module],
+        plan: Plan,
+        configuration: Configuration,
+        labels: LabelScheme,
+        options: PredictorOptions | None = None,
+        weights_sha256: str = "",
+    ) -> None:
+        """Move the models to the device and put them in evaluation mode.
+
+        Args:
+            models: one a fold; each maps (b, channels, y, x) to logits (b, K, y, x).
+            plan: the plan that they were trained with.
+            configuration: the one that they belong to.
+            labels: what logit channels mean.
+            options: how to predict.
+            weights_sha256: names the weights in `prediction.json`.
+        """
+        self.plan, self.configuration, self.labels = plan, configuration, labels
+        self.options = options or PredictorOptions()
+        self.device = torch.device(self.options.device or ("cuda" if torch.cuda.is_available() else "cpu"))
+        self.models = [model.to(self.device).eval() for model in models]
+        self.weights_sha256 = weights_sha256
+
+    @classmethod
+    def from_results(
+        cls,
+        model_folder: Path,
+        folds: Sequence[int] | None = None,
+        options: PredictorOptions | None = None,
+        checkpoint: str = "final",
+    ) -> Predictor:
+        """Load the trained folds of `results/DATASET/CONFIGURATION__balrsam`.
+
+        Args:
+            folds: which; None takes every fold that has finished.
+            checkpoint: "final", "best" or "latest".
+
+        Raises:
+            PredictionError: the folder is no model folder, or a fold is not trained.
+            CheckpointError: a checkpoint is damaged or does not fit the plan.
+        """
+        from balrsam_pipeline.inference.model_folder import load_model
+
+        return load_model(cls, model_folder, folds, options, checkpoint)
+
+    @property
+    def channels(self) -> int:
+        """Image channels that a case must have."""
+        return len(self.configuration.normalization)
+
+    @torch.inference_mode()
+    def predict_preprocessed(self, image_czyx: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+        """Logits (K, z, y, x) of a preprocessed image (channel, z, y, x), averaged over orientations, mirrors, tiles and models."""
+        image_czyx = np.require(image_czyx, np.float32, ["W"])  # torch takes no read-only arrays
+        logits_kzyx = np.zeros((self.labels.classes, *image_czyx.shape[1:]), dtype=np.float32)
+        self._add_all_logits(image_czyx, logits_kzyx)
+        return logits_kzyx
+
+    @torch.inference_mode()
+    def logits(self, image_czyx: npt.NDArray[np.float32], turn: Turn | None = None, in_one_piece: bool = False) -> LogitSource:
+        """Logits of a preprocessed image as something to read slab by slab, in memory that does not grow with the volume.
+
+        Args:
+            image_czyx: preprocessed image (channel, z, y, x).
+            turn: held while the network runs, where several threads predict.
+            in_one_piece: compute all of them now, on disk in float16 where they are too large to hold.
+        """
+        image_czyx = np.require(image_czyx, np.float32, ["W"])
+        turn = turn or Turn(StageClock())
+        depth, height, width = image_czyx.shape[1:]
+        shape = (self.labels.classes, depth, height, width)
+        if int(np.prod(shape)) * 4 <= self.options.held_bytes:
+            with turn.hold():
+                return ArrayLogits(torch.from_numpy(self.predict_preprocessed(image_czyx)))
+        if self.configuration.slicing_axes == (0,) and not in_one_piece:
+
+            def compute(start: int, stop: int) -> Tensor:
+                with turn.hold(), torch.inference_mode():
+                    return self._slab(image_czyx, 0, start, stop)
+
+            return LazyLogits(compute, shape[0], (depth, height, width), self._slab_size(shape, 0))
+        with turn.hold(), tempfile.TemporaryFile() as file:
+            on_disk: npt.NDArray[np.float16] = np.memmap(file, dtype=np.float16, mode="w+", shape=shape)
+            self._add_all_logits(image_czyx, on_disk)
+            return ArrayLogits(torch.from_numpy(on_disk))
+
+    def predict_array(self, image_czyx: npt.NDArray[np.generic], spacing_mm: tuple[float, float, float]) -> npt.NDArray[np.integer]:
+        """The label map (z, y, x) of an image (channel, z, y, x) that has voxels of `spacing_mm` (z, y, x).
+
+        Raises:
+            PredictionError: the image has other channels than the model was trained with.
+        """
+        from balrsam_pipeline.imageio import Geometry, Image
+        from balrsam_pipeline.inference.cases import Member, label_of_image
+
+        depth, height, width = image_czyx.shape[1:]
+        geometry = Geometry(dimension=2 if depth == 1 else 3, shape_zyx=(depth, height, width), spacing_mm=spacing_mm)
+        return label_of_image("array", Image(image_czyx, geometry), (Member(self),))
+
+    def predict_files(self, cases: Mapping[str, CaseFiles], output: Path, options: FileOptions | None = None) -> PredictionReport:
+        """Predict raw cases into the folder `output`; see `inference.cases.predict_cases`."""
+        from balrsam_pipeline.inference.cases import Member, predict_cases
+
+        return predict_cases((Member(self),), cases, output, options)
+
+    def _add_all_logits(self, image_czyx: npt.NDArray[np.float32], total_kzyx: npt.NDArray[np.floating]) -> None:
+        """Add the logits of every orientation, divided by their number, to `total_kzyx`."""
+        total = torch.from_numpy(total_kzyx)
+        axes = self.configuration.slicing_axes
+        for axis in axes:
+            along_axis = total.movedim(axis + 1, 1)
+            size = self._slab_size(total.shape, axis)
+            for start in range(0, along_axis.shape[1], size):
+                stop = min(along_axis.shape[1], start + size)
+                along_axis[:, start:stop] += self._slab(image_czyx, axis, start, stop) / len(axes)
+
+    def _slab(self, image_czyx: npt.NDArray[np.float32], axis: int, start: int, stop: int) -> Tensor:
+        """Logits (K, stop - start, h, w) of the slices `start` to `stop` along `axis`, float32 on the CPU."""
+        configuration, context = self.configuration, self.configuration.context_slices
+        slices = torch.from_numpy(image_czyx).movedim(axis + 1, 0)
+        first, last = max(0, start - context), min(slices.shape[0], stop + context)
+        settings = SliceSettings(
+            patch_size=configuration.patch_size,
+            tile_step=self.options.tile_step,
+            batch_size=self._batch_size(),
+            context_slices=context,
+            mirrors=mirrors(configuration.mirror_axes, axis, context) if self.options.mirror else (Mirror(),),
+        )
+        with self._autocast():
+            logits = slice_logits(self.models, slices[first:last].to(self.device), (start - first, stop - first), settings)
+        return logits.transpose(0, 1).cpu()
+
+    def _autocast(self) -> AbstractContextManager[object]:
+        if self.device.type != "cuda" or not self.options.amp:
+            return nullcontext()
+        dtype = torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float16
+        return torch.autocast("cuda", dtype=dtype)
+
+    def _slab_size(self, shape_kzyx: Sequence[int], axis: int) -> int:
+        """Slices along `axis` whose logits take at most SLAB_BYTES (one at least)."""
+        slice_bytes = int(np.prod(shape_kzyx)) // shape_kzyx[axis + 1] * 4
+        return max(1, SLAB_BYTES // slice_bytes)
+
+    def _batch_size(self) -> int:
+        patch_bytes = self.labels.classes * self.configuration.patch_size[0] * self.configuration.patch_size[1] * 4
+        return max(1, min(self.options.batch_size, BATCH_BYTES // patch_bytes))

@@ -1,0 +1,151 @@
+"""From the options of `balrsam predict` to models, cases and settings."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from balrsam_pipeline.atomic import write_text
+from balrsam_pipeline.command import roots_of
+from balrsam_pipeline.dataset import read_description
+from balrsam_pipeline.errors import UsageError
+from balrsam_pipeline.inference.best import read_best
+from balrsam_pipeline.inference.cases import FileOptions, Member, PredictionReport, predict_cases, require_same_labels
+from balrsam_pipeline.inference.inputs import find_cases, part_of
+from balrsam_pipeline.inference.model_folder import find_model, find_results
+from balrsam_pipeline.inference.postprocessing import Postprocessing, read_postprocessing
+from balrsam_pipeline.inference.predictor import Predictor, PredictorOptions
+from balrsam_pipeline.paths import Roots, model_folder
+
+LOG = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelChoice:
+    """Which model folders predict, with which folds and weights, and the postprocessing that was chosen for them."""
+
+    folders: tuple[Path, ...]
+    weights: tuple[float, ...]
+    folds: tuple[int, ...] | None
+    checkpoint: str
+    postprocessing: Postprocessing
+
+
+def predict_from_arguments(arguments: argparse.Namespace) -> PredictionReport:
+    """Carry out `balrsam predict`; cases whose files are incomplete are among the failed."""
+    choice = model_choice(arguments)
+    members = load_members(choice, predictor_options(arguments))
+    description = read_description(choice.folders[0] / "dataset.json")
+    inputs = find_cases(arguments.input, members[0].predictor.channels, description.file_ending)
+    _require_other_folder(arguments.input, arguments.output)
+    cases = part_of(inputs.cases, arguments.part) if arguments.part else inputs.cases
+    options = FileOptions(
+        workers=arguments.workers,
+        save_probabilities=arguments.save_probabilities,
+        skip_existing=arguments.continue_run,
+        postprocessing=_postprocessing(arguments, choice),
+    )
+    report = predict_cases(members, cases, arguments.output, options)
+    write_text(arguments.output / "dataset.json", (choice.folders[0] / "dataset.json").read_text(encoding="utf-8"))
+    return report.with_failures(inputs.refused)
+
+
+def model_choice(arguments: argparse.Namespace) -> ModelChoice:
+    """The models that `--model`, or `-d` with `--configuration` or `--best`, name.
+
+    Raises:
+        UsageError: neither or both are given, or weights do not fit.
+        PredictionError: no such model.
+    """
+    if bool(arguments.model) == bool(arguments.dataset):
+        raise UsageError(
+            "model", found="both --model and -d" if arguments.model else "neither --model nor -d", expected="one of them",
+            mend="give --model FOLDER, or -d DATASET with --configuration NAME or --best",
+        )  # fmt: skip
+    folds = tuple(arguments.folds) if arguments.folds else None
+    rules = Postprocessing()
+    if arguments.model:
+        folders = tuple(arguments.model)
+    elif arguments.best:
+        roots = roots_of(arguments)
+        results = find_results(arguments.dataset, roots)
+        best = read_best(results)
+        folders = tuple(model_folder(roots, results.name, name) for name in best.configurations)
+        folds, rules = folds or best.folds, best.postprocessing
+    else:
+        folders = _named(arguments.dataset, arguments.configuration, roots_of(arguments))
+    if len(folders) == 1 and not arguments.best:
+        rules = _rules_of(folders[0])
+    weights = tuple(arguments.weights or [1.0] * len(folders))
+    if len(weights) != len(folders) or min(weights) <= 0:
+        raise UsageError(
+            "--weights", found=", ".join(map(str, weights)), expected=f"{len(folders)} positive numbers", mend="give one weight a model"
+        )
+    return ModelChoice(folders=folders, weights=weights, folds=folds, checkpoint=arguments.checkpoint, postprocessing=rules)
+
+
+def load_members(choice: ModelChoice, options: PredictorOptions) -> list[Member]:
+    """Load the chosen models.
+
+    Raises:
+        PredictionError: a folder is no trained model, or the models do not fit together.
+    """
+    members = [
+        Member(Predictor.from_results(folder, choice.folds, options, choice.checkpoint), weight)
+        for folder, weight in zip(choice.folders, choice.weights, strict=True)
+    ]
+    require_same_labels(members)
+    for folder, member in zip(choice.folders, members, strict=True):
+        LOG.info("model %s: %d fold(s), on %s", folder, len(member.predictor.models), member.predictor.device)
+    return members
+
+
+def predictor_options(arguments: argparse.Namespace) -> PredictorOptions:
+    """How to predict, from the command line.
+
+    Raises:
+        UsageError: an option is out of its range.
+    """
+    for name, value, holds in (
+        ("--tile-step", arguments.tile_step, 0 < arguments.tile_step <= 1),
+        ("--batch-size", arguments.batch_size, arguments.batch_size >= 1),
+        ("--workers", arguments.workers, arguments.workers >= 1),
+    ):
+        if not holds:
+            raise UsageError(
+                name, found=str(value), expected="above 0 and at most 1" if name == "--tile-step" else "1 or more", mend="correct it"
+            )
+    return PredictorOptions(
+        device=arguments.device, mirror=not arguments.no_mirror, tile_step=arguments.tile_step, batch_size=arguments.batch_size
+    )
+
+
+def _named(dataset: str, configurations: Sequence[str] | None, roots: Roots) -> tuple[Path, ...]:
+    if not configurations:
+        return (find_model(dataset, None, roots),)
+    return tuple(find_model(dataset, name, roots) for name in configurations)
+
+
+def _rules_of(folder: Path) -> Postprocessing:
+    path = folder / "crossval" / "postprocessing.json"
+    return read_postprocessing(path) if path.is_file() else Postprocessing()
+
+
+def _postprocessing(arguments: argparse.Namespace, choice: ModelChoice) -> Postprocessing:
+    if arguments.no_postprocessing:
+        return Postprocessing()
+    return read_postprocessing(arguments.postprocessing) if arguments.postprocessing else choice.postprocessing
+
+
+def _require_other_folder(inputs: Sequence[Path], output: Path) -> None:
+    folders = {(path if path.is_dir() else path.parent).resolve() for path in inputs}
+    if output.resolve() in folders:
+        raise UsageError(
+            output,
+            found="the folder that the images are in",
+            expected="another folder, so that no image is overwritten",
+            mend="give another -o",
+        )

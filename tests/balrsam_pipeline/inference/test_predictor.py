@@ -1,0 +1,146 @@
+"""The Predictor on arrays, and on files: geometry, failures, continuing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+
+from balrsam_pipeline.dataset import image_cases
+from balrsam_pipeline.errors import PredictionError
+from balrsam_pipeline.imageio import read_geometry, read_image, read_label
+from balrsam_pipeline.inference import FileOptions, Member, Postprocessing, PostprocessingStep, Predictor, PredictorOptions, predict_cases
+from balrsam_pipeline.inference.logits import ArrayLogits, LazyLogits
+from balrsam_pipeline.plan import Plan
+
+CPU = PredictorOptions(device="cpu")
+
+
+def predictor_of(fakes: SimpleNamespace, plan: Plan, models: list[torch.nn.Module], options: PredictorOptions = CPU) -> Predictor:
+    return Predictor(models, plan, plan.configuration(plan.default_configuration), fakes.plain_labels(2), options)
+
+
+def test_the_logits_are_the_mean_over_folds(fakes: SimpleNamespace) -> None:
+    image = np.random.default_rng(0).normal(size=(1, 4, 16, 16)).astype(np.float32)
+    networks = [fakes.WeightedNetwork(1, 3, seed) for seed in range(3)]
+    plan = fakes.make_plan(mirror_axes=())
+    both = predictor_of(fakes, plan, networks).predict_preprocessed(image)
+    each = [predictor_of(fakes, plan, [network]).predict_preprocessed(image) for network in networks]
+    np.testing.assert_allclose(both, np.mean(each, axis=0), atol=1e-6)
+    assert both.dtype == np.float32
+    assert both.shape == (3, 4, 16, 16)
+
+
+def test_triplanar_is_the_mean_of_three_orientations(fakes: SimpleNamespace) -> None:
+    image = np.random.default_rng(0).normal(size=(1, 12, 13, 14)).astype(np.float32)
+    network = fakes.WeightedNetwork(1, 3)
+    one_way = fakes.make_plan()
+    three_ways = fakes.make_plan(slicing_axes=(0, 1, 2))
+    expected = np.zeros((3, 12, 13, 14))
+    for axis in range(3):
+        turned = np.ascontiguousarray(np.moveaxis(image, axis + 1, 1))
+        logits = predictor_of(fakes, one_way, [network]).predict_preprocessed(turned)
+        expected += np.moveaxis(logits, 1, axis + 1) / 3
+    np.testing.assert_allclose(predictor_of(fakes, three_ways, [network]).predict_preprocessed(image), expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("slicing_axes", [(0,), (0, 1, 2)])
+def test_logits_too_large_to_hold_are_the_same(fakes: SimpleNamespace, slicing_axes: tuple[int, ...]) -> None:
+    image = np.random.default_rng(0).normal(size=(1, 7, 16, 16)).astype(np.float32)
+    plan = fakes.make_plan(slicing_axes=slicing_axes)
+    network = fakes.WeightedNetwork(1, 3)
+    whole = predictor_of(fakes, plan, [network]).logits(image)
+    bounded = predictor_of(fakes, plan, [network], PredictorOptions(device="cpu", held_bytes=0)).logits(image)
+    assert isinstance(whole, ArrayLogits)
+    assert isinstance(bounded, LazyLogits if slicing_axes == (0,) else ArrayLogits)
+    torch.testing.assert_close(bounded.read(0, 7), whole.read(0, 7), atol=2e-3, rtol=2e-3)  # the file on disk is float16
+
+
+def test_an_array_is_segmented_on_its_own_grid(fakes: SimpleNamespace) -> None:
+    image = np.random.default_rng(0).integers(0, 3, (1, 4, 20, 15)).astype(np.uint8)
+    label = predictor_of(fakes, fakes.make_plan(), [fakes.PixelNetwork()]).predict_array(image, (2.0, 1.0, 1.0))
+    np.testing.assert_array_equal(label, image[0])
+
+
+def test_files_are_predicted_with_the_geometry_of_their_images(
+    fakes: SimpleNamespace, image_folder: Callable[..., Path], tmp_path: Path
+) -> None:
+    cases = image_cases(image_folder(4), ".nii.gz", 1)
+    report = predictor_of(fakes, fakes.make_plan(transpose=(1, 0, 2)), [fakes.PixelNetwork()]).predict_files(cases, tmp_path / "out")
+    assert [path.name for path in report.written] == [f"case{index}.nii.gz" for index in range(4)]
+    assert not report.failed
+    for case, files in cases.items():
+        label = tmp_path / "out" / f"{case}.nii.gz"
+        assert read_geometry(label) == read_geometry(files.images[0])
+        np.testing.assert_array_equal(read_label(label).data, read_image(files.images).data)
+    assert {"read", "preprocess", "network", "export", "write"} <= set(report.seconds)
+    assert "network" in report.table()
+
+
+def test_a_broken_case_is_reported_and_the_others_finish(fakes: SimpleNamespace, image_folder: Callable[..., Path], tmp_path: Path) -> None:
+    folder = image_folder(3)
+    (folder / "case1_0000.nii.gz").write_bytes(b"no image")
+    report = predictor_of(fakes, fakes.make_plan(), [fakes.PixelNetwork()]).predict_files(
+        image_cases(folder, ".nii.gz", 1), tmp_path / "out"
+    )
+    assert list(report.failed) == ["case1"]
+    assert len(report.written) == 2
+    assert sorted(path.name for path in (tmp_path / "out").glob("*.nii.gz")) == ["case0.nii.gz", "case2.nii.gz"]
+
+
+def test_an_image_with_other_channels_is_refused_with_both_numbers(
+    fakes: SimpleNamespace, image_folder: Callable[..., Path], tmp_path: Path
+) -> None:
+    plan = fakes.make_plan(normalization=("none", "none"), normalize_inside_mask=(False, False))
+    cases = image_cases(image_folder(1), ".nii.gz", 1)
+    report = predictor_of(fakes, plan, [fakes.PixelNetwork(channels=2)]).predict_files(cases, tmp_path / "out")
+    assert report.failed["case0"].found == "1 channel(s)"
+    assert report.failed["case0"].expected.startswith("2")
+
+
+def test_continuing_skips_what_is_there_and_refuses_another_model(
+    fakes: SimpleNamespace, image_folder: Callable[..., Path], tmp_path: Path
+) -> None:
+    cases, output = image_cases(image_folder(3), ".nii.gz", 1), tmp_path / "out"
+    predictor = predictor_of(fakes, fakes.make_plan(), [fakes.PixelNetwork()])
+    predictor.predict_files({"case1": cases["case1"]}, output)
+    (output / ".tmp-99999-case2.nii.gz").write_bytes(b"half a file")
+    report = predictor.predict_files(cases, output, FileOptions(skip_existing=True))
+    assert report.skipped == ("case1",)
+    assert len(report.written) == 2
+    assert not list(output.glob(".tmp*"))
+    other = predictor_of(fakes, fakes.make_plan(patch_size=(24, 24)), [fakes.PixelNetwork()])
+    with pytest.raises(PredictionError, match="made otherwise"):
+        other.predict_files(cases, output, FileOptions(skip_existing=True))
+
+
+def test_postprocessing_is_applied_to_what_is_written(fakes: SimpleNamespace, image_folder: Callable[..., Path], tmp_path: Path) -> None:
+    rules = Postprocessing(steps=(PostprocessingStep(kind="minimum_size", names=("l1",), minimum_mm3=1e9),))
+    cases = image_cases(image_folder(1), ".nii.gz", 1)
+    predictor_of(fakes, fakes.make_plan(), [fakes.PixelNetwork()]).predict_files(cases, tmp_path, FileOptions(postprocessing=rules))
+    assert set(np.unique(read_label(tmp_path / "case0.nii.gz").data)) == {0, 2}
+
+
+def test_an_ensemble_of_other_slicing_is_the_mean_of_probabilities(
+    fakes: SimpleNamespace, image_folder: Callable[..., Path], tmp_path: Path
+) -> None:
+    """One member slices along another axis; the oracle predicts each alone and averages."""
+    files = image_cases(image_folder(1, (6, 7, 8)), ".nii.gz", 1)
+    plans = [fakes.make_plan(mirror_axes=()), fakes.make_plan(mirror_axes=(), transpose=(2, 0, 1))]
+    networks = [fakes.WeightedNetwork(1, 3, seed) for seed in (0, 1)]
+    members = [
+        Member(predictor_of(fakes, plan, [network]), weight) for plan, network, weight in zip(plans, networks, (1.0, 3.0), strict=True)
+    ]
+    predict_cases(members, files, tmp_path / "out")
+    image = read_image(files["case0"].images).data
+    mean = np.zeros((3, 6, 7, 8))
+    for member in members:
+        order = member.predictor.configuration.transpose
+        turned = np.ascontiguousarray(image.transpose(0, *(1 + axis for axis in order)))
+        logits = member.predictor.predict_preprocessed(turned).transpose(0, *(1 + axis for axis in np.argsort(order)))
+        mean += member.weight * np.exp(logits) / np.exp(logits).sum(0)
+    np.testing.assert_array_equal(read_label(tmp_path / "out" / "case0.nii.gz").data[0], mean.argmax(0))
