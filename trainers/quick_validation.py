@@ -34,7 +34,7 @@ class QuickValidation:
         """Mean foreground Dice, 0 to 1; 0 where the patches hold no foreground at all."""
         sums = torch.zeros(3, len(self.labels.names), dtype=torch.float64)
         training = model.training
-        model.eval()
+        model.train(False)
         for first in range(0, len(self.samples), self.batch_size):
             patches = [self.reader.read(sample) for sample in self.samples[first : first + self.batch_size]]
             image_bchw = torch.from_numpy(np.stack([image for image, _ in patches])).to(self.precision.device)

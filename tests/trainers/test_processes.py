@@ -1,0 +1,92 @@
+"""Training as a user runs it, in processes of its own: killed at random moments, and spread over ranks."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+import torch
+
+from balrsam_pipeline.atomic import write_json
+from balrsam_pipeline.serialise import to_json
+from trainers.checkpoints import CheckpointFolder, read_checkpoint
+from trainers.fold import train_fold
+from trainers.loggers import read_log
+
+
+def command(request, settings_file, launcher=("-m",)):
+    write_json(settings_file, to_json(request.config))
+    words = [sys.executable, *launcher, "balrsam_pipeline", "train", str(request.dataset), "--device", "cpu", "--workers", "0"]
+    for name in ("raw", "preprocessed", "results"):
+        words += [f"--{name}", str(getattr(request.roots, name))]
+    return [*words, "--settings", str(settings_file)]
+
+
+def environment():
+    return {**os.environ, "OMP_NUM_THREADS": "1"}
+
+
+def kill_after(words, log, records, delay_s):
+    """Start training, wait until the log holds `records` lines and `delay_s` more, then kill -9; returns whether it was alive."""
+    process = subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, env=environment())
+    while process.poll() is None and len(read_log(log)) < records:
+        time.sleep(0.002)
+    time.sleep(delay_s)
+    alive = process.poll() is None
+    process.send_signal(signal.SIGKILL) if alive else None
+    _, errors = process.communicate()
+    assert alive or process.returncode == 0, errors.decode()
+    return alive
+
+
+def check_killed_runs(make_request, tmp_path, kills):
+    request = make_request(epochs=30)
+    reference = dataclasses.replace(request, roots=dataclasses.replace(request.roots, results=tmp_path / "reference"))
+    torch_threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        expected = train_fold(reference).folder
+    finally:
+        torch.set_num_threads(torch_threads)
+    folder = request.model_folder("2d") / "fold_0"
+    words, moments = command(request, tmp_path / "settings.json"), random.Random(3)
+    for number in range(kills):
+        kill_after(words, folder / "log.jsonl", 1 + number * 27 // kills, moments.uniform(0, 0.4))
+    done = subprocess.run(words, capture_output=True, text=True, env=environment())
+    assert done.returncode == 0, done.stderr
+    for kind in ("final", "latest"):
+        ours, theirs = (read_checkpoint(CheckpointFolder(place).path(kind)).tensors for place in (folder, expected))
+        assert ours.keys() == theirs.keys()
+        assert all(torch.equal(ours[name], theirs[name]) for name in ours)
+    assert {path.name for path in folder.rglob("*")} == {path.name for path in expected.rglob("*")}
+    assert [record["step"] for record in read_log(folder / "log.jsonl")] == list(range(2, 61, 2))
+
+
+def test_killed_at_random_moments_and_resumed_it_ends_with_the_same_bits_and_no_stray_files(make_request, tmp_path):
+    check_killed_runs(make_request, tmp_path, kills=3)
+
+
+@pytest.mark.slow
+def test_twenty_kills_change_nothing(make_request, tmp_path):
+    check_killed_runs(make_request, tmp_path, kills=20)
+
+
+def test_two_gloo_ranks_train_as_one_process_does(make_request, tmp_path):
+    request = make_request(epochs=3, batch_size=3)
+    alone = train_fold(request).folder
+    shared = dataclasses.replace(request, roots=dataclasses.replace(request.roots, results=tmp_path / "shared"))
+    launcher = ("-m", "torch.distributed.run", "--nproc-per-node", "2", "--master-port", str(29500 + os.getpid() % 1000), "-m")
+    done = subprocess.run(command(shared, tmp_path / "settings.json", launcher), capture_output=True, text=True, env=environment())
+    assert done.returncode == 0, done.stderr
+    folder = shared.model_folder("2d") / "fold_0"
+    ours, theirs = read_log(folder / "log.jsonl"), read_log(alone / "log.jsonl")
+    assert [record["step"] for record in ours] == [record["step"] for record in theirs] == [2, 4, 6]
+    for one, other in zip(ours, theirs, strict=True):
+        assert one["loss"] == pytest.approx(other["loss"], abs=1e-4)
+    assert {path.name for path in folder.rglob("*")} == {path.name for path in alone.rglob("*")}
