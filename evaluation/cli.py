@@ -22,6 +22,12 @@ def _add_evaluate(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--tolerance", nargs="+", type=float, default=[1.0], metavar="MM", help="tolerances of NSD in mm (default: 1)")
     parser.add_argument("--missing-as-empty", action="store_true", help="score a case without a prediction as empty, instead of refusing")
+    parser.add_argument("--stratify", type=Path, metavar="CSV", help="a table with a column 'case', to report groups of cases separately")
+    parser.add_argument("--by", metavar="COLUMN", help="the column of --stratify that makes the groups: site, scanner, sex, size …")
+    parser.add_argument(
+        "--images", type=Path, metavar="FOLDER", help="images behind the report's pictures (default: imagesTr beside labelsTr)"
+    )
+    parser.add_argument("--title", help="of the report (default: what is scored against what)")
     parser.add_argument("--workers", type=int, help="cases scored at once (default: one a core)")
     parser.add_argument("--output", type=Path, metavar="FOLDER", help="where the reports go (default: PREDICTIONS/evaluation)")
 
@@ -32,6 +38,7 @@ def _evaluate(arguments: argparse.Namespace) -> int:
     from evaluation.reports.table import summary_table
     from evaluation.reports.write import write_reports
     from evaluation.request import resolve
+    from evaluation.strata import read_strata
 
     chosen = {"metrics": tuple(arguments.metrics)} if arguments.metrics else {}
     options = EvaluationOptions(
@@ -41,12 +48,45 @@ def _evaluate(arguments: argparse.Namespace) -> int:
         missing_as_empty=arguments.missing_as_empty,
         **chosen,
     )
+    if (arguments.stratify is None) != (arguments.by is None):
+        raise EvaluationError("--stratify and --by", found="one of them", expected="both", mend="--stratify cases.csv --by site")
     request = resolve(arguments.predictions, arguments.references, arguments.labels, arguments.cases, options.missing_as_empty)
     summary = evaluate_pairs(request.pairs, request.labels, options)
     folder = arguments.output or (arguments.predictions if arguments.predictions.is_dir() else arguments.predictions.parent) / "evaluation"
-    paths = write_reports(summary, folder)
+    strata = read_strata(arguments.stratify, arguments.by, summary.cases) if arguments.stratify else None
+    title = arguments.title or f"{_name(arguments.predictions)} against {_name(arguments.references)}"
+    paths = write_reports(summary, folder, title, strata, arguments.images)
     print(summary_table(summary))
     print("\n".join(f"wrote {path}" for path in paths.values()))
+    return 0
+
+
+def _name(path: Path) -> str:
+    return "/".join(path.resolve().parts[-2:]) if path.is_dir() else path.name
+
+
+def _add_compare(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("first", type=Path, help="summary.json of model A (ours or nnU-Net's), or the folder that holds it")
+    parser.add_argument("second", type=Path, help="the same of model B, on the same cases")
+    parser.add_argument("--names", nargs=2, metavar=("A", "B"), help="what the models are called (default: their folders)")
+    parser.add_argument("--metric", nargs="+", metavar="KEY", help="metrics to test: dice, hd95, nsd_1 … (default: all that both have)")
+    parser.add_argument(
+        "--output", type=Path, metavar="FOLDER", help="also write comparison.html, comparison.json and comparison.csv there"
+    )
+
+
+def _compare(arguments: argparse.Namespace) -> int:
+    from evaluation.comparison import compare
+    from evaluation.reports.comparison_files import comparison_table, write_comparison
+    from evaluation.reports.summary_json import read_summary
+
+    names = tuple(arguments.names) if arguments.names else (_name(arguments.first), _name(arguments.second))
+    first, second = read_summary(arguments.first), read_summary(arguments.second)
+    comparison = compare(first, second, (names[0], names[1]), arguments.metric)
+    print(comparison_table(comparison, tuple(arguments.metric or ("dice", "hd95"))))
+    if arguments.output:
+        paths = write_comparison(comparison, first, second, arguments.output)
+        print("\n".join(f"wrote {path}" for path in paths.values()))
     return 0
 
 
@@ -65,5 +105,11 @@ COMMANDS: dict[str, Command] = {
         "balrsam evaluate mine.nii.gz truth.nii.gz --tolerance 1 2 --output report/",
         add_arguments=_add_evaluate,
         run=_evaluate,
+    ),
+    "compare": Command(
+        summary="Compare two scored sets of predictions of the same cases: paired tests per label, who wins where.",
+        example="balrsam compare results_a/evaluation results_b/evaluation --names ours theirs --output comparison/",
+        add_arguments=_add_compare,
+        run=_compare,
     ),
 }

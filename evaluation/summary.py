@@ -5,15 +5,18 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cached_property
+from functools import cached_property, reduce
 
 import numpy as np
+import numpy.typing as npt
 
 from balrsam_pipeline.errors import EvaluationError
 from evaluation.definitions import Metric, metric_of
+from evaluation.metrics.detection import NOTHING, Detection, add
 from evaluation.metrics.score import LabelScore
 from evaluation.options import EvaluationOptions
 from evaluation.protocols import DIAGONAL, Protocol
+from evaluation.statistics import Interval, bootstrap_means
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,6 +34,7 @@ class Aggregate:
     Attributes:
         count: how many values the numbers rest on.
         left_out: how many cases have no value (absent labels, undefined ratios).
+        interval: 95 % bootstrap interval of the mean over resampled cases; None for fewer than three cases.
     """
 
     count: int
@@ -40,6 +44,7 @@ class Aggregate:
     median: float | None
     quartile_1: float | None
     quartile_3: float | None
+    interval: Interval | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,7 +82,31 @@ class Summary:
     @cached_property
     def per_label(self) -> dict[str, dict[str, Aggregate]]:
         """Label -> metric key -> aggregate over cases."""
-        return {label: {key: aggregate(self.counted(key, label)) for key in self.metrics} for label in self.labels}
+        return {
+            label: {key: replace(aggregate(self.counted(key, label)), interval=self._intervals[key][0][number]) for key in self.metrics}
+            for number, label in enumerate(self.labels)
+        }
+
+    @cached_property
+    def foreground_interval(self) -> dict[str, Interval | None]:
+        """Metric key -> 95 % bootstrap interval of `foreground_mean`."""
+        return {key: overall for key, (_, overall) in self._intervals.items()}
+
+    @cached_property
+    def _intervals(self) -> dict[str, tuple[list[Interval | None], Interval | None]]:
+        return {key: bootstrap_means(self._table(key)) for key in self.metrics}
+
+    @cached_property
+    def _rows_of(self) -> dict[str, list[LabelScore]]:
+        rows: dict[str, list[LabelScore]] = {label: [] for label in self.labels}
+        for row in self.rows:
+            rows[row.label].append(row)
+        return rows
+
+    def _table(self, key: str) -> npt.NDArray[np.float64]:
+        """(cases, labels), NaN where a case has no value."""
+        columns = [[np.nan if value is None else value for value in self.counted(key, label)] for label in self.labels]
+        return np.array(columns, dtype=np.float64).T
 
     @cached_property
     def foreground_mean(self) -> dict[str, float | None]:
@@ -87,7 +116,7 @@ class Summary:
     def counted(self, key: str, label: str) -> list[float | None]:
         """What each case contributes to means of a metric of a label, in the order of cases; None where it is left out."""
         metric = metric_of(key)
-        return [counted_value(row, metric, self.options.rules) for row in self.rows if row.label == label]
+        return [counted_value(row, metric, self.options.rules) for row in self._rows_of[label]]
 
 
 def counted_value(row: LabelScore, metric: Metric, protocol: Protocol) -> float | None:
@@ -154,6 +183,11 @@ def pool(summaries: Sequence[Summary], names: Sequence[str] | None = None) -> Su
     files: dict[str, CaseFiles] = {case: summary.files[case] for summary in summaries for case in summary.files}
     warnings = tuple(warning for summary in summaries for warning in summary.warnings)
     return replace(first, rows=tuple(rows), files=files, groups=groups, warnings=warnings)
+
+
+def lesions_of(summary: Summary, label: str) -> Detection:
+    """The connected components of a label in all cases together."""
+    return reduce(add, [row.detection for row in summary.rows if row.label == label and row.detection], NOTHING)
 
 
 def status_counts(rows: Sequence[LabelScore]) -> Mapping[str, int]:

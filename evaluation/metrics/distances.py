@@ -21,9 +21,9 @@ REACH = 4  # offsets of up to so many of the finest voxel spacing are tried
 # Costs in seconds, measured on one core of a server CPU; only their ratios matter
 GATHER_S = 4e-9  # one voxel at one offset
 CALL_S = 5e-6  # one offset, whatever the number of voxels
-TREE_BUILD_S = 2.5e-7  # one point
-TREE_QUERY_S = 1.5e-6  # one point
-TRANSFORM_S = 2.0e-8  # one voxel
+TREE_BUILD_S = 5.5e-7  # one point
+TREE_QUERY_S = 3.0e-6  # one point that no offset reached
+TRANSFORM_S = 6.5e-8  # one voxel
 
 
 def border(mask: Mask, flat_axes: tuple[int, ...] = ()) -> Mask:

@@ -14,21 +14,24 @@ from balrsam_pipeline.atomic import read_json, write_json
 from balrsam_pipeline.errors import EvaluationError
 from balrsam_pipeline.serialise import from_json, to_json
 from evaluation.definitions import keys_of, metric_of
+from evaluation.metrics.detection import Detection
 from evaluation.metrics.score import Counts, LabelScore
 from evaluation.options import EvaluationOptions
-from evaluation.summary import CaseFiles, Summary, status_counts
+from evaluation.reports.foreign_json import from_nnunet
+from evaluation.strata import Strata, by_stratum
+from evaluation.summary import CaseFiles, Summary, lesions_of, status_counts
 
 SCHEMA_VERSION = 1
 SUMMARY_NAME = "summary.json"
 _COUNTS = {"TP": "true_positives", "FP": "false_positives", "FN": "false_negatives", "TN": "true_negatives"}
 
 
-def write_summary(summary: Summary, path: Path) -> None:
-    """Write `summary` to `path` as JSON, atomically."""
-    write_json(path, summary_to_json(summary))
+def write_summary(summary: Summary, path: Path, strata: Strata | None = None) -> None:
+    """Write `summary` to `path` as JSON, atomically; with `strata`, also the means of each group of cases."""
+    write_json(path, summary_to_json(summary, strata))
 
 
-def summary_to_json(summary: Summary) -> dict[str, Any]:
+def summary_to_json(summary: Summary, strata: Strata | None = None) -> dict[str, Any]:
     """A summary as JSON values: nnU-Net's three keys, then ours."""
     means = {key: _mean_of_label(summary, label) for label, key in summary.labels.items()}
     titles = list(next(iter(means.values()), {}))
@@ -52,14 +55,17 @@ def summary_to_json(summary: Summary) -> dict[str, Any]:
                 label: {metric_of(key).title: to_json(value) for key, value in aggregates.items()}
                 for label, aggregates in summary.per_label.items()
             },
+            "foreground_interval": {metric_of(key).title: value for key, value in summary.foreground_interval.items()},
+            "lesions": {label: to_json(lesions_of(summary, label)) for label in summary.labels if "detection" in summary.options.metrics},
             "groups": summary.groups,
+            "strata": _strata_to_json(summary, strata) if strata else {},
             "warnings": list(summary.warnings),
         },
     }
 
 
 def read_summary(path: Path) -> Summary:
-    """Read a summary.json that `write_summary` wrote.
+    """Read a summary.json that `write_summary` or nnU-Net wrote (of the latter, the overlap metrics).
 
     Args:
         path: the file, or the folder that holds it.
@@ -70,12 +76,12 @@ def read_summary(path: Path) -> Summary:
     path = path / SUMMARY_NAME if path.is_dir() else path
     value = read_json(path, EvaluationError)
     try:
-        return _read(value, path)
+        return _read(value, path) if "balrsam" in value else from_nnunet(value)
     except (KeyError, TypeError, AttributeError, IndexError) as problem:
         raise EvaluationError(
             path,
             found=f"not as written: {type(problem).__name__}: {problem}",
-            expected="a summary.json of this tool",
+            expected="a summary.json of this tool or of nnU-Net",
             mend="evaluate again",
         ) from None
 
@@ -118,7 +124,20 @@ def _row(case: str, label: str, numbers: dict[str, Any], keys: Sequence[str]) ->
         values={key: numbers[metric_of(key).title] for key in keys},
         diagonal=numbers["diagonal"],
         voxel_mm3=numbers["voxel_mm3"],
+        detection=from_json(Detection, numbers["detection"], case, EvaluationError) if "detection" in numbers else None,
     )
+
+
+def _strata_to_json(summary: Summary, strata: Strata) -> dict[str, Any]:
+    groups = {
+        name: {
+            "cases": len(part.cases),
+            "foreground_mean": {metric_of(key).title: value for key, value in part.foreground_mean.items()},
+            "foreground_interval": {metric_of(key).title: value for key, value in part.foreground_interval.items()},
+        }
+        for name, part in by_stratum(summary, strata).items()
+    }
+    return {"column": strata.name, "groups": groups}
 
 
 def _case_to_json(summary: Summary, case: str) -> dict[str, Any]:
@@ -138,6 +157,7 @@ def _row_to_json(row: LabelScore) -> dict[str, Any]:
         | {"n_pred": counts.predicted, "n_ref": counts.referenced}
         | {metric_of(key).title: value for key, value in row.values.items()}
         | {"status": row.status, "diagonal": row.diagonal, "voxel_mm3": row.voxel_mm3}
+        | ({"detection": to_json(row.detection)} if row.detection else {})
     )
 
 

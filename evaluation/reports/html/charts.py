@@ -1,0 +1,137 @@
+"""Charts as inline SVG, drawn with the page's colours."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from evaluation.definitions import metric_of
+from evaluation.reports.html.markup import number, text
+from evaluation.summary import Summary
+
+ROW, TOP, LEFT, WIDTH, RIGHT = 26, 26, 210, 1100, 70  # pixels of the drawing
+MOST_DOTS = 150  # a label; with more, dots hide the box
+FEWEST_FOR_BOX = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Scale:
+    """From values to places across the drawing."""
+
+    low: float
+    high: float
+
+    def x(self, value: float) -> float:
+        """Pixels from the left; values beyond the ends stay at the ends."""
+        share = (min(max(value, self.low), self.high) - self.low) / (self.high - self.low or 1.0)
+        return LEFT + share * (WIDTH - LEFT - RIGHT)
+
+
+def box_plots(summary: Summary, key: str) -> str:
+    """One row a label: a dot a case, a box from five cases on, a cross for each missed or spurious one."""
+    metric = metric_of(key)
+    scored = {label: [(row.case, row.values[key]) for row in summary.rows if row.label == label] for label in summary.labels}
+    values = {label: [(case, value) for case, value in pairs if value is not None] for label, pairs in scored.items()}
+    gone = {label: sum(row.label == label and row.status in ("missed", "spurious") for row in summary.rows) for label in summary.labels}
+    numbers = [value for pairs in values.values() for _, value in pairs]
+    if not numbers:
+        return "<p class='sub'>No label is in both masks of any case.</p>"
+    scale = _scale(numbers, metric.family == "distance")
+    bad = WIDTH - RIGHT + 26 if metric.better == "lower" else LEFT - 18
+    height = TOP + ROW * len(summary.labels) + 34
+    title = f"{metric.title}{f' ({summary.unit})' if metric.unit == 'length' else ''}"
+    parts = [_axis(scale, height, title)]
+    for index, label in enumerate(summary.labels):
+        middle = TOP + ROW * index + ROW / 2
+        there = [(case, value) for case, value in values[label] if not (gone[label] and value == 0 and metric.family == "overlap")]
+        parts.append(f"<text x='{LEFT - 32}' y='{middle + 4}' text-anchor='end'>{text(_short(label))}<title>{text(label)}</title></text>")
+        parts += _row([value for _, value in there], [case for case, _ in there], middle, scale)
+        if gone[label]:
+            parts.append(_cross(bad, middle, gone[label], metric.better == "lower"))
+    return f"<svg viewBox='0 0 {WIDTH} {height}' role='img' aria-label='{text(title)} per label'>{''.join(parts)}</svg>"
+
+
+def dumbbells(rows: Sequence[tuple[str, float | None, float | None, str]], title: str, distance: bool) -> str:
+    """One row a label: A as a ring, B as a dot, joined by a line.
+
+    Args:
+        rows: label, A's mean, B's mean, and the class that colours B: 'win', 'lose' or 'even'.
+    """
+    numbers = [value for _, *pair, _ in rows for value in pair if isinstance(value, float)]
+    if not numbers:
+        return ""
+    scale = _scale(numbers, distance)
+    height = TOP + ROW * len(rows) + 34
+    parts = [_axis(scale, height, title)]
+    for index, (label, first, second, kind) in enumerate(rows):
+        middle = TOP + ROW * index + ROW / 2
+        parts.append(f"<text x='{LEFT - 12}' y='{middle + 4}' text-anchor='end'>{text(_short(label))}<title>{text(label)}</title></text>")
+        if first is None or second is None:
+            continue
+        one, other = scale.x(first), scale.x(second)
+        parts.append(f"<line class='link' x1='{one:.1f}' x2='{other:.1f}' y1='{middle}' y2='{middle}'/>")
+        parts.append(f"<circle class='{kind}' cx='{other:.1f}' cy='{middle}' r='5.5'><title>B {number(second)}</title></circle>")
+        parts.append(
+            f"<circle cx='{one:.1f}' cy='{middle}' r='5' fill='var(--card)' stroke='var(--ink)' stroke-width='1.5'>"
+            f"<title>A {number(first)}</title></circle>"
+        )
+    return f"<svg viewBox='0 0 {WIDTH} {height}' role='img' aria-label='{text(title)}'>{''.join(parts)}</svg>"
+
+
+def _scale(numbers: Sequence[float], distance: bool) -> Scale:
+    if distance:
+        return Scale(0.0, max(numbers) * 1.05 or 1.0)
+    low, high = min(numbers), max(*numbers, 1.0)
+    return Scale(max(np.floor(low * 10 - 0.2) / 10, 0.0) if low >= 0 else float(np.floor(low * 10) / 10), high)
+
+
+def _axis(scale: Scale, height: float, title: str) -> str:
+    step = _step(scale.high - scale.low)
+    ticks = np.arange(np.ceil(scale.low / step - 1e-9) * step, scale.high + step * 1e-6, step)
+    digits = max(0, int(np.ceil(-np.log10(step) - 1e-9)))
+    bottom = height - 34
+    lines = "".join(
+        f"<line class='grid' x1='{scale.x(tick):.1f}' x2='{scale.x(tick):.1f}' y1='{TOP - 4}' y2='{bottom}'/>"
+        f"<text class='tick' x='{scale.x(tick):.1f}' y='{TOP - 10}' text-anchor='middle'>{tick:.{digits}f}</text>"
+        f"<text class='tick' x='{scale.x(tick):.1f}' y='{bottom + 14}' text-anchor='middle'>{tick:.{digits}f}</text>"
+        for tick in ticks
+    )
+    return lines + f"<text class='tick' x='{(LEFT + WIDTH - RIGHT) / 2}' y='{height - 4}' text-anchor='middle'>{text(title)}</text>"
+
+
+def _step(span: float) -> float:
+    rough = span / 7 or 1.0
+    power = 10.0 ** np.floor(np.log10(rough))
+    return float(next(factor * power for factor in (1, 2, 5, 10) if factor * power >= rough * (1 - 1e-9)))
+
+
+def _row(values: Sequence[float], cases: Sequence[str], middle: float, scale: Scale) -> list[str]:
+    parts = []
+    if len(values) >= FEWEST_FOR_BOX:
+        low, first, median, third, high = np.percentile(values, [0, 25, 50, 75, 100])
+        reach = 1.5 * (third - first)  # Tukey's whiskers
+        inner = [value for value in values if first - reach <= value <= third + reach]
+        low, high = max(low, min(inner)), min(high, max(inner))
+        left, right = scale.x(first), scale.x(third)
+        parts.append(f"<line class='whisker' x1='{scale.x(low):.1f}' x2='{scale.x(high):.1f}' y1='{middle}' y2='{middle}'/>")
+        parts.append(f"<rect class='box' x='{left:.1f}' y='{middle - 8}' width='{max(right - left, 1):.1f}' height='16' rx='2'/>")
+        parts.append(f"<line class='median' x1='{scale.x(median):.1f}' x2='{scale.x(median):.1f}' y1='{middle - 8}' y2='{middle + 8}'/>")
+    if len(values) <= MOST_DOTS:
+        radius = 5 if len(values) == 1 else 2.6
+        for index, (case, value) in enumerate(zip(cases, values, strict=True)):
+            y = middle + ((index * 7) % 11 - 5) * (0.9 if len(values) > 1 else 0)
+            title = f"<title>{text(case)}: {number(value)}</title>"
+            parts.append(f"<circle class='dot' cx='{scale.x(value):.1f}' cy='{y:.1f}' r='{radius}'>{title}</circle>")
+    return parts
+
+
+def _cross(x: float, y: float, count: int, after: bool) -> str:
+    cross = f"<path class='gone' d='M{x - 4} {y - 4}l8 8m0 -8l-8 8'><title>{count} missed or spurious</title></path>"
+    label = f"<text class='tick' x='{x + 10}' y='{y + 4}'>{count}</text>" if after and count > 1 else ""
+    return cross + label
+
+
+def _short(label: str) -> str:
+    return label if len(label) <= 26 else label[:25] + "…"

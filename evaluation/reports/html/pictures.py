@@ -1,0 +1,169 @@
+"""Slices of the worst cases for the page: image, reference and prediction, as two tall PNGs a case that the script takes apart.
+
+Slices are shown as radiologists hang them: axial, the patient's right on the left, anterior on top, where the file says which way is which.
+"""
+
+from __future__ import annotations
+
+import base64
+import io
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image as Pillow
+
+from balrsam_pipeline.errors import BalrsamError
+from balrsam_pipeline.imageio import FILE_ENDINGS, Geometry, file_ending_of, read_image, read_label
+from evaluation.summary import CaseFiles, Summary
+
+LOG = logging.getLogger(__name__)
+MOST_CASES, MOST_SLICES, MOST_PIXELS = 6, 24, 384
+CT_WINDOW_HU = (-160.0, 240.0)  # soft tissue
+CT_AIR_HU = -500.0  # an image with values below this is taken for CT
+Array = npt.NDArray[Any]
+
+
+@dataclass(frozen=True, slots=True)
+class _View:
+    """How an array (z, y, x) is turned to be looked at, and what lies at the edges of a slice: left, right, top, bottom."""
+
+    axes: tuple[int, int, int]
+    flips: tuple[int, int, int]
+    marks: tuple[str, str, str, str]
+
+    def turn(self, array_zyx: Array) -> Array:
+        """The array as (slice, row, column)."""
+        flips = tuple(slice(None, None, flip) for flip in self.flips)
+        return array_zyx.transpose(self.axes)[flips]
+
+
+def worst_cases(summary: Summary) -> tuple[str, ...]:
+    """The cases with the lowest mean Dice over their labels, worst first; cases without any label are left out."""
+    order = {case: number for number, case in enumerate(summary.cases)}
+    per_label = [summary.counted("dice", label) for label in summary.labels]
+    means = {}
+    for case, number in order.items():
+        there = [values[number] for values in per_label if values[number] is not None]
+        if there:
+            means[case] = sum(value for value in there if value is not None) / len(there)
+    return tuple(sorted(means, key=lambda case: (means[case], case))[:MOST_CASES])
+
+
+def picture_of(case: str, files: CaseFiles, label_values: dict[int, int], images: Path | None) -> dict[str, Any] | None:
+    """The slices of one case as JSON values for the script; None where a file cannot be read any more.
+
+    Args:
+        label_values: value in the label map -> its number on the page, 1 to 255.
+        images: folder of CASE_0000 images; None looks beside the references ('labelsTr' -> 'imagesTr').
+    """
+    try:
+        reference = read_label(Path(files.reference))
+        prediction = read_label(Path(files.prediction)).data if files.prediction else np.zeros_like(reference.data)
+        image = _image(case, Path(files.reference), images, reference.geometry)
+    except BalrsamError as problem:
+        LOG.warning("no picture of %s: %s", case, problem)
+        return None
+    view = _view(reference.geometry)
+    pair = [view.turn(_numbered(data[0], label_values)) for data in (reference.data, prediction)]
+    slices, rows, columns = _window(pair[0], pair[1])
+    spacing_mm = np.array(reference.geometry.spacing_mm)[list(view.axes)]
+    step = max(1, -(-max(rows.stop - rows.start, columns.stop - columns.start) // MOST_PIXELS))
+    cut = (slices, slice(rows.start, rows.stop, step), slice(columns.start, columns.stop, step))
+    labels = [part[cut[0]][:, cut[1], cut[2]] for part in pair]
+    gray = None if image is None else np.stack([view.turn(channel)[cut[0]][:, cut[1], cut[2]] for channel in image], axis=-1)
+    wrong = (labels[0] != labels[1]).sum(axis=(1, 2))
+    return {
+        "case": case,
+        "height": labels[0].shape[1],
+        "width": labels[0].shape[2],
+        "aspect": float(labels[0].shape[2] * spacing_mm[2] / (labels[0].shape[1] * spacing_mm[1])),
+        "slices": [int(index) for index in slices],
+        "total": int(pair[0].shape[0]),
+        "start": int(wrong.argmax()),
+        "marks": view.marks,
+        "labels": _png(np.concatenate([np.stack([*_split(labels[0], labels[1])], axis=-1)[index] for index in range(len(slices))])),
+        "image": None if gray is None else _png(np.concatenate([*_shades(gray)])),
+    }
+
+
+def _split(reference: Array, prediction: Array) -> tuple[Array, Array, Array]:
+    """Red holds the reference, green the prediction; both below 256 by `_numbered`."""
+    return reference.astype(np.uint8), prediction.astype(np.uint8), np.zeros_like(reference, dtype=np.uint8)
+
+
+def _numbered(label_zyx: Array, label_values: dict[int, int]) -> Array:
+    numbers = np.zeros(int(max(label_zyx.max(initial=0), *label_values)) + 1, dtype=np.uint8)
+    for value, number in label_values.items():
+        numbers[value] = number
+    return np.asarray(numbers[label_zyx])
+
+
+def _view(geometry: Geometry) -> _View:
+    letters = geometry.orientation
+    if geometry.dimension == 2 or sorted(_pair_of(letter) for letter in letters) != ["AP", "LR", "SI"]:
+        return _View((0, 1, 2), (1, 1, 1), ("", "", "", ""))
+    axis_of = {_pair_of(letter): 2 - index for index, letter in enumerate(letters)}  # letters are of x, y, z; axes of z, y, x
+    letter_of = {_pair_of(letter): letter for letter in letters}
+    return _View(
+        axes=(axis_of["SI"], axis_of["AP"], axis_of["LR"]),
+        flips=(1 if letter_of["SI"] == "S" else -1, 1 if letter_of["AP"] == "P" else -1, 1 if letter_of["LR"] == "L" else -1),
+        marks=("R", "L", "A", "P"),
+    )
+
+
+def _pair_of(letter: str) -> str:
+    return next(pair for pair in ("LR", "AP", "SI") if letter in pair)
+
+
+def _window(reference: Array, prediction: Array) -> tuple[npt.NDArray[np.int64], slice, slice]:
+    """Which slices to show, all of them wrong ones first where there are too many, and the part of them that holds labels."""
+    there = (reference > 0) | (prediction > 0)
+    slices = np.flatnonzero(there.any(axis=(1, 2)))
+    if len(slices) > MOST_SLICES:
+        worst = slices[(reference != prediction)[slices].sum(axis=(1, 2)).argmax()]
+        even = slices[np.linspace(0, len(slices) - 1, MOST_SLICES - 1).round().astype(int)]
+        slices = np.unique(np.append(even, worst))
+    sides = []
+    for axis, other in ((1, 2), (2, 1)):
+        places = np.flatnonzero(there.any(axis=(0, other)))
+        margin = 8 + there.shape[axis] // 10
+        sides.append(slice(max(0, places[0] - margin), min(there.shape[axis], places[-1] + 1 + margin)))
+    return slices, sides[0], sides[1]
+
+
+def _image(case: str, reference: Path, images: Path | None, geometry: Geometry) -> Array | None:
+    """The first channel (1, z, y, x), or the three of a colour picture; None where no image is found or it does not fit."""
+    folder = images
+    if folder is None and reference.parent.name.startswith("labels"):
+        folder = reference.parent.with_name("images" + reference.parent.name.removeprefix("labels"))
+    if folder is None or not (folder.is_dir() or folder.is_file()):
+        return None
+    endings = dict.fromkeys([file_ending_of(reference), *FILE_ENDINGS])
+    candidates = [folder] if folder.is_file() else [folder / f"{case}{middle}{ending}" for ending in endings for middle in ("_0000", "")]
+    found = next((path for path in candidates if path.is_file()), None)
+    if found is None:
+        return None
+    image = read_image([found])
+    if image.geometry.shape_zyx != geometry.shape_zyx:
+        LOG.warning("no image behind the picture of %s: %s has another shape", case, found)
+        return None
+    return image.data if len(image.data) == 3 and image.data.dtype == np.uint8 else image.data[:1]
+
+
+def _shades(image_syxc: Array) -> npt.NDArray[np.uint8]:
+    """Brightness 0 to 255: colours as they are, CT in a soft-tissue window, else between the 1st and 99.5th percentile."""
+    if image_syxc.shape[-1] == 3:
+        return image_syxc.astype(np.uint8)
+    values = image_syxc[..., 0].astype(np.float32)
+    low, high = CT_WINDOW_HU if values.min() < CT_AIR_HU else np.percentile(values, [1, 99.5])
+    return np.asarray(np.clip((values - low) / max(high - low, 1e-6), 0, 1) * 255, dtype=np.uint8)
+
+
+def _png(pixels: Array) -> str:
+    buffer = io.BytesIO()
+    Pillow.fromarray(pixels).save(buffer, "PNG", optimize=True)
+    return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode("ascii")

@@ -1,0 +1,91 @@
+"""Scores by a property of the case: site, scanner, sex, size."""
+
+from __future__ import annotations
+
+import csv
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from balrsam_pipeline.errors import EvaluationError
+from evaluation.summary import Summary
+
+MOST_GROUPS = 8  # a column of numbers with more different values is cut into quarters
+UNKNOWN = "(not given)"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Strata:
+    """Case -> group, by the column `name` of a table."""
+
+    name: str
+    groups: dict[str, str]
+
+
+def read_strata(path: Path, column: str, cases: tuple[str, ...]) -> Strata:
+    """Read the groups of cases from a CSV file with a column 'case'.
+
+    Numbers with more than eight different values are cut into quarters; cases that the table leaves out form a group of their own.
+
+    Raises:
+        EvaluationError: no file, no such column, or no row for any of the cases.
+    """
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as lines:
+            reader = csv.DictReader(lines)
+            columns = list(reader.fieldnames or [])
+            records = list(reader)
+    except (OSError, UnicodeDecodeError, csv.Error) as problem:
+        raise EvaluationError(path, found=f"cannot be read: {problem}", expected="a CSV file", mend="check the path and encoding") from None
+    for needed in ("case", column):
+        if needed not in columns:
+            raise EvaluationError(
+                path,
+                found=f"columns {', '.join(columns) or 'none'}",
+                expected=f"a column '{needed}'",
+                mend="name another column: --by COLUMN",
+            )
+    table = {record["case"]: (record[column] or "").strip() for record in records}
+    known = {case: table[case] for case in cases if table.get(case)}
+    if not known:
+        raise EvaluationError(
+            path, found="none of the cases that were scored", expected=f"a row for cases such as {cases[0]}", mend="check the column 'case'"
+        )
+    known = _quarters(known)
+    return Strata(name=column, groups={case: known.get(case, UNKNOWN) for case in cases})
+
+
+def by_stratum(summary: Summary, strata: Strata) -> dict[str, Summary]:
+    """A summary for each group, in order of their names."""
+    names = list(dict.fromkeys(sorted(strata.groups.values(), key=_natural)))
+    return {name: _subset(summary, {case for case, group in strata.groups.items() if group == name}) for name in names}
+
+
+def _subset(summary: Summary, cases: set[str]) -> Summary:
+    return replace(
+        summary,
+        rows=tuple(row for row in summary.rows if row.case in cases),
+        files={case: files for case, files in summary.files.items() if case in cases},
+        groups={case: group for case, group in summary.groups.items() if case in cases},
+        warnings=(),
+    )
+
+
+def _quarters(known: dict[str, str]) -> dict[str, str]:
+    if len(set(known.values())) <= MOST_GROUPS:
+        return known
+    try:
+        numbers = {case: float(value) for case, value in known.items()}
+    except ValueError:
+        return known
+    cuts = np.percentile(list(numbers.values()), [0, 25, 50, 75, 100])
+    quarter = {case: min(3, int(np.searchsorted(cuts[1:], value, side="left"))) for case, value in numbers.items()}
+    return {case: f"{cuts[number]:g} to {cuts[number + 1]:g}" for case, number in quarter.items()}
+
+
+def _natural(name: str) -> tuple[int, float, str]:
+    try:
+        return 0, float(name.partition(" ")[0]), name
+    except ValueError:
+        return 1, 0.0, name
