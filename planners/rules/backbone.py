@@ -23,7 +23,9 @@ def backbone(budget: Budget, available: tuple[Backbone, ...]) -> Decision[Backbo
         if name in available:
             return Decision(name, f"{budget}, and this is the largest SAM that fits it and whose checkpoint is here")
     if fitting:
-        return Decision("vit_t", f"{budget}, but no SAM checkpoint that fits is here (balrsam download_checkpoint {fitting[-1]} fetches one)")
+        return Decision(
+            "vit_t", f"{budget}, but no SAM checkpoint that fits is here (balrsam download_checkpoint {fitting[-1]} fetches one)"
+        )
     return Decision("vit_t", f"{budget}, too little for an adapted SAM")
 
 

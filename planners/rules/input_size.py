@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+from planners.budget import Budget
 from planners.rules.decision import Decision
 
 SIDES = (112, 224, 448, 672, 896)
@@ -16,6 +17,9 @@ UPSAMPLING = (4, 2, 1)  # whole factors, so that voxels fall on input pixels ali
 SHRINK_TO = 0.85  # a slice may lose this much resolution for the sake of the next smaller side
 THIN = 4.0  # input pixels; a label that would be thinner is kept at native resolution, in tiles
 COVER = 2.0  # slices up to this many times the largest side are shrunk rather than tiled, where labels are thick
+
+
+_LARGEST_BY_GB = ((16.0, 896), (8.0, 672), (0.0, 448))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,27 +35,34 @@ class Size:
         return max(self.input) / max(self.patch)
 
 
-def input_size(slice_yx: tuple[int, int], thickness_px: float, largest_side: int) -> Decision[Size]:
+def largest_side(budget: Budget) -> int:
+    """The longest input side worth planning: 224 on a CPU, where tokens are what training time goes into; more with memory."""
+    if budget.gpu_memory_gb is None:
+        return 224
+    return next(side for needed, side in _LARGEST_BY_GB if budget.gpu_memory_gb >= needed)
+
+
+def input_size(slice_yx: tuple[int, int], thickness_px: float, largest: int) -> Decision[Size]:
     """Choose patch and input size.
 
     Args:
         slice_yx: median slice in voxels of the target spacing.
         thickness_px: of the thinnest label, in such voxels.
-        largest_side: the longest input side that the budget allows.
+        largest: the longest input side that the budget allows.
     """
     longest = max(slice_yx)
     seen = f"slices of about {slice_yx[0]} × {slice_yx[1]} voxels"
-    if longest <= SIDES[0] or longest <= min(SIDES[1], largest_side):
+    if longest <= SIDES[0] or longest <= min(SIDES[1], largest):
         return _small(slice_yx, seen)
-    fitting = [side for side in SIDES if side >= SHRINK_TO * longest and side <= largest_side]
+    fitting = [side for side in SIDES if side >= SHRINK_TO * longest and side <= largest]
     if fitting:
         return _scaled(slice_yx, fitting[0], f"{seen} are seen whole")
-    if longest <= COVER * largest_side and thickness_px * largest_side / longest >= THIN:
-        return _scaled(slice_yx, largest_side, f"{seen} are seen whole but smaller, since the budget ends at {largest_side} and labels are thick")
-    patch = (min(largest_side, _up(slice_yx[0])), min(largest_side, _up(slice_yx[1])))
+    if longest <= COVER * largest and thickness_px * largest / longest >= THIN:
+        return _scaled(slice_yx, largest, f"{seen} are seen whole but smaller, since the budget ends at {largest} and labels are thick")
+    patch = (min(largest, _up(slice_yx[0])), min(largest, _up(slice_yx[1])))
     return Decision(
         Size(patch=patch, input=patch),
-        f"{seen} are more than the budget's {largest_side} pixels a side, and the thinnest label ({thickness_px:.1f} voxels) would suffer "
+        f"{seen} are more than the budget's {largest} pixels a side, and the thinnest label ({thickness_px:.1f} voxels) would suffer "
         "from shrinking: tiles at full resolution",
     )
 

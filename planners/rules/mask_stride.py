@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Literal
 
 import numpy as np
@@ -14,16 +15,22 @@ ACROSS = 4.0  # mask pixels that the thinnest label should span: below, its edge
 STRIDES: tuple[Stride, ...] = (4, 2, 1)
 
 
-def thinnest_label(fingerprint: Fingerprint) -> tuple[str, float]:
-    """The label whose median thickness over cases, in raw in-plane voxels, is the least."""
-    names = list(fingerprint.cases[0].label_voxels)
-    medians = {}
-    for name in names:
-        values = [case.label_thickness_px[name] for case in fingerprint.cases if name in case.label_thickness_px]
-        if values:
-            medians[name] = float(np.median(values))
-    name = min(medians, key=lambda label: medians[label])
-    return name, medians[name]
+def thinnest_label(fingerprint: Fingerprint, in_plane: tuple[int, int], spacing_mm: tuple[float, float]) -> tuple[str, float]:
+    """The label whose median thickness over cases is the least, and that thickness in voxels of the target spacing.
+
+    Args:
+        in_plane: the raw axes of a slice.
+        spacing_mm: target spacing on those axes.
+    """
+    first, second = in_plane
+    thickness: dict[str, list[float]] = {}
+    for case in fingerprint.cases:
+        finer = math.sqrt(case.spacing_mm[first] * case.spacing_mm[second] / (spacing_mm[0] * spacing_mm[1]))
+        for name, pixels in case.label_thickness_px.items():
+            thickness.setdefault(name, []).append(pixels * finer)
+    medians = {name: float(np.median(values)) for name, values in thickness.items()}
+    thinnest = min(medians, key=lambda name: medians[name])
+    return thinnest, medians[thinnest]
 
 
 def mask_stride(name: str, thickness_px: float, scale: float) -> Decision[Stride]:
@@ -36,7 +43,9 @@ def mask_stride(name: str, thickness_px: float, scale: float) -> Decision[Stride
     """
     for stride in STRIDES:
         if thickness_px * scale / stride >= ACROSS:
-            return Decision(stride, f"the thinnest label, {name}, is {thickness_px:.1f} voxels thick: at stride {stride} it still spans 4 mask pixels")
+            return Decision(
+                stride, f"the thinnest label, {name}, is {thickness_px:.1f} voxels thick: at stride {stride} it still spans 4 mask pixels"
+            )
         if stride <= scale:
             return Decision(stride, f"the thinnest label, {name}, is only {thickness_px:.1f} voxels thick, so masks are as fine as voxels")
     return Decision(1, f"the thinnest label, {name}, is only {thickness_px:.1f} voxels thick, so masks are as fine as the input")

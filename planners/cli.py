@@ -1,0 +1,123 @@
+"""The sub-commands `plan_and_preprocess`, `verify` and `convert`; heavy imports happen inside the functions that run."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from balrsam_pipeline.command import Command, add_roots, roots_of
+from balrsam_pipeline.paths import find_dataset
+
+if TYPE_CHECKING:
+    from planners.prepare import Preparation
+
+CONFIGURATIONS = ("2d", "2.5d", "triplanar")
+BACKBONES = ("vit_t", "vit_b", "vit_l", "vit_h")
+PARTLY = 1  # exit code: some cases failed, the others are done
+
+
+def add_planning_arguments(parser: argparse.ArgumentParser) -> None:
+    """Options of `balrsam plan_and_preprocess`."""
+    parser.add_argument("dataset", metavar="DATASET", help="folder name, number or path of a raw dataset")
+    parser.add_argument("--configurations", nargs="+", choices=CONFIGURATIONS, help="those to preprocess (default: all that suit)")
+    parser.add_argument("--gpu-memory-gb", type=float, metavar="GB", help="memory to plan for; 0 is a CPU (default: that of the GPU here)")
+    parser.add_argument("--backbone", choices=BACKBONES, help="SAM's encoder (default: by memory and checkpoints at hand)")
+    parser.add_argument("--input-size", type=int, metavar="PIXELS", help="longer side of what the network sees, a multiple of 16")
+    parser.add_argument("--batch-size", type=int, metavar="N", help="slices a training step (default: what memory holds)")
+    parser.add_argument("--spacing", type=float, nargs=3, metavar=("Z", "Y", "X"), help="target spacing in mm (default: by the data)")
+    parser.add_argument("--like", metavar="PLAN", help="take over the plan of another dataset: its name, folder or plan.json")
+    parser.add_argument("--workers", type=int, metavar="N", help="processes (default: one a core)")
+    parser.add_argument("--no-verify", action="store_true", help="skip the integrity check")
+    add_roots(parser)
+
+
+def run_planning(arguments: argparse.Namespace) -> int:
+    """Run `balrsam plan_and_preprocess`; 1 where cases failed and the others are done."""
+    from balrsam_pipeline.execution import default_workers
+    from planners.budget import detect_budget
+    from planners.planner import Overrides
+    from planners.portability import find_plan
+    from planners.prepare import PrepareRequest, prepare
+
+    roots = roots_of(arguments)
+    spacing = arguments.spacing
+    overrides = Overrides(
+        backbone=arguments.backbone,
+        input_size=arguments.input_size,
+        batch_size=arguments.batch_size,
+        spacing_mm=(spacing[0], spacing[1], spacing[2]) if spacing else None,
+    )
+    request = PrepareRequest(
+        raw=find_dataset(arguments.dataset, roots),
+        preprocessed=roots.preprocessed,
+        budget=detect_budget(arguments.gpu_memory_gb),
+        overrides=overrides,
+        configurations=tuple(arguments.configurations) if arguments.configurations else None,
+        like=find_plan(arguments.like, roots.preprocessed) if arguments.like else None,
+        workers=arguments.workers or default_workers(),
+        verify=not arguments.no_verify,
+    )
+    return _report(prepare(request))
+
+
+def _report(preparation: Preparation) -> int:
+    if preparation.warnings:
+        print(preparation.warnings)
+    plan, cases = preparation.plan, len(preparation.extraction.fingerprint.cases)
+    print(f"{plan.dataset}: {cases} cases, {len(preparation.extraction.measured)} measured anew")
+    for name, configuration in plan.configurations.items():
+        size = " × ".join(map(str, configuration.patch_size))
+        mark = " (default)" if name == plan.default_configuration else ""
+        print(f"  {name}{mark}: {configuration.network.backbone}, patches of {size} voxels, batches of {configuration.batch_size}")
+    failed = 0
+    for report in preparation.reports:
+        print(f"  {report.folder}: {len(report.written)} cases preprocessed, {len(report.kept)} were there already")
+        for case, problem in report.failures.items():
+            failed += 1
+            print(f"  failed: case {case}: {problem}")
+    print(f"plan: {preparation.folder / 'plan.json'}    in plain words: balrsam describe {plan.dataset}")
+    return PARTLY if failed else 0
+
+
+def add_verify_arguments(parser: argparse.ArgumentParser) -> None:
+    """Options of `balrsam verify`."""
+    parser.add_argument("dataset", metavar="DATASET", help="folder name, number or path of a raw dataset")
+    parser.add_argument("--fix", type=Path, metavar="NEW_FOLDER", help="write a mended copy here; the dataset itself is never touched")
+    parser.add_argument("--json", action="store_true", help="print the report as JSON")
+    parser.add_argument("--workers", type=int, metavar="N", help="processes (default: one a core)")
+    add_roots(parser)
+
+
+def run_verify(arguments: argparse.Namespace) -> int:
+    """Run `balrsam verify`; 1 where there are errors (left)."""
+    from balrsam_pipeline.dataset.integrity import check_dataset
+    from balrsam_pipeline.execution import default_workers
+
+    workers = arguments.workers or default_workers()
+    folder = find_dataset(arguments.dataset, roots_of(arguments))
+    report = check_dataset(folder, workers)
+    if arguments.fix:
+        from balrsam_pipeline.dataset.fixing import fix_dataset
+
+        fix_dataset(folder, report, arguments.fix)
+        report = check_dataset(arguments.fix, workers)
+    print(json.dumps(report.to_json(), indent=2) if arguments.json else report.table())
+    return PARTLY if any(problem.severity == "error" for problem in report.problems) else 0
+
+
+COMMANDS = {
+    "plan_and_preprocess": Command(
+        summary="Measure a dataset, plan every configuration that suits it, and preprocess its cases. Only what changed is done again.",
+        example="balrsam plan_and_preprocess Dataset004_Hippocampus\nbalrsam plan_and_preprocess 4 --gpu-memory-gb 24 --configurations 2d",
+        add_arguments=add_planning_arguments,
+        run=run_planning,
+    ),
+    "verify": Command(
+        summary="Check a raw dataset: every problem of every case in one report, each with what mends it.",
+        example="balrsam verify Dataset004_Hippocampus\nbalrsam verify Dataset004_Hippocampus --fix raw/Dataset104_HippocampusMended",
+        add_arguments=add_verify_arguments,
+        run=run_verify,
+    ),
+}

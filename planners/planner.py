@@ -1,0 +1,207 @@
+"""From a fingerprint to a plan: the rules called in turn, every decision with its reason."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from balrsam_pipeline.dataset import DatasetDescription
+from balrsam_pipeline.errors import PlanError
+from balrsam_pipeline.network.locate import OFFICIAL, find_checkpoint
+from balrsam_pipeline.plan import Backbone, Configuration, Fingerprint, NetworkPlan, Normalization, Plan, json_sha256
+from balrsam_pipeline.serialise import to_json
+from planners.budget import Budget
+from planners.rules.backbone import backbone, is_from_scratch
+from planners.rules.batch_size import cpu_batch_size, gpu_batch_size
+from planners.rules.configurations import Kind, configurations, default_configuration
+from planners.rules.decision import Decision, numbers
+from planners.rules.input_size import SIDES, Size, given_input_size, input_size, largest_side
+from planners.rules.mask_stride import mask_stride, thinnest_label
+from planners.rules.mirroring import mirror_axes
+from planners.rules.normalization import normalization, normalize_inside_mask
+from planners.rules.ranks import ranks
+from planners.rules.slice_axis import Order, transpose, transposed
+from planners.rules.target_spacing import target_spacing
+
+USEFUL_BATCH = 2  # below, the next smaller input size is tried
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Overrides:
+    """What the user decided instead of the rules; None leaves the decision to them. `spacing_mm` is (z, y, x) on raw axes."""
+
+    backbone: Backbone | None = None
+    input_size: int | None = None
+    batch_size: int | None = None
+    spacing_mm: tuple[float, float, float] | None = None
+
+    def as_text(self) -> dict[str, str]:
+        """The decisions made, for the plan to record."""
+        values = {name: getattr(self, name) for name in ("backbone", "input_size", "batch_size", "spacing_mm")}
+        return {name: numbers(value) if isinstance(value, tuple) else str(value) for name, value in values.items() if value is not None}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Common:
+    """Decisions that all configurations share."""
+
+    fingerprint: Fingerprint
+    description: DatasetDescription
+    budget: Budget
+    overrides: Overrides
+    spacing_mm: Decision[tuple[float, float, float]]
+    order: Decision[Order]
+    schemes: Decision[tuple[Normalization, ...]]
+    inside: Decision[tuple[bool, ...]]
+    backbone: Decision[Backbone]
+
+
+def plan_dataset(fingerprint: Fingerprint, description: DatasetDescription, budget: Budget, overrides: Overrides | None = None) -> Plan:
+    """Plan every configuration that suits a dataset.
+
+    Raises:
+        PlanError: an override that cannot be carried out.
+    """
+    overrides = overrides or Overrides()
+    _check(overrides)
+    common = _decide_common(fingerprint, description, budget, overrides)
+    kinds = configurations(fingerprint, common.spacing_mm.value)
+    planned = {name: _configuration(name, kind, common) for name, kind in kinds.items()}
+    return Plan(
+        dataset=fingerprint.dataset,
+        fingerprint_sha256=json_sha256(to_json(fingerprint)),
+        channel_statistics=fingerprint.channel_statistics,
+        configurations=planned,
+        default_configuration=default_configuration(tuple(planned)),
+        overrides=overrides.as_text(),
+    )
+
+
+def _decide_common(fingerprint: Fingerprint, description: DatasetDescription, budget: Budget, overrides: Overrides) -> _Common:
+    spacing = target_spacing(fingerprint)
+    if overrides.spacing_mm is not None:
+        spacing = Decision(overrides.spacing_mm, f"asked for; the rules would have taken {numbers(spacing.value, 'mm')}")
+    schemes = normalization(description.channel_names)
+    available = tuple(name for name in OFFICIAL if find_checkpoint(name) is not None)
+    chosen = backbone(budget, available)
+    if overrides.backbone is not None:
+        chosen = Decision(overrides.backbone, f"asked for; the rules would have taken {chosen.value}")
+    return _Common(
+        fingerprint=fingerprint,
+        description=description,
+        budget=budget,
+        overrides=overrides,
+        spacing_mm=spacing,
+        order=transpose(spacing.value),
+        schemes=schemes,
+        inside=normalize_inside_mask(fingerprint, schemes.value),
+        backbone=chosen,
+    )
+
+
+def _configuration(name: str, kind: Decision[Kind], common: _Common) -> Configuration:
+    order = common.order.value
+    spacing = transposed(common.spacing_mm.value, order)
+    mirrors = mirror_axes(common.fingerprint, common.description.labels.names, order, kind.value.slicing_axes)
+    size, network, batch, reasons = _fit_network(kind.value, common)
+    return Configuration(
+        name=name,
+        transpose=order,
+        spacing_mm=spacing,
+        slicing_axes=kind.value.slicing_axes,
+        context_slices=kind.value.context_slices,
+        normalization=common.schemes.value,
+        normalize_inside_mask=common.inside.value,
+        patch_size=size.patch,
+        batch_size=batch,
+        mirror_axes=mirrors.value,
+        network=network,
+        reasons={
+            "configuration": kind.reason,
+            "spacing_mm": common.spacing_mm.reason + _kept_along_slices(kind.value),
+            "transpose": common.order.reason,
+            "normalization": common.schemes.reason,
+            "normalize_inside_mask": common.inside.reason,
+            "mirror_axes": mirrors.reason,
+            **reasons,
+        },
+    )
+
+
+def _kept_along_slices(kind: Kind) -> str:
+    return "; across slices every case keeps its own, since slices are segmented one by one" if kind.slicing_axes == (0,) else ""
+
+
+def _fit_network(kind: Kind, common: _Common) -> tuple[Size, NetworkPlan, int, dict[str, str]]:
+    """Sizes, network and batch size together: on a GPU the input shrinks until a useful batch fits."""
+    sides = [side for side in reversed(SIDES) if side <= largest_side(common.budget)]
+    for side in sides:
+        size, network, reasons = _network(kind, common, side)
+        batch = _batch_size(network, size, common)
+        if batch.value >= USEFUL_BATCH or side == sides[-1] or common.overrides.batch_size or common.overrides.input_size:
+            break
+    return size, network, batch.value, {**reasons, "batch_size": batch.reason}
+
+
+def _network(kind: Kind, common: _Common, side: int) -> tuple[Size, NetworkPlan, dict[str, str]]:
+    in_plane = common.order.value[1:]
+    spacing = transposed(common.spacing_mm.value, common.order.value)
+    thinnest, thickness = thinnest_label(common.fingerprint, in_plane, (spacing[1], spacing[2]))
+    slice_yx = _median_slice(kind, common, spacing)
+    given = common.overrides.input_size
+    size = input_size(slice_yx, thickness, side) if given is None else given_input_size(given, slice_yx)
+    stride = mask_stride(thinnest, thickness, size.value.scale)
+    scratch = is_from_scratch(common.backbone.value)
+    parts = ranks(scratch)
+    network = NetworkPlan(
+        backbone=common.backbone.value,
+        from_scratch=scratch,
+        input_channels=len(common.description.channel_names) * (2 * kind.context_slices + 1),
+        classes=common.description.labels.classes,
+        input_size=size.value.input,
+        lora_rank=parts.value.lora_rank,
+        lora_alpha=parts.value.lora_alpha,
+        adapter_rank=parts.value.adapter_rank,
+        decoder_attention=parts.value.decoder_attention,
+        decoder_rank=parts.value.decoder_rank,
+        cden_width=parts.value.cden_width,
+        mask_stride=stride.value,
+    )
+    reasons = {"patch_size": size.reason, "mask_stride": stride.reason, "backbone": common.backbone.reason, "ranks": parts.reason}
+    return size.value, network, reasons
+
+
+def _median_slice(kind: Kind, common: _Common, spacing_mm: tuple[float, float, float]) -> tuple[int, int]:
+    """The median slice (y, x) in voxels of the target spacing; along all axes, a slice that holds those of each orientation."""
+    order = list(common.order.value)
+    shapes = np.array([case.cropped_shape_zyx for case in common.fingerprint.cases], dtype=float)[:, order]
+    own = np.array([case.spacing_mm for case in common.fingerprint.cases])[:, order]
+    depth, height, width = (int(size) for size in np.ceil(np.median(shapes * own / np.array(spacing_mm), axis=0) - 1e-6))
+    return (height, width) if kind.slicing_axes == (0,) else (max(depth, height), max(height, width))
+
+
+def _batch_size(network: NetworkPlan, size: Size, common: _Common) -> Decision[int]:
+    given = common.overrides.batch_size
+    if given is not None:
+        return Decision(given, "asked for")
+    memory = common.budget.memory_bytes
+    if memory is None:
+        return cpu_batch_size(network.input_size)
+    from planners.memory import training_bytes  # imports torch, which a plan for a CPU does not need
+
+    return gpu_batch_size(lambda batch: training_bytes(network, size.patch, batch), memory)
+
+
+def _check(overrides: Overrides) -> None:
+    side, batch = overrides.input_size, overrides.batch_size
+    if side is not None and (side <= 0 or side % 16):
+        raise _refused("--input-size", str(side), "a multiple of 16, best 112, 224, 448, 672, 896 or SAM's 1024")
+    if batch is not None and batch < 1:
+        raise _refused("--batch-size", str(batch), "1 or more")
+    if overrides.spacing_mm is not None and min(overrides.spacing_mm) <= 0:
+        raise _refused("--spacing", numbers(overrides.spacing_mm), "three positive numbers in mm: z y x")
+
+
+def _refused(option: str, found: str, expected: str) -> PlanError:
+    return PlanError(option, found=found, expected=expected, mend="correct the option, or leave it out to have it planned")

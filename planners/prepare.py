@@ -1,0 +1,151 @@
+"""`plan_and_preprocess` as one function: check, measure, plan, fold, preprocess; only what changed is done again."""
+
+from __future__ import annotations
+
+import multiprocessing
+from concurrent.futures import Executor
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from balrsam_pipeline.atomic import read_json, write_json, write_text
+from balrsam_pipeline.dataset import RawDataset, folds_of, open_dataset, write_folds
+from balrsam_pipeline.errors import BalrsamError, DatasetError
+from balrsam_pipeline.execution import local_executor
+from balrsam_pipeline.plan import Plan, read_plan, write_versioned
+from balrsam_pipeline.preprocessing import store_folder
+from planners.budget import Budget
+from planners.fingerprint import Extraction, extract_fingerprint
+from planners.planner import Overrides, plan_dataset
+from planners.portability import plan_like
+from planners.preprocess import PreprocessReport, preprocess_cases
+from planners.sources import folder_state_sha256
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PrepareRequest:
+    """What `plan_and_preprocess` is asked to do.
+
+    Attributes:
+        raw: the raw dataset's folder.
+        preprocessed: the folder of preprocessed datasets.
+        configurations: those to preprocess; None is all that the plan has.
+        like: a plan to take over instead of planning.
+    """
+
+    raw: Path
+    preprocessed: Path
+    budget: Budget
+    overrides: Overrides
+    configurations: tuple[str, ...] | None
+    like: Plan | None
+    workers: int
+    verify: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Preparation:
+    """What was done: the plan, which cases were measured, what preprocessing did to each store, and the check's warnings."""
+
+    folder: Path
+    plan: Plan
+    extraction: Extraction
+    reports: tuple[PreprocessReport, ...]
+    warnings: str
+
+
+def prepare(request: PrepareRequest) -> Preparation:
+    """Check, measure, plan and preprocess a dataset.
+
+    Raises:
+        BalrsamError: the dataset has errors, or cannot be measured or planned.
+    """
+    dataset = open_dataset(request.raw)
+    folder = request.preprocessed / dataset.name
+    warnings = verify_once(dataset, folder, request.workers) if request.verify else ""
+    multiprocessing.set_forkserver_preload(["planners.measure", "planners.preprocess"])  # imported once, not once a worker
+    with local_executor(request.workers) as executor:
+        extraction = extract_fingerprint(dataset, folder, executor, request.workers)
+        plan = _plan(request, dataset, extraction)
+        names = _chosen(request, plan)
+        if plan.default_configuration not in names:
+            plan = replace(plan, default_configuration=names[0])
+        _write_if_new(folder, plan)
+        write_folds(folder / "splits.json", folds_of(dataset))
+        write_text(folder / "dataset.json", (dataset.folder / "dataset.json").read_text(encoding="utf-8"))
+        reports = _preprocess(dataset, plan, names, folder, extraction, executor, request.workers)
+    return Preparation(folder=folder, plan=plan, extraction=extraction, reports=reports, warnings=warnings)
+
+
+def verify_once(dataset: RawDataset, folder: Path, workers: int) -> str:
+    """Check the dataset unless it is as it was when it last passed; returns the table of warnings, empty where there are none.
+
+    Raises:
+        DatasetError: there are errors; the message is their table.
+    """
+    from balrsam_pipeline.dataset.integrity import check_dataset
+
+    path = folder / "integrity.json"
+    state = folder_state_sha256(dataset.folder)
+    if _passed_before(path, state):
+        return ""
+    report = check_dataset(dataset.folder, workers)
+    errors = [problem for problem in report.problems if problem.severity == "error"]
+    write_json(path, {"dataset_state_sha256": state, "passed": not errors, **report.to_json()})
+    if errors:
+        raise DatasetError(
+            dataset.folder,
+            found=f"{len(errors)} error(s)\n{report.table()}",
+            expected="a dataset without errors",
+            mend=errors[0].mend
+            if len(errors) == 1
+            else "mend them one by one, or those that are mechanical at once: balrsam verify DATASET --fix NEW_FOLDER",
+        )
+    return report.table() if report.problems else ""
+
+
+def _passed_before(path: Path, state: str) -> bool:
+    if not path.is_file():
+        return False
+    try:
+        before = read_json(path)
+    except BalrsamError:
+        return False
+    return isinstance(before, dict) and before.get("passed") is True and before.get("dataset_state_sha256") == state
+
+
+def _plan(request: PrepareRequest, dataset: RawDataset, extraction: Extraction) -> Plan:
+    if request.like is not None:
+        return plan_like(request.like, extraction.fingerprint, dataset.description)
+    return plan_dataset(extraction.fingerprint, dataset.description, request.budget, request.overrides)
+
+
+def _chosen(request: PrepareRequest, plan: Plan) -> tuple[str, ...]:
+    names = request.configurations or tuple(plan.configurations)
+    for name in names:
+        plan.configuration(name)
+    return names
+
+
+def _write_if_new(folder: Path, plan: Plan) -> None:
+    path = folder / "plan.json"
+    try:
+        if path.is_file() and read_plan(path) == plan:
+            return
+    except BalrsamError:
+        path.unlink()
+    write_versioned(path, plan)
+
+
+def _preprocess(
+    dataset: RawDataset,
+    plan: Plan,
+    names: tuple[str, ...],
+    folder: Path,
+    extraction: Extraction,
+    executor: Executor | None,
+    workers: int,
+) -> tuple[PreprocessReport, ...]:
+    """Preprocess one configuration a store: those that share a store share its cases."""
+    contents = {case.case: case.content_sha256 for case in extraction.fingerprint.cases}
+    stores = {store_folder(folder, plan.configuration(name)): name for name in names}
+    return tuple(preprocess_cases(dataset, plan, name, folder, contents, executor, workers) for name in stores.values())

@@ -1,0 +1,137 @@
+"""Preprocessing a whole dataset: parallel, resumable; a case that fails is named and the others finish."""
+
+from __future__ import annotations
+
+from concurrent.futures import Executor
+from dataclasses import dataclass
+from pathlib import Path
+
+from balrsam_pipeline.dataset import CaseFiles, DatasetDescription, RawDataset, read_case
+from balrsam_pipeline.errors import BalrsamError, PreprocessingError
+from balrsam_pipeline.execution import local_executor, run_cases
+from balrsam_pipeline.plan import Configuration, Plan, json_sha256
+from balrsam_pipeline.preprocessing import preprocess_image, read_stored, store_folder, write_case
+from balrsam_pipeline.progress import track
+from balrsam_pipeline.serialise import to_json
+from planners.sources import content_sha256
+
+RECIPE_VERSION = 1  # to be raised when preprocessing changes what it writes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PreprocessTask:
+    """One case to preprocess into `folder`."""
+
+    files: CaseFiles
+    description: DatasetDescription
+    plan: Plan
+    configuration: Configuration
+    folder: Path
+    recipe_sha256: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PreprocessReport:
+    """What preprocessing a dataset did: cases written, cases that were there already, and failures by case."""
+
+    folder: Path
+    written: tuple[str, ...]
+    kept: tuple[str, ...]
+    failures: dict[str, BalrsamError]
+
+
+def preprocess_dataset(dataset: RawDataset, plan: Plan, configuration_name: str, folder: Path, workers: int) -> PreprocessReport:
+    """Preprocess the training cases of a dataset for one configuration; those that are there and still fit are kept.
+
+    Args:
+        folder: the preprocessed dataset; cases go to `store_folder(folder, configuration)`.
+    """
+    with local_executor(workers) as executor:
+        contents = {case: content_sha256(files, dataset.description) for case, files in dataset.training_cases().items()}
+        return preprocess_cases(dataset, plan, configuration_name, folder, contents, executor, workers)
+
+
+def preprocess_cases(
+    dataset: RawDataset,
+    plan: Plan,
+    configuration_name: str,
+    folder: Path,
+    contents: dict[str, str],
+    executor: Executor | None,
+    workers: int,
+) -> PreprocessReport:
+    """`preprocess_dataset` over an executor, with the content hash of every case known.
+
+    Args:
+        contents: case -> SHA-256 of its content, as the fingerprint holds it.
+    """
+    configuration = plan.configuration(configuration_name)
+    store = store_folder(folder, configuration)
+    tasks: dict[str, PreprocessTask] = {}
+    kept: list[str] = []
+    for case, files in dataset.training_cases().items():
+        recipe = recipe_sha256(contents[case], plan, configuration)
+        if _is_stored(store, case, recipe):
+            kept.append(case)
+            continue
+        tasks[case] = PreprocessTask(
+            files=files,
+            description=dataset.description,
+            plan=plan,
+            configuration=configuration,
+            folder=store,
+            recipe_sha256=recipe,
+        )
+    failures = {}
+    for outcome in track(run_cases(preprocess_task, tasks, executor, workers, PreprocessingError), len(tasks), "preprocessing"):
+        if outcome.error is not None:
+            failures[outcome.case] = outcome.error
+    _remove_strangers(store, {*kept, *tasks})
+    written = tuple(case for case in tasks if case not in failures)
+    return PreprocessReport(folder=store, written=written, kept=tuple(kept), failures=failures)
+
+
+def preprocess_task(task: PreprocessTask) -> None:
+    """Read, preprocess and store one case.
+
+    Raises:
+        BalrsamError: a file cannot be read, or the case cannot be preprocessed.
+    """
+    image, label = read_case(task.files, task.description)
+    preprocessed = preprocess_image(image, label, task.plan, task.configuration)
+    all_axes = task.configuration.slicing_axes != (0,)
+    del image, label  # a large case must not be held twice while it is compressed
+    write_case(task.folder, task.files.case, preprocessed, task.description.labels, task.recipe_sha256, all_axes)
+
+
+def recipe_sha256(content_sha256: str, plan: Plan, configuration: Configuration) -> str:
+    """A hash of everything that a stored case depends on; any other change of the plan leaves the store as it is."""
+    parts = {
+        "version": RECIPE_VERSION,
+        "content": content_sha256,
+        "transpose": configuration.transpose,
+        "spacing_mm": configuration.spacing_mm if configuration.slicing_axes != (0,) else configuration.spacing_mm[1:],
+        "slicing_axes": configuration.slicing_axes,
+        "normalization": configuration.normalization,
+        "inside": configuration.normalize_inside_mask,
+        "statistics": to_json(plan.channel_statistics) if "ct" in configuration.normalization else None,
+    }
+    return json_sha256(parts)
+
+
+def _is_stored(store: Path, case: str, recipe: str) -> bool:
+    if not (store / f"{case}.json").is_file():
+        return False
+    try:
+        return read_stored(store, case).recipe_sha256 == recipe
+    except PreprocessingError:
+        return False
+
+
+def _remove_strangers(store: Path, cases: set[str]) -> None:
+    """Remove cases that the raw dataset no longer has, so that nobody trains on them."""
+    for path in store.glob("*.json"):
+        if path.stem not in cases and not path.name.startswith("."):
+            path.unlink()
+            for suffix in (".b2nd", "_label.b2nd", "_foreground.b2nd"):
+                (store / f"{path.stem}{suffix}").unlink(missing_ok=True)
