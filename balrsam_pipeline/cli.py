@@ -64,6 +64,7 @@ def run_command(name: str, words: Sequence[str]) -> int:
     arguments = parser.parse_args(words)
     if not logging.getLogger().handlers:
         logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
+        logging.getLogger("numexpr").setLevel(logging.WARNING)  # comes with blosc2, and announces its threads
     try:
         return command.run(arguments)
     except BalrsamError as problem:
