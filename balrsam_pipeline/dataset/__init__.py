@@ -2,20 +2,33 @@
 
 from balrsam_pipeline.dataset.cases import CaseFiles, image_cases
 from balrsam_pipeline.dataset.description import DatasetDescription, read_description
+from balrsam_pipeline.dataset.fixing import FixResult, fix_dataset
+from balrsam_pipeline.dataset.inspection import CaseFacts, InspectedCase, check_case, inspect_case
+from balrsam_pipeline.dataset.integrity import check_dataset, report_of
 from balrsam_pipeline.dataset.labels import LabelScheme
 from balrsam_pipeline.dataset.parse_labels import parse_labels
 from balrsam_pipeline.dataset.raw import RawDataset, check_label_values, label_values, open_dataset, read_case
+from balrsam_pipeline.dataset.report import IntegrityReport, Problem
 from balrsam_pipeline.dataset.splits import Fold, folds_of, make_folds, read_folds, read_groups, write_folds
 
 __all__ = [
+    "CaseFacts",
     "CaseFiles",
     "DatasetDescription",
+    "FixResult",
     "Fold",
+    "InspectedCase",
+    "IntegrityReport",
     "LabelScheme",
+    "Problem",
     "RawDataset",
+    "check_case",
+    "check_dataset",
     "check_label_values",
+    "fix_dataset",
     "folds_of",
     "image_cases",
+    "inspect_case",
     "label_values",
     "make_folds",
     "open_dataset",
@@ -24,5 +37,6 @@ __all__ = [
     "read_description",
     "read_folds",
     "read_groups",
+    "report_of",
     "write_folds",
 ]

@@ -72,7 +72,8 @@ def check_label_use(training: Sequence[CaseFacts], folds: Sequence[Fold], descri
             yield Problem("label_in_no_case", "dataset.json", f"no case has label '{name}'", "labels that occur", mend, "warning")
             continue
         for part in ("train", "val"):
-            without = [str(index) for index, fold in enumerate(folds) if not holders & set(getattr(fold, part))]
+            parts = [set(getattr(fold, part)) for fold in folds]  # a case whose label is unreadable might have it
+            without = [str(index) for index, cases in enumerate(parts) if cases <= set(values_of) and not holders & cases]
             if values_of and without:
                 where = "to train on" if part == "train" else "to validate on"
                 yield Problem(

@@ -26,7 +26,8 @@ def check_stored_label(case: str, raw_czyx: npt.NDArray[Any]) -> tuple[npt.NDArr
         The label values (1, z, y, x) as integers, or None where the file holds no label, and the problems found.
     """
     if raw_czyx.shape[0] != 1:
-        return None, (_colour_problem(case, raw_czyx),)
+        label, more = check_stored_label(case, raw_czyx[:1]) if is_grey(raw_czyx) else (None, ())
+        return label, (_colour_problem(case, raw_czyx), *more)
     if raw_czyx.dtype.kind != "f":
         if raw_czyx.min() < 0:
             return None, (_negative(case, int(raw_czyx.min())),)

@@ -1,0 +1,43 @@
+"""Making a dataset folder that is either whole or not there."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from balrsam_pipeline.errors import DatasetError
+
+
+@contextmanager
+def new_folder(target: Path, source: Path) -> Iterator[Path]:
+    """Yield a temporary folder beside `target`, renamed to it on success and removed on any exception.
+
+    Args:
+        source: the folder that is read; `target` must not lie inside it, so that it stays untouched.
+
+    Raises:
+        DatasetError: `target` exists, or lies inside `source`.
+    """
+    if target.exists():
+        raise DatasetError(target, found="it exists", expected="a new folder", mend="choose another name, or remove it first")
+    if source.resolve() in target.resolve().parents:
+        raise DatasetError(target, found=f"a folder inside {source}", expected="a folder outside it", mend="choose another place")
+    temporary = target.with_name(f".tmp-{os.getpid()}-{target.name}")
+    shutil.rmtree(temporary, ignore_errors=True)
+    temporary.mkdir(parents=True)
+    try:
+        yield temporary
+        temporary.rename(target)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def copy_file(source: Path, target: Path) -> None:
+    """Copy a file with its times, making the folder it goes to."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    shutil.copyfile(source, target)
+    shutil.copystat(source, target)
+    target.chmod(0o644)  # data sets are often read-only; the copy is the user's own
