@@ -62,7 +62,8 @@ def _evaluate(arguments: argparse.Namespace) -> int:
 
 
 def _name(path: Path) -> str:
-    return "/".join(path.resolve().parts[-2:]) if path.is_dir() else path.name
+    parts = [part for part in path.resolve().parts if part not in ("evaluation", "summary.json")]
+    return "/".join(parts[-2:]) if path.is_dir() or path.name == "summary.json" else path.name
 
 
 def _add_compare(parser: argparse.ArgumentParser) -> None:

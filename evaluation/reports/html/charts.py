@@ -32,8 +32,8 @@ class Scale:
 def box_plots(summary: Summary, key: str) -> str:
     """One row a label: a dot a case, a box from five cases on, a cross for each missed or spurious one."""
     metric = metric_of(key)
-    scored = {label: [(row.case, row.values[key]) for row in summary.rows if row.label == label] for label in summary.labels}
-    values = {label: [(case, value) for case, value in pairs if value is not None] for label, pairs in scored.items()}
+    scored = [(row.label, row.case, row.values[key]) for row in summary.rows if row.status == "scored"]
+    values = {name: [(case, value) for label, case, value in scored if label == name and value is not None] for name in summary.labels}
     gone = {label: sum(row.label == label and row.status in ("missed", "spurious") for row in summary.rows) for label in summary.labels}
     numbers = [value for pairs in values.values() for _, value in pairs]
     if not numbers:
@@ -45,7 +45,7 @@ def box_plots(summary: Summary, key: str) -> str:
     parts = [_axis(scale, height, title)]
     for index, label in enumerate(summary.labels):
         middle = TOP + ROW * index + ROW / 2
-        there = [(case, value) for case, value in values[label] if not (gone[label] and value == 0 and metric.family == "overlap")]
+        there = values[label]
         parts.append(f"<text x='{LEFT - 32}' y='{middle + 4}' text-anchor='end'>{text(_short(label))}<title>{text(label)}</title></text>")
         parts += _row([value for _, value in there], [case for case, _ in there], middle, scale)
         if gone[label]:
@@ -89,13 +89,13 @@ def _scale(numbers: Sequence[float], distance: bool) -> Scale:
 
 def _axis(scale: Scale, height: float, title: str) -> str:
     step = _step(scale.high - scale.low)
-    ticks = np.arange(np.ceil(scale.low / step - 1e-9) * step, scale.high + step * 1e-6, step)
+    ticks = 0.0 + np.arange(np.ceil(scale.low / step - 1e-9) * step, scale.high + step * 1e-6, step)
     digits = max(0, int(np.ceil(-np.log10(step) - 1e-9)))
     bottom = height - 34
     lines = "".join(
         f"<line class='grid' x1='{scale.x(tick):.1f}' x2='{scale.x(tick):.1f}' y1='{TOP - 4}' y2='{bottom}'/>"
-        f"<text class='tick' x='{scale.x(tick):.1f}' y='{TOP - 10}' text-anchor='middle'>{tick:.{digits}f}</text>"
-        f"<text class='tick' x='{scale.x(tick):.1f}' y='{bottom + 14}' text-anchor='middle'>{tick:.{digits}f}</text>"
+        f"<text class='tick' x='{scale.x(tick):.1f}' y='{TOP - 10}' text-anchor='middle'>{tick + 0.0:.{digits}f}</text>"
+        f"<text class='tick' x='{scale.x(tick):.1f}' y='{bottom + 14}' text-anchor='middle'>{tick + 0.0:.{digits}f}</text>"
         for tick in ticks
     )
     return lines + f"<text class='tick' x='{(LEFT + WIDTH - RIGHT) / 2}' y='{height - 4}' text-anchor='middle'>{text(title)}</text>"

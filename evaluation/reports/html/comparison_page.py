@@ -26,7 +26,8 @@ def comparison_page(comparison: Comparison, first: Summary, second: Summary) -> 
         "".join(f"<p class='verdict'>{_sentence(comparison, key)}</p>" for key in main),
         *(_chart(comparison, key, first.unit) for key in main),
         _cases(comparison, first, second, main[0]),
-        *(_rows(comparison, key, first.unit) for key in metrics),
+        *(_rows(comparison, key, first.unit) for key in main),
+        _others("".join(_rows(comparison, key, first.unit) for key in metrics if key not in main)),
         section("method", "Method", f"<p class='method'>{text(_method(comparison, first))}</p>"),
     ]
     return page(title, "".join(body), scripts=())
@@ -80,9 +81,13 @@ def _rows(comparison: Comparison, key: str, unit: str) -> str:
     return section(f"table-{key}", title, table(header, rows), f"{metric.better} is better")
 
 
+def _others(tables: str) -> str:
+    return f"<details><summary>The other metrics</summary>{tables}</details>" if tables else ""
+
+
 def _cells(row: ComparisonRow) -> list[str]:
     test = row.test
-    colour = {"A": "worse", "B": "better"}.get(row.verdict, "small")
+    kind = "better" if row.verdict in KINDS else "small"
     return [
         text(row.label),
         number(row.mean_a),
@@ -94,7 +99,7 @@ def _cells(row: ComparisonRow) -> list[str]:
         str(test.second_wins),
         p_value(row.p_holm),
         "–" if test.effect is None else f"{test.effect:+.2f}",
-        f"<span class='{colour}'>{row.verdict}</span>",
+        f"<span class='{kind}'>{row.verdict}</span>",
     ]
 
 

@@ -24,6 +24,11 @@ def number(value: float | None, signed: bool = False) -> str:
     return f"{value:+.{digits}f}" if signed else f"{value:.{digits}f}"
 
 
+def plural(count: int, noun: str) -> str:
+    """A number and its noun: '1 case', '12 cases'."""
+    return f"{count} {noun}{'' if count == 1 else 's'}"
+
+
 def p_value(value: float | None) -> str:
     """A p value as papers print it."""
     return "–" if value is None else "< 0.001" if value < 0.001 else f"{value:.3f}"

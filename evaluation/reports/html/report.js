@@ -23,7 +23,7 @@
 
   // ---- the case table
   // data.rows: [case, label, status, counted values...]; numbers of cases and labels, values as the protocol counts them
-  const state = { text: "", label: "", status: "", by: data.cases.length > 1 ? "case" : "label", sort: null, falling: false };
+  const state = { text: "", label: "", status: "", by: data.cases.length > 1 ? "case" : "label", sort: "Dice", falling: false };
   const table = document.getElementById("case-table");
   const columns = () => {
     const metrics = data.metrics.map((metric, index) => ({ title: metric.title, value: (row) => row.values[index], number: true }));

@@ -8,7 +8,7 @@ from typing import Any
 from balrsam_pipeline.atomic import write_text
 from evaluation.definitions import metric_of
 from evaluation.reports.html import sections
-from evaluation.reports.html.markup import embedded, page, section, text
+from evaluation.reports.html.markup import embedded, page, plural, section, text
 from evaluation.reports.html.pictures import picture_of, worst_cases
 from evaluation.strata import Strata
 from evaluation.summary import Summary, counted_value
@@ -32,13 +32,13 @@ def write_html(summary: Summary, path: Path, title: str, strata: Strata | None =
         images: folder of images for the pictures (default: 'imagesTr' beside a folder of references called 'labelsTr').
     """
     pictures = _pictures(summary, images)
-    names = f"protocol {text(summary.options.rules.identifier)}, {len(summary.cases)} case{'s' if len(summary.cases) > 1 else ''}"
+    names = f"protocol {text(summary.options.rules.identifier)}, {plural(len(summary.cases), 'case')}"
     body = [
         f"<h1>{text(title)}</h1><p class='sub'>{names}</p>",
         sections.headline(summary),
         sections.warnings(summary),
-        sections.charts(summary),
         _worst(pictures),
+        sections.charts(summary),
         _cases(),
         sections.label_table(summary),
         sections.parts(summary),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from evaluation.definitions import metric_of
 from evaluation.metrics.detection import BIN_NAMES
 from evaluation.reports.html.charts import box_plots
-from evaluation.reports.html.markup import interval, number, section, table, text
+from evaluation.reports.html.markup import interval, number, plural, section, table, text
 from evaluation.strata import Strata, by_stratum
 from evaluation.summary import Summary, lesions_of, status_counts
 
@@ -29,12 +29,19 @@ def headline(summary: Summary) -> str:
     counts = status_counts(summary.rows)
     keys = [key for key in ("dice", "hd95") if key in summary.metrics] + [key for key in summary.metrics if key.startswith("nsd_")]
     cards = [
-        _card(number(summary.foreground_mean[key]), f"mean {titled(key, summary.unit)} {interval(summary.foreground_interval[key])}")
+        _card(number(summary.foreground_mean[key]), f"mean {titled(key, summary.unit)}", interval(summary.foreground_interval[key]))
         for key in keys
     ]
-    cards.append(_card(str(len(summary.cases)), f"cases, {len(summary.labels)} label{'s' if len(summary.labels) > 1 else ''}"))
+    cards.append(_card(str(len(summary.cases)), "case" if len(summary.cases) == 1 else "cases", plural(len(summary.labels), "label")))
     failures = counts["missed"] + counts["spurious"]
-    cards.append(_card(str(failures), f"failures: {counts['missed']} missed, {counts['spurious']} spurious", bool(failures)))
+    cards.append(
+        _card(
+            str(failures),
+            "failure" if failures == 1 else "failures",
+            f"{counts['missed']} missed, {counts['spurious']} spurious",
+            bool(failures),
+        )
+    )
     return f"<div class='cards'>{''.join(cards)}</div><p class='verdict'>{_verdict(summary)}</p>"
 
 
@@ -115,8 +122,8 @@ def method(summary: Summary) -> str:
     folds = f" of {len(set(summary.groups.values()))} cross-validation folds" if summary.groups else ""
     names = [metric_of(key).title for key in shown_keys(summary)]
     paragraph = (
-        f"Segmentations of {len(summary.cases)} cases{folds} were compared with the reference in the original image space for "
-        f"{len(summary.labels)} label{'s' if len(summary.labels) > 1 else ''} ({', '.join(names)}). Distances are in {unit}. "
+        f"Segmentations of {plural(len(summary.cases), 'case')}{folds} were compared with the reference in the original image space for "
+        f"{plural(len(summary.labels), 'label')} ({', '.join(names)}). Distances are in {unit}. "
         "HD95 is the larger of the two directed 95th percentiles of distances between border voxels. "
         "Scores are averaged over cases for each label, then over labels; intervals are 95 % percentile bootstrap intervals "
         f"over cases (2000 resamples). {summary.options.rules.text} (balrsam-pipeline, protocol {summary.options.rules.identifier})."
@@ -161,8 +168,9 @@ def _verdict(summary: Summary) -> str:
     )
 
 
-def _card(value: str, caption: str, alert: bool = False) -> str:
-    return f"<div class='card{' alert' if alert else ''}'><b>{text(value)}</b><span>{text(caption)}</span></div>"
+def _card(value: str, caption: str, detail: str, alert: bool = False) -> str:
+    kind = "card alert" if alert else "card"
+    return f"<div class='{kind}'><b>{text(value)}</b><span>{text(caption)}</span><small>{text(detail)}</small></div>"
 
 
 def _share(part: int, whole: int) -> str:
