@@ -78,7 +78,7 @@ class Predictor:
         self.plan, self.configuration, self.labels = plan, configuration, labels
         self.options = options or PredictorOptions()
         self.device = torch.device(self.options.device or ("cuda" if torch.cuda.is_available() else "cpu"))
-        self.models = [model.to(self.device).eval() for model in models]
+        self.models = [model.to(self.device).train(mode=False) for model in models]
         self.weights_sha256 = weights_sha256
 
     @classmethod

@@ -1,0 +1,58 @@
+"""The sub-command `find_best_configuration`."""
+
+from __future__ import annotations
+
+import argparse
+
+from balrsam_pipeline.command import Command, add_roots, roots_of
+from balrsam_pipeline.paths import find_dataset
+
+
+def _add_find(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("dataset", help="a dataset: folder name, number, or path")
+    parser.add_argument("--configurations", nargs="+", metavar="NAME", help="compare these (default: all that are trained)")
+    parser.add_argument("--folds", nargs="+", type=int, metavar="N", help="on these folds (default: all that every configuration has)")
+    parser.add_argument("--no-ensembles", action="store_true", help="compare single configurations alone")
+    parser.add_argument("--device", help="for predicting ensembles: cuda, cpu, … (default: the best there is)")
+    parser.add_argument("--workers", type=int, metavar="N", help="cases scored at once (default: one a core)")
+    add_roots(parser)
+
+
+def _find(arguments: argparse.Namespace) -> int:
+    from balrsam_pipeline.execution import default_workers
+    from evaluation.best_configuration.find import BestRequest, command_lines, find_best_configuration
+
+    roots = roots_of(arguments)
+    request = BestRequest(
+        dataset=find_dataset(arguments.dataset, roots),
+        roots=roots,
+        configurations=tuple(arguments.configurations) if arguments.configurations else None,
+        folds=tuple(arguments.folds) if arguments.folds else None,
+        ensembles=not arguments.no_ensembles,
+        device=arguments.device,
+        workers=arguments.workers or default_workers(),
+    )
+    best, path = find_best_configuration(request)
+    width = max(len(" + ".join(score.configurations)) for score in best.candidates)
+    print(f"{'candidate':<{width}}  {'Dice':>6}  {'95 % interval':>16}  {'p':>7}  {'cost':>9}")
+    for score in best.candidates:
+        p_text = "" if score.p_value is None else f"{score.p_value:.3f}"
+        interval = f"{score.dice_low:.4f}-{score.dice_high:.4f}"
+        print(f"{' + '.join(score.configurations):<{width}}  {score.dice:6.4f}  {interval:>16}  {p_text:>7}  {score.cost:9.1f}")
+    print(f"\nbest: {best.reason}.")
+    print("postprocessing:")
+    print("\n".join(f"  {reason}" for reason in best.postprocessing.reasons))
+    print(f"wrote {path}\n\nto predict with it, and to submit:")
+    print("\n".join(f"  {line}" for line in command_lines(best, request)))
+    return 0
+
+
+COMMANDS: dict[str, Command] = {
+    "find_best_configuration": Command(
+        summary="Choose on cross-validation what to predict with: a configuration or an ensemble, and its postprocessing.",
+        example="balrsam find_best_configuration Dataset004_Hippocampus\n"
+        "balrsam find_best_configuration 4 --configurations 2d 2.5d --folds 0 --no-ensembles",
+        add_arguments=_add_find,
+        run=_find,
+    ),
+}

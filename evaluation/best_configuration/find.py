@@ -1,0 +1,138 @@
+"""`find_best_configuration`: collect cross-validation predictions, rank, choose postprocessing, write the choice down."""
+
+from __future__ import annotations
+
+import logging
+import shlex
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from balrsam_pipeline.atomic import read_json
+from balrsam_pipeline.dataset import RawDataset, open_dataset
+from balrsam_pipeline.errors import EvaluationError
+from balrsam_pipeline.imageio import label_ending
+from balrsam_pipeline.inference.best import BestConfiguration, write_best
+from balrsam_pipeline.inference.postprocessing import Postprocessing, write_postprocessing
+from balrsam_pipeline.paths import Roots, model_folder
+from balrsam_pipeline.plan import read_plan
+from evaluation.best_configuration.candidates import Candidate, candidates
+from evaluation.best_configuration.choose_rules import choose_postprocessing
+from evaluation.best_configuration.dice import score_rules
+from evaluation.best_configuration.ensembles import predict_ensemble_fold
+from evaluation.best_configuration.folds import common_folds, fold_cases, trained_configurations
+from evaluation.best_configuration.ranking import rank
+
+PICTURES = (".png", ".jpg", ".jpeg", ".bmp")
+LOG = logging.getLogger(__name__)
+Pairs = Mapping[str, tuple[Path, Path]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BestRequest:
+    """What to choose among.
+
+    Attributes:
+        dataset: the raw dataset folder (its labels are the reference, its images make ensembles).
+        configurations: those to compare; None takes all that are trained.
+        folds: those to compare on; None takes all that every configuration has finished.
+        ensembles: compare pairs, and all together, too.
+        device: for predicting ensembles.
+    """
+
+    dataset: Path
+    roots: Roots
+    configurations: tuple[str, ...] | None = None
+    folds: tuple[int, ...] | None = None
+    ensembles: bool = True
+    device: str | None = None
+    workers: int = 1
+
+
+def find_best_configuration(request: BestRequest) -> tuple[BestConfiguration, Path]:
+    """Choose, and write `best_configuration.json` and every configuration's `crossval/postprocessing.json`.
+
+    Returns:
+        The choice, and the file.
+
+    Raises:
+        EvaluationError: nothing is trained, or the configurations have no fold in common.
+        PredictionError: an ensemble could not be predicted.
+    """
+    raw = open_dataset(request.dataset)
+    results = request.roots.results / raw.name
+    names = request.configurations or trained_configurations(results)
+    folders = {name: model_folder(request.roots, raw.name, name) for name in names}
+    folds = common_folds(folders, request.folds)
+    plans = {name: read_plan(folder / "plan.json").configuration(name) for name, folder in folders.items()}
+    _require_same_cases(folders, folds)
+    pairs = {item: _pairs(item, request, raw, folders, folds) for item in candidates(list(plans.values()), request.ensembles)}
+    labels = raw.description.labels
+    tables = {item: score_rules(found, labels, [()], request.workers).dice_rcl[0] for item, found in pairs.items()}
+    scores, chosen, reason = rank(tables)
+    rules: dict[Candidate, Postprocessing] = {}
+    for item, found in pairs.items():
+        if len(item.configurations) == 1 or item == chosen:
+            rules[item] = choose_postprocessing(found, labels, request.workers)
+        if len(item.configurations) == 1:
+            write_postprocessing(folders[item.configurations[0]] / "crossval" / "postprocessing.json", rules[item])
+    best = BestConfiguration(
+        dataset=raw.name, configurations=chosen.configurations, folds=folds, postprocessing=rules[chosen], reason=reason, candidates=scores
+    )
+    return best, write_best(results, best)
+
+
+def _pairs(item: Candidate, request: BestRequest, raw: RawDataset, folders: Mapping[str, Path], folds: Sequence[int]) -> Pairs:
+    """Case -> (cross-validation prediction, reference) of a candidate; ensembles are predicted where they are not there yet."""
+    files, ending = raw.training_cases(), label_ending(raw.description.file_ending)
+    found = {}
+    for fold in folds:
+        cases = fold_cases(folders[item.configurations[0]], fold)
+        if len(item.configurations) == 1:
+            folder = folders[item.configurations[0]] / f"fold_{fold}" / "validation"
+        else:
+            LOG.info("predicting the validation cases of fold %d with %s", fold, item.name)
+            folder = request.roots.results / raw.name / "ensembles" / "__".join(item.configurations) / f"fold_{fold}"
+            models = [folders[name] for name in item.configurations]
+            predict_ensemble_fold(models, fold, {case: files[case] for case in cases}, folder, request.device)
+        for case in cases:
+            label = files[case].label
+            prediction = folder / f"{case}{ending}"
+            if label is None or not prediction.is_file():
+                raise EvaluationError(
+                    prediction,
+                    found="no such prediction" if label else "a case without a reference label",
+                    expected="the validation prediction of every case of the fold",
+                    mend=f"finish the fold: balrsam train {raw.name} --configuration {item.configurations[0]} --fold {fold}",
+                )
+            found[case] = (prediction, label)
+    return found
+
+
+def _require_same_cases(folders: Mapping[str, Path], folds: Sequence[int]) -> None:
+    for fold in folds:
+        sets = {name: set(fold_cases(folder, fold)) for name, folder in folders.items()}
+        first = next(iter(sets))
+        for name, cases in sets.items():
+            if cases != sets[first]:
+                raise EvaluationError(
+                    f"fold {fold}",
+                    found=f"'{name}' was validated on other cases than '{first}': {sorted(cases ^ sets[first])[:5]}",
+                    expected="configurations trained on the same splits",
+                    mend="train them from one splits.json (balrsam plan_and_preprocess keeps it)",
+                )
+
+
+def command_lines(best: BestConfiguration, request: BestRequest) -> tuple[str, ...]:
+    """The commands that predict with the choice and pack a submission, ready to copy."""
+    results = request.roots.results
+    images, output = str(request.dataset / "imagesTs"), str(results / best.dataset / "predictions")
+    archive = str(results / best.dataset / "submission.zip")
+    ending = read_json(request.dataset / "dataset.json").get("file_ending")
+    form = "isic" if ending in PICTURES else "msd"
+    folds = ("--folds", *map(str, best.folds))
+    lines = (
+        ("predict", "-i", images, "-o", output, "-d", best.dataset, "--best", *folds, "--results", str(results)),
+        ("submit", "-p", output, "--images", images, "--format", form, "-o", archive),
+    )
+    return tuple(shlex.join(("balrsam", *words)) for words in lines)

@@ -1,0 +1,66 @@
+"""Candidates, their cost, and which one is taken."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from balrsam_pipeline.plan import Configuration, NetworkPlan
+from evaluation.best_configuration.candidates import Candidate, candidates, prediction_cost
+from evaluation.best_configuration.ranking import rank
+
+
+def configuration(name: str, slicing_axes: tuple[int, ...] = (0,), context: int = 0) -> Configuration:
+    network = NetworkPlan(
+        backbone="vit_t", from_scratch=True, input_channels=1 + 2 * context, classes=2, input_size=(112, 112), lora_rank=0, lora_alpha=1.0,
+        adapter_rank=0, decoder_attention="exact", decoder_rank=8, cden_width=8, mask_stride=4,
+    )  # fmt: skip
+    return Configuration(
+        name=name, transpose=(0, 1, 2), spacing_mm=(1.0, 1.0, 1.0), slicing_axes=slicing_axes, context_slices=context,
+        normalization=("z_score",), normalize_inside_mask=(False,), patch_size=(64, 64), batch_size=2, mirror_axes=(), network=network,
+    )  # fmt: skip
+
+
+THREE = (configuration("2d"), configuration("2.5d", context=1), configuration("triplanar", slicing_axes=(0, 1, 2)))
+
+
+def test_every_configuration_every_pair_and_all_together_are_candidates() -> None:
+    names = [item.name for item in candidates(THREE)]
+    assert names == ["2d", "2.5d", "triplanar", "2d + 2.5d", "2d + triplanar", "2.5d + triplanar", "2d + 2.5d + triplanar"]
+    assert [item.name for item in candidates(THREE[:2])] == ["2d", "2.5d", "2d + 2.5d"]
+    assert len(candidates(THREE, ensembles=False)) == 3
+
+
+def test_three_orientations_cost_three_times_as_much_and_context_a_little_more() -> None:
+    flat, context, triplanar = map(prediction_cost, THREE)
+    assert triplanar == pytest.approx(3 * flat)
+    assert flat < context < 1.1 * flat
+
+
+def table(level: float, spread: float, seed: int) -> np.ndarray:
+    return np.clip(np.random.default_rng(seed).normal(level, spread, (40, 2)), 0, 1)
+
+
+CHEAP, DEAR = Candidate(configurations=("2d",), cost=1.0), Candidate(configurations=("triplanar",), cost=3.0)
+
+
+def test_the_better_one_is_taken_where_the_difference_is_clear() -> None:
+    scores, chosen, reason = rank({CHEAP: table(0.7, 0.01, 0), DEAR: table(0.8, 0.01, 1)})
+    assert chosen == DEAR
+    assert [score.configurations for score in scores] == [("triplanar",), ("2d",)]
+    assert not scores[1].tied_with_best
+    assert scores[1].p_value is not None and scores[1].p_value < 0.001
+    assert "highest" in reason
+
+
+def test_the_cheaper_one_is_taken_within_noise_and_the_reason_says_so() -> None:
+    base = table(0.8, 0.05, 0)
+    _, chosen, reason = rank({CHEAP: base, DEAR: base + np.random.default_rng(3).normal(0.01, 0.05, base.shape)})
+    assert chosen == CHEAP
+    assert "within noise" in reason and "costs 33%" in reason
+
+
+def test_the_interval_holds_the_mean() -> None:
+    (score,), chosen, reason = rank({CHEAP: table(0.8, 0.05, 0)})
+    assert score.dice_low < score.dice < score.dice_high
+    assert chosen == CHEAP and "only candidate" in reason
