@@ -71,6 +71,8 @@ class NetworkPlan:
 
     `input_size` (y, x) is what the ViT sees, in pixels, multiples of 16; patches are resized to it inside the network.
     `input_channels` counts image channels times slices. `classes` is the number of logit channels.
+    Trained from scratch there is nothing frozen to adapt: `lora_rank` and `adapter_rank` are not used then.
+    `checkpointed_blocks` of the ViT (global-attention blocks first) compute their activations again in backward to save memory.
     """
 
     backbone: Backbone
@@ -85,12 +87,13 @@ class NetworkPlan:
     decoder_rank: int
     cden_width: int
     mask_stride: Literal[1, 2, 4]
+    checkpointed_blocks: int = 0
 
     def __post_init__(self) -> None:
         _require("input_size", all(size > 0 and size % 16 == 0 for size in self.input_size), self.input_size, "multiples of 16")
         for name in ("input_channels", "classes", "cden_width", "decoder_rank"):
             _require(name, getattr(self, name) > 0, getattr(self, name), "at least 1")
-        for name in ("lora_rank", "adapter_rank"):
+        for name in ("lora_rank", "adapter_rank", "checkpointed_blocks"):
             _require(name, getattr(self, name) >= 0, getattr(self, name), "0 (off) or more")
 
 
