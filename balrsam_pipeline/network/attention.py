@@ -66,6 +66,9 @@ def positional_attention(q: Tensor, k: Tensor, v: Tensor, tables: tuple[Tensor, 
         return functional.scaled_dot_product_attention(long_q, long_k, v, scale=1.0)
     # the CPU's fused kernel wants v as long as q
     long_v = functional.pad(v, (0, one_hot.shape[1]))
+    if q.is_meta:  # where nothing is computed PyTorch would choose the unfused form and count its pair matrix
+        out: Tensor = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu(long_q, long_k, long_v, scale=1.0)[0]
+        return out[..., :d]
     return functional.scaled_dot_product_attention(long_q, long_k, long_v, scale=1.0)[..., :d]
 
 

@@ -16,19 +16,18 @@ from torch.nn import functional
 
 from balrsam_pipeline.network.backbone import BACKBONES, EMBEDDING
 from balrsam_pipeline.network.decoder import UPSCALED, DetailMap
-from balrsam_pipeline.network.layers import LayerNorm2d
+from balrsam_pipeline.network.layers import RECOMPUTE_TOKENS, LayerNorm2d, recompute
 from balrsam_pipeline.plan import NetworkPlan
 
 
 class DetailBlock(nn.Module):
-    """Depthwise 3×3 cascade (several receptive fields), norm, pointwise widening and narrowing; added to its input."""
+    """Depthwise 3×3 cascade (several receptive fields), norm, ReLU, pointwise; added to its input."""
 
     def __init__(self, channels: int, fields: int) -> None:
         super().__init__()
         self.depthwise = nn.ModuleList(nn.Conv2d(channels, channels, 3, padding=1, groups=channels) for _ in range(fields))
         self.norm = LayerNorm2d(channels)
-        self.widen = nn.Conv2d(channels, 2 * channels, 1)
-        self.narrow = nn.Conv2d(2 * channels, channels, 1)
+        self.pointwise = nn.Conv2d(channels, channels, 1)
 
     def forward(self, x_bcyx: Tensor) -> Tensor:
         """(b, c, y, x) -> (b, c, y, x)."""
@@ -36,7 +35,7 @@ class DetailBlock(nn.Module):
         for layer in list(self.depthwise)[1:]:
             field = layer(field)
             total = total + field
-        out: Tensor = x_bcyx + self.narrow(functional.relu(self.widen(self.norm(total))))
+        out: Tensor = x_bcyx + self.pointwise(functional.relu(self.norm(total)))
         return out
 
 
@@ -61,7 +60,7 @@ class Fuse(nn.Module):
     def __init__(self, coarse: int, fine: int) -> None:
         super().__init__()
         self.lateral = nn.Conv2d(coarse, fine, 1)
-        self.block = DetailBlock(fine, 1)
+        self.block = nn.Sequential(DetailBlock(fine, 1), DetailBlock(fine, 1))
 
     def forward(self, coarse_bcyx: Tensor, fine_bcyx: Tensor) -> Tensor:
         """Shape of `fine_bcyx`."""
@@ -90,7 +89,9 @@ class Cden(nn.Module):
         self.stem = nn.Sequential(nn.Conv2d(channels, width, 3, stride=2, padding=1), LayerNorm2d(width))
         self.full_stem = nn.Conv2d(channels, widths[1], 3, padding=1) if network.mask_stride == 1 else None
         self.downs = nn.ModuleDict({str(stride): Down(widths[stride // 2], widths[stride]) for stride in (4, 8, 16)})
-        self.stages = nn.ModuleDict({str(stride): DetailBlock(widths[stride], fields[stride]) for stride in (2, 4, 8, 16)})
+        self.stages = nn.ModuleDict(
+            {str(stride): nn.Sequential(*(DetailBlock(widths[stride], fields[stride]) for _ in range(2))) for stride in (2, 4, 8, 16)}
+        )
         self.early = nn.Conv2d(BACKBONES[network.backbone].width, widths[16], 1)
         self.to_embedding = nn.Conv2d(widths[16], EMBEDDING, 1)
         up_strides = [stride for stride in (8, 4, 2, 1) if stride >= min(network.mask_stride, 4)]
@@ -115,18 +116,24 @@ class Cden(nn.Module):
             what to add to the image embedding (b, 256, y/16, x/16); the maps for the masks, coarse to fine; boundary logits
             (b, 1, y/4, x/4) in training.
         """
-        maps = {2: self.stages["2"](self.stem(image_bcyx.contiguous(memory_format=torch.channels_last)))}
+        large = early_bcyx.shape[2] * early_bcyx.shape[3] >= RECOMPUTE_TOKENS
+        maps = {2: recompute(self._start, image_bcyx.contiguous(memory_format=torch.channels_last), when=large)}
         for stride in (4, 8, 16):
-            x = self.downs[str(stride)](maps[stride // 2])
+            x = recompute(self.downs[str(stride)], maps[stride // 2], when=large)
             if stride == 16:
                 x = x + self.early(early_bcyx)
-            maps[stride] = self.stages[str(stride)](x)
+            maps[stride] = recompute(self.stages[str(stride)], x, when=large)
         if self.full_stem is not None:
             maps[1] = self.full_stem(image_bcyx)
         top = maps[16]
         fused: dict[int, Tensor] = {}
         for name, fuse in self.fuses.items():
-            top = fused[int(name)] = fuse(top, maps[int(name)])
+            top = fused[int(name)] = recompute(fuse, top, maps[int(name)], when=large)
         details = tuple(DetailMap(int(name), fused[int(name)], projection) for name, projection in self.to_masks.items())
         boundary = self.boundary(fused[4]) if self.boundary is not None and self.training else None
         return self.to_embedding(maps[16]), details, boundary
+
+    def _start(self, image_bcyx: Tensor) -> Tensor:
+        """The image to the map at stride 2."""
+        out: Tensor = self.stages["2"](self.stem(image_bcyx))
+        return out

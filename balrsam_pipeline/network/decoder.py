@@ -9,23 +9,20 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
-from torch.utils.checkpoint import checkpoint
 
 from balrsam_pipeline.network.backbone import BACKBONES, EMBEDDING
-from balrsam_pipeline.network.layers import Mlp, project
+from balrsam_pipeline.network.layers import RECOMPUTE_TOKENS, Mlp, project, recompute
 from balrsam_pipeline.network.tensor_attention import ImageToToken, LowRankTokenToImage, TokenToImage
 from balrsam_pipeline.plan import NetworkPlan
 
 LAYERS = 2
 UPSCALED = 32  # channels of the map that masks are read from
 SELF_HEADS = 8
-RECOMPUTE_TOKENS = 400  # image tokens from which activations are recomputed in backward rather than kept
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,10 +78,11 @@ class TwoWayLayer(nn.Module):
         else:
             tokens_btc = tokens_btc + self.self_attn(tokens_btc + start_btc, tokens_btc)
         tokens_btc = self.norm1(tokens_btc)
-        read = recompute(self.cross_attn_token_to_image, tokens_btc + start_btc, image_bsc, position_sc)
+        large = image_bsc.shape[1] >= RECOMPUTE_TOKENS
+        read = recompute(self.cross_attn_token_to_image, tokens_btc + start_btc, image_bsc, position_sc, when=large)
         tokens_btc = self.norm2(tokens_btc + read)
         tokens_btc = self.norm3(tokens_btc + self.mlp(tokens_btc))
-        image_bsc = recompute(self._update_image, tokens_btc + start_btc, image_bsc, position_sc, tokens_btc)
+        image_bsc = recompute(self._update_image, tokens_btc + start_btc, image_bsc, position_sc, tokens_btc, when=large)
         return tokens_btc, image_bsc
 
     def _update_image(self, keys_btc: Tensor, image_bsc: Tensor, position_sc: Tensor, values_btc: Tensor) -> Tensor:
@@ -158,7 +156,8 @@ class Transformer(nn.Module):
         tokens_btc = start_btc
         for layer in self.layers:
             tokens_btc, image_bsc = layer(tokens_btc, start_btc, image_bsc, position_sc)
-        read = recompute(self.final_attn_token_to_image, tokens_btc + start_btc, image_bsc, position_sc)
+        large = image_bsc.shape[1] >= RECOMPUTE_TOKENS
+        read = recompute(self.final_attn_token_to_image, tokens_btc + start_btc, image_bsc, position_sc, when=large)
         return self.norm_final_attn(tokens_btc + read), image_bsc
 
 
@@ -183,7 +182,7 @@ class MaskDecoder(nn.Module):
         start_btc = torch.cat([self.iou_token, self.class_tokens]).expand(b, -1, -1)
         tokens_btc, image_bsc = self.transformer(start_btc, image_bsc, self.positions(rows, columns))
         weights_bkc = self.hypernetworks(tokens_btc[:, 1:])
-        masks = recompute(self.upscaling, image_bsc, weights_bkc)
+        masks = recompute(self.upscaling, image_bsc, weights_bkc, when=rows * columns >= RECOMPUTE_TOKENS)
         masks = masks.view(b, rows, columns, 2, 2, 2, 2, -1).permute(0, 7, 1, 3, 5, 2, 4, 6)
         masks_bkyx = masks.reshape(b, -1, rows * 4, columns * 4)
         for detail in details:
@@ -208,12 +207,3 @@ def read_masks(detail: DetailMap, weights_bkc: Tensor) -> Tensor:
     carried_bkc = weights_bkc @ detail.projection
     flat_bpc = detail.map_bcyx.permute(0, 2, 3, 1).reshape(b, height * width, -1)
     return (flat_bpc @ carried_bkc.transpose(1, 2)).transpose(1, 2).reshape(b, -1, height, width)
-
-
-def recompute(function: Callable[..., Tensor], *inputs: Tensor) -> Tensor:
-    """Call `function`; where the image (the second input, or the first of two) is large, keep its inputs alone for backward."""
-    tokens = max(tensor.shape[1] for tensor in inputs if tensor.dim() == 3)
-    if tokens < RECOMPUTE_TOKENS or not torch.is_grad_enabled():
-        return function(*inputs)
-    out: Tensor = checkpoint(function, *inputs, use_reentrant=False, preserve_rng_state=False)
-    return out

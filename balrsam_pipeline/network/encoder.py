@@ -12,7 +12,7 @@ from torch.nn import functional
 from balrsam_pipeline.network.adapters import Bottleneck, Lora
 from balrsam_pipeline.network.attention import Attention, Grid, one_hot_positions, window_of
 from balrsam_pipeline.network.backbone import BACKBONES, EMBEDDING, PATCH
-from balrsam_pipeline.network.layers import LayerNorm2d, Mlp, project
+from balrsam_pipeline.network.layers import LayerNorm2d, Mlp, project, recompute
 from balrsam_pipeline.plan import NetworkPlan
 
 
@@ -68,6 +68,8 @@ class ImageEncoder(nn.Module):
         shape = BACKBONES[network.backbone]
         self.grid: Grid = (network.input_size[0] // PATCH, network.input_size[1] // PATCH)
         self.global_blocks = shape.global_blocks
+        by_memory = sorted(range(shape.depth), key=lambda index: index not in shape.global_blocks)
+        self.checkpointed = frozenset(by_memory[: network.checkpointed_blocks])  # global blocks first: they keep the most
         self.patch_embed = PatchEmbedding(channels, shape.width)
         self.pos_embed = nn.Parameter(torch.zeros(1, *self.grid, shape.width))
         windows = [self.grid if index in shape.global_blocks else window_of(self.grid) for index in range(shape.depth)]
@@ -90,8 +92,8 @@ class ImageEncoder(nn.Module):
         tokens_byxc = self.patch_embed(image_bcyx) + self.pos_embed
         early_byxc = tokens_byxc
         for index, block in enumerate(self.blocks):
-            is_global = index in self.global_blocks
-            tokens_byxc = block(tokens_byxc, self.global_positions if is_global else self.window_positions)
+            one_hot = self.global_positions if index in self.global_blocks else self.window_positions
+            tokens_byxc = recompute(block, tokens_byxc, one_hot, when=index in self.checkpointed)
             if index == self.global_blocks[0]:
                 early_byxc = tokens_byxc
         embedding_bcyx: Tensor = self.neck(tokens_byxc.permute(0, 3, 1, 2))

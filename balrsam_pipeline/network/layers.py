@@ -7,7 +7,9 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+from torch.utils.checkpoint import checkpoint
 
+RECOMPUTE_TOKENS = 1024  # image tokens (an input of 512×512) from which decoder and CDEN keep inputs alone for backward
 BATCH = 16  # images from which oneDNN is chosen whatever the number of threads
 
 
@@ -25,6 +27,14 @@ def project(tokens: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     image_bcy1 = tokens.reshape(BATCH, count // BATCH, 1, -1).permute(0, 3, 1, 2)
     out = functional.conv2d(image_bcy1, weight[:, :, None, None], bias)
     return out.permute(0, 2, 3, 1).reshape(*tokens.shape[:-1], weight.shape[0])
+
+
+def recompute(function: Callable[..., Tensor], *inputs: Tensor, when: bool) -> Tensor:
+    """Call `function`; in training, `when` memory matters, keep its inputs alone and compute the rest again in backward."""
+    if not when or not torch.is_grad_enabled():
+        return function(*inputs)
+    out: Tensor = checkpoint(function, *inputs, use_reentrant=False, preserve_rng_state=False)
+    return out
 
 
 class Linear(nn.Linear):
