@@ -14,7 +14,7 @@ from balrsam_pipeline.serialise import to_json
 from planners.budget import Budget
 from planners.rules.backbone import backbone, is_from_scratch
 from planners.rules.batch_size import cpu_batch_size, gpu_batch_size
-from planners.rules.configurations import Kind, configurations, default_configuration
+from planners.rules.configurations import Kind, configurations, default_configuration, is_two_dimensional
 from planners.rules.decision import Decision, numbers
 from planners.rules.input_size import SIDES, Size, given_input_size, input_size, largest_side
 from planners.rules.mask_stride import mask_stride, thinnest_label
@@ -119,7 +119,7 @@ def _configuration(name: str, kind: Decision[Kind], common: _Common) -> Configur
         network=network,
         reasons={
             "configuration": kind.reason,
-            "spacing_mm": common.spacing_mm.reason + _kept_along_slices(kind.value),
+            "spacing_mm": common.spacing_mm.reason + _kept_along_slices(kind.value, common.fingerprint),
             "transpose": common.order.reason,
             "normalization": common.schemes.reason,
             "normalize_inside_mask": common.inside.reason,
@@ -129,8 +129,10 @@ def _configuration(name: str, kind: Decision[Kind], common: _Common) -> Configur
     )
 
 
-def _kept_along_slices(kind: Kind) -> str:
-    return "; across slices every case keeps its own, since slices are segmented one by one" if kind.slicing_axes == (0,) else ""
+def _kept_along_slices(kind: Kind, fingerprint: Fingerprint) -> str:
+    if kind.slicing_axes != (0,) or is_two_dimensional(fingerprint):
+        return ""
+    return "; across slices every case keeps its own, since slices are segmented one by one"
 
 
 def _fit_network(kind: Kind, common: _Common) -> tuple[Size, NetworkPlan, int, dict[str, str]]:

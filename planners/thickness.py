@@ -9,6 +9,7 @@ import edt
 import numpy as np
 import numpy.typing as npt
 
+_APART = 1e6  # voxels between slices, so that distances are those within slices
 MOST_SLICES = 16  # evenly spread over those that show the label: enough for a mean, and memory stays bounded
 
 
@@ -22,9 +23,7 @@ def in_plane_thickness_px(mask_zyx: npt.NDArray[np.bool_]) -> float | None:
     if len(shown) == 0:
         return None
     chosen = shown[np.unique(np.linspace(0, len(shown) - 1, MOST_SLICES).round().astype(int))]
-    total, count = 0.0, 0
-    for index in chosen:
-        distance = edt.edt(np.ascontiguousarray(mask_zyx[index]), black_border=False)
-        inside = distance[np.isfinite(distance) & (distance > 0)]  # a slice that is all mask has no edge
-        total, count = total + float(inside.sum()) - 0.5 * len(inside), count + len(inside)
-    return 4 * total / count if count else float(min(mask_zyx.shape[1:]))
+    apart = (_APART, 1.0, 1.0)
+    distance = edt.edt(np.ascontiguousarray(mask_zyx[chosen]), anisotropy=apart, black_border=False, parallel=1)
+    inside = distance[(distance > 0) & (distance < _APART)]  # a slice that is all mask has no edge
+    return float(4 * (inside.mean() - 0.5)) if len(inside) else float(min(mask_zyx.shape[1:]))

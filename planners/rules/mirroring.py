@@ -32,7 +32,7 @@ def mirror_axes(
     left_out = sorted({told_apart[axis] for axis in candidates if axis in told_apart})
     if left_out:
         named = " and ".join({"LR": "left–right", "AP": "front–back", "SI": "head–feet"}[letters] for letters in left_out)
-        return Decision(allowed, f"all within the slice but {named}: labels are named by that direction, and mirroring would swap them")
+        return Decision(allowed, f"all but {named}: labels are named by that direction, and mirroring would swap them")
     return Decision(allowed, "no label is told apart by a direction, so mirror images are as good as the images")
 
 

@@ -32,7 +32,10 @@ def normalization(channel_names: tuple[str, ...]) -> Decision[tuple[Normalizatio
     Source: nnU-Net v2, `map_channel_name_to_normalization.py`.
     """
     schemes = tuple(SCHEME_OF.get(name.casefold(), "z_score") for name in channel_names)
-    reasons = [f"{name}: {_WORDS[scheme]}" for name, scheme in zip(channel_names, schemes, strict=True)]
+    reasons = []
+    for scheme in dict.fromkeys(schemes):
+        names = [name for name, own in zip(channel_names, schemes, strict=True) if own == scheme]
+        reasons.append(f"{', '.join(names)}: {_WORDS[scheme]}")
     return Decision(schemes, "; ".join(reasons))
 
 

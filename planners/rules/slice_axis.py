@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from balrsam_pipeline.imageio.geometry import THICK_MM
 from planners.rules.decision import Decision
 
 Order = tuple[int, int, int]
@@ -14,6 +15,8 @@ def transpose(spacing_mm: tuple[float, float, float]) -> Decision[Order]:
     """
     coarsest = spacing_mm.index(max(spacing_mm))
     first, second = (axis for axis in range(3) if axis != coarsest)
+    if coarsest == 0 and spacing_mm[0] >= THICK_MM:
+        return Decision((0, 1, 2), "the images are single slices")
     if min(spacing_mm) == max(spacing_mm):
         return Decision((0, 1, 2), "voxels are equally fine along all axes, so slices are those that the files store")
     return Decision(

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import numpy as np
+import numpy.typing as npt
 
 from balrsam_pipeline.plan import Fingerprint
+from planners.rules.configurations import is_two_dimensional
 from planners.rules.decision import Decision, numbers
 
 ANISOTROPY_THRESHOLD = 3.0  # nnU-Net's, for spacing and for voxel counts
@@ -19,6 +21,8 @@ def target_spacing(fingerprint: Fingerprint) -> Decision[tuple[float, float, flo
     spacings = np.array([case.spacing_mm for case in fingerprint.cases])
     sizes = np.median([case.cropped_shape_zyx for case in fingerprint.cases], axis=0)
     target = np.percentile(spacings, 50, axis=0)
+    if is_two_dimensional(fingerprint):
+        return Decision(_triple(target), f"the median over {len(spacings)} images ({numbers(tuple(target[1:]))})")
     reason = f"the median over {len(spacings)} cases ({numbers(tuple(target), 'mm')})"
     coarse = int(np.argmax(target))
     others = [axis for axis in range(3) if axis != coarse]
@@ -30,5 +34,8 @@ def target_spacing(fingerprint: Fingerprint) -> Decision[tuple[float, float, flo
             f"; along axis {'zyx'[coarse]} slices are few and thick, so there the 10th percentile, {target[coarse]:.4g} mm, "
             "keeps the detail of the finer cases"
         )
-    z, y, x = (float(value) for value in target)
-    return Decision((z, y, x), reason)
+    return Decision(_triple(target), reason)
+
+
+def _triple(values: npt.NDArray[np.float64]) -> tuple[float, float, float]:
+    return float(values[0]), float(values[1]), float(values[2])

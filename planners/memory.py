@@ -1,0 +1,93 @@
+"""The memory of a training step, counted: the planned network runs once on tensors that have shapes but no data.
+
+What autograd keeps for backward is seen by `saved_tensors_hooks`; parameters, gradients and optimiser state follow from the
+network. Fake CPU tensors are used rather than the meta device, because they take the attention kernel that a real device
+takes, and then the count is that of a real step to the byte (benchmarks/memory_model).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+
+import torch
+from torch import Tensor, nn
+from torch._subclasses.fake_tensor import FakeTensorMode
+
+from balrsam_pipeline.network import BalrSam
+from balrsam_pipeline.network.build import freeze
+from balrsam_pipeline.plan import NetworkPlan
+
+STATE_BYTES = 16  # a trained parameter: gradient, two moments of AdamW and the moving average, float32 each
+WORKSPACE_BYTES = 2**30  # context and libraries of CUDA, and buffers of single operations; measured once
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrainingMemory:
+    """Bytes by what they hold; `saved` is what backward needs of one forward."""
+
+    parameters: int
+    state: int
+    saved: int
+
+    @property
+    def total(self) -> int:
+        """All of it, with the workspace."""
+        return self.parameters + self.state + self.saved + WORKSPACE_BYTES
+
+
+def training_bytes(network: NetworkPlan, patch_yx: tuple[int, int], batch: int) -> int:
+    """Bytes that a mixed-precision training step of `batch` patches needs on a card."""
+    return training_memory(network, patch_yx, batch, half=True).total
+
+
+@lru_cache(maxsize=64)
+def training_memory(network: NetworkPlan, patch_yx: tuple[int, int], batch: int, half: bool) -> TrainingMemory:
+    """Count the memory of one training step.
+
+    Args:
+        half: count under autocast to bfloat16, as on a card; otherwise in float32.
+    """
+    with FakeTensorMode():
+        model = BalrSam(network)
+        if not network.from_scratch:
+            freeze(model)
+        image = torch.zeros(batch, network.input_channels, *patch_yx)
+        with torch.autocast("cpu", torch.bfloat16, enabled=half):
+            saved = saved_bytes(model, image)
+    parameters = list(model.parameters())
+    trained = sum(parameter.numel() for parameter in parameters if parameter.requires_grad)
+    return TrainingMemory(
+        parameters=sum(parameter.numel() * parameter.element_size() for parameter in parameters),
+        state=STATE_BYTES * trained,
+        saved=saved,
+    )
+
+
+def saved_bytes(model: BalrSam, image: Tensor) -> int:
+    """Bytes of distinct storages that one forward keeps for backward, the model's own weights not counted.
+
+    Args:
+        image: (b, c, y, x), real or fake.
+    """
+    own = _storages(model)
+    seen: dict[int, torch.UntypedStorage] = {}  # holding them keeps their addresses from being used again
+
+    def note(tensor: Tensor) -> Tensor:
+        storage = tensor.untyped_storage()
+        if storage._cdata not in own:
+            seen[storage._cdata] = storage
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(note, _same):
+        output = model.forward_training(image)
+    del output
+    return sum(storage.nbytes() for storage in seen.values())
+
+
+def _storages(model: nn.Module) -> frozenset[int]:
+    return frozenset(tensor.untyped_storage()._cdata for tensor in (*model.parameters(), *model.buffers()))
+
+
+def _same(tensor: Tensor) -> Tensor:
+    return tensor
