@@ -135,4 +135,5 @@ def _same(tensor: Tensor) -> Tensor:
 
 
 def _attention_flops(query: torch.Size, key: torch.Size, value: torch.Size, *_: object, **__: object) -> int:
-    return int(2 * query.numel() * key.shape[-2] + 2 * query.shape[:-1].numel() * key.shape[-2] * value.shape[-1])
+    pairs = query[:-1].numel() * key[-2]
+    return 2 * pairs * (query[-1] + value[-1])
