@@ -32,6 +32,7 @@ from trainers.quick_validation import QuickValidation
 from trainers.request import TrainRequest
 from trainers.run_state import RunState, averaged_weights, refuse_changed_settings
 from trainers.sampling import Sampler, fixed_samples
+from trainers.starting_point import freeze_decoder, start_from
 from trainers.stopping import StopRequest
 from trainers.trainer import Trainer, TrainerParts, TrainingState
 from trainers.workers import WorkerLoader
@@ -118,6 +119,11 @@ def _run_state(
     torch.manual_seed(config.seed)
     model = build(network, base).to(precision.device)
     model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # NHWC kernels train depthwise layers far faster
+    weights = trainable_state(model)
+    if request.init_from is not None and checkpoint is None:
+        start_from(request.init_from, weights, class_names(data.labels))
+    if config.freeze == "decoder":
+        freeze_decoder(model)
     identity = {
         "dataset": data.plan.dataset,
         "configuration": data.configuration.name,
@@ -139,8 +145,9 @@ def _run_state(
     used_s = float(checkpoint.metadata["elapsed_s"]) if checkpoint is not None else 0.0
     return RunState(
         model=model,
+        weights=weights,
         optimiser=make_optimiser(model, config),
-        average=WeightAverage(trainable_state(model), config.ema_width),
+        average=WeightAverage(weights, config.ema_width),
         precision=precision,
         budget=Budget(config, CLOCKS[config.budget_clock], used_s),
         identity=identity,

@@ -78,6 +78,7 @@ def _add_common(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--budget-clock", choices=("wall", "cpu"), help="what --max-minutes counts: wall-clock (default) or CPU minutes of this process"
     )
+    parser.add_argument("--freeze", choices=("encoder", "decoder"), help="besides SAM's encoder: nothing (default), or the mask decoder")
     add_roots(parser)
 
 
@@ -104,7 +105,7 @@ def _config(arguments: argparse.Namespace) -> TrainingConfig:
     from trainers.config import TrainingConfig, read_training_config
 
     config = read_training_config(arguments.settings) if arguments.settings else TrainingConfig()
-    named = ("batch_size", "learning_rate", "seed", "epochs", "max_minutes", "budget_clock")
+    named = ("batch_size", "learning_rate", "seed", "epochs", "max_minutes", "budget_clock", "freeze")
     given = {name: getattr(arguments, name) for name in named if getattr(arguments, name) is not None}
     if "max_minutes" in given and "epochs" not in given:
         given["epochs"] = None

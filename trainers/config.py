@@ -11,7 +11,7 @@ from balrsam_pipeline.atomic import read_json
 from balrsam_pipeline.errors import TrainingError
 from balrsam_pipeline.serialise import from_json, to_json
 
-FREEZE = ("plan", "decoder", "nothing")
+FREEZE = ("encoder", "decoder")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,6 +82,7 @@ class TrainingConfig:
         ema_width: the exponential moving average of weights spans about this share of the steps so far, whatever the budget.
         foreground_fraction: share of samples centred on a foreground voxel. Source: nnU-Net oversamples 1/3.
         quick_validation_patches: validation patches scored after every epoch to keep the best checkpoint.
+        freeze: "encoder" freezes what the plan does (SAM's encoder where it is adapted); "decoder" the mask decoder too, but for classes.
         save_every_s: seconds between checkpoints (taken at the end of an epoch); 0 saves after every epoch.
     """
 
@@ -101,7 +102,7 @@ class TrainingConfig:
     quick_validation_patches: int = 64
     save_every_s: float = 60.0
     amp: bool = True
-    freeze: str = "plan"
+    freeze: str = "encoder"
     loss: LossConfig = field(default_factory=LossConfig)
     augmentation: AugmentationConfig = field(default_factory=AugmentationConfig)
 

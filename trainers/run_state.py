@@ -10,8 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from balrsam_pipeline.errors import TrainingError
-from balrsam_pipeline.network import BalrSam, load_trainable_state, trainable_state
+from balrsam_pipeline.errors import CheckpointError, TrainingError
+from balrsam_pipeline.network import BalrSam
 from balrsam_pipeline.serialise import from_json, to_json
 from trainers.budget import Budget
 from trainers.checkpoints import Checkpoint, CheckpointFolder, load_optimiser_tensors, optimiser_tensors
@@ -23,9 +23,13 @@ from trainers.trainer import TrainingState
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunState:
-    """The live objects of a run that a checkpoint holds; `identity` is metadata that never changes during the run."""
+    """The live objects of a run that a checkpoint holds.
+
+    `weights` are the model's own tensors (not copies) that the plan trains; `identity` is metadata that never changes during the run.
+    """
 
     model: BalrSam
+    weights: Mapping[str, Tensor]
     optimiser: torch.optim.Optimizer
     average: WeightAverage
     precision: Precision
@@ -44,15 +48,14 @@ class RunState:
         if kind != "latest":
             folder.save(kind, Checkpoint(average, metadata))
             return
-        weights = {f"weights/{name}": tensor for name, tensor in trainable_state(self.model).items()}
+        weights = {f"weights/{name}": tensor for name, tensor in self.weights.items()}
         optimiser = optimiser_tensors(self.optimiser, self._names())
         folder.save_latest(Checkpoint(average | weights | optimiser | _rng_tensors(self.precision.device), metadata))
 
     def restore(self, checkpoint: Checkpoint) -> TrainingState:
         """Put everything back as it was when `checkpoint` was written."""
-        load_trainable_state(self.model, checkpoint.part("weights"))
-        for name, tensor in checkpoint.part("ema").items():
-            self.average.average[name].copy_(tensor)
+        copy_weights(checkpoint.part("weights"), self.weights)
+        copy_weights(checkpoint.part("ema"), self.average.average)
         load_optimiser_tensors(self.optimiser, self._names(), checkpoint)
         if checkpoint.metadata["scaler"]:
             self.precision.scaler.load_state_dict(checkpoint.metadata["scaler"])
@@ -69,12 +72,32 @@ class RunState:
 @contextmanager
 def averaged_weights(run_state: RunState) -> Iterator[None]:
     """The model with its averaged weights inside, with its own afterwards, to the bit."""
-    own = {name: tensor.clone() for name, tensor in trainable_state(run_state.model).items()}
-    load_trainable_state(run_state.model, run_state.average.average)
+    own = {name: tensor.clone() for name, tensor in run_state.weights.items()}
+    copy_weights(run_state.average.average, run_state.weights)
     try:
         yield
     finally:
-        load_trainable_state(run_state.model, own)
+        copy_weights(own, run_state.weights)
+
+
+def copy_weights(source: Mapping[str, Tensor], target: Mapping[str, Tensor]) -> None:
+    """Copy tensors into others of the same names and shapes.
+
+    Raises:
+        CheckpointError: names or shapes differ.
+    """
+    shapes = [{name: tuple(tensor.shape) for name, tensor in tensors.items()} for tensors in (source, target)]
+    if shapes[0] != shapes[1]:
+        different = sorted(name for name in shapes[0].keys() | shapes[1].keys() if shapes[0].get(name) != shapes[1].get(name))
+        raise CheckpointError(
+            "weights",
+            found=f"other names or shapes: {', '.join(different[:5])}",
+            expected="the weights of this plan's network",
+            mend="go on with the plan and the version that the run was started with, or train into another --results",
+        )
+    with torch.no_grad():
+        for name, tensor in target.items():
+            tensor.copy_(source[name])
 
 
 def refuse_changed_settings(checkpoint: Checkpoint, config: TrainingConfig, plan_sha256: str, accepted: bool) -> list[str]:

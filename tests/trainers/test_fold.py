@@ -143,3 +143,15 @@ def test_training_works_in_a_thread_where_signals_cannot_be_caught(make_request)
     thread.start()
     thread.join()
     assert results[0].summary is not None
+
+
+def test_a_run_starts_from_a_trained_checkpoint_and_trains_what_is_not_frozen(make_request, tmp_path):
+    trained = CheckpointFolder(train_fold(make_request(epochs=1)).folder).path("final")
+    source = read_checkpoint(trained).part("ema")
+    request = make_request(epochs=1, freeze="decoder")
+    request = dataclasses.replace(request, init_from=trained, roots=dataclasses.replace(request.roots, results=tmp_path / "transfer"))
+    ours = read_checkpoint(CheckpointFolder(train_fold(request).folder).path("final")).part("ema")
+    frozen = "mask_decoder.transformer.norm_final_attn.weight"
+    assert torch.equal(ours[frozen], source[frozen])
+    assert not torch.equal(ours["mask_decoder.class_tokens"], source["mask_decoder.class_tokens"])
+    assert 0 < (ours["mask_decoder.class_tokens"] - source["mask_decoder.class_tokens"]).abs().max() < 0.1
