@@ -1,0 +1,111 @@
+"""Comparing two evaluations, and splitting one by a property of its cases."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from balrsam_pipeline.errors import EvaluationError
+from evaluation import EvaluationOptions, LabelScore, Summary
+from evaluation.comparison import OVERALL, compare
+from evaluation.metrics.score import Counts
+from evaluation.strata import UNKNOWN, by_stratum, read_strata
+from evaluation.summary import CaseFiles
+
+COUNTS = Counts(true_positives=1, false_positives=1, false_negatives=1, true_negatives=1)
+
+
+def summary(dice: np.ndarray, labels: tuple[str, ...] = ("a", "b")) -> Summary:
+    """A summary from an array (cases, labels) of Dice values."""
+    rows = [
+        LabelScore(
+            case=f"c{case:02}",
+            label=label,
+            status="scored",
+            counts=COUNTS,
+            values={"dice": float(dice[case, number])},
+            diagonal=1,
+            voxel_mm3=1,
+        )
+        for case in range(len(dice))
+        for number, label in enumerate(labels)
+    ]
+    files = {row.case: CaseFiles(prediction="p", reference="r") for row in rows}
+    keys = {label: str(number) for number, label in enumerate(labels, 1)}
+    return Summary(labels=keys, rows=tuple(rows), options=EvaluationOptions(metrics=("overlap",)), unit="mm", files=files)
+
+
+def test_the_better_model_is_named_on_the_labels_where_it_is_better_and_nowhere_else() -> None:
+    rng = np.random.default_rng(0)
+    first = rng.random((30, 2)) * 0.2 + 0.6
+    second = first + np.stack([rng.normal(0.1, 0.01, 30), rng.normal(0, 0.01, 30)], axis=1)
+    comparison = compare(summary(first), summary(second), ("old", "new"))
+    assert comparison.row("dice", "a").verdict == "B"
+    assert comparison.row("dice", "b").verdict == "no clear difference"
+    assert comparison.row("dice").label == OVERALL and comparison.row("dice").verdict == "B"
+    swapped = compare(summary(second), summary(first))
+    assert swapped.row("dice", "a").verdict == "A"
+    assert swapped.row("dice", "a").test.p_value == comparison.row("dice", "a").test.p_value
+
+
+def test_labels_are_matched_by_value_not_by_name() -> None:
+    values = np.random.default_rng(1).random((5, 2))
+    comparison = compare(summary(values), summary(values, ("liver", "spleen")))
+    assert [row.label for row in comparison.rows] == [OVERALL, "a", "b"]
+    assert all(row.test.ties == 5 for row in comparison.rows)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda other: replace(other, rows=other.rows[2:]), "c00"),
+        (lambda other: replace(other, options=EvaluationOptions(metrics=("overlap",), protocol="brats")), "protocol"),
+        (lambda other: replace(other, labels={"a": "1", "b": "7"}), "labels"),
+    ],
+    ids=["cases", "protocol", "labels"],
+)
+def test_what_was_not_scored_alike_is_not_compared(change: Callable[[Summary], Summary], message: str) -> None:
+    one = summary(np.random.default_rng(1).random((5, 2)))
+    with pytest.raises(EvaluationError, match=message):
+        compare(one, change(one))
+
+
+def test_an_unknown_metric_is_refused() -> None:
+    one = summary(np.random.default_rng(1).random((5, 2)))
+    with pytest.raises(EvaluationError, match="hd95"):
+        compare(one, one, metrics=["hd95"])
+
+
+def table(path: Path, text: str) -> Path:
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def test_strata_are_the_groups_of_a_column_and_cases_without_a_row_form_one(tmp_path: Path) -> None:
+    one = summary(np.arange(8).reshape(4, 2) / 8)
+    strata = read_strata(table(tmp_path / "s.csv", "case,site\nc00,A\nc01,B\nc02,A\nc99,C\n"), "site", one.cases)
+    parts = by_stratum(one, strata)
+    assert {name: part.cases for name, part in parts.items()} == {"A": ("c00", "c02"), "B": ("c01",), UNKNOWN: ("c03",)}
+    assert parts["A"].foreground_mean["dice"] == pytest.approx((0 + 1 + 4 + 5) / 4 / 8)
+
+
+def test_a_column_of_many_numbers_is_cut_into_quarters(tmp_path: Path) -> None:
+    one = summary(np.zeros((20, 2)))
+    rows = "\n".join(f"c{number:02},{number}" for number in range(20))
+    parts = by_stratum(one, read_strata(table(tmp_path / "s.csv", f"case,age\n{rows}\n"), "age", one.cases))
+    assert [len(part.cases) for part in parts.values()] == [5, 5, 5, 5]
+    assert next(iter(parts)).startswith("0 to ")
+
+
+@pytest.mark.parametrize(
+    ("text", "column"), [("case,site\nc00,A\n", "age"), ("site\nA\n", "site"), ("case,site\nx,A\n", "site"), ("", "site")]
+)
+def test_a_table_that_does_not_fit_is_refused(tmp_path: Path, text: str, column: str) -> None:
+    with pytest.raises(EvaluationError):
+        read_strata(table(tmp_path / "s.csv", text), column, ("c00",))
+    with pytest.raises(EvaluationError):
+        read_strata(tmp_path / "none.csv", column, ("c00",))
