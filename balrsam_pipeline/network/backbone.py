@@ -113,7 +113,7 @@ def stock_sam(backbone: Backbone, image_size: int = SAM_GRID * PATCH) -> nn.Modu
         iou_head_hidden_dim=256,
     )
     sam: nn.Module = modeling.Sam(image_encoder=encoder, prompt_encoder=prompts, mask_decoder=decoder)
-    return sam.eval()
+    return sam.train(False)
 
 
 @cache

@@ -97,8 +97,7 @@ class Hypernetworks(nn.Module):
         super().__init__()
         sizes = (EMBEDDING, EMBEDDING, EMBEDDING, UPSCALED)
         self.weights = nn.ParameterList(
-            torch.empty(classes, after, before).uniform_(-(before**-0.5), before**-0.5)
-            for before, after in itertools.pairwise(sizes)
+            torch.empty(classes, after, before).uniform_(-(before**-0.5), before**-0.5) for before, after in itertools.pairwise(sizes)
         )
         self.biases = nn.ParameterList(torch.zeros(classes, after) for after in sizes[1:])
 

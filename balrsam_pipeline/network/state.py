@@ -93,7 +93,7 @@ def load_trained(checkpoint: Path, network: NetworkPlan, base: Path | None = Non
     model = build(network, None if network.from_scratch else base)
     load_trainable_state(model, tensors, checkpoint)
     model.merge_for_inference()
-    return model.eval()
+    return model.train(False)
 
 
 def read_metadata(path: Path) -> dict[str, str]:

@@ -1,0 +1,97 @@
+"""Fetching an official SAM checkpoint: resumable, verified, kept in the cache folder. Imports no torch."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from http.client import HTTPException, HTTPResponse
+from pathlib import Path
+
+from balrsam_pipeline.errors import CheckpointError
+from balrsam_pipeline.network.locate import Official
+from balrsam_pipeline.progress import track
+
+LOG = logging.getLogger(__name__)
+CHUNK_BYTES = 1 << 20
+TIMEOUT_S = 30.0
+RANGE_NOT_SATISFIABLE = 416
+
+
+def fetch(official: Official, folder: Path, url: str | None = None) -> Path:
+    """Download a checkpoint into `folder`, or verify the one that is there; returns its path.
+
+    What an interrupted download left (`NAME.part`) is continued where the server allows it. The file gets its name only after
+    its SHA-256 is right.
+
+    Args:
+        official: name and SHA-256 of the file.
+        url: where from; default the official address (a mirror inside a hospital, say).
+
+    Raises:
+        CheckpointError: the address cannot be reached, or what came is not the file.
+    """
+    target, url = folder / official.name, url or official.url
+    if target.is_file():
+        _verify(target, official)
+        return target
+    folder.mkdir(parents=True, exist_ok=True)
+    part = target.with_name(f"{official.name}.part")
+    try:
+        _download(url, part)
+    except (urllib.error.URLError, HTTPException, OSError, ValueError) as problem:
+        raise _unreachable(url, target, problem) from None
+    _verify(part, official)
+    part.replace(target)
+    LOG.info("%s: SHA-256 verified", target)
+    return target
+
+
+def _download(url: str, part: Path) -> None:
+    have = part.stat().st_size if part.is_file() else 0
+    request = urllib.request.Request(url, headers={"Range": f"bytes={have}-"} if have else {})
+    try:
+        response = urllib.request.urlopen(request, timeout=TIMEOUT_S)
+    except urllib.error.HTTPError as problem:
+        if problem.code == RANGE_NOT_SATISFIABLE and have:
+            return  # all of it is there; verification decides
+        raise
+    with response:
+        resumed = response.status == 206  # a server without ranges answers 200 and sends all of it
+        remaining = int(response.headers.get("Content-Length") or 0)
+        chunks = -(-remaining // CHUNK_BYTES)
+        with part.open("ab" if resumed else "wb") as file:
+            for chunk in track(_chunks(response), chunks, f"{part.stem} (MiB)"):
+                file.write(chunk)
+    expected = remaining + (have if resumed else 0)
+    if remaining and part.stat().st_size != expected:
+        raise OSError(f"the connection ended after {part.stat().st_size} of {expected} bytes")
+
+
+def _chunks(response: HTTPResponse) -> Iterator[bytes]:
+    while chunk := response.read(CHUNK_BYTES):
+        yield chunk
+
+
+def _verify(path: Path, official: Official) -> None:
+    with path.open("rb") as file:
+        found = hashlib.file_digest(file, "sha256").hexdigest()
+    if found != official.sha256:
+        raise CheckpointError(
+            path,
+            found=f"SHA-256 {found}",
+            expected=f"{official.sha256}, that of {official.name}",
+            mend=f"delete {path} and fetch it again",
+        )
+
+
+def _unreachable(url: str, target: Path, problem: Exception) -> CheckpointError:
+    return CheckpointError(
+        url,
+        found=f"no download: {problem}",
+        expected="an answer from the server",
+        mend="run the same command again to go on where it stopped. With no connection to the internet: "
+        f"fetch {target.name} on a machine that has one and copy it to {target}",
+    )

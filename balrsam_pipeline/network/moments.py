@@ -1,0 +1,53 @@
+"""Second moments of what the decoder's attentions read, measured on images: they weight the low-rank truncation."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import torch
+from torch import Tensor, nn
+
+from balrsam_pipeline.network.backbone import EMBEDDING
+from balrsam_pipeline.network.model import BalrSam
+from balrsam_pipeline.network.weights import ATTENTIONS
+
+
+def measure_second_moments(model: BalrSam, images: Iterable[Tensor]) -> tuple[Tensor, ...]:
+    """Mean of x·xᵀ over image tokens, for each token-to-image attention, keys (with position) and values together.
+
+    Args:
+        model: a network with SAM's weights; `exact` decoder attention reads what SAM itself would.
+        images: batches (b, c, y, x), normalised as in training.
+
+    Returns:
+        three (256, 256) matrices, for `build(..., second_moments=...)`.
+    """
+    sums = [torch.zeros(EMBEDDING, EMBEDDING) for _ in ATTENTIONS]
+    counts = [0] * len(ATTENTIONS)
+
+    def reader(index: int) -> object:
+        def read(_: nn.Module, inputs: tuple[Tensor, Tensor, Tensor]) -> None:
+            image_bsc, position_sc = inputs[1:]
+            for tokens in (image_bsc, image_bsc + position_sc):
+                flat = tokens.reshape(-1, EMBEDDING).float()
+                sums[index] += (flat.T @ flat).cpu()
+                counts[index] += flat.shape[0]
+
+        return read
+
+    transformer = model.mask_decoder.transformer
+    handles = [
+        transformer.get_submodule(name).register_forward_pre_hook(reader(index))  # type: ignore[arg-type]
+        for index, name in enumerate(ATTENTIONS)
+    ]
+    was_training = model.training
+    try:
+        with torch.no_grad():
+            model.train(False)
+            for image in images:
+                model(image)
+    finally:
+        model.train(was_training)
+        for handle in handles:
+            handle.remove()
+    return tuple(total / max(count, 1) for total, count in zip(sums, counts, strict=True))
