@@ -1,0 +1,109 @@
+"""The sub-command `submit`."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from balrsam_pipeline.command import Command, add_roots
+from balrsam_pipeline.errors import UsageError
+
+
+def _add_submit(parser: argparse.ArgumentParser) -> None:
+    from balrsam_pipeline.inference.cli import add_model_choice, add_prediction_options
+
+    parser.add_argument("-o", "--output", type=Path, required=True, metavar="ZIP", help="the archive (or the container folder) to write")
+    parser.add_argument("--format", required=True, choices=("msd", "amos", "isic", "grand-challenge", "plain"), help="which leaderboard")
+    parser.add_argument(
+        "-p", "--predictions", type=Path, metavar="FOLDER", help="predictions to pack (else the model predicts --images first)"
+    )
+    parser.add_argument("--images", type=Path, metavar="FOLDER", help="the test images, which say what must be there")
+    parser.add_argument(
+        "--template", metavar="NAME", help='name of each file: "{case}_seg.nii.gz"; fields {case} {dataset} {number} {ending}'
+    )
+    parser.add_argument("--label-map", nargs="+", default=[], metavar="OURS=THEIRS", help="label values to write instead of ours")
+    parser.add_argument("--dataset-json", type=Path, metavar="FILE", help="the dataset's labels (default: beside the predictions)")
+    parser.add_argument("--dataset-name", metavar="NAME", help="for {dataset} and {number} (default: the folder that the images are in)")
+    parser.add_argument("--max-megabytes", type=float, metavar="MB", help="refuse a larger archive")
+    parser.add_argument("--container", action="store_true", help="with grand-challenge: a container folder that holds the model")
+    parser.add_argument("--input-slugs", nargs="+", metavar="SLUG", default=["image"], help="container: /input/images/SLUG, one a channel")
+    parser.add_argument("--output-slug", metavar="SLUG", default="segmentation", help="container: /output/images/SLUG")
+    add_model_choice(parser)
+    add_prediction_options(parser)
+    add_roots(parser)
+
+
+def _submit(arguments: argparse.Namespace) -> int:
+    if arguments.container:
+        return _container(arguments)
+    from evaluation.submission.forms import FORMS
+    from evaluation.submission.pack import SubmissionRequest, pack_submission
+
+    if arguments.images is None:
+        raise UsageError("--images", found="none", expected="the folder of test images", mend="add --images FOLDER")
+    limit = arguments.max_megabytes
+    request = SubmissionRequest(
+        predictions=arguments.predictions or _predict_first(arguments),
+        images=arguments.images,
+        form=FORMS[arguments.format],
+        output=arguments.output,
+        dataset_json=arguments.dataset_json,
+        dataset=arguments.dataset_name,
+        template=arguments.template,
+        label_map=_label_map(arguments.label_map),
+        limit_bytes=None if limit is None else int(limit * 2**20),
+        workers=arguments.workers,
+    )
+    done = pack_submission(request)
+    for warning in done.warnings:
+        print(f"warning: {warning}")
+    print(f"{done.cases} cases in {done.archive}\nSHA-256 {done.sha256}\nmanifest {done.manifest}\nreport {done.report}")
+    return 0
+
+
+def _container(arguments: argparse.Namespace) -> int:
+    from balrsam_pipeline.inference.request import model_choice
+    from evaluation.submission.container import ContainerRequest, write_container
+
+    if arguments.format != "grand-challenge":
+        raise UsageError("--container", found=f"--format {arguments.format}", expected="--format grand-challenge", mend="add it")
+    request = ContainerRequest(
+        choice=model_choice(arguments),
+        folder=arguments.output,
+        input_slugs=tuple(arguments.input_slugs),
+        output_slug=arguments.output_slug,
+        mirror=not arguments.no_mirror,
+    )
+    folder = write_container(request)
+    print(f"container folder {folder}\nbuild it: docker build -t my-algorithm {folder}")
+    return 0
+
+
+def _predict_first(arguments: argparse.Namespace) -> Path:
+    from balrsam_pipeline.inference.request import predict_from_arguments
+
+    folder: Path = arguments.output.with_name(f"{arguments.output.stem}_predictions")
+    report = predict_from_arguments(argparse.Namespace(**{**vars(arguments), "input": [arguments.images], "output": folder}))
+    print(report.table())
+    return folder
+
+
+def _label_map(words: list[str]) -> dict[int, int]:
+    mapping = {}
+    for word in words:
+        ours, _, theirs = word.partition("=")
+        if not (ours.isdigit() and theirs.isdigit()):
+            raise UsageError("--label-map", found=word, expected="OURS=THEIRS, whole numbers", mend="for example --label-map 1=255")
+        mapping[int(ours)] = int(theirs)
+    return mapping
+
+
+COMMANDS: dict[str, Command] = {
+    "submit": Command(
+        summary="Check predictions as a leaderboard's server would, and pack the archive (or a grand-challenge container folder).",
+        example="balrsam submit --format msd -p predictions --images raw/Dataset004_Hippocampus/imagesTs -o submission.zip\n"
+        "balrsam submit --format grand-challenge --container -d Dataset004_Hippocampus --best -o container",
+        add_arguments=_add_submit,
+        run=_submit,
+    ),
+}

@@ -1,0 +1,1 @@
+"""Files of the container folder, as text: the entry point, the Dockerfile, the README."""

@@ -1,0 +1,156 @@
+"""A sound submission is packed the same way twice; a broken one is refused with its reason."""
+
+from __future__ import annotations
+
+import json
+import time
+import zipfile
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from balrsam_pipeline.errors import PredictionError
+from balrsam_pipeline.imageio import Geometry, Image, read_geometry, read_label, write_image, write_label
+from evaluation.submission import FORMS, SubmissionRequest, pack_submission
+from evaluation.submission.forms import member_name
+
+GEOMETRY = Geometry(dimension=3, shape_zyx=(4, 6, 5), spacing_mm=(3.0, 1.0, 0.5), origin_mm=(10.0, -5.0, 2.0))
+OBLIQUE = (0.8, -0.6, 0.0, 0.6, 0.8, 0.0, 0.0, 0.0, 1.0)
+
+
+def label() -> np.ndarray:
+    values = np.zeros(GEOMETRY.shape_zyx, dtype=np.uint8)
+    values[1, 2:4, 1:3], values[2, 2, 2] = 1, 2
+    return values
+
+
+@pytest.fixture
+def request_of(tmp_path: Path) -> SubmissionRequest:
+    """Two cases, predicted soundly."""
+    images, predictions = tmp_path / "Dataset007_Thing" / "imagesTs", tmp_path / "predictions"
+    for case in ("a_001", "b_002"):
+        write_image(images / f"{case}_0000.nii.gz", Image(np.ones((1, *GEOMETRY.shape_zyx), np.int16), GEOMETRY))
+        write_label(predictions / f"{case}.nii.gz", label(), GEOMETRY)
+    description = {
+        "channel_names": {"0": "CT"},
+        "labels": {"background": 0, "one": 1, "two": 2},
+        "numTraining": 1,
+        "file_ending": ".nii.gz",
+    }
+    (predictions / "dataset.json").write_text(json.dumps(description))
+    return SubmissionRequest(predictions=predictions, images=images, form=FORMS["msd"], output=tmp_path / "out" / "submission.zip")
+
+
+def test_a_sound_submission_is_packed_with_manifest_and_report(request_of: SubmissionRequest, tmp_path: Path) -> None:
+    done = pack_submission(request_of)
+    with zipfile.ZipFile(done.archive) as archive:
+        assert archive.namelist() == ["Task07_Thing/a_001.nii.gz", "Task07_Thing/b_002.nii.gz"]
+        archive.extractall(tmp_path / "opened")
+    for case in ("a_001", "b_002"):
+        path = tmp_path / "opened" / "Task07_Thing" / f"{case}.nii.gz"
+        np.testing.assert_array_equal(read_label(path).data[0], label())
+        assert read_geometry(path) == GEOMETRY
+    manifest = json.loads(done.manifest.read_text())
+    assert manifest["sha256"] == done.sha256
+    assert sorted(manifest["files"]) == ["Task07_Thing/a_001.nii.gz", "Task07_Thing/b_002.nii.gz"]
+    assert "checked again" in done.report.read_text()
+
+
+def test_packing_twice_gives_the_same_bytes(request_of: SubmissionRequest) -> None:
+    first = pack_submission(request_of).sha256
+    time.sleep(1.1)  # gzip and zip would note the second
+    assert pack_submission(replace(request_of, output=request_of.output.with_name("again.zip"))).sha256 == first
+
+
+def rewrite(geometry: Geometry) -> Callable[[Path], None]:
+    def change(predictions: Path) -> None:
+        write_label(predictions / "a_001.nii.gz", np.ones(geometry.shape_zyx, np.uint8), geometry)
+
+    return change
+
+
+def write_fractions(predictions: Path) -> None:
+    write_image(predictions / "a_001.nii.gz", Image(np.full((1, *GEOMETRY.shape_zyx), 0.5, np.float32), GEOMETRY))
+
+
+def write_foreign_value(predictions: Path) -> None:
+    write_label(predictions / "a_001.nii.gz", np.full(GEOMETRY.shape_zyx, 3, np.uint8), GEOMETRY)
+
+
+BROKEN: dict[str, Callable[[Path], None]] = {
+    "missing case": lambda predictions: (predictions / "b_002.nii.gz").unlink(),
+    "extra case": lambda predictions: write_label(predictions / "c_003.nii.gz", label(), GEOMETRY),
+    "readable integers": write_fractions,
+    "shape": rewrite(replace(GEOMETRY, shape_zyx=(4, 6, 6))),
+    "spacing": rewrite(replace(GEOMETRY, spacing_mm=(3.0, 1.0, 0.6))),
+    "origin": rewrite(replace(GEOMETRY, origin_mm=(10.0, -5.0, 3.0))),
+    "direction": rewrite(replace(GEOMETRY, direction=OBLIQUE)),
+    "labels": write_foreign_value,
+}
+
+
+@pytest.mark.parametrize("rule", BROKEN)
+def test_a_broken_submission_is_refused_with_its_reason(request_of: SubmissionRequest, rule: str) -> None:
+    BROKEN[rule](request_of.predictions)
+    with pytest.raises(PredictionError, match=rf"\[{rule}\]"):
+        pack_submission(request_of)
+    assert not request_of.output.exists()
+    assert f"[{rule}]" in request_of.output.with_name("submission.zip.report.md").read_text()
+
+
+def test_a_file_that_is_no_image_is_refused(request_of: SubmissionRequest) -> None:
+    (request_of.predictions / "a_001.nii.gz").write_bytes(b"half a file")
+    with pytest.raises(PredictionError, match="readable"):
+        pack_submission(request_of)
+
+
+def test_an_archive_above_the_limit_is_refused(request_of: SubmissionRequest) -> None:
+    with pytest.raises(PredictionError, match=r"\[size\]"):
+        pack_submission(replace(request_of, limit_bytes=100))
+    assert not request_of.output.exists()
+
+
+@pytest.mark.parametrize("template", ["mask.nii.gz", "../{case}.nii.gz", "/{case}.nii.gz", "{patient}.nii.gz"])
+def test_templates_that_cannot_name_every_case_are_refused(template: str) -> None:
+    with pytest.raises(PredictionError, match="template"):
+        member_name(template, "a", "Dataset001_A", ".nii.gz")
+
+
+def test_an_empty_mask_is_warned_about(request_of: SubmissionRequest) -> None:
+    write_label(request_of.predictions / "a_001.nii.gz", np.zeros(GEOMETRY.shape_zyx, np.uint8), GEOMETRY)
+    assert [warning.rule for warning in pack_submission(request_of).warnings] == ["empty mask"]
+
+
+def test_labels_are_mapped_to_the_leaderboards(request_of: SubmissionRequest, tmp_path: Path) -> None:
+    done = pack_submission(replace(request_of, label_map={1: 205, 2: 500}, form=FORMS["plain"]))
+    with zipfile.ZipFile(done.archive) as archive:
+        archive.extract("a_001.nii.gz", tmp_path)
+    np.testing.assert_array_equal(read_label(tmp_path / "a_001.nii.gz").data[0], np.array([0, 205, 500])[label()])
+
+
+def test_several_labels_do_not_fit_a_binary_form(request_of: SubmissionRequest) -> None:
+    with pytest.raises(PredictionError, match="2 foreground labels"):
+        pack_submission(replace(request_of, form=FORMS["isic"]))
+
+
+def test_pictures_are_packed_as_isic_wants_them(tmp_path: Path) -> None:
+    flat = Geometry(dimension=2, shape_zyx=(1, 8, 9), spacing_mm=(999.0, 1.0, 1.0))
+    images, predictions = tmp_path / "imagesTs", tmp_path / "predictions"
+    mask = np.zeros((1, 8, 9), np.uint8)
+    mask[0, 2:5, 3:6] = 1
+    write_image(images / "ISIC_1_0000.png", Image(np.zeros((3, 1, 8, 9), np.uint8), flat))
+    write_label(predictions / "ISIC_1.png", mask, flat)
+    content = {
+        "channel_names": {"0": "R", "1": "G", "2": "B"},
+        "labels": {"background": 0, "lesion": 1},
+        "numTraining": 1,
+        "file_ending": ".png",
+    }
+    (predictions / "dataset.json").write_text(json.dumps(content))
+    done = pack_submission(SubmissionRequest(predictions=predictions, images=images, form=FORMS["isic"], output=tmp_path / "s.zip"))
+    with zipfile.ZipFile(done.archive) as archive:
+        archive.extract("ISIC_1_segmentation.png", tmp_path)
+    np.testing.assert_array_equal(read_label(tmp_path / "ISIC_1_segmentation.png").data[0], mask * 255)
