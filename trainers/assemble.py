@@ -35,6 +35,7 @@ from trainers.sampling import Sampler, fixed_samples
 from trainers.starting_point import freeze_decoder, start_from
 from trainers.stopping import StopRequest
 from trainers.trainer import Trainer, TrainerParts, TrainingState
+from trainers.watchers import make_watchers
 from trainers.workers import WorkerLoader
 
 
@@ -76,7 +77,7 @@ def assemble(request: TrainRequest, data: FoldData, config: TrainingConfig, rank
     run_state = _run_state(request, data, config, precision, checkpoint)
     state = run_state.restore(checkpoint) if checkpoint is not None else TrainingState()
     loader = _loader(request, data, config, ranks)
-    logger = _loggers(data, state.step) if ranks.first else Loggers(())
+    logger = _loggers(request, data, state.step) if ranks.first else Loggers(())
     model = run_state.model
     quick = _quick_validation(data, config, precision)
 
@@ -198,6 +199,7 @@ def _quick_validation(data: FoldData, config: TrainingConfig, precision: Precisi
     return QuickValidation(reader, samples, data.labels, precision, config.batch_size or 1)
 
 
-def _loggers(data: FoldData, step: int) -> Logger:
+def _loggers(request: TrainRequest, data: FoldData, step: int) -> Logger:
     log = JsonlLogger(data.folder / "log.jsonl", step)
-    return Loggers((log, TextLogger(), ProgressPicture(log.path, data.folder / "progress.png")))
+    picture = ProgressPicture(log.path, data.folder / "progress.png")
+    return Loggers((log, TextLogger(), picture, *make_watchers(request.watchers, data.folder)))

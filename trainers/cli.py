@@ -78,6 +78,7 @@ def _add_common(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--budget-clock", choices=("wall", "cpu"), help="what --max-minutes counts: wall-clock (default) or CPU minutes of this process"
     )
+    parser.add_argument("--watch", nargs="+", choices=("tensorboard", "wandb"), help="log there too (wants the package installed)")
     parser.add_argument("--freeze", choices=("encoder", "decoder"), help="besides SAM's encoder: nothing (default), or the mask decoder")
     add_roots(parser)
 
@@ -98,6 +99,7 @@ def _request(arguments: argparse.Namespace, fold: int) -> TrainRequest:
         continue_on_worker_loss=arguments.continue_on_worker_loss,
         base=arguments.checkpoint,
         init_from=arguments.init_from,
+        watchers=tuple(arguments.watch or ()),
     )
 
 

@@ -146,5 +146,6 @@ def _command(train: TrainRequest, fold: int, device: str, settings: Path) -> lis
     optional = {"--workers": train.workers, "--checkpoint": train.base, "--init-from": train.init_from}
     for option, given in optional.items():
         command += [option, str(given)] if given is not None else []
+    command += ["--watch", *train.watchers] if train.watchers else []
     command += ["--accept-changed-settings"] if train.accept_changed_settings else []
     return command + (["--continue-on-worker-loss"] if train.continue_on_worker_loss else [])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -56,7 +57,7 @@ class TextLogger:
             LOG.warning("step %s skipped: loss %s on %s", record["step"], record["loss"], record["batch"])
             return
         now = time.monotonic()
-        if now - self._last < SAY_EVERY_S:
+        if now - self._last < SAY_EVERY_S or sys.stderr.isatty():  # a terminal has a bar
             return
         self._last = now
         LOG.info(

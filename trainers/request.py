@@ -26,6 +26,7 @@ class TrainRequest:
         continue_on_worker_loss: replace a worker process that died instead of ending the training.
         base: the SAM checkpoint to adapt; None looks in the cache.
         init_from: a trained checkpoint whose weights are the starting point.
+        watchers: names of `trainers.watchers.WATCHERS` to log to as well.
     """
 
     dataset: Path
@@ -39,6 +40,7 @@ class TrainRequest:
     continue_on_worker_loss: bool = False
     base: Path | None = None
     init_from: Path | None = None
+    watchers: tuple[str, ...] = ()
 
     def model_folder(self, configuration: str) -> Path:
         """The results folder of the configuration."""
