@@ -98,7 +98,7 @@
   const control = (identifier, key) => {
     const node = document.getElementById(identifier);
     node.value = state[key];
-    node.addEventListener("input", () => { state[key] = node.value; draw(); });
+    node.addEventListener(node.tagName === "SELECT" ? "change" : "input", () => { state[key] = node.value; draw(); });
   };
   data.labels.forEach((label) => document.getElementById("filter-label").append(element("option", { value: label, textContent: label })));
   control("filter-text", "text"); control("filter-label", "label"); control("filter-status", "status"); control("view-by", "by");
@@ -193,7 +193,7 @@
     choice.append(element("option", { value: "0", textContent: "all labels" }));
     data.labels.forEach((label, index) => choice.append(element("option", { value: String(index + 1), textContent: label })));
     slider.addEventListener("input", () => { current.slice = Number(slider.value); paint(); });
-    choice.addEventListener("input", () => { current.label = Number(choice.value); paint(); });
+    choice.addEventListener("change", () => { current.label = Number(choice.value); paint(); });
     document.getElementById("fill").addEventListener("input", (event) => { current.fill = Number(event.target.value); paint(); });
     document.querySelectorAll("[data-picture]").forEach((button) => button.addEventListener("click", () => show(Number(button.dataset.picture), current.label)));
     show(0, 0);

@@ -1,0 +1,148 @@
+"""The HTML report: nothing from data becomes markup, nothing is fetched, and a browser can be used on it."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from balrsam_pipeline.dataset.labels import LabelScheme
+from evaluation import EvaluationOptions, Summary, evaluate_folders, pool
+from evaluation.reports.html.report import write_html
+from evaluation.strata import Strata
+
+Make = Callable[..., LabelScheme]
+EVIL = "<img src=x onerror=alert(1)>'\"&"
+FLAGS = ("--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking", "--window-size=1280,900")
+
+
+@pytest.fixture
+def summary(folder_pair: tuple[Path, Path], make_scheme: Make) -> Summary:
+    options = EvaluationOptions(metrics=("overlap", "surface", "nsd", "detection"))
+    return evaluate_folders(*folder_pair, make_scheme({"organ": 1, EVIL: 2}), ".nii.gz", options)
+
+
+def data_of(page: str, identifier: str) -> Any:
+    found = re.search(f"id='{identifier}'>(.*?)</script>", page, re.DOTALL)
+    assert found
+    return json.loads(found[1])
+
+
+def test_names_cannot_become_markup(summary: Summary, tmp_path: Path) -> None:
+    write_html(summary, tmp_path / "report.html", f"title {EVIL}", Strata(name=EVIL, groups=dict.fromkeys(summary.cases, EVIL)))
+    page = (tmp_path / "report.html").read_text(encoding="utf-8")
+    assert "<img" not in page
+    assert data_of(page, "report-data")["labels"] == ["organ", EVIL]
+
+
+def test_the_page_needs_nothing_else(summary: Summary, tmp_path: Path) -> None:
+    write_html(summary, tmp_path / "report.html", "title")
+    page = (tmp_path / "report.html").read_text(encoding="utf-8")
+    assert "default-src 'none'" in page
+    assert not re.search(r"<[^>]*\b(?:src|href)\s*=|@import|url\(|<link|<iframe", page.split("<script")[0])
+
+
+def test_the_parts_follow_from_what_was_evaluated(summary: Summary, tmp_path: Path) -> None:
+    write_html(summary, tmp_path / "one.html", "title")
+    write_html(pool([summary]), tmp_path / "two.html", "title", Strata(name="site", groups=dict.fromkeys(summary.cases, "Basel")))
+    one, two = ((tmp_path / name).read_text(encoding="utf-8") for name in ("one.html", "two.html"))
+    for identifier in ("labels", "means", "worst", "cases", "lesions", "method"):
+        assert f"<section id='{identifier}'>" in one
+    assert "id='folds'" not in one and "id='strata'" not in one
+    assert "id='folds'" in two and "By site" in two and "Basel" in two
+
+
+def test_pictures_show_the_worst_cases_first_with_both_label_maps(summary: Summary, tmp_path: Path) -> None:
+    write_html(summary, tmp_path / "report.html", "title")
+    pictures = data_of((tmp_path / "report.html").read_text(encoding="utf-8"), "picture-data")
+    dice = {case: np.mean([row.values["dice"] or 0.0 for row in summary.rows if row.case == case]) for case in summary.cases}
+    assert [picture["case"] for picture in pictures] == sorted(dice, key=lambda case: dice[case])
+    assert pictures[0]["marks"] == ["R", "L", "A", "P"] and len(pictures[0]["slices"]) > 5
+
+
+def test_a_report_is_made_where_the_files_have_gone(summary: Summary, tmp_path: Path) -> None:
+    for files in summary.files.values():
+        Path(files.reference).unlink()
+    write_html(summary, tmp_path / "report.html", "title")
+    page = (tmp_path / "report.html").read_text(encoding="utf-8")
+    assert data_of(page, "picture-data") == [] and "id='worst'" not in page
+
+
+@pytest.fixture
+def browser() -> Iterator[Any]:
+    webdriver = pytest.importorskip("selenium.webdriver", reason="selenium is not installed (pip install selenium)")
+    program = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    driver = shutil.which("chromedriver")
+    if not program or not driver:
+        pytest.skip("no Chromium and chromedriver (Debian: apt-get install chromium chromium-driver)")
+    options = webdriver.ChromeOptions()
+    options.binary_location = program
+    for flag in FLAGS:
+        options.add_argument(flag)
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
+    chrome = webdriver.Chrome(options=options, service=webdriver.ChromeService(driver))
+    try:
+        yield chrome
+    finally:
+        chrome.quit()
+
+
+def picture(browser: Any, name: str) -> str:
+    """One of the three pictures, as data."""
+    return str(browser.execute_script("return document.getElementById(arguments[0]).toDataURL()", f"film-{name}"))
+
+
+def wait_for(condition: Callable[[], bool]) -> None:
+    import time
+
+    for _ in range(100):
+        if condition():
+            return
+        time.sleep(0.05)
+    raise AssertionError("what was waited for did not happen")
+
+
+def test_the_page_can_be_used_in_a_browser(summary: Summary, tmp_path: Path, browser: Any) -> None:
+    write_html(pool([summary]), tmp_path / "report.html", "title")
+    browser.get((tmp_path / "report.html").as_uri())
+
+    def find(selector: str) -> Any:
+        return browser.find_elements("css selector", selector)
+
+    def column(number: int) -> list[str]:
+        return [row.find_elements("css selector", "th, td")[number].text for row in find("#case-table tbody tr")]
+
+    dice = 2  # after the case and its part of the cross-validation
+    assert len(column(0)) == 4
+    assert column(dice) == sorted(column(dice)), "worst first"
+    find("#case-table thead button")[dice].click()
+    assert column(dice) == sorted(column(dice), reverse=True), "sorted by a click on the column's title"
+    find("#filter-text")[0].send_keys("case_2")
+    assert column(0) == ["case_2"]
+    find("#filter-text")[0].clear()
+    find("#filter-text")[0].send_keys("case")
+    find("#filter-status option[value=missed]")[0].click()
+    assert column(0) == ["case_2"]
+    find("#view-by option[value=label]")[0].click()
+    assert column(2) != [] and find("#case-table .badge.missed")
+
+    find("#case-table tbody tr")[0].click()
+    detail = find("#case-detail")[0]
+    assert detail.is_displayed() and "case_2" in detail.text and EVIL in detail.text
+    assert find("[data-picture][aria-pressed=true]")[0].text == "case_2"
+
+    wait_for(lambda: "slice" in find("#slice-name")[0].text)
+    before, name = picture(browser, "reference"), find("#slice-name")[0].text
+    find("#slice")[0].send_keys("\ue010")  # the key End
+    wait_for(lambda: find("#slice-name")[0].text != name)
+    assert picture(browser, "reference") != before, "another slice, another picture"
+
+    find("[data-chart=chart-1]")[0].click()
+    assert [chart.is_displayed() for chart in find(".chart")][:2] == [False, True]
+    assert [entry for entry in browser.get_log("browser") if entry["level"] == "SEVERE"] == [], "no error, and no refused request"
