@@ -91,7 +91,7 @@ def _small(slice_yx: tuple[int, int], seen: str) -> Decision[Size]:
 def _scaled(slice_yx: tuple[int, int], side: int, reason: str) -> Decision[Size]:
     """Whole slices on a longer side of `side` pixels."""
     scale = side / max(slice_yx)
-    sizes = [side if size == max(slice_yx) else min(side, _up(math.ceil(size * scale))) for size in slice_yx]
+    sizes = [side if size == max(slice_yx) else min(side, _up(math.ceil(size * scale - 1e-6))) for size in slice_yx]
     patch = [max(1, round(size / scale)) for size in sizes]
     return Decision(
         Size(patch=(patch[0], patch[1]), input=(sizes[0], sizes[1])),

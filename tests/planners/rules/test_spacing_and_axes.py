@@ -1,0 +1,77 @@
+"""Target spacing, slice axis, configurations and mirroring."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from support.fingerprints import make_fingerprint
+
+from planners.rules.configurations import configurations, default_configuration
+from planners.rules.mirroring import mirror_axes
+from planners.rules.slice_axis import transpose
+from planners.rules.target_spacing import target_spacing
+
+
+def test_target_spacing_is_the_median() -> None:
+    fingerprint = make_fingerprint([(1.0, 0.5, 0.5), (2.0, 0.7, 0.6), (3.0, 0.9, 0.9)], (100, 100, 100))
+    assert target_spacing(fingerprint).value == (2.0, 0.7, 0.6)
+
+
+def test_few_thick_slices_take_the_tenth_percentile() -> None:
+    spacings = [(thick, 0.7, 0.7) for thick in (3.0, 4.0, 5.0, 5.0, 6.0)]
+    found = target_spacing(make_fingerprint(spacings, (20, 300, 300)))
+    assert found.value == pytest.approx((np.percentile([3, 4, 5, 5, 6], 10), 0.7, 0.7))
+    assert "10th percentile" in found.reason
+
+
+def test_the_tenth_percentile_is_never_finer_than_the_slices() -> None:
+    spacings = [(0.5, 1.0, 1.0)] * 2 + [(5.0, 1.0, 1.0)] * 5
+    assert target_spacing(make_fingerprint(spacings, (20, 300, 300))).value[0] == pytest.approx(1.0 + 1e-5)
+
+
+def test_many_thick_slices_keep_the_median() -> None:
+    spacings = [(thick, 0.7, 0.7) for thick in (3.0, 4.0, 5.0, 5.0, 6.0)]
+    assert target_spacing(make_fingerprint(spacings, (200, 300, 300))).value[0] == 5.0
+
+
+@pytest.mark.parametrize(
+    ("spacing", "expected"), [((1, 1, 1), (0, 1, 2)), ((5, 1, 1), (0, 1, 2)), ((1, 4, 1), (1, 0, 2)), ((1, 1, 4), (2, 0, 1))]
+)
+def test_slices_are_cut_across_the_coarsest_axis(spacing: tuple[float, float, float], expected: tuple[int, int, int]) -> None:
+    assert transpose(spacing).value == expected
+
+
+def test_isotropic_volumes_take_all_configurations() -> None:
+    found = configurations(make_fingerprint(), (1.0, 1.0, 1.0))
+    assert tuple(found) == ("2d", "2.5d", "triplanar")
+    assert default_configuration(tuple(found)) == "2.5d"
+
+
+def test_thick_slices_are_no_triplanar() -> None:
+    assert tuple(configurations(make_fingerprint(), (5.0, 1.0, 1.0))) == ("2d", "2.5d")
+
+
+def test_two_dimensional_images_take_2d_alone() -> None:
+    found = configurations(make_fingerprint([(999.0, 1.0, 1.0)], (1, 500, 500)), (999.0, 1.0, 1.0))
+    assert tuple(found) == ("2d",)
+    assert default_configuration(tuple(found)) == "2d"
+
+
+@pytest.mark.parametrize(
+    ("names", "orientation", "expected"),
+    [
+        (("liver", "spleen"), "LPS", (1, 2)),
+        (("kidney_left", "kidney_right"), "LPS", (1,)),
+        (("kidney left", "kidney right"), "PIR", (1, 2)),  # left–right is z, which slices are cut across
+        (("anterior", "posterior"), "RAS", (2,)),
+        (("left_ventricle",), "LPS", (1, 2)),  # no right one: nothing to be mistaken for
+        (("kidney_left", "kidney_right"), "2D", (1, 2)),
+    ],
+)
+def test_axes_that_labels_are_named_by_are_not_mirrored(names: tuple[str, ...], orientation: str, expected: tuple[int, ...]) -> None:
+    assert mirror_axes(make_fingerprint(orientation=orientation), names, (0, 1, 2), (0,)).value == expected
+
+
+def test_mirroring_follows_the_transposed_axes() -> None:
+    found = mirror_axes(make_fingerprint(orientation="LPS"), ("l", "r"), (2, 0, 1), (0, 1, 2))
+    assert found.value == (1, 2)  # left–right is x, which now comes first

@@ -1,0 +1,112 @@
+"""The fingerprint: nnU-Net's statistics, and only changed cases measured again."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+import SimpleITK as sitk
+from support.datasets import describe, volume_dataset, write_volume
+
+from balrsam_pipeline.dataset import open_dataset
+from balrsam_pipeline.errors import DatasetError
+from balrsam_pipeline.execution import local_executor
+from balrsam_pipeline.serialise import to_json
+from planners.fingerprint import extract_fingerprint
+
+
+@pytest.fixture
+def dataset(tmp_path: Path) -> Path:
+    return volume_dataset(tmp_path / "raw" / "Dataset001_Small", cases=4)
+
+
+def test_statistics_are_what_drawing_equally_from_every_case_tends_to(dataset: Path, tmp_path: Path) -> None:
+    """nnU-Net draws as many foreground voxels of each case, with replacement."""
+    found = extract_fingerprint(open_dataset(dataset), tmp_path, None, 1).fingerprint.channel_statistics[0]
+    generator = np.random.RandomState(1234)
+    drawn = []
+    for path in sorted((dataset / "labelsTr").iterdir()):
+        image = sitk.GetArrayFromImage(sitk.ReadImage(str(dataset / "imagesTr" / path.name.replace(".nii", "_0000.nii"))))
+        drawn.append(generator.choice(image[sitk.GetArrayFromImage(sitk.ReadImage(str(path))) > 0], 200_000))
+    values = np.concatenate(drawn).astype(float)
+    expected = [values.mean(), values.std(), values.min(), values.max(), *np.percentile(values, (0.5, 50, 99.5))]
+    own = [found.mean, found.std, found.min, found.max, found.percentile_00_5, found.median, found.percentile_99_5]
+    np.testing.assert_allclose(own, expected, rtol=3e-3)
+
+
+def test_any_number_of_workers_gives_the_same(dataset: Path, tmp_path: Path) -> None:
+    alone = extract_fingerprint(open_dataset(dataset), tmp_path / "a", None, 1).fingerprint
+    with local_executor(2) as executor:
+        together = extract_fingerprint(open_dataset(dataset), tmp_path / "b", executor, 2).fingerprint
+    assert to_json(alone) == to_json(together)
+
+
+def test_only_the_changed_case_is_measured_again(dataset: Path, tmp_path: Path) -> None:
+    first = extract_fingerprint(open_dataset(dataset), tmp_path, None, 1)
+    assert extract_fingerprint(open_dataset(dataset), tmp_path, None, 1).measured == ()
+    path = dataset / "imagesTr" / "case_02_0000.nii.gz"
+    image = sitk.ReadImage(str(path))
+    sitk.WriteImage(image + 1, str(path))
+    again = extract_fingerprint(open_dataset(dataset), tmp_path, None, 1)
+    assert again.measured == ("case_02",)
+    assert again.fingerprint.cases[1] == first.fingerprint.cases[1]
+    fresh = extract_fingerprint(open_dataset(dataset), tmp_path / "fresh", None, 1)
+    assert fresh.fingerprint == again.fingerprint
+
+
+def test_a_new_date_on_the_same_content_changes_nothing(dataset: Path, tmp_path: Path) -> None:
+    extract_fingerprint(open_dataset(dataset), tmp_path, None, 1)
+    os.utime(dataset / "imagesTr" / "case_02_0000.nii.gz", (1, 1))
+    assert extract_fingerprint(open_dataset(dataset), tmp_path, None, 1).measured == ()
+
+
+def test_other_labels_in_dataset_json_are_measured_again(dataset: Path, tmp_path: Path) -> None:
+    extract_fingerprint(open_dataset(dataset), tmp_path, None, 1)
+    describe(dataset, {"background": 0, "whole": [1, 2], "core": 2}, ["T1"], 4, regions_class_order=[1, 2])
+    again = extract_fingerprint(open_dataset(dataset), tmp_path, None, 1)
+    assert len(again.measured) == 4
+    assert set(again.fingerprint.cases[0].label_voxels) == {"whole", "core"}
+
+
+@pytest.mark.parametrize("name", ["fingerprint.json", "fingerprint_sources.json", "fingerprint_quantiles.b2nd"])
+def test_damaged_leftovers_are_measured_again(dataset: Path, tmp_path: Path, name: str) -> None:
+    first = extract_fingerprint(open_dataset(dataset), tmp_path, None, 1)
+    (tmp_path / name).write_bytes(b"{ nonsense")
+    again = extract_fingerprint(open_dataset(dataset), tmp_path, None, 1)
+    assert len(again.measured) == 4
+    assert again.fingerprint == first.fingerprint
+
+
+def test_a_case_that_cannot_be_read_is_named_and_the_others_are_kept(dataset: Path, tmp_path: Path) -> None:
+    path = dataset / "imagesTr" / "case_01_0000.nii.gz"
+    whole = path.read_bytes()
+    path.write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(DatasetError, match="case_01"):
+        extract_fingerprint(open_dataset(dataset), tmp_path, None, 1)
+    path.write_bytes(whole)
+    assert extract_fingerprint(open_dataset(dataset), tmp_path, None, 1).measured == ("case_01",)
+
+
+def test_ignored_voxels_and_missing_labels_are_not_measured(dataset: Path, tmp_path: Path) -> None:
+    describe(dataset, {"background": 0, "organ": 1, "core": 2, "ignore": 3}, ["T1"], 4)
+    label = np.zeros((10, 40, 36), dtype=np.uint8)
+    label[2:4, 10:20, 10:20] = 1
+    image = np.full(label.shape, 50, dtype=np.int16)
+    write_volume(dataset / "labelsTr" / "case_00.nii.gz", label, (1.0, 1.0, 1.0))
+    label[5:] = 3
+    image[5:] = 30_000
+    write_volume(dataset / "labelsTr" / "case_01.nii.gz", label, (1.0, 1.0, 1.0))
+    write_volume(dataset / "imagesTr" / "case_01_0000.nii.gz", image, (1.0, 1.0, 1.0))
+    found = extract_fingerprint(open_dataset(dataset), tmp_path, None, 1).fingerprint
+    assert found.channel_statistics[0].max < 1000
+    assert found.cases[1].label_voxels == {"organ": 200, "core": 0}
+    assert set(found.cases[1].label_thickness_px) == {"organ"}
+
+
+def test_a_dataset_without_any_label_cannot_be_planned(dataset: Path, tmp_path: Path) -> None:
+    for path in (dataset / "labelsTr").iterdir():
+        write_volume(path, np.zeros((10, 40, 36), dtype=np.uint8), (1.0, 1.0, 1.0))
+    with pytest.raises(DatasetError, match="no case shows any label"):
+        extract_fingerprint(open_dataset(dataset), tmp_path, None, 1)
