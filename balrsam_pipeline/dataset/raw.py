@@ -130,7 +130,7 @@ def check_label_values(label: npt.NDArray[Any], labels: LabelScheme, where: obje
         if binary
         else f"label values {', '.join(map(str, unknown[:MANY]))}{' …' if len(unknown) > MANY else ''}, which dataset.json does not know",
         expected=f"values among {', '.join(map(str, sorted(labels.allowed_values)))}",
-        mend="turn 255 into 1 in a copy of the dataset: balrsam verify DATASET --fix"
+        mend="turn 255 into 1 in a copy of the dataset: balrsam verify DATASET --fix NEW_FOLDER"
         if binary
         else "correct the label file, or add the value to labels in dataset.json",
     )

@@ -28,18 +28,19 @@ def read(path: Path) -> Image:
             image = sitk.ReadImage(str(path))
         except RuntimeError as problem:
             raise unreadable(path, problem) from None
-    geometry = _geometry(path, image)
+    geometry = geometry_of(path, image)
     array = sitk.GetArrayFromImage(image)
     if image.GetNumberOfComponentsPerPixel() > 1:
         array = np.moveaxis(array, -1, 0)
     return Image(np.ascontiguousarray(array.reshape(-1, *geometry.shape_zyx)), geometry)
 
 
-def read_geometry(path: Path, image_io: str = "") -> Geometry:
+def read_geometry(path: Path, image_io: str = "", channels_on_fourth_axis: bool = False) -> Geometry:
     """Read the header alone.
 
     Args:
         image_io: SimpleITK's name of the format, which saves it from trying all of them.
+        channels_on_fourth_axis: whether a fourth axis is allowed; it is left out of the geometry.
 
     Raises:
         ImageError: missing, damaged, of an unknown format, or with a time axis.
@@ -52,7 +53,7 @@ def read_geometry(path: Path, image_io: str = "") -> Geometry:
             reader.ReadImageInformation()
         except RuntimeError as problem:
             raise unreadable(path, problem) from None
-    return _geometry(path, reader)
+    return geometry_of(path, reader, channels_on_fourth_axis)
 
 
 def write(path: Path, image_czyx: npt.NDArray[Any], geometry: Geometry) -> None:
@@ -61,13 +62,7 @@ def write(path: Path, image_czyx: npt.NDArray[Any], geometry: Geometry) -> None:
     Raises:
         ImageError: SimpleITK cannot write it.
     """
-    array = image_czyx if geometry.dimension == 3 else image_czyx[:, 0]
-    vector = image_czyx.shape[0] > 1
-    image = sitk.GetImageFromArray(np.moveaxis(array, 0, -1) if vector else array[0], isVector=vector)
-    axes = geometry.dimension
-    image.SetSpacing(geometry.spacing_mm[::-1][:axes])
-    image.SetOrigin(geometry.origin_mm[:axes])
-    image.SetDirection(np.array(geometry.direction).reshape(3, 3)[:axes, :axes].ravel().tolist())
+    image = to_simpleitk(image_czyx, geometry)
     with quiet():
         try:
             sitk.WriteImage(image, str(path), useCompression=True)
@@ -75,6 +70,26 @@ def write(path: Path, image_czyx: npt.NDArray[Any], geometry: Geometry) -> None:
             raise ImageError(
                 path, found=f"cannot be written: {_reason(problem)}", expected="room and permission", mend="check the disk and the folder"
             ) from None
+
+
+def to_simpleitk(image_czyx: npt.NDArray[Any], geometry: Geometry) -> sitk.Image:
+    """A SimpleITK image of one channel, or of several as vector components."""
+    array = image_czyx if geometry.dimension == 3 else image_czyx[:, 0]
+    vector = image_czyx.shape[0] > 1
+    image = sitk.GetImageFromArray(np.moveaxis(array, 0, -1) if vector else array[0], isVector=vector)
+    axes = geometry.dimension
+    image.SetSpacing(geometry.spacing_mm[::-1][:axes])
+    image.SetOrigin(geometry.origin_mm[:axes])
+    image.SetDirection(np.array(geometry.direction).reshape(3, 3)[:axes, :axes].ravel().tolist())
+    return image
+
+
+def reoriented(image: Image, orientation: str) -> Image:
+    """Turn and flip the axes of a volume so that it is stored in `orientation` ("LPS", "RAS" …); no voxel is interpolated."""
+    turned = sitk.DICOMOrient(to_simpleitk(image.data, image.geometry), orientation)
+    array = sitk.GetArrayFromImage(turned)
+    channels = np.moveaxis(array, -1, 0) if image.data.shape[0] > 1 else array[None]
+    return Image(np.ascontiguousarray(channels), geometry_of(Path("reoriented volume"), turned))
 
 
 @contextmanager
@@ -122,9 +137,14 @@ def too_many_axes(path: Path, shape: tuple[int, ...]) -> ImageError:
     )
 
 
-def _geometry(path: Path, image: Any) -> Geometry:
+def geometry_of(path: Path, image: Any, channels_on_fourth_axis: bool = False) -> Geometry:
+    """The geometry of a SimpleITK image, or of a reader that has read a header.
+
+    Raises:
+        ImageError: it has a time axis.
+    """
     size, axes = image.GetSize(), image.GetDimension()
-    if axes > 3 and max(size[3:]) > 1:
+    if max((1, *size[4 if channels_on_fourth_axis else 3 :])) > 1:
         raise too_many_axes(path, size)
     spacing = tuple(abs(float(value)) for value in image.GetSpacing()[:3])
     matrix = np.eye(3)

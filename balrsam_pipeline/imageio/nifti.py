@@ -48,6 +48,28 @@ def read_geometry(path: Path) -> Geometry:
     return _geometry(path, _header(path, _first_bytes(path)))
 
 
+def count_axes(path: Path) -> int:
+    """The number of axes that the header announces, trailing axes of length 1 not counted beyond the third.
+
+    Raises:
+        ImageError: missing or no NIfTI.
+    """
+    shape = _header(path, _first_bytes(path)).get_data_shape()
+    return max((3, *(index + 1 for index, size in enumerate(shape) if size > 1)))
+
+
+def read_four_axes(path: Path) -> Image:
+    """Read a volume whose channels lie on the fourth axis, as (channel, z, y, x).
+
+    Raises:
+        ImageError: missing, truncated, damaged, no NIfTI, or with a fifth axis.
+    """
+    content = _decompressed(path)
+    header = _header(path, content[:HEADER_BYTES])
+    geometry = medical.read_geometry(path, "NiftiImageIO", channels_on_fourth_axis=True)
+    return Image(_voxels(path, header, content, geometry), geometry)
+
+
 def write(path: Path, image_czyx: npt.NDArray[Any], geometry: Geometry) -> None:
     """Write one channel; through nibabel where the direction cosines are not orthonormal, because ITK would change them."""
     if is_orthonormal(geometry.direction):

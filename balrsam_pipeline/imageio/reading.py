@@ -50,7 +50,7 @@ def read_label(path: Path) -> Image:
             path,
             found=f"{image.data.shape[0]} channels, a colour mask",
             expected="one channel of label values",
-            mend="turn colours into values: balrsam convert --help (a value map), or balrsam verify --fix",
+            mend="turn colours into values: balrsam convert --help (a value map), or balrsam verify DATASET --fix NEW_FOLDER",
         )
     return Image(as_label(image.data, path), image.geometry)
 
@@ -93,7 +93,7 @@ def _require_same_grid(first_path: Path, first: Geometry, path: Path, other: Geo
             path,
             found=f"spacing {_sizes(other.spacing_mm)} mm (z × y × x)",
             expected=f"{_sizes(first.spacing_mm)} mm, as in {first_path.name}",
-            mend="resample the channels of a case to one grid, or correct the header: balrsam verify DATASET --fix",
+            mend="resample the channels of a case to one grid, or correct the header: balrsam verify DATASET --fix NEW_FOLDER",
         )
 
 

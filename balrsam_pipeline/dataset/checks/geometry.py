@@ -13,7 +13,7 @@ from balrsam_pipeline.imageio import Geometry
 from balrsam_pipeline.imageio.geometry import direction_differs, origin_differs, spacing_differs
 
 SMALLEST_MM, LARGEST_MM = 1e-3, 100.0  # microscopy to whole-body scouts; beyond, the unit is hardly mm
-HEADER_MEND = "look at one case in a viewer; if voxels match, copy the image's header: balrsam verify DATASET --fix"
+HEADER_MEND = "look at one case in a viewer; if voxels match, copy the image's header: balrsam verify DATASET --fix NEW_FOLDER"
 
 
 def check_same_grid(case: str, what: str, found: Geometry, image: Geometry) -> Iterator[Problem]:

@@ -27,7 +27,7 @@ def check_channels(case: str, count: int, description: DatasetDescription) -> It
             case,
             f"{count} channels, probably transparency as the last",
             f"{len(names)}: {', '.join(names)}",
-            "drop the last channel in a copy of the dataset: balrsam verify DATASET --fix",
+            "drop the last channel in a copy of the dataset: balrsam verify DATASET --fix NEW_FOLDER",
         )
         return
     yield Problem(

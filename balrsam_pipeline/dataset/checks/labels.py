@@ -12,7 +12,7 @@ from balrsam_pipeline.dataset.labels import LabelScheme
 from balrsam_pipeline.dataset.report import Problem
 from balrsam_pipeline.imageio import as_label
 
-FIX = "in a copy of the dataset: balrsam verify DATASET --fix"
+FIX = "in a copy of the dataset: balrsam verify DATASET --fix NEW_FOLDER"
 SHOWN_VALUES = 10
 
 

@@ -21,7 +21,7 @@ def check_description(description: DatasetDescription) -> Iterator[Problem]:
             WHERE,
             f"labels {', '.join(map(str, declared))}: no {', '.join(map(str, gaps[:10]))}",
             "0, 1, 2 … without gaps",
-            "renumber dataset.json and the label files in a copy of the dataset: balrsam verify DATASET --fix",
+            "renumber dataset.json and the label files in a copy of the dataset: balrsam verify DATASET --fix NEW_FOLDER",
         )
     by_values: dict[tuple[int, ...], list[str]] = {}
     for name, values in zip(scheme.names, scheme.values, strict=True):

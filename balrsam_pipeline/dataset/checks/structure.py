@@ -38,7 +38,7 @@ def check_files(dataset: RawDataset) -> tuple[dict[str, CaseFiles], dict[str, Ca
                 "dataset.json",
                 f"numTraining {stated}",
                 f"{len(training)}, as there are training cases",
-                "add the missing cases, or correct numTraining: balrsam verify DATASET --fix",
+                "add the missing cases, or correct numTraining: balrsam verify DATASET --fix NEW_FOLDER",
                 "warning",
             )
         )

@@ -1,0 +1,152 @@
+"""Folders of DICOM series, one folder a case, with labels as image files or as DICOM-SEG."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from balrsam_pipeline.dataset.checks.geometry import check_same_grid
+from balrsam_pipeline.dataset.converters.conversion import Conversion, Converted, run_all, write_dataset_json
+from balrsam_pipeline.dataset.converters.segmentation import read_segmentation, segment_names
+from balrsam_pipeline.dataset.converters.value_map import apply_value_map
+from balrsam_pipeline.dataset.new_folder import new_folder
+from balrsam_pipeline.dataset.raw import label_values
+from balrsam_pipeline.errors import DatasetError
+from balrsam_pipeline.imageio import FILE_ENDINGS, Geometry, Image, read_label, write_image, write_label
+from balrsam_pipeline.imageio.dicom import Series, find_series, read_series
+from balrsam_pipeline.imageio.medical import reoriented
+
+ENDING = ".nii.gz"
+SEGMENTATION = "SEG"
+NO_IMAGE = (SEGMENTATION, "RTSTRUCT", "SR", "PR")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Job:
+    case: str
+    images: tuple[Series, ...]
+    label: Path | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Task:
+    new: Path
+    values: Mapping[str, int]
+    value_map: Mapping[tuple[int, ...], int]
+
+
+def convert_dicom(conversion: Conversion) -> Converted:
+    """Convert `images/CASE/` (DICOM files, any depth) with a label in `masks/CASE.nii.gz`, or a label file or DICOM-SEG beside the series.
+
+    Hounsfield units and geometry come from the DICOM header; each series becomes one channel, in the order of series numbers. Cases in
+    `test/` need no label.
+
+    Raises:
+        DatasetError: a folder is missing, a case has no series or another number of them, slices are missing, or a label does not lie
+            on the image's grid.
+    """
+    training = _cases(conversion, conversion.source / conversion.images, labelled=True)
+    tests = conversion.source / conversion.test
+    test = _cases(conversion, tests, labelled=False) if tests.is_dir() else {}
+    first = next(iter(training.values())).images
+    names = conversion.channel_names or tuple(f"{series.modality}{index or ''}" for index, series in enumerate(first))
+    _require_series({**training, **test}, len(names))
+    values = dict(conversion.labels) or _segment_values(training)
+    with new_folder(conversion.target, conversion.source) as new:
+        task = _Task(new=new, values=values, value_map=conversion.value_map)
+        found = run_all(partial(_convert_case, task=task, images="imagesTr"), training, conversion.workers)
+        run_all(partial(_convert_case, task=task, images="imagesTs"), test, conversion.workers)
+        numbers = sorted({value for case in found.values() for value in case} - {0})
+        labels = values or {f"label_{value}": value for value in numbers}
+        write_dataset_json(new, names, labels, ENDING, name=conversion.source.name)
+    return Converted(target=conversion.target, training_cases=len(training), test_cases=len(test))
+
+
+def _convert_case(job: _Job, task: _Task, images: str) -> tuple[int, ...]:
+    """Write one case; returns its label values."""
+    first: Image | None = None
+    for index, series in enumerate(job.images):
+        image = read_series(series)
+        write_image(task.new / images / f"{job.case}_{index:04d}{ENDING}", image)
+        first = first or image
+    if job.label is None or first is None:
+        return ()
+    label = _read_label(job.label, first.geometry, task)
+    write_label(task.new / "labelsTr" / f"{job.case}{ENDING}", label, first.geometry)
+    return label_values(label)
+
+
+def _read_label(path: Path, geometry: Geometry, task: _Task) -> npt.NDArray[Any]:
+    """The label map (z, y, x) on the series' grid; a file stored in another orientation is turned to it."""
+    if not is_image(path):
+        return read_segmentation(path, geometry, task.values)
+    label = read_label(path)
+    if label.geometry.orientation != geometry.orientation and geometry.dimension == label.geometry.dimension == 3:
+        label = reoriented(label, geometry.orientation)
+    off = next(check_same_grid(path.name, "label", label.geometry, geometry), None)
+    if off is not None:
+        raise DatasetError(path, found=off.found, expected=off.expected, mend="resample the label to the series (nearest neighbour)")
+    if task.value_map:
+        return apply_value_map(label.data, task.value_map)
+    return np.asarray(label.data[0] == 255, dtype=np.uint8) if label_values(label.data) in ((0, 255), (255,)) else label.data[0]
+
+
+def _cases(conversion: Conversion, folder: Path, labelled: bool) -> dict[str, _Job]:
+    if not folder.is_dir() or not any(path.is_dir() for path in folder.iterdir()):
+        raise DatasetError(
+            folder,
+            found="no such folder" if not folder.is_dir() else "no folder in it",
+            expected="one folder of DICOM files a case",
+            mend="name the folder that holds the cases: --images FOLDER (inside the source; '.' for the source itself)",
+        )
+    cases: dict[str, _Job] = {}
+    for place in sorted(path for path in folder.iterdir() if path.is_dir() and path.name not in (conversion.masks, conversion.test)):
+        series = find_series(place)
+        images = tuple(one for one in series if one.modality not in NO_IMAGE)
+        segmentations = [one.files[0] for one in series if one.modality == SEGMENTATION]
+        label = _label(place, conversion.source / conversion.masks, segmentations) if labelled else None
+        cases[place.name] = _Job(case=place.name, images=images, label=label)
+    return cases
+
+
+def _label(place: Path, masks: Path, segmentations: list[Path]) -> Path:
+    beside = [masks / f"{place.name}{ending}" for ending in FILE_ENDINGS]
+    inside = sorted(path for path in place.rglob("*") if is_image(path))
+    candidates = [path for path in beside if path.is_file()] or inside or segmentations
+    if len(candidates) != 1:
+        raise DatasetError(
+            place,
+            found=f"{len(candidates)} labels" if candidates else "no label",
+            expected=f"one: {masks.name}/{place.name}.nii.gz, or an image file or a DICOM-SEG beside the series",
+            mend="add it, or move the case to the folder of test images" if not candidates else "leave one of them there",
+        )
+    return candidates[0]
+
+
+def _require_series(cases: Mapping[str, _Job], count: int) -> None:
+    for job in cases.values():
+        if len(job.images) != count:
+            raise DatasetError(
+                f"case {job.case}",
+                found=f"{len(job.images)} image series",
+                expected=f"{count}, one a channel",
+                mend="move the series that are not to be used out of the folder, or name the channels: --channels",
+            )
+
+
+def _segment_values(training: Mapping[str, _Job]) -> dict[str, int]:
+    """A value for every segment name that occurs, the same in all cases: numbers mean something else in every DICOM-SEG."""
+    files = [job.label for job in training.values() if job.label is not None and not is_image(job.label)]
+    names = dict.fromkeys(name for path in files for name in segment_names(path))
+    return {name: value for value, name in enumerate(names, 1)}
+
+
+def is_image(path: Path) -> bool:
+    """Whether a file has the ending of an image format (DICOM files have none, or .dcm)."""
+    return path.is_file() and any(path.name.lower().endswith(ending) for ending in FILE_ENDINGS)

@@ -1,0 +1,47 @@
+"""nnU-Net v1 raw folders (Task004_Hippocampus): the files are named as today, dataset.json is not."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+
+from balrsam_pipeline.dataset.cases import CaseFiles, image_cases, with_labels
+from balrsam_pipeline.dataset.converters.conversion import (
+    Conversion,
+    Converted,
+    channels_from_v1,
+    labels_from_v1,
+    read_v1_json,
+    run_all,
+    write_dataset_json,
+)
+from balrsam_pipeline.dataset.new_folder import copy_file, new_folder
+
+ENDING = ".nii.gz"  # the only one of nnU-Net v1
+
+
+def convert_nnunet_v1(conversion: Conversion) -> Converted:
+    """Copy the images and labels, and write dataset.json anew.
+
+    Raises:
+        DatasetError: dataset.json is malformed, or a channel or label file is missing.
+    """
+    content, where = read_v1_json(conversion.source), conversion.source / "dataset.json"
+    names = conversion.channel_names or channels_from_v1(content, where)
+    training = with_labels(image_cases(conversion.source / "imagesTr", ENDING, len(names)), conversion.source / "labelsTr", ENDING)
+    tests = conversion.source / "imagesTs"
+    test = image_cases(tests, ENDING, len(names)) if tests.is_dir() and any(tests.glob(f"*{ENDING}")) else {}
+    with new_folder(conversion.target, conversion.source) as new:
+        run_all(partial(_copy_case, new=new, images="imagesTr"), training, conversion.workers)
+        run_all(partial(_copy_case, new=new, images="imagesTs"), test, conversion.workers)
+        others = {key: content.get(key) for key in ("name", "description", "reference", "licence", "release")}
+        write_dataset_json(new, names, dict(conversion.labels) or labels_from_v1(content, where), ENDING, **others)
+    return Converted(target=conversion.target, training_cases=len(training), test_cases=len(test))
+
+
+def _copy_case(files: CaseFiles, new: Path, images: str) -> bool:
+    for path in files.images:
+        copy_file(path, new / images / path.name)
+    if files.label is not None:
+        copy_file(files.label, new / "labelsTr" / files.label.name)
+    return True

@@ -1,0 +1,109 @@
+"""From the colours or grey values of masks to label values."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from balrsam_pipeline.errors import DatasetError, UsageError
+
+Colour = tuple[int, ...]  # (grey,) or (red, green, blue)
+MANY = 64  # more different values than this are no mask
+
+
+def parse_value_map(text: str) -> dict[Colour, int]:
+    """Read "255=1" or "#ff0000=1,0/255/0=2": grey value, hex colour or red/green/blue, each with its label value.
+
+    Raises:
+        UsageError: the text is not of this form.
+    """
+    parsed: dict[Colour, int] = {}
+    for item in filter(None, (part.strip() for part in text.split(","))):
+        colour, _, value = item.partition("=")
+        try:
+            parsed[_parse_colour(colour.strip())] = int(value)
+        except ValueError:
+            raise UsageError(
+                "--value-map",
+                found=f"'{item}'",
+                expected="COLOUR=VALUE, with a grey value, #rrggbb or r/g/b",
+                mend="for example: --value-map 255=1, or --value-map '#ff0000=1,0/255/0=2'",
+            ) from None
+    return parsed
+
+
+def mask_colours(mask_czyx: npt.NDArray[Any]) -> tuple[Colour, ...]:
+    """The different colours of a mask of whole numbers, ascending; transparency is not looked at, equal parts make a grey."""
+    channels = _colours(mask_czyx).astype(np.uint64)
+    if channels.shape[0] == 1:
+        return tuple((int(value),) for value in np.unique(channels))
+    packed = np.unique((channels[0] << 32) | (channels[1] << 16) | channels[2])
+    return tuple(_canonical((int(value) >> 32, (int(value) >> 16) & 0xFFFF, int(value) & 0xFFFF)) for value in packed)
+
+
+def choose_value_map(colours: Sequence[Colour], given: Mapping[Colour, int], where: object) -> dict[Colour, int]:
+    """The map for a whole dataset: the one given, else what admits no doubt.
+
+    Masks of 0 and one other value become 0 and 1; values 0, 1, 2 … without gaps stay. Black is background unless stated.
+
+    Args:
+        colours: all that occur in any mask.
+        given: colour -> label value, or empty.
+
+    Raises:
+        DatasetError: a colour is in doubt; the message lists those found.
+    """
+    ordered = sorted(set(colours))
+    complete = {(0,): 0} | dict(given)
+    greys = all(len(colour) == 1 for colour in ordered)
+    if not given and greys and [colour[0] for colour in ordered] == list(range(len(ordered))):
+        return {colour: colour[0] for colour in ordered}
+    if not given and len(ordered) == 2 and not any(ordered[0]):
+        return {ordered[0]: 0, ordered[1]: 1}
+    unknown = [colour for colour in ordered if colour not in complete]
+    if unknown:
+        shown = ", ".join("/".join(map(str, colour)) for colour in unknown[:12]) + (" …" if len(unknown) > 12 else "")
+        many = len(ordered) > MANY
+        raise DatasetError(
+            where,
+            found=f"{len(unknown)} colour(s) without a label value: {shown}",
+            expected="a label value for every colour in the masks",
+            mend="masks of so many colours were blurred or saved as JPEG: export them again without anti-aliasing"
+            if many
+            else f"name them: --value-map '{'/'.join(map(str, unknown[0]))}=1,…' (0 for what is background)",
+        )
+    return complete
+
+
+def apply_value_map(mask_czyx: npt.NDArray[Any], value_map: Mapping[Colour, int]) -> npt.NDArray[np.uint16]:
+    """Turn a mask (channel, z, y, x) into label values (z, y, x); colours that are not in the map become 0."""
+    colours = _colours(mask_czyx)
+    count = colours.shape[0]
+    label = np.zeros(colours.shape[1:], dtype=np.uint16)
+    for colour, value in value_map.items():
+        if len(colour) <= count:  # a true colour cannot occur in a grey mask
+            wanted = np.array(colour if len(colour) == count else colour * count).reshape(-1, 1, 1, 1)
+            label[np.all(colours == wanted, axis=0)] = value
+    return label
+
+
+def _colours(mask_czyx: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """One grey or three colour channels; a second or fourth, transparency, is dropped."""
+    return mask_czyx[:3] if mask_czyx.shape[0] > 2 else mask_czyx[:1]
+
+
+def _canonical(colour: Colour) -> Colour:
+    return colour[:1] if len(set(colour)) == 1 else colour
+
+
+def _parse_colour(text: str) -> Colour:
+    if text.startswith("#") and len(text) == 7:
+        parts = tuple(int(text[start : start + 2], 16) for start in (1, 3, 5))
+    else:
+        parts = tuple(int(part) for part in text.split("/"))
+    if len(parts) not in (1, 3) or any(part < 0 for part in parts):
+        raise ValueError(text)
+    return _canonical(parts)

@@ -1,0 +1,112 @@
+"""Decathlon and nnU-Net v1 folders become v2 folders with the same voxels; the source is not written to."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import SimpleITK as sitk
+
+from balrsam_pipeline.dataset import check_dataset, open_dataset, read_case
+from balrsam_pipeline.dataset.converters import CONVERTERS, Conversion
+from balrsam_pipeline.errors import DatasetError
+
+CASES = 5
+
+
+def volume(seed: int, shape: tuple[int, ...]) -> sitk.Image:
+    image = sitk.GetImageFromArray(np.random.default_rng(seed).integers(-50, 900, shape).astype(np.int16))
+    image.SetSpacing((1.0, 1.5, 4.0, 1.0)[: image.GetDimension()])
+    image.SetOrigin((-9.0, 3.0, 12.5, 0.0)[: image.GetDimension()])
+    return image
+
+
+def label() -> sitk.Image:
+    voxels = np.zeros((4, 6, 7), np.uint8)
+    voxels[1, 1:4, 1:4], voxels[2, 2:4, 2:4] = 1, 2
+    image = sitk.GetImageFromArray(voxels)
+    image.CopyInformation(volume(0, (4, 6, 7)))
+    return image
+
+
+def make_v1(folder: Path, decathlon: bool, channels: int = 2) -> Path:
+    for name in ("imagesTr", "labelsTr", "imagesTs"):
+        (folder / name).mkdir(parents=True)
+    for index in range(CASES + 1):
+        place, case = ("imagesTr", f"BRATS_{index:03d}") if index < CASES else ("imagesTs", "BRATS_900")
+        parts = [volume(10 * index + channel, (4, 6, 7)) for channel in range(channels)]
+        if decathlon:
+            sitk.WriteImage(sitk.JoinSeries(parts) if channels > 1 else parts[0], str(folder / place / f"{case}.nii.gz"))
+        else:
+            for channel, part in enumerate(parts):
+                sitk.WriteImage(part, str(folder / place / f"{case}_{channel:04d}.nii.gz"))
+        if index < CASES:
+            sitk.WriteImage(label(), str(folder / "labelsTr" / f"{case}.nii.gz"))
+    content = {
+        "name": "BRATS",
+        "licence": "CC-BY-SA 4.0",
+        "modality": {"0": "FLAIR", "1": "T1w"} if channels == 2 else {"0": "CT"},
+        "labels": {"0": "background", "1": "edema", "2": "tumour"},
+        "numTraining": CASES,
+        "training": [
+            {"image": f"./imagesTr/BRATS_{index:03d}.nii.gz", "label": f"./labelsTr/BRATS_{index:03d}.nii.gz"} for index in range(CASES)
+        ],
+        "test": ["./imagesTs/BRATS_900.nii.gz"],
+    }
+    (folder / "dataset.json").write_text(json.dumps(content))
+    (folder / "imagesTr" / "._BRATS_000.nii.gz").write_bytes(b"mac")
+    return folder
+
+
+@pytest.mark.parametrize("channels", [1, 2])
+@pytest.mark.parametrize("source", ["decathlon", "nnunet_v1"])
+def test_the_new_folder_holds_the_same_voxels_and_labels(tmp_path: Path, source: str, channels: int) -> None:
+    folder = make_v1(tmp_path / "Task01", source == "decathlon", channels)
+    before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    converted = CONVERTERS[source].convert(Conversion(source=folder, target=tmp_path / "Dataset001_BRATS"))
+    assert (converted.training_cases, converted.test_cases) == (CASES, 1)
+    assert {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()} == before
+    assert check_dataset(converted.target).errors == ()
+    dataset = open_dataset(converted.target)
+    assert dataset.description.labels.names == ("edema", "tumour")
+    image, found = read_case(dataset.training_cases()["BRATS_003"], dataset.description)
+    for channel in range(channels):
+        np.testing.assert_array_equal(image.data[channel], sitk.GetArrayFromImage(volume(30 + channel, (4, 6, 7))))
+    assert image.geometry.spacing_mm == (4.0, 1.5, 1.0)
+    assert image.geometry.origin_mm == (-9.0, 3.0, 12.5)
+    assert found is not None
+    np.testing.assert_array_equal(found.data[0], sitk.GetArrayFromImage(label()))
+
+
+@pytest.mark.parametrize("source", ["decathlon", "nnunet_v1"])
+def test_a_conversion_that_fails_leaves_nothing(tmp_path: Path, source: str) -> None:
+    folder = make_v1(tmp_path / "Task01", source == "decathlon")
+    (folder / "labelsTr" / "BRATS_002.nii.gz").unlink()
+    with pytest.raises(DatasetError, match="BRATS_002"):
+        CONVERTERS[source].convert(Conversion(source=folder, target=tmp_path / "Dataset001_BRATS"))
+    assert [path.name for path in tmp_path.iterdir()] == ["Task01"]
+
+
+def test_a_damaged_image_of_several_channels_is_named(tmp_path: Path) -> None:
+    folder = make_v1(tmp_path / "Task01", decathlon=True)
+    path = folder / "imagesTr" / "BRATS_001.nii.gz"
+    path.write_bytes(path.read_bytes()[:-200])
+    with pytest.raises(DatasetError, match=r"BRATS_001\.nii\.gz"):
+        CONVERTERS["decathlon"].convert(Conversion(source=folder, target=tmp_path / "Dataset001_BRATS"))
+    assert not (tmp_path / "Dataset001_BRATS").exists()
+
+
+def test_another_number_of_channels_than_stated_is_named(tmp_path: Path) -> None:
+    folder = make_v1(tmp_path / "Task01", decathlon=True)
+    with pytest.raises(DatasetError, match="2 channel"):
+        CONVERTERS["decathlon"].convert(Conversion(source=folder, target=tmp_path / "Dataset001_X", channel_names=("a", "b", "c")))
+
+
+def test_a_folder_in_todays_format_is_told_so(tmp_path: Path) -> None:
+    folder = make_v1(tmp_path / "Task01", decathlon=False)
+    content = json.loads((folder / "dataset.json").read_text()) | {"labels": {"background": 0, "edema": 1}}
+    (folder / "dataset.json").write_text(json.dumps(content))
+    with pytest.raises(DatasetError, match="v2's format already"):
+        CONVERTERS["nnunet_v1"].convert(Conversion(source=folder, target=tmp_path / "Dataset001_X"))

@@ -1,0 +1,161 @@
+"""Pictures and masks are paired by name; grey values and colours become label values."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import SimpleITK as sitk
+from PIL import Image as PillowImage
+
+from balrsam_pipeline.dataset import check_dataset, open_dataset, read_case
+from balrsam_pipeline.dataset.converters import CONVERTERS, Conversion, parse_value_map
+from balrsam_pipeline.dataset.converters.value_map import apply_value_map, mask_colours
+from balrsam_pipeline.errors import BalrsamError, DatasetError
+
+LABEL = np.zeros((12, 10), np.uint8)
+LABEL[2:6, 2:6], LABEL[7:9, 1:8] = 1, 2
+
+
+def make_pairs(folder: Path, image: str = "{}.jpg", mask: str = "{}_mask.png", colours: object = (0, 255, 255)) -> Path:
+    generator = np.random.default_rng(0)
+    table = np.array(colours, np.uint8)
+    for index in range(5):
+        for path in (folder / "images" / image.format(f"eye{index}"), folder / "masks" / mask.format(f"eye{index}")):
+            path.parent.mkdir(parents=True, exist_ok=True)
+        PillowImage.fromarray(generator.integers(0, 255, (12, 10, 3)).astype(np.uint8)).save(
+            folder / "images" / image.format(f"eye{index}")
+        )
+        PillowImage.fromarray(table[LABEL]).save(folder / "masks" / mask.format(f"eye{index}"))
+    return folder
+
+
+def convert(tmp_path: Path, folder: Path, **options: object) -> Path:
+    return CONVERTERS["pairs"].convert(Conversion(source=folder, target=tmp_path / "Dataset001_Eyes", **options)).target  # type: ignore[arg-type]
+
+
+def label_of(target: Path, case: str = "eye1") -> np.ndarray:
+    dataset = open_dataset(target)
+    _, label = read_case(dataset.training_cases()[case], dataset.description)
+    return label.data[0, 0]  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize(
+    ("image", "mask"),
+    [
+        ("{}.jpg", "{}_mask.png"),
+        ("{}.png", "{}.png"),
+        ("{}_image.bmp", "mask_{}.bmp"),
+        ("{}.jpeg", "{}-seg.tif"),
+        ("{}.png", "{}_GT.gif.png"),
+    ],
+)
+def test_masks_of_0_and_255_become_0_and_1_whatever_the_files_are_called(tmp_path: Path, image: str, mask: str) -> None:
+    if "gif" in mask:
+        mask = "{}_GT.png"
+    target = convert(tmp_path, make_pairs(tmp_path / "source", image, mask))
+    np.testing.assert_array_equal(label_of(target), LABEL > 0)
+    dataset = open_dataset(target)
+    assert dataset.description.channel_names == ("R", "G", "B")
+    assert dataset.description.file_ending == ".png"
+    assert check_dataset(target).problems == ()
+
+
+def test_pixels_of_pictures_are_kept(tmp_path: Path) -> None:
+    folder = make_pairs(tmp_path / "source")
+    target = convert(tmp_path, folder)
+    np.testing.assert_array_equal(
+        np.asarray(PillowImage.open(target / "imagesTr" / "eye2_0000.png")), np.asarray(PillowImage.open(folder / "images" / "eye2.jpg"))
+    )
+
+
+def test_masks_of_label_values_are_kept(tmp_path: Path) -> None:
+    target = convert(tmp_path, make_pairs(tmp_path / "source", colours=(0, 1, 2)), labels={"disc": 1, "cup": 2})
+    np.testing.assert_array_equal(label_of(target), LABEL)
+    assert open_dataset(target).description.labels.names == ("disc", "cup")
+
+
+def test_colours_become_the_values_of_the_map(tmp_path: Path) -> None:
+    folder = make_pairs(tmp_path / "source", colours=((0, 0, 0), (255, 0, 0), (0, 128, 255)))
+    with pytest.raises(DatasetError, match="0/128/255, 255/0/0") as caught:
+        convert(tmp_path, folder)
+    assert "--value-map" in caught.value.mend
+    target = convert(tmp_path, folder, value_map=parse_value_map("#ff0000=1,0/128/255=2"))
+    np.testing.assert_array_equal(label_of(target), LABEL)
+
+
+def test_grey_masks_of_two_structures_need_a_map(tmp_path: Path) -> None:
+    folder = make_pairs(tmp_path / "source", colours=(0, 128, 255))
+    with pytest.raises(DatasetError, match="128, 255"):
+        convert(tmp_path, folder)
+    np.testing.assert_array_equal(label_of(convert(tmp_path, folder, value_map={(128,): 1, (255,): 2})), LABEL)
+
+
+def test_inverted_masks_can_be_mapped(tmp_path: Path) -> None:
+    target = convert(tmp_path, make_pairs(tmp_path / "source", colours=(255, 0, 0)), value_map={(255,): 0, (0,): 1})
+    np.testing.assert_array_equal(label_of(target), LABEL > 0)
+
+
+def test_volumes_can_be_paired_too(tmp_path: Path) -> None:
+    for index in range(3):
+        for name, dtype in (("images", np.int16), ("masks", np.float32)):
+            (tmp_path / "source" / name).mkdir(parents=True, exist_ok=True)
+            image = sitk.GetImageFromArray(np.stack([LABEL, LABEL]).astype(dtype) + (index if name == "images" else 0))
+            image.SetSpacing((0.5, 0.5, 3.0))
+            sitk.WriteImage(image, str(tmp_path / "source" / name / f"liver_{index}.nii.gz"))
+    target = convert(tmp_path, tmp_path / "source", channel_names=("CT",))
+    dataset = open_dataset(target)
+    image, label = read_case(dataset.training_cases()["liver_1"], dataset.description)
+    assert dataset.description.channel_names == ("CT",)
+    assert label is not None
+    assert label.geometry == image.geometry
+    np.testing.assert_array_equal(label.data[0, 1], LABEL)
+
+
+def break_missing(folder: Path) -> None:
+    (folder / "masks" / "eye3_mask.png").unlink()
+
+
+def break_extra(folder: Path) -> None:
+    (folder / "images" / "eye3.jpg").unlink()
+
+
+def break_size(folder: Path) -> None:
+    PillowImage.fromarray(LABEL[:5] * 255).save(folder / "masks" / "eye3_mask.png")
+
+
+def break_twice(folder: Path) -> None:
+    PillowImage.fromarray(LABEL).save(folder / "masks" / "eye3_seg.png")
+
+
+def break_grey(folder: Path) -> None:
+    PillowImage.fromarray(LABEL).save(folder / "images" / "eye3.jpg")
+
+
+def break_format(folder: Path) -> None:
+    (folder / "images" / "eye3.jpg").rename(folder / "images" / "eye3.mha")
+
+
+@pytest.mark.parametrize("damage", [break_missing, break_extra, break_size, break_twice, break_grey, break_format])
+def test_what_does_not_fit_is_named_and_nothing_is_left(tmp_path: Path, damage: object) -> None:
+    folder = make_pairs(tmp_path / "source")
+    damage(folder)  # type: ignore[operator]
+    with pytest.raises(DatasetError):
+        convert(tmp_path, folder)
+    assert [path.name for path in tmp_path.iterdir()] == ["source"]
+
+
+def test_value_maps_are_read_in_three_notations_and_applied_to_grey_and_colour() -> None:
+    value_map = parse_value_map("255=1, #00ff00=2,10/20/30=3")
+    assert value_map == {(255,): 1, (0, 255, 0): 2, (10, 20, 30): 3}
+    pixels = np.array([[0, 0, 0], [255, 255, 255], [0, 255, 0], [10, 20, 30]], np.uint8).T.reshape(3, 1, 1, 4)
+    assert apply_value_map(pixels, value_map).ravel().tolist() == [0, 1, 2, 3]
+    assert mask_colours(pixels) == ((0,), (0, 255, 0), (10, 20, 30), (255,))
+    assert apply_value_map(np.array([0, 255, 10], np.uint8).reshape(1, 1, 1, 3), value_map).ravel().tolist() == [0, 1, 0]
+
+
+@pytest.mark.parametrize("text", ["255", "#ff=1", "1/2=3", "a=1", "255=x"])
+def test_a_malformed_value_map_shows_how_to_write_one(text: str) -> None:
+    with pytest.raises(BalrsamError, match="COLOUR=VALUE"):
+        parse_value_map(text)
