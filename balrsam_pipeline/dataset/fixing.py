@@ -16,14 +16,13 @@ from balrsam_pipeline.dataset.cases import CaseFiles, scan_images
 from balrsam_pipeline.dataset.checks.labels import is_grey
 from balrsam_pipeline.dataset.checks.structure import check_files
 from balrsam_pipeline.dataset.labels import LabelScheme
-from balrsam_pipeline.dataset.new_folder import copy_file, new_folder
+from balrsam_pipeline.dataset.new_folder import copy_file, copy_image, new_folder
 from balrsam_pipeline.dataset.raw import RawDataset, label_values, open_dataset
 from balrsam_pipeline.dataset.report import IntegrityReport, Problem
 from balrsam_pipeline.errors import DatasetError
 from balrsam_pipeline.execution import local_executor, run_cases
 from balrsam_pipeline.imageio import Geometry, Image, as_label, file_ending_of, label_ending, read_image, write_image, write_label
 from balrsam_pipeline.imageio.formats import format_of
-from balrsam_pipeline.imageio.tiff import sidecar
 from balrsam_pipeline.progress import track
 
 LABEL_HEADER = frozenset({"label_spacing", "label_origin", "label_direction"})
@@ -103,7 +102,7 @@ def _mend_case(job: _Job, scheme: LabelScheme) -> frozenset[str]:
         if job.kinds & IMAGES and image is not None:
             _mend_image(path, job.folder / name, job.kinds, image, left)
         else:
-            _copy(path, job.folder / name)
+            copy_image(path, job.folder / name)
     label = job.files.label
     if label is None:
         return frozenset(left)
@@ -111,7 +110,7 @@ def _mend_case(job: _Job, scheme: LabelScheme) -> frozenset[str]:
     if job.kinds & (LABEL_VALUES | LABEL_HEADER) or job.renumber is not None:
         _mend_label(label, written, job, scheme, left)
     else:
-        _copy(label, written)
+        copy_image(label, written)
     return frozenset(left)
 
 
@@ -139,7 +138,7 @@ def _mend_label(source: Path, target: Path, job: _Job, scheme: LabelScheme, left
         label = None
     if label is None:  # a problem that is not mechanical; the file stays as it is and the problem in the report
         left |= job.kinds & (LABEL_VALUES | LABEL_HEADER)
-        _copy(source, target)
+        copy_image(source, target)
         return
     if "label_of_0_and_255" in job.kinds:
         if scheme.allowed_values == {0, 1}:
@@ -182,13 +181,6 @@ def _renumbered(label: npt.NDArray[Any], renumber: Mapping[int, int]) -> npt.NDA
     return np.asarray(table[label])
 
 
-def _copy(source: Path, target: Path) -> None:
-    copy_file(source, target)
-    spacing_file = sidecar(source) if file_ending_of(source) in (".tif", ".tiff") else None
-    if spacing_file is not None:
-        copy_file(spacing_file, target.with_suffix(".json"))
-
-
 def _copy_incomplete_cases(dataset: RawDataset, new: Path, training: Mapping[str, CaseFiles]) -> None:
     """Cases that lack a file, and labels whose image does, are the user's to mend; they go along as they are."""
     ending = dataset.description.file_ending
@@ -201,13 +193,13 @@ def _copy_incomplete_cases(dataset: RawDataset, new: Path, training: Mapping[str
         for case, found in scan.channels.items():
             for path in found.values():
                 if not (new / subfolder / path.name).exists():
-                    _copy(path, new / subfolder / path.name)
+                    copy_image(path, new / subfolder / path.name)
             label = dataset.folder / "labelsTr" / f"{case}{label_ending(ending)}"
             if subfolder == "imagesTr" and case not in training and label.is_file():
-                _copy(label, new / "labelsTr" / label.name)
+                copy_image(label, new / "labelsTr" / label.name)
         for path in scan.strays:
             if path.is_file() and path.name.endswith(ending):
-                _copy(path, new / subfolder / path.name)
+                copy_image(path, new / subfolder / path.name)
 
 
 def _write_description(folder: Path, new: Path, cases: int, renumber: Mapping[int, int] | None) -> None:

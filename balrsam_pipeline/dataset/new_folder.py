@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from balrsam_pipeline.errors import DatasetError
+from balrsam_pipeline.imageio.tiff import sidecar
 
 
 @contextmanager
@@ -41,3 +42,11 @@ def copy_file(source: Path, target: Path) -> None:
     shutil.copyfile(source, target)
     shutil.copystat(source, target)
     target.chmod(0o644)  # data sets are often read-only; the copy is the user's own
+
+
+def copy_image(source: Path, target: Path) -> None:
+    """Copy an image or label file, and for a TIFF stack the file with its spacing."""
+    copy_file(source, target)
+    spacing_file = sidecar(source) if source.suffix.lower() in (".tif", ".tiff") else None
+    if spacing_file is not None:
+        copy_file(spacing_file, target.with_suffix(".json"))

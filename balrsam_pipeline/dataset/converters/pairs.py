@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from balrsam_pipeline.dataset.converters.conversion import Conversion, Converted, run_all, write_dataset_json
 from balrsam_pipeline.dataset.converters.value_map import Colour, apply_value_map, choose_value_map, mask_colours
-from balrsam_pipeline.dataset.new_folder import copy_file, new_folder
+from balrsam_pipeline.dataset.new_folder import copy_image, new_folder
 from balrsam_pipeline.errors import DatasetError, ImageError
 from balrsam_pipeline.imageio import FILE_ENDINGS, Image, as_label, file_ending_of, read_image, write_image, write_label
 from balrsam_pipeline.imageio.formats import format_of
@@ -83,7 +83,7 @@ def _convert_case(pair: _Pair, task: _Task, new: Path) -> int:
         image = Image(image.data[:-1], image.geometry)
         write_image(target, image)
     elif source_ending == task.ending and source_ending not in PICTURES:
-        copy_file(pair.image, target)
+        copy_image(pair.image, target)
     else:  # another format, or a palette, becomes plain colours
         write_image(target, image)
     if pair.mask is not None:

@@ -1,0 +1,180 @@
+"""DICOM series become volumes in Hounsfield units on their own grid; labels come as NIfTI or DICOM-SEG."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import SimpleITK as sitk
+
+from balrsam_pipeline.dataset import check_dataset, open_dataset, read_case
+from balrsam_pipeline.dataset.converters import CONVERTERS, Conversion
+from balrsam_pipeline.errors import DatasetError
+
+SHAPE = (6, 16, 20)
+LABEL = np.zeros(SHAPE, np.uint8)
+LABEL[1:4, 3:9, 4:10], LABEL[2:5, 10:13, 12:17] = 1, 2
+OBLIQUE = (1.0, 0.0, 0.0, 0.0, 0.8, -0.6, 0.0, 0.6, 0.8)
+
+
+def volume(seed: int, direction: tuple[float, ...] = (1.0, 0, 0, 0, 1.0, 0, 0, 0, 1.0)) -> sitk.Image:
+    image = sitk.GetImageFromArray(np.random.default_rng(seed).integers(-1000, 1500, SHAPE).astype(np.int16))
+    image.SetSpacing((0.7, 0.8, 2.5))
+    image.SetOrigin((-50.0, 20.0, 100.0))
+    image.SetDirection(direction)
+    return image
+
+
+def write_series(folder: Path, image: sitk.Image, uid: str, number: int = 1) -> None:
+    folder.mkdir(parents=True)
+    direction = image.GetDirection()
+    tags = {
+        "0008|0060": "CT",
+        "0008|0016": "1.2.840.10008.5.1.4.1.1.2",
+        "0010|0010": "Test^Patient",
+        "0010|0020": "P1",
+        "0020|000d": f"1.2.826.0.1.3680043.2.1125.{uid}",
+        "0020|000e": f"1.2.826.0.1.3680043.2.1125.{uid}.{number}",
+        "0020|0052": f"1.2.826.0.1.3680043.2.1125.{uid}.9",
+        "0020|0011": str(number),
+        "0020|0037": "\\".join(str(direction[index]) for index in (0, 3, 6, 1, 4, 7)),
+        "0028|1052": "-1024",
+        "0028|1053": "1",
+        "0018|0050": "2.5",
+        "0008|0020": "20260101",
+        "0008|0030": "120000",
+    }
+    writer = sitk.ImageFileWriter()
+    writer.KeepOriginalImageUIDOn()
+    for index in range(image.GetDepth()):
+        part = image[:, :, index]
+        for tag, value in tags.items():
+            part.SetMetaData(tag, value)
+        part.SetMetaData("0020|0032", "\\".join(f"{value:.6f}" for value in image.TransformIndexToPhysicalPoint((0, 0, index))))
+        part.SetMetaData("0020|0013", str(index + 1))
+        part.SetMetaData("0008|0018", f"1.2.826.0.1.3680043.2.1125.{uid}.{number}.{index + 1}")
+        writer.SetFileName(str(folder / f"{(index * 7) % 11:03d}.dcm"))  # names say nothing about the order
+        writer.Execute(part)
+
+
+def write_label(path: Path, like: sitk.Image, orientation: str = "") -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    label = sitk.GetImageFromArray(LABEL)
+    label.CopyInformation(like)
+    sitk.WriteImage(sitk.DICOMOrient(label, orientation) if orientation else label, str(path))
+
+
+def make_source(folder: Path, orientation: str = "", direction: tuple[float, ...] = (1.0, 0, 0, 0, 1.0, 0, 0, 0, 1.0)) -> Path:
+    for index in range(3):
+        write_series(folder / "images" / f"patient{index}" / "series", volume(index, direction), f"{index + 1}")
+        write_label(folder / "masks" / f"patient{index}.nii.gz", volume(index, direction), orientation)
+    return folder
+
+
+def convert(tmp_path: Path, folder: Path, **options: object) -> Path:
+    return CONVERTERS["dicom"].convert(Conversion(source=folder, target=tmp_path / "Dataset001_CT", **options)).target  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("direction", [(1.0, 0, 0, 0, 1.0, 0, 0, 0, 1.0), OBLIQUE], ids=["axial", "oblique"])
+@pytest.mark.parametrize("orientation", ["", "RAS", "LAI"])
+def test_voxels_geometry_and_label_are_kept_however_the_label_is_stored(tmp_path: Path, orientation: str, direction: tuple) -> None:
+    target = convert(tmp_path, make_source(tmp_path / "source", orientation, direction), labels={"liver": 1, "spleen": 2})
+    dataset = open_dataset(target)
+    image, label = read_case(dataset.training_cases()["patient1"], dataset.description)
+    np.testing.assert_array_equal(image.data[0], sitk.GetArrayFromImage(volume(1)))
+    np.testing.assert_allclose(image.geometry.spacing_mm, (2.5, 0.8, 0.7), rtol=1e-6)
+    np.testing.assert_allclose(image.geometry.origin_mm, (-50.0, 20.0, 100.0), atol=1e-4)
+    np.testing.assert_allclose(image.geometry.direction, direction, atol=1e-5)
+    assert label is not None
+    np.testing.assert_array_equal(label.data[0], LABEL)
+    assert dataset.description.channel_names == ("CT",)
+    assert check_dataset(target).errors == ()
+
+
+def test_a_missing_slice_is_noticed(tmp_path: Path) -> None:
+    folder = make_source(tmp_path / "source")
+    sorted((folder / "images" / "patient1" / "series").iterdir())[3].unlink()
+    with pytest.raises(DatasetError, match="mm apart"):
+        convert(tmp_path, folder)
+    assert [path.name for path in tmp_path.iterdir()] == ["source"]
+
+
+def test_a_label_on_another_grid_is_refused(tmp_path: Path) -> None:
+    folder = make_source(tmp_path / "source")
+    moved = volume(1)
+    moved.SetOrigin((0.0, 0.0, 0.0))
+    write_label(folder / "masks" / "patient1.nii.gz", moved)
+    with pytest.raises(DatasetError, match=r"patient1\.nii\.gz"):
+        convert(tmp_path, folder)
+
+
+def test_two_series_are_two_channels_in_the_order_of_their_numbers(tmp_path: Path) -> None:
+    folder = make_source(tmp_path / "source")
+    for index in range(3):
+        write_series(folder / "images" / f"patient{index}" / "a_later_one", volume(50 + index), f"{index + 1}", number=2)
+    dataset = open_dataset(convert(tmp_path, folder, channel_names=("early", "late")))
+    image, _ = read_case(dataset.training_cases()["patient2"], dataset.description)
+    np.testing.assert_array_equal(image.data[1], sitk.GetArrayFromImage(volume(52)))
+
+
+def test_a_case_without_label_or_with_another_number_of_series_is_named(tmp_path: Path) -> None:
+    folder = make_source(tmp_path / "source")
+    write_series(folder / "images" / "patient1" / "other", volume(9), "2", number=2)
+    with pytest.raises(DatasetError, match="patient1"):
+        convert(tmp_path, folder)
+    (folder / "masks" / "patient0.nii.gz").unlink()
+    with pytest.raises(DatasetError, match="no label"):
+        convert(tmp_path, folder)
+
+
+def write_segmentation(path: Path, series: Path, names: tuple[str, ...], values: tuple[int, ...]) -> None:
+    """A DICOM-SEG as highdicom writes it, its segments numbered in the order of `names`."""
+    highdicom = pytest.importorskip("highdicom")
+    pydicom = pytest.importorskip("pydicom")
+    from pydicom.sr.codedict import codes
+
+    slices = sorted((pydicom.dcmread(file) for file in series.iterdir()), key=lambda file: file.InstanceNumber)
+    for file in slices:
+        file.PatientBirthDate, file.PatientSex, file.AccessionNumber, file.StudyID, file.ReferringPhysicianName = "", "", "", "", ""
+    descriptions = [
+        highdicom.seg.SegmentDescription(
+            segment_number=number,
+            segment_label=name,
+            segmented_property_category=codes.SCT.Organ,
+            segmented_property_type=codes.SCT.Liver,
+            algorithm_type=highdicom.seg.SegmentAlgorithmTypeValues.MANUAL,
+        )
+        for number, name in enumerate(names, 1)
+    ]
+    segmentation = highdicom.seg.Segmentation(
+        source_images=slices,
+        pixel_array=np.stack([value == LABEL for value in values], axis=-1).astype(np.uint8),
+        segmentation_type=highdicom.seg.SegmentationTypeValues.BINARY,
+        segment_descriptions=descriptions,
+        series_instance_uid=highdicom.UID(),
+        series_number=100,
+        sop_instance_uid=highdicom.UID(),
+        instance_number=1,
+        manufacturer="test",
+        manufacturer_model_name="test",
+        software_versions="1",
+        device_serial_number="1",
+    )
+    segmentation.save_as(path)
+
+
+@pytest.mark.parametrize("direction", [(1.0, 0, 0, 0, 1.0, 0, 0, 0, 1.0), OBLIQUE], ids=["axial", "oblique"])
+def test_a_dicom_seg_is_placed_by_position_and_its_segments_by_name(tmp_path: Path, direction: tuple) -> None:
+    folder = make_source(tmp_path / "source", direction=direction)
+    for index in range(3):
+        (folder / "masks" / f"patient{index}.nii.gz").unlink()
+        names, values = (("liver", "spleen"), (1, 2)) if index != 1 else (("spleen", "liver"), (2, 1))  # numbers differ between files
+        case = folder / "images" / f"patient{index}"
+        write_segmentation(case / "seg.dcm", case / "series", names, values)
+    dataset = open_dataset(convert(tmp_path, folder))
+    assert dataset.description.labels.names == ("liver", "spleen")
+    for case in dataset.training_cases().values():
+        _, label = read_case(case, dataset.description)
+        assert label is not None
+        np.testing.assert_array_equal(label.data[0], LABEL)
