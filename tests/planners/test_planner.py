@@ -1,0 +1,73 @@
+"""Whole plans: overrides, GPUs, reasons."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from support.fingerprints import make_fingerprint
+
+from balrsam_pipeline.dataset import DatasetDescription, LabelScheme
+from balrsam_pipeline.plan import read_plan, write_versioned
+from balrsam_pipeline.plan_page import plan_page
+from planners.budget import Budget
+from planners.planner import Overrides, plan_dataset
+
+LABELS = LabelScheme(names=("organ",), values=((1,),), has_regions=False, region_order=(), ignore_value=None, largest=1)
+DESCRIPTION = DatasetDescription(name="X", channel_names=("T1",), labels=LABELS, label_names={1: "organ"}, file_ending=".nii.gz")
+CPU = Budget(gpu_memory_gb=None)
+
+
+def test_every_decision_has_its_reason() -> None:
+    plan = plan_dataset(make_fingerprint(), DESCRIPTION, CPU)
+    decisions = {"spacing_mm", "transpose", "normalization", "patch_size", "mask_stride", "mirror_axes", "backbone", "ranks", "batch_size"}
+    for configuration in plan.configurations.values():
+        assert decisions <= set(configuration.reasons)
+        assert all(configuration.reasons.values())
+
+
+def test_a_plan_survives_its_file(tmp_path: Path) -> None:
+    plan = plan_dataset(make_fingerprint(), DESCRIPTION, CPU)
+    write_versioned(tmp_path / "plan.json", plan)
+    assert read_plan(tmp_path / "plan.json") == plan
+
+
+def test_what_the_user_decided_is_carried_out_and_recorded() -> None:
+    overrides = Overrides(backbone="vit_b", input_size=448, batch_size=3, spacing_mm=(2.0, 0.5, 0.5))
+    plan = plan_dataset(make_fingerprint(), DESCRIPTION, CPU, overrides)
+    configuration = plan.configurations["2d"]
+    assert (configuration.network.backbone, configuration.batch_size) == ("vit_b", 3)
+    assert max(configuration.network.input_size) == 448
+    assert configuration.spacing_mm == (2.0, 0.5, 0.5)
+    assert not configuration.network.from_scratch
+    assert set(plan.overrides) == {"backbone", "input_size", "batch_size", "spacing_mm"}
+
+
+def test_triplanar_patches_hold_slices_of_every_orientation() -> None:
+    configuration = plan_dataset(make_fingerprint(), DESCRIPTION, CPU).configurations["triplanar"]
+    assert configuration.slicing_axes == configuration.mirror_axes == (0, 1, 2)
+    assert min(configuration.patch_size) >= 50
+
+
+def test_context_slices_are_channels() -> None:
+    configurations = plan_dataset(make_fingerprint(), DESCRIPTION, CPU).configurations
+    assert (configurations["2d"].network.input_channels, configurations["2.5d"].network.input_channels) == (1, 3)
+
+
+@pytest.mark.slow
+def test_a_small_card_gets_a_smaller_input_until_a_useful_batch_fits() -> None:
+    fingerprint = make_fingerprint([(1.0, 1.0, 1.0)], (100, 800, 800))
+    plans = [
+        plan_dataset(fingerprint, DESCRIPTION, Budget(gpu_memory_gb=memory), Overrides(backbone="vit_b")).configurations["2d"]
+        for memory in (6.0, 40.0)
+    ]
+    assert max(plans[0].network.input_size) < max(plans[1].network.input_size)
+    assert all(plan.batch_size >= 2 for plan in plans)
+
+
+def test_the_page_tells_what_and_why() -> None:
+    fingerprint = make_fingerprint()
+    page = plan_page(plan_dataset(fingerprint, DESCRIPTION, CPU, Overrides(batch_size=5)), fingerprint, DESCRIPTION)
+    for words in ("volumes", "organ", "vit_t, trained from scratch", "batches of 5", "Decided by you"):
+        assert words in page
+    assert all(len(line) <= 130 for line in page.splitlines())
