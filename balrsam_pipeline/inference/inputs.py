@@ -108,7 +108,7 @@ def _complete(by_case: dict[str, dict[int | None, Path]], channels: int) -> Inpu
     for case, found in by_case.items():
         numbers = sorted(number for number in found if number is not None)
         several = all(FILE_ENDINGS[file_ending_of(path)].several_channels for path in found.values())
-        alone = len(found) == 1 and (channels == 1 or several)
+        alone = len(found) == 1 and numbers in ([], [0]) and (channels == 1 or several)
         if alone or (None not in found and numbers == list(range(channels))):
             cases[case] = CaseFiles(case, tuple(found[number] for number in numbers) or (found[None],))
             continue

@@ -65,12 +65,35 @@ def write_container(request: ContainerRequest) -> Path:
         "mirror": request.mirror,
     }
     write_json(folder / "container.json", settings)
+    _copy_bases(request.choice.folders, folder / "checkpoints")
     package = Path(balrsam_pipeline.__file__).parent
     shutil.copytree(package, folder / "balrsam_pipeline", ignore=shutil.ignore_patterns("__pycache__", "*.pyc"))
     for template in sorted(TEMPLATES.glob("*.txt")):
         write_text(folder / template.name.removesuffix(".txt"), template.read_text(encoding="utf-8"))
     write_text(folder / "requirements.txt", "\n".join(_requirements()) + "\n")
     return folder
+
+
+def _copy_bases(models: tuple[Path, ...], target: Path) -> None:
+    """Copy the SAM checkpoints that the models adapt, so that the container needs no network."""
+    from balrsam_pipeline.inference.model_folder import configuration_of
+    from balrsam_pipeline.network import find_checkpoint
+    from balrsam_pipeline.plan import read_plan
+
+    for model in models:
+        network = read_plan(model / "plan.json").configuration(configuration_of(model)).network
+        if network.from_scratch:
+            continue
+        base = find_checkpoint(network.backbone)
+        if base is None:
+            raise PredictionError(
+                model,
+                found=f"a model that adapts {network.backbone}, whose checkpoint is not here",
+                expected="the SAM checkpoint that it was trained on",
+                mend=f"fetch it: balrsam download_checkpoint {network.backbone}",
+            )
+        target.mkdir(exist_ok=True)
+        shutil.copyfile(base, target / base.name)
 
 
 def _copy_model(model: Path, target: Path, folds: tuple[int, ...], checkpoint: str) -> None:

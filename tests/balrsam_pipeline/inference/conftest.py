@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -10,11 +11,13 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from balrsam_pipeline.dataset import LabelScheme
 from balrsam_pipeline.imageio import Geometry, Image, write_image
-from balrsam_pipeline.plan import ChannelStatistics, Configuration, NetworkPlan, Plan
+from balrsam_pipeline.network import build, trainable_state
+from balrsam_pipeline.plan import ChannelStatistics, Configuration, NetworkPlan, Plan, write_versioned
 
 STATISTICS = ChannelStatistics(mean=0, median=0, std=1, min=-1, max=1, percentile_00_5=-1, percentile_99_5=1)
 
@@ -65,7 +68,7 @@ def region_labels() -> LabelScheme:
 def make_plan(**changes: object) -> Plan:
     """A plan with one configuration "2d" that leaves intensities and spacing of 1 mm as they are; `changes` go to it."""
     network = NetworkPlan(
-        backbone="vit_t", from_scratch=True, input_channels=1, classes=3, input_size=(16, 16), lora_rank=0, lora_alpha=1.0, adapter_rank=0,
+        backbone="vit_t", from_scratch=True, input_channels=1, classes=3, input_size=(32, 32), lora_rank=0, lora_alpha=1.0, adapter_rank=0,
         decoder_attention="exact", decoder_rank=1, cden_width=8, mask_stride=4,
     )  # fmt: skip
     configuration = Configuration(
@@ -104,3 +107,28 @@ def fakes() -> SimpleNamespace:
         region_labels=region_labels,
         make_plan=make_plan,
     )
+
+
+DATASET_JSON = {"channel_names": {"0": "MR"}, "labels": {"background": 0, "l1": 1, "l2": 2}, "numTraining": 1, "file_ending": ".nii.gz"}
+
+
+@pytest.fixture
+def model_folder(tmp_path: Path) -> Callable[..., Path]:
+    """A function that writes results/Dataset900_Test/NAME__balrsam with random vit_t networks, as training leaves it."""
+
+    def write(name: str = "2d", folds: tuple[int, ...] = (0, 1), **changes: object) -> Path:
+        folder = tmp_path / "results" / "Dataset900_Test" / f"{name}__balrsam"
+        plan = make_plan(name=name, **changes)
+        write_versioned(folder / "plan.json", plan)
+        (folder / "dataset.json").write_text(json.dumps(DATASET_JSON))
+        for fold in folds:
+            torch.manual_seed(fold + len(name))
+            model = build(plan.configuration(name).network)
+            for parameter in model.parameters():
+                parameter.data += 0.05 * torch.randn_like(parameter)
+            (folder / f"fold_{fold}").mkdir()
+            tensors = {f"ema/{key}": value.contiguous() for key, value in trainable_state(model).items()}
+            save_file(tensors, folder / f"fold_{fold}" / "checkpoint_final.safetensors", {"base_sha256": ""})
+        return folder
+
+    return write
