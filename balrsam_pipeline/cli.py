@@ -17,7 +17,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "run": ("balrsam_pipeline.run.cli", "everything for a dataset: plan, train, choose, predict, score"),
     "demo": ("balrsam_pipeline.demo.cli", "the main job on a small generated dataset"),
     "verify": ("planners.cli", "check a raw dataset; every problem with its mend"),
-    "convert": ("planners.cli", "make a raw dataset from other formats"),
+    "convert": ("planners.convert.cli", "make a raw dataset from other formats"),
     "plan_and_preprocess": ("planners.cli", "measure a dataset, plan, preprocess"),
     "train": ("trainers.cli", "train one fold"),
     "crossval": ("trainers.cli", "train and validate all folds, pool the scores"),

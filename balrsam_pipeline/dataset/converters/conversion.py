@@ -50,12 +50,7 @@ class Converted:
     test_cases: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Converter:
-    """One source format: what it is, in a line for `balrsam convert --help`, and the function that converts it."""
-
-    summary: str
-    convert: Callable[[Conversion], Converted]
+Converter = Callable[[Conversion], Converted]
 
 
 def run_all(function: Callable[[Job], Done], jobs: Mapping[str, Job], workers: int) -> dict[str, Done]:

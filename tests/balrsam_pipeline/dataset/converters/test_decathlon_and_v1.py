@@ -65,7 +65,7 @@ def make_v1(folder: Path, decathlon: bool, channels: int = 2) -> Path:
 def test_the_new_folder_holds_the_same_voxels_and_labels(tmp_path: Path, source: str, channels: int) -> None:
     folder = make_v1(tmp_path / "Task01", source == "decathlon", channels)
     before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
-    converted = CONVERTERS[source].convert(Conversion(source=folder, target=tmp_path / "Dataset001_BRATS"))
+    converted = CONVERTERS[source](Conversion(source=folder, target=tmp_path / "Dataset001_BRATS"))
     assert (converted.training_cases, converted.test_cases) == (CASES, 1)
     assert {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()} == before
     assert check_dataset(converted.target).errors == ()
@@ -85,7 +85,7 @@ def test_a_conversion_that_fails_leaves_nothing(tmp_path: Path, source: str) -> 
     folder = make_v1(tmp_path / "Task01", source == "decathlon")
     (folder / "labelsTr" / "BRATS_002.nii.gz").unlink()
     with pytest.raises(DatasetError, match="BRATS_002"):
-        CONVERTERS[source].convert(Conversion(source=folder, target=tmp_path / "Dataset001_BRATS"))
+        CONVERTERS[source](Conversion(source=folder, target=tmp_path / "Dataset001_BRATS"))
     assert [path.name for path in tmp_path.iterdir()] == ["Task01"]
 
 
@@ -94,14 +94,14 @@ def test_a_damaged_image_of_several_channels_is_named(tmp_path: Path) -> None:
     path = folder / "imagesTr" / "BRATS_001.nii.gz"
     path.write_bytes(path.read_bytes()[:-200])
     with pytest.raises(DatasetError, match=r"BRATS_001\.nii\.gz"):
-        CONVERTERS["decathlon"].convert(Conversion(source=folder, target=tmp_path / "Dataset001_BRATS"))
+        CONVERTERS["decathlon"](Conversion(source=folder, target=tmp_path / "Dataset001_BRATS"))
     assert not (tmp_path / "Dataset001_BRATS").exists()
 
 
 def test_another_number_of_channels_than_stated_is_named(tmp_path: Path) -> None:
     folder = make_v1(tmp_path / "Task01", decathlon=True)
     with pytest.raises(DatasetError, match="2 channel"):
-        CONVERTERS["decathlon"].convert(Conversion(source=folder, target=tmp_path / "Dataset001_X", channel_names=("a", "b", "c")))
+        CONVERTERS["decathlon"](Conversion(source=folder, target=tmp_path / "Dataset001_X", channel_names=("a", "b", "c")))
 
 
 def test_a_folder_in_todays_format_is_told_so(tmp_path: Path) -> None:
@@ -109,4 +109,4 @@ def test_a_folder_in_todays_format_is_told_so(tmp_path: Path) -> None:
     content = json.loads((folder / "dataset.json").read_text()) | {"labels": {"background": 0, "edema": 1}}
     (folder / "dataset.json").write_text(json.dumps(content))
     with pytest.raises(DatasetError, match="v2's format already"):
-        CONVERTERS["nnunet_v1"].convert(Conversion(source=folder, target=tmp_path / "Dataset001_X"))
+        CONVERTERS["nnunet_v1"](Conversion(source=folder, target=tmp_path / "Dataset001_X"))

@@ -73,7 +73,7 @@ def make_source(folder: Path, orientation: str = "", direction: tuple[float, ...
 
 
 def convert(tmp_path: Path, folder: Path, **options: object) -> Path:
-    return CONVERTERS["dicom"].convert(Conversion(source=folder, target=tmp_path / "Dataset001_CT", **options)).target  # type: ignore[arg-type]
+    return CONVERTERS["dicom"](Conversion(source=folder, target=tmp_path / "Dataset001_CT", **options)).target  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("direction", [(1.0, 0, 0, 0, 1.0, 0, 0, 0, 1.0), OBLIQUE], ids=["axial", "oblique"])

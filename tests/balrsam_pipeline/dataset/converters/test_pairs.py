@@ -32,7 +32,7 @@ def make_pairs(folder: Path, image: str = "{}.jpg", mask: str = "{}_mask.png", c
 
 
 def convert(tmp_path: Path, folder: Path, **options: object) -> Path:
-    return CONVERTERS["pairs"].convert(Conversion(source=folder, target=tmp_path / "Dataset001_Eyes", **options)).target  # type: ignore[arg-type]
+    return CONVERTERS["pairs"](Conversion(source=folder, target=tmp_path / "Dataset001_Eyes", **options)).target  # type: ignore[arg-type]
 
 
 def label_of(target: Path, case: str = "eye1") -> np.ndarray:
