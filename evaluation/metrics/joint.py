@@ -5,6 +5,7 @@ Suffixes: `_zyx` a label map, 2D ones have z = 1.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,6 +14,7 @@ from scipy import ndimage
 
 SLAB_VOXELS = 1 << 18  # what one step looks at: small enough to stay in a core's cache
 LARGEST_DIRECT = 255  # label values up to this index the histogram as they are; larger ones are numbered first
+MOST_PAIRS = 4096  # pairs of values up to this number are looked for in one pass; with more, each map is searched by itself
 
 LabelArray = npt.NDArray[np.integer]
 Box = tuple[slice, slice, slice]
@@ -40,44 +42,75 @@ def joint_counts(prediction_zyx: LabelArray, reference_zyx: LabelArray) -> Joint
         prediction_zyx: integers of 0 or more, shape (z, y, x).
         reference_zyx: the same shape.
     """
-    largest = int(max(prediction_zyx.max(initial=0), reference_zyx.max(initial=0)))
-    numbers: npt.NDArray[np.int64] | None = None
-    values = np.arange(largest + 1)
-    if largest > LARGEST_DIRECT:
-        values = np.union1d(np.unique(prediction_zyx), np.unique(reference_zyx)).astype(np.int64)
-        numbers = np.zeros(largest + 1, dtype=np.int64)
-        numbers[values] = np.arange(len(values))
+    numbers, values = _numbering(prediction_zyx, reference_zyx)
     size = len(values)
-    table = np.zeros(size * size, dtype=np.int64)
-    lows, highs = np.full((size, 3), np.iinfo(np.int64).max), np.zeros((size, 3), dtype=np.int64)
+    found = _Found(size)
     depth = max(1, SLAB_VOXELS // max(1, prediction_zyx[0].size)) if len(prediction_zyx) else 1
     for start in range(0, len(prediction_zyx), depth):
         predicted, referenced = prediction_zyx[start : start + depth], reference_zyx[start : start + depth]
         if numbers is not None:
             predicted, referenced = numbers[predicted], numbers[referenced]
-        elif not predicted.any() and not referenced.any():
-            table[0] += predicted.size
-            continue
-        wide: type[np.unsignedinteger] = np.uint32 if size > LARGEST_DIRECT + 1 else np.uint16
-        joint = np.multiply(referenced, size, dtype=wide, casting="unsafe")
-        np.add(joint, predicted, out=joint, dtype=wide, casting="unsafe")
-        table += np.bincount(joint.ravel(), minlength=size * size)
-        for slab in (predicted, referenced):
-            _extend(lows, highs, slab, start, size)
-    present = table.reshape(size, size)
-    seen = np.flatnonzero((present.sum(axis=0) + present.sum(axis=1)) > 0)
-    boxes = {int(values[index]): _box(lows[index], highs[index]) for index in seen if highs[index].any()}
-    return JointCounts(tuple(int(value) for value in values[seen]), present[np.ix_(seen, seen)], boxes)
+        found.add(predicted, referenced, start)
+    table = found.table.reshape(size, size)
+    seen = np.flatnonzero((table.sum(axis=0) + table.sum(axis=1)) > 0)
+    boxes = {int(values[index]): _box(found.lows[index], found.highs[index]) for index in seen if found.highs[index].any()}
+    return JointCounts(tuple(int(value) for value in values[seen]), table[np.ix_(seen, seen)], boxes)
 
 
-def _extend(lows: npt.NDArray[np.int64], highs: npt.NDArray[np.int64], slab: LabelArray, start: int, size: int) -> None:
-    signed = slab.view(np.int8) if slab.dtype == np.bool_ else slab
-    for number, box in enumerate(ndimage.find_objects(signed, max_label=size - 1), 1):
+def _numbering(prediction_zyx: LabelArray, reference_zyx: LabelArray) -> tuple[npt.NDArray[np.int64] | None, npt.NDArray[np.int64]]:
+    """Value -> number, or None where values are their own numbers; and number -> value. The number of 0 is 0."""
+    largest = int(max(prediction_zyx.max(initial=0), reference_zyx.max(initial=0)))
+    if largest <= LARGEST_DIRECT:
+        return None, np.arange(largest + 1)
+    values = np.unique(np.concatenate([[0], np.unique(prediction_zyx), np.unique(reference_zyx)])).astype(np.int64)
+    numbers = np.zeros(largest + 1, dtype=np.int64)
+    numbers[values] = np.arange(len(values))
+    return numbers, values
+
+
+class _Found:
+    """Counts and boxes while slab after slab is added."""
+
+    def __init__(self, size: int) -> None:
+        self.size = size
+        self.table = np.zeros(size * size, dtype=np.int64)
+        self.lows, self.highs = np.full((size, 3), np.iinfo(np.int64).max), np.zeros((size, 3), dtype=np.int64)
+        self.wide: type[np.unsignedinteger] = np.uint8 if size <= 16 else np.uint16 if size <= 256 else np.uint32
+
+    def add(self, predicted: LabelArray, referenced: LabelArray, start: int) -> None:
+        """Add slices `start`… of both maps, given as numbers."""
+        there = (predicted != 0) | (referenced != 0)
+        rows = np.flatnonzero(there.any(axis=(0, 2)))
+        if not len(rows):
+            self.table[0] += there.size
+            return
+        columns = np.flatnonzero(there.any(axis=(0, 1)))
+        inside = (slice(None), slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1))
+        predicted, referenced = predicted[inside], referenced[inside]
+        self.table[0] += there.size - predicted.size
+        pairs = np.multiply(referenced, self.size, dtype=self.wide, casting="unsafe")
+        np.add(pairs, predicted, out=pairs, dtype=self.wide, casting="unsafe")
+        self.table += np.bincount(pairs.ravel(), minlength=self.size**2)
+        corner = np.array([start, rows[0], columns[0]])
+        if self.size**2 <= MOST_PAIRS:
+            for pair, box in _boxes(pairs, self.size**2 - 1):
+                for number in {pair // self.size, pair % self.size} - {0}:
+                    self._extend(number, box, corner)
+        else:
+            for slab in (predicted, referenced):
+                for number, box in _boxes(slab, self.size - 1):
+                    self._extend(number, box, corner)
+
+    def _extend(self, number: int, box: Box, corner: npt.NDArray[np.int64]) -> None:
+        np.minimum(self.lows[number], [side.start for side in box] + corner, out=self.lows[number])
+        np.maximum(self.highs[number], [side.stop for side in box] + corner, out=self.highs[number])
+
+
+def _boxes(slab: LabelArray, largest: int) -> Iterator[tuple[int, Box]]:
+    """The box of each number other than 0 that occurs."""
+    for number, box in enumerate(ndimage.find_objects(slab, max_label=largest), 1):
         if box is not None:
-            for axis in range(3):
-                offset = start if axis == 0 else 0
-                lows[number, axis] = min(lows[number, axis], box[axis].start + offset)
-                highs[number, axis] = max(highs[number, axis], box[axis].stop + offset)
+            yield number, box
 
 
 def _box(low: npt.NDArray[np.int64], high: npt.NDArray[np.int64]) -> Box:
