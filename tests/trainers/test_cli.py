@@ -1,0 +1,57 @@
+from __future__ import annotations
+
+import argparse
+import subprocess
+import sys
+
+import pytest
+
+from trainers.cli import COMMANDS, _request
+from trainers.config import LossConfig
+
+
+def parse(prepared, command, *words):
+    parser = argparse.ArgumentParser()
+    COMMANDS[command].add_arguments(parser)
+    roots = [word for name in ("raw", "preprocessed", "results") for word in (f"--{name}", str(getattr(prepared, name)))]
+    return parser.parse_args(["Dataset999_Demo", *words, *roots])
+
+
+def test_the_command_line_is_what_the_documentation_says():
+    options = {}
+    for name, command in COMMANDS.items():
+        parser = argparse.ArgumentParser(add_help=False)
+        command.add_arguments(parser)
+        options[name] = {option for action in parser._actions for option in action.option_strings}
+    common = {
+        *("--configuration", "--max-minutes", "--epochs", "--batch-size", "--learning-rate", "--seed", "--settings", "--device"),
+        *("--workers", "--continue-on-worker-loss", "--accept-changed-settings", "--checkpoint", "--init-from", "--budget-clock"),
+        *("--watch", "--freeze", "--raw", "--preprocessed", "--results"),
+    }
+    assert options == {"train": common | {"--fold"}, "crossval": common | {"--folds", "--parallel-folds"}}
+
+
+def test_a_time_budget_replaces_the_epochs_unless_both_are_given(prepared):
+    assert _request(parse(prepared, "train", "--max-minutes", "5"), 0).config.epochs is None
+    both = _request(parse(prepared, "train", "--max-minutes", "5", "--epochs", "7"), 0).config
+    assert (both.epochs, both.max_minutes) == (7, 5.0)
+
+
+def test_options_win_over_the_settings_file(prepared, tmp_path):
+    path = tmp_path / "settings.json"
+    path.write_text('{"seed": 3, "learning_rate": 0.1, "loss": {"boundary": 0}}')
+    config = _request(parse(prepared, "crossval", "--settings", str(path), "--seed", "4"), 0).config
+    assert (config.seed, config.learning_rate, config.loss) == (4, 0.1, LossConfig(boundary=0.0))
+
+
+@pytest.mark.parametrize("command", ["train", "crossval"])
+def test_help_loads_nothing_heavy(command):
+    program = (
+        "import sys, contextlib, io\n"
+        "from balrsam_pipeline.cli import main\n"
+        "with contextlib.suppress(SystemExit), contextlib.redirect_stdout(io.StringIO()):\n"
+        f"    main(['{command}', '--help'])\n"
+        "print([name for name in ('torch', 'numpy', 'pandas', 'matplotlib') if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
