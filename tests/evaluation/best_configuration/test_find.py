@@ -1,0 +1,128 @@
+"""From two trained configurations to a choice, by the commands that it prints."""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from balrsam_pipeline.cli import main
+from balrsam_pipeline.dataset import parse_labels
+from balrsam_pipeline.imageio import Geometry, Image, read_geometry, read_label, write_image, write_label
+from balrsam_pipeline.inference import read_best, read_postprocessing
+from balrsam_pipeline.network import build, trainable_state
+from balrsam_pipeline.plan import ChannelStatistics, Configuration, NetworkPlan, Plan, write_versioned
+from evaluation import EvaluationOptions, evaluate_folders, write_reports
+
+NAME = "Dataset901_Blobs"
+GEOMETRY = Geometry(dimension=3, shape_zyx=(4, 16, 16), spacing_mm=(2.0, 1.0, 1.0))
+CONTENT = {"channel_names": {"0": "MR"}, "labels": {"background": 0, "blob": 1}, "numTraining": 4, "file_ending": ".nii.gz"}
+STATISTICS = ChannelStatistics(mean=0, median=0, std=1, min=-1, max=1, percentile_00_5=-1, percentile_99_5=1)
+
+
+def make_raw(folder: Path) -> Path:
+    """Four labelled cases and one test image; a blob brighter than noise."""
+    for index in range(5):
+        rng = np.random.default_rng(index)
+        label = np.zeros(GEOMETRY.shape_zyx, np.uint8)
+        label[:, 4 + index : 10, 4:11] = 1
+        image = (label * 3 + rng.normal(size=label.shape)).astype(np.float32)
+        kind = "Tr" if index < 4 else "Ts"
+        write_image(folder / f"images{kind}" / f"c{index}_0000.nii.gz", Image(image[None], GEOMETRY))
+        if index < 4:
+            write_label(folder / "labelsTr" / f"c{index}.nii.gz", label, GEOMETRY)
+    (folder / "dataset.json").write_text(json.dumps(CONTENT))
+    return folder
+
+
+def make_model(folder: Path, name: str, raw: Path, flips: float) -> None:
+    """A fold with random weights, and validation predictions that are the labels with a share of voxels flipped, plus an island."""
+    network = NetworkPlan(
+        backbone="vit_t", from_scratch=True, input_channels=1, classes=2, input_size=(32, 32), lora_rank=0, lora_alpha=1.0, adapter_rank=0,
+        decoder_attention="exact", decoder_rank=1, cden_width=8, mask_stride=4,
+    )  # fmt: skip
+    configuration = Configuration(
+        name=name, transpose=(0, 1, 2), spacing_mm=(2.0, 1.0, 1.0), slicing_axes=(0,), context_slices=0, normalization=("none",),
+        normalize_inside_mask=(False,), patch_size=(16, 16), batch_size=2, mirror_axes=(), network=network,
+    )  # fmt: skip
+    plan = Plan(
+        dataset=NAME,
+        fingerprint_sha256="0" * 64,
+        channel_statistics=(STATISTICS,),
+        configurations={name: configuration},
+        default_configuration=name,
+    )
+    write_versioned(folder / "plan.json", plan)
+    (folder / "dataset.json").write_text(json.dumps(CONTENT))
+    (folder / "fold_0").mkdir()
+    torch.manual_seed(0)
+    tensors = {f"ema/{key}": value.contiguous() for key, value in trainable_state(build(network)).items()}
+    save_file(tensors, folder / "fold_0" / "checkpoint_final.safetensors", {"base_sha256": ""})
+    validation = folder / "fold_0" / "validation"
+    for index in range(4):
+        label = read_label(raw / "labelsTr" / f"c{index}.nii.gz").data[0].copy()
+        flipped = np.random.default_rng(index).random(label.shape) < flips
+        label[flipped & (label == 1)] = 0
+        label[0, 15, 15] = 1
+        write_label(validation / f"c{index}.nii.gz", label, GEOMETRY)
+    scheme = parse_labels(CONTENT, "dataset.json")
+    write_reports(evaluate_folders(validation, raw / "labelsTr", scheme, ".nii.gz", EvaluationOptions(metrics=("overlap",))), validation)
+
+
+def test_the_printed_commands_predict_and_submit(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    raw, results = make_raw(tmp_path / "raw" / NAME), tmp_path / "results"
+    make_model(results / NAME / "2d__balrsam", "2d", raw, flips=0.05)
+    make_model(results / NAME / "2.5d__balrsam", "2.5d", raw, flips=0.3)
+    assert main(["find_best_configuration", str(raw), "--results", str(results), "--device", "cpu", "--workers", "1"]) == 0
+    shown = capsys.readouterr().out
+    best = read_best(results / NAME)
+    assert best.configurations == ("2d",)
+    assert {score.configurations for score in best.candidates} == {("2d",), ("2.5d",), ("2.5d", "2d")}
+    assert [step.kind for step in best.postprocessing.steps] == ["largest_component"]
+    assert read_postprocessing(results / NAME / "2d__balrsam" / "crossval" / "postprocessing.json") == best.postprocessing
+    commands = [shlex.split(line.strip())[1:] for line in shown.splitlines() if line.strip().startswith("balrsam ")]
+    assert [words[0] for words in commands] == ["predict", "submit"]
+    for words in commands:
+        assert main(words) == 0
+    with zipfile.ZipFile(results / NAME / "submission.zip") as archive:
+        assert archive.namelist() == ["Task901_Blobs/c4.nii.gz"]
+
+
+def test_nothing_trained_is_said_plainly(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    raw = make_raw(tmp_path / "raw" / NAME)
+    assert main(["find_best_configuration", str(raw), "--results", str(tmp_path / "results")]) == 2
+    assert "balrsam crossval" in capsys.readouterr().err
+
+
+def test_folds_that_are_not_finished_are_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    raw, results = make_raw(tmp_path / "raw" / NAME), tmp_path / "results"
+    make_model(results / NAME / "2d__balrsam", "2d", raw, flips=0.1)
+    assert main(["find_best_configuration", str(raw), "--results", str(results), "--folds", "0", "3"]) == 2
+    assert "2d: folds [0]" in capsys.readouterr().err
+
+
+def test_a_container_folder_predicts_as_a_process(tmp_path: Path) -> None:
+    raw, results = make_raw(tmp_path / "raw" / NAME), tmp_path / "results"
+    make_model(results / NAME / "2d__balrsam", "2d", raw, flips=0.1)
+    container = tmp_path / "container"
+    words = ["--container", "-d", "901", "--configuration", "2d", "--results", str(results), "-o", str(container)]
+    assert main(["submit", "--format", "grand-challenge", "--input-slugs", "mri", "--output-slug", "blobs", *words]) == 0
+    for name in ("Dockerfile", "requirements.txt", "README.md", "container.json", "inference.py"):
+        assert (container / name).is_file()
+    source = tmp_path / "in" / "images" / "mri" / "patient.mha"
+    write_image(source, Image(np.random.default_rng(0).normal(size=(1, *GEOMETRY.shape_zyx)).astype(np.float32), GEOMETRY))
+    environment = {key: value for key, value in os.environ.items() if not key.startswith("balrsam_")}
+    subprocess.run(
+        [sys.executable, "inference.py", "--input", str(tmp_path / "in"), "--output", str(tmp_path / "out")],
+        cwd=container, env=environment, check=True, capture_output=True,
+    )  # fmt: skip
+    assert read_geometry(tmp_path / "out" / "images" / "blobs" / "patient.mha") == read_geometry(source)
