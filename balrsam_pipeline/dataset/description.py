@@ -71,7 +71,7 @@ def read_description(dataset_json: Path) -> DatasetDescription:
         file_ending=_file_ending(content, dataset_json),
         reader=reader,
         listed=_listed(content.get("dataset"), dataset_json),
-        stated_cases=stated if isinstance(stated, int) else None,
+        stated_cases=stated if isinstance(stated, int) and not isinstance(stated, bool) else None,
     )
 
 
@@ -80,7 +80,7 @@ def _channel_names(content: dict[str, Any], where: Path) -> tuple[str, ...]:
     mend = 'write "channel_names": {"0": "T1", "1": "T2"} (or "CT"), one entry a channel'
     if not isinstance(names, dict) or not names:
         raise _wrong(where, "no channel_names" if names is None else f"channel_names {names!r}", "channel number -> name", mend)
-    numbered = {int(key) if str(key).isdigit() else -1: str(name) for key, name in names.items()}
+    numbered = {int(key) if key.isascii() and key.isdigit() else -1: str(name) for key, name in names.items()}
     if sorted(numbered) != list(range(len(names))):
         raise _wrong(where, f"channel numbers {', '.join(map(str, names))}", f"0 to {len(names) - 1}", mend)
     return tuple(numbered[index] for index in range(len(numbered)))
@@ -88,14 +88,14 @@ def _channel_names(content: dict[str, Any], where: Path) -> tuple[str, ...]:
 
 def _file_ending(content: dict[str, Any], where: Path) -> str:
     ending = content.get("file_ending")
-    if ending not in FILE_ENDINGS:
+    if not isinstance(ending, str) or ending not in FILE_ENDINGS:
         raise _wrong(
             where,
             "no file_ending" if ending is None else f"file_ending {ending!r}",
             f"one of {', '.join(FILE_ENDINGS)}",
             'write "file_ending": ".nii.gz" (or that of the images)',
         )
-    return str(ending)
+    return ending
 
 
 def _label_names(labels: LabelScheme) -> dict[int, str]:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from balrsam_pipeline.dataset.cases import CaseFiles
-from balrsam_pipeline.dataset.checks.geometry import check_same_grid, check_spacing
+from balrsam_pipeline.dataset.checks.geometry import check_same_grid, check_spacing, check_spacing_file
 from balrsam_pipeline.dataset.checks.intensities import check_channels, check_intensities
 from balrsam_pipeline.dataset.checks.labels import check_stored_label, check_values
 from balrsam_pipeline.dataset.description import DatasetDescription
@@ -85,6 +85,7 @@ def _check_read(
         *check_channels(files.case, image.data.shape[0], description),
         *check_intensities(files.case, image.data, description),
         *check_spacing(files.case, image.geometry),
+        *check_spacing_file(files.case, files.images[0], image.geometry),
     ]
     if label is not None and values is not None:
         problems += check_same_grid(files.case, "label", label.geometry, image.geometry)

@@ -7,10 +7,12 @@ index, as nnU-Net pairs them, and tools that drop the header are common; the use
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 from balrsam_pipeline.dataset.report import Problem
 from balrsam_pipeline.imageio import Geometry
 from balrsam_pipeline.imageio.geometry import direction_differs, origin_differs, spacing_differs
+from balrsam_pipeline.imageio.tiff import sidecar
 
 SMALLEST_MM, LARGEST_MM = 1e-3, 100.0  # microscopy to whole-body scouts; beyond, the unit is hardly mm
 HEADER_MEND = "look at one case in a viewer; if voxels match, copy the image's header: balrsam verify DATASET --fix NEW_FOLDER"
@@ -57,6 +59,19 @@ def check_spacing(case: str, geometry: Geometry) -> Iterator[Problem]:
             f"spacing {_sizes(spacing)} mm",
             f"between {SMALLEST_MM:g} and {LARGEST_MM:g} mm",
             "write the spacing in mm into the header (it may be in m or μm)",
+            "warning",
+        )
+
+
+def check_spacing_file(case: str, path: Path, geometry: Geometry) -> Iterator[Problem]:
+    """Does a TIFF stack bring its spacing?"""
+    if geometry.dimension == 3 and path.suffix.lower() in (".tif", ".tiff") and sidecar(path) is None:
+        yield Problem(
+            "spacing_file_missing",
+            case,
+            f"no {path.stem}.json beside {path.name}: spacing 1 × 1 × 1 mm is assumed",
+            "a spacing file beside every TIFF stack",
+            f'write {path.stem}.json: {{"spacing": [z, y, x]}} in mm',
             "warning",
         )
 

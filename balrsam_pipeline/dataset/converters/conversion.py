@@ -94,7 +94,7 @@ def labels_from_v1(content: Any, where: Path) -> dict[str, int]:
         DatasetError: no such labels, or the values are no numbers.
     """
     labels = content.get("labels") if isinstance(content, dict) else None
-    if not isinstance(labels, dict) or not labels or not all(str(key).isdigit() for key in labels):
+    if not isinstance(labels, dict) or not labels or not all(key.isascii() and key.isdigit() for key in labels):
         raise DatasetError(
             where,
             found=f"labels {str(labels)[:60]}",
@@ -115,7 +115,7 @@ def channels_from_v1(content: Any, where: Path) -> tuple[str, ...]:
         DatasetError: there are none.
     """
     names = content.get("modality", content.get("channel_names")) if isinstance(content, dict) else None
-    if not isinstance(names, dict) or not names or not all(str(key).isdigit() for key in names):
+    if not isinstance(names, dict) or not names or not all(key.isascii() and key.isdigit() for key in names):
         raise DatasetError(
             where, found=f"modality {str(names)[:60]}", expected='{"0": "MRI"}, one entry a channel', mend="write it into dataset.json"
         )

@@ -61,6 +61,19 @@ def good_pictures(folder: Path) -> Path:
     return folder
 
 
+def good_stacks(folder: Path) -> Path:
+    """Six 16-bit TIFF stacks with one label and their spacing files."""
+    generator = np.random.default_rng(0)
+    geometry = Geometry(dimension=3, shape_zyx=(4, 10, 12), spacing_mm=(2.0, 0.3, 0.3))
+    for index in range(CASES):
+        stack = generator.integers(0, 65536, (1, *geometry.shape_zyx)).astype(np.uint16)
+        write_image(folder / "imagesTr" / f"cell_{index}_0000.tif", Image(stack, geometry))
+        write_label(folder / "labelsTr" / f"cell_{index}.tif", stack[0] > 30000, geometry)
+    content = {"channel_names": {"0": "microscopy"}, "labels": {"background": 0, "cell": 1}, "file_ending": ".tif"}
+    (folder / "dataset.json").write_text(json.dumps(content | {"numTraining": CASES}))
+    return folder
+
+
 def ct(folder: Path, case: int = 1) -> Path:
     """The CT file of a case."""
     return folder / "imagesTr" / f"organ_{case:03d}_0000.nii.gz"
@@ -271,6 +284,13 @@ CATALOGUE = (
             change(path(f), lambda data: data[:, 1:2], dimension=2, spacing_mm=(999.0, 1.0, 1.0), origin_mm=(5.0, -7.0, 0.0))
             for path in (ct, pet, label)
         ],
+    ),
+    Broken(
+        "spacing_file_missing",
+        "cell_1",
+        lambda f: [path.unlink() for path in ((f / "imagesTr" / "cell_1_0000.json"), (f / "labelsTr" / "cell_1.json"))],
+        "warning",
+        base=good_stacks,
     ),
     # label values
     Broken("label_of_0_and_255", "eye_1", lambda f: save_label_as(f, "L"), fixable=True, base=good_pictures),

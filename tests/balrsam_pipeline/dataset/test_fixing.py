@@ -90,7 +90,7 @@ def test_a_copy_that_fails_leaves_no_folder(tmp_path: Path, monkeypatch: pytest.
     def full(*_: object) -> None:
         raise OSError("no space left on device")
 
-    monkeypatch.setattr("balrsam_pipeline.dataset.fixing.copy_file", full)
+    monkeypatch.setattr("balrsam_pipeline.dataset.fixing.copy_image", full)
     with pytest.raises(DatasetError, match="no space left"):
         fix_dataset(folder, check_dataset(folder), tmp_path / "Dataset002_Fixed")
     assert [path.name for path in tmp_path.iterdir()] == ["Dataset001_Broken"]

@@ -27,7 +27,7 @@ def test_the_catalogue_holds_at_least_thirty_kinds() -> None:
     assert len({broken.name or broken.kind for broken in CATALOGUE}) == len(CATALOGUE)
 
 
-@pytest.mark.parametrize("good", [broken_datasets.good_volumes, broken_datasets.good_pictures])
+@pytest.mark.parametrize("good", [broken_datasets.good_volumes, broken_datasets.good_pictures, broken_datasets.good_stacks])
 def test_a_good_dataset_has_no_problem(tmp_path: Path, good: Any) -> None:
     report = check_dataset(good(tmp_path / "Dataset001_Good"))
     assert report.problems == ()

@@ -140,6 +140,19 @@ def test_a_fourth_channel_is_refused_when_the_case_is_read(tmp_path: Path) -> No
         read_case(dataset.training_cases()["eye"], dataset.description)
 
 
+def test_jpeg_images_have_png_labels(tmp_path: Path) -> None:
+    make_dataset(tmp_path, cases=0, channel_names={"0": "R", "1": "G", "2": "B"}, file_ending=".jpg")
+    for folder in ("imagesTr", "labelsTr"):
+        (tmp_path / folder).mkdir()
+    PillowImage.fromarray(np.full((4, 5, 3), 90, np.uint8)).save(tmp_path / "imagesTr" / "eye_0000.jpg")
+    PillowImage.fromarray(np.ones((4, 5), np.uint8)).save(tmp_path / "labelsTr" / "eye.png")
+    dataset = open_dataset(tmp_path)
+    image, label = read_case(dataset.training_cases()["eye"], dataset.description)
+    assert image.data.shape == (3, 1, 4, 5)
+    assert label is not None
+    assert label.data.all()
+
+
 def test_real_datasets_open(test_data: Path) -> None:
     for name, cases, tests in (("Dataset004_Hippocampus", 200, 60), ("Dataset020_DRIVE", 20, 0)):
         dataset = open_dataset(test_data / "raw" / name)
