@@ -1,4 +1,4 @@
-"""The sub-commands `plan_and_preprocess`, `verify` and `convert`; heavy imports happen inside the functions that run."""
+"""The sub-commands `plan_and_preprocess` and `verify`; heavy imports happen inside the functions that run."""
 
 from __future__ import annotations
 
@@ -101,7 +101,7 @@ def run_verify(arguments: argparse.Namespace) -> int:
     if arguments.fix:
         from balrsam_pipeline.dataset.fixing import fix_dataset
 
-        fix_dataset(folder, report, arguments.fix)
+        fix_dataset(folder, report, arguments.fix, workers)
         report = check_dataset(arguments.fix, workers)
     print(json.dumps(report.to_json(), indent=2) if arguments.json else report.table())
     return PARTLY if any(problem.severity == "error" for problem in report.problems) else 0

@@ -11,15 +11,16 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch._subclasses.fake_tensor import FakeTensorMode
 
 from balrsam_pipeline.network import BalrSam
-from balrsam_pipeline.network.build import freeze
+from balrsam_pipeline.network.accounting import count_saved_bytes
+from balrsam_pipeline.network.builder import freeze
 from balrsam_pipeline.plan import NetworkPlan
 
 STATE_BYTES = 16  # a trained parameter: gradient, two moments of AdamW and the moving average, float32 each
-WORKSPACE_BYTES = 2**30  # context and libraries of CUDA, and buffers of single operations; measured once
+WORKSPACE_BYTES = 2**30  # an allowance for the context and libraries of CUDA, and for buffers of single operations
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,24 +71,7 @@ def saved_bytes(model: BalrSam, image: Tensor) -> int:
     Args:
         image: (b, c, y, x), real or fake.
     """
-    own = _storages(model)
-    seen: dict[int, torch.UntypedStorage] = {}  # holding them keeps their addresses from being used again
-
-    def note(tensor: Tensor) -> Tensor:
-        storage = tensor.untyped_storage()
-        if storage._cdata not in own:
-            seen[storage._cdata] = storage
-        return tensor
-
-    with torch.autograd.graph.saved_tensors_hooks(note, _same):
+    with count_saved_bytes(model) as saved:
         output = model.forward_training(image)
     del output
-    return sum(storage.nbytes() for storage in seen.values())
-
-
-def _storages(model: nn.Module) -> frozenset[int]:
-    return frozenset(tensor.untyped_storage()._cdata for tensor in (*model.parameters(), *model.buffers()))
-
-
-def _same(tensor: Tensor) -> Tensor:
-    return tensor
+    return saved.total

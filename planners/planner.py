@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -12,7 +12,7 @@ from balrsam_pipeline.network.locate import OFFICIAL, find_checkpoint
 from balrsam_pipeline.plan import Backbone, Configuration, Fingerprint, NetworkPlan, Normalization, Plan, json_sha256
 from balrsam_pipeline.serialise import to_json
 from planners.budget import Budget
-from planners.rules.backbone import backbone, is_from_scratch
+from planners.rules.backbone import backbone
 from planners.rules.batch_size import cpu_batch_size, gpu_batch_size
 from planners.rules.configurations import Kind, configurations, default_configuration, is_two_dimensional
 from planners.rules.decision import Decision, numbers
@@ -154,20 +154,12 @@ def _network(kind: Kind, common: _Common, side: int) -> tuple[Size, NetworkPlan,
     given = common.overrides.input_size
     size = input_size(slice_yx, thickness, side) if given is None else given_input_size(given, slice_yx)
     stride = mask_stride(thinnest, thickness, size.value.scale)
-    scratch = is_from_scratch(common.backbone.value)
-    parts = ranks(scratch)
-    network = NetworkPlan(
-        backbone=common.backbone.value,
-        from_scratch=scratch,
+    parts = ranks(common.backbone.value)
+    network = replace(
+        parts.value,
         input_channels=len(common.description.channel_names) * (2 * kind.context_slices + 1),
         classes=common.description.labels.classes,
         input_size=size.value.input,
-        lora_rank=parts.value.lora_rank,
-        lora_alpha=parts.value.lora_alpha,
-        adapter_rank=parts.value.adapter_rank,
-        decoder_attention=parts.value.decoder_attention,
-        decoder_rank=parts.value.decoder_rank,
-        cden_width=parts.value.cden_width,
         mask_stride=stride.value,
     )
     reasons = {"patch_size": size.reason, "mask_stride": stride.reason, "backbone": common.backbone.reason, "ranks": parts.reason}

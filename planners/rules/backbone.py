@@ -27,8 +27,3 @@ def backbone(budget: Budget, available: tuple[Backbone, ...]) -> Decision[Backbo
             "vit_t", f"{budget}, but no SAM checkpoint that fits is here (balrsam download_checkpoint {fitting[-1]} fetches one)"
         )
     return Decision("vit_t", f"{budget}, too little for an adapted SAM")
-
-
-def is_from_scratch(name: Backbone) -> bool:
-    """Whether a backbone has no checkpoint to adapt."""
-    return name == "vit_t"

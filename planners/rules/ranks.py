@@ -1,35 +1,21 @@
-"""Ranks and widths of the parts that train."""
+"""Ranks and widths of the parts that train: those published for the backbone."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
-from balrsam_pipeline.plan import DecoderAttention
+from balrsam_pipeline.network.presets import preset
+from balrsam_pipeline.plan import Backbone, NetworkPlan
 from planners.rules.decision import Decision
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Ranks:
-    """Sizes of adapters, decoder attention and CDEN, as `NetworkPlan` names them."""
-
-    lora_rank: int
-    lora_alpha: float
-    adapter_rank: int
-    decoder_attention: DecoderAttention
-    decoder_rank: int
-    cden_width: int
-
-
-# BALR-SAM: 11.7 M trained parameters on ViT-H with LoRA 4 and adapters of rank 32 in every block
-_ADAPTED = Ranks(lora_rank=4, lora_alpha=4.0, adapter_rank=32, decoder_attention="low_rank", decoder_rank=64, cden_width=64)
-_FROM_SCRATCH = Ranks(lora_rank=0, lora_alpha=1.0, adapter_rank=0, decoder_attention="low_rank", decoder_rank=64, cden_width=24)
-
-
-def ranks(from_scratch: bool) -> Decision[Ranks]:
-    """The ranks of an adapted or of a from-scratch network.
+def ranks(backbone: Backbone) -> Decision[NetworkPlan]:
+    """A network of the backbone whose ranks and widths are to be used; sizes, channels and classes are other rules' matter.
 
     Source: BALR-SAM, arXiv 2509.24204.
     """
-    if from_scratch:
-        return Decision(_FROM_SCRATCH, "nothing is frozen, so there is nothing to adapt: no LoRA, no adapters; a slim CDEN for a CPU")
-    return Decision(_ADAPTED, "the paper's: under 2 % of SAM trains, LoRA rank 4 and adapters of rank 32 in every block")
+    network = preset(backbone)
+    if network.from_scratch:
+        return Decision(network, "nothing is frozen, so there is nothing to adapt: no LoRA, no adapters")
+    return Decision(
+        network,
+        f"the paper's: under 2 % of SAM trains, LoRA rank {network.lora_rank} and adapters of rank {network.adapter_rank} in every block",
+    )

@@ -44,5 +44,5 @@ def test_a_missing_checkpoint_is_named_in_the_reason() -> None:
 
 
 def test_only_adapted_networks_have_adapters() -> None:
-    assert ranks(from_scratch=True).value.adapter_rank == 0
-    assert (ranks(from_scratch=False).value.lora_rank, ranks(from_scratch=False).value.adapter_rank) == (4, 32)
+    assert ranks("vit_t").value.adapter_rank == 0
+    assert (ranks("vit_b").value.lora_rank, ranks("vit_b").value.adapter_rank) == (4, 32)
