@@ -20,12 +20,12 @@ from balrsam_pipeline.errors import TrainingError
 from balrsam_pipeline.plan import read_plan
 from balrsam_pipeline.serialise import to_json
 from evaluation import Summary, pool, read_summary, write_reports
+from evaluation.statistics import bootstrap_means
 from trainers.fold import train_fold
 from trainers.request import TrainRequest
 from trainers.stopping import TrainingStopped
 
 LOG = logging.getLogger(__name__)
-RESAMPLES = 2000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,25 +87,22 @@ def _pooled_before(folder: Path, summary: Summary) -> bool:
     return (folder / "summary.json").is_file() and read_summary(folder / "summary.json").groups == summary.groups
 
 
-def bootstrap_interval(values: Sequence[float], seed: int = 0) -> tuple[float, float]:
-    """The 95 % percentile interval of the mean of `values` over 2000 resamples of the cases."""
-    array = np.asarray(values, dtype=np.float64)
-    picks = np.random.default_rng(seed).integers(len(array), size=(RESAMPLES, len(array)))
-    low, high = np.percentile(array[picks].mean(axis=1), [2.5, 97.5])
-    return float(low), float(high)
-
-
 def interval_lines(summary: Summary) -> str:
-    """Mean, standard deviation over cases and 95 % bootstrap interval of each metric of each label."""
+    """Mean, standard deviation over cases and 95 % bootstrap interval of each metric of each label, and of the mean over labels."""
     lines = []
-    for label in summary.labels:
-        for key in ("dice", "hd95"):
-            values = [value for value in summary.counted(key, label) if value is not None] if key in summary.metrics else []
-            if values:
-                low, high = bootstrap_interval(values)
-                spread = float(np.std(values, ddof=1)) if len(values) > 1 else 0.0
-                lines.append(f"{label}: {key} {np.mean(values):.4f} ± {spread:.4f}, 95 % interval {low:.4f} to {high:.4f}")
+    for key in (key for key in ("dice", "hd95") if key in summary.metrics):
+        values_cl = np.array([summary.counted(key, label) for label in summary.labels], dtype=np.float64).T  # None becomes NaN
+        intervals, overall = bootstrap_means(values_cl)
+        for label, interval in zip(summary.labels, intervals, strict=True):
+            total = summary.per_label[label][key]
+            lines.append(_line(f"{label}: {key}", total.mean, total.std, interval))
+        lines.append(_line(f"mean: {key}", summary.foreground_mean[key], None, overall))
     return "\n".join(lines)
+
+
+def _line(what: str, mean: float | None, std: float | None, interval: tuple[float, float] | None) -> str:
+    figures = "no value" if mean is None else f"{mean:.4f}" + (f" ± {std:.4f}" if std is not None else "")
+    return f"{what} {figures}" + (f", 95 % interval {interval[0]:.4f} to {interval[1]:.4f}" if interval is not None else "")
 
 
 def _train_over_devices(train: TrainRequest, folds: Sequence[int], devices: Sequence[str]) -> None:
