@@ -43,7 +43,9 @@ def border(mask: Mask, flat_axes: tuple[int, ...] = ()) -> Mask:
         along[:-1] &= masked[1:]
         along[0] = False
         along[-1] = False
-    return np.asarray(mask & ~inner)
+    np.logical_not(inner, out=inner)
+    inner &= mask
+    return inner
 
 
 def directed_distances(sources: Mask, targets: Mask, spacing_mm: tuple[float, ...]) -> Distances:
@@ -54,16 +56,15 @@ def directed_distances(sources: Mask, targets: Mask, spacing_mm: tuple[float, ..
         targets: the same shape, with at least one True voxel.
         spacing_mm: one number an axis.
     """
-    found = np.zeros(int(np.count_nonzero(sources)), dtype=np.float64)
     shells, margins = _shells(spacing_mm)
     padded = np.pad(targets, [(margin, margin) for margin in margins])
     strides = np.array(padded.strides, dtype=np.int64)  # a bool is a byte, so strides count voxels
-    points = np.argwhere(sources)
-    positions = (points + np.array(margins)) @ strides
-    flat, waiting, spent_s = padded.ravel(), np.arange(len(points)), 0.0
-    rest_s = _Rest(targets)
+    positions = np.flatnonzero(np.pad(sources, [(margin, margin) for margin in margins]))
+    found = np.zeros(len(positions), dtype=np.float64)
+    flat, waiting, spent_s = padded.ravel(), np.arange(len(positions)), 0.0
+    rest = _Rest(targets)
     for distance_mm, offsets in shells:
-        if spent_s > rest_s.cost(len(waiting)) or not len(waiting):
+        if spent_s > rest.cost(len(waiting)) or not len(waiting):
             break
         hit = flat[positions + int(offsets[0] @ strides)]
         for offset in offsets[1:]:
@@ -72,7 +73,8 @@ def directed_distances(sources: Mask, targets: Mask, spacing_mm: tuple[float, ..
         found[waiting[hit]] = distance_mm
         waiting, positions = waiting[~hit], positions[~hit]
     if len(waiting):
-        found[waiting] = rest_s.distances(points[waiting], spacing_mm)
+        points = np.stack(np.unravel_index(positions, padded.shape), axis=1) - np.array(margins)
+        found[waiting] = rest.distances(points, spacing_mm)
     return found
 
 

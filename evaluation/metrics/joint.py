@@ -5,7 +5,7 @@ Suffixes: `_zyx` a label map, 2D ones have z = 1.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,6 +14,7 @@ from scipy import ndimage
 
 SLAB_VOXELS = 1 << 18  # what one step looks at: small enough to stay in a core's cache
 LARGEST_DIRECT = 255  # label values up to this index the histogram as they are; larger ones are numbered first
+FAR = 1 << 62  # beyond every voxel
 MOST_PAIRS = 4096  # pairs of values up to this number are looked for in one pass; with more, each map is searched by itself
 
 LabelArray = npt.NDArray[np.integer]
@@ -53,7 +54,7 @@ def joint_counts(prediction_zyx: LabelArray, reference_zyx: LabelArray) -> Joint
         found.add(predicted, referenced, start)
     table = found.table.reshape(size, size)
     seen = np.flatnonzero((table.sum(axis=0) + table.sum(axis=1)) > 0)
-    boxes = {int(values[index]): _box(found.lows[index], found.highs[index]) for index in seen if found.highs[index].any()}
+    boxes = {int(values[index]): _box(found.lows[index], found.highs[index]) for index in seen if any(found.highs[index])}
     return JointCounts(tuple(int(value) for value in values[seen]), table[np.ix_(seen, seen)], boxes)
 
 
@@ -74,7 +75,7 @@ class _Found:
     def __init__(self, size: int) -> None:
         self.size = size
         self.table = np.zeros(size * size, dtype=np.int64)
-        self.lows, self.highs = np.full((size, 3), np.iinfo(np.int64).max), np.zeros((size, 3), dtype=np.int64)
+        self.lows, self.highs = [[FAR] * 3 for _ in range(size)], [[0] * 3 for _ in range(size)]
         self.wide: type[np.unsignedinteger] = np.uint8 if size <= 16 else np.uint16 if size <= 256 else np.uint32
 
     def add(self, predicted: LabelArray, referenced: LabelArray, start: int) -> None:
@@ -91,7 +92,7 @@ class _Found:
         pairs = np.multiply(referenced, self.size, dtype=self.wide, casting="unsafe")
         np.add(pairs, predicted, out=pairs, dtype=self.wide, casting="unsafe")
         self.table += np.bincount(pairs.ravel(), minlength=self.size**2)
-        corner = np.array([start, rows[0], columns[0]])
+        corner = (start, int(rows[0]), int(columns[0]))
         if self.size**2 <= MOST_PAIRS:
             for pair, box in _boxes(pairs, self.size**2 - 1):
                 for number in {pair // self.size, pair % self.size} - {0}:
@@ -101,9 +102,11 @@ class _Found:
                 for number, box in _boxes(slab, self.size - 1):
                     self._extend(number, box, corner)
 
-    def _extend(self, number: int, box: Box, corner: npt.NDArray[np.int64]) -> None:
-        np.minimum(self.lows[number], [side.start for side in box] + corner, out=self.lows[number])
-        np.maximum(self.highs[number], [side.stop for side in box] + corner, out=self.highs[number])
+    def _extend(self, number: int, box: Box, corner: tuple[int, int, int]) -> None:
+        low, high = self.lows[number], self.highs[number]
+        for axis, (side, offset) in enumerate(zip(box, corner, strict=True)):
+            low[axis] = min(low[axis], side.start + offset)
+            high[axis] = max(high[axis], side.stop + offset)
 
 
 def _boxes(slab: LabelArray, largest: int) -> Iterator[tuple[int, Box]]:
@@ -113,12 +116,11 @@ def _boxes(slab: LabelArray, largest: int) -> Iterator[tuple[int, Box]]:
             yield number, box
 
 
-def _box(low: npt.NDArray[np.int64], high: npt.NDArray[np.int64]) -> Box:
-    return slice(int(low[0]), int(high[0])), slice(int(low[1]), int(high[1])), slice(int(low[2]), int(high[2]))
+def _box(low: Sequence[int], high: Sequence[int]) -> Box:
+    return slice(low[0], high[0]), slice(low[1], high[1]), slice(low[2], high[2])
 
 
 def union(boxes: list[Box]) -> Box:
     """The smallest box that holds all of `boxes` (at least one)."""
-    low = np.array([[side.start for side in box] for box in boxes]).min(axis=0)
-    high = np.array([[side.stop for side in box] for box in boxes]).max(axis=0)
-    return _box(low, high)
+    sides = list(zip(*boxes, strict=True))
+    return _box([min(part.start for part in side) for side in sides], [max(part.stop for part in side) for side in sides])
