@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from balrsam_pipeline.network.accounting import NetworkCost, count_cost, describe_network
-    from balrsam_pipeline.network.build import build
+    from balrsam_pipeline.network.builder import build
     from balrsam_pipeline.network.checkpoints import checkpoint_sha256
-    from balrsam_pipeline.network.locate import find_checkpoint
     from balrsam_pipeline.network.compilation import compile_network
+    from balrsam_pipeline.network.locate import find_checkpoint
     from balrsam_pipeline.network.model import BalrSam, TrainingOutput
     from balrsam_pipeline.network.moments import measure_second_moments
     from balrsam_pipeline.network.presets import preset
@@ -45,7 +45,7 @@ _HOMES = {
     "BalrSam": "model",
     "NetworkCost": "accounting",
     "TrainingOutput": "model",
-    "build": "build",
+    "build": "builder",
     "checkpoint_sha256": "checkpoints",
     "compile_network": "compilation",
     "count_cost": "accounting",
@@ -65,5 +65,5 @@ def __getattr__(name: str) -> object:
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     value = getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
-    globals()[name] = value  # a submodule of the same name (`build`) must not win the next time
+    globals()[name] = value
     return value

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from balrsam_pipeline.network.build import freeze
+from balrsam_pipeline.network.builder import freeze
 from balrsam_pipeline.network.model import BalrSam
 from balrsam_pipeline.plan import NetworkPlan
 

@@ -85,7 +85,7 @@ class Cden(nn.Module):
         width = network.cden_width
         widths = {1: max(width // 2, 8), 2: width, 4: 2 * width, 8: 4 * width, 16: 4 * width}
         fields = {2: 1, 4: 2, 8: 3, 16: 3}
-        self.mask_stride = network.mask_stride
+        self.mask_strides = [stride for stride in (4, 2, 1) if stride >= network.mask_stride]  # coarse to fine
         self.stem = nn.Sequential(nn.Conv2d(channels, width, 3, stride=2, padding=1), LayerNorm2d(width))
         self.full_stem = nn.Conv2d(channels, widths[1], 3, padding=1) if network.mask_stride == 1 else None
         self.downs = nn.ModuleDict({str(stride): Down(widths[stride // 2], widths[stride]) for stride in (4, 8, 16)})
@@ -97,7 +97,7 @@ class Cden(nn.Module):
         up_strides = [stride for stride in (8, 4, 2, 1) if stride >= min(network.mask_stride, 4)]
         self.fuses = nn.ModuleDict({str(stride): Fuse(widths[2 * stride], widths[stride]) for stride in up_strides})
         self.to_masks = nn.ParameterDict(
-            {str(stride): torch.randn(UPSCALED, widths[stride]) * UPSCALED**-0.5 for stride in up_strides if stride <= 4}
+            {str(stride): torch.randn(UPSCALED, widths[stride]) * UPSCALED**-0.5 for stride in self.mask_strides}
         )
         self.boundary: nn.Conv2d | None = nn.Conv2d(widths[4], 1, 1)
         if not network.from_scratch:
@@ -129,7 +129,7 @@ class Cden(nn.Module):
         fused: dict[int, Tensor] = {}
         for name, fuse in self.fuses.items():
             top = fused[int(name)] = recompute(fuse, top, maps[int(name)], when=large)
-        details = tuple(DetailMap(int(name), fused[int(name)], projection) for name, projection in self.to_masks.items())
+        details = tuple(DetailMap(stride, fused[stride], self.to_masks[str(stride)]) for stride in self.mask_strides)
         boundary = self.boundary(fused[4]) if self.boundary is not None and self.training else None
         return self.to_embedding(maps[16]), details, boundary
 

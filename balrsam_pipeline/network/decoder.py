@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from balrsam_pipeline.network.backbone import BACKBONES, EMBEDDING
+from balrsam_pipeline.network.backbone import BACKBONES, EMBEDDING, PATCH
 from balrsam_pipeline.network.layers import RECOMPUTE_TOKENS, Mlp, project, recompute
 from balrsam_pipeline.network.tensor_attention import ImageToToken, LowRankTokenToImage, TokenToImage
 from balrsam_pipeline.plan import NetworkPlan
@@ -173,13 +173,17 @@ class MaskDecoder(nn.Module):
         self.transformer = Transformer(network)
         self.upscaling = Upscaling()
         self.hypernetworks = Hypernetworks(network.classes)
+        self.grid = (network.input_size[0] // PATCH, network.input_size[1] // PATCH)
+        self.image_positions: Tensor  # where the frequencies are frozen, one constant for all images
+        self.register_buffer("image_positions", self.positions().detach(), persistent=False)
 
     def forward(self, embedding_bcyx: Tensor, details: tuple[DetailMap, ...]) -> Tensor:
         """Masks (b, k, ·, ·) at the stride of the finest of `details`, which run from stride 4 to finer ones."""
         b, _, rows, columns = embedding_bcyx.shape
         image_bsc = embedding_bcyx.permute(0, 2, 3, 1).reshape(b, rows * columns, EMBEDDING) + self.dense_embedding
         start_btc = torch.cat([self.iou_token, self.class_tokens]).expand(b, -1, -1)
-        tokens_btc, image_bsc = self.transformer(start_btc, image_bsc, self.positions(rows, columns))
+        positions_sc = self.positions() if self.position_frequencies.requires_grad else self.image_positions
+        tokens_btc, image_bsc = self.transformer(start_btc, image_bsc, positions_sc)
         weights_bkc = self.hypernetworks(tokens_btc[:, 1:])
         masks = recompute(self.upscaling, image_bsc, weights_bkc, when=rows * columns >= RECOMPUTE_TOKENS)
         masks = masks.view(b, rows, columns, 2, 2, 2, 2, -1).permute(0, 7, 1, 3, 5, 2, 4, 6)
@@ -190,9 +194,13 @@ class MaskDecoder(nn.Module):
             masks_bkyx = masks_bkyx + read_masks(detail, weights_bkc)
         return masks_bkyx
 
-    def positions(self, rows: int, columns: int) -> Tensor:
+    def refresh_positions(self) -> None:
+        """Bring the constant positions up to date after the frequencies were loaded."""
+        self.image_positions.copy_(self.positions().detach())
+
+    def positions(self) -> Tensor:
         """SAM's random Fourier position encoding of each image token: (s, 256)."""
-        frequencies = self.position_frequencies
+        frequencies, (rows, columns) = self.position_frequencies, self.grid
         y = (torch.arange(rows, device=frequencies.device, dtype=frequencies.dtype) + 0.5) / rows
         x = (torch.arange(columns, device=frequencies.device, dtype=frequencies.dtype) + 0.5) / columns
         points = torch.stack([x.repeat(rows), y.repeat_interleave(columns)], dim=1)

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from balrsam_pipeline.atomic import atomic_path
 from balrsam_pipeline.errors import CheckpointError
-from balrsam_pipeline.network.build import build
+from balrsam_pipeline.network.builder import build
 from balrsam_pipeline.network.checkpoints import checkpoint_sha256, read_tensors, refuse_mismatch
 from balrsam_pipeline.network.locate import find_checkpoint
 from balrsam_pipeline.network.model import BalrSam

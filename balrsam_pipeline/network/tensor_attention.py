@@ -36,17 +36,20 @@ def join_heads(tokens_bntd: Tensor) -> Tensor:
 
 
 class TokenToImage(nn.Module):
-    """Class tokens attend to the image: the `exact` form. Parameter names are SAM's."""
+    """Class tokens attend to the image: the `exact` form. Parameter names are SAM's.
+
+    SAM's key bias is left out: it shifts all scores of a query alike, which the softmax does not see.
+    """
 
     def __init__(self) -> None:
         super().__init__()
         self.q_proj = nn.Linear(EMBEDDING, INNER)
-        self.k_proj = nn.Linear(EMBEDDING, INNER)
+        self.k_proj = nn.Linear(EMBEDDING, INNER, bias=False)
         self.v_proj = nn.Linear(EMBEDDING, INNER)
         self.out_proj = nn.Linear(INNER, EMBEDDING)
 
     def forward(self, queries_btc: Tensor, image_bsc: Tensor, position_sc: Tensor) -> Tensor:
-        """(b, t, 256); the key's bias shifts all scores of a query alike, so the softmax does not see it."""
+        """(b, t, 256)."""
         q_bntd = split_heads(self.q_proj(queries_btc)) * HEAD**-0.5
         carried_bntc = q_bntd @ self.k_proj.weight.view(HEADS, HEAD, EMBEDDING)
         context_bntc = attend(carried_bntc, image_bsc, position_sc)

@@ -53,6 +53,7 @@ def load_sam(model: BalrSam, sam: Mapping[str, Tensor], second_moments: Sequence
     with torch.no_grad():
         for name in taken:
             parameters[name].copy_(weights[name])
+        model.mask_decoder.refresh_positions()
 
 
 def resize_position_embedding(embedding_1yxc: Tensor, grid: tuple[int, int]) -> Tensor:
@@ -108,6 +109,8 @@ def _decoder(network: NetworkPlan, sam: Mapping[str, Tensor], second_moments: Se
         names = [f"output_hypernetworks_mlps.{token}.layers.{layer}" for token in tokens]
         weights[f"hypernetworks.weights.{layer}"] = torch.stack([source[f"{name}.weight"] for name in names])
         weights[f"hypernetworks.biases.{layer}"] = torch.stack([source[f"{name}.bias"] for name in names])
+    for attention in ATTENTIONS:
+        del weights[f"transformer.{attention}.k_proj.bias"]  # shifts all scores of a query alike: the softmax does not see it
     if network.decoder_attention == "low_rank":
         _truncate(weights, network.decoder_rank, second_moments)
     return {f"mask_decoder.{key}": tensor for key, tensor in weights.items()}
@@ -117,7 +120,6 @@ def _truncate(weights: dict[str, Tensor], rank: int, second_moments: Sequence[Te
     for index, attention in enumerate(ATTENTIONS):
         name = f"transformer.{attention}"
         key, value = weights.pop(f"{name}.k_proj.weight"), weights.pop(f"{name}.v_proj.weight")
-        weights.pop(f"{name}.k_proj.bias")  # it shifts all scores of a query alike: the softmax does not see it
         latent = shared_latent(key, value, rank, None if second_moments is None else second_moments[index])
         weights[f"{name}.latent.weight"] = latent.latent
         weights[f"{name}.key_core"] = latent.key_core

@@ -1,0 +1,113 @@
+"""SAM checkpoints load by content; anything wrong in one is named and refused."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from balrsam_pipeline.errors import CheckpointError
+from balrsam_pipeline.network.checkpoints import read_sam
+from balrsam_pipeline.plan import Backbone
+
+MakeCheckpoint = Callable[[Backbone], tuple[nn.Module, Path]]
+KEY = "image_encoder.blocks.0.attn.qkv.weight"
+
+
+@pytest.fixture
+def tensors(make_checkpoint: MakeCheckpoint) -> dict[str, Tensor]:
+    return dict(make_checkpoint("vit_t")[0].state_dict())
+
+
+VARIANTS: dict[str, Callable[[dict[str, Tensor]], object]] = {
+    "SAM's own": lambda tensors: tensors,
+    "MedSAM's, the same keys": lambda tensors: dict(reversed(tensors.items())),
+    "micro-sam's model_state": lambda tensors: {"model_state": {f"sam.{key}": value for key, value in tensors.items()}, "iteration": 7},
+    "Lightning's state_dict": lambda tensors: {"state_dict": {f"model.sam.{key}": value for key, value in tensors.items()}, "epoch": 3},
+    "a DataParallel prefix": lambda tensors: {f"module.{key}": value for key, value in tensors.items()},
+    "half precision": lambda tensors: {key: value.half() for key, value in tensors.items()},
+    "with pixel_mean": lambda tensors: {**tensors, "pixel_mean": torch.zeros(3, 1, 1)},
+}
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_every_variant_of_a_sam_file_gives_the_same_tensors(variant: str, tensors: dict[str, Tensor], tmp_path: Path) -> None:
+    path = tmp_path / "sam.pt"
+    torch.save(VARIANTS[variant](tensors), path)
+    read = read_sam(path, "vit_t")
+    assert read.keys() == tensors.keys()
+    for key, tensor in read.items():
+        torch.testing.assert_close(tensor, tensors[key], atol=1e-3 if variant == "half precision" else 0, rtol=1e-3)
+
+
+def test_safetensors_and_the_old_torch_format_are_read(tensors: dict[str, Tensor], tmp_path: Path) -> None:
+    save_file(tensors, tmp_path / "sam.safetensors")
+    torch.save(tensors, tmp_path / "old.pth", _use_new_zipfile_serialization=False)
+    for name in ("sam.safetensors", "old.pth"):
+        assert torch.equal(read_sam(tmp_path / name, "vit_t")[KEY], tensors[KEY])
+
+
+def test_a_renamed_a_missing_and_a_misshapen_key_are_named(tensors: dict[str, Tensor], tmp_path: Path) -> None:
+    renamed = {("image_encoder.qkv_weight" if key == KEY else key): value for key, value in tensors.items()}
+    refuse(renamed, tmp_path, KEY, "image_encoder.qkv_weight")
+    refuse(
+        {key: value for key, value in tensors.items() if key != "mask_decoder.iou_token.weight"}, tmp_path, "mask_decoder.iou_token.weight"
+    )
+    refuse({**tensors, KEY: tensors[KEY][:-1]}, tmp_path, KEY, "(575, 192)", "(576, 192)")
+    refuse({**tensors, "image_encoder.extra": tensors[KEY]}, tmp_path, "unexpected", "image_encoder.extra")
+
+
+def refuse(tensors: dict[str, Tensor], folder: Path, *words: str) -> None:
+    path = folder / "bad.pth"
+    torch.save(tensors, path)
+    with pytest.raises(CheckpointError) as caught:
+        read_sam(path, "vit_t")
+    for word in ("bad.pth", *words):
+        assert word in str(caught.value)
+
+
+@pytest.mark.parametrize("ending", ["pth", "safetensors"])
+@pytest.mark.parametrize("keep", [0.0, 0.001, 0.5, 0.999])
+def test_a_truncated_file_is_named(ending: str, keep: float, tensors: dict[str, Tensor], tmp_path: Path) -> None:
+    path = tmp_path / f"short.{ending}"
+    save_file(tensors, path) if ending == "safetensors" else torch.save(tensors, path)
+    os.truncate(path, int(path.stat().st_size * keep))
+    with pytest.raises(CheckpointError, match=f"short.{ending}"):
+        read_sam(path, "vit_t")
+
+
+class Payload:
+    """Pickles as a call that would create a file."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return os.mkdir, (str(self.path),)
+
+
+def test_a_pickle_with_code_is_refused_and_not_run(tensors: dict[str, Tensor], tmp_path: Path) -> None:
+    path, trace = tmp_path / "evil.pth", tmp_path / "was_run"
+    torch.save({**tensors, "payload": Payload(trace)}, path)
+    with pytest.raises(CheckpointError, match=r"(?s)evil\.pth.*would run code"):
+        read_sam(path, "vit_t")
+    assert not trace.exists()
+
+
+def test_other_files_are_explained(tensors: dict[str, Tensor], tmp_path: Path, make_checkpoint: MakeCheckpoint) -> None:
+    path = tmp_path / "other.pth"
+    torch.save({"encoder.weight": torch.zeros(3)}, path)
+    with pytest.raises(CheckpointError, match=r"patch_embed"):
+        read_sam(path, "vit_t")
+    torch.save({"epoch": 3}, path)
+    with pytest.raises(CheckpointError, match="without tensors"):
+        read_sam(path, "vit_t")
+    with pytest.raises(CheckpointError, match="weights of vit_t"):
+        read_sam(make_checkpoint("vit_t")[1], "vit_b")
+    with pytest.raises(CheckpointError, match="no such file"):
+        read_sam(tmp_path / "absent.pth", "vit_b")
