@@ -7,6 +7,8 @@ from pathlib import Path
 
 from balrsam_pipeline.command import Command
 from balrsam_pipeline.errors import EvaluationError
+from evaluation.best_configuration.cli import COMMANDS as BEST_CONFIGURATION
+from evaluation.submission.cli import COMMANDS as SUBMISSION
 
 
 def _add_evaluate(parser: argparse.ArgumentParser) -> None:
@@ -113,4 +115,6 @@ COMMANDS: dict[str, Command] = {
         add_arguments=_add_compare,
         run=_compare,
     ),
+    **BEST_CONFIGURATION,
+    **SUBMISSION,
 }

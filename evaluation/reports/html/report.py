@@ -118,7 +118,7 @@ def _worst(pictures: list[dict[str, Any]]) -> str:
 def _cases() -> str:
     options = "".join(f"<option value='{status}'>{status}</option>" for status in ("scored", "absent", "missed", "spurious"))
     body = (
-        "<div class='controls'><label>find <input id='filter-text' type='search' placeholder='case or label'></label>"
+        "<div class='controls'><label>find <input id='filter-text' type='search' title='case or label'></label>"
         "<label>label <select id='filter-label'><option value=''>all</option></select></label>"
         f"<label>status <select id='filter-status'><option value=''>all</option>{options}</select></label>"
         "<label>a row for each <select id='view-by'><option value='case'>case</option>"
