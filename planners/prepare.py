@@ -61,8 +61,8 @@ def prepare(request: PrepareRequest) -> Preparation:
     """
     dataset = open_dataset(request.raw)
     folder = request.preprocessed / dataset.name
-    warnings = verify_once(dataset, folder, request.workers) if request.verify else ""
     multiprocessing.set_forkserver_preload(["planners.measure", "planners.preprocess"])  # imported once, not once a worker
+    warnings = verify_once(dataset, folder, request.workers) if request.verify else ""
     with local_executor(request.workers) as executor:
         extraction = extract_fingerprint(dataset, folder, executor, request.workers)
         plan = _plan(request, dataset, extraction)
