@@ -1,0 +1,40 @@
+"""Relative error of the decoder's shared latent against its rank, on a SAM checkpoint (on random weights without one).
+
+usage: python benchmarks/network/hosvd_error.py [--backbone vit_b] [--checkpoint sam_vit_b_01ec64.pth]
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+
+from balrsam_pipeline.network import find_checkpoint
+from balrsam_pipeline.network.backbone import stock_sam
+from balrsam_pipeline.network.checkpoints import read_sam
+from balrsam_pipeline.network.hosvd import truncation_error
+from balrsam_pipeline.network.weights import ATTENTIONS
+
+RANKS = (8, 16, 32, 64, 96, 128, 192, 256)
+
+
+def main() -> None:
+    """Print the error of each attention at each rank."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--backbone", default="vit_b")
+    parser.add_argument("--checkpoint", type=Path)
+    arguments = parser.parse_args()
+    path = arguments.checkpoint or find_checkpoint(arguments.backbone)
+    sam = read_sam(path, arguments.backbone) if path else stock_sam(arguments.backbone).state_dict()
+    errors = {
+        attention: {
+            str(rank): truncation_error(*(sam[f"mask_decoder.transformer.{attention}.{part}_proj.weight"] for part in "kv"), rank)
+            for rank in RANKS
+        }
+        for attention in ATTENTIONS
+    }
+    print(json.dumps({"weights": path.name if path else "random", "relative_error": errors}, indent=2))
+
+
+if __name__ == "__main__":
+    main()
