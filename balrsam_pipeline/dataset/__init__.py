@@ -3,7 +3,7 @@
 from balrsam_pipeline.dataset.cases import CaseFiles, image_cases
 from balrsam_pipeline.dataset.description import DatasetDescription, read_description
 from balrsam_pipeline.dataset.fixing import FixResult, fix_dataset
-from balrsam_pipeline.dataset.inspection import CaseFacts, InspectedCase, check_case, inspect_case
+from balrsam_pipeline.dataset.inspection import CaseFacts, InspectedCase, inspect_case
 from balrsam_pipeline.dataset.integrity import check_dataset, report_of
 from balrsam_pipeline.dataset.labels import LabelScheme
 from balrsam_pipeline.dataset.parse_labels import parse_labels
@@ -22,7 +22,6 @@ __all__ = [
     "LabelScheme",
     "Problem",
     "RawDataset",
-    "check_case",
     "check_dataset",
     "check_label_values",
     "fix_dataset",

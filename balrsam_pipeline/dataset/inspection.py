@@ -55,7 +55,13 @@ def inspect_case(files: CaseFiles, description: DatasetDescription) -> Inspected
     values = label_values(label.data) if label is not None else None
     if image is None:
         return InspectedCase(None, label, CaseFacts(case=files.case, label_values=values, problems=tuple(problems)))
-    problems += _check_read(files, description, image, label, values)
+    problems += check_channels(files.case, image.data.shape[0], description)
+    problems += check_intensities(files.case, image.data, description)
+    problems += check_spacing(files.case, image.geometry)
+    problems += check_spacing_file(files.case, files.images[0], image.geometry)
+    if label is not None and values is not None:
+        problems += check_same_grid(files.case, "label", label.geometry, image.geometry)
+        problems += check_values(files.case, values, description.labels)
     facts = CaseFacts(
         case=files.case,
         image_sha256=voxels_sha256(image),
@@ -66,31 +72,6 @@ def inspect_case(files: CaseFiles, description: DatasetDescription) -> Inspected
         problems=tuple(problems),
     )
     return InspectedCase(image, label, facts)
-
-
-def check_case(files: CaseFiles, description: DatasetDescription, image: Image, label: Image | None) -> tuple[Problem, ...]:
-    """Check a case that has been read: channels, intensities, spacing, the label's grid and values.
-
-    Args:
-        image: (channel, z, y, x).
-        label: (1, z, y, x) of an integer type, or None.
-    """
-    return tuple(_check_read(files, description, image, label, label_values(label.data) if label is not None else None))
-
-
-def _check_read(
-    files: CaseFiles, description: DatasetDescription, image: Image, label: Image | None, values: tuple[int, ...] | None
-) -> list[Problem]:
-    problems = [
-        *check_channels(files.case, image.data.shape[0], description),
-        *check_intensities(files.case, image.data, description),
-        *check_spacing(files.case, image.geometry),
-        *check_spacing_file(files.case, files.images[0], image.geometry),
-    ]
-    if label is not None and values is not None:
-        problems += check_same_grid(files.case, "label", label.geometry, image.geometry)
-        problems += check_values(files.case, values, description.labels)
-    return problems
 
 
 def voxels_sha256(image: Image) -> str:

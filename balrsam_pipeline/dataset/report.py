@@ -6,8 +6,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from balrsam_pipeline.errors import BalrsamError, DatasetError
-from balrsam_pipeline.serialise import from_json, to_json
+from balrsam_pipeline.errors import BalrsamError
+from balrsam_pipeline.serialise import to_json
 
 Severity = Literal["error", "warning"]
 SHOWN_CASES = 6
@@ -75,31 +75,6 @@ class IntegrityReport:
     def to_json(self) -> dict[str, Any]:
         """The report as a JSON object, every problem in full."""
         return dict(to_json(self))
-
-    @classmethod
-    def from_json(cls, value: Any, where: object) -> IntegrityReport:
-        """Read a report that `to_json` made.
-
-        Raises:
-            DatasetError: a key is missing, unknown or of the wrong type.
-        """
-        return from_json(cls, value, where, DatasetError)
-
-    def raise_errors(self) -> None:
-        """Stop where there is an error.
-
-        Raises:
-            DatasetError: names the first error and how many there are.
-        """
-        if not self.errors:
-            return
-        first, more = self.errors[0], len(self.errors) - 1
-        raise DatasetError(
-            f"{self.dataset}, {first.case}",
-            found=first.found + (f" (and {more} more error(s))" if more else ""),
-            expected=first.expected,
-            mend=first.mend + (f"; see all of them: balrsam verify {self.dataset}" if more else ""),
-        )
 
 
 def problem_of(error: BalrsamError, kind: str, case: str) -> Problem:

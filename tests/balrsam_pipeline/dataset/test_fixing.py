@@ -3,23 +3,18 @@
 from __future__ import annotations
 
 import hashlib
-import importlib.util
-import sys
 from pathlib import Path
 from typing import Any
 
+import broken_datasets
 import numpy as np
 import pytest
+from broken_datasets import CATALOGUE
 
 from balrsam_pipeline.dataset.fixing import fix_dataset
 from balrsam_pipeline.dataset.integrity import check_dataset
 from balrsam_pipeline.errors import DatasetError
 from balrsam_pipeline.imageio import read_image, read_label
-
-_spec = importlib.util.spec_from_file_location("broken_datasets", Path(__file__).with_name("broken_datasets.py"))
-broken_datasets = sys.modules["broken_datasets"] = importlib.util.module_from_spec(_spec)
-_spec.loader.exec_module(broken_datasets)
-CATALOGUE = broken_datasets.CATALOGUE
 
 
 def contents(folder: Path) -> dict[str, str]:
@@ -27,8 +22,8 @@ def contents(folder: Path) -> dict[str, str]:
 
 
 @pytest.mark.parametrize("broken", [broken for broken in CATALOGUE if broken.fixable], ids=lambda broken: broken.name or broken.kind)
-def test_what_is_mechanical_is_mended_in_a_new_folder(tmp_path: Path, broken: Any) -> None:
-    folder = broken.base(tmp_path / "Dataset001_Broken")
+def test_what_is_mechanical_is_mended_in_a_new_folder(fresh: Any, tmp_path: Path, broken: Any) -> None:
+    folder = fresh(broken.base, tmp_path / "Dataset001_Broken")
     broken.damage(folder)
     before = contents(folder)
     report = check_dataset(folder)
@@ -43,8 +38,8 @@ NOT_FIXABLE = [broken for broken in CATALOGUE if not broken.fixable and broken.k
 
 
 @pytest.mark.parametrize("broken", NOT_FIXABLE, ids=lambda broken: broken.name or broken.kind)
-def test_what_is_not_mechanical_goes_along_and_is_still_reported(tmp_path: Path, broken: Any) -> None:
-    folder = broken.base(tmp_path / "Dataset001_Broken")
+def test_what_is_not_mechanical_goes_along_and_is_still_reported(fresh: Any, tmp_path: Path, broken: Any) -> None:
+    folder = fresh(broken.base, tmp_path / "Dataset001_Broken")
     broken.damage(folder)
     report = check_dataset(folder)
     result = fix_dataset(folder, report, tmp_path / "Dataset002_Fixed")
@@ -54,8 +49,8 @@ def test_what_is_not_mechanical_goes_along_and_is_still_reported(tmp_path: Path,
         assert (broken.kind, broken.case) in again
 
 
-def test_mended_values_are_the_right_ones(tmp_path: Path) -> None:
-    folder = broken_datasets.good_pictures(tmp_path / "Dataset001_Eyes")
+def test_mended_values_are_the_right_ones(fresh: Any, tmp_path: Path) -> None:
+    folder = fresh(broken_datasets.good_pictures, tmp_path / "Dataset001_Eyes")
     before = read_label(broken_datasets.picture_label(folder)).data
     broken_datasets.save_label_as(folder, "L")
     broken_datasets.add_alpha(folder)
@@ -65,8 +60,8 @@ def test_mended_values_are_the_right_ones(tmp_path: Path) -> None:
     np.testing.assert_array_equal(read_image([tmp_path / "Dataset002_Eyes" / picture]).data, read_image([folder / picture]).data[:3])
 
 
-def test_gaps_in_labels_are_closed_in_files_and_in_dataset_json(tmp_path: Path) -> None:
-    folder = broken_datasets.good_volumes(tmp_path / "Dataset001_Gaps")
+def test_gaps_in_labels_are_closed_in_files_and_in_dataset_json(fresh: Any, tmp_path: Path) -> None:
+    folder = fresh(broken_datasets.good_volumes, tmp_path / "Dataset001_Gaps")
     good = read_label(broken_datasets.label(folder)).data
     broken_datasets.edit_json(folder, labels={"background": 0, "organ": 5, "lesion": 300, "ignore": 301})
     broken_datasets.each_label(folder, lambda zyx: np.array([0, 5, 300])[zyx])
@@ -76,16 +71,16 @@ def test_gaps_in_labels_are_closed_in_files_and_in_dataset_json(tmp_path: Path) 
 
 
 @pytest.mark.parametrize("place", ["Dataset001_Broken", "Dataset001_Broken/fixed"])
-def test_the_old_folder_is_refused_as_a_target(tmp_path: Path, place: str) -> None:
-    folder = broken_datasets.good_volumes(tmp_path / "Dataset001_Broken")
+def test_the_old_folder_is_refused_as_a_target(fresh: Any, tmp_path: Path, place: str) -> None:
+    folder = fresh(broken_datasets.good_volumes, tmp_path / "Dataset001_Broken")
     before = contents(folder)
     with pytest.raises(DatasetError):
         fix_dataset(folder, check_dataset(folder), tmp_path / place)
     assert contents(folder) == before
 
 
-def test_a_copy_that_fails_leaves_no_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    folder = broken_datasets.good_volumes(tmp_path / "Dataset001_Broken")
+def test_a_copy_that_fails_leaves_no_folder(fresh: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = fresh(broken_datasets.good_volumes, tmp_path / "Dataset001_Broken")
 
     def full(*_: object) -> None:
         raise OSError("no space left on device")
