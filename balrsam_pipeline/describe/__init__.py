@@ -1,0 +1,1 @@
+"""The command that reads a plan or a network to people."""
