@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from balrsam_pipeline.command import Command, add_roots
+from balrsam_pipeline.command import Command, add_roots, roots_of
 from balrsam_pipeline.errors import UsageError
 
 
@@ -95,6 +95,61 @@ def _ensemble(arguments: argparse.Namespace) -> int:
     return 0
 
 
+def _add_export_model(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("-o", "--output", type=Path, required=True, metavar="ZIP", help="the file to write")
+    parser.add_argument("--no-fingerprint", action="store_true", help="leave out the fingerprint, which names the training cases")
+    add_model_choice(parser)
+    add_roots(parser)
+
+
+def _export_model(arguments: argparse.Namespace) -> int:
+    from balrsam_pipeline.inference.request import model_choice
+    from balrsam_pipeline.inference.sharing.pack import ExportRequest, export_model
+
+    choice = model_choice(arguments)
+    fingerprint = roots_of(arguments).preprocessed / choice.folders[0].resolve().parent.name / "fingerprint.json"
+    request = ExportRequest(
+        folders=choice.folders,
+        output=arguments.output,
+        folds=choice.folds,
+        fingerprint=fingerprint if fingerprint.is_file() and not arguments.no_fingerprint else None,
+        with_choice=arguments.best,
+    )
+    manifest = export_model(request)
+    size = sum(item.size_bytes for item in manifest.files.values())
+    print(f"{arguments.output}: {', '.join(manifest.models)} of {manifest.dataset}, {len(manifest.files)} files, {size / 2**20:.1f} MiB")
+    return 0
+
+
+def _add_install_model(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("archive", type=Path, help="a zip made by export_model")
+    parser.add_argument("--overwrite", action="store_true", help="replace a model that is there")
+    add_roots(parser)
+
+
+def _install_model(arguments: argparse.Namespace) -> int:
+    from balrsam_pipeline.inference.sharing.install import install_model
+
+    for folder in install_model(arguments.archive, roots_of(arguments).results, arguments.overwrite):
+        print(f"installed {folder}")
+    return 0
+
+
+def _add_export_onnx(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("-o", "--output", type=Path, required=True, metavar="ONNX", help="the file to write")
+    parser.add_argument("--model", type=Path, required=True, metavar="FOLDER", help="a folder CONFIGURATION__balrsam")
+    parser.add_argument("--fold", type=int, default=0, metavar="N", help="which fold (default: 0)")
+    parser.add_argument("--batch-size", type=int, default=1, metavar="N", help="patches a call, fixed in the file (default: 1)")
+
+
+def _export_onnx(arguments: argparse.Namespace) -> int:
+    from balrsam_pipeline.inference.sharing.onnx_export import export_onnx
+
+    done = export_onnx(arguments.model, arguments.fold, arguments.output, arguments.batch_size)
+    print(f"{done.path}: input {done.shape}, largest difference from PyTorch {done.max_difference:.2g}\nsettings {done.settings}")
+    return 0
+
+
 COMMANDS: dict[str, Command] = {
     "predict": Command(
         summary="Segment new images with a trained model, the average of its folds, or an ensemble of models.",
@@ -108,5 +163,23 @@ COMMANDS: dict[str, Command] = {
         example="balrsam ensemble -i predictions_2d predictions_2.5d -o ensemble --weights 2 1",
         add_arguments=_add_ensemble,
         run=_ensemble,
+    ),
+    "export_model": Command(
+        summary="Pack a trained model into one zip to share: weights, plan, labels, scores, postprocessing, a model card, hashes.",
+        example="balrsam export_model -d Dataset004_Hippocampus --configuration 2d -o hippocampus.zip",
+        add_arguments=_add_export_model,
+        run=_export_model,
+    ),
+    "install_model": Command(
+        summary="Unpack a shared model into the results folder, after checking every name, size and hash.",
+        example="balrsam install_model hippocampus.zip",
+        add_arguments=_add_install_model,
+        run=_install_model,
+    ),
+    "export_onnx": Command(
+        summary="Write the merged network of one fold as ONNX and check it against PyTorch (needs onnx, onnxscript, onnxruntime).",
+        example="balrsam export_onnx --model results/Dataset004_Hippocampus/2d__balrsam --fold 0 -o hippocampus.onnx",
+        add_arguments=_add_export_onnx,
+        run=_export_onnx,
     ),
 }

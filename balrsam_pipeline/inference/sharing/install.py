@@ -1,0 +1,153 @@
+"""`install_model`: unpack a shared model, trusting nothing that the zip says about itself until it is checked."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+import stat
+import tempfile
+import zipfile
+from pathlib import Path, PurePosixPath
+
+from balrsam_pipeline.dataset import read_description
+from balrsam_pipeline.errors import PredictionError
+from balrsam_pipeline.inference.best import NAME as BEST_NAME
+from balrsam_pipeline.inference.model_folder import configuration_of
+from balrsam_pipeline.inference.sharing.manifest import FORMAT, NAME, ModelManifest
+from balrsam_pipeline.plan import read_plan
+from balrsam_pipeline.serialise import from_json
+
+LARGEST_MANIFEST_BYTES = 2**22
+LARGEST_MODEL_BYTES = 20 * 2**30
+MOST_FILES = 1000
+ENDINGS = (".json", ".md", ".safetensors")
+BLOCK = 2**20
+
+
+def install_model(archive: Path, results: Path, overwrite: bool = False, limit_bytes: int = LARGEST_MODEL_BYTES) -> list[Path]:
+    """Unpack a shared model into the results folder; returns its model folders.
+
+    Nothing is put in place before every file is unpacked, as large as the manifest says, and of the right hash.
+
+    Args:
+        overwrite: replace model folders that are there.
+        limit_bytes: the most that may be unpacked.
+
+    Raises:
+        PredictionError: the zip is no shared model, is damaged, or tries to write elsewhere; or the model is there already.
+    """
+    results.mkdir(parents=True, exist_ok=True)
+    try:
+        with zipfile.ZipFile(archive) as opened, tempfile.TemporaryDirectory(dir=results, prefix=".install-") as folder:
+            manifest = _read_manifest(opened, archive)
+            _require_safe(opened, manifest, archive, limit_bytes)
+            targets = [results / manifest.dataset / name for name in manifest.models]
+            _require_free(targets, overwrite)
+            for name in manifest.files:
+                _unpack(opened, name, Path(folder) / name, manifest, archive)
+            _require_models(Path(folder), manifest)
+            _put_in_place(Path(folder), results, manifest)
+    except (OSError, zipfile.BadZipFile, EOFError, NotImplementedError, RuntimeError) as problem:
+        raise _refused(archive, f"a file that cannot be unpacked: {problem}") from None
+    return targets
+
+
+def _read_manifest(opened: zipfile.ZipFile, archive: Path) -> ModelManifest:
+    if NAME not in opened.namelist():
+        raise _refused(archive, "a zip without manifest.json")
+    with opened.open(NAME) as member:
+        text = member.read(LARGEST_MANIFEST_BYTES + 1)
+    if len(text) > LARGEST_MANIFEST_BYTES:
+        raise _refused(archive, "a manifest.json of more than 4 MiB")
+    try:
+        value = json.loads(text)
+    except (ValueError, RecursionError) as problem:
+        raise _refused(archive, f"a manifest.json that is no JSON: {problem}") from None
+    manifest = from_json(ModelManifest, value, archive, PredictionError)
+    if manifest.format != FORMAT or not manifest.models or not manifest.files:
+        raise _refused(archive, f"format '{manifest.format}', {len(manifest.models)} model(s)")
+    return manifest
+
+
+def _require_safe(opened: zipfile.ZipFile, manifest: ModelManifest, archive: Path, limit_bytes: int) -> None:
+    """Refuse names that lead elsewhere, links, files that are not in the manifest, and sizes beyond the limit."""
+    members = opened.infolist()
+    names = [item.filename for item in members]
+    if len(names) > MOST_FILES or len(set(names)) != len(names) or set(names) - {NAME} != set(manifest.files):
+        raise _refused(archive, "members other than those that the manifest lists, or too many")
+    for item in members:
+        if not _is_safe_name(item.filename):
+            raise _refused(archive, f"a member named '{item.filename}'")
+        mode = item.external_attr >> 16
+        if mode and not stat.S_ISREG(mode) and stat.S_IFMT(mode) != 0:
+            raise _refused(archive, f"'{item.filename}', which is a link or no plain file")
+    for name in (manifest.dataset, *manifest.models):
+        if len(PurePosixPath(name).parts) != 1 or not _is_safe_name(f"{name}.json"):
+            raise _refused(archive, f"a model or dataset named '{name}'")
+    total = sum(entry.size_bytes for entry in manifest.files.values())
+    if total > limit_bytes or any(entry.size_bytes < 0 for entry in manifest.files.values()):
+        raise _refused(archive, f"{total / 2**30:.1f} GiB to unpack, more than {limit_bytes / 2**30:.1f}")
+
+
+def _is_safe_name(name: str) -> bool:
+    parts = name.split("/")
+    plain = not any(part in ("", ".", "..") or part.startswith(".") for part in parts)
+    return plain and "\\" not in name and ":" not in name and name.isprintable() and name.endswith(ENDINGS)
+
+
+def _unpack(opened: zipfile.ZipFile, name: str, target: Path, manifest: ModelManifest, archive: Path) -> None:
+    """Write one member, reading no more than the manifest says it holds."""
+    expected = manifest.files[name]
+    target.parent.mkdir(parents=True, exist_ok=True)
+    digest, left = hashlib.sha256(), expected.size_bytes
+    with opened.open(name) as source, target.open("wb") as file:
+        while block := source.read(min(BLOCK, left + 1)):
+            left -= len(block)
+            if left < 0:
+                raise _refused(archive, f"'{name}', which is larger than the manifest says")
+            digest.update(block)
+            file.write(block)
+    if left or digest.hexdigest() != expected.sha256:
+        raise _refused(archive, f"'{name}', whose content does not have the hash in the manifest")
+
+
+def _require_free(targets: list[Path], overwrite: bool) -> None:
+    there = [target for target in targets if target.exists()]
+    if there and not overwrite:
+        raise PredictionError(
+            there[0], found="a model folder already", expected="a free place", mend="install with --overwrite, or into another --results"
+        )
+
+
+def _require_models(folder: Path, manifest: ModelManifest) -> None:
+    """The plan and labels of every model can be read."""
+    for name in manifest.models:
+        model = folder / manifest.dataset / name
+        read_plan(model / "plan.json").configuration(configuration_of(model))
+        read_description(model / "dataset.json")
+
+
+def _put_in_place(folder: Path, results: Path, manifest: ModelManifest) -> None:
+    (results / manifest.dataset).mkdir(exist_ok=True)
+    for name in manifest.models:
+        target = results / manifest.dataset / name
+        if target.exists():
+            shutil.rmtree(target)
+        (folder / manifest.dataset / name).replace(target)
+    for name in (BEST_NAME, "fingerprint.json"):
+        source = folder / manifest.dataset / name
+        if source.is_file():
+            source.replace(results / manifest.dataset / name)
+    card = folder / "README.md"
+    if card.is_file():
+        card.replace(results / manifest.dataset / "MODEL_CARD.md")
+
+
+def _refused(archive: Path, found: str) -> PredictionError:
+    return PredictionError(
+        archive,
+        found=found,
+        expected="a model made by 'balrsam export_model'",
+        mend="get the file again from whoever shared it; do not unpack it",
+    )

@@ -1,0 +1,114 @@
+"""`export_model`: trained folds, plan, dataset.json, scores, postprocessing and a model card in one zip."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import zipfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from balrsam_pipeline import __version__
+from balrsam_pipeline.atomic import atomic_path, read_json
+from balrsam_pipeline.errors import PredictionError
+from balrsam_pipeline.inference.best import NAME as BEST_NAME
+from balrsam_pipeline.inference.model_folder import checkpoint_file, configuration_of, trained_folds
+from balrsam_pipeline.inference.sharing.card import model_card
+from balrsam_pipeline.inference.sharing.manifest import NAME, ModelManifest, SharedFile
+from balrsam_pipeline.plan import read_plan
+from balrsam_pipeline.serialise import to_json
+
+EPOCH = (1980, 1, 1, 0, 0, 0)
+Content = bytes | Path
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExportRequest:
+    """What to share.
+
+    Attributes:
+        folders: model folders of one dataset.
+        folds: which; None takes all that are trained.
+        fingerprint: the dataset's fingerprint.json, or None to leave it out.
+        with_choice: include best_configuration.json, so that `predict --best` works where the model is installed.
+    """
+
+    folders: tuple[Path, ...]
+    output: Path
+    folds: tuple[int, ...] | None = None
+    fingerprint: Path | None = None
+    with_choice: bool = False
+
+
+def export_model(request: ExportRequest) -> ModelManifest:
+    """Write the zip; returns its manifest.
+
+    Raises:
+        PredictionError: a folder is no trained model, or folders belong to different datasets.
+    """
+    datasets = {read_plan(folder / "plan.json").dataset for folder in request.folders}
+    if len(datasets) != 1:
+        raise PredictionError(
+            "export_model",
+            found=f"models of {', '.join(sorted(datasets))}",
+            expected="models of one dataset",
+            mend="export them one by one",
+        )
+    dataset = datasets.pop()
+    files: dict[str, Content] = {}
+    for folder in request.folders:
+        files |= {f"{dataset}/{folder.resolve().name}/{name}": content for name, content in _model_files(folder, request.folds).items()}
+    if request.fingerprint is not None:
+        files[f"{dataset}/fingerprint.json"] = request.fingerprint
+    if request.with_choice:
+        files[f"{dataset}/{BEST_NAME}"] = request.folders[0].resolve().parent / BEST_NAME
+    files["README.md"] = model_card(dataset, request.folders, request.folds).encode()
+    manifest = ModelManifest(
+        version=__version__,
+        dataset=dataset,
+        models=tuple(folder.resolve().name for folder in request.folders),
+        files={name: _describe(content) for name, content in sorted(files.items())},
+    )
+    _write_zip(request.output, {NAME: json.dumps(to_json(manifest), indent=2).encode(), **files})
+    return manifest
+
+
+def _model_files(folder: Path, folds: Sequence[int] | None) -> dict[str, Content]:
+    read_plan(folder / "plan.json").configuration(configuration_of(folder))
+    files: dict[str, Content] = {name: folder / name for name in ("plan.json", "dataset.json")}
+    for fold in folds or trained_folds(folder):
+        files[f"fold_{fold}/checkpoint_final.safetensors"] = checkpoint_file(folder, fold, "final")
+    if (folder / "crossval" / "postprocessing.json").is_file():
+        files["crossval/postprocessing.json"] = folder / "crossval" / "postprocessing.json"
+    if (folder / "crossval" / "summary.json").is_file():
+        files["crossval/summary.json"] = _without_cases(folder / "crossval" / "summary.json")
+    return files
+
+
+def _without_cases(summary: Path) -> bytes:
+    """The means of a summary alone: case names and paths of the training data stay at home."""
+    content = read_json(summary, PredictionError)
+    return json.dumps({key: content[key] for key in ("foreground_mean", "mean") if key in content}, indent=2).encode()
+
+
+def _describe(content: Content) -> SharedFile:
+    if isinstance(content, bytes):
+        return SharedFile(sha256=hashlib.sha256(content).hexdigest(), size_bytes=len(content))
+    with content.open("rb") as file:
+        return SharedFile(sha256=hashlib.file_digest(file, "sha256").hexdigest(), size_bytes=content.stat().st_size)
+
+
+def _write_zip(path: Path, files: dict[str, Content]) -> None:
+    with atomic_path(path) as temporary, zipfile.ZipFile(temporary, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, content in files.items():
+            info = zipfile.ZipInfo(name, EPOCH)
+            info.compress_type = zipfile.ZIP_STORED if name.endswith(".safetensors") else zipfile.ZIP_DEFLATED
+            info.external_attr = 0o644 << 16
+            with archive.open(info, "w", force_zip64=True) as target:
+                if isinstance(content, bytes):
+                    target.write(content)
+                    continue
+                with content.open("rb") as source:
+                    while block := source.read(2**20):
+                        target.write(block)

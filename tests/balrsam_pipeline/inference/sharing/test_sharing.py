@@ -1,0 +1,178 @@
+"""A shared model predicts the same where it is installed; a hostile or damaged zip is refused and writes nothing."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import json
+import stat
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from balrsam_pipeline.cli import main
+from balrsam_pipeline.errors import PredictionError
+from balrsam_pipeline.imageio import read_label
+from balrsam_pipeline.inference.sharing.install import install_model
+from balrsam_pipeline.inference.sharing.pack import ExportRequest, export_model
+
+Folders = Callable[..., Path]
+
+
+@pytest.fixture
+def shared(model_folder: Folders, tmp_path: Path) -> Path:
+    """A model's zip."""
+    folder = model_folder(folds=(0,))
+    (folder / "crossval").mkdir()
+    summary = {
+        "foreground_mean": {"Dice": 0.87, "HD95": 1.5},
+        "mean": {"1": {"Dice": 0.9, "HD95": None}},
+        "metric_per_case": [{"case": "secret"}],
+    }
+    (folder / "crossval" / "summary.json").write_text(json.dumps(summary))
+    export_model(ExportRequest(folders=(folder,), output=tmp_path / "shared.zip"))
+    return tmp_path / "shared.zip"
+
+
+def test_an_installed_model_predicts_the_same(shared: Path, image_folder: Folders, tmp_path: Path) -> None:
+    installed = install_model(shared, tmp_path / "elsewhere")
+    assert [path.name for path in installed] == ["2d__balrsam"]
+    images = image_folder(1)
+    for name, model in (("here", tmp_path / "results" / "Dataset900_Test" / "2d__balrsam"), ("there", installed[0])):
+        assert main(["predict", "-i", str(images), "-o", str(tmp_path / name), "--model", str(model), "--device", "cpu"]) == 0
+    here, there = (read_label(tmp_path / name / "case0.nii.gz").data for name in ("here", "there"))
+    np.testing.assert_array_equal(here, there)
+
+
+def test_the_card_shows_the_numbers_and_case_names_stay_at_home(shared: Path) -> None:
+    with zipfile.ZipFile(shared) as archive:
+        card = archive.read("README.md").decode()
+        everything = b"".join(archive.read(name) for name in archive.namelist() if name.endswith((".json", ".md")))
+    assert "| mean of foreground | 0.8700 | 1.5000 |" in card
+    assert "l1, l2" in card
+    assert b"secret" not in everything
+
+
+def test_exporting_twice_gives_the_same_bytes(shared: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "results" / "Dataset900_Test" / "2d__balrsam"
+    export_model(ExportRequest(folders=(folder,), output=tmp_path / "again.zip"))
+    assert (tmp_path / "again.zip").read_bytes() == shared.read_bytes()
+
+
+def test_a_model_that_is_there_is_not_replaced_unasked(shared: Path, tmp_path: Path) -> None:
+    install_model(shared, tmp_path / "elsewhere")
+    with pytest.raises(PredictionError, match="already"):
+        install_model(shared, tmp_path / "elsewhere")
+    assert install_model(shared, tmp_path / "elsewhere", overwrite=True)
+
+
+def rebuild(shared: Path, target: Path, change: Callable[[dict[str, bytes], dict[str, object]], None], mode: int = 0) -> Path:
+    """The same zip with `change(members, manifest)` applied; hashes of changed members are not mended."""
+    with zipfile.ZipFile(shared) as archive:
+        members = {name: archive.read(name) for name in archive.namelist()}
+    manifest = json.loads(members.pop("manifest.json"))
+    change(members, manifest)
+    with zipfile.ZipFile(target, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("manifest.json", json.dumps(manifest))
+        for name, content in members.items():
+            info = zipfile.ZipInfo(name)
+            info.compress_type = zipfile.ZIP_DEFLATED if name == "bomb.json" else zipfile.ZIP_STORED
+            info.external_attr = (mode if name.endswith("plan.json") else 0) << 16
+            archive.writestr(info, content)
+    return target
+
+
+def listed(manifest: dict[str, object], name: str, content: bytes) -> None:
+    files = manifest["files"]
+    assert isinstance(files, dict)
+    files[name] = {"sha256": hashlib.sha256(content).hexdigest(), "size_bytes": len(content)}
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["../outside.json", "/tmp/outside.json", "a/../../outside.json", "C:/outside.json", "..\\outside.json", "run.py", "a/.hidden.json"],
+)
+def test_names_that_lead_elsewhere_are_refused(shared: Path, tmp_path: Path, name: str) -> None:
+    def add(members: dict[str, bytes], manifest: dict[str, object]) -> None:
+        members[name] = b"{}"
+        listed(manifest, name, b"{}")
+
+    with pytest.raises(PredictionError, match="a member named"):
+        install_model(rebuild(shared, tmp_path / "bad.zip", add), tmp_path / "elsewhere")
+    assert not list((tmp_path / "elsewhere").iterdir())
+    assert not (tmp_path / "outside.json").exists()
+
+
+def test_links_are_refused(shared: Path, tmp_path: Path) -> None:
+    bad = rebuild(shared, tmp_path / "bad.zip", lambda members, manifest: None, mode=stat.S_IFLNK | 0o777)
+    with pytest.raises(PredictionError, match="link"):
+        install_model(bad, tmp_path / "elsewhere")
+
+
+def test_a_changed_file_is_refused(shared: Path, tmp_path: Path) -> None:
+    def change(members: dict[str, bytes], manifest: dict[str, object]) -> None:
+        name = "Dataset900_Test/2d__balrsam/fold_0/checkpoint_final.safetensors"
+        members[name] = members[name][:-1] + bytes([members[name][-1] ^ 1])
+
+    with pytest.raises(PredictionError, match="hash"):
+        install_model(rebuild(shared, tmp_path / "bad.zip", change), tmp_path / "elsewhere")
+    assert not list((tmp_path / "elsewhere").iterdir())
+
+
+def test_a_bomb_is_refused_before_it_is_unpacked(shared: Path, tmp_path: Path) -> None:
+    bomb = bytes(50 * 2**20)
+
+    def declared(members: dict[str, bytes], manifest: dict[str, object]) -> None:
+        members["bomb.json"] = bomb
+        listed(manifest, "bomb.json", bomb)
+
+    with pytest.raises(PredictionError, match="to unpack, more than"):
+        install_model(rebuild(shared, tmp_path / "bad.zip", declared), tmp_path / "elsewhere", limit_bytes=40 * 2**20)
+
+    def understated(members: dict[str, bytes], manifest: dict[str, object]) -> None:
+        members["bomb.json"] = bomb
+        listed(manifest, "bomb.json", b"{}")
+
+    with pytest.raises(PredictionError, match="larger than the manifest says"):
+        install_model(rebuild(shared, tmp_path / "bad2.zip", understated), tmp_path / "elsewhere")
+    assert not list((tmp_path / "elsewhere").iterdir())
+
+
+def test_files_that_the_manifest_does_not_list_are_refused(shared: Path, tmp_path: Path) -> None:
+    bad = rebuild(shared, tmp_path / "bad.zip", lambda members, manifest: members.update({"more.json": b"{}"}))
+    with pytest.raises(PredictionError, match="other than those"):
+        install_model(bad, tmp_path / "elsewhere")
+
+
+@pytest.mark.parametrize("dataset", ["..", "../up", "/abs", "a/b", ".hidden"])
+def test_a_dataset_name_that_leads_elsewhere_is_refused(shared: Path, tmp_path: Path, dataset: str) -> None:
+    bad = rebuild(shared, tmp_path / "bad.zip", lambda members, manifest: manifest.update({"dataset": dataset}))
+    with pytest.raises(PredictionError, match="model or dataset named"):
+        install_model(bad, tmp_path / "elsewhere")
+
+
+def test_what_is_no_model_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "text.zip").write_bytes(b"hello")
+    with pytest.raises(PredictionError, match="unpacked"):
+        install_model(tmp_path / "text.zip", tmp_path / "elsewhere")
+    with zipfile.ZipFile(tmp_path / "empty.zip", "w"):
+        pass
+    with pytest.raises(PredictionError, match=r"without manifest\.json"):
+        install_model(tmp_path / "empty.zip", tmp_path / "elsewhere")
+
+
+@pytest.mark.skipif(importlib.util.find_spec("onnxruntime") is None, reason="needs onnx, onnxscript and onnxruntime")
+def test_onnx_computes_what_pytorch_computes(model_folder: Folders, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    model = model_folder(folds=(0,))
+    assert main(["export_onnx", "--model", str(model), "-o", str(tmp_path / "m.onnx")]) == 0
+    assert "largest difference" in capsys.readouterr().out
+    assert json.loads((tmp_path / "m.onnx.json").read_text())["input"]["shape"] == [1, 1, 16, 16]
+
+
+@pytest.mark.skipif(importlib.util.find_spec("onnxruntime") is not None, reason="onnxruntime is installed")
+def test_without_onnx_the_message_says_what_to_install(model_folder: Folders, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["export_onnx", "--model", str(model_folder(folds=(0,))), "-o", str(tmp_path / "m.onnx")]) == 2
+    assert "pip install onnx" in capsys.readouterr().err
