@@ -11,9 +11,9 @@ from balrsam_pipeline.cli import main
 def test_vit_h_trains_the_share_that_the_paper_states(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["describe", "--backbone", "vit_h"]) == 0
     table = capsys.readouterr().out
-    share = re.search(r"(\d+\.\d+) %", table)
-    assert share is not None
-    assert 1.75 <= float(share.group(1)) <= 1.85
+    trained, frozen = (int(number.replace(",", "")) for number in re.findall(r"^all\s+([\d,]+)\s+([\d,]+)", table, re.MULTILINE)[0])
+    assert trained == pytest.approx(11.7e6, rel=0.02)
+    assert 0.0175 <= trained / (trained + frozen) <= 0.0185
 
 
 @pytest.mark.parametrize("words", [[], ["4", "--backbone", "vit_b"]])
