@@ -185,6 +185,13 @@ def pool(summaries: Sequence[Summary], names: Sequence[str] | None = None) -> Su
     return replace(first, rows=tuple(rows), files=files, groups=groups, warnings=warnings)
 
 
+def case_means(summary: Summary, key: str) -> dict[str, float]:
+    """Case -> its mean over labels of what counts of a metric; cases of which nothing counts are left out."""
+    columns = [summary.counted(key, label) for label in summary.labels]
+    means = {case: _mean([column[number] for column in columns]) for number, case in enumerate(summary.cases)}
+    return {case: mean for case, mean in means.items() if mean is not None}
+
+
 def lesions_of(summary: Summary, label: str) -> Detection:
     """The connected components of a label in all cases together."""
     return reduce(add, [row.detection for row in summary.rows if row.label == label and row.detection], NOTHING)

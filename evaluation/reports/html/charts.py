@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -51,6 +51,25 @@ def box_plots(summary: Summary, key: str) -> str:
         if gone[label]:
             parts.append(_cross(bad, middle, gone[label], metric.better == "lower"))
     return f"<svg viewBox='0 0 {WIDTH} {height}' role='img' aria-label='{text(title)} per label'>{''.join(parts)}</svg>"
+
+
+def group_boxes(groups: Mapping[str, Sequence[tuple[str, float]]], title: str) -> str:
+    """One row a group of cases: a dot a case, a box from five cases on.
+
+    Args:
+        groups: name -> (case, value) pairs, of a metric between 0 and 1.
+    """
+    numbers = [value for pairs in groups.values() for _, value in pairs]
+    if not numbers:
+        return ""
+    scale = _scale(numbers, distance=False)
+    height = TOP + ROW * len(groups) + 34
+    parts = [_axis(scale, height, title)]
+    for index, (name, pairs) in enumerate(groups.items()):
+        middle = TOP + ROW * index + ROW / 2
+        parts.append(f"<text x='{LEFT - 12}' y='{middle + 4}' text-anchor='end'>{text(_short(name))}<title>{text(name)}</title></text>")
+        parts += _row([value for _, value in pairs], [case for case, _ in pairs], middle, scale)
+    return f"<svg viewBox='0 0 {WIDTH} {height}' role='img' aria-label='{text(title)}'>{''.join(parts)}</svg>"
 
 
 def dumbbells(rows: Sequence[tuple[str, float | None, float | None, str]], title: str, distance: bool) -> str:

@@ -21,6 +21,7 @@ def number(value: float | None, signed: bool = False) -> str:
     if value is None:
         return "–"
     digits = 3 if abs(value) < 10 else 1
+    value = round(value, digits) + 0.0  # no minus before a zero
     return f"{value:+.{digits}f}" if signed else f"{value:.{digits}f}"
 
 

@@ -18,7 +18,7 @@ from PIL import Image as Pillow
 
 from balrsam_pipeline.errors import BalrsamError
 from balrsam_pipeline.imageio import FILE_ENDINGS, Geometry, file_ending_of, read_image, read_label
-from evaluation.summary import CaseFiles, Summary
+from evaluation.summary import CaseFiles, Summary, case_means
 
 LOG = logging.getLogger(__name__)
 MOST_CASES, MOST_SLICES, MOST_PIXELS = 6, 24, 384
@@ -43,18 +43,12 @@ class _View:
 
 def worst_cases(summary: Summary) -> tuple[str, ...]:
     """The cases with the lowest mean Dice over their labels, worst first; cases without any label are left out."""
-    order = {case: number for number, case in enumerate(summary.cases)}
-    per_label = [summary.counted("dice", label) for label in summary.labels]
-    means = {}
-    for case, number in order.items():
-        there = [values[number] for values in per_label if values[number] is not None]
-        if there:
-            means[case] = sum(value for value in there if value is not None) / len(there)
+    means = case_means(summary, "dice")
     return tuple(sorted(means, key=lambda case: (means[case], case))[:MOST_CASES])
 
 
 def picture_of(case: str, files: CaseFiles, label_values: dict[int, int], images: Path | None) -> dict[str, Any] | None:
-    """The slices of one case as JSON values for the script; None where a file cannot be read any more.
+    """The slices of one case as JSON values for the script; None where a file cannot be read any more, or nothing is labelled.
 
     Args:
         label_values: value in the label map -> its number on the page, 1 to 255.
@@ -69,6 +63,8 @@ def picture_of(case: str, files: CaseFiles, label_values: dict[int, int], images
         return None
     view = _view(reference.geometry)
     pair = [view.turn(_numbered(data[0], label_values)) for data in (reference.data, prediction)]
+    if not (pair[0].any() or pair[1].any()):
+        return None
     slices, rows, columns = _window(pair[0], pair[1])
     spacing_mm = np.array(reference.geometry.spacing_mm)[list(view.axes)]
     step = max(1, -(-max(rows.stop - rows.start, columns.stop - columns.start) // MOST_PIXELS))
@@ -85,14 +81,9 @@ def picture_of(case: str, files: CaseFiles, label_values: dict[int, int], images
         "total": int(pair[0].shape[0]),
         "start": int(wrong.argmax()),
         "marks": view.marks,
-        "labels": _png(np.concatenate([np.stack([*_split(labels[0], labels[1])], axis=-1)[index] for index in range(len(slices))])),
-        "image": None if gray is None else _png(np.concatenate([*_shades(gray)])),
+        "labels": _png(np.concatenate(np.stack([*labels, np.zeros_like(labels[0])], axis=-1))),
+        "image": None if gray is None else _png(np.concatenate(_shades(gray))),
     }
-
-
-def _split(reference: Array, prediction: Array) -> tuple[Array, Array, Array]:
-    """Red holds the reference, green the prediction; both below 256 by `_numbered`."""
-    return reference.astype(np.uint8), prediction.astype(np.uint8), np.zeros_like(reference, dtype=np.uint8)
 
 
 def _numbered(label_zyx: Array, label_values: dict[int, int]) -> Array:
@@ -120,7 +111,7 @@ def _pair_of(letter: str) -> str:
 
 
 def _window(reference: Array, prediction: Array) -> tuple[npt.NDArray[np.int64], slice, slice]:
-    """Which slices to show, all of them wrong ones first where there are too many, and the part of them that holds labels."""
+    """Which slices to show (where there are too many: evenly spaced ones and the worst), and the part of them that holds labels."""
     there = (reference > 0) | (prediction > 0)
     slices = np.flatnonzero(there.any(axis=(1, 2)))
     if len(slices) > MOST_SLICES:

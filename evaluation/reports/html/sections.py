@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from evaluation.definitions import metric_of
 from evaluation.metrics.detection import BIN_NAMES
-from evaluation.reports.html.charts import box_plots
+from evaluation.reports.html.charts import box_plots, group_boxes
 from evaluation.reports.html.markup import interval, number, plural, section, table, text
 from evaluation.strata import Strata, by_stratum
-from evaluation.summary import Summary, lesions_of, status_counts
+from evaluation.summary import Summary, case_means, lesions_of, status_counts
 
-TABLE_KEYS = ("dice", "iou", "precision", "recall", "volume_difference", "hd95", "assd")
+TABLE_KEYS = ("dice", "precision", "recall", "volume_difference", "hd95", "assd")
 
 
 def shown_keys(summary: Summary) -> list[str]:
@@ -88,16 +88,17 @@ def parts(summary: Summary) -> str:
     """The folds of a cross-validation beside each other."""
     if not summary.groups:
         return ""
-    return section(
-        "folds", "Cross-validation", _groups_table(summary, Strata(name="part", groups=summary.groups)), "Each part's mean over labels."
-    )
+    strata = Strata(name="part", groups=summary.groups)
+    lead = "Each part's mean over labels, and every case's mean Dice over its labels."
+    return section("folds", "Cross-validation", _groups_table(summary, strata) + _groups_chart(summary, strata), lead)
 
 
 def strata_table(summary: Summary, strata: Strata | None) -> str:
     """Means by a property of the case."""
     if strata is None:
         return ""
-    return section("strata", f"By {strata.name}", _groups_table(summary, strata), "Means over labels, for the cases of each group.")
+    lead = "Means over labels for the cases of each group, and every case's mean Dice over its labels."
+    return section("strata", f"By {strata.name}", _groups_table(summary, strata) + _groups_chart(summary, strata), lead)
 
 
 def lesions(summary: Summary) -> str:
@@ -120,7 +121,7 @@ def method(summary: Summary) -> str:
     """A paragraph for a paper, and the exact definitions."""
     unit = {"mm": "millimetres", "px": "pixels"}.get(summary.unit, summary.unit)
     folds = f" of {len(set(summary.groups.values()))} cross-validation folds" if summary.groups else ""
-    names = [metric_of(key).title for key in shown_keys(summary)]
+    names = [metric_of(key).title for key in summary.metrics]
     paragraph = (
         f"Segmentations of {plural(len(summary.cases), 'case')}{folds} were compared with the reference in the original image space for "
         f"{plural(len(summary.labels), 'label')} ({', '.join(names)}). Distances are in {unit}. "
@@ -152,6 +153,11 @@ def _groups_table(summary: Summary, strata: Strata) -> str:
         rows.append([text(name), str(len(part.cases)), *cells, str(counts["missed"]), str(counts["spurious"])])
     header = [text(strata.name), "cases", *(text(titled(key, summary.unit)) for key in keys), "missed", "spurious"]
     return table(header, rows)
+
+
+def _groups_chart(summary: Summary, strata: Strata) -> str:
+    groups = {name: list(case_means(part, "dice").items()) for name, part in by_stratum(summary, strata).items()}
+    return group_boxes(groups, "mean Dice of a case")
 
 
 def _verdict(summary: Summary) -> str:

@@ -146,3 +146,46 @@ def test_the_page_can_be_used_in_a_browser(summary: Summary, tmp_path: Path, bro
     find("[data-chart=chart-1]")[0].click()
     assert [chart.is_displayed() for chart in find(".chart")][:2] == [False, True]
     assert [entry for entry in browser.get_log("browser") if entry["level"] == "SEVERE"] == [], "no error, and no refused request"
+
+
+@pytest.mark.parametrize("code", ["LPS", "RAS", "LAS", "RPI", "PIR", "SLA"])
+def test_a_picture_is_the_same_whichever_way_the_file_is_stored(
+    tmp_path: Path, make_scheme: Make, write_map: Callable[..., Path], code: str
+) -> None:
+    """SimpleITK's own reorientation is the oracle: the patient's right is on the left, anterior on top, inferior slices first."""
+    import SimpleITK as sitk
+
+    rng = np.random.default_rng(0)
+    label, other = (rng.integers(0, 3, (9, 11, 7)).astype(np.uint8) for _ in range(2))
+    for folder, array in (("labelsTr", label), ("predictions", other), ("imagesTr", label.astype(np.int16) * 100)):
+        for name, orientation in (("LPS", "LPS"), ("other", code)):
+            path = write_map(tmp_path / name / folder / f"x{'_0000' if folder == 'imagesTr' else ''}.nii.gz", array, (1.0, 1.0, 3.0))
+            sitk.WriteImage(sitk.DICOMOrient(sitk.ReadImage(str(path)), orientation), str(path))
+    found = []
+    for name in ("LPS", "other"):
+        summary = evaluate_folders(tmp_path / name / "predictions", tmp_path / name / "labelsTr", make_scheme({"a": 1, "b": 2}), ".nii.gz")
+        write_html(summary, tmp_path / f"{name}.html", "title")
+        found.append(data_of((tmp_path / f"{name}.html").read_text(encoding="utf-8"), "picture-data"))
+    assert found[0][0]["image"] is not None and found[0][0]["marks"] == ["R", "L", "A", "P"]
+    assert found[0] == found[1]
+
+
+def test_an_oversized_case_is_thinned_but_keeps_its_worst_slice(tmp_path: Path, make_scheme: Make, write_map: Callable[..., Path]) -> None:
+    reference = np.ones((90, 6, 800), dtype=np.uint8)
+    prediction = reference.copy()
+    prediction[37] = 0
+    write_map(tmp_path / "a" / "x.nii.gz", prediction)
+    write_map(tmp_path / "b" / "x.nii.gz", reference)
+    write_html(evaluate_folders(tmp_path / "a", tmp_path / "b", make_scheme({"a": 1}), ".nii.gz"), tmp_path / "r.html", "title")
+    (picture,) = data_of((tmp_path / "r.html").read_text(encoding="utf-8"), "picture-data")
+    assert len(picture["slices"]) <= 24 and picture["slices"][picture["start"]] == 37
+    assert picture["width"] <= 384 and picture["aspect"] == pytest.approx(800 / 6, rel=0.01)
+
+
+def test_a_case_without_any_label_has_no_picture(tmp_path: Path, make_scheme: Make, write_map: Callable[..., Path]) -> None:
+    for folder in "ab":
+        write_map(tmp_path / folder / "x.nii.gz", np.zeros((3, 4, 5), dtype=np.uint8))
+    options = EvaluationOptions(protocol="brats")
+    summary = evaluate_folders(tmp_path / "a", tmp_path / "b", make_scheme({"a": 1}), ".nii.gz", options)
+    write_html(summary, tmp_path / "r.html", "title")
+    assert data_of((tmp_path / "r.html").read_text(encoding="utf-8"), "picture-data") == []
