@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from balrsam_pipeline.command import Command, add_roots, roots_of
+from balrsam_pipeline.errors import UsageError
 from balrsam_pipeline.paths import find_dataset
 
 if TYPE_CHECKING:
@@ -49,6 +50,13 @@ def run_planning(arguments: argparse.Namespace) -> int:
         batch_size=arguments.batch_size,
         spacing_mm=(spacing[0], spacing[1], spacing[2]) if spacing else None,
     )
+    if arguments.like and overrides.as_text():
+        raise UsageError(
+            f"--like {arguments.like}",
+            found=f"together with {', '.join(overrides.as_text())}",
+            expected="a plan taken over as it is, or decisions of your own",
+            mend="leave out --like, or the others",
+        )
     request = PrepareRequest(
         raw=find_dataset(arguments.dataset, roots),
         preprocessed=roots.preprocessed,

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from balrsam_pipeline.dataset import DatasetDescription
 from balrsam_pipeline.errors import PlanError
+from balrsam_pipeline.paths import dataset_number
 from balrsam_pipeline.plan import Configuration, Fingerprint, Plan, json_sha256, read_plan
 from balrsam_pipeline.serialise import to_json
 
@@ -36,7 +37,8 @@ def find_plan(name: str, preprocessed: Path) -> Plan:
     Raises:
         PlanError: there is none, or it is of a newer schema.
     """
-    candidates = (Path(name), Path(name) / "plan.json", preprocessed / name / "plan.json")
+    numbered = [folder for folder in preprocessed.glob("Dataset*_*") if str(dataset_number(folder.name)) == name.lstrip("0")]
+    candidates = [Path(name), *(folder / "plan.json" for folder in (Path(name), preprocessed / name, *numbered[:1]))]
     for path in candidates:
         if path.is_file():
             return read_plan(path)

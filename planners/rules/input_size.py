@@ -15,6 +15,7 @@ SIDES = (112, 224, 448, 672, 896)
 TOKEN = 16
 UPSAMPLING = (4, 2, 1)  # whole factors, so that voxels fall on input pixels alike
 SHRINK_TO = 0.85  # a slice may lose this much resolution for the sake of the next smaller side
+FILLED = 0.75  # of the smallest side; a whole factor that fills less leaves too few tokens, so the slice is scaled to the side
 THIN = 4.0  # input pixels; a label that would be thinner is kept at native resolution, in tiles
 COVER = 2.0  # slices up to this many times the largest side are shrunk rather than tiled, where labels are thick
 
@@ -80,6 +81,8 @@ def _small(slice_yx: tuple[int, int], seen: str) -> Decision[Size]:
     """Whole slices within one window of 14×14 tokens: no padding is paid, so both sides are just as long as needed."""
     side = SIDES[0] if max(slice_yx) <= SIDES[0] else SIDES[1]
     factor = next(factor for factor in UPSAMPLING if factor * max(slice_yx) <= side)
+    if side == SIDES[0] and factor * max(slice_yx) < FILLED * side:
+        return _scaled(slice_yx, side, f"{seen} are seen whole")
     input_y, input_x = (_up(factor * size) for size in slice_yx)
     enlarged = f", enlarged {factor} times, since tokens cover 16 pixels" if factor > 1 else ""
     return Decision(
@@ -93,10 +96,8 @@ def _scaled(slice_yx: tuple[int, int], side: int, reason: str) -> Decision[Size]
     scale = side / max(slice_yx)
     sizes = [side if size == max(slice_yx) else min(side, _up(math.ceil(size * scale - 1e-6))) for size in slice_yx]
     patch = [max(1, round(size / scale)) for size in sizes]
-    return Decision(
-        Size(patch=(patch[0], patch[1]), input=(sizes[0], sizes[1])),
-        f"{reason}, {scale:.2f} input pixels a voxel; a side of {side} pixels wastes no window",
-    )
+    padding = f"; a side of {side} pixels pays for no padded window" if side in SIDES else ""
+    return Decision(Size(patch=(patch[0], patch[1]), input=(sizes[0], sizes[1])), f"{reason}, {scale:.2f} input pixels a voxel{padding}")
 
 
 def _up(size: int) -> int:

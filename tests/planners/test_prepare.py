@@ -195,7 +195,8 @@ def test_one_dataset_is_planned_like_another(tmp_path: Path, prepare: Prepare, c
     first = volume_dataset(tmp_path / "raw" / "Dataset113_First", spacing=(1.0, 0.7, 0.7))
     second = volume_dataset(tmp_path / "raw" / "Dataset114_Second", spacing=(1.0, 1.0, 1.0))
     model, _ = prepare(first)
-    plan, _ = prepare(second, "--like", "Dataset113_First")
+    assert prepare(second, "--like", "113")[0] == prepare(second, "--like", "Dataset113_First")[0]
+    plan, _ = prepare(second, "--like", str(tmp_path / "pre" / "Dataset113_First" / "plan.json"))
     assert plan.configurations["2d"].spacing_mm == pytest.approx((1.0, 0.7, 0.7))
     assert plan.channel_statistics == model.channel_statistics
     assert plan.overrides["like"] == "Dataset113_First"
@@ -220,6 +221,8 @@ def test_a_plan_for_other_channels_is_refused(tmp_path: Path, prepare: Prepare, 
         (["--input-size", "100"], "multiple of 16"),
         (["--batch-size", "0"], "1 or more"),
         (["--spacing", "1", "0", "1"], "positive"),
+        (["--like", "Dataset999_Nowhere"], "no such plan"),
+        (["--like", "Dataset999_Nowhere", "--batch-size", "3"], "together with batch_size"),
         (["--configurations", "triplanar"], "configuration 'triplanar'"),
     ],
 )

@@ -17,6 +17,7 @@ from planners.rules.mask_stride import mask_stride, thinnest_label
     ("slice_yx", "largest", "patch", "pixels"),
     [
         ((51, 35), 224, (56, 40), (112, 80)),  # hippocampus: every voxel is 2 × 2 pixels
+        ((70, 60), 224, (70, 60), (112, 96)),  # twice would be too large, once too few tokens
         ((100, 91), 224, (112, 96), (112, 96)),
         ((150, 220), 224, (160, 224), (160, 224)),
         ((300, 400), 896, (300, 400), (336, 448)),
