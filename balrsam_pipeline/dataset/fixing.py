@@ -77,8 +77,8 @@ def fix_dataset(folder: Path, report: IntegrityReport, target: Path, workers: in
         for subfolder in ("imagesTr", "labelsTr"):
             (new / subfolder).mkdir()
         jobs = {
-            f"{subfolder}/{case}": _Job(files, frozenset(kinds.get(case, set())), new / subfolder, renumber)
-            for subfolder, cases in (("imagesTr", training), ("imagesTs", test))
+            prefix + case: _Job(files, frozenset(kinds.get(prefix + case, set())), new / (prefix or "imagesTr"), renumber)
+            for prefix, cases in (("", training), ("imagesTs/", test))
             for case, files in cases.items()
         }
         mend = partial(_mend_case, scheme=dataset.description.labels)
@@ -86,7 +86,7 @@ def fix_dataset(folder: Path, report: IntegrityReport, target: Path, workers: in
             for outcome in track(run_cases(mend, jobs, executor, workers, DatasetError), len(jobs), "copying"):
                 if outcome.error is not None:
                     raise outcome.error
-                unmended |= {(outcome.case.split("/", 1)[1], kind) for kind in outcome.value or ()}
+                unmended |= {(outcome.case, kind) for kind in outcome.value or ()}
         _copy_incomplete_cases(dataset, new, training)
         _write_description(folder, new, len(training), renumber)
     mended = tuple(problem for problem in report.problems if problem.kind in FIXABLE and (problem.case, problem.kind) not in unmended)
@@ -128,15 +128,15 @@ def _mend_image(source: Path, target: Path, kinds: frozenset[str], wanted: Geome
 
 
 def _mend_label(source: Path, target: Path, job: _Job, scheme: LabelScheme, left: set[str]) -> None:
-    raw = format_of(source).read_label(source)
-    data, geometry = raw.data, raw.geometry
-    if "label_grey_as_colours" in job.kinds and is_grey(data):
-        data = data[:1]
+    geometry, label = None, None
     try:
-        label = as_label(data, source) if data.shape[0] == 1 else None
+        raw = format_of(source).read_label(source)
+        geometry = raw.geometry
+        grey = "label_grey_as_colours" in job.kinds and is_grey(raw.data)
+        label = as_label(raw.data[:1] if grey else raw.data, source) if grey or raw.data.shape[0] == 1 else None
     except DatasetError:
         label = None
-    if label is None:  # a problem that is not mechanical; the file stays as it is and the problem in the report
+    if label is None or geometry is None:  # a problem that is not mechanical; the file stays as it is and the problem in the report
         left |= job.kinds & (LABEL_VALUES | LABEL_HEADER)
         copy_image(source, target)
         return

@@ -13,7 +13,7 @@ from balrsam_pipeline.dataset.checks.structure import check_files
 from balrsam_pipeline.dataset.description import DatasetDescription
 from balrsam_pipeline.dataset.inspection import CaseFacts, inspect_case
 from balrsam_pipeline.dataset.raw import RawDataset, open_dataset
-from balrsam_pipeline.dataset.report import IntegrityReport, Problem, problem_of
+from balrsam_pipeline.dataset.report import IntegrityReport, Problem, of_test_case, problem_of
 from balrsam_pipeline.dataset.splits import Fold, make_folds, read_folds, read_groups
 from balrsam_pipeline.errors import DatasetError
 from balrsam_pipeline.execution import local_executor, run_cases
@@ -49,8 +49,10 @@ def report_of(dataset: RawDataset, training: Iterable[CaseFacts], test: Iterable
     training, test = sorted(training, key=lambda facts: facts.case), sorted(test, key=lambda facts: facts.case)
     _, _, problems = check_files(dataset)
     problems += check_description(dataset.description)
-    for facts in (*training, *test):
+    for facts in training:
         problems += facts.problems
+    for facts in test:
+        problems += [of_test_case(problem) for problem in facts.problems]
     problems += check_duplicates(training, test)
     problems += check_consistency(training)
     problems += _check_folds(dataset, training)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from balrsam_pipeline.errors import BalrsamError
@@ -82,6 +82,11 @@ def problem_of(error: BalrsamError, kind: str, case: str) -> Problem:
     name = error.where.replace("\\", "/").rsplit("/", 1)[-1]
     found = error.found if name in (case, "") else f"{name}: {error.found}"
     return Problem(kind, case, found, error.expected, error.mend)
+
+
+def of_test_case(problem: Problem) -> Problem:
+    """The same problem of an image in imagesTs: a warning, because nothing is learnt from those."""
+    return replace(problem, case=f"imagesTs/{problem.case.removeprefix('imagesTs/')}", severity="warning")
 
 
 def _groups(problems: Iterable[Problem]) -> list[list[Problem]]:

@@ -28,9 +28,11 @@ def check_duplicates(training: Sequence[CaseFacts], test: Sequence[CaseFacts]) -
             yield Problem("duplicated_image", facts.case, f"the same voxels as {other}", "images of its own", mend, "warning")
     for facts in test:
         if facts.image_sha256 in seen:
-            found = f"imagesTs/{facts.case} has the voxels of training case {seen[facts.image_sha256]}"
+            found = f"the voxels of training case {seen[facts.image_sha256]}"
             mend = "remove it from imagesTs, or from imagesTr if it is to be a test image"
-            yield Problem("test_image_in_training", facts.case, found, "test images that were not trained on", mend, "warning")
+            yield Problem(
+                "test_image_in_training", f"imagesTs/{facts.case}", found, "test images that were not trained on", mend, "warning"
+            )
 
 
 def check_consistency(training: Sequence[CaseFacts]) -> Iterator[Problem]:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from balrsam_pipeline.dataset.cases import CaseFiles, FolderScan, is_complete, scan_images
 from balrsam_pipeline.dataset.raw import RawDataset
-from balrsam_pipeline.dataset.report import Problem, problem_of
+from balrsam_pipeline.dataset.report import Problem, of_test_case, problem_of
 from balrsam_pipeline.errors import DatasetError
 from balrsam_pipeline.imageio import FILE_ENDINGS, label_ending
 
@@ -28,8 +28,10 @@ def check_files(dataset: RawDataset) -> tuple[dict[str, CaseFiles], dict[str, Ca
     folder = dataset.folder / "imagesTs"
     if folder.is_dir():
         scan = scan_images(folder, dataset.description.file_ending)
-        test = _complete(dataset, scan, problems)
-        problems += _strays(scan, "imagesTs", dataset.description.file_ending)
+        found: list[Problem] = []
+        test = _complete(dataset, scan, found)
+        found += _strays(scan, "imagesTs", dataset.description.file_ending)
+        problems += [of_test_case(problem) for problem in found]
     stated = dataset.description.stated_cases
     if stated is not None and stated != len(training) and not any(problem.severity == "error" for problem in problems):
         problems.append(

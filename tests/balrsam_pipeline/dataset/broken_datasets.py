@@ -221,7 +221,13 @@ CATALOGUE = (
     Broken("labels_folder_missing", "labelsTr", lambda f: shutil.rmtree(f / "labelsTr")),
     Broken("no_cases", "imagesTr", lambda f: [path.unlink() for path in (f / "imagesTr").iterdir()]),
     Broken("channel_missing", SECOND, lambda f: pet(f).unlink()),
-    Broken("channel_missing", "organ_900", lambda f: (f / "imagesTs" / "organ_900_0001.nii.gz").unlink(), name="test channel missing"),
+    Broken(
+        "channel_missing",
+        "imagesTs/organ_900",
+        lambda f: (f / "imagesTs" / "organ_900_0001.nii.gz").unlink(),
+        "warning",
+        name="test channel missing",
+    ),
     Broken("channel_extra", SECOND, lambda f: shutil.copy(pet(f), f / "imagesTr" / "organ_001_0002.nii.gz")),
     Broken("label_missing", SECOND, lambda f: label(f).unlink()),
     Broken(
@@ -244,7 +250,13 @@ CATALOGUE = (
     Broken("image_unreadable", SECOND, lambda f: ct(f).write_bytes(b""), name="empty image file"),
     Broken("image_unreadable", SECOND, lambda f: ct(f).write_bytes(gzip.compress(b"no image")), name="no image inside"),
     Broken("image_unreadable", SECOND, lambda f: four_axes(ct(f)), name="four axes"),
-    Broken("image_unreadable", "organ_900", lambda f: (f / "imagesTs" / "organ_900_0000.nii.gz").write_bytes(b"x"), name="test image"),
+    Broken(
+        "image_unreadable",
+        "imagesTs/organ_900",
+        lambda f: (f / "imagesTs" / "organ_900_0000.nii.gz").write_bytes(b"x"),
+        "warning",
+        name="damaged test image",
+    ),
     Broken("label_unreadable", SECOND, lambda f: label(f).write_bytes(b"hello")),
     Broken(
         "image_unreadable", "eye_1", lambda f: (f / "imagesTr" / "eye_1_0000.png").write_bytes(b"x"), base=good_pictures, name="damaged png"
@@ -313,7 +325,7 @@ CATALOGUE = (
     Broken("duplicated_image", "organ_004", lambda f: [shutil.copy(path(f), path(f, 4)) for path in (ct, pet)], "warning"),
     Broken(
         "test_image_in_training",
-        "organ_900",
+        "imagesTs/organ_900",
         lambda f: [shutil.copy(path(f), f / "imagesTs" / path(f).name.replace("organ_001", "organ_900")) for path in (ct, pet)],
         "warning",
     ),

@@ -70,6 +70,16 @@ def test_gaps_in_labels_are_closed_in_files_and_in_dataset_json(fresh: Any, tmp_
     assert check_dataset(tmp_path / "Dataset002_Gaps").problems == ()
 
 
+def test_a_damaged_label_does_not_stop_the_others_from_being_mended(fresh: Any, tmp_path: Path) -> None:
+    folder = fresh(broken_datasets.good_volumes, tmp_path / "Dataset001_Gaps")
+    broken_datasets.edit_json(folder, labels={"background": 0, "organ": 1, "lesion": 3})
+    broken_datasets.each_label(folder, lambda zyx: np.where(zyx == 2, 3, zyx))
+    broken_datasets.label(folder, 4).write_bytes(b"x")
+    result = fix_dataset(folder, check_dataset(folder), tmp_path / "Dataset002_Gaps")
+    assert [(problem.kind, problem.case) for problem in result.left] == [("label_unreadable", "organ_004")]
+    assert [(problem.kind, problem.case) for problem in check_dataset(result.target).problems] == [("label_unreadable", "organ_004")]
+
+
 @pytest.mark.parametrize("place", ["Dataset001_Broken", "Dataset001_Broken/fixed"])
 def test_the_old_folder_is_refused_as_a_target(fresh: Any, tmp_path: Path, place: str) -> None:
     folder = fresh(broken_datasets.good_volumes, tmp_path / "Dataset001_Broken")
