@@ -38,7 +38,7 @@ def _evaluate(arguments: argparse.Namespace) -> int:
     from evaluation.folders import evaluate_pairs
     from evaluation.options import EvaluationOptions
     from evaluation.reports.table import summary_table
-    from evaluation.reports.write import write_reports
+    from evaluation.reports.write import make_folder, write_reports
     from evaluation.request import resolve
     from evaluation.strata import read_strata
 
@@ -52,10 +52,13 @@ def _evaluate(arguments: argparse.Namespace) -> int:
     )
     if (arguments.stratify is None) != (arguments.by is None):
         raise EvaluationError("--stratify and --by", found="one of them", expected="both", mend="--stratify cases.csv --by site")
+    if arguments.images is not None and not arguments.images.exists():
+        raise EvaluationError(arguments.images, found="no such folder", expected="a folder of images", mend="check --images")
     request = resolve(arguments.predictions, arguments.references, arguments.labels, arguments.cases, options.missing_as_empty)
+    beside = arguments.predictions if arguments.predictions.is_dir() else arguments.predictions.parent
+    strata = read_strata(arguments.stratify, arguments.by, tuple(pair.case for pair in request.pairs)) if arguments.stratify else None
+    folder = make_folder(arguments.output or beside / "evaluation")
     summary = evaluate_pairs(request.pairs, request.labels, options)
-    folder = arguments.output or (arguments.predictions if arguments.predictions.is_dir() else arguments.predictions.parent) / "evaluation"
-    strata = read_strata(arguments.stratify, arguments.by, summary.cases) if arguments.stratify else None
     title = arguments.title or f"{_name(arguments.predictions)} against {_name(arguments.references)}"
     paths = write_reports(summary, folder, title, strata, arguments.images)
     print(summary_table(summary))
@@ -82,13 +85,14 @@ def _compare(arguments: argparse.Namespace) -> int:
     from evaluation.comparison import compare
     from evaluation.reports.comparison_files import comparison_table, write_comparison
     from evaluation.reports.summary_json import read_summary
+    from evaluation.reports.write import make_folder
 
     names = tuple(arguments.names) if arguments.names else (_name(arguments.first), _name(arguments.second))
     first, second = read_summary(arguments.first), read_summary(arguments.second)
     comparison = compare(first, second, (names[0], names[1]), arguments.metric)
     print(comparison_table(comparison, tuple(arguments.metric or ("dice", "hd95"))))
     if arguments.output:
-        paths = write_comparison(comparison, first, second, arguments.output)
+        paths = write_comparison(comparison, first, second, make_folder(arguments.output))
         print("\n".join(f"wrote {path}" for path in paths.values()))
     return 0
 

@@ -37,6 +37,13 @@ def resolve(predictions: Path, references: Path, description: Path | None, cases
     """
     from balrsam_pipeline.dataset import read_description
 
+    for path in (predictions, references):
+        if not path.exists():
+            raise EvaluationError(path, found="no such file or folder", expected="label maps", mend="check the path")
+    if predictions.is_file() != references.is_file():
+        raise EvaluationError(
+            f"{predictions} and {references}", found="a file and a folder", expected="two files or two folders", mend="name both alike"
+        )
     found = description or _description_near(predictions, references)
     dataset = read_description(found) if found else None
     if predictions.is_file() and references.is_file():
@@ -86,8 +93,6 @@ def _description_near(predictions: Path, references: Path) -> Path | None:
 
 def _ending(folder: Path) -> str:
     """The file ending that most files of a folder have, of those that can be read."""
-    if not folder.is_dir():
-        raise EvaluationError(folder, found="no such folder", expected="a folder of label maps, or one file", mend="check the path")
     endings = sorted(FILE_ENDINGS, key=len, reverse=True)
     counts = Counter(next((ending for ending in endings if path.name.lower().endswith(ending)), "") for path in folder.iterdir())
     counts.pop("", None)

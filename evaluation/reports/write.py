@@ -2,13 +2,31 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
+from balrsam_pipeline.errors import EvaluationError
 from evaluation.reports.html.report import REPORT_NAME, write_html
 from evaluation.reports.per_case_csv import CSV_NAME, write_csv
 from evaluation.reports.summary_json import SUMMARY_NAME, write_summary
 from evaluation.strata import Strata
 from evaluation.summary import Summary
+
+
+def make_folder(folder: Path) -> Path:
+    """Make the folder that reports go to, and return it.
+
+    Raises:
+        EvaluationError: it cannot be made or written to.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        if os.access(folder, os.W_OK):
+            return folder
+        problem = "no permission to write"
+    except OSError as error:
+        problem = error.strerror or str(error)
+    raise EvaluationError(folder, found=problem, expected="a folder to write reports to", mend="name another one: --output FOLDER")
 
 
 def write_reports(

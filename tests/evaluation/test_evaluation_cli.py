@@ -54,6 +54,8 @@ def test_two_files_are_scored_whatever_they_are_called(folder_pair: tuple[Path, 
         ["--metrics", "speed"],
         ["--cases", "nobody"],
         ["--labels", "no.json"],
+        ["--images", "nowhere"],
+        ["--output", "/proc/nowhere"],
     ],
     ids=lambda words: words[0],
 )
@@ -89,3 +91,10 @@ def test_the_real_pair_is_scored(test_data: Path, tmp_path: Path) -> None:
     dice = [metrics["Dice"] for metrics in summary["mean"].values()]
     assert summary["foreground_mean"]["Dice"] == pytest.approx(np.mean(dice)) and 0.85 < np.mean(dice) < 0.95
     assert summary["balrsam"]["status_counts"]["13"]["missed"] == 1
+
+
+def test_a_file_and_a_folder_are_no_pair(folder_pair: tuple[Path, Path], capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["evaluate", str(folder_pair[0]), str(folder_pair[1] / "case_0.nii.gz")]) == 2
+    assert "a file and a folder" in capsys.readouterr().err
+    assert main(["evaluate", str(folder_pair[0]), str(folder_pair[1] / "nothing")]) == 2
+    assert "no such file or folder" in capsys.readouterr().err
