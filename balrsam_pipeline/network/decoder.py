@@ -213,4 +213,4 @@ def read_masks(detail: DetailMap, weights_bkc: Tensor) -> Tensor:
     b, _, height, width = detail.map_bcyx.shape
     carried_bkc = weights_bkc @ detail.projection
     flat_bpc = detail.map_bcyx.permute(0, 2, 3, 1).reshape(b, height * width, -1)
-    return (flat_bpc @ carried_bkc.transpose(1, 2)).transpose(1, 2).reshape(b, -1, height, width)
+    return (carried_bkc @ flat_bpc.transpose(1, 2)).view(b, -1, height, width)

@@ -35,6 +35,13 @@ def join_heads(tokens_bntd: Tensor) -> Tensor:
     return tokens_bntd.transpose(1, 2).reshape(b, t, -1)
 
 
+def per_head(tokens_bntd: Tensor, weight_ndc: Tensor) -> Tensor:
+    """Each head's tokens times its own matrix, the batch in one product a head: (b, n, t, c)."""
+    b, n, t, d = tokens_bntd.shape
+    product = tokens_bntd.transpose(0, 1).reshape(n, b * t, d) @ weight_ndc
+    return product.view(n, b, t, -1).transpose(0, 1)
+
+
 class TokenToImage(nn.Module):
     """Class tokens attend to the image: the `exact` form. Parameter names are SAM's.
 
@@ -51,9 +58,9 @@ class TokenToImage(nn.Module):
     def forward(self, queries_btc: Tensor, image_bsc: Tensor, position_sc: Tensor) -> Tensor:
         """(b, t, 256)."""
         q_bntd = split_heads(self.q_proj(queries_btc)) * HEAD**-0.5
-        carried_bntc = q_bntd @ self.k_proj.weight.view(HEADS, HEAD, EMBEDDING)
+        carried_bntc = per_head(q_bntd, self.k_proj.weight.view(HEADS, HEAD, EMBEDDING))
         context_bntc = attend(carried_bntc, image_bsc, position_sc)
-        context_bntd = context_bntc @ self.v_proj.weight.view(HEADS, HEAD, EMBEDDING).transpose(1, 2)
+        context_bntd = per_head(context_bntc, self.v_proj.weight.view(HEADS, HEAD, EMBEDDING).transpose(1, 2))
         out: Tensor = self.out_proj(join_heads(context_bntd) + self.v_proj.bias)
         return out
 
@@ -77,9 +84,9 @@ class LowRankTokenToImage(nn.Module):
         """(b, t, 256)."""
         rank = self.key_core.shape[1]
         q_bntd = split_heads(self.q_proj(queries_btc)) * HEAD**-0.5
-        carried_bntr = q_bntd @ self.key_core.view(HEADS, HEAD, rank)
+        carried_bntr = per_head(q_bntd, self.key_core.view(HEADS, HEAD, rank))
         context_bntr = attend(carried_bntr, self.latent(image_bsc), self.latent(position_sc))
-        context_bntd = context_bntr @ self.value_core.weight.view(HEADS, HEAD, rank).transpose(1, 2)
+        context_bntd = per_head(context_bntr, self.value_core.weight.view(HEADS, HEAD, rank).transpose(1, 2))
         out: Tensor = self.out_proj(join_heads(context_bntd) + self.value_core.bias)
         return out
 
@@ -99,11 +106,11 @@ class ImageToToken(nn.Module):
         k_bntd = split_heads(self.k_proj(keys_btc)) * HEAD**-0.5
         v_bntd = split_heads(self.v_proj(values_btc))
         b, _, t, _ = k_bntd.shape
-        carried_bxc = (k_bntd @ self.q_proj.weight.view(HEADS, HEAD, EMBEDDING)).reshape(b, HEADS * t, EMBEDDING)
-        shift_bx = (k_bntd @ self.q_proj.bias.view(HEADS, HEAD, 1)).reshape(b, 1, HEADS * t)
+        carried_bxc = per_head(k_bntd, self.q_proj.weight.view(HEADS, HEAD, EMBEDDING)).reshape(b, HEADS * t, EMBEDDING)
+        shift_bx = per_head(k_bntd, self.q_proj.bias.view(HEADS, HEAD, 1)).reshape(b, 1, HEADS * t)
         scores_bsx = image_bsc @ carried_bxc.transpose(1, 2) + position_sc @ carried_bxc.transpose(1, 2) + shift_bx
         weights_bsx = scores_bsx.view(b, -1, HEADS, t).softmax(dim=-1).view(b, -1, HEADS * t)
-        carried_out = v_bntd @ self.out_proj.weight.view(EMBEDDING, HEADS, HEAD).permute(1, 2, 0)
+        carried_out = per_head(v_bntd, self.out_proj.weight.view(EMBEDDING, HEADS, HEAD).permute(1, 2, 0))
         out: Tensor = weights_bsx @ carried_out.reshape(b, HEADS * t, EMBEDDING) + self.out_proj.bias
         return out
 
