@@ -36,6 +36,10 @@ def add_planning_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run_planning(arguments: argparse.Namespace) -> int:
     """Run `balrsam plan_and_preprocess`; 1 where cases failed and the others are done."""
+    from planners.warm_start import start_workers_early
+
+    if arguments.workers != 1:
+        start_workers_early()
     from balrsam_pipeline.execution import default_workers
     from planners.budget import detect_budget
     from planners.planner import Overrides

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import multiprocessing
 from concurrent.futures import Executor
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -61,7 +60,6 @@ def prepare(request: PrepareRequest) -> Preparation:
     """
     dataset = open_dataset(request.raw)
     folder = request.preprocessed / dataset.name
-    multiprocessing.set_forkserver_preload(["planners.measure", "planners.preprocess"])  # imported once, not once a worker
     warnings = verify_once(dataset, folder, request.workers) if request.verify else ""
     with local_executor(request.workers) as executor:
         extraction = extract_fingerprint(dataset, folder, executor, request.workers)

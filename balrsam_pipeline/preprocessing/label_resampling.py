@@ -31,27 +31,28 @@ def resample_label(label_zyx: npt.NDArray[np.integer], resampling: Resampling) -
     out = np.zeros(resampling.shape_out, dtype=np.int16)
     for start, stop in resampling.slabs():
         lo, hi = resampling.axes[0].support(start, stop)
-        slab_zyx = label_zyx[lo:hi]
-        foreground = slab_zyx != 0
-        if foreground.any():
-            box = _box(foreground)
-            (y0, y1), (x0, x1) = rows = _reach(resampling, box)
-            out[start:stop, y0:y1, x0:x1] = _vote(slab_zyx, resampling, (start, stop, lo), rows)
+        slab_zyx = np.ascontiguousarray(label_zyx[lo:hi])
+        boxes = _boxes(slab_zyx)
+        if boxes:
+            (y0, y1), (x0, x1) = _reach(resampling, _union(boxes))
+            out[start:stop, y0:y1, x0:x1] = _vote(slab_zyx, boxes, resampling, (start, stop, lo))
     return out
 
 
-def _vote(slab_zyx: npt.NDArray[np.integer], resampling: Resampling, where: tuple[int, int, int], rows: _Region) -> npt.NDArray[np.int16]:
-    """The winning label of output slices [start, stop) and in-plane `rows`, given input slices from `lo` on."""
+def _vote(
+    slab_zyx: npt.NDArray[np.integer], boxes: dict[int, _Region], resampling: Resampling, where: tuple[int, int, int]
+) -> npt.NDArray[np.int16]:
+    """The winning label of output slices [start, stop), where labels reach in-plane, given input slices from `lo` on."""
+    rows = _reach(resampling, _union(boxes))
     nearest = _nearest(slab_zyx, resampling, where, rows)
     winner = np.zeros(nearest.shape, dtype=np.int16)
     best = np.zeros(nearest.shape, dtype=np.float32)
     rest = np.ones(nearest.shape, dtype=np.float32)  # the shares sum to one: what the labels leave is background's
     nearest_share = np.zeros(nearest.shape, dtype=np.float32)
     (y0, _), (x0, _) = rows
-    for value in np.unique(slab_zyx):
-        if value == 0:
-            continue
-        share, (own_y, own_x) = _share(slab_zyx == value, resampling, where)
+    for value, box in boxes.items():
+        (top, bottom), (left, right) = box
+        share, (own_y, own_x) = _share(slab_zyx[:, top:bottom, left:right] == value, box, resampling, where)
         part = (slice(None), slice(own_y[0] - y0, own_y[1] - y0), slice(own_x[0] - x0, own_x[1] - x0))
         rest[part] -= share
         winner[part][share > best[part] + _TIE] = value
@@ -64,13 +65,13 @@ def _vote(slab_zyx: npt.NDArray[np.integer], resampling: Resampling, where: tupl
     return winner
 
 
-def _share(mask_zyx: npt.NDArray[np.bool_], resampling: Resampling, where: tuple[int, int, int]) -> tuple[npt.NDArray[np.float32], _Region]:
-    """The resampled mask of one label, and the in-plane output region that it covers."""
+def _share(
+    mask_zyx: npt.NDArray[np.bool_], box: _Region, resampling: Resampling, where: tuple[int, int, int]
+) -> tuple[npt.NDArray[np.float32], _Region]:
+    """The resampled mask of one label, given inside its box, and the in-plane output region that it covers."""
     start, stop, lo = where
-    box = _box(mask_zyx)
     rows = _reach(resampling, box)
-    (y0, y1), (x0, x1) = box
-    part = mask_zyx[:, y0:y1, x0:x1].astype(np.float32)
+    part = mask_zyx.astype(np.float32)
     for axis in (1, 2):
         part = resampling.axes[axis].apply(part, axis, rows[axis - 1], box[axis - 1][0])
     return resampling.axes[0].apply(part, 0, (start, stop), lo), rows
@@ -97,11 +98,15 @@ def _reach(resampling: Resampling, box: _Region) -> _Region:
     return resampling.axes[1].reach(*box[0]), resampling.axes[2].reach(*box[1])
 
 
-def _box(mask_zyx: npt.NDArray[np.bool_]) -> _Region:
-    """The in-plane bounding box ((y0, y1), (x0, x1)) of a mask that is not empty."""
-    return _span(mask_zyx.any(axis=(0, 2))), _span(mask_zyx.any(axis=(0, 1)))
+def _boxes(slab_zyx: npt.NDArray[np.integer]) -> dict[int, _Region]:
+    """In-plane bounding box ((y0, y1), (x0, x1)) of every label but background, in ascending order."""
+    from scipy.ndimage import find_objects  # costs half a second to import, and data that fit need no resampling
+
+    found = enumerate(find_objects(slab_zyx.astype(np.int32)), start=1)
+    return {value: ((box[1].start, box[1].stop), (box[2].start, box[2].stop)) for value, box in found if box is not None}
 
 
-def _span(used: npt.ArrayLike) -> tuple[int, int]:
-    indices = np.flatnonzero(used)
-    return int(indices[0]), int(indices[-1]) + 1
+def _union(boxes: dict[int, _Region]) -> _Region:
+    """The smallest box that holds all."""
+    rows, columns = zip(*boxes.values(), strict=True)
+    return (min(row[0] for row in rows), max(row[1] for row in rows)), (min(c[0] for c in columns), max(c[1] for c in columns))

@@ -104,6 +104,13 @@ def test_a_tie_goes_to_the_nearest_label() -> None:
     np.testing.assert_array_equal(found, resize_segmentation(label, (1, 1, 4), 1))
 
 
+def test_a_label_that_falls_between_sample_points_vanishes() -> None:
+    label = np.zeros((1, 40, 40), dtype=np.int16)
+    label[0, 20, 20], label[0, 1:9, 1:9] = 2, 1
+    found = resample_label(label, plan_resampling((1, 40, 40), (1, 5, 5), ISOTROPIC, ISOTROPIC, 1))
+    np.testing.assert_array_equal(found, resize_segmentation(label, (1, 5, 5), 1))
+
+
 def test_labels_of_slices_far_apart_are_resampled_one_by_one() -> None:
     label, target = blobs((6, 30, 30)), (9, 45, 20)
     planes = np.stack([resize_segmentation(plane, target[1:], 1) for plane in label])
