@@ -1,4 +1,4 @@
-"""Slices of the worst cases for the page: image, reference and prediction, as two tall PNGs a case that the script takes apart.
+"""Slices of the worst cases for the page: image, reference and prediction, as two tall pictures a case that the script takes apart.
 
 Slices are shown as radiologists hang them: axial, the patient's right on the left, anterior on top, where the file says which way is which.
 """
@@ -81,8 +81,8 @@ def picture_of(case: str, files: CaseFiles, label_values: dict[int, int], images
         "total": int(pair[0].shape[0]),
         "start": int(wrong.argmax()),
         "marks": view.marks,
-        "labels": _png(np.concatenate(np.stack([*labels, np.zeros_like(labels[0])], axis=-1))),
-        "image": None if gray is None else _png(np.concatenate(_shades(gray))),
+        "labels": _inline(np.concatenate(np.stack([*labels, np.zeros_like(labels[0])], axis=-1)), "PNG", optimize=True),
+        "image": None if gray is None else _inline(np.concatenate(_shades(gray)), "JPEG", quality=90),
     }
 
 
@@ -154,7 +154,8 @@ def _shades(image_syxc: Array) -> npt.NDArray[np.uint8]:
     return np.asarray(np.clip((values - low) / max(high - low, 1e-6), 0, 1) * 255, dtype=np.uint8)
 
 
-def _png(pixels: Array) -> str:
+def _inline(pixels: npt.NDArray[np.uint8], kind: str, **options: object) -> str:
+    """A picture as a data address; PNG where values must survive, JPEG where they are only looked at."""
     buffer = io.BytesIO()
-    Pillow.fromarray(pixels).save(buffer, "PNG", optimize=True)
-    return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode("ascii")
+    Pillow.fromarray(pixels).save(buffer, kind, **options)
+    return f"data:image/{kind.lower()};base64," + base64.b64encode(buffer.getvalue()).decode("ascii")
