@@ -1,4 +1,4 @@
-"""The sub-commands `evaluate` and `compare`, and those of the rooms inside: `find_best_configuration`, `plot`, `submit`."""
+"""The sub-commands `evaluate` and `compare`."""
 
 from __future__ import annotations
 
@@ -7,8 +7,6 @@ from pathlib import Path
 
 from balrsam_pipeline.command import Command
 from balrsam_pipeline.errors import EvaluationError
-from evaluation.best_configuration.cli import COMMANDS as BEST_CONFIGURATION
-from evaluation.submission.cli import COMMANDS as SUBMISSION
 
 
 def _add_evaluate(parser: argparse.ArgumentParser) -> None:
@@ -119,6 +117,4 @@ COMMANDS: dict[str, Command] = {
         add_arguments=_add_compare,
         run=_compare,
     ),
-    **BEST_CONFIGURATION,
-    **SUBMISSION,
 }
