@@ -1,9 +1,9 @@
 """CDEN, the Complementary Detail Enhancement Network: what a ViT of 16-pixel tokens loses at boundaries.
 
 A small pyramid beside the ViT, depthwise-separable throughout: down from 1/2 to 1/16 of the input, where it takes in an early
-ViT feature, and up again to the stride at which masks are decoded. Receptive fields of a block come from one 3×3 depthwise
-convolution applied again and again (3, 5, 7 pixels), all summed: on CPUs plain 3×3 depthwise has a fast kernel in forward and
-backward, dilated or larger ones cost 2–10 times as much (measured, docs/network.md).
+ViT feature, and up again, from the image embedding, to the stride at which masks are decoded. Receptive fields of a block come
+from 3×3 depthwise convolutions applied one after the other (3, 5, 7 pixels), all summed: on CPUs plain 3×3 depthwise has a fast
+kernel in forward and backward, dilated or larger ones cost 2–10 times as much (measured, docs/network.md).
 
 Source: BALR-SAM, CDEN. Suffixes: b batch, c channels, y x pixels.
 """
@@ -94,6 +94,7 @@ class Cden(nn.Module):
         )
         self.early = nn.Conv2d(BACKBONES[network.backbone].width, widths[16], 1)
         self.to_embedding = nn.Conv2d(widths[16], EMBEDDING, 1)
+        self.from_embedding = nn.Conv2d(EMBEDDING, widths[16], 1)
         up_strides = [stride for stride in (8, 4, 2, 1) if stride >= min(network.mask_stride, 4)]
         self.fuses = nn.ModuleDict({str(stride): Fuse(widths[2 * stride], widths[stride]) for stride in up_strides})
         self.to_masks = nn.ParameterDict(
@@ -105,12 +106,15 @@ class Cden(nn.Module):
                 if tensor is not None:
                     nn.init.zeros_(tensor)
 
-    def forward(self, image_bcyx: Tensor, early_bcyx: Tensor) -> tuple[Tensor, tuple[DetailMap, ...], Tensor | None]:
+    def forward(
+        self, image_bcyx: Tensor, early_bcyx: Tensor, embedding_bcyx: Tensor
+    ) -> tuple[Tensor, tuple[DetailMap, ...], Tensor | None]:
         """Detail of an image.
 
         Args:
             image_bcyx: the image at the input size.
-            early_bcyx: the ViT's tokens after its first global block.
+            early_bcyx: the ViT's tokens after its first global block, taken in on the way down.
+            embedding_bcyx: the ViT's image embedding, from which the way up starts: it says what the detail is detail of.
 
         Returns:
             what to add to the image embedding (b, 256, y/16, x/16); the maps for the masks, coarse to fine; boundary logits
@@ -125,13 +129,14 @@ class Cden(nn.Module):
             maps[stride] = recompute(self.stages[str(stride)], x, when=large)
         if self.full_stem is not None:
             maps[1] = self.full_stem(image_bcyx)
-        top = maps[16]
+        detail_bcyx: Tensor = self.to_embedding(maps[16])
+        top = maps[16] + self.from_embedding(embedding_bcyx)
         fused: dict[int, Tensor] = {}
         for name, fuse in self.fuses.items():
             top = fused[int(name)] = recompute(fuse, top, maps[int(name)], when=large)
         details = tuple(DetailMap(stride, fused[stride], self.to_masks[str(stride)]) for stride in self.mask_strides)
         boundary = self.boundary(fused[4]) if self.boundary is not None and self.training else None
-        return self.to_embedding(maps[16]), details, boundary
+        return detail_bcyx, details, boundary
 
     def _start(self, image_bcyx: Tensor) -> Tensor:
         """The image to the map at stride 2."""

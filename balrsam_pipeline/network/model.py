@@ -66,7 +66,7 @@ class BalrSam(nn.Module):
         """Image embedding with detail, detail maps and boundary logits of an image at the input size."""
         for_sam = image if self.channel_projection is None else self.channel_projection(image)
         embedding, early_byxc = self.image_encoder(for_sam)
-        detail, maps, boundary = self.cden(image, early_byxc.permute(0, 3, 1, 2))
+        detail, maps, boundary = self.cden(image, early_byxc.permute(0, 3, 1, 2), embedding)
         return embedding + detail, maps, boundary
 
     def merge_for_inference(self) -> None:
