@@ -1,0 +1,123 @@
+"""Pictures of chosen cases, or of the worst."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from balrsam_pipeline.errors import BalrsamError, EvaluationError
+from balrsam_pipeline.imageio import FILE_ENDINGS, read_image, read_label
+from evaluation.plot.figure import CasePicture, choose_slices, draw_case
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlotRequest:
+    """What to draw.
+
+    Attributes:
+        predictions: folder of CASE.ending.
+        images: folder of CASE_0000.ending (the first channel is shown; all three of a colour picture).
+        references: folder of CASE.ending, or None.
+        cases: which; empty takes the `worst` by mean Dice (without references the first).
+        slices: how many slices of a volume.
+    """
+
+    predictions: Path
+    images: Path
+    references: Path | None
+    output: Path
+    cases: tuple[str, ...] = ()
+    worst: int = 5
+    slices: int = 3
+
+
+def plot_cases(request: PlotRequest) -> list[Path]:
+    """Draw the cases into `output`/CASE.png; returns the files, the worst case first.
+
+    Raises:
+        EvaluationError: there is nothing to draw, or a named case has no prediction.
+        DatasetError: a file cannot be read.
+    """
+    predictions = _labels_in(request.predictions)
+    if not predictions:
+        raise EvaluationError(
+            request.predictions, found="no label map", expected="predictions such as CASE.nii.gz", mend="check the path, or predict first"
+        )
+    unknown = [case for case in request.cases if case not in predictions]
+    if unknown:
+        raise EvaluationError(
+            request.predictions,
+            found=f"no prediction of {', '.join(unknown[:5])}",
+            expected=f"cases among {', '.join(sorted(predictions)[:8])} …",
+            mend="correct --cases",
+        )
+    references = _labels_in(request.references) if request.references else {}
+    cases = request.cases or _worst(predictions, references, request.worst)
+    return [_plot(case, predictions[case], references.get(case), request) for case in cases]
+
+
+def _plot(case: str, prediction: Path, reference: Path | None, request: PlotRequest) -> Path:
+    image = read_image([_image_of(case, request.images)])
+    label = read_label(prediction).data[0]
+    truth = read_label(reference).data[0] if reference else None
+    for name, other in (("image", image.data[0]), ("reference", truth)):
+        if other is not None and other.shape != label.shape:
+            raise EvaluationError(
+                prediction, found=f"shape {label.shape}", expected=f"{other.shape}, as the {name}", mend="predict from this image"
+            )
+    title = case if truth is None else f"{case}: mean Dice {mean_dice(label, truth):.3f}"
+    picture = CasePicture(
+        title=title, image_czyx=image.data, prediction_zyx=label, reference_zyx=truth, spacing_mm=image.geometry.spacing_mm
+    )
+    path = request.output / f"{case}.png"
+    draw_case(picture, choose_slices(label, truth, request.slices), path)
+    return path
+
+
+def mean_dice(
+    prediction: np.ndarray[tuple[int, ...], np.dtype[np.integer]], reference: np.ndarray[tuple[int, ...], np.dtype[np.integer]]
+) -> float:
+    """Mean Dice over the label values that either holds; 1 where both are empty. For choosing pictures, not for reports."""
+    values = sorted((set(np.unique(prediction)) | set(np.unique(reference))) - {0})
+    dice = []
+    for value in values:
+        one, other = prediction == value, reference == value
+        dice.append(2 * int((one & other).sum()) / (int(one.sum()) + int(other.sum())))
+    return float(np.mean(dice)) if dice else 1.0
+
+
+def _worst(predictions: Mapping[str, Path], references: Mapping[str, Path], count: int) -> tuple[str, ...]:
+    """The cases of lowest mean Dice, worst first; the first ones where there is no reference to score against."""
+    scored = []
+    for case in sorted(set(predictions) & set(references)):
+        try:
+            one, other = read_label(predictions[case]).data, read_label(references[case]).data
+        except BalrsamError:
+            continue
+        if one.shape == other.shape:
+            scored.append((mean_dice(one, other), case))
+    return tuple(case for _, case in sorted(scored)[:count]) or tuple(sorted(predictions)[:count])
+
+
+def _labels_in(folder: Path) -> dict[str, Path]:
+    for ending in FILE_ENDINGS:
+        found = {path.name[: -len(ending)]: path for path in sorted(folder.glob(f"*{ending}")) if not path.name.startswith(".")}
+        if found:
+            return found
+    return {}
+
+
+def _image_of(case: str, folder: Path) -> Path:
+    for ending in FILE_ENDINGS:
+        for name in (f"{case}_0000{ending}", f"{case}{ending}"):
+            if (folder / name).is_file():
+                return folder / name
+    raise EvaluationError(
+        folder,
+        found=f"no image of case {case}",
+        expected=f"{case}_0000 with one of {', '.join(FILE_ENDINGS)}",
+        mend="give the folder of its images",
+    )
