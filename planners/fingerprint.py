@@ -6,6 +6,7 @@ Beside fingerprint.json lie `fingerprint_quantiles.b2nd`, float32 (case, channel
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from concurrent.futures import Executor
 from dataclasses import dataclass
 from pathlib import Path
@@ -34,10 +35,25 @@ class Extraction:
     measured: tuple[str, ...]
 
 
-def extract_fingerprint(dataset: RawDataset, folder: Path, executor: Executor | None, workers: int) -> Extraction:
+def changed_cases(dataset: RawDataset, cases: Mapping[str, CaseFiles], folder: Path) -> frozenset[str]:
+    """Those of `cases` that must be measured, because they are new or changed since `folder`/fingerprint.json was written."""
+    known = _read_known(folder)
+    return frozenset(case for case, files in cases.items() if _still_valid(files, dataset, known) is None)
+
+
+def extract_fingerprint(
+    dataset: RawDataset,
+    folder: Path,
+    executor: Executor | None,
+    workers: int,
+    surveyed: Mapping[str, Measurement] | None = None,
+) -> Extraction:
     """Measure a dataset, or only what changed since `folder`/fingerprint.json was written, and write it there.
 
     Deterministic: the same files give the same fingerprint whatever the number of workers.
+
+    Args:
+        surveyed: cases that were measured just now, when they were checked.
 
     Raises:
         DatasetError: cases that cannot be measured (all of them named; the others are kept for the next run), or no case shows
@@ -45,8 +61,10 @@ def extract_fingerprint(dataset: RawDataset, folder: Path, executor: Executor | 
     """
     cases = dataset.training_cases()
     known = _read_known(folder)
-    kept = {case: _still_valid(files, dataset, known) for case, files in cases.items()}
-    done: dict[str, Measurement] = {case: measurement for case, measurement in kept.items() if measurement is not None}
+    done = {case: measurement for case, measurement in (surveyed or {}).items() if case in cases}
+    fresh = set(done)
+    kept = {case: _still_valid(files, dataset, known) for case, files in cases.items() if case not in fresh}
+    done |= {case: measurement for case, measurement in kept.items() if measurement is not None}
     tasks = {case: MeasureTask(files=files, description=dataset.description) for case, files in cases.items() if case not in done}
     failures: list[BalrsamError] = []
     for outcome in track(run_cases(measure_case, tasks, executor, workers, DatasetError), len(tasks), "measuring"):
@@ -72,7 +90,7 @@ def extract_fingerprint(dataset: RawDataset, folder: Path, executor: Executor | 
             expected="label maps with values above 0",
             mend="check that labels were saved: balrsam verify DATASET",
         )
-    return Extraction(fingerprint=fingerprint, measured=tuple(tasks))
+    return Extraction(fingerprint=fingerprint, measured=tuple(sorted({*fresh, *tasks})))
 
 
 def pooled_statistics(measurements: tuple[Measurement, ...]) -> tuple[ChannelStatistics, ...]:

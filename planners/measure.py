@@ -13,6 +13,7 @@ import numpy.typing as npt
 
 from balrsam_pipeline.dataset import CaseFiles, DatasetDescription, LabelScheme, read_case
 from balrsam_pipeline.errors import DatasetError
+from balrsam_pipeline.imageio import Image
 from balrsam_pipeline.plan import CaseFingerprint, ChannelStatistics
 from balrsam_pipeline.preprocessing.cropping import nonzero_box
 from planners.sources import content_sha256
@@ -42,13 +43,24 @@ def measure_case(task: MeasureTask) -> Measurement:
 
     Raises:
         DatasetError: a file cannot be read, has no label, or holds NaN or infinite values in the foreground.
+    """
+    image, label = read_case(task.files, task.description)
+    if label is None:
+        raise DatasetError(
+            f"case {task.files.case}", found="no label", expected="a label map", mend="add it, or move the image to imagesTs"
+        )
+    return measure(task.files, task.description, image, label)
+
+
+def measure(files: CaseFiles, description: DatasetDescription, image: Image, label: Image) -> Measurement:
+    """Measure a case that was read from `files`.
+
+    Raises:
+        DatasetError: NaN or infinite values in the foreground.
 
     Source: nnU-Net v2, `DatasetFingerprintExtractor.analyze_case`.
     """
-    files, labels = task.files, task.description.labels
-    image, label = read_case(files, task.description)
-    if label is None:
-        raise DatasetError(f"case {files.case}", found="no label", expected="a label map", mend="add it, or move the image to imagesTs")
+    labels = description.labels
     box = nonzero_box(image.data)
     label_zyx = label.data[0]
     foreground_zyx = label_zyx != 0
@@ -64,7 +76,7 @@ def measure_case(task: MeasureTask) -> Measurement:
         spacing_mm=spacing_mm,
         orientation=image.geometry.orientation,
         dtype=str(image.data.dtype),
-        content_sha256=content_sha256(files, task.description),
+        content_sha256=content_sha256(files, description),
         label_voxels=voxels,
         label_thickness_px=thickness,
         channel_statistics=tuple(_statistics(values, files.case) for values in samples if len(values)),

@@ -8,16 +8,18 @@ from pathlib import Path
 
 from balrsam_pipeline.atomic import read_json, write_json, write_text
 from balrsam_pipeline.dataset import RawDataset, folds_of, open_dataset, write_folds
+from balrsam_pipeline.dataset.checks.structure import check_files
 from balrsam_pipeline.errors import BalrsamError, DatasetError
 from balrsam_pipeline.execution import local_executor
 from balrsam_pipeline.plan import Plan, read_plan, write_versioned
 from balrsam_pipeline.preprocessing import store_folder
 from planners.budget import Budget
-from planners.fingerprint import Extraction, extract_fingerprint
+from planners.fingerprint import Extraction, changed_cases, extract_fingerprint
 from planners.planner import Overrides, plan_dataset
 from planners.portability import plan_like
 from planners.preprocess import PreprocessReport, preprocess_cases
 from planners.sources import folder_state_sha256
+from planners.survey import Survey, survey_dataset
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,9 +62,10 @@ def prepare(request: PrepareRequest) -> Preparation:
     """
     dataset = open_dataset(request.raw)
     folder = request.preprocessed / dataset.name
-    warnings = verify_once(dataset, folder, request.workers) if request.verify else ""
     with local_executor(request.workers) as executor:
-        extraction = extract_fingerprint(dataset, folder, executor, request.workers)
+        survey = survey_once(dataset, folder, executor, request.workers) if request.verify else None
+        surveyed = survey.measurements if survey else None
+        extraction = extract_fingerprint(dataset, folder, executor, request.workers, surveyed)
         plan = _plan(request, dataset, extraction)
         names = _chosen(request, plan)
         if plan.default_configuration not in names:
@@ -71,34 +74,34 @@ def prepare(request: PrepareRequest) -> Preparation:
         write_folds(folder / "splits.json", folds_of(dataset))
         write_text(folder / "dataset.json", (dataset.folder / "dataset.json").read_text(encoding="utf-8"))
         reports = _preprocess(dataset, plan, names, folder, extraction, executor, request.workers)
+    warnings = survey.report.table() if survey and survey.report.problems else ""
     return Preparation(folder=folder, plan=plan, extraction=extraction, reports=reports, warnings=warnings)
 
 
-def verify_once(dataset: RawDataset, folder: Path, workers: int) -> str:
-    """Check the dataset unless it is as it was when it last passed; returns the table of warnings, empty where there are none.
+def survey_once(dataset: RawDataset, folder: Path, executor: Executor | None, workers: int) -> Survey | None:
+    """Check a dataset, and measure what changed on the way; None where it is as it was when it last passed.
 
     Raises:
         DatasetError: there are errors; the message is their table.
     """
-    from balrsam_pipeline.dataset.integrity import check_dataset
-
     path = folder / "integrity.json"
     state = folder_state_sha256(dataset.folder)
     if _passed_before(path, state):
-        return ""
-    report = check_dataset(dataset.folder, workers)
-    errors = [problem for problem in report.problems if problem.severity == "error"]
-    write_json(path, {"dataset_state_sha256": state, "passed": not errors, **report.to_json()})
+        return None
+    labelled = {case: files for case, files in check_files(dataset)[0].items() if files.label is not None and files.label.is_file()}
+    survey = survey_dataset(dataset, changed_cases(dataset, labelled, folder), executor, workers)
+    errors = survey.report.errors
+    write_json(path, {"dataset_state_sha256": state, "passed": not errors, **survey.report.to_json()})
     if errors:
         raise DatasetError(
             dataset.folder,
-            found=f"{len(errors)} error(s)\n{report.table()}",
+            found=f"{len(errors)} error(s)\n{survey.report.table()}",
             expected="a dataset without errors",
             mend=errors[0].mend
             if len(errors) == 1
             else "mend them one by one, or those that are mechanical at once: balrsam verify DATASET --fix NEW_FOLDER",
         )
-    return report.table() if report.problems else ""
+    return survey
 
 
 def _passed_before(path: Path, state: str) -> bool:

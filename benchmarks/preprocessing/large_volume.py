@@ -1,4 +1,4 @@
-"""Peak memory of a worker and seconds on a made CT of 512×512×500 voxels: checking, measuring, preprocessing with resampling.
+"""Peak memory of a worker and seconds on a made CT of 512×512×500 voxels: checking and measuring, preprocessing with resampling.
 
     python benchmarks/preprocessing/large_volume.py [--slices 500]
 
@@ -49,19 +49,14 @@ def make_ct(folder: Path, slices: int) -> None:
     (folder / "dataset.json").write_text(json.dumps(content))
 
 
-def check(folder: Path, _work: Path) -> None:
-    """The integrity check."""
-    from balrsam_pipeline.dataset.integrity import check_dataset
-
-    check_dataset(folder, 1)
-
-
-def measure(folder: Path, work: Path) -> None:
-    """The fingerprint."""
+def survey(folder: Path, work: Path) -> None:
+    """The integrity check and the fingerprint, in one reading."""
     from balrsam_pipeline.dataset import open_dataset
     from planners.fingerprint import extract_fingerprint
+    from planners.survey import survey_dataset
 
-    extract_fingerprint(open_dataset(folder), work, None, 1)
+    dataset = open_dataset(folder)
+    extract_fingerprint(dataset, work, None, 1, survey_dataset(dataset, {"ct"}, None, 1).measurements)
 
 
 def preprocess(folder: Path, work: Path) -> None:
@@ -107,7 +102,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         folder, work = Path(name) / "Dataset900_LargeCT", Path(name) / "work"
         make_ct(folder, arguments.slices)
-        result = {step.__name__: alone(step, folder, work) for step in (check, measure, preprocess)}
+        result = {step.__name__: alone(step, folder, work) for step in (survey, preprocess)}
     print(json.dumps({"shape": [arguments.slices, 512, 512], **result}, indent=2))
 
 
