@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -60,6 +61,9 @@ def open_fold(request: TrainRequest) -> FoldData:
             raise TrainingError(preprocessed, found=f"no {name}", expected="a planned and preprocessed dataset", mend=mend)
     plan = read_plan(preprocessed / "plan.json")
     configuration = plan.configuration(request.configuration or plan.default_configuration)
+    augmentation = request.config.augmentation
+    if not (augmentation.enabled and augmentation.mirroring):
+        plan, configuration = _without_mirroring(plan, configuration)
     folds = read_folds(preprocessed / "splits.json")
     if not 0 <= request.fold < len(folds):
         expected = f"a fold from 0 to {len(folds) - 1}"
@@ -71,3 +75,11 @@ def open_fold(request: TrainRequest) -> FoldData:
         raise TrainingError(store_folder(preprocessed, configuration), found=found, expected="every case preprocessed", mend=mend)
     folder = request.model_folder(configuration.name) / f"fold_{request.fold}"
     return FoldData(raw=raw, plan=plan, configuration=configuration, fold=fold, store=store, folder=folder)
+
+
+def _without_mirroring(plan: Plan, configuration: Configuration) -> tuple[Plan, Configuration]:
+    """The same without mirror axes, so that prediction, which reads the stored plan, does not average over unseen mirrors."""
+    reasons = configuration.reasons | {"mirror_axes": "mirroring was switched off in training"}
+    changed = dataclasses.replace(configuration, mirror_axes=(), reasons=reasons)
+    configurations = plan.configurations | {configuration.name: changed}
+    return dataclasses.replace(plan, configurations=configurations), changed

@@ -10,7 +10,9 @@ import pytest
 import torch
 
 from balrsam_pipeline.errors import TrainingError
+from balrsam_pipeline.plan import read_plan
 from trainers.checkpoints import CheckpointFolder, read_checkpoint
+from trainers.config import AugmentationConfig
 from trainers.fold import train_fold
 from trainers.loggers import read_log
 from trainers.stopping import TrainingStopped
@@ -94,6 +96,12 @@ def test_a_damaged_latest_checkpoint_costs_one_epoch_not_the_run(make_request, m
     folder.path("latest").write_bytes(folder.path("latest").read_bytes()[:-100])
     train_fold(make_request())
     assert "going on from checkpoint_previous.safetensors, step 4" in caplog.text
+
+
+def test_without_mirroring_the_stored_plan_forbids_it_in_prediction_too(make_request):
+    folder = train_fold(make_request(epochs=1, augmentation=AugmentationConfig(mirroring=False))).folder
+    assert read_plan(folder.parent / "plan.json").configuration("2d").mirror_axes == ()
+    assert read_checkpoint(CheckpointFolder(folder).path("final")).metadata["mirror_axes"] == []
 
 
 def test_losses_that_stay_non_finite_end_the_run_and_name_the_cases(make_request, monkeypatch):
