@@ -160,9 +160,8 @@ def _across(axis: int, start: int, stop: int) -> tuple[slice, ...]:
 def _write_array(path: Path, array: npt.NDArray[Any], all_axes: bool) -> None:
     chunks, blocks = _layout(array.shape, all_axes)
     settings = blosc2.CParams(codec=blosc2.Codec.LZ4, clevel=1, nthreads=1)
-    frame = blosc2.asarray(np.ascontiguousarray(array), chunks=chunks, blocks=blocks, cparams=settings).to_cframe()
-    with atomic_path(path) as temporary:
-        temporary.write_bytes(frame)
+    with atomic_path(path) as temporary:  # chunk by chunk to the file: a compressed copy in memory could be as large again
+        blosc2.asarray(np.ascontiguousarray(array), urlpath=str(temporary), mode="w", chunks=chunks, blocks=blocks, cparams=settings)
 
 
 def _layout(shape: tuple[int, ...], all_axes: bool) -> tuple[tuple[int, ...], tuple[int, ...]]:
