@@ -155,9 +155,9 @@ def test_decoder_attention_saves_less_than_stock(form: str, share: float, make_p
         image, position = torch.empty(1, 256, 64, 64, requires_grad=True), torch.empty(1, 256, 64, 64)
         tokens = torch.empty(1, 5, 256, requires_grad=True)
         expected = decoder_bytes(stock, lambda: stock(image, position, tokens)[1])
-        ours = MaskDecoder(make_plan(backbone="vit_b", input_size=(1024, 1024), decoder_attention=form)).transformer
+        ours = MaskDecoder(make_plan(backbone="vit_b", input_size=(1024, 1024), decoder_attention=form))
         flat = torch.empty(1, 4096, 256, requires_grad=True)
-        found = decoder_bytes(ours, lambda: ours(tokens, flat, torch.empty(4096, 256))[1])
+        found = decoder_bytes(ours, lambda: ours.transformer(tokens, flat, ours.image_positions)[1])
     assert found <= share * expected, (found, expected)
 
 

@@ -122,7 +122,7 @@ def test_a_small_network_learns_a_bright_square(make_plan: MakePlan) -> None:
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3)
     generator = torch.Generator().manual_seed(0)
     losses = []
-    for _ in range(40):
+    for _ in range(25):
         image = 0.3 * torch.randn(8, 1, 32, 32, generator=generator)
         label = torch.zeros(8, 32, 32, dtype=torch.long)
         for index, corner in enumerate(torch.randint(0, 20, (8, 2), generator=generator).tolist()):
@@ -132,7 +132,7 @@ def test_a_small_network_learns_a_bright_square(make_plan: MakePlan) -> None:
         loss.backward()
         optimizer.step()
         losses.append(loss.item())
-    assert losses[-1] < 0.35 * losses[0]
+    assert losses[-1] < 0.5 * losses[0]
 
 
 def test_second_moments_are_those_of_the_tokens(make_plan: MakePlan, make_checkpoint: MakeCheckpoint) -> None:
