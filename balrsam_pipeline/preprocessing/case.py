@@ -19,8 +19,6 @@ from balrsam_pipeline.preprocessing.label_resampling import resample_label
 from balrsam_pipeline.preprocessing.normalization import ChannelTransform, channel_transform
 from balrsam_pipeline.preprocessing.resampling import Shape, plan_resampling, resample_image, resampled_shape
 
-MiB = 2**20
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CaseProperties:
