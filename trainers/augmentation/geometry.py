@@ -1,7 +1,7 @@
 """Rotation, scaling and mirroring of a 2D patch, in one interpolation straight from the slice.
 
-batchgenerators' spatial transform cuts an enlarged patch and maps a dense coordinate grid; an affine of the slice itself gives the
-same picture at a tenth of the cost, and sees real tissue at the corners where the slice has it.
+batchgenerators' spatial transform cuts an enlarged patch and maps a dense coordinate grid; an affine of the slice itself costs
+less than half of that and sees real tissue at the corners where the slice has it.
 
 Suffixes: `image_chw` channels (slices-major for 2.5d), `label_hw` integer labels, `_yx` row and column.
 """
