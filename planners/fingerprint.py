@@ -11,7 +11,6 @@ from concurrent.futures import Executor
 from dataclasses import dataclass
 from pathlib import Path
 
-import blosc2
 import numpy as np
 import numpy.typing as npt
 
@@ -60,6 +59,10 @@ def extract_fingerprint(
             any label.
     """
     cases = dataset.training_cases()
+    states = {case: file_state(files, dataset.description) for case, files in sorted(cases.items())}
+    unchanged = _unchanged(folder, states)
+    if unchanged is not None:
+        return Extraction(fingerprint=unchanged, measured=())
     known = _read_known(folder)
     done = {case: measurement for case, measurement in (surveyed or {}).items() if case in cases}
     fresh = set(done)
@@ -78,9 +81,7 @@ def extract_fingerprint(
         cases=tuple(measurement.fingerprint for measurement in ordered.values()),
         channel_statistics=pooled_statistics(tuple(ordered.values())),
     )
-    states = {case: file_state(cases[case], dataset.description) for case in ordered}
-    if states != {case: earlier.state for case, earlier in known.items()}:
-        _write(folder, fingerprint, ordered, states)
+    _write(folder, fingerprint, ordered, {case: states[case] for case in ordered})
     if failures:
         raise _failed(dataset, failures)
     if not fingerprint.channel_statistics:
@@ -128,8 +129,21 @@ class _Known:
     state: str
 
 
+def _unchanged(folder: Path, states: dict[str, str]) -> Fingerprint | None:
+    """The fingerprint of an earlier run, if every file of every case is as it was then."""
+    try:
+        if read_json(folder / "fingerprint_sources.json") == states and (folder / "fingerprint_quantiles.b2nd").is_file():
+            fingerprint = read_fingerprint(folder / "fingerprint.json")
+            return fingerprint if fingerprint.channel_statistics else None
+    except BalrsamError:
+        return None
+    return None
+
+
 def _read_known(folder: Path) -> dict[str, _Known]:
     """What an earlier run left; nothing where any of its files is missing, damaged or of another version."""
+    import blosc2
+
     try:
         fingerprint = read_fingerprint(folder / "fingerprint.json")
         states = read_json(folder / "fingerprint_sources.json")
@@ -159,6 +173,8 @@ def _still_valid(files: CaseFiles, dataset: RawDataset, known: dict[str, _Known]
 
 
 def _write(folder: Path, fingerprint: Fingerprint, measurements: dict[str, Measurement], states: dict[str, str]) -> None:
+    import blosc2
+
     rows = [m.quantiles_cq for m in measurements.values() if m.fingerprint.channel_statistics]
     quantiles = np.stack(rows) if rows else np.zeros((1, 1, QUANTILES), dtype=np.float32)
     for name in ("fingerprint.json", "fingerprint_sources.json"):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import multiprocessing
 from multiprocessing import forkserver
 
-_MODULES = ["planners.survey", "planners.preprocess"]
+_MODULES = ["blosc2", "planners.survey", "planners.preprocess"]
 
 
 def start_workers_early() -> None:

@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import blosc2
 import numpy as np
 import numpy.typing as npt
 
@@ -145,6 +144,8 @@ class CaseStore:
         return self._stored[case]
 
     def _read(self, name: str, where: tuple[slice, ...]) -> npt.NDArray[Any]:
+        import blosc2
+
         path = self.folder / name
         try:
             array: npt.NDArray[Any] = blosc2.open(str(path), mode="r", dparams=blosc2.DParams(nthreads=1))[where]
@@ -158,6 +159,8 @@ def _across(axis: int, start: int, stop: int) -> tuple[slice, ...]:
 
 
 def _write_array(path: Path, array: npt.NDArray[Any], all_axes: bool) -> None:
+    import blosc2  # half a second, which looking whether anything changed must not cost
+
     chunks, blocks = _layout(array.shape, all_axes)
     settings = blosc2.CParams(codec=blosc2.Codec.LZ4, clevel=1, nthreads=1)
     with atomic_path(path) as temporary:  # chunk by chunk to the file: a compressed copy in memory could be as large again
