@@ -43,7 +43,7 @@ def test_exact_token_to_image_equals_stock_with_gradients(tokens: tuple[Tensor, 
     query, image, position = tokens
     stock, ours = stock_attention(), TokenToImage()
     ours.load_state_dict({name: tensor for name, tensor in stock.state_dict().items() if name != "k_proj.bias"})
-    compare(lambda: stock(q=query, k=image + position, v=image), lambda: ours(query, image, position), tokens)
+    check_equal(lambda: stock(q=query, k=image + position, v=image), lambda: ours(query, image, position), tokens)
 
 
 @pytest.mark.parametrize("count", [5, 40])
@@ -52,12 +52,12 @@ def test_image_to_token_equals_stock_with_gradients(count: int, tokens: tuple[Te
     keys, values = torch.randn(2, count, 256, requires_grad=True), torch.randn(2, count, 256, requires_grad=True)
     stock, ours = stock_attention(), ImageToToken()
     ours.load_state_dict(stock.state_dict())
-    compare(
+    check_equal(
         lambda: stock(q=image + position, k=keys, v=values), lambda: ours(image, position, keys, values), (image, position, keys, values)
     )
 
 
-def compare(stock: Callable[[], Tensor], ours: Callable[[], Tensor], inputs: tuple[Tensor, ...]) -> None:
+def check_equal(stock: Callable[[], Tensor], ours: Callable[[], Tensor], inputs: tuple[Tensor, ...]) -> None:
     expected, found = stock(), ours()
     torch.testing.assert_close(found, expected, atol=1e-4, rtol=1e-4)
     weight = torch.randn(expected.shape, generator=torch.Generator().manual_seed(1))
