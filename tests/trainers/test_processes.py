@@ -20,6 +20,9 @@ from trainers.fold import train_fold
 from trainers.loggers import read_log
 
 
+EPOCHS = 12
+
+
 def command(request, settings_file, launcher=("-m",)):
     write_json(settings_file, to_json(request.config))
     words = [sys.executable, *launcher, "balrsam_pipeline", "train", str(request.dataset), "--device", "cpu", "--workers", "0"]
@@ -46,7 +49,7 @@ def kill_after(words, log, records, delay_s):
 
 
 def check_killed_runs(make_request, tmp_path, kills):
-    request = make_request(epochs=30)
+    request = make_request(epochs=EPOCHS)
     reference = dataclasses.replace(request, roots=dataclasses.replace(request.roots, results=tmp_path / "reference"))
     torch_threads = torch.get_num_threads()
     torch.set_num_threads(1)
@@ -57,7 +60,7 @@ def check_killed_runs(make_request, tmp_path, kills):
     folder = request.model_folder("2d") / "fold_0"
     words, moments = command(request, tmp_path / "settings.json"), random.Random(3)
     for number in range(kills):
-        kill_after(words, folder / "log.jsonl", 1 + number * 27 // kills, moments.uniform(0, 0.4))
+        kill_after(words, folder / "log.jsonl", 1 + number * (EPOCHS - 2) // kills, moments.uniform(0, 0.4))
     done = subprocess.run(words, capture_output=True, text=True, env=environment())
     assert done.returncode == 0, done.stderr
     for kind in ("final", "latest"):
@@ -65,7 +68,7 @@ def check_killed_runs(make_request, tmp_path, kills):
         assert ours.keys() == theirs.keys()
         assert all(torch.equal(ours[name], theirs[name]) for name in ours)
     assert {path.name for path in folder.rglob("*")} == {path.name for path in expected.rglob("*")}
-    assert [record["step"] for record in read_log(folder / "log.jsonl")] == list(range(2, 61, 2))
+    assert [record["step"] for record in read_log(folder / "log.jsonl")] == list(range(2, 2 * EPOCHS + 1, 2))
 
 
 def test_killed_at_random_moments_and_resumed_it_ends_with_the_same_bits_and_no_stray_files(make_request, tmp_path):
