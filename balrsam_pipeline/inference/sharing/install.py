@@ -48,7 +48,7 @@ def install_model(archive: Path, results: Path, overwrite: bool = False, limit_b
                 _unpack(opened, name, Path(folder) / name, manifest, archive)
             _require_models(Path(folder), manifest)
             _put_in_place(Path(folder), results, manifest)
-    except (OSError, zipfile.BadZipFile, EOFError, NotImplementedError, RuntimeError) as problem:
+    except (OSError, zipfile.BadZipFile, EOFError, RuntimeError) as problem:
         raise _refused(archive, f"a file that cannot be unpacked: {problem}") from None
     return targets
 
