@@ -90,8 +90,8 @@ class CheckpointFolder:
         return None
 
     def remove_leftovers(self) -> None:
-        """Delete temporary files that a killed run left behind."""
-        for leftover in self.folder.glob(".tmp-*"):
+        """Delete temporary files that a killed run left behind: ours (`.tmp-…`) and those of safetensors (`.tmp…`)."""
+        for leftover in self.folder.glob(".tmp*"):
             leftover.unlink(missing_ok=True)
 
 

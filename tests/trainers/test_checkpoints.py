@@ -81,6 +81,7 @@ def test_a_full_disk_leaves_the_former_checkpoint_and_names_the_remedy(tmp_path,
 
 def test_leftovers_of_a_killed_run_are_removed(tmp_path):
     (tmp_path / ".tmp-123-checkpoint_latest.safetensors").write_bytes(b"half")
+    (tmp_path / ".tmpJaVWFb").write_bytes(b"what safetensors itself leaves when it is killed")
     CheckpointFolder(tmp_path).remove_leftovers()
     assert list(tmp_path.iterdir()) == []
 

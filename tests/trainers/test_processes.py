@@ -19,7 +19,6 @@ from trainers.checkpoints import CheckpointFolder, read_checkpoint
 from trainers.fold import train_fold
 from trainers.loggers import read_log
 
-
 EPOCHS = 12
 
 
