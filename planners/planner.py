@@ -93,11 +93,18 @@ def _decide_common(fingerprint: Fingerprint, description: DatasetDescription, bu
         budget=budget,
         overrides=overrides,
         spacing_mm=spacing,
-        order=transpose(spacing.value),
+        order=transpose(spacing.value, _typical_size(fingerprint)),
         schemes=schemes,
         inside=normalize_inside_mask(fingerprint, schemes.value),
         backbone=chosen,
     )
+
+
+def _typical_size(fingerprint: Fingerprint) -> tuple[float, float, float]:
+    """The median size of an image along each raw axis, in mm."""
+    sizes = [np.array(case.cropped_shape_zyx) * np.array(case.spacing_mm) for case in fingerprint.cases]
+    z, y, x = (float(size) for size in np.median(sizes, axis=0))
+    return z, y, x
 
 
 def _configuration(name: str, kind: Decision[Kind], common: _Common) -> Configuration:
@@ -152,7 +159,8 @@ def _network(kind: Kind, common: _Common, side: int) -> tuple[Size, NetworkPlan,
     thinnest, thickness = thinnest_label(common.fingerprint, in_plane, (spacing[1], spacing[2]))
     slice_yx = _median_slice(kind, common, spacing)
     given = common.overrides.input_size
-    size = input_size(slice_yx, thickness, side) if given is None else given_input_size(given, slice_yx)
+    cpu = common.budget.gpu_memory_gb is None
+    size = input_size(slice_yx, thickness, side, cpu=cpu) if given is None else given_input_size(given, slice_yx)
     stride = mask_stride(thinnest, thickness, size.value.scale)
     parts = ranks(common.backbone.value)
     network = replace(

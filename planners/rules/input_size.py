@@ -14,6 +14,7 @@ from planners.rules.decision import Decision
 SIDES = (112, 224, 448, 672, 896)
 TOKEN = 16
 UPSAMPLING = (4, 2, 1)  # whole factors, so that voxels fall on input pixels alike
+CPU_COVER = 0.85  # on a CPU a patch may be this much smaller than the slice: a row of tokens less, two overlapping tiles more
 SHRINK_TO = 0.85  # a slice may lose this much resolution for the sake of the next smaller side
 FILLED = 0.75  # of the smallest side; a whole factor that fills less leaves too few tokens, so the slice is scaled to the side
 THIN = 4.0  # input pixels; a label that would be thinner is kept at native resolution, in tiles
@@ -43,18 +44,19 @@ def largest_side(budget: Budget) -> int:
     return next(side for needed, side in _LARGEST_BY_GB if budget.gpu_memory_gb >= needed)
 
 
-def input_size(slice_yx: tuple[int, int], thickness_px: float, largest: int) -> Decision[Size]:
+def input_size(slice_yx: tuple[int, int], thickness_px: float, largest: int, *, cpu: bool = False) -> Decision[Size]:
     """Choose patch and input size.
 
     Args:
         slice_yx: median slice in voxels of the target spacing.
         thickness_px: of the thinnest label, in such voxels.
         largest: the longest input side that the budget allows.
+        cpu: whether a CPU trains, for which small slices are not enlarged.
     """
     longest = max(slice_yx)
     seen = f"slices of about {slice_yx[0]} × {slice_yx[1]} voxels"
     if longest <= SIDES[0] or longest <= min(SIDES[1], largest):
-        return _small(slice_yx, seen)
+        return _native(slice_yx, seen) if cpu else _small(slice_yx, seen)
     fitting = [side for side in SIDES if side >= SHRINK_TO * longest and side <= largest]
     if fitting:
         return _scaled(slice_yx, fitting[0], f"{seen} are seen whole")
@@ -88,6 +90,16 @@ def _small(slice_yx: tuple[int, int], seen: str) -> Decision[Size]:
     return Decision(
         Size(patch=(input_y // factor, input_x // factor), input=(input_y, input_x)),
         f"{seen} are seen whole{enlarged}; few tokens make training quick",
+    )
+
+
+def _native(slice_yx: tuple[int, int], seen: str) -> Decision[Size]:
+    """Small slices on a CPU: not enlarged, and without a row of tokens for their last few voxels."""
+    y, x = (_up(math.ceil(CPU_COVER * size)) for size in slice_yx)
+    whole = "whole" if y >= slice_yx[0] and x >= slice_yx[1] else f"nearly whole, in overlapping tiles of {y} × {x}"
+    return Decision(
+        Size(patch=(y, x), input=(y, x)),
+        f"{seen} are seen {whole}, not enlarged: on a CPU few tokens make training quick, and more steps are worth more than pixels",
     )
 
 

@@ -1,4 +1,4 @@
-"""Which axis slices are cut across: the coarsest."""
+"""Which axis slices are cut across: the coarsest, or where all are alike the shortest."""
 
 from __future__ import annotations
 
@@ -8,21 +8,35 @@ from planners.rules.decision import Decision
 Order = tuple[int, int, int]
 
 
-def transpose(spacing_mm: tuple[float, float, float]) -> Decision[Order]:
+def transpose(spacing_mm: tuple[float, float, float], size_mm: tuple[float, float, float]) -> Decision[Order]:
     """The order of the raw axes that puts the slice axis first; the others keep theirs.
 
-    Source: nnU-Net v2, `ExperimentPlanner.determine_transpose`.
+    Args:
+        spacing_mm: target spacing on the raw axes.
+        size_mm: how long a typical image is along them.
+
+    Source: nnU-Net v2, `ExperimentPlanner.determine_transpose`, for the coarsest axis; it has no rule where there is none. There
+    the shortest is taken: slices are fewest and each shows the most (measured on Hippocampus, docs/benchmarks.md).
     """
-    coarsest = spacing_mm.index(max(spacing_mm))
-    first, second = (axis for axis in range(3) if axis != coarsest)
-    if coarsest == 0 and spacing_mm[0] >= THICK_MM:
+    if spacing_mm[0] == max(spacing_mm) and spacing_mm[0] >= THICK_MM:
         return Decision((0, 1, 2), "the images are single slices")
     if min(spacing_mm) == max(spacing_mm):
-        return Decision((0, 1, 2), "voxels are equally fine along all axes, so slices are those that the files store")
+        shortest = size_mm.index(min(size_mm))
+        return Decision(
+            _first(shortest),
+            f"voxels are equally fine along all axes, so slices are cut across axis {'zyx'[shortest]}, along which the images are "
+            "shortest: each slice shows the most",
+        )
+    coarsest = spacing_mm.index(max(spacing_mm))
     return Decision(
-        (coarsest, first, second),
+        _first(coarsest),
         f"slices are cut across axis {'zyx'[coarsest]}, whose spacing is the largest: the images are sharpest within them",
     )
+
+
+def _first(axis: int) -> Order:
+    second, third = (other for other in range(3) if other != axis)
+    return axis, second, third
 
 
 def transposed(values: tuple[float, float, float], order: Order) -> tuple[float, float, float]:

@@ -31,15 +31,21 @@ def test_slices_are_seen_whole_where_the_budget_allows(
     assert (size.patch, size.input) == (patch, pixels)
 
 
+@pytest.mark.parametrize(("slice_yx", "side"), [((36, 51), (32, 48)), ((58, 50), (64, 48)), ((20, 16), (32, 16)), ((150, 220), (128, 192))])
+def test_on_a_cpu_small_slices_are_neither_enlarged_nor_padded_by_a_row_of_tokens(slice_yx: tuple[int, int], side: tuple[int, int]) -> None:
+    size = input_size(slice_yx, 20.0, 224, cpu=True).value
+    assert size.patch == size.input == side
+
+
 def test_thin_labels_are_tiled_and_thick_ones_shrunk() -> None:
     tiles, shrunk = input_size((400, 400), 3.0, 224).value, input_size((400, 400), 40.0, 224).value
     assert (tiles.patch, tiles.input) == ((224, 224), (224, 224))
     assert (shrunk.patch, shrunk.input) == ((400, 400), (224, 224))
 
 
-@given(st.tuples(st.integers(1, 3000), st.integers(1, 3000)), st.floats(0.5, 100), st.sampled_from([224, 448, 672, 896]))
-def test_any_slice_gets_a_size_within_the_budget(slice_yx: tuple[int, int], thickness: float, largest: int) -> None:
-    size = input_size(slice_yx, thickness, largest).value
+@given(st.tuples(st.integers(1, 3000), st.integers(1, 3000)), st.floats(0.5, 100), st.sampled_from([224, 448, 672, 896]), st.booleans())
+def test_any_slice_gets_a_size_within_the_budget(slice_yx: tuple[int, int], thickness: float, largest: int, cpu: bool) -> None:
+    size = input_size(slice_yx, thickness, largest, cpu=cpu).value
     assert max(size.input) <= largest
     assert all(side % 16 == 0 and side > 0 for side in size.input)
     assert all(side > 0 for side in size.patch)
