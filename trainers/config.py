@@ -5,13 +5,14 @@ from __future__ import annotations
 import dataclasses
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args
 
 from balrsam_pipeline.atomic import read_json
 from balrsam_pipeline.errors import TrainingError
 from balrsam_pipeline.serialise import from_json, to_json
 
-FREEZE = ("encoder", "decoder")
+Clock = Literal["wall", "cpu"]
+Freeze = Literal["encoder", "decoder"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,7 +90,7 @@ class TrainingConfig:
     seed: int = 0
     epochs: int | None = 300
     max_minutes: float | None = None
-    budget_clock: str = "wall"
+    budget_clock: Clock = "wall"
     steps_per_epoch: int = 100
     batch_size: int | None = None
     learning_rate: float = 1e-3
@@ -102,7 +103,7 @@ class TrainingConfig:
     quick_validation_patches: int = 64
     save_every_s: float = 60.0
     amp: bool = True
-    freeze: str = "encoder"
+    freeze: Freeze = "encoder"
     loss: LossConfig = field(default_factory=LossConfig)
     augmentation: AugmentationConfig = field(default_factory=AugmentationConfig)
 
@@ -110,13 +111,13 @@ class TrainingConfig:
         _require("epochs", self.epochs is None or self.epochs > 0, self.epochs, "at least 1")
         _require("max_minutes", self.max_minutes is None or self.max_minutes > 0, self.max_minutes, "more than 0")
         _require("epochs", self.epochs is not None or self.max_minutes is not None, "no budget", "epochs or max_minutes")
-        _require("budget_clock", self.budget_clock in ("wall", "cpu"), self.budget_clock, "wall or cpu")
+        _require("budget_clock", self.budget_clock in get_args(Clock), self.budget_clock, "wall or cpu")
         _require("steps_per_epoch", self.steps_per_epoch > 0, self.steps_per_epoch, "at least 1")
         _require("batch_size", self.batch_size is None or self.batch_size > 0, self.batch_size, "at least 1")
         _require("learning_rate", self.learning_rate > 0, self.learning_rate, "more than 0")
         _require("warmup_fraction", 0 <= self.warmup_fraction < 1, self.warmup_fraction, "from 0 up to 1")
         _require("ema_width", 0 < self.ema_width < 0.5, self.ema_width, "between 0 and 0.5")
-        _require("freeze", self.freeze in FREEZE, self.freeze, " or ".join(FREEZE))
+        _require("freeze", self.freeze in get_args(Freeze), self.freeze, "encoder or decoder")
         _require("foreground_fraction", 0 <= self.foreground_fraction <= 1, self.foreground_fraction, "from 0 to 1")
 
 
