@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import errno
 import importlib
 import logging
 import sys
@@ -11,6 +12,8 @@ from collections.abc import Sequence
 from balrsam_pipeline import __version__
 from balrsam_pipeline.command import Command
 from balrsam_pipeline.errors import BalrsamError
+
+INTERRUPTED = 130  # as shells report SIGINT
 
 # name -> (module that offers it, one line); the module is imported only when the sub-command is used, so that help is quick
 COMMANDS: dict[str, tuple[str, str]] = {
@@ -70,6 +73,23 @@ def run_command(name: str, words: Sequence[str]) -> int:
     except BalrsamError as problem:
         print(f"balrsam {name}: {type(problem).__name__}: {problem}", file=sys.stderr)
         return problem.exit_code
+    except OSError as problem:
+        print(f"balrsam {name}: {_about_files(problem)}", file=sys.stderr)
+        return BalrsamError.exit_code
+    except KeyboardInterrupt:
+        print(f"balrsam {name}: interrupted; the same command continues", file=sys.stderr)
+        return INTERRUPTED
+
+
+def _about_files(problem: OSError) -> BalrsamError:
+    """A failing file system, told as every other error: the disk is full, a folder may not be written to, …"""
+    full = problem.errno in (errno.ENOSPC, errno.EDQUOT)
+    return BalrsamError(
+        problem.filename or "the file system",
+        found=problem.strerror or str(problem),
+        expected="room to write" if full else "files that can be read and written",
+        mend="free some space, then run the same command again: it continues" if full else "check the path and its permissions",
+    )
 
 
 def load_command(name: str) -> Command:

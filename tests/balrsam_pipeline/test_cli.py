@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 import subprocess
 import sys
 
@@ -7,6 +8,7 @@ import pytest
 
 from balrsam_pipeline import __version__
 from balrsam_pipeline.cli import COMMANDS, main
+from balrsam_pipeline.command import Command
 
 
 @pytest.mark.parametrize("name", sorted(COMMANDS))
@@ -37,6 +39,27 @@ def test_version(capsys: pytest.CaptureFixture[str]) -> None:
 def test_an_unknown_command_is_refused_with_those_there_are(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["trian"]) == 2
     assert "train" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("problem", "code", "told"),
+    [
+        (OSError(errno.ENOSPC, "No space left on device", "results/x"), 2, ["results/x", "free some space", "run the same command again"]),
+        (PermissionError(errno.EACCES, "Permission denied", "raw/x"), 2, ["raw/x", "permissions"]),
+        (KeyboardInterrupt(), 130, ["interrupted", "continues"]),
+    ],
+)
+def test_a_full_disk_and_an_interruption_are_told_without_a_traceback(
+    problem: BaseException, code: int, told: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fail(_: object) -> int:
+        raise problem
+
+    command = Command(summary="", example="", add_arguments=lambda parser: None, run=fail)
+    monkeypatch.setattr("balrsam_pipeline.cli.load_command", lambda name: command)
+    assert main(["run"]) == code
+    message = capsys.readouterr().err
+    assert [word for word in told if word not in message] == []
 
 
 def test_an_unknown_dataset_is_one_message_and_exit_code_two(tmp_path, capsys: pytest.CaptureFixture[str]) -> None:  # type: ignore[no-untyped-def]
