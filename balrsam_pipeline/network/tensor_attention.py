@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from balrsam_pipeline.network.backbone import EMBEDDING
+from balrsam_pipeline.network.layers import Linear
 
 HEADS = 8
 INNER = 128  # channels of q, k and v in SAM's cross attention, over all heads
@@ -74,7 +75,7 @@ class LowRankTokenToImage(nn.Module):
     def __init__(self, rank: int) -> None:
         super().__init__()
         self.q_proj = nn.Linear(EMBEDDING, INNER)
-        self.latent = nn.Linear(EMBEDDING, rank, bias=False)
+        self.latent = Linear(EMBEDDING, rank, bias=False)
         self.key_core = nn.Parameter(torch.empty(INNER, rank))
         self.value_core = nn.Linear(rank, INNER)
         self.out_proj = nn.Linear(INNER, EMBEDDING)
