@@ -91,10 +91,10 @@ def main() -> None:
         for _ in range(arguments.rounds):
             mine = result_of([sys.executable, *sys.argv, "--ours-alone", f"{folder}/ours"])
             peer = theirs(arguments, images, Path(folder))
-            rounds.append({"ours": mine, "nnunet": peer, "ratio": peer["s_a_case"] / mine["s_a_case"]})
-    print(
-        json.dumps({"cases": len(images), "rounds": rounds, "median_ratio": statistics.median(item["ratio"] for item in rounds)}, indent=2)
-    )
+            ratios = {f"ratio_{key}": peer[key] / mine[key] for key in ("s_a_case", "cpu_s_a_case")}
+            rounds.append({"ours": mine, "nnunet": peer, **ratios})
+    medians = {key: statistics.median(item[key] for item in rounds) for key in ("ratio_s_a_case", "ratio_cpu_s_a_case")}
+    print(json.dumps({"cases": len(images), "rounds": rounds, "median": medians}, indent=2))
 
 
 if __name__ == "__main__":

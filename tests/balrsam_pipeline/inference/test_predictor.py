@@ -17,7 +17,7 @@ from balrsam_pipeline.inference import FileOptions, Member, Postprocessing, Post
 from balrsam_pipeline.inference.logits import ArrayLogits, LazyLogits
 from balrsam_pipeline.plan import Plan
 
-CPU = PredictorOptions(device="cpu")
+CPU = PredictorOptions(device="cpu", amp=False)
 
 
 def predictor_of(fakes: SimpleNamespace, plan: Plan, models: list[torch.nn.Module], options: PredictorOptions = CPU) -> Predictor:
@@ -54,7 +54,7 @@ def test_logits_too_large_to_hold_are_the_same(fakes: SimpleNamespace, slicing_a
     plan = fakes.make_plan(slicing_axes=slicing_axes)
     network = fakes.WeightedNetwork(1, 3)
     whole = predictor_of(fakes, plan, [network]).logits(image)
-    bounded = predictor_of(fakes, plan, [network], PredictorOptions(device="cpu", held_bytes=0)).logits(image)
+    bounded = predictor_of(fakes, plan, [network], PredictorOptions(device="cpu", amp=False, held_bytes=0)).logits(image)
     assert isinstance(whole, ArrayLogits)
     assert isinstance(bounded, LazyLogits if slicing_axes == (0,) else ArrayLogits)
     torch.testing.assert_close(bounded.read(0, 7), whole.read(0, 7), atol=2e-3, rtol=2e-3)  # the file on disk is float16

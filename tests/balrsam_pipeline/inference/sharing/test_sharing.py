@@ -164,6 +164,7 @@ def test_what_is_no_model_is_refused(tmp_path: Path) -> None:
         install_model(tmp_path / "empty.zip", tmp_path / "elsewhere")
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(importlib.util.find_spec("onnxruntime") is None, reason="needs onnx, onnxscript and onnxruntime")
 def test_onnx_computes_what_pytorch_computes(model_folder: Folders, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     model = model_folder(folds=(0,))
