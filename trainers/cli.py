@@ -66,7 +66,7 @@ def _add_common(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--epochs", type=int, metavar="N", help="epochs to train (default: 300; with --max-minutes: no limit)")
     parser.add_argument("--batch-size", type=int, metavar="N", help="samples a step (default: the plan's)")
-    parser.add_argument("--learning-rate", type=float, metavar="X", help="peak learning rate (default: 0.001)")
+    parser.add_argument("--learning-rate", type=float, metavar="X", help="peak learning rate (default: 0.003 from scratch, 0.001 adapted)")
     parser.add_argument("--seed", type=int, metavar="N", help="seed of weights and samples (default: 0)")
     parser.add_argument("--settings", type=Path, metavar="FILE", help="JSON file with any settings of trainers.TrainingConfig")
     parser.add_argument("--device", help="cuda, cuda:1, cpu, mps (default: the best there is)")

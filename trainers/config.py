@@ -9,10 +9,13 @@ from typing import Any, Literal, get_args
 
 from balrsam_pipeline.atomic import read_json
 from balrsam_pipeline.errors import TrainingError
+from balrsam_pipeline.plan import Configuration
 from balrsam_pipeline.serialise import from_json, to_json
 
 Clock = Literal["wall", "cpu"]
 Freeze = Literal["encoder", "decoder"]
+FROM_SCRATCH_RATE = 3e-3  # chosen on fold 0 of Hippocampus, docs/benchmarks.md
+ADAPTED_RATE = 1e-3  # adapters start at zero beside frozen weights: gentler
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,6 +81,7 @@ class TrainingConfig:
             with both budgets, the one used up first ends the run and drives the learning rate.
         budget_clock: "wall", or "cpu": core-minutes of this process, which makes runs on a busy machine comparable.
         batch_size: samples of one step over all devices; None takes the plan's.
+        learning_rate: the highest; None takes 3e-3 for a network trained from scratch and 1e-3 for an adapted one.
         warmup_fraction: share of the budget over which the learning rate rises linearly.
         gradient_clip: largest norm of the whole gradient.
         ema_width: the exponential moving average of weights spans about this share of the steps so far, whatever the budget.
@@ -93,7 +97,7 @@ class TrainingConfig:
     budget_clock: Clock = "wall"
     steps_per_epoch: int = 100
     batch_size: int | None = None
-    learning_rate: float = 1e-3
+    learning_rate: float | None = None
     weight_decay: float = 0.05
     warmup_fraction: float = 0.05
     poly_exponent: float = 0.9
@@ -114,11 +118,16 @@ class TrainingConfig:
         _require("budget_clock", self.budget_clock in get_args(Clock), self.budget_clock, "wall or cpu")
         _require("steps_per_epoch", self.steps_per_epoch > 0, self.steps_per_epoch, "at least 1")
         _require("batch_size", self.batch_size is None or self.batch_size > 0, self.batch_size, "at least 1")
-        _require("learning_rate", self.learning_rate > 0, self.learning_rate, "more than 0")
+        _require("learning_rate", self.learning_rate is None or self.learning_rate > 0, self.learning_rate, "more than 0")
         _require("warmup_fraction", 0 <= self.warmup_fraction < 1, self.warmup_fraction, "from 0 up to 1")
         _require("ema_width", 0 < self.ema_width < 0.5, self.ema_width, "between 0 and 0.5")
         _require("freeze", self.freeze in get_args(Freeze), self.freeze, "encoder or decoder")
         _require("foreground_fraction", 0 <= self.foreground_fraction <= 1, self.foreground_fraction, "from 0 to 1")
+
+    def completed(self, configuration: Configuration) -> TrainingConfig:
+        """The same with every None that the plan decides filled in."""
+        rate = FROM_SCRATCH_RATE if configuration.network.from_scratch else ADAPTED_RATE
+        return dataclasses.replace(self, batch_size=self.batch_size or configuration.batch_size, learning_rate=self.learning_rate or rate)
 
 
 def read_training_config(path: Path) -> TrainingConfig:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import logging
 import shutil
 from datetime import UTC, datetime
@@ -39,7 +38,7 @@ def train_fold(request: TrainRequest) -> FoldResult:
         TrainingStopped: a signal asked to stop; all is saved and the same call goes on.
     """
     data = open_fold(request)
-    config = dataclasses.replace(request.config, batch_size=request.config.batch_size or data.configuration.batch_size)
+    config = request.config.completed(data.configuration)
     checkpoints = CheckpointFolder(data.folder)
     device = local_device(request.device)
     with joined_ranks(device) as ranks:

@@ -22,13 +22,13 @@ def make_optimiser(model: nn.Module, config: TrainingConfig) -> torch.optim.Adam
         {"params": list(decayed.values()), "weight_decay": config.weight_decay},
         {"params": list(kept.values()), "weight_decay": 0.0},
     ]
-    return torch.optim.AdamW([group for group in groups if group["params"]], lr=config.learning_rate, fused=True)
+    return torch.optim.AdamW([group for group in groups if group["params"]], lr=config.learning_rate or 0.0, fused=True)
 
 
 def learning_rate(progress: float, config: TrainingConfig) -> float:
     """The learning rate when the share `progress` (0 to 1) of the budget is used: linear warm-up times poly decay."""
     warm = min(1.0, progress / config.warmup_fraction) if config.warmup_fraction > 0 else 1.0
-    return float(config.learning_rate * warm * (1 - min(progress, 1.0)) ** config.poly_exponent)
+    return float((config.learning_rate or 0.0) * warm * (1 - min(progress, 1.0)) ** config.poly_exponent)
 
 
 class WeightAverage:

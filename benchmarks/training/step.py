@@ -31,7 +31,8 @@ FILL = 40  # batches drawn first, so that small datasets lie in memory as they d
 def measure(request: TrainRequest, steps: int) -> dict[str, object]:
     """Median milliseconds of each part of a step, wall clock and CPU."""
     data, device = open_fold(request), local_device(request.device)
-    with assemble(request, data, request.config, Ranks(device=device), StopRequest()) as run:
+    config = request.config.completed(data.configuration)
+    with assemble(request, data, config, Ranks(device=device), StopRequest()) as run:
         parts = run.trainer._parts
         batches = parts.loader.batches(0)
         for _ in range(FILL):
@@ -44,7 +45,7 @@ def measure(request: TrainRequest, steps: int) -> dict[str, object]:
             _timed(wall, "average", lambda step=step: parts.average.update(step + 1), device)
             parts.optimiser.zero_grad(set_to_none=True)
     medians = {name: round(1000 * statistics.median(times[WARM_UP:]), 2) for name, times in wall.items()}
-    size = request.config.batch_size or 1
+    size = config.batch_size or 1
     compute = sum(value for name, value in medians.items() if name != "load")
     peak = torch.cuda.max_memory_allocated(device) / 2**20 if device.type == "cuda" else None
     return {

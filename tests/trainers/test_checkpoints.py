@@ -99,7 +99,7 @@ def test_the_optimisers_state_survives_to_the_bit_channels_last_included():
         optimiser.step()
         optimiser.zero_grad()
 
-    config = TrainingConfig()
+    config = TrainingConfig(learning_rate=1e-3)
     whole, resumed = make(), make()
     optimiser = make_optimiser(whole, config)
     step(whole, optimiser, 5)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 import json
 
 import pytest
@@ -38,6 +39,16 @@ def test_a_settings_file_names_only_what_differs_and_unknown_names_are_refused(t
 def test_settings_that_make_no_sense_are_refused_by_name(setting):
     with pytest.raises(TrainingError, match=next(iter(setting))):
         TrainingConfig(**setting)
+
+
+def test_the_plan_fills_in_batch_size_and_learning_rate(make_configuration):
+    configuration = make_configuration(batch_size=7)
+    completed = TrainingConfig().completed(configuration)
+    assert (completed.batch_size, completed.learning_rate) == (7, 3e-3)
+    adapted = dataclasses.replace(configuration, network=dataclasses.replace(configuration.network, from_scratch=False))
+    assert TrainingConfig().completed(adapted).learning_rate == 1e-3
+    given = TrainingConfig(batch_size=2, learning_rate=0.5)
+    assert given.completed(configuration) == given
 
 
 def test_differences_name_each_changed_setting():

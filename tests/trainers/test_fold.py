@@ -73,7 +73,7 @@ def test_changed_settings_are_shown_and_refused_unless_accepted(make_request, mo
         with pytest.raises(TrainingStopped):
             train_fold(make_request())
     changed = make_request(learning_rate=0.5)
-    with pytest.raises(TrainingError, match=r"learning_rate: 0\.001 -> 0\.5"):
+    with pytest.raises(TrainingError, match=r"learning_rate: 0\.003 -> 0\.5"):
         train_fold(changed)
     assert train_fold(dataclasses.replace(changed, accept_changed_settings=True)).summary is not None
 
