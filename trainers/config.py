@@ -9,11 +9,13 @@ from typing import Any, Literal, get_args
 
 from balrsam_pipeline.atomic import read_json
 from balrsam_pipeline.errors import TrainingError
+from balrsam_pipeline.imageio.geometry import THICK_MM
 from balrsam_pipeline.plan import Configuration
 from balrsam_pipeline.serialise import from_json, to_json
 
 Clock = Literal["wall", "cpu"]
 Freeze = Literal["encoder", "decoder"]
+VOLUME_ROTATION_DEGREES = 30.0
 FROM_SCRATCH_RATE = 3e-3  # chosen on fold 0 of Hippocampus, docs/benchmarks.md
 ADAPTED_RATE = 1e-3  # adapters start at zero beside frozen weights: gentler
 
@@ -38,7 +40,8 @@ class LossConfig:
 class AugmentationConfig:
     """Probabilities and ranges of augmentation. Source: nnU-Net v2 default data augmentation.
 
-    `rotation_degrees` None takes nnU-Net's rule: 180 for nearly square patches, 15 where one side exceeds 1.5 times the other.
+    `rotation_degrees` None takes 30 for volumes, whose patients lie one way, and for pictures nnU-Net's rule: 180 for nearly
+    square patches, 15 where one side exceeds 1.5 times the other.
     """
 
     enabled: bool = True
@@ -127,7 +130,15 @@ class TrainingConfig:
     def completed(self, configuration: Configuration) -> TrainingConfig:
         """The same with every None that the plan decides filled in."""
         rate = FROM_SCRATCH_RATE if configuration.network.from_scratch else ADAPTED_RATE
-        return dataclasses.replace(self, batch_size=self.batch_size or configuration.batch_size, learning_rate=self.learning_rate or rate)
+        augmentation = self.augmentation
+        if augmentation.rotation_degrees is None and configuration.spacing_mm[0] < THICK_MM:
+            augmentation = dataclasses.replace(augmentation, rotation_degrees=VOLUME_ROTATION_DEGREES)
+        return dataclasses.replace(
+            self,
+            batch_size=self.batch_size or configuration.batch_size,
+            learning_rate=self.learning_rate or rate,
+            augmentation=augmentation,
+        )
 
 
 def read_training_config(path: Path) -> TrainingConfig:

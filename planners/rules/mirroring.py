@@ -1,4 +1,4 @@
-"""Axes that may be mirrored: those whose two directions no label tells apart."""
+"""Axes that may be mirrored: in volumes left–right, in pictures all, save where labels tell the directions apart."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ from collections import Counter
 from balrsam_pipeline.plan import Fingerprint
 from planners.rules.decision import Decision
 from planners.rules.slice_axis import Order
+
+ANATOMICAL = 3  # letters of an orientation code; pictures have another
 
 # words of label names -> the anatomical axis whose directions they name, by the letters of orientation codes
 _DIRECTIONS = (
@@ -22,18 +24,22 @@ def mirror_axes(
 ) -> Decision[tuple[int, ...]]:
     """Transposed axes to mirror in training and prediction.
 
-    Where labels come in pairs that differ only by a direction (left and right kidney), the mirror image is of the other
-    label: that axis is left out. Slices are never mirrored across, unless they are cut along all axes.
+    Bodies are alike left and right, not front and back or head and feet, and patients lie in the scanner in one way: mirror
+    images along other axes are of nothing that will ever be seen (docs/benchmarks.md has what leaving them out brought). Pictures
+    without an anatomical orientation are mirrored along all axes. Where labels come in pairs that differ only by a direction
+    (left and right kidney), that axis is left out. Slices are never mirrored across, unless they are cut along all axes.
     """
-    candidates = (0, 1, 2) if slicing_axes == (0, 1, 2) else (1, 2)
+    candidates: tuple[int, ...] = (0, 1, 2) if slicing_axes == (0, 1, 2) else (1, 2)
     orientation = Counter(case.orientation for case in fingerprint.cases).most_common(1)[0][0]
     told_apart = {axis: letters for letters in _paired(label_names) for axis in _array_axes(orientation, letters, order)}
+    if len(orientation) == ANATOMICAL:
+        candidates = tuple(axis for axis in candidates if axis in _array_axes(orientation, "LR", order))
     allowed = tuple(axis for axis in candidates if axis not in told_apart)
-    left_out = sorted({told_apart[axis] for axis in candidates if axis in told_apart})
-    if left_out:
-        named = " and ".join({"LR": "left–right", "AP": "front–back", "SI": "head–feet"}[letters] for letters in left_out)
-        return Decision(allowed, f"all but {named}: labels are named by that direction, and mirroring would swap them")
-    return Decision(allowed, "no label is told apart by a direction, so mirror images are as good as the images")
+    if "LR" in told_apart.values():
+        return Decision(allowed, "none along left–right: labels are named by that direction, and mirroring would swap them")
+    if len(orientation) == ANATOMICAL:
+        return Decision(allowed, "left–right alone, where slices show it: the body has no other symmetry, and patients lie one way")
+    return Decision(allowed, "pictures have no anatomical orientation, so mirror images are as good as the images")
 
 
 def _paired(label_names: tuple[str, ...]) -> list[str]:
@@ -44,7 +50,7 @@ def _paired(label_names: tuple[str, ...]) -> list[str]:
 
 def _array_axes(orientation: str, letters: str, order: Order) -> list[int]:
     """The transposed array axes along which `letters` lie, for an orientation code in (x, y, z) order."""
-    if len(orientation) != 3:
+    if len(orientation) != ANATOMICAL:
         return []
     raw = [2 - index for index, letter in enumerate(orientation) if letter in letters]
     return [order.index(axis) for axis in raw]

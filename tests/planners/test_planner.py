@@ -45,7 +45,8 @@ def test_what_the_user_decided_is_carried_out_and_recorded() -> None:
 
 def test_triplanar_patches_hold_slices_of_every_orientation() -> None:
     configuration = plan_dataset(make_fingerprint(), DESCRIPTION, CPU).configurations["triplanar"]
-    assert configuration.slicing_axes == configuration.mirror_axes == (0, 1, 2)
+    assert configuration.slicing_axes == (0, 1, 2)
+    assert len(configuration.mirror_axes) == 1
     assert configuration.patch_size == (32, 48)  # 0.85 of 36 and of 51 voxels, in whole tokens
 
 

@@ -47,8 +47,15 @@ def test_the_plan_fills_in_batch_size_and_learning_rate(make_configuration):
     assert (completed.batch_size, completed.learning_rate) == (7, 3e-3)
     adapted = dataclasses.replace(configuration, network=dataclasses.replace(configuration.network, from_scratch=False))
     assert TrainingConfig().completed(adapted).learning_rate == 1e-3
-    given = TrainingConfig(batch_size=2, learning_rate=0.5)
+    given = TrainingConfig(batch_size=2, learning_rate=0.5, augmentation=AugmentationConfig(rotation_degrees=90.0))
     assert given.completed(configuration) == given
+
+
+def test_volumes_are_rotated_less_than_pictures(make_configuration):
+    volume = make_configuration()
+    picture = dataclasses.replace(volume, spacing_mm=(999.0, 1.0, 1.0))
+    assert TrainingConfig().completed(volume).augmentation.rotation_degrees == 30.0
+    assert TrainingConfig().completed(picture).augmentation.rotation_degrees is None
 
 
 def test_differences_name_each_changed_setting():

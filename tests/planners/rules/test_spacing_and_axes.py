@@ -65,18 +65,21 @@ def test_two_dimensional_images_take_2d_alone() -> None:
 @pytest.mark.parametrize(
     ("names", "orientation", "expected"),
     [
-        (("liver", "spleen"), "LPS", (1, 2)),
-        (("kidney_left", "kidney_right"), "LPS", (1,)),
-        (("kidney left", "kidney right"), "PIR", (1, 2)),  # left–right is z, which slices are cut across
+        (("liver", "spleen"), "LPS", (2,)),
+        (("kidney_left", "kidney_right"), "LPS", ()),
+        (("liver", "spleen"), "PIR", ()),  # left–right is z, which slices are cut across
         (("anterior", "posterior"), "RAS", (2,)),
-        (("left_ventricle",), "LPS", (1, 2)),  # no right one: nothing to be mistaken for
+        (("left_ventricle",), "LPS", (2,)),  # no right one: nothing to be mistaken for
+        (("liver", "spleen"), "2D", (1, 2)),
         (("kidney_left", "kidney_right"), "2D", (1, 2)),
     ],
 )
-def test_axes_that_labels_are_named_by_are_not_mirrored(names: tuple[str, ...], orientation: str, expected: tuple[int, ...]) -> None:
+def test_volumes_are_mirrored_left_to_right_unless_labels_are_named_by_it_and_pictures_anyhow(
+    names: tuple[str, ...], orientation: str, expected: tuple[int, ...]
+) -> None:
     assert mirror_axes(make_fingerprint(orientation=orientation), names, (0, 1, 2), (0,)).value == expected
 
 
 def test_mirroring_follows_the_transposed_axes() -> None:
-    found = mirror_axes(make_fingerprint(orientation="LPS"), ("l", "r"), (2, 0, 1), (0, 1, 2))
-    assert found.value == (1, 2)  # left–right is x, which now comes first
+    found = mirror_axes(make_fingerprint(orientation="LPS"), ("liver",), (2, 0, 1), (0, 1, 2))
+    assert found.value == (0,)  # left–right is x, which now comes first
