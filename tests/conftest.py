@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import locale
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -17,3 +19,11 @@ def test_data() -> Path:
     if not (folder / "raw").is_dir():
         pytest.skip(f"no real data in {folder} (set BALRSAM_TEST_DATA)")
     return folder
+
+
+@pytest.fixture(autouse=True)
+def locale_is_kept() -> Iterator[None]:
+    """Libraries that write DICOM set the C locale and leave it so; later tests would read pipes and files as ASCII."""
+    before = locale.setlocale(locale.LC_ALL)
+    yield
+    locale.setlocale(locale.LC_ALL, before)
