@@ -16,7 +16,7 @@ def transpose(spacing_mm: tuple[float, float, float], size_mm: tuple[float, floa
         size_mm: how long a typical image is along them.
 
     Source: nnU-Net v2, `ExperimentPlanner.determine_transpose`, for the coarsest axis; it has no rule where there is none. There
-    the shortest is taken: slices are fewest and each shows the most (measured on Hippocampus, docs/benchmarks.md).
+    the shortest is taken: slices are fewest and each shows the most (a judgement: not measured by itself, docs/benchmarks.md).
     """
     if spacing_mm[0] == max(spacing_mm) and spacing_mm[0] >= THICK_MM:
         return Decision((0, 1, 2), "the images are single slices")
