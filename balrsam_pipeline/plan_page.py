@@ -20,6 +20,7 @@ _HEADINGS = {
     "mirror_axes": "Mirroring",
     "backbone": "Backbone",
     "ranks": "Ranks",
+    "checkpointed_blocks": "Checkpointed blocks",
     "batch_size": "Batch",
 }
 

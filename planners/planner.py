@@ -14,6 +14,7 @@ from balrsam_pipeline.serialise import to_json
 from planners.budget import Budget
 from planners.rules.backbone import backbone
 from planners.rules.batch_size import cpu_batch_size, gpu_batch_size
+from planners.rules.checkpointing import checkpointed_blocks
 from planners.rules.configurations import Kind, configurations, default_configuration, is_two_dimensional
 from planners.rules.decision import Decision, numbers
 from planners.rules.input_size import SIDES, Size, given_input_size, input_size, largest_side
@@ -163,14 +164,22 @@ def _network(kind: Kind, common: _Common, side: int) -> tuple[Size, NetworkPlan,
     size = input_size(slice_yx, thickness, side, cpu=cpu) if given is None else given_input_size(given, slice_yx)
     stride = mask_stride(thinnest, thickness, size.value.scale)
     parts = ranks(common.backbone.value)
+    again = checkpointed_blocks(size.value.input, from_scratch=parts.value.from_scratch)
     network = replace(
         parts.value,
         input_channels=len(common.description.channel_names) * (2 * kind.context_slices + 1),
         classes=common.description.labels.classes,
         input_size=size.value.input,
         mask_stride=stride.value,
+        checkpointed_blocks=again.value,
     )
-    reasons = {"patch_size": size.reason, "mask_stride": stride.reason, "backbone": common.backbone.reason, "ranks": parts.reason}
+    reasons = {
+        "patch_size": size.reason,
+        "mask_stride": stride.reason,
+        "backbone": common.backbone.reason,
+        "ranks": parts.reason,
+        "checkpointed_blocks": again.reason,
+    }
     return size.value, network, reasons
 
 

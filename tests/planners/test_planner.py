@@ -20,7 +20,8 @@ CPU = Budget(gpu_memory_gb=None)
 
 def test_every_decision_has_its_reason() -> None:
     plan = plan_dataset(make_fingerprint(), DESCRIPTION, CPU)
-    decisions = {"spacing_mm", "transpose", "normalization", "patch_size", "mask_stride", "mirror_axes", "backbone", "ranks", "batch_size"}
+    sizes = {"spacing_mm", "patch_size", "mask_stride", "batch_size", "checkpointed_blocks"}
+    decisions = {"transpose", "normalization", "mirror_axes", "backbone", "ranks", *sizes}
     for configuration in plan.configurations.values():
         assert decisions <= set(configuration.reasons)
         assert all(configuration.reasons.values())

@@ -161,9 +161,9 @@ def test_decoder_attention_saves_less_than_stock(form: str, share: float, make_p
     assert found <= share * expected, (found, expected)
 
 
-def test_training_vit_b_at_1024_saves_at_most_40_percent_of_stock_sam_with_lora(make_plan: Callable[..., NetworkPlan]) -> None:
-    """With the four global blocks checkpointed; without checkpointing it is about 55 percent."""
-    from balrsam_pipeline.network import count_cost
+def test_training_vit_b_at_1024_saves_at_most_40_percent_of_stock_sam_with_lora() -> None:
+    """As the preset has it, global blocks checkpointed; without checkpointing it is about 54 percent."""
+    from balrsam_pipeline.network import count_cost, preset
 
     class WithLora(nn.Module):
         def __init__(self, linear: nn.Linear) -> None:
@@ -182,8 +182,8 @@ def test_training_vit_b_at_1024_saves_at_most_40_percent_of_stock_sam_with_lora(
         dense = sam.prompt_encoder.no_mask_embed.weight.reshape(1, -1, 1, 1).expand(1, -1, 64, 64)
         sparse, position = torch.empty(1, 0, 256), torch.empty(1, 256, 64, 64)
         stock = decoder_bytes(sam, lambda: sam.mask_decoder.predict_masks(sam.image_encoder(image), position, sparse, dense)[0])
-    network = make_plan(backbone="vit_b", input_size=(1024, 1024), adapter_rank=32, cden_width=48, decoder_attention="low_rank")
-    plain = count_cost(network, (1024, 1024)).saved_bytes / MIB
-    saving = count_cost(replace(network, checkpointed_blocks=4), (1024, 1024)).saved_bytes / MIB
+    network = preset("vit_b")
+    saving = count_cost(network, (1024, 1024)).saved_bytes / MIB
+    plain = count_cost(replace(network, checkpointed_blocks=0), (1024, 1024)).saved_bytes / MIB
     assert saving <= 0.40 * stock, (saving, plain, stock)
     assert plain <= 0.60 * stock

@@ -8,6 +8,7 @@ from support.fingerprints import make_fingerprint
 from balrsam_pipeline.plan import Backbone
 from planners.budget import Budget
 from planners.rules.backbone import backbone
+from planners.rules.checkpointing import checkpointed_blocks
 from planners.rules.normalization import normalization, normalize_inside_mask
 from planners.rules.ranks import ranks
 
@@ -46,3 +47,11 @@ def test_a_missing_checkpoint_is_named_in_the_reason() -> None:
 def test_only_adapted_networks_have_adapters() -> None:
     assert ranks("vit_t").value.adapter_rank == 0
     assert (ranks("vit_b").value.lora_rank, ranks("vit_b").value.adapter_rank) == (4, 32)
+
+
+@pytest.mark.parametrize(
+    ("input_yx", "from_scratch", "expected"),
+    [((1024, 1024), False, 4), ((512, 512), False, 4), ((448, 448), False, 0), ((512, 512), True, 0)],
+)
+def test_global_blocks_are_checkpointed_where_memory_is_what_binds(input_yx: tuple[int, int], from_scratch: bool, expected: int) -> None:
+    assert checkpointed_blocks(input_yx, from_scratch=from_scratch).value == expected
