@@ -64,3 +64,7 @@ class PredictionError(BalrsamError):
 
 class EvaluationError(BalrsamError):
     """Predictions cannot be scored against references."""
+
+
+class ClusterError(BalrsamError):
+    """A cluster cannot be reached, is lost, or its workers do not fit this installation."""

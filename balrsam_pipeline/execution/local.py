@@ -5,12 +5,10 @@ from __future__ import annotations
 import multiprocessing
 import os
 from collections.abc import Iterator
-from concurrent.futures import Executor, ProcessPoolExecutor
 from contextlib import contextmanager
 
-from threadpoolctl import threadpool_limits
-
-_limits: list[object] = []  # keeps a worker's thread limits alive for the life of its process
+from balrsam_pipeline.execution.faults import CaseExecutor
+from balrsam_pipeline.execution.processes import ProcessExecutor
 
 
 def default_workers() -> int:
@@ -19,22 +17,22 @@ def default_workers() -> int:
 
 
 @contextmanager
-def local_executor(workers: int) -> Iterator[Executor | None]:
-    """An executor of `workers` processes, single-threaded each; None (run here) for one worker.
+def local_executor(workers: int, case_timeout_s: float | None = None) -> Iterator[CaseExecutor | None]:
+    """An executor of `workers` processes, single-threaded each; None (run here) for one worker and no time limit.
 
     Processes come from a fork server, because forking a process that has started threads can deadlock.
+
+    Args:
+        case_timeout_s: a case that takes longer ends with CaseStalled, and its process is replaced.
     """
-    if workers <= 1:
+    if workers <= 1 and case_timeout_s is None:
         yield None
         return
     method = "forkserver" if "forkserver" in multiprocessing.get_all_start_methods() else "spawn"
-    with ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context(method), initializer=_one_thread) as executor:
-        try:
-            yield executor
-        except BaseException:
-            executor.shutdown(wait=False, cancel_futures=True)
-            raise
-
-
-def _one_thread() -> None:
-    _limits.append(threadpool_limits(1))
+    executor = ProcessExecutor(max(1, workers), multiprocessing.get_context(method), case_timeout_s)
+    try:
+        yield executor
+    except BaseException:
+        executor.shutdown(cancel_futures=True)
+        raise
+    executor.shutdown()

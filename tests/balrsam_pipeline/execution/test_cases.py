@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+import logging
 import os
 import signal
+import time
 from pathlib import Path
 
 import pytest
@@ -18,10 +20,39 @@ def square(value: int) -> int:
     return value * value
 
 
-def die(value: int) -> int:
+def die_always(task: tuple[int, Path]) -> int:
+    value, folder = task
+    (folder / f"{value}-{time.monotonic_ns()}").touch()
     if value == 1:
         os.kill(os.getpid(), signal.SIGKILL)
     return value
+
+
+def die_once(task: tuple[int, Path]) -> int:
+    value, folder = task
+    if value == 1 and not (folder / "died").exists():
+        (folder / "died").touch()
+        os.kill(os.getpid(), signal.SIGKILL)
+    return value
+
+
+def sleep_if_one(value: int) -> int:
+    if value == 1:
+        time.sleep(60)
+    return value
+
+
+def memory_short(task: tuple[int, Path]) -> int:
+    value, folder = task
+    attempts = len(list(folder.glob(f"{value}-*")))
+    (folder / f"{value}-{attempts}").touch()
+    if value == 1 or (value == 2 and attempts == 0):
+        raise MemoryError
+    return value
+
+
+def parent_of(_: int) -> int:
+    return os.getpid()
 
 
 @pytest.mark.parametrize("workers", [1, 2])
@@ -34,14 +65,62 @@ def test_failing_cases_are_reported_and_the_others_finish(workers: int) -> None:
     assert isinstance(outcomes["4"].error, DatasetError)
 
 
-def test_a_killed_worker_is_an_error_that_names_a_case_not_a_hang() -> None:
+def test_a_case_that_kills_its_worker_every_time_is_named_and_all_others_finish(tmp_path: Path) -> None:
+    items = {f"case_{n}": (n, tmp_path) for n in range(20)}
     with local_executor(2) as executor:
-        outcomes = list(run_cases(die, {f"case_{n}": n for n in range(6)}, executor, 2, PreprocessingError))
-    assert len(outcomes) == 6
-    assert any(o.error is not None and "worker process died" in str(o.error) for o in outcomes)
+        outcomes = {o.case: o for o in run_cases(die_always, items, executor, 2, PreprocessingError)}
+    assert {case for case, o in outcomes.items() if o.error is not None} == {"case_1"}
+    assert sorted(o.value for o in outcomes.values() if o.value is not None) == [n for n in range(20) if n != 1]
+    assert "case case_1" in str(outcomes["case_1"].error)
+    assert "worker process died" in str(outcomes["case_1"].error)
+    assert len(list(tmp_path.glob("1-*"))) == 3  # bounded
+    assert len(list(tmp_path.iterdir())) == 19 + 3  # no other case was done twice
 
 
-def test_a_hundred_cases_come_back_once_each(tmp_path: Path) -> None:
+def test_a_case_whose_worker_is_lost_once_succeeds_elsewhere(tmp_path: Path) -> None:
+    items = {f"case_{n}": (n, tmp_path) for n in range(6)}
+    with local_executor(2) as executor:
+        outcomes = list(run_cases(die_once, items, executor, 2, PreprocessingError))
+    assert sorted(o.value for o in outcomes if o.value is not None) == list(range(6))
+
+
+def test_a_stalled_case_is_given_up_and_the_message_says_where_it_stood(caplog: pytest.LogCaptureFixture) -> None:
+    started = time.monotonic()
+    with caplog.at_level(logging.WARNING), local_executor(2, case_timeout_s=3) as executor:
+        outcomes = {o.case: o for o in run_cases(sleep_if_one, {f"case_{n}": n for n in range(6)}, executor, 2, PreprocessingError)}
+    assert time.monotonic() - started < 30
+    error = str(outcomes.pop("case_1").error)
+    assert "case case_1" in error
+    assert "not done after 3 s" in error
+    assert "in sleep_if_one" in error  # the stack, by faulthandler
+    assert all(o.error is None for o in outcomes.values())
+    assert "in sleep_if_one" in caplog.text
+
+
+def test_a_time_limit_holds_for_one_worker_too() -> None:
+    with local_executor(1, case_timeout_s=1.5) as executor:
+        outcomes = [o.error is None for o in run_cases(sleep_if_one, {"a": 0, "b": 1, "c": 2}, executor, 1)]
+    assert sorted(outcomes) == [False, True, True]
+
+
+def test_a_case_short_of_memory_is_tried_again_alone(tmp_path: Path) -> None:
+    with local_executor(2) as executor:
+        outcomes = {o.case: o for o in run_cases(memory_short, {f"case_{n}": (n, tmp_path) for n in range(5)}, executor, 2)}
+    assert {case for case, o in outcomes.items() if o.error is not None} == {"case_1"}
+    assert "not enough memory" in str(outcomes["case_1"].error)
+    assert outcomes["case_2"].value == 2
+
+
+def test_a_hundred_cases_come_back_once_each() -> None:
     with local_executor(2) as executor:
         outcomes = [o.case for o in run_cases(abs, {str(n): n for n in range(100)}, executor, 2)]
     assert sorted(outcomes, key=int) == [str(n) for n in range(100)]
+
+
+def test_workers_end_with_the_executor() -> None:
+    with local_executor(2) as executor:
+        workers = {o.value for o in run_cases(parent_of, {str(n): n for n in range(20)}, executor, 2)}
+    for pid in workers:
+        assert pid is not None
+        with pytest.raises(ProcessLookupError):
+            os.kill(pid, 0)
