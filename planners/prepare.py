@@ -10,7 +10,7 @@ from balrsam_pipeline.atomic import read_json, write_json, write_text
 from balrsam_pipeline.dataset import RawDataset, folds_of, open_dataset, write_folds
 from balrsam_pipeline.dataset.checks.structure import check_files
 from balrsam_pipeline.errors import BalrsamError, DatasetError
-from balrsam_pipeline.execution import local_executor
+from balrsam_pipeline.execution import folder_lock, local_executor
 from balrsam_pipeline.plan import Plan, read_plan, write_versioned
 from balrsam_pipeline.preprocessing import store_folder
 from planners.budget import Budget
@@ -58,11 +58,11 @@ def prepare(request: PrepareRequest) -> Preparation:
     """Check, measure, plan and preprocess a dataset.
 
     Raises:
-        BalrsamError: the dataset has errors, or cannot be measured or planned.
+        BalrsamError: the dataset has errors, cannot be measured or planned, or another process prepares it.
     """
     dataset = open_dataset(request.raw)
     folder = request.preprocessed / dataset.name
-    with local_executor(request.workers) as executor:
+    with folder_lock(folder), local_executor(request.workers) as executor:
         survey = survey_once(dataset, folder, executor, request.workers) if request.verify else None
         surveyed = survey.measurements if survey else None
         extraction = extract_fingerprint(dataset, folder, executor, request.workers, surveyed)

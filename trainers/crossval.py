@@ -17,6 +17,7 @@ import numpy as np
 from balrsam_pipeline.atomic import write_json
 from balrsam_pipeline.dataset import read_folds
 from balrsam_pipeline.errors import TrainingError
+from balrsam_pipeline.execution import folder_lock
 from balrsam_pipeline.plan import read_plan
 from balrsam_pipeline.serialise import to_json
 from evaluation import Summary, pool, read_summary, write_reports
@@ -79,7 +80,8 @@ def cross_validate(request: CrossvalRequest) -> CrossvalResult:
     folder = train.model_folder(configuration) / "crossval"
     already_done = all(result.already_done for result in results) and _pooled_before(folder, summary)
     if not already_done:
-        write_reports(summary, folder)
+        with folder_lock(folder):
+            write_reports(summary, folder)
     return CrossvalResult(summary=summary, folder=folder, intervals=interval_lines(summary), already_done=already_done)
 
 

@@ -1,59 +1,199 @@
-"""One process at a time in a folder: an advisory lock that dies with its process, so that it can never be stale.
+"""One process at a time in a folder: an advisory lock that dies with its process.
 
-The operating system drops the lock (flock) when its holder ends, however it ends; the file itself only tells people who holds it.
+On one machine the operating system's lock (flock) decides: it is dropped when its holder ends, however it ends. Where file systems do
+not carry flock from host to host, the lock file does: it names pid and host of its holder, who touches it every few seconds (its
+heartbeat). A holder on another host whose heartbeat has stopped is taken for dead; one on this host, whose process is gone.
 """
 
 from __future__ import annotations
 
 import fcntl
 import json
+import logging
 import os
 import socket
 import sys
+import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 from balrsam_pipeline.errors import UsageError
 
+LOG = logging.getLogger(__name__)
 LOCK_NAME = ".balrsam.lock"
+LOOKS_BEFORE_REFUSING = 3  # somebody may only be looking who holds it, which takes the lock for an instant
+LOOK_S = 0.1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LockTiming:
+    """Seconds between heartbeats, after how many without one a holder on another host is dead, and between looks while waiting."""
+
+    heartbeat_s: float = 10.0
+    stale_s: float = 60.0
+    look_s: float = 1.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Holder:
+    """Who holds a folder: process, host, since when (UTC, ISO), doing what."""
+
+    pid: int
+    host: str
+    since: str
+    command: str
+
+    def __str__(self) -> str:
+        return f"pid {self.pid} on {self.host} since {self.since} ({self.command})"
+
+
+DEFAULT_TIMING = LockTiming()
 
 
 @contextmanager
-def folder_lock(folder: Path) -> Iterator[None]:
+def folder_lock(folder: Path, *, name: str = LOCK_NAME, wait: bool = False, timing: LockTiming = DEFAULT_TIMING) -> Iterator[None]:
     """Hold `folder` for this process; the lock file is removed at the end.
 
+    Args:
+        name: of the lock file; processes that share a folder on purpose take different ones.
+        wait: wait until the folder is free instead of refusing.
+
     Raises:
-        UsageError: another process holds it; the message names it.
+        UsageError: another process holds it; the message names pid, host and since when.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    path = folder / LOCK_NAME
-    descriptor = _acquire(path)
+    path = folder / name
+    descriptor = _acquire(path, wait, timing)
+    ended = threading.Event()
+    beating = threading.Thread(target=_beat, args=(descriptor, ended, timing.heartbeat_s), daemon=True)
     try:
-        holder = {"pid": os.getpid(), "host": socket.gethostname(), "command": Path(sys.argv[0]).name}
-        os.truncate(descriptor, 0)
-        os.write(descriptor, json.dumps(holder).encode())
+        _write_holder(descriptor)
+        beating.start()
         yield
     finally:
+        ended.set()
         path.unlink(missing_ok=True)
+        if beating.ident is not None:
+            beating.join()
         os.close(descriptor)
 
 
-def _acquire(path: Path) -> int:
+def lock_holder(folder: Path, *, name: str = LOCK_NAME, timing: LockTiming = DEFAULT_TIMING) -> Holder | None:
+    """Who holds `folder` now; None where nobody does, or only a dead process did. Changes nothing."""
+    try:
+        descriptor = os.open(folder / name, os.O_RDONLY)
+    except OSError:
+        return None
+    try:
+        return _living_holder(descriptor, timing)
+    finally:
+        os.close(descriptor)
+
+
+def _acquire(path: Path, wait: bool, timing: LockTiming) -> int:
     """Open and lock `path`; try again where the holder removed the file between our opening and locking it."""
+    said, looks = False, 0
     while True:
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            held_by = os.read(descriptor, 1000).decode(errors="replace") or "an unknown process"
-            os.close(descriptor)
-            raise UsageError(
-                path.parent,
-                found=f"in use by another balrsam: {held_by}",
-                expected="one process at a time in this folder",
-                mend="wait for it to end, or stop it (kill PID); nothing has to be removed by hand",
-            ) from None
-        if path.exists() and os.fstat(descriptor).st_ino == path.stat().st_ino:
+        holder = _living_holder(descriptor, timing)
+        if holder is None and _is_still(path, descriptor):
             return descriptor
         os.close(descriptor)
+        if holder is None:
+            continue
+        looks += 1
+        if looks < LOOKS_BEFORE_REFUSING:
+            time.sleep(LOOK_S)
+            continue
+        if not wait:
+            raise _in_use(path.parent, holder)
+        if not said:
+            LOG.info("%s: waiting for %s", path.parent, holder)
+            said = True
+        time.sleep(timing.look_s)
+
+
+def _living_holder(descriptor: int, timing: LockTiming) -> Holder | None:
+    """Whoever holds the open lock file; None where it is ours (on return flock is held) or its holder is dead."""
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        locked = True
+    except BlockingIOError:
+        return _read_holder(descriptor) or Holder(pid=0, host="this machine", since="a moment ago", command="just starting")
+    except OSError:  # a file system without flock: the lock file alone decides
+        locked = False
+    holder = _read_holder(descriptor)
+    if holder is None:
+        return None
+    if holder.host == socket.gethostname():
+        return None if locked or holder.pid == os.getpid() or not _alive(holder.pid) else holder
+    return holder if _beats(descriptor, timing) else None
+
+
+def _beats(descriptor: int, timing: LockTiming) -> bool:
+    """Whether the heartbeat is fresh; where the clocks of two hosts make it look old, watch whether the next one comes."""
+    before = os.fstat(descriptor).st_mtime
+    if abs(time.time() - before) < timing.stale_s:
+        return True
+    deadline = time.monotonic() + 1.5 * timing.heartbeat_s
+    while time.monotonic() < deadline:
+        time.sleep(timing.heartbeat_s / 10)
+        if os.fstat(descriptor).st_mtime != before:
+            return True
+    return False
+
+
+def _beat(descriptor: int, ended: threading.Event, every_s: float) -> None:
+    while not ended.wait(every_s):
+        os.utime(descriptor)
+
+
+def _write_holder(descriptor: int) -> None:
+    holder = {
+        "pid": os.getpid(),
+        "host": socket.gethostname(),
+        "since": datetime.now(UTC).isoformat(timespec="seconds"),
+        "command": " ".join([Path(sys.argv[0]).name, *sys.argv[1:2]]),
+    }
+    os.ftruncate(descriptor, 0)
+    os.pwrite(descriptor, json.dumps(holder).encode(), 0)
+
+
+def _read_holder(descriptor: int) -> Holder | None:
+    try:
+        value: Any = json.loads(os.pread(descriptor, 4000, 0))
+        return Holder(pid=int(value["pid"]), host=str(value["host"]), since=str(value.get("since", "?")), command=str(value["command"]))
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return None  # its holder died before it could say who it is
+
+
+def _is_still(path: Path, descriptor: int) -> bool:
+    try:
+        return os.fstat(descriptor).st_ino == path.stat().st_ino
+    except FileNotFoundError:
+        return False
+
+
+def _alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
+def _in_use(folder: Path, holder: Holder) -> UsageError:
+    stop = f"kill {holder.pid}" + ("" if holder.host == socket.gethostname() else f" on {holder.host}")
+    return UsageError(
+        folder,
+        found=f"in use by another balrsam: {holder}",
+        expected="one process at a time in this folder",
+        mend=f"wait for it to end (balrsam run --wait does), or stop it ({stop}); nothing has to be removed by hand",
+    )

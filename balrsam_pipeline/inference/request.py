@@ -12,6 +12,8 @@ from balrsam_pipeline.atomic import write_text
 from balrsam_pipeline.command import roots_of
 from balrsam_pipeline.dataset import read_description
 from balrsam_pipeline.errors import UsageError
+from balrsam_pipeline.execution import folder_lock
+from balrsam_pipeline.execution.lock import LOCK_NAME
 from balrsam_pipeline.inference.best import read_best
 from balrsam_pipeline.inference.cases import FileOptions, Member, PredictionReport, predict_cases, require_same_labels
 from balrsam_pipeline.inference.inputs import find_cases, part_of
@@ -48,9 +50,15 @@ def predict_from_arguments(arguments: argparse.Namespace) -> PredictionReport:
         skip_existing=arguments.continue_run,
         postprocessing=_postprocessing(arguments, choice),
     )
-    report = predict_cases(members, cases, arguments.output, options)
-    write_text(arguments.output / "dataset.json", (choice.folders[0] / "dataset.json").read_text(encoding="utf-8"))
+    with folder_lock(arguments.output, name=_lock_name(arguments.part)):
+        report = predict_cases(members, cases, arguments.output, options)
+        write_text(arguments.output / "dataset.json", (choice.folders[0] / "dataset.json").read_text(encoding="utf-8"))
     return report.with_failures(inputs.refused)
+
+
+def _lock_name(part: str | None) -> str:
+    """The lock of an output folder; machines that share it (--part) take one each."""
+    return LOCK_NAME if part is None else f"{LOCK_NAME.removesuffix('.lock')}-part-{part.replace('/', '-of-')}.lock"
 
 
 def model_choice(arguments: argparse.Namespace) -> ModelChoice:

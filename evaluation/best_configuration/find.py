@@ -11,6 +11,7 @@ from pathlib import Path
 from balrsam_pipeline.atomic import read_json
 from balrsam_pipeline.dataset import RawDataset, open_dataset
 from balrsam_pipeline.errors import EvaluationError
+from balrsam_pipeline.execution import folder_lock
 from balrsam_pipeline.imageio import label_ending
 from balrsam_pipeline.inference.best import BestConfiguration, write_best
 from balrsam_pipeline.inference.postprocessing import Postprocessing, write_postprocessing
@@ -61,6 +62,13 @@ def find_best_configuration(request: BestRequest) -> tuple[BestConfiguration, Pa
     """
     raw = open_dataset(request.dataset)
     results = request.roots.results / raw.name
+    if not results.is_dir():
+        return _choose(request, raw, results)  # which says that nothing is trained
+    with folder_lock(results):
+        return _choose(request, raw, results)
+
+
+def _choose(request: BestRequest, raw: RawDataset, results: Path) -> tuple[BestConfiguration, Path]:
     names = request.configurations or trained_configurations(results)
     folders = {name: model_folder(request.roots, raw.name, name) for name in names}
     folds = common_folds(folders, request.folds)
