@@ -7,7 +7,7 @@ import errno
 import importlib
 import logging
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from balrsam_pipeline import __version__
 from balrsam_pipeline.command import Command
@@ -18,6 +18,7 @@ INTERRUPTED = 130  # as shells report SIGINT
 # name -> (module that offers it, one line); the module is imported only when the sub-command is used, so that help is quick
 COMMANDS: dict[str, tuple[str, str]] = {
     "run": ("balrsam_pipeline.run.cli", "everything for a dataset: plan, train, choose, predict, score"),
+    "status": ("balrsam_pipeline.run.cli", "what of a run is done, running, failed, to do"),
     "demo": ("balrsam_pipeline.demo.cli", "the main job on a small generated dataset"),
     "verify": ("planners.cli", "check a raw dataset; every problem with its mend"),
     "convert": ("planners.convert.cli", "make a raw dataset from other formats"),
@@ -54,8 +55,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     return run_command(words[0], words[1:])
 
 
-def run_command(name: str, words: Sequence[str]) -> int:
-    """Parse `words` for the sub-command `name` and run it; a BalrsamError becomes a message and its exit code."""
+def run_command(name: str, words: Sequence[str], note: Callable[[str], None] | None = None) -> int:
+    """Parse `words` for the sub-command `name` and run it; a BalrsamError becomes a message (told to `note` too) and its exit code."""
     command = load_command(name)
     parser = argparse.ArgumentParser(
         prog=f"balrsam {name}",
@@ -71,14 +72,15 @@ def run_command(name: str, words: Sequence[str]) -> int:
     try:
         return command.run(arguments)
     except BalrsamError as problem:
-        print(f"balrsam {name}: {type(problem).__name__}: {problem}", file=sys.stderr)
-        return problem.exit_code
+        message, code = f"{type(problem).__name__}: {problem}", problem.exit_code
     except OSError as problem:
-        print(f"balrsam {name}: {_about_files(problem)}", file=sys.stderr)
-        return BalrsamError.exit_code
+        message, code = str(_about_files(problem)), BalrsamError.exit_code
     except KeyboardInterrupt:
-        print(f"balrsam {name}: interrupted; the same command continues", file=sys.stderr)
-        return INTERRUPTED
+        message, code = "interrupted; the same command continues", INTERRUPTED
+    print(f"balrsam {name}: {message}", file=sys.stderr)
+    if note is not None:
+        note(message)
+    return code
 
 
 def _about_files(problem: OSError) -> BalrsamError:

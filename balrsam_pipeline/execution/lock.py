@@ -131,7 +131,7 @@ def _living_holder(descriptor: int, timing: LockTiming) -> Holder | None:
     if holder is None:
         return None
     if holder.host == socket.gethostname():
-        return None if locked or holder.pid == os.getpid() or not _alive(holder.pid) else holder
+        return None if locked or holder.pid == os.getpid() or not alive(holder.pid) else holder
     return holder if _beats(descriptor, timing) else None
 
 
@@ -179,7 +179,8 @@ def _is_still(path: Path, descriptor: int) -> bool:
         return False
 
 
-def _alive(pid: int) -> bool:
+def alive(pid: int) -> bool:
+    """Whether this host has a process of that number."""
     try:
         os.kill(pid, 0)
     except ProcessLookupError:

@@ -1,4 +1,4 @@
-"""The sub-command `run`."""
+"""The sub-commands `run` and `status`."""
 
 from __future__ import annotations
 
@@ -8,9 +8,13 @@ import time
 from pathlib import Path
 
 from balrsam_pipeline.command import Command, add_roots, roots_of
+from balrsam_pipeline.execution.lock import folder_lock
 from balrsam_pipeline.paths import find_dataset
-from balrsam_pipeline.plan import read_plan
-from balrsam_pipeline.run.steps import RunRequest, Step, planning_step, steps_after_planning
+from balrsam_pipeline.run.clearing import remove_leftovers
+from balrsam_pipeline.run.contents import ContentHashes
+from balrsam_pipeline.run.execute import FINISHED, HASHES, PARTLY, carry_out, check, known_steps, records_folder, remember_request
+from balrsam_pipeline.run.report import dry_run_lines, remembered, status_lines
+from balrsam_pipeline.run.steps import RunRequest, Step, planning_step
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -19,9 +23,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--configurations", nargs="+", metavar="NAME", help="2d, 2.5d, triplanar (default: the one the plan recommends)")
     parser.add_argument("--folds", nargs="+", type=int, metavar="N", help="folds to train (default: all)")
     parser.add_argument("--max-minutes", type=float, metavar="M", help="training minutes a fold (default: the planned number of epochs)")
+    parser.add_argument("--epochs", type=int, metavar="N", help="training epochs a fold (default: 300; with --max-minutes: no limit)")
+    parser.add_argument("--settings", type=Path, metavar="FILE", help="JSON file with any settings of trainers.TrainingConfig")
+    parser.add_argument("--accept-changed-settings", action="store_true", help="train on although settings differ from the start")
     parser.add_argument("--device", help="cuda, cuda:1, cpu, mps (default: the best there is)")
     parser.add_argument("--workers", type=int, metavar="N", help="processes for planning, prediction and scoring (default: one a core)")
-    parser.add_argument("--dry-run", action="store_true", help="print the commands and run none")
+    parser.add_argument("--wait", action="store_true", help="where another run works on this dataset, wait until it ends")
+    parser.add_argument("--dry-run", action="store_true", help="print the steps, what of them is done and how long the rest will take")
     add_roots(parser)
 
 
@@ -34,55 +42,78 @@ def run(arguments: argparse.Namespace) -> int:
         configurations=tuple(arguments.configurations) if arguments.configurations else None,
         folds=tuple(arguments.folds) if arguments.folds else None,
         max_minutes=arguments.max_minutes,
+        epochs=arguments.epochs,
+        settings=arguments.settings,
+        accept_changed_settings=arguments.accept_changed_settings,
         device=arguments.device,
         workers=arguments.workers,
     )
-    return run_all(request, dry_run=arguments.dry_run)
+    return run_all(request, dry_run=arguments.dry_run, wait=arguments.wait)
 
 
-def run_all(request: RunRequest, dry_run: bool = False) -> int:
-    """Carry out every step; stop at the first that fails.
+def run_all(request: RunRequest, dry_run: bool = False, wait: bool = False) -> int:
+    """Carry out every step that is not done; stop at the first that fails.
+
+    Args:
+        wait: where another run holds the dataset's results, wait for it instead of refusing.
 
     Returns:
         0 when all is done, 1 when some test cases could not be predicted, otherwise the exit code of the step that stopped it.
+
+    Raises:
+        UsageError: another run is at work on this dataset.
     """
-    first, plan_file = planning_step(request), request.roots.preprocessed / request.dataset.name / "plan.json"
     if dry_run:
-        later = steps_after_planning(request, read_plan(plan_file)) if plan_file.is_file() else ()
-        print("\n".join(map(str, (first, *later))))
-        return 0
+        print("\n".join(dry_run_lines(request)))
+        return FINISHED
     started = time.monotonic()
-    code = _carry_out(first, 1, None)
-    if code != 0:
+    with folder_lock(records_folder(request), wait=wait):
+        code = _run_locked(request)
+    if code in (FINISHED, PARTLY):
+        print(f"\nDone in {(time.monotonic() - started) / 60:.1f} min. Where everything lies:")
+        for what, where in _places(request):
+            print(f"  {what:<34} {where}")
+    return code
+
+
+def _run_locked(request: RunRequest) -> int:
+    folders = (request.preprocessed, request.results)
+    remove_leftovers(folders)
+    remember_request(request)
+    hashes = ContentHashes(records_folder(request) / HASHES)
+    first = planning_step(request)
+    code = _carry_out(first, request, hashes, "1/?")
+    if code != FINISHED:
         return code
-    steps = steps_after_planning(request, read_plan(plan_file))
-    worst = 0
+    steps, worst = known_steps(request)[1:], FINISHED
     for number, step in enumerate(steps, 2):
-        code = _carry_out(step, number, len(steps) + 1)
-        if code not in (0, 1):
+        code = _carry_out(step, request, hashes, f"{number}/{len(steps) + 1}")
+        if code not in (FINISHED, PARTLY):
             return code
         worst = max(worst, code)
-    print(f"\nDone in {(time.monotonic() - started) / 60:.1f} min. Where everything lies:")
-    for what, where in _places(request):
-        print(f"  {what:<34} {where}")
+    hashes.save()
+    remove_leftovers(folders)
     return worst
 
 
-def _carry_out(step: Step, number: int, total: int | None) -> int:
+def _carry_out(step: Step, request: RunRequest, hashes: ContentHashes, number: str) -> int:
     from balrsam_pipeline.cli import run_command
 
-    print(f"\n[{number}/{total or '?'}] {step.title}\n      {step}", flush=True)
-    code = run_command(step.command, step.words)
-    if code not in (0, 1):
+    state = check(step, request, hashes)
+    if state.standing == "done":
+        print(f"[{number}] {step.title}: already done", flush=True)
+        return FINISHED
+    print(f"\n[{number}] {step.title}: {state.standing}{f' ({state.why})' if state.why else ''}\n      {step}", flush=True)
+    code = carry_out(step, state, request, hashes, run_command)
+    if code not in (FINISHED, PARTLY):
         print(f"\nStopped at: {step.title} (exit code {code}). Run the same command again to continue.", file=sys.stderr)
     return code
 
 
 def _places(request: RunRequest) -> list[tuple[str, Path]]:
     """What a run leaves behind and where, as far as it is there."""
-    preprocessed = request.roots.preprocessed / request.dataset.name
     places = [
-        ("the plan and its reasons", preprocessed / "plan.json"),
+        ("the plan and its reasons", request.preprocessed / "plan.json"),
         *((f"{folder.name.partition('__')[0]}: models, folds", folder) for folder in sorted(request.results.glob("*__balrsam"))),
         *(
             (f"{report.parents[1].name.partition('__')[0]}: cross-validation report", report)
@@ -95,13 +126,33 @@ def _places(request: RunRequest) -> list[tuple[str, Path]]:
     return [(what, where) for what, where in places if where.exists()]
 
 
+def add_status_arguments(parser: argparse.ArgumentParser) -> None:
+    """Options of `balrsam status`."""
+    parser.add_argument("dataset", help="a dataset: folder name, number, or path")
+    add_roots(parser)
+
+
+def status(arguments: argparse.Namespace) -> int:
+    """Run `balrsam status`."""
+    roots = roots_of(arguments)
+    request = remembered(RunRequest(dataset=find_dataset(arguments.dataset, roots), roots=roots))
+    print("\n".join(status_lines(request)))
+    return FINISHED
+
+
 COMMANDS = {
     "run": Command(
         summary="Everything for a dataset: measure, plan, preprocess, cross-validate, choose the best, predict imagesTs, score.\n"
-        "Stopped or killed, the same command continues.",
+        "Only what is missing or outdated is done; stopped or killed, the same command continues.",
         example="balrsam run Dataset004_Hippocampus --raw FOLDER_OF_DATASETS --folds 0 --max-minutes 20\n"
-        "balrsam run 4 --configurations 2d triplanar",
+        "balrsam run 4 --configurations 2d triplanar --dry-run",
         add_arguments=add_arguments,
         run=run,
-    )
+    ),
+    "status": Command(
+        summary="What of a run is done, running, failed, to do, on one screen.",
+        example="balrsam status Dataset004_Hippocampus --raw FOLDER_OF_DATASETS",
+        add_arguments=add_status_arguments,
+        run=status,
+    ),
 }

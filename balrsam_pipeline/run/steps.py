@@ -1,15 +1,16 @@
-"""Which commands make up a run, as data: pure functions from a request (and the plan) to command lines.
+"""Which steps make up a run, as data: a graph of commands that a user could type, each with the files it reads and writes.
 
-Every command is resumable by itself and does nothing where its output is there already, so a run that was stopped is
-continued by running it again.
+Files are named by patterns below a base: `raw/`, `preprocessed/` and `results/` are the dataset's folders under the three roots.
 """
 
 from __future__ import annotations
 
 import shlex
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
+from balrsam_pipeline.network.locate import find_checkpoint
 from balrsam_pipeline.paths import Roots
 from balrsam_pipeline.plan import Plan
 
@@ -23,6 +24,9 @@ class RunRequest:
         configurations: those to plan and train; None trains the plan's default.
         folds: those to train; None trains all.
         max_minutes: training time a fold; None trains for the planned number of epochs.
+        epochs: training epochs a fold; None leaves it to max_minutes or the default.
+        settings: a JSON file of training settings.
+        accept_changed_settings: train on where settings or the plan differ from those that training was started with.
         device: "cuda", "cpu", …; None chooses.
         workers: processes for planning, prediction and scoring; None takes one a core.
     """
@@ -32,8 +36,16 @@ class RunRequest:
     configurations: tuple[str, ...] | None = None
     folds: tuple[int, ...] | None = None
     max_minutes: float | None = None
+    epochs: int | None = None
+    settings: Path | None = None
+    accept_changed_settings: bool = False
     device: str | None = None
     workers: int | None = None
+
+    @property
+    def preprocessed(self) -> Path:
+        """The dataset's folder of preprocessed data."""
+        return self.roots.preprocessed / self.dataset.name
 
     @property
     def results(self) -> Path:
@@ -45,14 +57,37 @@ class RunRequest:
         """Where predictions of imagesTs go."""
         return self.results / "predictions"
 
+    @property
+    def bases(self) -> dict[str, Path]:
+        """What the first part of a file's label stands for."""
+        return {"raw": self.dataset, "preprocessed": self.preprocessed, "results": self.results}
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Step:
-    """One command of a run: `title` for people, `command` the sub-command of balrsam, `words` its arguments."""
+    """One command of a run.
 
+    Attributes:
+        name: unique in the run; its record is `results/DATASET/run/NAME.json`.
+        title: for people.
+        command: the sub-command of balrsam, and `words` its arguments.
+        needs: names of the steps that must be done before.
+        settings: the choices that its outputs depend on.
+        inputs: patterns of the files it reads; `other_inputs` lie elsewhere, by label.
+        outputs: patterns of the files it writes.
+        continues: words to add where it was interrupted with the very same inputs.
+    """
+
+    name: str
     title: str
     command: str
     words: tuple[str, ...]
+    needs: tuple[str, ...] = ()
+    settings: Mapping[str, str] = field(default_factory=dict)
+    inputs: tuple[str, ...] = ()
+    other_inputs: Mapping[str, Path] = field(default_factory=dict)
+    outputs: tuple[str, ...] = ()
+    continues: tuple[str, ...] = ()
 
     def __str__(self) -> str:
         return shlex.join(("balrsam", self.command, *self.words))
@@ -63,35 +98,136 @@ def planning_step(request: RunRequest) -> Step:
     words = [str(request.dataset), *_roots(request), *_workers(request)]
     if request.configurations:
         words += ["--configurations", *request.configurations]
-    return Step(title="Measure, plan, preprocess", command="plan_and_preprocess", words=tuple(words))
+    written = ("plan.json", "splits.json", "dataset.json", "fingerprint.json", "fingerprint_quantiles.b2nd", "*/*")
+    return Step(
+        name="plan",
+        title="Measure, plan, preprocess",
+        command="plan_and_preprocess",
+        words=tuple(words),
+        settings={"--configurations": " ".join(request.configurations or ("all",))},
+        inputs=tuple(f"raw/{name}" for name in ("dataset.json", "splits_final.json", "groups.csv", "imagesTr/*", "labelsTr/*")),
+        outputs=tuple(f"preprocessed/{name}" for name in written),
+    )
 
 
-def steps_after_planning(request: RunRequest, plan: Plan) -> tuple[Step, ...]:
-    """Train and validate, choose the best, predict imagesTs (if any), score it (where labelsTs is there).
+def steps_after_planning(request: RunRequest, plan: Plan, folds: Sequence[int]) -> tuple[Step, ...]:
+    """Train and validate every fold, pool the scores, choose the best, predict imagesTs (if any), score it (where labelsTs is there).
+
+    Args:
+        folds: those that the dataset is split into; `request.folds` chooses among them.
 
     Raises:
         PlanError: a configuration was asked for that the plan does not have.
     """
     names = request.configurations or (plan.default_configuration,)
-    dataset, roots = str(request.dataset), _roots(request)
-    folds = ["--folds", *map(str, request.folds)] if request.folds else []
-    device = ["--device", request.device] if request.device else []
-    minutes = ["--max-minutes", f"{request.max_minutes:g}"] if request.max_minutes else []
-    steps = []
-    for name in names:
-        plan.configuration(name)
-        words = (dataset, "--configuration", name, *folds, *minutes, *device, *roots)
-        steps.append(Step(title=f"Train and validate '{name}'", command="crossval", words=words))
-    words = (dataset, "--configurations", *names, *folds, *roots)
-    steps.append(Step(title="Choose the best model or ensemble", command="find_best_configuration", words=words))
+    folds = request.folds or tuple(folds)
+    steps = [step for name in names for step in _crossvalidation(request, plan, name, folds)]
+    steps.append(_choosing(request, names, folds))
     if (request.dataset / "imagesTs").is_dir():
-        output = str(request.predictions)
-        words = ("-i", str(request.dataset / "imagesTs"), "-o", output, "-d", dataset, "--best", *device, *roots, *_workers(request))
-        steps.append(Step(title="Predict imagesTs", command="predict", words=words))
+        steps.append(_prediction(request, names, folds))
         if (request.dataset / "labelsTs").is_dir():
-            words = (output, str(request.dataset / "labelsTs"), "--labels", str(request.dataset / "dataset.json"), *_workers(request))
-            steps.append(Step(title="Score imagesTs", command="evaluate", words=words))
+            steps.append(_scoring(request))
     return tuple(steps)
+
+
+def _crossvalidation(request: RunRequest, plan: Plan, name: str, folds: Sequence[int]) -> list[Step]:
+    """A step a fold, and the one that pools them."""
+    network, model = plan.configuration(name).network, f"results/{name}__balrsam"
+    base = None if network.from_scratch else find_checkpoint(network.backbone)
+    words = (str(request.dataset), "--configuration", name)
+    trained = tuple(
+        Step(
+            name=f"train_{name}_fold_{fold}",
+            title=f"Train and validate '{name}', fold {fold}",
+            command="train",
+            words=(*words, "--fold", str(fold), *_training(request)),
+            needs=("plan",),
+            settings={"--max-minutes": _text(request.max_minutes), "--epochs": _text(request.epochs)},
+            inputs=("preprocessed/plan.json", "preprocessed/splits.json"),
+            other_inputs=_given({"--settings": request.settings, "SAM checkpoint": base}),
+            outputs=(
+                f"{model}/plan.json",
+                f"{model}/dataset.json",
+                f"{model}/fold_{fold}/checkpoint_final.safetensors",
+                f"{model}/fold_{fold}/validation/*",
+            ),
+        )
+        for fold in folds
+    )
+    chosen = ("--folds", *map(str, folds))
+    pooled = Step(
+        name=f"crossval_{name}",
+        title=f"Pool the scores of '{name}'",
+        command="crossval",
+        words=(*words, *chosen, *_training(request)),
+        needs=tuple(step.name for step in trained),
+        settings={"--folds": " ".join(map(str, folds))},
+        inputs=tuple(f"{model}/fold_{fold}/validation/summary.json" for fold in folds),
+        outputs=tuple(f"{model}/crossval/{name}" for name in ("summary.json", "per_case.csv", "report.html")),
+    )
+    return [*trained, pooled]
+
+
+def _choosing(request: RunRequest, names: Sequence[str], folds: Sequence[int]) -> Step:
+    chosen = tuple(map(str, folds))
+    return Step(
+        name="find_best_configuration",
+        title="Choose the best model or ensemble",
+        command="find_best_configuration",
+        words=(str(request.dataset), "--configurations", *names, "--folds", *chosen, *_device(request), *_roots(request)),
+        needs=tuple(f"crossval_{name}" for name in names),
+        settings={"--configurations": " ".join(names), "--folds": " ".join(chosen)},
+        inputs=(*_models(names, folds), *(f"results/{name}__balrsam/fold_{fold}/validation/*" for name in names for fold in folds)),
+        outputs=(
+            "results/best_configuration.json",
+            *(f"results/{name}__balrsam/crossval/postprocessing.json" for name in names),
+            "results/ensembles/*/*/*",
+        ),
+    )
+
+
+def _prediction(request: RunRequest, names: Sequence[str], folds: Sequence[int]) -> Step:
+    words = ("-i", str(request.dataset / "imagesTs"), "-o", str(request.predictions), "-d", str(request.dataset), "--best")
+    return Step(
+        name="predict",
+        title="Predict imagesTs",
+        command="predict",
+        words=(*words, *_device(request), *_roots(request), *_workers(request)),
+        needs=("find_best_configuration",),
+        inputs=("raw/imagesTs/*", "results/best_configuration.json", *_models(names, folds)),
+        outputs=("results/predictions/*",),
+        continues=("--continue",),
+    )
+
+
+def _scoring(request: RunRequest) -> Step:
+    words = (str(request.predictions), str(request.dataset / "labelsTs"), "--labels", str(request.dataset / "dataset.json"))
+    return Step(
+        name="evaluate",
+        title="Score imagesTs",
+        command="evaluate",
+        words=(*words, *_workers(request)),
+        needs=("predict",),
+        inputs=("results/predictions/*", "raw/labelsTs/*", "raw/dataset.json"),
+        outputs=("results/predictions/evaluation/*",),
+    )
+
+
+def _models(names: Sequence[str], folds: Sequence[int]) -> tuple[str, ...]:
+    plans = tuple(f"results/{name}__balrsam/plan.json" for name in names)
+    return plans + tuple(f"results/{name}__balrsam/fold_{fold}/checkpoint_final.safetensors" for name in names for fold in folds)
+
+
+def _training(request: RunRequest) -> tuple[str, ...]:
+    words: tuple[str, ...] = ("--max-minutes", f"{request.max_minutes:g}") if request.max_minutes else ()
+    words += ("--epochs", str(request.epochs)) if request.epochs else ()
+    words += ("--settings", str(request.settings)) if request.settings else ()
+    words += ("--accept-changed-settings",) if request.accept_changed_settings else ()
+    return (*words, *_device(request), *_roots(request))
+
+
+def _device(request: RunRequest) -> tuple[str, ...]:
+    return ("--device", request.device) if request.device else ()
 
 
 def _roots(request: RunRequest) -> tuple[str, ...]:
@@ -101,3 +237,11 @@ def _roots(request: RunRequest) -> tuple[str, ...]:
 
 def _workers(request: RunRequest) -> tuple[str, ...]:
     return ("--workers", str(request.workers)) if request.workers else ()
+
+
+def _given(paths: Mapping[str, Path | None]) -> dict[str, Path]:
+    return {label: path for label, path in paths.items() if path is not None}
+
+
+def _text(value: float | None) -> str:
+    return "default" if value is None else f"{value:g}"

@@ -1,0 +1,108 @@
+"""How long a step will take: from what was recorded, measured or asked for, else honestly unknown."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from balrsam_pipeline.atomic import read_json
+from balrsam_pipeline.errors import BalrsamError
+from balrsam_pipeline.run.contents import find_files
+from balrsam_pipeline.run.records import StepRecord, read_record
+from balrsam_pipeline.run.steps import RunRequest, Step
+
+FOLD = re.compile(r"train_(?P<configuration>.+)_fold_(?P<fold>\d+)")
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """Seconds that a step will take (None: unknown), and what that is taken from."""
+
+    seconds: float | None
+    source: str
+
+    def __str__(self) -> str:
+        return "unknown" if self.seconds is None else f"about {in_words(self.seconds)} ({self.source})"
+
+
+UNKNOWN = Estimate(None, "")
+
+
+def estimate(step: Step, request: RunRequest, folder: Path) -> Estimate:
+    """How long a step that is not done will take.
+
+    Args:
+        folder: where the run's records lie.
+    """
+    fold = FOLD.fullmatch(step.name)
+    if fold is not None:
+        return _training(request, folder, fold["configuration"], fold["fold"])
+    record = read_record(folder, step.name)
+    if record is not None and record.seconds is not None:
+        return Estimate(record.seconds, "as last time")
+    return _by_rate(step, request)
+
+
+def last_epoch(fold_folder: Path) -> dict[str, Any] | None:
+    """The last epoch in a fold's log.jsonl, or None."""
+    try:
+        lines = (fold_folder / "log.jsonl").read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError):
+        return None
+    for line in reversed(lines):
+        try:
+            value = json.loads(line)
+        except ValueError:  # cut short by a kill
+            continue
+        if isinstance(value, dict) and value.get("event") == "epoch":
+            return value
+    return None
+
+
+def fold_folder(request: RunRequest, configuration: str, fold: str) -> Path:
+    """Where a fold's results go."""
+    return request.results / f"{configuration}__balrsam" / f"fold_{fold}"
+
+
+def in_words(seconds: float) -> str:
+    """A time for people: 40 s, 12 min, 3.5 h."""
+    if seconds < 100:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 100 * 60 else f"{seconds / 3600:.1f} h"
+
+
+def _training(request: RunRequest, folder: Path, configuration: str, fold: str) -> Estimate:
+    own = fold_folder(request, configuration, fold)
+    begun = last_epoch(own)
+    left = begun.get("left_s") if begun is not None else None
+    if not (own / "checkpoint_final.safetensors").is_file() and isinstance(left, (int, float)):
+        return Estimate(float(left), "left by its log; validation not counted")
+    for record in (read_record(folder, path.stem) for path in sorted(folder.glob(f"train_{configuration}_fold_*.json"))):
+        if record is not None and record.seconds is not None:
+            return Estimate(record.seconds, f"as {record.step.replace('_', ' ')} took")
+    if request.max_minutes is not None:
+        return Estimate(60 * request.max_minutes, "--max-minutes; validation not counted")
+    return UNKNOWN
+
+
+def _by_rate(step: Step, request: RunRequest) -> Estimate:
+    """By the seconds a case that the same step took for other datasets."""
+    cases = sum(label.startswith("raw/images") for label in find_files(step.inputs, request.bases))
+    for path in sorted(request.roots.results.glob(f"*/run/{step.name}.json")):
+        record: StepRecord | None = read_record(path.parent, step.name)
+        if cases and record is not None and record.seconds is not None and record.cases:
+            rate = record.seconds / record.cases
+            return Estimate(rate * cases, f"{rate:.2g} s an image, measured on {path.parent.parent.name}")
+    return UNKNOWN
+
+
+def validation_dice(fold_folder: Path) -> float | None:
+    """The mean Dice of a fold's validation, or None."""
+    try:
+        value = read_json(fold_folder / "validation" / "summary.json")["foreground_mean"]["Dice"]
+    except (BalrsamError, KeyError, TypeError):
+        return None
+    return float(value) if isinstance(value, (int, float)) else None

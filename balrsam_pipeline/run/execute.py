@@ -1,0 +1,115 @@
+"""Carrying out a run: every step that is not done, in order, with its record written before and after."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from balrsam_pipeline.atomic import read_json, write_json
+from balrsam_pipeline.errors import PlanError
+from balrsam_pipeline.plan import read_plan
+from balrsam_pipeline.run.clearing import clear_for
+from balrsam_pipeline.run.contents import ContentHashes, find_files
+from balrsam_pipeline.run.records import Output, StepRecord, begin, write_record
+from balrsam_pipeline.run.state import StepState, state_of
+from balrsam_pipeline.run.steps import RunRequest, Step, planning_step, steps_after_planning
+
+HASHES = "hashes.json"
+REQUEST = "request.json"
+FINISHED, PARTLY = 0, 1  # exit codes after which a run goes on
+Command = Callable[[str, tuple[str, ...], Callable[[str], None]], int]
+
+
+def records_folder(request: RunRequest) -> Path:
+    """Where a run keeps its records: `results/DATASET/run`."""
+    return request.results / "run"
+
+
+def known_steps(request: RunRequest) -> tuple[Step, ...]:
+    """The steps of a run as far as they are known: before there is a plan, the planning alone.
+
+    Raises:
+        PlanError: the plan is damaged, or has no such configuration.
+    """
+    plan_file, splits = request.preprocessed / "plan.json", request.preprocessed / "splits.json"
+    first = planning_step(request)
+    if not (plan_file.is_file() and splits.is_file()):
+        return (first,)
+    folds = read_json(splits, PlanError)
+    if not isinstance(folds, list):
+        raise PlanError(splits, found="no list", expected="a list of folds", mend="balrsam plan_and_preprocess makes it anew")
+    return (first, *steps_after_planning(request, read_plan(plan_file), range(len(folds))))
+
+
+def remember_request(request: RunRequest) -> None:
+    """Write down what was asked for, so that `balrsam status` can show the same steps."""
+    chosen = {
+        "configurations": request.configurations,
+        "folds": request.folds,
+        "max_minutes": request.max_minutes,
+        "epochs": request.epochs,
+    }
+    settings = str(request.settings.resolve()) if request.settings else None
+    write_json(records_folder(request) / REQUEST, {**chosen, "settings": settings})
+
+
+def carry_out(step: Step, state: StepState, request: RunRequest, hashes: ContentHashes, command: Command) -> int:
+    """Do one step: clear what is damaged or outdated, call its command, write down how it went.
+
+    Args:
+        command: runs a sub-command: (name, words, told of the message where it fails) -> exit code.
+
+    Returns:
+        The command's exit code.
+    """
+    folder = records_folder(request)
+    clear_for(step, state, request.bases)
+    words = (*step.words, *step.continues) if state.same_inputs else step.words
+    record = begin(step.name, str(step), state.inputs, _cases(state.inputs))
+    write_record(folder, record)
+    started = time.monotonic()
+    messages: list[str] = []
+    with _noted(folder, record):
+        code = command(step.command, words, messages.append)
+    if code not in (FINISHED, PARTLY):
+        with contextlib.suppress(OSError):  # the disk may be full; the command has said what matters
+            write_record(folder, dataclasses.replace(record, state="failed", message="\n".join(messages) or f"exit code {code}"))
+        return code
+    files = find_files(step.outputs, request.bases)
+    contents = hashes.of(files.values())
+    hashes.save()
+    continued = state.record is not None and state.record.state in ("running", "failed") and state.same_inputs
+    write_record(
+        folder,
+        dataclasses.replace(
+            record,
+            state="done" if code == FINISHED else "partly",
+            outputs={label: Output(size=path.stat().st_size, sha256=contents[path]) for label, path in files.items()},
+            seconds=None if continued else round(time.monotonic() - started, 2),
+        ),
+    )
+    return code
+
+
+def check(step: Step, request: RunRequest, hashes: ContentHashes) -> StepState:
+    """Where a step stands now."""
+    return state_of(step, request.bases, records_folder(request), hashes)
+
+
+@contextlib.contextmanager
+def _noted(folder: Path, record: StepRecord) -> Iterator[None]:
+    """Write down an exception that no command should raise, and let it pass."""
+    try:
+        yield
+    except BaseException as problem:
+        with contextlib.suppress(OSError):
+            write_record(folder, dataclasses.replace(record, state="failed", message=f"{type(problem).__name__}: {problem}"))
+        raise
+
+
+def _cases(inputs: dict[str, str]) -> int:
+    """Images among the inputs: for times per case."""
+    return sum(label.startswith("raw/images") for label in inputs)
