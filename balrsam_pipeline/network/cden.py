@@ -121,7 +121,8 @@ class Cden(nn.Module):
             (b, 1, y/4, x/4) in training.
         """
         large = early_bcyx.shape[2] * early_bcyx.shape[3] >= RECOMPUTE_TOKENS
-        maps = {2: recompute(self._start, image_bcyx.contiguous(memory_format=torch.channels_last), when=large)}
+        image_bcyx = image_bcyx.contiguous(memory_format=torch.channels_last)  # so that every map is, and none is copied to add
+        maps = {2: recompute(self._start, image_bcyx, when=large)}
         for stride in (4, 8, 16):
             x = recompute(self.downs[str(stride)], maps[stride // 2], when=large)
             if stride == 16:
