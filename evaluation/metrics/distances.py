@@ -1,122 +1,159 @@
 """Distances from each border voxel of one mask to the nearest border voxel of another.
 
 Most border voxels of a sensible prediction lie within a few voxels of the reference's. So offsets are tried from the nearest outwards,
-all voxels at once; what is still unmatched when that stops paying goes to a KD-tree or a distance transform, whichever costs less.
+on words of 64 voxels; what is still unmatched when that stops paying goes to a full comparison, a KD-tree or a distance transform,
+whichever costs least. All are exact.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
+from dataclasses import dataclass
 from functools import lru_cache
 
 import edt
 import numpy as np
 import numpy.typing as npt
 from scipy.spatial import cKDTree
+from scipy.spatial.distance import cdist
 
-Mask = npt.NDArray[np.bool_]
+from evaluation.metrics.bits import LEFT, Grid, Points, Words, count, shifted
+
+Spacing = tuple[float, float, float]
 Distances = npt.NDArray[np.float64]
 
-REACH = 4  # offsets of up to so many of the finest voxel spacing are tried
+REACH = LEFT  # offsets of up to so many of the finest voxel spacing are tried
 # Costs in seconds, measured on one core of a server CPU; only their ratios matter
-GATHER_S = 4e-9  # one voxel at one offset
-CALL_S = 5e-6  # one offset, whatever the number of voxels
+GATHER_S = 2e-9  # one word at one offset
+CALL_S = 4e-6  # one offset, whatever the number of words
+COMPARE_S = 4e-9  # one point with one point
 TREE_BUILD_S = 5.5e-7  # one point
 TREE_QUERY_S = 3.0e-6  # one point that no offset reached
 TRANSFORM_S = 6.5e-8  # one voxel
+CHUNK = 1 << 20  # distances of a full comparison that are in memory at once
 
 
-def border(mask: Mask, flat_axes: tuple[int, ...] = ()) -> Mask:
-    """Voxels of a mask with a face neighbour that is not in it; beyond the array's edge nothing is in it.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Match:
+    """Voxels whose distance is known.
 
-    Args:
-        mask: (z, y, x), cut out of an image so closely or widely as one likes.
-        flat_axes: axes along which the image (not the cut-out) has one voxel: a slice is a 2D image, so they do not count.
+    Attributes:
+        distances_mm: one for all, or one a voxel in the order of `Grid.points`.
+        index: which words.
+        bits: the voxels in those words.
     """
-    axes = [axis for axis in range(mask.ndim) if axis not in flat_axes]
-    if not axes:
-        return mask.copy()
-    inner = mask.copy()
-    for axis in axes:
-        along, masked = np.moveaxis(inner, axis, 0), np.moveaxis(mask, axis, 0)
-        along[1:] &= masked[:-1]
-        along[:-1] &= masked[1:]
-        along[0] = False
-        along[-1] = False
-    np.logical_not(inner, out=inner)
-    inner &= mask
-    return inner
+
+    distances_mm: Distances
+    index: npt.NDArray[np.intp]
+    bits: Words
 
 
-def directed_distances(sources: Mask, targets: Mask, spacing_mm: tuple[float, ...]) -> Distances:
-    """For each True voxel of `sources`, in C order, the distance in mm to the nearest True voxel of `targets`.
+def grid_for(shape: tuple[int, int, int], spacing_mm: Spacing, flat_axes: tuple[int, ...] = ()) -> Grid:
+    """The grid of a box in which every offset within reach stays inside the words."""
+    reach = _reach(shape, spacing_mm)
+    margins = [0 if axis in flat_axes else max(1, reach[axis]) for axis in (0, 1)]
+    return Grid(shape=shape, margins=(margins[0], margins[1]))
 
-    Args:
-        sources: any number of axes.
-        targets: the same shape, with at least one True voxel.
-        spacing_mm: one number an axis.
+
+def nearest(sources: Words, targets: Words, grid: Grid, spacing_mm: Spacing, limit_mm: float = math.inf) -> Iterator[Match]:
+    """For each voxel of `sources` the distance in mm to the nearest voxel of `targets` (at least one), nearest first.
+
+    Every voxel within `limit_mm` is in one match; some beyond may be, too.
     """
-    shells, margins = _shells(spacing_mm)
-    padded = np.pad(targets, [(margin, margin) for margin in margins])
-    strides = np.array(padded.strides, dtype=np.int64)  # a bool is a byte, so strides count voxels
-    positions = np.flatnonzero(np.pad(sources, [(margin, margin) for margin in margins]))
-    found = np.zeros(len(positions), dtype=np.float64)
-    flat, waiting, spent_s = padded.ravel(), np.arange(len(positions)), 0.0
-    rest = _Rest(targets)
-    for distance_mm, offsets in shells:
-        if spent_s > rest.cost(len(waiting)) or not len(waiting):
+    found = sources & targets
+    yield _match(0.0, found)
+    index = np.flatnonzero(sources != found)
+    bits = sources[index] ^ found[index]
+    left, spent_s, rest = count(bits), 0.0, _Rest(targets, grid)
+    plane, row = grid.plane, grid.row
+    start = grid.margins[0] * plane + grid.margins[1] * row  # no voxel lies in an earlier word
+    index -= start
+    moved: dict[int, Words] = {0: targets}
+    for distance_mm, offsets in _shells(_reach(grid.shape, spacing_mm), spacing_mm):
+        if distance_mm > limit_mm:
+            return
+        if not left or spent_s > rest.cost(left):
             break
-        hit = flat[positions + int(offsets[0] @ strides)]
-        for offset in offsets[1:]:
-            hit |= flat[positions + int(offset @ strides)]
-        spent_s += GATHER_S * len(waiting) * len(offsets) + CALL_S * len(offsets)
-        found[waiting[hit]] = distance_mm
-        waiting, positions = waiting[~hit], positions[~hit]
-    if len(waiting):
-        points = np.stack(np.unravel_index(positions, padded.shape), axis=1) - np.array(margins)
-        found[waiting] = rest.distances(points, spacing_mm)
-    return found
+        hit = np.zeros(len(index), dtype=np.uint64)
+        for z, y, x in offsets:
+            if x not in moved:
+                moved[x] = shifted(targets, -x)
+            hit |= moved[x][start + z * plane + y * row :].take(index, mode="clip")
+        hit &= bits
+        spent_s += (GATHER_S * len(index) + CALL_S) * len(offsets)
+        if hit.any():
+            touched = np.flatnonzero(hit)
+            yield Match(distances_mm=np.array([distance_mm]), index=index[touched] + start, bits=hit[touched])
+            bits ^= hit
+            waiting = np.flatnonzero(bits)
+            index, bits = index[waiting], bits[waiting]
+            left = count(bits)
+    if left:
+        index += start
+        yield Match(distances_mm=rest.distances(grid.points(index, bits), spacing_mm), index=index, bits=bits)
+
+
+def _match(distance_mm: float, words: Words) -> Match:
+    index = np.flatnonzero(words != 0)
+    return Match(distances_mm=np.array([distance_mm]), index=index, bits=words[index])
 
 
 class _Rest:
-    """Finds the distances of the points that no offset matched, by the cheaper of two exact ways."""
+    """Finds the distances of the points that no offset matched, by the cheapest of three exact ways."""
 
-    def __init__(self, targets: Mask) -> None:
-        self.targets = targets
-        self.count = int(np.count_nonzero(targets))
+    def __init__(self, targets: Words, grid: Grid) -> None:
+        self.targets, self.grid, self.count = targets, grid, count(targets)
 
     def cost(self, points: int) -> float:
         """Estimated seconds for so many points."""
-        return min(self._tree_cost(points), self._transform_cost())
+        return min(self._compare_cost(points), self._tree_cost(points), self._transform_cost())
 
-    def distances(self, points: npt.NDArray[np.int64], spacing_mm: tuple[float, ...]) -> Distances:
-        """Distances in mm of points (n, axes), given as voxel indices."""
-        if self._tree_cost(len(points)) <= self._transform_cost():
-            scale = np.array(spacing_mm, dtype=np.float64)
-            tree = cKDTree(np.argwhere(self.targets) * scale, balanced_tree=False, compact_nodes=False)
-            return np.asarray(tree.query(points * scale)[0], dtype=np.float64)
-        field = edt.edtsq(~self.targets, anisotropy=spacing_mm, black_border=False, parallel=1)
-        return np.asarray(np.sqrt(field[tuple(points.T)], dtype=np.float64))
+    def distances(self, points: Points, spacing_mm: Spacing) -> Distances:
+        """Distances in mm of points (n, 3), given as voxel indices."""
+        index = np.flatnonzero(self.targets != 0)
+        targets = self.grid.points(index, self.targets[index])
+        cheapest, scale = self.cost(len(points)), np.array(spacing_mm, dtype=np.float64)
+        if self._transform_cost() <= cheapest:
+            outside = np.ones(self.grid.shape, dtype=np.bool_)
+            outside[tuple(targets.T)] = False
+            field = edt.edtsq(outside, anisotropy=spacing_mm, black_border=False, parallel=1)
+            return np.asarray(np.sqrt(field[tuple(points.T)], dtype=np.float64))
+        if self._compare_cost(len(points)) <= cheapest:
+            step = max(1, CHUNK // len(targets))
+            parts = [points[start : start + step] for start in range(0, len(points), step)]
+            return np.concatenate([cdist(part * scale, targets * scale).min(axis=1) for part in parts])
+        tree = cKDTree(targets * scale, balanced_tree=False, compact_nodes=False)
+        return np.asarray(tree.query(points * scale)[0], dtype=np.float64)
+
+    def _compare_cost(self, points: int) -> float:
+        return COMPARE_S * self.count * points
 
     def _tree_cost(self, points: int) -> float:
         return TREE_BUILD_S * self.count + TREE_QUERY_S * points
 
     def _transform_cost(self) -> float:
-        return TRANSFORM_S * self.targets.size
+        return TRANSFORM_S * math.prod(self.grid.shape)
 
 
-@lru_cache(maxsize=16)
-def _shells(spacing_mm: tuple[float, ...]) -> tuple[tuple[tuple[float, npt.NDArray[np.int64]], ...], tuple[int, ...]]:
-    """Every voxel offset within reach, grouped by its length in mm, nearest first; and how far they go along each axis."""
-    reach_mm = REACH * min(spacing_mm)
-    margins = tuple(math.floor(reach_mm / spacing + 1e-9) for spacing in spacing_mm)
-    offsets = np.stack(np.meshgrid(*[np.arange(-margin, margin + 1) for margin in margins], indexing="ij"), axis=-1).reshape(
-        -1, len(margins)
+def _reach(shape: tuple[int, int, int], spacing_mm: Spacing) -> tuple[int, int, int]:
+    """How many voxels offsets go along each axis: no further than the box."""
+    z, y, x = (
+        min(math.floor(REACH * min(spacing_mm) / spacing + 1e-9), length - 1) for length, spacing in zip(shape, spacing_mm, strict=True)
     )
+    return z, y, x
+
+
+@lru_cache(maxsize=64)
+def _shells(reach: tuple[int, int, int], spacing_mm: Spacing) -> tuple[tuple[float, tuple[tuple[int, ...], ...]], ...]:
+    """Every voxel offset (z, y, x) within reach, but for 0, grouped by its length in mm, nearest first."""
+    reach_mm = REACH * min(spacing_mm)
+    offsets = np.stack(np.meshgrid(*[np.arange(-far, far + 1) for far in reach], indexing="ij"), axis=-1).reshape(-1, 3)
     lengths = np.sqrt(((offsets * np.array(spacing_mm)) ** 2).sum(axis=1))
-    within = lengths <= reach_mm * (1 + 1e-9)
+    within = (lengths <= reach_mm * (1 + 1e-9)) & (lengths > 0)
     offsets, lengths = offsets[within], lengths[within]
     order = np.argsort(lengths, kind="stable")
     offsets, lengths = offsets[order], lengths[order]
     starts = np.flatnonzero(np.diff(lengths, prepend=-1.0) > 1e-9 * reach_mm)
-    return tuple((float(lengths[start]), group) for start, group in zip(starts, np.split(offsets, starts[1:]), strict=True)), margins
+    groups = [tuple(tuple(map(int, offset)) for offset in group) for group in np.split(offsets, starts[1:])] if len(offsets) else []
+    return tuple((float(lengths[start]), group) for start, group in zip(starts, groups, strict=True))

@@ -10,15 +10,16 @@ import numpy.typing as npt
 
 from balrsam_pipeline.dataset.labels import LabelScheme
 from evaluation.definitions import keys_of, nsd_key
+from evaluation.metrics.bits import Mask
 from evaluation.metrics.detection import Detection, detect
-from evaluation.metrics.distances import Mask, border, directed_distances
+from evaluation.metrics.distances import Spacing
 from evaluation.metrics.joint import JointCounts, joint_counts, union
+from evaluation.metrics.surface import surface_metrics
 from evaluation.metrics.surface_elements import surface_dice
 from evaluation.options import EvaluationOptions
 from evaluation.protocols import Status
 
 LabelArray = npt.NDArray[np.integer]
-Spacing = tuple[float, float, float]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -126,20 +127,6 @@ def overlap_metrics(counts: Counts) -> dict[str, float | None]:
         "precision": _ratio(hits, counts.predicted),
         "recall": _ratio(hits, counts.referenced),
         "volume_difference": _ratio(counts.predicted - counts.referenced, counts.referenced),
-    }
-
-
-def surface_metrics(prediction: Mask, reference: Mask, spacing_mm: Spacing, flat_axes: tuple[int, ...] = ()) -> dict[str, float]:
-    """HD95, pooled HD95, HD and ASSD of two masks (z, y, x), neither empty, in the unit of `spacing_mm`."""
-    predicted, referenced = border(prediction, flat_axes), border(reference, flat_axes)
-    forward = directed_distances(predicted, referenced, spacing_mm)
-    backward = directed_distances(referenced, predicted, spacing_mm)
-    both = np.concatenate([forward, backward])
-    return {
-        "hd95": float(max(np.percentile(forward, 95), np.percentile(backward, 95))),
-        "hd95_pooled": float(np.percentile(both, 95)),
-        "hd": float(both.max()),
-        "assd": float(both.mean()),
     }
 
 

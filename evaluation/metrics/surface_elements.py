@@ -12,7 +12,8 @@ from functools import lru_cache
 import numpy as np
 import numpy.typing as npt
 
-from evaluation.metrics.distances import Mask, directed_distances
+from evaluation.metrics.bits import Mask
+from evaluation.metrics.distances import grid_for, nearest
 
 Codes = npt.NDArray[np.uint8]
 ROUNDING = 1e-6  # relative: spacings in headers are rounded, so a distance of exactly the tolerance may read as slightly more
@@ -33,17 +34,19 @@ def surface_dice(
     axes = tuple(axis for axis in range(3) if axis not in flat_axes)
     if not axes:
         return (1.0,) * len(tolerances_mm)
-    spacing = tuple(spacing_mm[axis] for axis in axes)
-    areas_of = element_areas(spacing)
-    codes = [neighbourhood_codes(np.squeeze(mask, axis=flat_axes)) for mask in (prediction, reference)]
-    borders = [(code != 0) & (code != len(areas_of) - 1) for code in codes]
-    areas = [areas_of[code[border]] for code, border in zip(codes, borders, strict=True)]
-    distances = [directed_distances(borders[0], borders[1], spacing), directed_distances(borders[1], borders[0], spacing)]
-    total = sum(float(area.sum()) for area in areas)
-    return tuple(
-        sum(float(area[away <= tolerance * (1 + ROUNDING)].sum()) for area, away in zip(areas, distances, strict=True)) / total
-        for tolerance in tolerances_mm
-    )
+    areas_of = element_areas(tuple(spacing_mm[axis] for axis in axes))
+    codes = [np.expand_dims(neighbourhood_codes(np.squeeze(mask, axis=flat_axes)), flat_axes) for mask in (prediction, reference)]
+    z, y, x = codes[0].shape
+    grid = grid_for((z, y, x), spacing_mm, flat_axes)
+    borders = [grid.pack((code != 0) & (code != len(areas_of) - 1)) for code in codes]
+    near, total = np.zeros(len(tolerances_mm)), 0.0
+    limits_mm = np.array(tolerances_mm) * (1 + ROUNDING)
+    for one, other in ((0, 1), (1, 0)):
+        total += float(areas_of[codes[one]].sum())
+        for match in nearest(borders[one], borders[other], grid, spacing_mm, float(limits_mm.max())):
+            areas = areas_of[codes[one][tuple(grid.points(match.index, match.bits).T)]]
+            near += [float((areas * (match.distances_mm <= limit)).sum()) for limit in limits_mm]
+    return tuple(float(share) for share in near / total)
 
 
 def neighbourhood_codes(mask: Mask) -> Codes:

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from evaluation.metrics.score import surface_metrics
+from evaluation.metrics.surface import surface_metrics
 from evaluation.metrics.surface_elements import element_areas, neighbourhood_codes, surface_dice
 
 Mask = npt.NDArray[np.bool_]

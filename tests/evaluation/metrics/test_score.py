@@ -12,7 +12,7 @@ from hypothesis.extra.numpy import arrays
 
 from balrsam_pipeline.dataset.labels import LabelScheme
 from evaluation import EvaluationOptions, score_pair
-from evaluation.metrics.score import surface_metrics
+from evaluation.metrics.surface import surface_metrics
 
 Make = Callable[..., LabelScheme]
 SPACING = (2.0, 0.5, 0.5)

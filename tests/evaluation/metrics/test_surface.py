@@ -13,8 +13,9 @@ from hypothesis.extra.numpy import arrays
 from scipy.spatial.distance import cdist
 
 from evaluation.metrics import distances
-from evaluation.metrics.distances import border, directed_distances
-from evaluation.metrics.score import surface_metrics
+from evaluation.metrics.bits import border, count
+from evaluation.metrics.distances import grid_for, nearest
+from evaluation.metrics.surface import surface_metrics
 
 Mask = npt.NDArray[np.bool_]
 SPACINGS = (0.5, 0.7, 1.0, 2.5, 5.0)
@@ -70,16 +71,31 @@ def flat_axes(mask: Mask) -> tuple[int, ...]:
     return tuple(axis for axis, length in enumerate(mask.shape) if length == 1)
 
 
+def unpacked_border(mask: Mask) -> npt.NDArray[np.int64]:
+    """Indices of border voxels, found in words of bits."""
+    grid = grid_for(mask.shape, (1.0, 1.0, 1.0), flat_axes(mask))
+    words = border(grid.pack(mask), grid, flat_axes(mask))
+    index = np.flatnonzero(words)
+    return grid.points(index, words[index])
+
+
 @pytest.mark.parametrize(
-    ("reach", "tree_s"),
-    [(4, 1.5e-6), (0, 1.5e-6), (0, 1e9)],
-    ids=["offsets first", "KD-tree alone", "distance transform alone"],
+    ("reach", "costs"),
+    [
+        (8, {}),
+        (2, {}),
+        (0, {"COMPARE_S": 0.0}),
+        (0, {"COMPARE_S": 0.0, "CHUNK": 5}),
+        (0, {"COMPARE_S": 1e9, "TRANSFORM_S": 1e9}),
+        (0, {"COMPARE_S": 1e9, "TREE_QUERY_S": 1e9}),
+    ],
+    ids=["offsets first", "few offsets", "full comparison alone", "full comparison in parts", "KD-tree alone", "transform alone"],
 )
 def test_every_way_to_find_distances_agrees_with_the_full_distance_matrix(
-    monkeypatch: pytest.MonkeyPatch, reach: int, tree_s: float
+    monkeypatch: pytest.MonkeyPatch, reach: int, costs: dict[str, float]
 ) -> None:
-    monkeypatch.setattr(distances, "REACH", reach)
-    monkeypatch.setattr(distances, "TREE_QUERY_S", tree_s)
+    for name, value in {"REACH": reach, **costs}.items():
+        monkeypatch.setattr(distances, name, value)
     distances._shells.cache_clear()
     rng = np.random.default_rng(7)
     for _ in range(700):
@@ -90,13 +106,27 @@ def test_every_way_to_find_distances_agrees_with_the_full_distance_matrix(
     distances._shells.cache_clear()
 
 
-def test_cutting_masks_out_of_the_image_changes_no_border() -> None:
+def test_rows_of_several_words_and_sparse_masks_agree_with_the_full_distance_matrix() -> None:
+    rng = np.random.default_rng(11)
+    for _ in range(300):
+        shape = (int(rng.choice([1, 2, 9])), int(rng.choice([1, 3, 12])), int(rng.choice([55, 56, 57, 63, 64, 65, 120, 121, 190])))
+        prediction, reference = (rng.random(shape) < rng.choice([0.002, 0.02, 0.5, 0.97]) for _ in range(2))
+        prediction.flat[rng.integers(prediction.size)] = reference.flat[rng.integers(reference.size)] = True
+        spacing_mm = tuple(map(float, rng.choice(SPACINGS, 3)))
+        expected = slow_metrics(prediction, reference, spacing_mm)
+        found = surface_metrics(prediction, reference, spacing_mm, flat_axes(prediction))
+        assert found == pytest.approx(expected, rel=1e-5, abs=1e-6), (shape, spacing_mm)
+
+
+def test_the_border_in_words_is_the_border_voxel_by_voxel_in_any_cut_out() -> None:
     rng = np.random.default_rng(3)
-    for _ in range(100):
+    for _ in range(200):
         mask, _, _ = random_pair(rng)
         box = tuple(slice(int(places.min()), int(places.max()) + 1) for places in np.nonzero(mask))
-        assert np.array_equal(np.argwhere(border(mask, flat_axes(mask))), slow_border(mask))
-        assert np.array_equal(border(mask, flat_axes(mask))[box], border(mask[box], flat_axes(mask)))
+        assert np.array_equal(unpacked_border(mask), slow_border(mask))
+        if not set(flat_axes(mask[box])) - set(flat_axes(mask)):
+            lows = np.array([side.start for side in box])
+            assert np.array_equal(unpacked_border(mask[box]) + lows, slow_border(mask))
 
 
 def test_hd95_of_two_parallel_planes_is_their_distance() -> None:
@@ -114,7 +144,18 @@ def test_identical_masks_are_at_distance_zero() -> None:
 def test_a_far_blob_is_found_though_no_offset_reaches_it() -> None:
     near, far = np.zeros((60, 60, 60), dtype=bool), np.zeros((60, 60, 60), dtype=bool)
     near[2, 2, 2], far[52, 42, 2] = True, True
-    assert directed_distances(near, far, (1.0, 1.0, 1.0)) == pytest.approx([np.hypot(50, 40)])
+    assert surface_metrics(near, far, (1.0, 1.0, 1.0))["hd"] == pytest.approx(np.hypot(50, 40))
+
+
+def test_a_limit_ends_the_search_but_loses_no_distance_below_it() -> None:
+    rng = np.random.default_rng(5)
+    for _ in range(100):
+        prediction, reference, spacing_mm = random_pair(rng)
+        grid = grid_for(prediction.shape, spacing_mm, flat_axes(prediction))
+        matches = nearest(grid.pack(prediction), grid.pack(reference), grid, spacing_mm, 2.5)
+        found = np.concatenate([np.broadcast_to(match.distances_mm, count(match.bits)) for match in matches])
+        expected = cdist(np.argwhere(prediction) * np.array(spacing_mm), np.argwhere(reference) * np.array(spacing_mm)).min(axis=1)
+        assert np.sort(found[found <= 2.5]) == pytest.approx(np.sort(expected[expected <= 2.5]))
 
 
 masks_zyx = arrays(np.bool_, st.tuples(st.integers(2, 6), st.integers(2, 6), st.integers(2, 6)))
