@@ -120,6 +120,8 @@ def _run_state(
     torch.manual_seed(config.seed)
     model = build(network, base).to(precision.device)
     model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # NHWC kernels train depthwise layers far faster
+    if config.freeze == "nothing":
+        model.requires_grad_(True)
     weights = trainable_state(model)
     if request.init_from is not None and checkpoint is None:
         start_from(request.init_from, weights, class_names(data.labels))

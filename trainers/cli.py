@@ -79,7 +79,10 @@ def _add_common(parser: argparse.ArgumentParser) -> None:
         "--budget-clock", choices=("wall", "cpu"), help="what --max-minutes counts: wall-clock (default) or CPU minutes of this process"
     )
     parser.add_argument("--watch", nargs="+", choices=("tensorboard", "wandb"), help="log there too (wants the package installed)")
-    parser.add_argument("--freeze", choices=("encoder", "decoder"), help="besides SAM's encoder: nothing (default), or the mask decoder")
+    freeze = (
+        "encoder: SAM's (default); decoder: the mask decoder too, so that adapters, CDEN and class tokens train; nothing: all of it trains"
+    )
+    parser.add_argument("--freeze", choices=("nothing", "encoder", "decoder"), help=freeze)
     add_roots(parser)
 
 

@@ -14,7 +14,7 @@ from balrsam_pipeline.plan import Configuration
 from balrsam_pipeline.serialise import from_json, to_json
 
 Clock = Literal["wall", "cpu"]
-Freeze = Literal["encoder", "decoder"]
+Freeze = Literal["nothing", "encoder", "decoder"]
 VOLUME_ROTATION_DEGREES = 30.0
 FROM_SCRATCH_RATE = 3e-3  # chosen on fold 0 of Hippocampus, docs/benchmarks.md
 ADAPTED_RATE = 1e-3  # adapters start at zero beside frozen weights: gentler
@@ -90,7 +90,8 @@ class TrainingConfig:
         ema_width: the exponential moving average of weights spans about this share of the steps so far, whatever the budget.
         foreground_fraction: share of samples centred on a foreground voxel. Source: nnU-Net oversamples 1/3.
         quick_validation_patches: validation patches scored after every epoch to keep the best checkpoint.
-        freeze: "encoder" freezes what the plan does (SAM's encoder where it is adapted); "decoder" the mask decoder too, but for classes.
+        freeze: "encoder" freezes what the plan does (SAM's encoder where it is adapted); "decoder" the mask decoder too, but for classes;
+            "nothing" trains SAM's encoder along, which takes the memory and the checkpoint size of all of SAM.
         save_every_s: seconds between checkpoints (taken at the end of an epoch); 0 saves after every epoch.
     """
 
@@ -124,7 +125,7 @@ class TrainingConfig:
         _require("learning_rate", self.learning_rate is None or self.learning_rate > 0, self.learning_rate, "more than 0")
         _require("warmup_fraction", 0 <= self.warmup_fraction < 1, self.warmup_fraction, "from 0 up to 1")
         _require("ema_width", 0 < self.ema_width < 0.5, self.ema_width, "between 0 and 0.5")
-        _require("freeze", self.freeze in get_args(Freeze), self.freeze, "encoder or decoder")
+        _require("freeze", self.freeze in get_args(Freeze), self.freeze, "nothing, encoder or decoder")
         _require("foreground_fraction", 0 <= self.foreground_fraction <= 1, self.foreground_fraction, "from 0 to 1")
 
     def completed(self, configuration: Configuration) -> TrainingConfig:

@@ -91,6 +91,8 @@ def load_trained(checkpoint: Path, network: NetworkPlan, base: Path | None = Non
         if base is not None:
             _check_base(checkpoint, metadata, checkpoint_sha256(base))
     model = build(network, None if network.from_scratch else base)
+    for name, parameter in model.named_parameters():
+        parameter.requires_grad_(parameter.requires_grad or name in tensors)  # SAM's encoder too, where it was trained along
     load_trainable_state(model, tensors, checkpoint)
     model.merge_for_inference()
     return model.train(False)

@@ -1,0 +1,100 @@
+"""Training that adapts a SAM checkpoint: what moves, what stays, and what the trained file is good for without it."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+
+from balrsam_pipeline.errors import BalrsamError, CheckpointError
+from balrsam_pipeline.network import build, load_trained
+from balrsam_pipeline.network.backbone import stock_sam
+from balrsam_pipeline.paths import Roots
+from balrsam_pipeline.plan import NetworkPlan, read_plan, write_versioned
+from trainers import TrainRequest, train_fold
+from trainers.checkpoints import CheckpointFolder, read_checkpoint
+
+Adapted = Callable[..., TrainRequest]
+
+
+@pytest.fixture(scope="module")
+def sam(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A SAM checkpoint of vit_t with random weights and SAM's keys."""
+    path = tmp_path_factory.mktemp("sam") / "vit_t.pth"
+    torch.save(stock_sam("vit_t").state_dict(), path)
+    return path
+
+
+@pytest.fixture
+def adapt(make_request: Callable[..., TrainRequest], sam: Path, tmp_path: Path) -> Adapted:
+    """A request that trains the demo dataset with the plan changed to adapt `sam`; keyword arguments are settings."""
+
+    def make(**settings: object) -> TrainRequest:
+        request = make_request(**settings)
+        dataset = request.roots.preprocessed / request.dataset.name
+        target = tmp_path / "preprocessed"
+        if not target.exists():
+            plan = read_plan(dataset / "plan.json")
+            configuration = plan.configurations["2d"]
+            network = dataclasses.replace(configuration.network, from_scratch=False, lora_rank=2, lora_alpha=2.0, adapter_rank=4)
+            adapted = dataclasses.replace(plan, configurations={"2d": dataclasses.replace(configuration, network=network)})
+            (target / dataset.name).mkdir(parents=True)
+            for path in dataset.iterdir():
+                (target / dataset.name / path.name).symlink_to(path)
+            (target / dataset.name / "plan.json").unlink()
+            write_versioned(target / dataset.name / "plan.json", adapted)
+        roots: Roots = dataclasses.replace(request.roots, preprocessed=target)
+        return dataclasses.replace(request, roots=roots, base=sam)
+
+    return make
+
+
+def network_of(request: TrainRequest) -> NetworkPlan:
+    """The planned network of a request."""
+    return read_plan(request.roots.preprocessed / request.dataset.name / "plan.json").configurations["2d"].network
+
+
+def trained_file(request: TrainRequest) -> Path:
+    """Train, and name the final checkpoint."""
+    return CheckpointFolder(train_fold(request).folder).path("final")
+
+
+def test_only_what_is_not_sams_encoder_is_trained_and_saved(adapt: Adapted, sam: Path) -> None:
+    request = adapt(epochs=1)
+    path = trained_file(request)
+    names = set(read_checkpoint(path).part("ema"))
+    assert any(".lora." in name for name in names)
+    assert "image_encoder.blocks.0.mlp.lin1.weight" not in names
+    assert path.stat().st_size < 0.6 * sam.stat().st_size
+    start, end = build(network_of(request), sam), load_trained(path, network_of(request), sam)
+    assert torch.equal(start.image_encoder.blocks[0].mlp.lin1.weight, end.image_encoder.blocks[0].mlp.lin1.weight)
+
+
+def test_with_nothing_frozen_the_encoder_trains_and_predicts_again(adapt: Adapted, sam: Path) -> None:
+    request = adapt(epochs=1, freeze="nothing")
+    path = trained_file(request)
+    start, end = build(network_of(request), sam), load_trained(path, network_of(request), sam)
+    weight = "image_encoder.blocks.0.mlp.lin1.weight"
+    assert torch.equal(end.get_parameter(weight), read_checkpoint(path).part("ema")[weight])
+    assert not torch.equal(end.get_parameter(weight), start.get_parameter(weight))
+
+
+def test_a_run_does_not_go_on_with_another_sam(adapt: Adapted, tmp_path: Path) -> None:
+    train_fold(adapt(epochs=1))
+    other = tmp_path / "other.pth"
+    torch.manual_seed(1)
+    torch.save(stock_sam("vit_t").state_dict(), other)
+    again = adapt(epochs=2)
+    with pytest.raises(CheckpointError, match="--checkpoint"):
+        train_fold(dataclasses.replace(again, base=other, accept_changed_settings=True))
+
+
+def test_without_a_sam_checkpoint_the_command_that_fetches_it_is_named(
+    adapt: Adapted, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("balrsam_checkpoints", str(tmp_path / "nothing"))
+    with pytest.raises(BalrsamError, match="--checkpoint"):
+        train_fold(dataclasses.replace(adapt(epochs=1), base=None))
