@@ -7,6 +7,7 @@ from pathlib import Path
 
 from balrsam_pipeline.command import Command
 from balrsam_pipeline.errors import EvaluationError
+from balrsam_pipeline.execution.options import add_execution_arguments, execution_of
 
 
 def _add_evaluate(parser: argparse.ArgumentParser) -> None:
@@ -30,6 +31,7 @@ def _add_evaluate(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--title", help="of the report (default: what is scored against what)")
     parser.add_argument("--workers", type=int, help="cases scored at once (default: one a core)")
     parser.add_argument("--output", type=Path, metavar="FOLDER", help="where the reports go (default: PREDICTIONS/evaluation)")
+    add_execution_arguments(parser)
 
 
 def _evaluate(arguments: argparse.Namespace) -> int:
@@ -56,7 +58,7 @@ def _evaluate(arguments: argparse.Namespace) -> int:
     beside = arguments.predictions if arguments.predictions.is_dir() else arguments.predictions.parent
     strata = read_strata(arguments.stratify, arguments.by, tuple(pair.case for pair in request.pairs)) if arguments.stratify else None
     folder = make_folder(arguments.output or beside / "evaluation")
-    summary = evaluate_pairs(request.pairs, request.labels, options)
+    summary = evaluate_pairs(request.pairs, request.labels, options, execution_of(arguments, options.workers))
     title = arguments.title or f"{_name(arguments.predictions)} against {_name(arguments.references)}"
     paths = write_reports(summary, folder, title, strata, arguments.images)
     print(summary_table(summary))

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from balrsam_pipeline.dataset.labels import LabelScheme
 from balrsam_pipeline.errors import BalrsamError, EvaluationError
-from balrsam_pipeline.execution import local_executor, run_cases
+from balrsam_pipeline.execution import ExecutionOptions, open_executor, run_cases
 from balrsam_pipeline.progress import track
 from evaluation.metrics.score import LabelScore, score_pair
 from evaluation.options import EvaluationOptions
@@ -59,17 +59,25 @@ def evaluate_folders(
     return evaluate_pairs(pairs, labels, options)
 
 
-def evaluate_pairs(pairs: Sequence[Pair], labels: LabelScheme, options: EvaluationOptions) -> Summary:
-    """Score pairs of files, `options.workers` at once.
+def evaluate_pairs(
+    pairs: Sequence[Pair], labels: LabelScheme, options: EvaluationOptions, execution: ExecutionOptions | None = None
+) -> Summary:
+    """Score pairs of files.
+
+    Args:
+        execution: where; None takes `options.workers` processes here.
 
     Raises:
         EvaluationError, DatasetError: the first problem in the order of cases; it tells how many more there are.
+        ClusterError: the cluster cannot be used.
     """
-    tasks = {pair.case: _Task(pair=pair, labels=labels, options=options) for pair in pairs}
+    execution = execution or ExecutionOptions(workers=options.workers)
+    tasks = {pair.case: _Task(pair=_seen_from_workers(pair, execution), labels=labels, options=options) for pair in pairs}
     scored: dict[str, _Scored] = {}
     problems: dict[str, BalrsamError] = {}
-    workers = min(options.workers, len(tasks))
-    with local_executor(workers) as executor:
+    workers = max(1, min(execution.workers, len(tasks)))
+    folders = {path.parent for task in tasks.values() for path in (task.pair.prediction, task.pair.reference) if path is not None}
+    with open_executor(replace(execution, workers=workers), sorted(folders)) as executor:
         outcomes = run_cases(_score, tasks, executor, workers, EvaluationError)
         for outcome in track(outcomes, len(tasks), "scoring"):
             if outcome.error is not None:
@@ -79,6 +87,11 @@ def evaluate_pairs(pairs: Sequence[Pair], labels: LabelScheme, options: Evaluati
     if problems:
         raise _first(problems)
     return _summarise(pairs, scored, labels, options)
+
+
+def _seen_from_workers(pair: Pair, execution: ExecutionOptions) -> Pair:
+    prediction = execution.shared(pair.prediction) if pair.prediction is not None else None
+    return Pair(case=pair.case, prediction=prediction, reference=execution.shared(pair.reference))
 
 
 def _score(task: _Task) -> _Scored:

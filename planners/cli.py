@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from balrsam_pipeline.command import Command, add_roots, roots_of
 from balrsam_pipeline.errors import UsageError
+from balrsam_pipeline.execution.options import add_execution_arguments, execution_of
 from balrsam_pipeline.paths import find_dataset
 
 if TYPE_CHECKING:
@@ -31,6 +32,7 @@ def add_planning_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--like", metavar="PLAN", help="take over the plan of another dataset: its name, folder or plan.json")
     parser.add_argument("--workers", type=int, metavar="N", help="processes (default: one a core)")
     parser.add_argument("--no-verify", action="store_true", help="skip the integrity check")
+    add_execution_arguments(parser)
     add_roots(parser)
 
 
@@ -38,7 +40,7 @@ def run_planning(arguments: argparse.Namespace) -> int:
     """Run `balrsam plan_and_preprocess`; 1 where cases failed and the others are done."""
     from planners.warm_start import start_workers_early
 
-    if arguments.workers != 1:
+    if arguments.workers != 1 and not arguments.cluster:
         start_workers_early()
     from balrsam_pipeline.execution import default_workers
     from planners.budget import detect_budget
@@ -47,6 +49,7 @@ def run_planning(arguments: argparse.Namespace) -> int:
     from planners.prepare import PrepareRequest, prepare
 
     roots = roots_of(arguments)
+    execution = execution_of(arguments, arguments.workers or default_workers())
     spacing = arguments.spacing
     overrides = Overrides(
         backbone=arguments.backbone,
@@ -63,12 +66,12 @@ def run_planning(arguments: argparse.Namespace) -> int:
         )
     request = PrepareRequest(
         raw=find_dataset(arguments.dataset, roots),
-        preprocessed=roots.preprocessed,
+        preprocessed=execution.shared(roots.preprocessed),
         budget=detect_budget(arguments.gpu_memory_gb),
         overrides=overrides,
         configurations=tuple(arguments.configurations) if arguments.configurations else None,
         like=find_plan(arguments.like, roots.preprocessed) if arguments.like else None,
-        workers=arguments.workers or default_workers(),
+        execution=execution,
         verify=not arguments.no_verify,
     )
     return _report(prepare(request))

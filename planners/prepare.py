@@ -10,7 +10,7 @@ from balrsam_pipeline.atomic import read_json, write_json, write_text
 from balrsam_pipeline.dataset import RawDataset, folds_of, open_dataset, write_folds
 from balrsam_pipeline.dataset.checks.structure import check_files
 from balrsam_pipeline.errors import BalrsamError, DatasetError
-from balrsam_pipeline.execution import folder_lock, local_executor
+from balrsam_pipeline.execution import ExecutionOptions, folder_lock, open_executor
 from balrsam_pipeline.plan import Plan, read_plan, write_versioned
 from balrsam_pipeline.preprocessing import store_folder
 from planners.budget import Budget
@@ -31,6 +31,7 @@ class PrepareRequest:
         preprocessed: the folder of preprocessed datasets.
         configurations: those to preprocess; None is all that the plan has.
         like: a plan to take over instead of planning.
+        execution: where cases are worked on.
     """
 
     raw: Path
@@ -39,7 +40,7 @@ class PrepareRequest:
     overrides: Overrides
     configurations: tuple[str, ...] | None
     like: Plan | None
-    workers: int
+    execution: ExecutionOptions
     verify: bool
 
 
@@ -62,10 +63,11 @@ def prepare(request: PrepareRequest) -> Preparation:
     """
     dataset = open_dataset(request.raw)
     folder = request.preprocessed / dataset.name
-    with folder_lock(folder), local_executor(request.workers) as executor:
-        survey = survey_once(dataset, folder, executor, request.workers) if request.verify else None
+    workers = request.execution.workers
+    with folder_lock(folder), open_executor(request.execution, (dataset.folder, folder)) as executor:
+        survey = survey_once(dataset, folder, executor, workers) if request.verify else None
         surveyed = survey.measurements if survey else None
-        extraction = extract_fingerprint(dataset, folder, executor, request.workers, surveyed)
+        extraction = extract_fingerprint(dataset, folder, executor, workers, surveyed)
         plan = _plan(request, dataset, extraction)
         names = _chosen(request, plan)
         if plan.default_configuration not in names:
@@ -73,7 +75,7 @@ def prepare(request: PrepareRequest) -> Preparation:
         _write_if_new(folder, plan)
         write_folds(folder / "splits.json", folds_of(dataset))
         write_text(folder / "dataset.json", (dataset.folder / "dataset.json").read_text(encoding="utf-8"))
-        reports = _preprocess(dataset, plan, names, folder, extraction, executor, request.workers)
+        reports = _preprocess(dataset, plan, names, folder, extraction, executor, workers)
     warnings = survey.report.table() if survey and survey.report.problems else ""
     return Preparation(folder=folder, plan=plan, extraction=extraction, reports=reports, warnings=warnings)
 

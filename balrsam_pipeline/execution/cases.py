@@ -82,9 +82,7 @@ def _finished(
             yield _outcome(case, future.result, error)
 
 
-def _alone(
-    case: str, function: Callable[[Item], Result], item: Item, executor: Executor, error: type[BalrsamError]
-) -> Outcome[Result]:
+def _alone(case: str, function: Callable[[Item], Result], item: Item, executor: Executor, error: type[BalrsamError]) -> Outcome[Result]:
     """The last attempts of a case that lost its worker once."""
     attempts = executor.lost_attempts if isinstance(executor, CaseExecutor) else 1
     future = executor.submit(function, item)

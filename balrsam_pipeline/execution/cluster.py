@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import importlib.util
 import logging
+import socket
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
@@ -40,12 +41,14 @@ def connect(options: ClusterOptions, folders: Sequence[Path] = ()) -> Iterator[A
     import distributed
 
     address = _address(options)
+    logging.getLogger("distributed").setLevel(logging.CRITICAL)  # what it logs besides are tracebacks of what is told here
     try:
+        _knock(address)
         client = distributed.Client(address, timeout=ANSWER_S, security=_security(options), set_as_default=False)
-    except (OSError, TypeError, ValueError) as problem:  # TypeError, ValueError: TLS without certificates
+    except Exception as problem:  # nobody there, certificates that do not fit, or something else than Dask that answers anything
         raise ClusterError(
             f"cluster {address}",
-            found=f"no answer within {ANSWER_S} s: {type(problem).__name__} {problem}".rstrip(": "),
+            found=f"no Dask scheduler that answers within {ANSWER_S} s: {type(problem).__name__}: {problem}",
             expected="a Dask scheduler",
             mend="start one (dask scheduler), check host and port, and that tls:// is used on both sides or on neither",
         ) from None
@@ -171,6 +174,13 @@ def _address(options: ClusterOptions) -> str:
     if not isinstance(address, str):
         raise ClusterError(options.address, found="no 'address'", expected="a scheduler file", mend="dask scheduler --scheduler-file FILE")
     return ClusterOptions(address=address, tls_ca=options.tls_ca, tls_cert=options.tls_cert, tls_key=options.tls_key).address
+
+
+def _knock(address: str) -> None:
+    """See at once where nobody listens: Dask's client would try again and again."""
+    host, _, port = address.partition("://")[2].rpartition(":")
+    with socket.create_connection((host.strip("[]"), int(port)), timeout=ANSWER_S):
+        pass
 
 
 def _security(options: ClusterOptions) -> Any:

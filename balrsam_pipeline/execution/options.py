@@ -34,7 +34,9 @@ class ClusterOptions:
         if not self.address.endswith(".json") and not (mark and scheme in ("tcp", "tls") and _is_host_and_port(rest)):
             raise _wrong("--cluster", self.address, "tcp://HOST:PORT, tls://HOST:PORT or a scheduler file (.json)")
         if (self.tls_ca is None) != (self.tls_cert is None) or (self.tls_key is not None and self.tls_cert is None):
-            raise _wrong("--tls-ca, --tls-cert, --tls-key", "some of them", "--tls-ca and --tls-cert, and --tls-key unless --tls-cert holds it")
+            raise _wrong(
+                "--tls-ca, --tls-cert, --tls-key", "some of them", "--tls-ca and --tls-cert, and --tls-key unless --tls-cert holds it"
+            )
         for path in (self.tls_ca, self.tls_cert, self.tls_key):
             if path is not None and not path.is_file():
                 raise _wrong("TLS", f"no file {path}", "a PEM file")
@@ -63,7 +65,13 @@ class ExecutionOptions:
         if self.workers < 1:
             raise UsageError("--workers", found=str(self.workers), expected="1 or more", mend="leave it out for one a core")
         if self.case_timeout_s is not None and not (math.isfinite(self.case_timeout_s) and self.case_timeout_s > 0):
-            raise UsageError("--case-timeout", found=str(self.case_timeout_s), expected="seconds above 0", mend="correct it, or leave it out")
+            raise UsageError(
+                "--case-timeout", found=str(self.case_timeout_s), expected="seconds above 0", mend="correct it, or leave it out"
+            )
+
+    def shared(self, path: Path) -> Path:
+        """A path as workers can use it: those of a cluster work in other folders than this process."""
+        return path if self.cluster is None else path.absolute()
 
 
 def add_cluster_arguments(parser: argparse.ArgumentParser) -> None:
@@ -91,9 +99,7 @@ def cluster_of(arguments: argparse.Namespace) -> ClusterOptions | None:
         if arguments.tls_ca or arguments.tls_cert or arguments.tls_key:
             raise _wrong("--tls-ca, --tls-cert, --tls-key", "no --cluster", "the cluster that they are for")
         return None
-    return ClusterOptions(
-        address=arguments.cluster, tls_ca=arguments.tls_ca, tls_cert=arguments.tls_cert, tls_key=arguments.tls_key
-    )
+    return ClusterOptions(address=arguments.cluster, tls_ca=arguments.tls_ca, tls_cert=arguments.tls_cert, tls_key=arguments.tls_key)
 
 
 def execution_of(arguments: argparse.Namespace, workers: int) -> ExecutionOptions:

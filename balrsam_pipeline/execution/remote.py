@@ -49,9 +49,7 @@ def unseen_folders(folders: tuple[str, ...]) -> list[str]:
 
 def differences(client: Mapping[str, str], worker: Mapping[str, str]) -> str:
     """The packages whose versions differ, in words; empty where none does."""
-    return ", ".join(
-        f"{name} {worker.get(name)} (here: {wanted})" for name, wanted in client.items() if worker.get(name) != wanted
-    )
+    return ", ".join(f"{name} {worker.get(name)} (here: {wanted})" for name, wanted in client.items() if worker.get(name) != wanted)
 
 
 def mismatch(worker: str, found: str) -> ClusterError:

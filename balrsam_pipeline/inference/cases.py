@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -20,7 +21,8 @@ import torch
 
 from balrsam_pipeline.dataset import CaseFiles
 from balrsam_pipeline.errors import BalrsamError, PredictionError
-from balrsam_pipeline.execution import run_cases
+from balrsam_pipeline.execution import Outcome, run_cases
+from balrsam_pipeline.execution.faults import run_with_limit
 from balrsam_pipeline.imageio import Image, file_ending_of, label_ending, read_image, write_label
 from balrsam_pipeline.inference.export import ProbabilitySink, WeightedSource, export_label
 from balrsam_pipeline.inference.grids import ImageGrid
@@ -54,12 +56,21 @@ class FileOptions:
         save_probabilities: write float16 probabilities beside every label map.
         skip_existing: leave cases alone whose output is there (continue a run that was stopped).
         postprocessing: rules applied to every label map.
+        case_timeout_s: a case that takes longer fails, with the stack of where it stood; None waits for ever.
     """
 
     workers: int = CASES_IN_FLIGHT
     save_probabilities: bool = False
     skip_existing: bool = False
     postprocessing: Postprocessing = field(default_factory=Postprocessing)
+    case_timeout_s: float | None = None
+
+
+class Elsewhere(Protocol):
+    """Another place than this process to predict cases in."""
+
+    def outcomes(self, cases: Mapping[str, CaseFiles], output: Path, options: FileOptions, clock: StageClock) -> Iterator[Outcome[Path]]:
+        """Predict the cases into `output` and yield what became of each, as in `run_cases`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,7 +93,11 @@ class PredictionReport:
 
 
 def predict_cases(
-    members: Sequence[Member], cases: Mapping[str, CaseFiles], output: Path, options: FileOptions | None = None
+    members: Sequence[Member],
+    cases: Mapping[str, CaseFiles],
+    output: Path,
+    options: FileOptions | None = None,
+    elsewhere: Elsewhere | None = None,
 ) -> PredictionReport:
     """Predict every case into `output`/CASE.ending (the images' ending; PNG for JPEG), with the geometry of its image.
 
@@ -92,6 +107,7 @@ def predict_cases(
         members: one predictor, or several whose probabilities are averaged by weight.
         cases: case -> files.
         output: made if need be; gets `prediction.json`, which says what made the predictions.
+        elsewhere: where to predict; None does it here.
 
     Raises:
         PredictionError: members do not fit together, or (when continuing) the folder was predicted otherwise.
@@ -103,16 +119,15 @@ def predict_cases(
     waiting = {case: files for case, files in cases.items() if not (options.skip_existing and _is_done(files, output, options))}
     _remove_leftovers(waiting, output)
     clock = StageClock()
-    one_case = partial(_predict_case, _Job(members, output, options, clock, Turn(clock)))
+    outcomes = elsewhere.outcomes(waiting, output, options, clock) if elsewhere else _here(members, waiting, output, options, clock)
     written: list[Path] = []
     failed: dict[str, BalrsamError] = {}
-    with ThreadPoolExecutor(max(1, options.workers), thread_name_prefix="case") as executor:
-        for outcome in track(run_cases(one_case, waiting, executor, options.workers, PredictionError), len(waiting), "predict"):
-            if outcome.error is not None:
-                failed[outcome.case] = outcome.error
-                LOG.error("%s failed: %s", outcome.case, outcome.error)
-            elif outcome.value is not None:
-                written.append(outcome.value)
+    for outcome in track(outcomes, len(waiting), "predict"):
+        if outcome.error is not None:
+            failed[outcome.case] = outcome.error
+            LOG.error("%s failed: %s", outcome.case, outcome.error)
+        elif outcome.value is not None:
+            written.append(outcome.value)
     return PredictionReport(
         written=tuple(sorted(written)),
         skipped=tuple(case for case in cases if case not in waiting),
@@ -120,6 +135,25 @@ def predict_cases(
         seconds=clock.seconds(),
         wall_s=time.monotonic() - started,
     )
+
+
+def predict_case(members: Sequence[Member], files: CaseFiles, output: Path, options: FileOptions, clock: StageClock) -> Path:
+    """Predict one case into `output`; returns the file written.
+
+    Raises:
+        BalrsamError: an image cannot be read, or does not suit the model.
+    """
+    return _predict_case(_Job(members, output, options, clock, Turn(clock)), files)
+
+
+def _here(
+    members: Sequence[Member], cases: Mapping[str, CaseFiles], output: Path, options: FileOptions, clock: StageClock
+) -> Iterator[Outcome[Path]]:
+    one_case = partial(_predict_case, _Job(members, output, options, clock, Turn(clock)))
+    if options.case_timeout_s is not None:
+        one_case = partial(run_with_limit, one_case, limit_s=options.case_timeout_s)
+    with ThreadPoolExecutor(max(1, options.workers), thread_name_prefix="case") as executor:
+        yield from run_cases(one_case, cases, executor, options.workers, PredictionError)
 
 
 @dataclass(frozen=True, slots=True)

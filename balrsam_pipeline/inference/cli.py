@@ -7,6 +7,7 @@ from pathlib import Path
 
 from balrsam_pipeline.command import Command, add_roots, roots_of
 from balrsam_pipeline.errors import UsageError
+from balrsam_pipeline.execution.options import add_execution_arguments
 
 
 def add_model_choice(parser: argparse.ArgumentParser) -> None:
@@ -38,6 +39,7 @@ def add_prediction_options(parser: argparse.ArgumentParser) -> None:
     group = parser.add_mutually_exclusive_group()
     group.add_argument("--postprocessing", type=Path, metavar="JSON", help="rules to apply (default: those chosen for the model)")
     group.add_argument("--no-postprocessing", action="store_true", help="apply none")
+    add_execution_arguments(parser)
 
 
 def _add_predict(parser: argparse.ArgumentParser) -> None:

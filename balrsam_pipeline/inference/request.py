@@ -3,43 +3,33 @@
 from __future__ import annotations
 
 import argparse
-import logging
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import replace
 from pathlib import Path
 
 from balrsam_pipeline.atomic import write_text
 from balrsam_pipeline.command import roots_of
 from balrsam_pipeline.dataset import read_description
 from balrsam_pipeline.errors import UsageError
-from balrsam_pipeline.execution import folder_lock
+from balrsam_pipeline.execution import ExecutionOptions, folder_lock
 from balrsam_pipeline.execution.lock import LOCK_NAME
+from balrsam_pipeline.execution.options import execution_of
 from balrsam_pipeline.inference.best import read_best
-from balrsam_pipeline.inference.cases import FileOptions, Member, PredictionReport, predict_cases, require_same_labels
+from balrsam_pipeline.inference.cases import FileOptions, PredictionReport, predict_cases
+from balrsam_pipeline.inference.choice import ModelChoice, load_members
+from balrsam_pipeline.inference.elsewhere import Models, OnCluster
 from balrsam_pipeline.inference.inputs import find_cases, part_of
 from balrsam_pipeline.inference.model_folder import find_model, find_results
 from balrsam_pipeline.inference.postprocessing import Postprocessing, read_postprocessing
-from balrsam_pipeline.inference.predictor import Predictor, PredictorOptions
+from balrsam_pipeline.inference.predictor import PredictorOptions
 from balrsam_pipeline.paths import Roots, model_folder
-
-LOG = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ModelChoice:
-    """Which model folders predict, with which folds and weights, and the postprocessing that was chosen for them."""
-
-    folders: tuple[Path, ...]
-    weights: tuple[float, ...]
-    folds: tuple[int, ...] | None
-    checkpoint: str
-    postprocessing: Postprocessing
 
 
 def predict_from_arguments(arguments: argparse.Namespace) -> PredictionReport:
     """Carry out `balrsam predict`; cases whose files are incomplete are among the failed."""
-    choice = model_choice(arguments)
-    members = load_members(choice, predictor_options(arguments))
+    choice, settings = model_choice(arguments), predictor_options(arguments)
+    execution = execution_of(arguments, arguments.workers)
+    members = load_members(choice, settings if execution.cluster is None else replace(settings, device="cpu"))
     description = read_description(choice.folders[0] / "dataset.json")
     inputs = find_cases(arguments.input, members[0].predictor.channels, description.file_ending)
     _require_other_folder(arguments.input, arguments.output)
@@ -49,11 +39,23 @@ def predict_from_arguments(arguments: argparse.Namespace) -> PredictionReport:
         save_probabilities=arguments.save_probabilities,
         skip_existing=arguments.continue_run,
         postprocessing=_postprocessing(arguments, choice),
+        case_timeout_s=execution.case_timeout_s,
     )
+    weights = tuple(member.predictor.weights_sha256 for member in members)
+    elsewhere = _elsewhere(choice, settings, weights, execution)
     with folder_lock(arguments.output, name=_lock_name(arguments.part)):
-        report = predict_cases(members, cases, arguments.output, options)
+        report = predict_cases(members, cases, arguments.output, options, elsewhere)
         write_text(arguments.output / "dataset.json", (choice.folders[0] / "dataset.json").read_text(encoding="utf-8"))
     return report.with_failures(inputs.refused)
+
+
+def _elsewhere(
+    choice: ModelChoice, settings: PredictorOptions, weights_sha256: tuple[str, ...], execution: ExecutionOptions
+) -> OnCluster | None:
+    if execution.cluster is None:
+        return None
+    shared = replace(choice, folders=tuple(map(execution.shared, choice.folders)))
+    return OnCluster(Models(shared, settings, weights_sha256), execution)
 
 
 def _lock_name(part: str | None) -> str:
@@ -93,22 +95,6 @@ def model_choice(arguments: argparse.Namespace) -> ModelChoice:
             "--weights", found=", ".join(map(str, weights)), expected=f"{len(folders)} positive numbers", mend="give one weight a model"
         )
     return ModelChoice(folders=folders, weights=weights, folds=folds, checkpoint=arguments.checkpoint, postprocessing=rules)
-
-
-def load_members(choice: ModelChoice, options: PredictorOptions) -> list[Member]:
-    """Load the chosen models.
-
-    Raises:
-        PredictionError: a folder is no trained model, or the models do not fit together.
-    """
-    members = [
-        Member(Predictor.from_results(folder, choice.folds, options, choice.checkpoint), weight)
-        for folder, weight in zip(choice.folders, choice.weights, strict=True)
-    ]
-    require_same_labels(members)
-    for folder, member in zip(choice.folders, members, strict=True):
-        LOG.info("model %s: %d fold(s), on %s", folder, len(member.predictor.models), member.predictor.device)
-    return members
 
 
 def predictor_options(arguments: argparse.Namespace) -> PredictorOptions:

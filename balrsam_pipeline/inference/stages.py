@@ -34,6 +34,12 @@ class StageClock:
                 self._seconds[before] = self._seconds.get(before, 0.0) + now - self._thread.since
         self._thread.name, self._thread.since = name, now
 
+    def add(self, seconds: Mapping[str, float]) -> None:
+        """Add what was counted elsewhere."""
+        with self._lock:
+            for name, value in seconds.items():
+                self._seconds[name] = self._seconds.get(name, 0.0) + value
+
     def seconds(self) -> dict[str, float]:
         """Seconds of each stage, in the order in which stages first ended."""
         with self._lock:

@@ -14,7 +14,7 @@ from balrsam_pipeline.errors import PredictionError
 from balrsam_pipeline.serialise import to_json
 
 if TYPE_CHECKING:
-    from balrsam_pipeline.inference.request import ModelChoice
+    from balrsam_pipeline.inference.choice import ModelChoice
 
 TEMPLATES = Path(__file__).parent / "container_files"
 
