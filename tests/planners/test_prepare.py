@@ -8,8 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import SimpleITK as sitk
-import tifffile
+from support import kinds
 from support.datasets import describe, organ_case, volume_dataset, write_volume
 
 from balrsam_pipeline.cli import main
@@ -33,23 +32,8 @@ def prepare(tmp_path: Path) -> Prepare:
     return run
 
 
-def crops(image: Path, label: Path, target: Path, value: int) -> None:
-    """Six overlapping thirds of a scan, as cases with one label."""
-    scan, organs = sitk.ReadImage(str(image)), sitk.ReadImage(str(label))
-    (target / "imagesTr").mkdir(parents=True)
-    (target / "labelsTr").mkdir()
-    depth = scan.GetSize()[2]
-    for index in range(6):
-        start, stop = index * depth // 9, index * depth // 9 + depth // 3
-        sitk.WriteImage(scan[:, :, start:stop], str(target / "imagesTr" / f"part_{index}_0000.nii.gz"))
-        sitk.WriteImage(organs[:, :, start:stop] == value, str(target / "labelsTr" / f"part_{index}.nii.gz"))
-
-
 def test_one_organ_of_a_ct_in_hounsfield_units(test_data: Path, tmp_path: Path, prepare: Prepare) -> None:
-    folder = tmp_path / "raw" / "Dataset101_LiverCT"
-    crops(test_data / "multi_organ_ct" / "ct.nii.gz", test_data / "multi_organ_ct" / "organs.nii.gz", folder, 5)
-    describe(folder, {"background": 0, "liver": 1}, ["CT"], 6)
-    plan, store = prepare(folder)
+    plan, store = prepare(kinds.ct_of_one_label(tmp_path / "raw", test_data))
     configuration = plan.configurations["2d"]
     assert configuration.normalization == ("ct",)
     assert configuration.spacing_mm == (3.0, 3.0, 3.0)
@@ -60,10 +44,7 @@ def test_one_organ_of_a_ct_in_hounsfield_units(test_data: Path, tmp_path: Path, 
 
 
 def test_an_mr_stored_lps_of_few_thick_slices(test_data: Path, tmp_path: Path, prepare: Prepare) -> None:
-    folder = tmp_path / "raw" / "Dataset102_LiverMR"
-    crops(test_data / "multi_organ_ct" / "mr_small.nii.gz", test_data / "multi_organ_ct" / "mr_small_organs.nii.gz", folder, 5)
-    describe(folder, {"background": 0, "liver": 1}, ["MR"], 6)
-    plan, store = prepare(folder)
+    plan, store = prepare(kinds.mr_stored_lps(tmp_path / "raw", test_data))
     assert store.properties("part_0").geometry.orientation == "LPS"
     image = store.read_image("part_0")
     assert (abs(float(image.mean())), float(image.std())) == pytest.approx((0, 1), abs=1e-3)
@@ -71,65 +52,44 @@ def test_an_mr_stored_lps_of_few_thick_slices(test_data: Path, tmp_path: Path, p
 
 
 def test_two_channels(tmp_path: Path, prepare: Prepare) -> None:
-    plan, store = prepare(volume_dataset(tmp_path / "raw" / "Dataset103_Two", channels=2))
+    plan, store = prepare(kinds.two_channels(tmp_path / "raw", tmp_path))
     assert plan.configurations["2.5d"].network.input_channels == 6
     assert store.read_slice("case_00", 3, context=1).shape == (6, 40, 36)
 
 
 def test_regions(tmp_path: Path, prepare: Prepare) -> None:
-    folder = volume_dataset(tmp_path / "raw" / "Dataset104_Regions")
-    describe(folder, {"background": 0, "whole": [1, 2], "core": [2]}, ["T1"], 6, regions_class_order=[1, 2])
-    plan, store = prepare(folder)
+    plan, store = prepare(kinds.regions(tmp_path / "raw", tmp_path))
     assert plan.configurations["2d"].network.classes == 2
     rows = store.foreground("case_00")
     assert len(rows["whole"]) > len(rows["core"]) > 0
 
 
 def test_an_ignore_label(tmp_path: Path, prepare: Prepare) -> None:
-    folder = volume_dataset(tmp_path / "raw" / "Dataset105_Ignore")
-    for index in range(6):
-        _, label = organ_case(index)
-        label[6:] = 3
-        write_volume(folder / "labelsTr" / f"case_{index:02d}.nii.gz", label, ISOTROPIC)
-    describe(folder, {"background": 0, "organ": 1, "core": 2, "ignore": 3}, ["T1"], 6)
-    plan, store = prepare(folder)
+    plan, store = prepare(kinds.ignore_label(tmp_path / "raw", tmp_path))
     assert plan.configurations["2d"].network.classes == 3
     assert set(store.foreground("case_00")) == {"organ", "core"}
     assert (store.read_label_slice("case_00", 7) == 3).all()
 
 
 def test_slices_of_five_millimetres(tmp_path: Path, prepare: Prepare) -> None:
-    folder = volume_dataset(tmp_path / "raw" / "Dataset106_Thick", spacing=(5.0, 0.8, 0.8))
-    plan, store = prepare(folder, "--spacing", "5", "1", "1")
+    plan, store = prepare(kinds.thick_slices(tmp_path / "raw", tmp_path), "--spacing", "5", "1", "1")
     assert tuple(plan.configurations) == ("2d", "2.5d")
     assert plan.overrides == {"spacing_mm": "5 × 1 × 1"}
     assert store.shape("case_00") == (10, 32, 29)
 
 
 def test_pictures_of_sixteen_bits(tmp_path: Path, prepare: Prepare) -> None:
-    folder = tmp_path / "raw" / "Dataset107_Tiff"
-    for name in ("imagesTr", "labelsTr"):
-        (folder / name).mkdir(parents=True)
-    for index in range(6):
-        images, label = organ_case(index, (1, 60, 70))
-        tifffile.imwrite(folder / "imagesTr" / f"cell_{index}_0000.tif", (images[0][0].astype(np.uint16) + 1) * 150)
-        tifffile.imwrite(folder / "labelsTr" / f"cell_{index}.tif", label[0])
-    describe(folder, {"background": 0, "organ": 1, "core": 2}, ["fluorescence"], 6, ".tif")
-    plan, store = prepare(folder)
+    plan, store = prepare(kinds.tiff_of_sixteen_bits(tmp_path / "raw", tmp_path))
     assert tuple(plan.configurations) == ("2d",)
     assert store.shape("cell_0") == (1, 60, 70)
 
 
 def test_hippocampus_and_drive_run_unchanged(test_data: Path, tmp_path: Path, prepare: Prepare) -> None:
-    from support.runs import copy_some
-
-    volumes = copy_some(test_data / "raw" / "Dataset004_Hippocampus", tmp_path / "raw" / "Dataset004_Hippocampus", 6)
-    plan, _ = prepare(volumes)
+    plan, _ = prepare(kinds.hippocampus(tmp_path / "raw", test_data))
     assert tuple(plan.configurations) == ("2d", "2.5d", "triplanar")
     assert plan.configurations["2d"].patch_size == plan.configurations["2d"].network.input_size
     assert max(plan.configurations["2d"].patch_size) <= 64
-    pictures = copy_some(test_data / "raw" / "Dataset020_DRIVE", tmp_path / "raw" / "Dataset020_DRIVE", 6)
-    plan, store = prepare(pictures)
+    plan, store = prepare(kinds.drive(tmp_path / "raw", test_data))
     assert tuple(plan.configurations) == ("2d",)
     assert store.read_slice("DRIVE_021" if "DRIVE_021" in store.cases else store.cases[0], 0).shape == (3, 584, 565)
 

@@ -24,7 +24,7 @@ def ball(shape: tuple[int, int, int], radius: float, centre: Sequence[float] | N
 def organ_case(seed: int, shape: tuple[int, int, int] = (10, 40, 36), channels: int = 1) -> tuple[list[Any], npt.NDArray[np.uint8]]:
     """Channels of noise around an organ (1) with a core (2) that are brighter than the rest."""
     generator = np.random.default_rng(seed)
-    inner = min(shape) / 5
+    inner = min(size for size in shape if size > 1) / 5
     label = ball(shape, min(shape[1:]) / 4).astype(np.uint8) + ball(shape, inner).astype(np.uint8)
     images = [(100 + 80 * label + 15 * generator.normal(size=shape)).astype(np.int16) for _ in range(channels)]
     return images, label
