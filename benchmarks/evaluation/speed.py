@@ -21,11 +21,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from scipy import ndimage
 
 from balrsam_pipeline.dataset.labels import LabelScheme
 from benchmarks.evaluation.volume import ORGANS, SPACING_MM, LabelMap, clean_prediction, noisy_prediction, reference_map
 from evaluation import EvaluationOptions, score_pair
-from evaluation.metrics.joint import joint_counts
 
 VALUES = tuple(range(1, len(ORGANS) + 1))
 LABELS = LabelScheme(
@@ -71,9 +71,12 @@ def monai_full(prediction: LabelMap, reference: LabelMap) -> list[float]:
 
 
 def monai_cropped(prediction: LabelMap, reference: LabelMap, repeats: int) -> tuple[list[float], float]:
-    """MONAI's metrics on masks cut out beforehand; also the least seconds they took without the cutting."""
-    boxes = joint_counts(prediction, reference).boxes
-    pairs = [(prediction[boxes[value]] == value, reference[boxes[value]] == value) for value in VALUES]
+    """MONAI's metrics on masks cut out tightly beforehand; also the least seconds they took without the cutting."""
+    boxes = [ndimage.find_objects(label) for label in (prediction, reference)]
+    pairs = []
+    for value, sides in zip(VALUES, zip(*boxes, strict=True), strict=True):
+        box = tuple(slice(min(one.start, other.start), max(one.stop, other.stop)) for one, other in zip(*sides, strict=True))
+        pairs.append((prediction[box] == value, reference[box] == value))
     return [_monai(*pair) for pair in pairs], timed(lambda: [_monai(*pair) for pair in pairs], repeats)
 
 
@@ -112,8 +115,8 @@ def main() -> None:
     clean, noisy = clean_prediction(reference), noisy_prediction(reference)
     result: dict[str, Any] = {
         "machine": {"cpu": platform.processor() or platform.machine(), "cores": os.cpu_count(), "load": os.getloadavg()[0]},
-        "ours_s": timed(lambda: ours(clean, reference), 3),
-        "ours_noisy_s": timed(lambda: ours(noisy, reference), 3),
+        "ours_s": timed(lambda: ours(clean, reference), 7),
+        "ours_noisy_s": timed(lambda: ours(noisy, reference), 7),
         "histogram_s": timed(lambda: histogram(clean, reference), 3),
         "peak_memory_over_masks": peak_memory_ratio(clean, reference),
         "peak_memory_over_masks_noisy": peak_memory_ratio(noisy, reference),

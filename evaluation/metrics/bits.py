@@ -53,12 +53,29 @@ class Grid:
         rows[above : above + z, before : before + y, 1 : 1 + packed.shape[-1]] = packed
         return words
 
+    def unpack(self, words: Words, start: int, stop: int) -> Mask:
+        """Planes `start`… of the mask that the words hold."""
+        margin, before = self.margins
+        planes = words[(margin + start) * self.plane : (margin + stop) * self.plane].view(np.uint8)
+        voxels = np.unpackbits(planes, bitorder="little").reshape(stop - start, self.shape[1] + 2 * before, -1)
+        return voxels[:, before : before + self.shape[1], LEFT : LEFT + self.shape[2]].view(np.bool_)
+
     def points(self, index: npt.NDArray[np.intp], bits: Words) -> Points:
         """The voxels (n, 3), in z, y, x, that are set in the words `bits` at the places `index`; in C order if `index` ascends."""
-        which, bit = np.nonzero(np.unpackbits(bits.astype(WORD).view(np.uint8), bitorder="little").reshape(-1, BITS))
-        plane, within = np.divmod(index[which], self.plane)
-        row, word = np.divmod(within, self.row)
-        return np.stack([plane - self.margins[0], row - self.margins[1], word * BITS + bit - LEFT], axis=1)
+        plane = index // self.plane
+        within = index - plane * self.plane
+        row = within // self.row
+        left = (within - row * self.row) * BITS - LEFT
+        octets = bits.astype(WORD).view(np.uint8)
+        filled = np.flatnonzero(octets != 0)
+        within_filled = np.flatnonzero(np.unpackbits(octets.take(filled), bitorder="little"))
+        place = filled.take(within_filled >> 3) * 8 + (within_filled & 7)
+        which = place // BITS
+        points = np.empty((len(place), 3), dtype=np.int64)
+        points[:, 0] = (plane - self.margins[0]).take(which)
+        points[:, 1] = (row - self.margins[1]).take(which)
+        points[:, 2] = left.take(which) + (place & (BITS - 1))
+        return points
 
 
 def shifted(words: Words, voxels: int) -> Words:

@@ -1,8 +1,8 @@
 """Distances from each border voxel of one mask to the nearest border voxel of another.
 
 Most border voxels of a sensible prediction lie within a few voxels of the reference's. So offsets are tried from the nearest outwards,
-on words of 64 voxels; what is still unmatched when that stops paying goes to a full comparison, a KD-tree or a distance transform,
-whichever costs least. All are exact.
+on words of 64 voxels; what is still unmatched when that stops paying goes to a full comparison, a KD-tree or a distance transform of
+limited reach, whichever costs least. All are exact.
 """
 
 from __future__ import annotations
@@ -12,12 +12,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 
-import edt
 import numpy as np
 import numpy.typing as npt
 from scipy.spatial import cKDTree
 from scipy.spatial.distance import cdist
 
+from evaluation.metrics.band import FURTHEST, banded_distances
 from evaluation.metrics.bits import LEFT, Grid, Points, Words, count, shifted
 
 Spacing = tuple[float, float, float]
@@ -30,8 +30,12 @@ CALL_S = 4e-6  # one offset, whatever the number of words
 COMPARE_S = 4e-9  # one point with one point
 TREE_BUILD_S = 5.5e-7  # one point
 TREE_QUERY_S = 3.0e-6  # one point that no offset reached
-TRANSFORM_S = 6.5e-8  # one voxel
+BAND_CALL_S = 1e-4  # one search, whatever its size
+BAND_VOXEL_S = 1e-9  # one voxel
+BAND_STEP_S = 1.6e-10  # one voxel, for each voxel that the limit reaches along y
+BAND_POINT_S = 2e-9  # one point, for each plane that the limit reaches
 CHUNK = 1 << 20  # distances of a full comparison that are in memory at once
+SAMPLE = 8  # points compared with a quarter of the targets, to guess how far the others are
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,7 +69,7 @@ def nearest(sources: Words, targets: Words, grid: Grid, spacing_mm: Spacing, lim
     yield _match(0.0, found)
     index = np.flatnonzero(sources != found)
     bits = sources[index] ^ found[index]
-    left, spent_s, rest = count(bits), 0.0, _Rest(targets, grid)
+    left, spent_s, rest = count(bits), 0.0, _Rest(targets, grid, spacing_mm)
     plane, row = grid.plane, grid.row
     start = grid.margins[0] * plane + grid.margins[1] * row  # no voxel lies in an earlier word
     index -= start
@@ -73,7 +77,7 @@ def nearest(sources: Words, targets: Words, grid: Grid, spacing_mm: Spacing, lim
     for distance_mm, offsets in _shells(_reach(grid.shape, spacing_mm), spacing_mm):
         if distance_mm > limit_mm:
             return
-        if not left or spent_s > rest.cost(left):
+        if not left or spent_s > rest.cost(left, 2 * distance_mm):
             break
         hit = np.zeros(len(index), dtype=np.uint64)
         for z, y, x in offsets:
@@ -91,7 +95,7 @@ def nearest(sources: Words, targets: Words, grid: Grid, spacing_mm: Spacing, lim
             left = count(bits)
     if left:
         index += start
-        yield Match(distances_mm=rest.distances(grid.points(index, bits), spacing_mm), index=index, bits=bits)
+        yield Match(distances_mm=rest.distances(grid.points(index, bits)), index=index, bits=bits)
 
 
 def _match(distance_mm: float, words: Words) -> Match:
@@ -102,29 +106,38 @@ def _match(distance_mm: float, words: Words) -> Match:
 class _Rest:
     """Finds the distances of the points that no offset matched, by the cheapest of three exact ways."""
 
-    def __init__(self, targets: Words, grid: Grid) -> None:
-        self.targets, self.grid, self.count = targets, grid, count(targets)
+    def __init__(self, targets: Words, grid: Grid, spacing_mm: Spacing) -> None:
+        self.targets, self.grid, self.spacing_mm = targets, grid, spacing_mm
+        self.count, self.voxels = count(targets), math.prod(grid.shape)
 
-    def cost(self, points: int) -> float:
-        """Estimated seconds for so many points."""
-        return min(self._compare_cost(points), self._tree_cost(points), self._transform_cost())
+    def cost(self, points: int, limit_mm: float) -> float:
+        """Estimated seconds for so many points, if most of them are nearer than the limit."""
+        return min(self._compare_cost(points), self._tree_cost(points), self._band_cost(points, limit_mm))
 
-    def distances(self, points: Points, spacing_mm: Spacing) -> Distances:
-        """Distances in mm of points (n, 3), given as voxel indices."""
-        index = np.flatnonzero(self.targets != 0)
-        targets = self.grid.points(index, self.targets[index])
-        cheapest, scale = self.cost(len(points)), np.array(spacing_mm, dtype=np.float64)
-        if self._transform_cost() <= cheapest:
-            outside = np.ones(self.grid.shape, dtype=np.bool_)
-            outside[tuple(targets.T)] = False
-            field = edt.edtsq(outside, anisotropy=spacing_mm, black_border=False, parallel=1)
-            return np.asarray(np.sqrt(field[tuple(points.T)], dtype=np.float64))
-        if self._compare_cost(len(points)) <= cheapest:
-            step = max(1, CHUNK // len(targets))
-            parts = [points[start : start + step] for start in range(0, len(points), step)]
-            return np.concatenate([cdist(part * scale, targets * scale).min(axis=1) for part in parts])
-        tree = cKDTree(targets * scale, balanced_tree=False, compact_nodes=False)
-        return np.asarray(tree.query(points * scale)[0], dtype=np.float64)
+    def distances(self, points: Points) -> Distances:
+        """Distances in mm of points (n, 3), given as voxel indices in C order."""
+        if self._compare_cost(len(points)) <= self._tree_cost(len(points)):
+            return self._compared(points, self._targets_mm())
+        found, waiting = np.full(len(points), np.inf), np.arange(len(points))
+        limit_mm = float(self._compared(points[:: 1 + len(points) // SAMPLE], self._targets_mm(4)).max())
+        while len(waiting) and self._band_cost(len(waiting), limit_mm) < self._tree_cost(len(waiting)):
+            found[waiting] = banded_distances(points[waiting], self.targets, self.grid, self.spacing_mm, limit_mm)
+            waiting = waiting[np.isinf(found[waiting])]
+            limit_mm *= 2
+        if len(waiting):
+            tree = cKDTree(self._targets_mm(), balanced_tree=False, compact_nodes=False)
+            found[waiting] = tree.query(points[waiting] * np.array(self.spacing_mm))[0]
+        return found
+
+    def _targets_mm(self, every: int = 1) -> Distances:
+        """Where the targets are, or those of every so many words."""
+        index = np.flatnonzero(self.targets != 0)[::every]
+        return np.asarray(self.grid.points(index, self.targets[index]) * np.array(self.spacing_mm))
+
+    def _compared(self, points: Points, targets_mm: Distances) -> Distances:
+        step = max(1, CHUNK // len(targets_mm))
+        parts = [points[start : start + step] * np.array(self.spacing_mm) for start in range(0, len(points), step)]
+        return np.concatenate([cdist(part, targets_mm).min(axis=1) for part in parts])
 
     def _compare_cost(self, points: int) -> float:
         return COMPARE_S * self.count * points
@@ -132,8 +145,11 @@ class _Rest:
     def _tree_cost(self, points: int) -> float:
         return TREE_BUILD_S * self.count + TREE_QUERY_S * points
 
-    def _transform_cost(self) -> float:
-        return TRANSFORM_S * math.prod(self.grid.shape)
+    def _band_cost(self, points: int, limit_mm: float) -> float:
+        planes, steps, columns = (limit_mm / length for length in self.spacing_mm)
+        if max(steps, columns) > FURTHEST:
+            return math.inf
+        return BAND_CALL_S + self.voxels * (BAND_VOXEL_S + BAND_STEP_S * steps) + BAND_POINT_S * points * (2 * planes + 1)
 
 
 def _reach(shape: tuple[int, int, int], spacing_mm: Spacing) -> tuple[int, int, int]:

@@ -47,11 +47,10 @@ class _Spread:
 def _spread(sources: Words, targets: Words, grid: Grid, spacing_mm: Spacing) -> _Spread:
     spreads = []
     for match in nearest(sources, targets, grid, spacing_mm):
-        if len(match.distances_mm) == 1:
-            counts = np.array([count(match.bits)])
-        else:
-            counts = np.ones(len(match.distances_mm), dtype=np.int64)
-        spreads.append(_Spread(distances_mm=match.distances_mm, counts=counts))
+        distances_mm, counts = match.distances_mm, np.array([count(match.bits)])
+        if len(distances_mm) > 1:
+            distances_mm, counts = np.unique(distances_mm, return_counts=True)
+        spreads.append(_Spread(distances_mm=distances_mm, counts=counts))
     return _joined(spreads)
 
 
