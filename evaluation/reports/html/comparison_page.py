@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Any
+
 import numpy as np
 
 from evaluation.comparison import OVERALL, Comparison, ComparisonRow, values_of
 from evaluation.definitions import metric_of
 from evaluation.reports.html.charts import dumbbells
-from evaluation.reports.html.markup import interval, number, p_value, page, section, table, text
+from evaluation.reports.html.markup import embedded, interval, number, p_value, page, section, table, text
 from evaluation.summary import Summary
 
-MOST_CASES = 15
 KINDS = {"A": "lose", "B": "win"}
 
 
@@ -30,7 +32,7 @@ def comparison_page(comparison: Comparison, first: Summary, second: Summary) -> 
         _others("".join(_rows(comparison, key, first.unit) for key in metrics if key not in main)),
         section("method", "Method", f"<p class='method'>{text(_method(comparison, first))}</p>"),
     ]
-    return page(title, "".join(body), scripts=())
+    return page(title, "".join(body), [embedded("comparison-data", _data(first, second, main))], scripts=("tables.js",))
 
 
 def _sentence(comparison: Comparison, key: str) -> str:
@@ -61,16 +63,45 @@ def _chart(comparison: Comparison, key: str, unit: str) -> str:
 
 def _cases(comparison: Comparison, first: Summary, second: Summary, key: str) -> str:
     one, other = values_of(first, key, OVERALL), values_of(second, key, OVERALL)
-    apart = np.abs(one - other)
-    order = [int(index) for index in np.argsort(-np.nan_to_num(apart, nan=-1.0), kind="stable") if apart[index] > 0][:MOST_CASES]
+    apart = np.nan_to_num(np.abs(one - other), nan=-1.0)
     higher = metric_of(key).better == "higher"
+    order = [int(index) for index in np.argsort(-apart, kind="stable")]
     rows = []
     for index in order:
-        better = "A" if (one[index] > other[index]) == higher else "B"
-        difference = number(float(one[index] - other[index]), signed=True)
-        rows.append([text(comparison.cases[index]), number(float(one[index])), number(float(other[index])), difference, better])
-    body = table(["case", "A", "B", "A − B", "better"], rows) if rows else ""
-    return section("cases", "Cases that differ most", body, f"Mean {metric_of(key).title} over the labels of a case.")
+        a, b = (None if np.isnan(values[index]) else float(values[index]) for values in (one, other))
+        difference = None if a is None or b is None else a - b
+        better = "–" if difference is None else "tie" if difference == 0 else "A" if (difference > 0) == higher else "B"
+        rows.append([text(comparison.cases[index]), number(a), number(b), number(difference, signed=True), better])
+    attributes = [f"class='open-case' tabindex='0' data-case='{index}'" for index in order]
+    options = "".join(f"<option value='{value}'>{title}</option>" for value, title in (("", "all"), ("A", "A"), ("B", "B"), ("tie", "tie")))
+    controls = (
+        "<div class='controls'><label>find <input type='search' data-filter='cases'></label>"
+        f"<label>better <select data-filter='cases'>{options}</select></label><span id='shown-count' class='small'></span></div>"
+    )
+    body = controls + table(["case", "A", "B", "A − B", "better"], rows, attributes) + "<div id='case-detail' hidden></div>"
+    lead = f"Mean {metric_of(key).title} over the labels of a case, largest difference first. Click a column to sort, a row to open."
+    return section("cases", "Every case", body, lead)
+
+
+def _data(first: Summary, second: Summary, keys: Sequence[str]) -> dict[str, Any]:
+    """Both models' values of every case and label, for the script that opens a case."""
+    partner = {number: name for name, number in second.labels.items()}
+
+    def values(summary: Summary, key: str, labels: Sequence[str]) -> list[list[float | None]]:
+        columns = [values_of(summary, key, label) for label in labels]
+        return [[None if np.isnan(value) else float(f"{value:.5g}") for value in row] for row in np.stack(columns, axis=1)]
+
+    return {
+        "labels": list(first.labels),
+        "metrics": [
+            {
+                "title": metric_of(key).title,
+                "a": values(first, key, list(first.labels)),
+                "b": values(second, key, [partner[number] for number in first.labels.values()]),
+            }
+            for key in keys
+        ],
+    }
 
 
 def _rows(comparison: Comparison, key: str, unit: str) -> str:

@@ -10,6 +10,8 @@ from typing import Any
 
 from balrsam_pipeline import __version__
 
+TOTAL = "class='total' data-total='1'"  # attributes of a row that sums up the others
+
 
 def text(value: object) -> str:
     """A value as HTML text, safe also inside a quoted attribute."""
@@ -40,11 +42,18 @@ def interval(bounds: tuple[float, float] | None) -> str:
     return f"[{number(bounds[0])}, {number(bounds[1])}]" if bounds else ""
 
 
-def table(header: Sequence[str], rows: Sequence[Sequence[str]], classes: str = "") -> str:
-    """A table of cells that are markup already; the first column is text, the others numbers."""
+def table(header: Sequence[str], rows: Sequence[Sequence[str]], attributes: Sequence[str] = ()) -> str:
+    """A table of cells that are markup already; the first column is text, the others numbers. A click on a title sorts (tables.js).
+
+    Args:
+        attributes: of each row, such as `TOTAL` for one that stays at the end.
+    """
     head = "".join(f"<th scope='col'>{cell}</th>" for cell in header)
-    body = "".join(f"<tr><th scope='row'>{row[0]}</th>" + "".join(f"<td>{cell}</td>" for cell in row[1:]) + "</tr>" for row in rows)
-    return f"<div class='scroll'><table class='{classes}'><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>"
+    body = "".join(
+        f"<tr {attribute}><th scope='row'>{row[0]}</th>" + "".join(f"<td>{cell}</td>" for cell in row[1:]) + "</tr>"
+        for row, attribute in zip(rows, attributes or [""] * len(rows), strict=True)
+    )
+    return f"<div class='scroll'><table class='sortable static'><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>"
 
 
 def section(identifier: str, title: str, body: str, lead: str = "") -> str:
@@ -60,7 +69,7 @@ def embedded(identifier: str, value: Any) -> str:
     return f"<script type='application/json' id='{identifier}'>{data}</script>"
 
 
-def page(title: str, body: str, data: Sequence[str] = (), scripts: Sequence[str] = ("report.js",)) -> str:
+def page(title: str, body: str, data: Sequence[str] = (), scripts: Sequence[str] = ("report.js", "tables.js")) -> str:
     """A whole page with its style and scripts inside; the content policy forbids every request."""
     policy = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'unsafe-inline'"
     return (

@@ -1,4 +1,4 @@
-"""Slices of the worst cases for the page: image, reference and prediction, as two tall pictures a case that the script takes apart.
+"""Slices of cases for the page: image, reference and prediction, as two tall pictures a case that the script takes apart.
 
 Slices are shown as radiologists hang them: axial, the patient's right on the left, anterior on top, where the file says which way is which.
 """
@@ -21,7 +21,8 @@ from balrsam_pipeline.imageio import FILE_ENDINGS, Geometry, file_ending_of, rea
 from evaluation.summary import CaseFiles, Summary, case_means
 
 LOG = logging.getLogger(__name__)
-MOST_CASES, MOST_SLICES, MOST_PIXELS = 6, 24, 384
+MOST_CASES, MOST_SLICES, MOST_PIXELS = 100, 24, 384
+MOST_BYTES = 12_000_000  # of all pictures together: what opens at once and can be sent by mail
 CT_WINDOW_HU = (-160.0, 240.0)  # soft tissue
 CT_AIR_HU = -500.0  # an image with values below this is taken for CT
 Array = npt.NDArray[Any]
@@ -45,6 +46,21 @@ def worst_cases(summary: Summary) -> tuple[str, ...]:
     """The cases with the lowest mean Dice over their labels, worst first; cases without any label are left out."""
     means = case_means(summary, "dice")
     return tuple(sorted(means, key=lambda case: (means[case], case))[:MOST_CASES])
+
+
+def pictures_of(summary: Summary, label_values: dict[int, int], images: Path | None) -> list[dict[str, Any]]:
+    """The pictures of as many cases as fit a page, worst first; see `picture_of`."""
+    made: list[dict[str, Any]] = []
+    size = 0
+    for case in worst_cases(summary):
+        picture = picture_of(case, summary.files[case], label_values, images)
+        if picture is None:
+            continue
+        size += len(picture["labels"]) + len(picture["image"] or "")
+        if made and size > MOST_BYTES:
+            break
+        made.append(picture)
+    return made
 
 
 def picture_of(case: str, files: CaseFiles, label_values: dict[int, int], images: Path | None) -> dict[str, Any] | None:

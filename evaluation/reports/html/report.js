@@ -120,7 +120,7 @@
     detail.replaceChildren(element("h3", { textContent: data.cases[number] }), scores);
     const picture = pictures.findIndex((one) => one.case === data.cases[number]);
     if (picture >= 0) { show(picture, label ? data.labels.indexOf(label) + 1 : 0); document.getElementById("worst").scrollIntoView({ behavior: "smooth" }); }
-    else { detail.append(element("p", { className: "small", textContent: "Pictures are kept of the worst cases only." })); detail.scrollIntoView({ block: "nearest" }); }
+    else { detail.append(element("p", { className: "small", textContent: "There is no picture of this case: the page keeps as many of the worst cases as fit." })); detail.scrollIntoView({ block: "nearest" }); }
   };
 
   // ---- pictures: image, labels in red (reference) and green (prediction) channels of one tall PNG
@@ -185,6 +185,7 @@
     document.querySelectorAll("[data-picture]").forEach((button) => button.setAttribute("aria-pressed", String(Number(button.dataset.picture) === index)));
     slider.max = String(one.slices.length - 1); slider.value = String(one.start); slider.disabled = one.slices.length < 2;
     choice.value = String(label);
+    document.getElementById("picture-name").textContent = one.case;
     document.querySelectorAll(".film").forEach((film) =>
       ["left", "right", "top", "bottom"].forEach((side, number) => { film.querySelector(`.${side}`).textContent = one.marks[number]; }));
     paint();

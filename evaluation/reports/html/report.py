@@ -9,11 +9,12 @@ from balrsam_pipeline.atomic import write_text
 from evaluation.definitions import metric_of
 from evaluation.reports.html import sections
 from evaluation.reports.html.markup import embedded, page, plural, section, text
-from evaluation.reports.html.pictures import picture_of, worst_cases
+from evaluation.reports.html.pictures import pictures_of
 from evaluation.strata import Strata
 from evaluation.summary import Summary, counted_value
 
 REPORT_NAME = "report.html"
+MOST_CHIPS = 12  # cases offered above the pictures
 LARGEST_INDEX = 255  # pictures keep a label in a byte
 LEGEND = (  # the colours of report.js
     ("#46beff", "both agree"),
@@ -54,8 +55,7 @@ def _pictures(summary: Summary, images: Path | None) -> list[dict[str, Any]]:
     indices = _indices(summary)
     if not indices or max(indices.values()) > LARGEST_INDEX:
         return []
-    made = [picture_of(case, summary.files[case], indices, images) for case in worst_cases(summary)]
-    return [picture for picture in made if picture is not None]
+    return pictures_of(summary, indices, images)
 
 
 def _values(summary: Summary) -> list[list[int]]:
@@ -96,7 +96,7 @@ def _worst(pictures: list[dict[str, Any]]) -> str:
         return ""
     chips = "".join(
         f"<button class='chip' type='button' data-picture='{index}' aria-pressed='false'>{text(picture['case'])}</button>"
-        for index, picture in enumerate(pictures)
+        for index, picture in enumerate(pictures[:MOST_CHIPS])
     )
     marks = "".join(f"<i class='{side}'></i>" for side in ("left", "right", "top", "bottom"))
     films = "".join(
@@ -107,12 +107,17 @@ def _worst(pictures: list[dict[str, Any]]) -> str:
     body = (
         f"<div class='controls'>{chips}<label>label <select id='picture-label'></select></label>"
         "<label>overlay <input id='fill' type='range' min='0' max='1' step='0.05' value='0.45'></label></div>"
-        f"<div class='panels'>{films}</div>"
+        f"<h3 id='picture-name'></h3><div class='panels'>{films}</div>"
         "<div class='slider'><input id='slice' type='range' min='0' max='0' value='0' aria-label='slice'>"
         "<span id='slice-name' class='small'></span></div>"
         f"<div class='legend'>{legend}</div>"
     )
-    return section("worst", "Worst cases", body, "The cases with the lowest mean Dice, at the slice with the most wrong voxels.")
+    return section(
+        "worst",
+        "Worst cases",
+        body,
+        "The cases with the lowest mean Dice, at the slice with the most wrong voxels. Others open from the table of every case.",
+    )
 
 
 def _cases() -> str:

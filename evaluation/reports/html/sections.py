@@ -5,7 +5,7 @@ from __future__ import annotations
 from evaluation.definitions import metric_of
 from evaluation.metrics.detection import BIN_NAMES
 from evaluation.reports.html.charts import box_plots, group_boxes
-from evaluation.reports.html.markup import interval, number, plural, section, table, text
+from evaluation.reports.html.markup import TOTAL, interval, number, plural, section, table, text
 from evaluation.strata import Strata, by_stratum
 from evaluation.summary import Summary, case_means, lesions_of, status_counts
 
@@ -79,9 +79,10 @@ def label_table(summary: Summary) -> str:
     total = status_counts(summary.rows)
     means = [f"{number(summary.foreground_mean[key])} <small>{interval(summary.foreground_interval[key])}</small>" for key in keys]
     rows.append(["mean over labels", *means, *(str(total[status]) for status in ("absent", "missed", "spurious"))])
+    attributes = [""] * len(summary.labels) + [TOTAL]
     header = ["label", *(text(titled(key, summary.unit)) for key in keys), "absent", "missed", "spurious"]
     lead = "Means over cases" + (", with 95 % intervals from resampled cases." if len(summary.cases) > 2 else ".")
-    return section("means", "Means per label", table(header, rows), lead)
+    return section("means", "Means per label", table(header, rows, attributes), lead)
 
 
 def parts(summary: Summary) -> str:

@@ -14,6 +14,9 @@ import pytest
 
 from balrsam_pipeline.dataset.labels import LabelScheme
 from evaluation import EvaluationOptions, Summary, evaluate_folders, pool
+from evaluation.comparison import compare
+from evaluation.reports.html import pictures, report
+from evaluation.reports.html.comparison_page import comparison_page
 from evaluation.reports.html.report import write_html
 from evaluation.strata import Strata
 
@@ -60,10 +63,21 @@ def test_the_parts_follow_from_what_was_evaluated(summary: Summary, tmp_path: Pa
 
 def test_pictures_show_the_worst_cases_first_with_both_label_maps(summary: Summary, tmp_path: Path) -> None:
     write_html(summary, tmp_path / "report.html", "title")
-    pictures = data_of((tmp_path / "report.html").read_text(encoding="utf-8"), "picture-data")
+    shown = data_of((tmp_path / "report.html").read_text(encoding="utf-8"), "picture-data")
     dice = {case: np.mean([row.values["dice"] or 0.0 for row in summary.rows if row.case == case]) for case in summary.cases}
-    assert [picture["case"] for picture in pictures] == sorted(dice, key=lambda case: dice[case])
-    assert pictures[0]["marks"] == ["R", "L", "A", "P"] and len(pictures[0]["slices"]) > 5
+    assert [picture["case"] for picture in shown] == sorted(dice, key=lambda case: dice[case])
+    assert shown[0]["marks"] == ["R", "L", "A", "P"] and len(shown[0]["slices"]) > 5
+
+
+def test_there_are_pictures_of_as_many_cases_as_fit_the_page(summary: Summary, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(report, "MOST_CHIPS", 1)
+    write_html(summary, tmp_path / "report.html", "title")
+    page = (tmp_path / "report.html").read_text(encoding="utf-8")
+    every = data_of(page, "picture-data")
+    assert {picture["case"] for picture in every} == set(summary.cases) and page.count("data-picture='") == 1
+    monkeypatch.setattr(pictures, "MOST_BYTES", len(every[0]["labels"]) + len(every[1]["labels"]))
+    write_html(summary, tmp_path / "report.html", "title")
+    assert data_of((tmp_path / "report.html").read_text(encoding="utf-8"), "picture-data") == every[:2]
 
 
 def test_a_report_is_made_where_the_files_have_gone(summary: Summary, tmp_path: Path) -> None:
@@ -143,9 +157,49 @@ def test_the_page_can_be_used_in_a_browser(summary: Summary, tmp_path: Path, bro
     wait_for(lambda: find("#slice-name")[0].text != name)
     assert picture(browser, "reference") != before, "another slice, another picture"
 
+    means = [row.find_elements("css selector", "th")[0].text for row in find("#means tbody tr")]
+    find("#means thead button")[1].click()
+    swapped = [row.find_elements("css selector", "th")[0].text for row in find("#means tbody tr")]
+    assert swapped == [means[1], means[0], "mean over labels"], "the worst label first, the mean at the end"
+
     find("[data-chart=chart-1]")[0].click()
     assert [chart.is_displayed() for chart in find(".chart")][:2] == [False, True]
     assert [entry for entry in browser.get_log("browser") if entry["level"] == "SEVERE"] == [], "no error, and no refused request"
+
+
+def test_the_page_of_a_comparison_can_be_used_in_a_browser(
+    summary: Summary, folder_pair: tuple[Path, Path], make_scheme: Make, tmp_path: Path, browser: Any
+) -> None:
+    options = EvaluationOptions(metrics=("overlap", "surface"))
+    other = evaluate_folders(folder_pair[1], folder_pair[1], make_scheme({"organ": 1, EVIL: 2}), ".nii.gz", options)
+    comparison = compare(summary, other, (EVIL, "perfect"))
+    (tmp_path / "comparison.html").write_text(comparison_page(comparison, summary, other), encoding="utf-8")
+    browser.get((tmp_path / "comparison.html").as_uri())
+
+    def find(selector: str) -> Any:
+        return browser.find_elements("css selector", selector)
+
+    def column(number: int) -> list[str]:
+        rows = [row for row in find("#cases table.static tbody tr") if row.is_displayed()]
+        return [row.find_elements("css selector", "th, td")[number].text for row in rows]
+
+    assert len(column(0)) == 4 and column(0) != sorted(column(0)), "those that differ most first"
+    find("#cases thead button")[0].click()
+    assert column(0) == ["case_0", "case_1", "case_2", "case_3"]
+    find("#cases thead button")[1].click()
+    assert column(1) == sorted(column(1))
+    find("[data-filter=cases]")[0].send_keys("case_2")
+    assert column(0) == ["case_2"] and find("#shown-count")[0].text == "1 of 4 cases"
+    find("#cases tbody tr[data-case]:not([hidden])")[0].click()
+    detail = find("#case-detail")[0]
+    assert detail.is_displayed() and "case_2" in detail.text and EVIL in detail.text
+    missed = [cell.text for cell in detail.find_elements("css selector", "tbody tr:nth-child(2) td")]
+    assert missed[:3] == ["0.000", "1.000", "-1.000"], "the label that A misses in this case"
+    find("[data-filter=cases]")[0].clear()
+    find("[data-filter=cases]")[0].send_keys("case")
+    find("select[data-filter=cases] option[value=A]")[0].click()
+    assert column(0) == []
+    assert [entry for entry in browser.get_log("browser") if entry["level"] == "SEVERE"] == []
 
 
 @pytest.mark.parametrize("code", ["LPS", "RAS", "LAS", "RPI", "PIR", "SLA"])
