@@ -14,6 +14,7 @@ import SimpleITK as sitk
 from balrsam_pipeline.errors import ImageError
 from balrsam_pipeline.imageio.checksums import verify_compressed_voxels
 from balrsam_pipeline.imageio.geometry import THICK_MM, Geometry, Image
+from balrsam_pipeline.imageio.headers import refuse_unsound_header
 
 
 def read(path: Path) -> Image:
@@ -22,6 +23,7 @@ def read(path: Path) -> Image:
     Raises:
         ImageError: missing, damaged, of an unknown format, or with a time axis.
     """
+    refuse_unsound_header(path)
     verify_compressed_voxels(path)
     with quiet():
         try:
@@ -45,6 +47,7 @@ def read_geometry(path: Path, image_io: str = "", channels_on_fourth_axis: bool 
     Raises:
         ImageError: missing, damaged, of an unknown format, or with a time axis.
     """
+    refuse_unsound_header(path)
     reader = sitk.ImageFileReader()
     reader.SetFileName(str(path))
     reader.SetImageIO(image_io)
@@ -141,9 +144,11 @@ def geometry_of(path: Path, image: Any, channels_on_fourth_axis: bool = False) -
     """The geometry of a SimpleITK image, or of a reader that has read a header.
 
     Raises:
-        ImageError: it has a time axis.
+        ImageError: it has a time axis, fewer than two axes, or no voxel.
     """
     size, axes = image.GetSize(), image.GetDimension()
+    if axes < 2 or min(size) < 1:
+        raise unreadable(path, ValueError(f"an image of size {' × '.join(map(str, size))}"))
     if max((1, *size[4 if channels_on_fourth_axis else 3 :])) > 1:
         raise too_many_axes(path, size)
     spacing = tuple(abs(float(value)) for value in image.GetSpacing()[:3])

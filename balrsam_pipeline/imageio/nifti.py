@@ -10,12 +10,14 @@ from __future__ import annotations
 import struct
 import zlib
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import nibabel as nib
 import numpy as np
 import numpy.typing as npt
+from nibabel.spatialimages import HeaderDataError
 
 from balrsam_pipeline.errors import ImageError
 from balrsam_pipeline.imageio import medical
@@ -24,6 +26,10 @@ from balrsam_pipeline.imageio.geometry import Geometry, Image, is_orthonormal
 GZIP_MAGIC = b"\x1f\x8b"
 LARGEST_RATIO = 1032  # what deflate can reach; bounds the allocation for a damaged trailer
 HEADER_BYTES = 540  # the longer one, NIfTI-2
+SPATIAL_FIELDS = (
+    *("qform_code", "sform_code", "quatern_b", "quatern_c", "quatern_d", "qoffset_x", "qoffset_y", "qoffset_z"),
+    *("srow_x", "srow_y", "srow_z", "xyzt_units"),
+)
 RAS_TO_LPS = np.diag([-1.0, -1.0, 1.0])
 
 
@@ -35,8 +41,9 @@ def read(path: Path) -> Image:
     """
     content = _decompressed(path)
     header = _header(path, content[:HEADER_BYTES])
-    geometry = _geometry(path, header)
-    return Image(_voxels(path, header, content, geometry), geometry)
+    with _absurd_values_named(path):
+        geometry = _geometry(path, header)
+        return Image(_voxels(path, header, content, geometry), geometry)
 
 
 def read_geometry(path: Path) -> Geometry:
@@ -45,7 +52,9 @@ def read_geometry(path: Path) -> Geometry:
     Raises:
         ImageError: missing, no NIfTI, or with a time axis.
     """
-    return _geometry(path, _header(path, _first_bytes(path)))
+    header = _header(path, _first_bytes(path))
+    with _absurd_values_named(path):
+        return _geometry(path, header)
 
 
 def count_axes(path: Path) -> int:
@@ -54,7 +63,8 @@ def count_axes(path: Path) -> int:
     Raises:
         ImageError: missing or no NIfTI.
     """
-    shape = _header(path, _first_bytes(path)).get_data_shape()
+    with _absurd_values_named(path):
+        shape = _header(path, _first_bytes(path)).get_data_shape()
     return max((3, *(index + 1 for index, size in enumerate(shape) if size > 1)))
 
 
@@ -66,8 +76,9 @@ def read_four_axes(path: Path) -> Image:
     """
     content = _decompressed(path)
     header = _header(path, content[:HEADER_BYTES])
-    geometry = medical.read_geometry(path, "NiftiImageIO", channels_on_fourth_axis=True)
-    return Image(_voxels(path, header, content, geometry), geometry)
+    with _absurd_values_named(path):
+        geometry = medical.read_geometry(path, "NiftiImageIO", channels_on_fourth_axis=True)
+        return Image(_voxels(path, header, content, geometry), geometry)
 
 
 def write(path: Path, image_czyx: npt.NDArray[Any], geometry: Geometry) -> None:
@@ -82,6 +93,29 @@ def write(path: Path, image_czyx: npt.NDArray[Any], geometry: Geometry) -> None:
     image = nib.Nifti1Image(image_czyx[0].T, affine)
     image.header.set_xyzt_units("mm")
     nib.save(image, path)
+
+
+def write_like(path: Path, label_zyx: npt.NDArray[Any], geometry: Geometry, like: Path) -> bool:
+    """Write a label map whose header holds the spatial fields of the NIfTI-1 file `like` bit for bit.
+
+    ITK computes them anew from direction cosines, which moves oblique directions by a few 1e-8.
+
+    Returns:
+        False, with nothing written, where `like` is no NIfTI-1 file of this geometry.
+    """
+    source = _header(like, _first_bytes(like))
+    if type(source) is not nib.Nifti1Header or _geometry(like, source) != geometry:
+        return False
+    source = source.as_byteswapped("<")
+    header = nib.Nifti1Header(endianness="<")
+    for field in SPATIAL_FIELDS:
+        header[field] = source[field]
+    header.set_data_dtype(label_zyx.dtype)
+    array = label_zyx if geometry.dimension == 3 else label_zyx[0]
+    header.set_data_shape(array.T.shape)
+    header["pixdim"] = source["pixdim"]
+    nib.save(nib.Nifti1Image(array.T, None, header), path)
+    return True
 
 
 def _decompressed(path: Path) -> bytes:
@@ -170,6 +204,15 @@ def _voxels(path: Path, header: Any, content: bytes, geometry: Geometry) -> npt.
         scaled: npt.NDArray[np.floating] = array.astype(np.float32 if dtype.itemsize <= 2 else np.float64)
         array = scaled * float(slope) + float(inter)
     return array.reshape(-1, *geometry.shape_zyx)
+
+
+@contextmanager
+def _absurd_values_named(path: Path) -> Iterator[None]:
+    """Turn what nibabel and NumPy raise on headers that no program writes into an ImageError."""
+    try:
+        yield
+    except (KeyError, ValueError, TypeError, OverflowError, ZeroDivisionError, HeaderDataError, struct.error) as problem:
+        raise _damaged(path, f"a header that makes no sense ({type(problem).__name__}: {problem})"[:200]) from None
 
 
 def _damaged(path: Path, found: str) -> ImageError:

@@ -19,6 +19,7 @@ from balrsam_pipeline.errors import ImageError
 from balrsam_pipeline.imageio import medical
 from balrsam_pipeline.imageio.geometry import Geometry, Image, picture_geometry
 
+LARGEST_RATIO = 40_000  # of the best compression that TIFF knows
 DEPTH_AXES, CHANNEL_AXES = "ZQIT", "SC"  # tifffile's letters
 
 
@@ -30,7 +31,7 @@ def read(path: Path) -> Image:
     """
     try:
         with tifffile.TiffFile(path) as file:
-            series = file.series[0]
+            series = _first_series(path, file)
             axes, array = str(series.axes), np.asarray(series.asarray())
     except Exception as problem:  # tifffile raises many kinds on damaged files
         raise medical.unreadable(path, problem) from None
@@ -49,7 +50,8 @@ def read_geometry(path: Path) -> Geometry:
     """
     try:
         with tifffile.TiffFile(path) as file:
-            axes, shape = str(file.series[0].axes), file.series[0].shape
+            series = _first_series(path, file)
+            axes, shape = str(series.axes), series.shape
     except Exception as problem:  # tifffile raises many kinds on damaged files
         raise medical.unreadable(path, problem) from None
     return _geometry(path, axes, shape)
@@ -77,14 +79,24 @@ def sidecar(path: Path) -> Path | None:
     return next((candidate for candidate in candidates if candidate.is_file() and candidate.name != "dataset.json"), None)
 
 
+def _first_series(path: Path, file: Any) -> Any:
+    """The first image of a file, of which no more is believed than the file has room for."""
+    len(file.pages)  # finds them all, and sees where their chain runs in a circle, which iterating over them does not
+    series = file.series[0]
+    compressed = series.keyframe.compression != 1
+    if series.size < 1 or series.size * series.dtype.itemsize > path.stat().st_size * (LARGEST_RATIO if compressed else 1):
+        raise ValueError(f"{path.stat().st_size} bytes, where the header announces {' × '.join(map(str, series.shape))} pixels")
+    return series
+
+
 def _rank(axis: str) -> int:
     return 0 if axis in CHANNEL_AXES else 1 if axis in DEPTH_AXES else 2
 
 
 def _geometry(path: Path, axes: str, shape: tuple[int, ...]) -> Geometry:
-    sizes = dict(zip(axes, (int(size) for size in shape), strict=True))
+    sizes = dict(zip(axes, (int(size) for size in shape), strict=False))
     depths, channels = [axis for axis in axes if axis in DEPTH_AXES], [axis for axis in axes if axis in CHANNEL_AXES]
-    understood = set(axes) <= set("YX" + DEPTH_AXES + CHANNEL_AXES) and {"Y", "X"} <= set(axes)
+    understood = len(axes) == len(shape) and set(axes) <= set("YX" + DEPTH_AXES + CHANNEL_AXES) and {"Y", "X"} <= set(axes)
     if not understood or axes.index("Y") > axes.index("X") or len(depths) > 1 or len(channels) > 1:
         raise ImageError(
             path,

@@ -10,18 +10,21 @@ import numpy.typing as npt
 
 from balrsam_pipeline.atomic import atomic_path
 from balrsam_pipeline.errors import ImageError
-from balrsam_pipeline.imageio import tiff
+from balrsam_pipeline.imageio import nifti, tiff
 from balrsam_pipeline.imageio.formats import file_ending_of, format_of
 from balrsam_pipeline.imageio.geometry import Geometry, Image
 from balrsam_pipeline.imageio.reading import as_label
 
+NIFTI = (".nii", ".nii.gz")
 
-def write_label(path: Path, label_zyx: npt.NDArray[Any], geometry: Geometry) -> None:
+
+def write_label(path: Path, label_zyx: npt.NDArray[Any], geometry: Geometry, like: Path | None = None) -> None:
     """Write a label map, atomically and compressed, as the smallest unsigned type that holds its values.
 
     Args:
         label_zyx: whole numbers from 0 to 65535, of the geometry's shape.
         geometry: the geometry of the image that the label belongs to.
+        like: the file of that image; where both are NIfTI, its header's spatial fields are taken over bit for bit.
 
     Raises:
         ImageError: values or shape do not fit, the format would change values (JPEG), or the file cannot be written.
@@ -30,7 +33,14 @@ def write_label(path: Path, label_zyx: npt.NDArray[Any], geometry: Geometry) -> 
         raise ImageError(path, found="a label in JPEG, which changes values", expected="a lossless format", mend="write it as .png")
     label = as_label(np.asarray(label_zyx), path)
     smallest = np.uint8 if label.size == 0 or label.max() < 256 else np.uint16
-    write_image(path, Image(label.astype(smallest, copy=False)[None], geometry))
+    image = Image(label.astype(smallest, copy=False)[None], geometry)
+    _require_shape(path, image)
+    if like is not None and file_ending_of(path) in NIFTI and file_ending_of(like) in NIFTI:
+        with atomic_path(path) as temporary:
+            if not nifti.write_like(temporary, image.data[0], geometry, like):
+                nifti.write(temporary, image.data, geometry)
+        return
+    write_image(path, image)
 
 
 def write_image(path: Path, image: Image) -> None:
@@ -39,13 +49,7 @@ def write_image(path: Path, image: Image) -> None:
     Raises:
         ImageError: the shape is not the geometry's, the format cannot hold the image, or the file cannot be written.
     """
-    if image.data.shape[1:] != image.geometry.shape_zyx:
-        raise ImageError(
-            path,
-            found=f"voxels of shape {image.data.shape[1:]}",
-            expected=f"the geometry's {image.geometry.shape_zyx} (z, y, x)",
-            mend="give the geometry of the image that the voxels belong to",
-        )
+    _require_shape(path, image)
     form = format_of(path)
     if image.data.shape[0] > 1 and not form.several_channels:
         raise ImageError(path, found=f"{image.data.shape[0]} channels", expected="one channel a file", mend="write CASE_0000, CASE_0001, …")
@@ -53,3 +57,13 @@ def write_image(path: Path, image: Image) -> None:
         form.write(temporary, image.data, image.geometry)
     if file_ending_of(path) in (".tif", ".tiff"):
         tiff.write_sidecar(path, image.geometry)
+
+
+def _require_shape(path: Path, image: Image) -> None:
+    if image.data.shape[1:] != image.geometry.shape_zyx:
+        raise ImageError(
+            path,
+            found=f"voxels of shape {image.data.shape[1:]}",
+            expected=f"the geometry's {image.geometry.shape_zyx} (z, y, x)",
+            mend="give the geometry of the image that the voxels belong to",
+        )

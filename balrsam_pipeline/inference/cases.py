@@ -178,7 +178,7 @@ def _predict_case(job: _Job, files: CaseFiles) -> Path:
     with job.clock.stage("postprocess"):
         label = apply_postprocessing(label, geometry, job.members[0].predictor.labels, job.options.postprocessing)
     with job.clock.stage("write"):
-        write_label(path, label, geometry)
+        write_label(path, label, geometry, like=files.images[0])
     return path
 
 

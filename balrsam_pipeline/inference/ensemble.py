@@ -88,7 +88,8 @@ def _one_case(job: _Job, item: tuple[str, str]) -> Path:
             if sink is not None:
                 sink(start, stop, mean)
     path = job.output / f"{case}{ending}"
-    write_label(path, apply_postprocessing(label, geometry, labels, job.postprocessing), geometry)
+    like = next(iter(job.weights)) / path.name
+    write_label(path, apply_postprocessing(label, geometry, labels, job.postprocessing), geometry, like)
     return path
 
 

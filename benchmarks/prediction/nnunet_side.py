@@ -37,8 +37,8 @@ def main() -> None:
         configuration.network_arch_class_name, configuration.network_arch_init_kwargs,
         configuration.network_arch_init_kwargs_req_import, channels, outputs, deep_supervision=False,
     )  # fmt: skip
-    predictor = nnUNetPredictor(use_mirroring=True, device=torch.device("cpu"), perform_everything_on_device=False, allow_tqdm=False)
     axes = tuple(arguments.mirror_axes)
+    predictor = nnUNetPredictor(use_mirroring=bool(axes), device=torch.device("cpu"), perform_everything_on_device=False, allow_tqdm=False)
     predictor.manual_initialization(network, plans, configuration, [network.state_dict()], dataset_json, "nnUNetTrainer", axes)
     cases = [[image] for image in arguments.images]
     targets = [str(arguments.output / Path(image).name.replace("_0000.nii.gz", "")) for image in arguments.images]

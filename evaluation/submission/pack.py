@@ -161,7 +161,7 @@ def _convert(task: _Task) -> list[Finding]:
     table = np.zeros(max(task.mapping) + 1, dtype=np.uint16)
     for ours, theirs in task.mapping.items():
         table[ours] = theirs
-    write_label(task.target, table[label.data[0]], label.geometry)
+    write_label(task.target, table[label.data[0]], label.geometry, like=task.prediction)
     return findings
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import gzip
 from pathlib import Path
 
@@ -11,7 +12,7 @@ import pytest
 import SimpleITK as sitk
 
 from balrsam_pipeline.errors import ImageError
-from balrsam_pipeline.imageio import read_geometry, read_image
+from balrsam_pipeline.imageio import read_geometry, read_image, read_label, write_label
 
 
 @pytest.fixture
@@ -68,6 +69,28 @@ def test_a_trailing_axis_of_one_is_dropped(tmp_path: Path) -> None:
     image = read_image([tmp_path / "a.nii.gz"])
     assert image.data.shape == (1, 6, 5, 4)
     assert image.geometry.dimension == 3
+
+
+@pytest.mark.parametrize(("endianness", "ending"), [("<", ".nii.gz"), (">", ".nii")])
+def test_a_label_takes_over_the_spatial_fields_of_its_image_bit_for_bit(tmp_path: Path, endianness: str, ending: str) -> None:
+    affine = np.array([[-0.7, 0.1, 0.01, 31.1], [0.1, 0.8, 0.03, -7.7], [0.02, -0.04, 2.5, 1 / 3], [0, 0, 0, 1]])  # sheared too
+    source = nib.Nifti1Image(np.zeros((4, 5, 6), np.float32), affine, nib.Nifti1Header(endianness=endianness))
+    source.header.set_qform(np.diag([2.0, 3.0, 4.0, 1.0]), 1)
+    source.header.set_slope_inter(2.0, -1.0)
+    nib.save(source, tmp_path / "a.nii.gz")
+    geometry, label = read_geometry(tmp_path / "a.nii.gz"), np.arange(120, dtype=np.int16).reshape(6, 5, 4)
+    write_label(tmp_path / f"b{ending}", label, geometry, like=tmp_path / "a.nii.gz")
+    first, second = nib.load(tmp_path / "a.nii.gz").header, nib.load(tmp_path / f"b{ending}").header
+    for field in ("pixdim", "srow_x", "srow_y", "srow_z", "quatern_b", "quatern_c", "quatern_d", "qoffset_x", "sform_code", "qform_code"):
+        np.testing.assert_array_equal(second[field], first[field])
+    assert read_geometry(tmp_path / f"b{ending}") == geometry
+    np.testing.assert_array_equal(read_label(tmp_path / f"b{ending}").data[0], label)
+
+
+def test_a_file_of_another_geometry_lends_no_header(tmp_path: Path, volume: Path) -> None:
+    geometry = dataclasses.replace(read_geometry(volume), origin_mm=(1.0, 2.0, 3.0))
+    write_label(tmp_path / "b.nii.gz", np.zeros(geometry.shape_zyx, np.uint8), geometry, like=volume)
+    assert read_geometry(tmp_path / "b.nii.gz") == geometry
 
 
 def test_four_axes_are_refused_with_the_way_out(tmp_path: Path) -> None:

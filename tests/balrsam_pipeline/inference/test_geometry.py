@@ -79,13 +79,12 @@ def test_the_prediction_lies_exactly_where_its_image_does(fakes: SimpleNamespace
     assert not report.failed
     written = tmp_path / "out" / f"a{label_ending(file_ending_of(path))}"
     found, expected = read_geometry(written), read_geometry(path)
-    assert (found.dimension, found.shape_zyx) == (expected.dimension, expected.shape_zyx)
-    for ours, its in zip(
-        (found.spacing_mm, found.origin_mm, found.direction), (expected.spacing_mm, expected.origin_mm, expected.direction), strict=True
-    ):
-        np.testing.assert_allclose(ours, its, rtol=0, atol=6e-8)  # NIfTI holds directions as float32 quaternions
+    assert found == expected
     if path.suffix != ".png":
         image, label = (sitk.ReadImage(str(item)) for item in (path, written))
-        assert label.GetSize() == image.GetSize()
-        for field in ("GetSpacing", "GetOrigin", "GetDirection"):
-            np.testing.assert_allclose(getattr(label, field)(), getattr(image, field)(), rtol=1e-6, atol=1e-6)
+        for field in ("GetSize", "GetSpacing", "GetOrigin", "GetDirection"):
+            assert getattr(label, field)() == getattr(image, field)()
+    if path.name.endswith(".nii.gz"):
+        image, label = (nibabel.load(item).header for item in (path, written))
+        for form in ("get_sform", "get_qform"):
+            np.testing.assert_array_equal(getattr(label, form)(), getattr(image, form)())
