@@ -67,7 +67,8 @@ def plan_dataset(fingerprint: Fingerprint, description: DatasetDescription, budg
     overrides = overrides or Overrides()
     _check(overrides)
     common = _decide_common(fingerprint, description, budget, overrides)
-    kinds = configurations(fingerprint, common.spacing_mm.value)
+    from_scratch = ranks(common.backbone.value).value.from_scratch
+    kinds = configurations(fingerprint, common.spacing_mm.value, common.order.value[0], from_scratch=from_scratch)
     planned = {name: _configuration(name, kind, common) for name, kind in kinds.items()}
     return Plan(
         dataset=fingerprint.dataset,

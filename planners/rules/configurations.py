@@ -11,6 +11,8 @@ from planners.rules.decision import Decision
 
 NEAR_ISOTROPIC = 1.5  # largest over smallest target spacing; beyond, slices along the coarse axis look like another modality
 ENOUGH_SLICES = 16  # along every axis (median), else two of the three orientations see slivers
+CONTEXT_MM = 4.0  # how far a network trained from scratch looks to each side of a slice
+MOST_CONTEXT = 4
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -21,23 +23,25 @@ class Kind:
     context_slices: int
 
 
-KINDS = {
+_WITHOUT_CONTEXT = {
     "2d": Kind(slicing_axes=(0,), context_slices=0),
-    "2.5d": Kind(slicing_axes=(0,), context_slices=1),
     "triplanar": Kind(slicing_axes=(0, 1, 2), context_slices=0),
 }
 _REASONS = {
     "2d": "each slice is segmented by itself",
-    "2.5d": "one neighbour on each side is fed along: it tells where a structure goes on, and more neighbours add little",
     "triplanar": "one network for slices along all three axes, whose predictions are averaged: voxels are nearly as fine along each",
 }
 
 
-def configurations(fingerprint: Fingerprint, spacing_mm: tuple[float, float, float]) -> dict[str, Decision[Kind]]:
+def configurations(
+    fingerprint: Fingerprint, spacing_mm: tuple[float, float, float], across: int, *, from_scratch: bool
+) -> dict[str, Decision[Kind]]:
     """The configurations that suit the dataset: 2D images have `2d` alone, `triplanar` is for near-isotropic volumes.
 
     Args:
         spacing_mm: the target spacing.
+        across: the axis of `spacing_mm` across which slices are cut.
+        from_scratch: whether nothing is adapted, so that any number of neighbouring slices may be fed along.
     """
     names = ["2d"]
     if not is_two_dimensional(fingerprint):
@@ -45,7 +49,24 @@ def configurations(fingerprint: Fingerprint, spacing_mm: tuple[float, float, flo
         sizes = np.median([case.cropped_shape_zyx for case in fingerprint.cases], axis=0)
         if max(spacing_mm) <= NEAR_ISOTROPIC * min(spacing_mm) and sizes.min() >= ENOUGH_SLICES:
             names.append("triplanar")
-    return {name: Decision(KINDS[name], _REASONS[name]) for name in names}
+    planned = {name: Decision(kind, _REASONS[name]) for name, kind in _WITHOUT_CONTEXT.items()}
+    if "2.5d" in names:
+        context = context_slices(spacing_mm[across], from_scratch=from_scratch)
+        planned["2.5d"] = Decision(Kind(slicing_axes=(0,), context_slices=context.value), context.reason)
+    return {name: planned[name] for name in names}
+
+
+def context_slices(spacing_mm: float, *, from_scratch: bool) -> Decision[int]:
+    """How many neighbours on each side `2.5d` feeds along with a slice.
+
+    Args:
+        spacing_mm: from slice to slice.
+    """
+    if not from_scratch:
+        return Decision(1, "one neighbour on each side is fed along, since SAM takes three channels: it tells where a structure goes on")
+    count = max(1, min(MOST_CONTEXT, round(CONTEXT_MM / spacing_mm)))
+    few = "one neighbour on each side is" if count == 1 else f"{count} neighbours on each side are"
+    return Decision(count, f"{few} fed along, {count * spacing_mm:.3g} mm: they tell where a structure goes on, and cost little")
 
 
 def default_configuration(available: tuple[str, ...]) -> str:

@@ -53,7 +53,7 @@ def test_triplanar_patches_hold_slices_of_every_orientation() -> None:
 
 def test_context_slices_are_channels() -> None:
     configurations = plan_dataset(make_fingerprint(), DESCRIPTION, CPU).configurations
-    assert (configurations["2d"].network.input_channels, configurations["2.5d"].network.input_channels) == (1, 3)
+    assert (configurations["2d"].network.input_channels, configurations["2.5d"].network.input_channels) == (1, 9)
 
 
 @pytest.mark.slow

@@ -53,7 +53,7 @@ def test_an_mr_stored_lps_of_few_thick_slices(test_data: Path, tmp_path: Path, p
 
 def test_two_channels(tmp_path: Path, prepare: Prepare) -> None:
     plan, store = prepare(kinds.two_channels(tmp_path / "raw", tmp_path))
-    assert plan.configurations["2.5d"].network.input_channels == 6
+    assert plan.configurations["2.5d"].network.input_channels == 2 * 9
     assert store.read_slice("case_00", 3, context=1).shape == (6, 40, 36)
 
 

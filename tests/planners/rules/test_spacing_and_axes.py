@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from support.fingerprints import make_fingerprint
 
-from planners.rules.configurations import configurations, default_configuration
+from planners.rules.configurations import configurations, context_slices, default_configuration
 from planners.rules.mirroring import mirror_axes
 from planners.rules.slice_axis import transpose
 from planners.rules.target_spacing import target_spacing
@@ -47,17 +47,17 @@ def test_where_all_axes_are_alike_slices_are_cut_across_the_shortest() -> None:
 
 
 def test_isotropic_volumes_take_all_configurations() -> None:
-    found = configurations(make_fingerprint(), (1.0, 1.0, 1.0))
+    found = configurations(make_fingerprint(), (1.0, 1.0, 1.0), 0, from_scratch=True)
     assert tuple(found) == ("2d", "2.5d", "triplanar")
     assert default_configuration(tuple(found)) == "2.5d"
 
 
 def test_thick_slices_are_no_triplanar() -> None:
-    assert tuple(configurations(make_fingerprint(), (5.0, 1.0, 1.0))) == ("2d", "2.5d")
+    assert tuple(configurations(make_fingerprint(), (5.0, 1.0, 1.0), 0, from_scratch=True)) == ("2d", "2.5d")
 
 
 def test_two_dimensional_images_take_2d_alone() -> None:
-    found = configurations(make_fingerprint([(999.0, 1.0, 1.0)], (1, 500, 500)), (999.0, 1.0, 1.0))
+    found = configurations(make_fingerprint([(999.0, 1.0, 1.0)], (1, 500, 500)), (999.0, 1.0, 1.0), 0, from_scratch=True)
     assert tuple(found) == ("2d",)
     assert default_configuration(tuple(found)) == "2d"
 
@@ -83,3 +83,12 @@ def test_volumes_are_mirrored_left_to_right_unless_labels_are_named_by_it_and_pi
 def test_mirroring_follows_the_transposed_axes() -> None:
     found = mirror_axes(make_fingerprint(orientation="LPS"), ("liver",), (2, 0, 1), (0, 1, 2))
     assert found.value == (0,)  # left–right is x, which now comes first
+
+
+@pytest.mark.parametrize(
+    ("spacing_mm", "from_scratch", "expected"), [(1.0, True, 4), (0.5, True, 4), (2.0, True, 2), (5.0, True, 1), (1.0, False, 1)]
+)
+def test_neighbouring_slices_reach_four_millimetres_where_sam_does_not_set_their_number(
+    spacing_mm: float, from_scratch: bool, expected: int
+) -> None:
+    assert context_slices(spacing_mm, from_scratch=from_scratch).value == expected
