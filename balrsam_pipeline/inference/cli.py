@@ -30,7 +30,7 @@ def add_prediction_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--tile-step", type=float, default=0.5, metavar="F", help="distance of tiles as a fraction of the patch (default 0.5)"
     )
-    parser.add_argument("--batch-size", type=int, default=16, metavar="N", help="patches a forward pass (default 16)")
+    parser.add_argument("--batch-size", type=int, metavar="N", help="patches a forward pass (default: by device and patch size)")
     parser.add_argument("--device", help="cuda, cuda:1, cpu, mps (default: the best there is)")
     parser.add_argument("--workers", type=int, default=3, metavar="N", help="cases in flight at once (default 3)")
     parser.add_argument("--continue", dest="continue_run", action="store_true", help="skip cases whose output is there already")
@@ -53,8 +53,10 @@ def _add_predict(parser: argparse.ArgumentParser) -> None:
 
 
 def _predict(arguments: argparse.Namespace) -> int:
+    from balrsam_pipeline.allocator import keep_freed_memory
     from balrsam_pipeline.inference.request import predict_from_arguments
 
+    keep_freed_memory()
     report = predict_from_arguments(arguments)
     print(report.table())
     print(f"{len(report.written)} predicted into {arguments.output}" + (f", {len(report.skipped)} there already" if report.skipped else ""))

@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 
 SLAB_BYTES = 128 * 2**20  # logits computed at once
 BATCH_BYTES = 256 * 2**20  # logits of one batch of patches
+GPU_BATCH = 16  # patches
+CPU_BATCH_PIXELS = 2**17  # a pass costs a CPU about 12 ms whatever it holds: 85 patches of 32×48 take 0.6 of the time of 16 each
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,7 +42,7 @@ class PredictorOptions:
         device: "cuda", "cpu", …; None takes a GPU if there is one.
         mirror: average over mirrored copies on the axes that the configuration was trained with.
         tile_step: distance of neighbouring tiles as a fraction of the patch.
-        batch_size: patches a forward pass, mirrored copies included.
+        batch_size: patches a forward pass, mirrored copies included; None chooses by device and patch size.
         amp: mixed precision, on CUDA and on CPUs that compute in bfloat16; sums over mirrors, tiles and folds stay float32.
         held_bytes: logits of a case up to this size are kept in memory; larger ones are computed as the export reads them.
     """
@@ -48,7 +50,7 @@ class PredictorOptions:
     device: str | None = None
     mirror: bool = True
     tile_step: float = 0.5
-    batch_size: int = 16
+    batch_size: int | None = None
     amp: bool = True
     held_bytes: int = 2**30
 
@@ -204,4 +206,8 @@ class Predictor:
 
     def _batch_size(self) -> int:
         patch_bytes = self.labels.classes * self.configuration.patch_size[0] * self.configuration.patch_size[1] * 4
-        return max(1, min(self.options.batch_size, BATCH_BYTES // patch_bytes))
+        wanted = self.options.batch_size
+        if wanted is None:
+            height, width = self.configuration.network.input_size
+            wanted = CPU_BATCH_PIXELS // (height * width) if self.device.type == "cpu" else GPU_BATCH
+        return max(1, min(wanted, BATCH_BYTES // patch_bytes))

@@ -105,7 +105,7 @@ def predictor_options(arguments: argparse.Namespace) -> PredictorOptions:
     """
     for name, value, holds in (
         ("--tile-step", arguments.tile_step, 0 < arguments.tile_step <= 1),
-        ("--batch-size", arguments.batch_size, arguments.batch_size >= 1),
+        ("--batch-size", arguments.batch_size, arguments.batch_size is None or arguments.batch_size >= 1),
         ("--workers", arguments.workers, arguments.workers >= 1),
     ):
         if not holds:

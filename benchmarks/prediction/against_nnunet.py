@@ -28,11 +28,13 @@ def ours(plan_json: Path, configuration: str, images: list[Path], output: Path, 
     """Predict the files with a random network of the plan; runs in a process of its own."""
     import torch
 
+    from balrsam_pipeline.allocator import keep_freed_memory
     from balrsam_pipeline.dataset import CaseFiles, LabelScheme
     from balrsam_pipeline.inference import Predictor, PredictorOptions
     from balrsam_pipeline.network import build
     from balrsam_pipeline.plan import read_plan
 
+    keep_freed_memory()  # as 'balrsam predict' does
     torch.set_num_threads(threads)
     plan = read_plan(plan_json)
     chosen = replace(plan.configuration(configuration), mirror_axes=MIRROR_AXES)

@@ -19,6 +19,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from balrsam_pipeline.allocator import keep_freed_memory
 from balrsam_pipeline.dataset import CaseFiles, LabelScheme
 from balrsam_pipeline.imageio import Geometry, Image, write_image
 from balrsam_pipeline.inference import FileOptions, Predictor, PredictorOptions
@@ -59,6 +60,7 @@ def main() -> None:
     parser.add_argument("--in-plane", type=float, default=1.0, help="preprocessed pixels a pixel of the image, along each in-plane axis")
     parser.add_argument("--threads", type=int, default=2)
     arguments = parser.parse_args()
+    keep_freed_memory()  # as 'balrsam predict' does
     torch.set_num_threads(arguments.threads)
     shape = (arguments.shape[0], arguments.shape[1], arguments.shape[2])
     count = arguments.classes
