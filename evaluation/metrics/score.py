@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from balrsam_pipeline.dataset.labels import LabelScheme
+from balrsam_pipeline.errors import EvaluationError
 from evaluation.definitions import keys_of, nsd_key
 from evaluation.metrics.bits import Mask
 from evaluation.metrics.detection import Detection, detect
@@ -103,7 +104,11 @@ def score_pair(
         prediction_zyx: integer label map (z, y, x); 2D images have z = 1.
         reference_zyx: integer label map of the same shape.
         spacing_mm: (z, y, x); z is 1 for 2D images, so that products are areas.
+
+    Raises:
+        EvaluationError: the arrays are no label maps of one shape.
     """
+    _require_label_maps(case, prediction_zyx, reference_zyx)
     lengths = (1.0, 1.0, 1.0) if options.rules.unit_spacing else spacing_mm
     all_of = _Case(
         prediction_zyx=prediction_zyx,
@@ -116,6 +121,21 @@ def score_pair(
     )
     diagonal = math.hypot(*(n * length for n, length in zip(reference_zyx.shape, lengths, strict=True) if n > 1))
     return tuple(_score_label(case, name, values, all_of, diagonal) for name, values in zip(labels.names, labels.values, strict=True))
+
+
+def _require_label_maps(case: str, prediction_zyx: LabelArray, reference_zyx: LabelArray) -> None:
+    found = ""
+    if prediction_zyx.shape != reference_zyx.shape or prediction_zyx.ndim != 3:
+        found = f"shapes {prediction_zyx.shape} and {reference_zyx.shape}"
+    for name, label in (("prediction", prediction_zyx), ("reference", reference_zyx)):
+        if label.dtype.kind not in "biu":
+            found = found or f"a {name} of type {label.dtype}"
+        elif label.dtype.kind == "i" and label.min(initial=0) < 0:
+            found = found or f"negative values in the {name}"
+    if found:
+        raise EvaluationError(
+            case, found=found, expected="two maps (z, y, x) of one shape, whole numbers from 0", mend="convert them; 2D images have z = 1"
+        )
 
 
 def overlap_metrics(counts: Counts) -> dict[str, float | None]:

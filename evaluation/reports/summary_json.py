@@ -77,7 +77,7 @@ def read_summary(path: Path) -> Summary:
     value = read_json(path, EvaluationError)
     try:
         return _read(value, path) if "balrsam" in value else from_nnunet(value)
-    except (KeyError, TypeError, AttributeError, IndexError) as problem:
+    except (KeyError, TypeError, AttributeError, IndexError, ValueError, OverflowError) as problem:
         raise EvaluationError(
             path,
             found=f"not as written: {type(problem).__name__}: {problem}",

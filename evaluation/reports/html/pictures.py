@@ -97,7 +97,7 @@ def picture_of(case: str, files: CaseFiles, label_values: dict[int, int], images
         "total": int(pair[0].shape[0]),
         "start": int(wrong.argmax()),
         "marks": view.marks,
-        "labels": _inline(np.concatenate(np.stack([*labels, np.zeros_like(labels[0])], axis=-1)), "PNG", optimize=True),
+        "labels": _inline(np.concatenate(np.stack([*labels, np.zeros_like(labels[0])], axis=-1)), "PNG"),
         "image": None if gray is None else _inline(np.concatenate(_shades(gray)), "JPEG", quality=90),
     }
 

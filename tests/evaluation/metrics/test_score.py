@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from balrsam_pipeline.dataset.labels import LabelScheme
+from balrsam_pipeline.errors import EvaluationError
 from evaluation import EvaluationOptions, score_pair
 from evaluation.metrics.surface import surface_metrics
 
@@ -84,3 +85,27 @@ def test_metrics_that_were_not_asked_for_are_not_computed(make_scheme: Make) -> 
     label = np.ones((2, 3, 3), dtype=np.uint8)
     (score,) = score_pair("case", label, label, SPACING, make_scheme({"x": 1}), EvaluationOptions(metrics=("overlap",)))
     assert set(score.values) == {"dice", "iou", "precision", "recall", "volume_difference"}
+
+
+@pytest.mark.parametrize(
+    ("prediction", "found"),
+    [
+        (np.zeros((2, 3, 5), dtype=np.uint8), "shapes"),
+        (np.zeros((3, 4), dtype=np.uint8), "shapes"),
+        (np.full((2, 3, 4), 0.7), "a prediction of type float64"),
+        (np.full((2, 3, 4), -1), "negative values in the prediction"),
+    ],
+    ids=["another shape", "two axes", "probabilities", "negative values"],
+)
+def test_arrays_that_are_no_label_maps_are_refused(prediction: np.ndarray, found: str) -> None:
+    with pytest.raises(EvaluationError, match=found):
+        score_pair("case", prediction, np.zeros((2, 3, 4), dtype=np.uint8), SPACING, THREE, EvaluationOptions())
+
+
+@pytest.mark.parametrize("dtype", [np.bool_, np.uint8, np.int8, np.uint16, np.int32, np.int64])
+def test_the_type_and_order_in_memory_of_the_maps_change_nothing(dtype: type) -> None:
+    rng = np.random.default_rng(0)
+    prediction, reference = ((rng.random((5, 9, 70)) < 0.3).astype(np.uint8) for _ in range(2))
+    expected = score_pair("case", prediction, reference, SPACING, THREE, EvaluationOptions())
+    other = np.asfortranarray(prediction.astype(dtype)), reference.astype(dtype)[:, ::-1][:, ::-1]
+    assert score_pair("case", *other, SPACING, THREE, EvaluationOptions()) == expected
