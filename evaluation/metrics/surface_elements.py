@@ -6,7 +6,6 @@ all alike; its area is that of the marching-cubes patch of those voxels. In 2D: 
 
 from __future__ import annotations
 
-import itertools
 from functools import lru_cache
 
 import numpy as np
@@ -38,11 +37,12 @@ def surface_dice(
     codes = [np.expand_dims(neighbourhood_codes(np.squeeze(mask, axis=flat_axes)), flat_axes) for mask in (prediction, reference)]
     z, y, x = codes[0].shape
     grid = grid_for((z, y, x), spacing_mm, flat_axes)
-    borders = [grid.pack((code != 0) & (code != len(areas_of) - 1)) for code in codes]
+    elements = [(code != 0) & (code != len(areas_of) - 1) for code in codes]
+    borders = [grid.pack(element) for element in elements]
     near, total = np.zeros(len(tolerances_mm)), 0.0
     limits_mm = np.array(tolerances_mm) * (1 + ROUNDING)
     for one, other in ((0, 1), (1, 0)):
-        total += float(areas_of[codes[one]].sum())
+        total += float(areas_of[codes[one][elements[one]]].sum())
         for match in nearest(borders[one], borders[other], grid, spacing_mm, float(limits_mm.max())):
             areas = areas_of[codes[one][tuple(grid.points(match.index, match.bits).T)]]
             near += [float((areas * (match.distances_mm <= limit)).sum()) for limit in limits_mm]
@@ -51,11 +51,11 @@ def surface_dice(
 
 def neighbourhood_codes(mask: Mask) -> Codes:
     """For every corner of the voxel grid, one bit for each of the voxels that meet there; one longer than the mask on every axis."""
-    padded = np.pad(mask, 1).view(np.uint8)
-    codes = np.zeros(tuple(length + 1 for length in mask.shape), dtype=np.uint8)
-    for bit, corner in enumerate(itertools.product((0, 1), repeat=mask.ndim)):
-        window = tuple(slice(start, start + length) for start, length in zip(corner, codes.shape, strict=True))
-        codes |= padded[window] << np.uint8(bit)
+    codes: Codes = np.pad(mask, 1).view(np.uint8)
+    for place, axis in enumerate(reversed(range(mask.ndim))):  # bits of the last axis alternate fastest
+        along = np.moveaxis(codes, axis, 0)
+        joined = along[:-1] | along[1:] << np.uint8(1 << place)
+        codes = np.moveaxis(joined, 0, axis)
     return codes
 
 
