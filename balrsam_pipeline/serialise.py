@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-import math
+import sys
 import types
 import typing
 from typing import Any, TypeVar
@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 from balrsam_pipeline.errors import BalrsamError, PlanError
 
 T = TypeVar("T")
+LARGEST = sys.float_info.max  # NaN and infinities compare as not below it, and whole numbers may be beyond it
 
 
 def to_json(value: Any) -> Any:
@@ -51,7 +52,7 @@ def _read(kind: Any, value: Any, where: str, key: str, error: type[BalrsamError]
         return _read_tuple(arguments, value, where, key, error)
     if origin is dict and isinstance(value, dict):
         return {name: _read(arguments[1], item, where, f"{key}.{name}".lstrip("."), error) for name, item in value.items()}
-    if kind is float and type(value) in (int, float) and math.isfinite(value):
+    if kind is float and type(value) in (int, float) and abs(value) <= LARGEST:
         return float(value)
     if kind in (int, str, bool) and type(value) is kind:
         return value

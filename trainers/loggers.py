@@ -117,9 +117,11 @@ class Loggers:
 def read_log(path: Path) -> list[dict[str, float | int | str]]:
     """The records of a log.jsonl; a last line cut short by a kill is left out, a missing file is an empty log."""
     records = []
-    for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else []:
+    for line in path.read_text(encoding="utf-8", errors="replace").splitlines() if path.exists() else []:
         try:
-            records.append(json.loads(line))
-        except json.JSONDecodeError:
+            record = json.loads(line)
+        except (ValueError, RecursionError):
             continue
+        if isinstance(record, dict) and isinstance(record.get("step"), int) and "event" in record:
+            records.append(record)
     return records

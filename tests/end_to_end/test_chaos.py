@@ -1,0 +1,105 @@
+"""A run whose processes are killed at random moments, and one on a full disk, end as if nothing had happened."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import shutil
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from support.chaos import Job, kill_one, names, outcome
+from support.runs import stray_files
+
+from balrsam_pipeline.demo import DemoSize, generate_dataset
+
+SETTINGS = {"steps_per_epoch": 4, "quick_validation_patches": 4, "save_every_s": 0}
+BY_CHANCE = ("checkpoint_previous.safetensors", "hashes.json")  # whether they are there depends on when things happened
+
+
+@pytest.fixture(scope="module")
+def job(tmp_path_factory: pytest.TempPathFactory) -> Job:
+    """Five training cases, one fold, three epochs of four steps: what is counted in steps, not in minutes, can be compared to the bit."""
+    folder = tmp_path_factory.mktemp("chaos")
+    generate_dataset(folder / "raw", DemoSize(training_cases=5, test_cases=2, shape_zyx=(6, 32, 32)))
+    (folder / "settings.json").write_text(json.dumps(SETTINGS))
+    choices = ("--configurations", "2d", "--folds", "0", "--epochs", "3", "--device", "cpu", "--workers", "2")
+    return Job(folder / "raw", (*choices, "--settings", str(folder / "settings.json")))
+
+
+@pytest.fixture(scope="module")
+def undisturbed(job: Job, tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, object], set[str], float]:
+    """What a run makes that nothing happens to, the names of all it leaves, and the seconds it takes."""
+    folder, started = tmp_path_factory.mktemp("undisturbed"), time.monotonic()
+    assert job.finish(folder) == 0, (folder / "output.txt").read_text()[-3000:]
+    return outcome(folder), names(folder), time.monotonic() - started
+
+
+def survive(job: Job, undisturbed: tuple[dict[str, object], set[str], float], folder: Path, kills: int, chance: random.Random) -> list[str]:
+    """Kill so many times; whenever a run comes to its end, compare it with the undisturbed one and begin anew."""
+    expected, left, seconds = undisturbed
+    killed: list[str] = []
+    while True:
+        run = job.start(folder)
+        kind = kill_one(run, chance.uniform(0.0, seconds), chance) if len(killed) < kills else None
+        if kind is not None:
+            killed.append(kind)
+            if run.returncode != 0:
+                continue
+        assert run.wait(timeout=600) == 0, (folder / "output.txt").read_text()[-3000:]
+        assert "Traceback" not in (folder / "output.txt").read_text()
+        assert stray_files(folder) == []
+        assert {name for name in names(folder) ^ left if not name.endswith(BY_CHANCE)} == set()
+        assert outcome(folder) == expected
+        if len(killed) >= kills:
+            return killed
+        shutil.rmtree(folder)
+
+
+def test_a_run_killed_four_times_ends_like_an_undisturbed_one(
+    job: Job, undisturbed: tuple[dict[str, object], set[str], float], tmp_path: Path
+) -> None:
+    assert len(survive(job, undisturbed, tmp_path / "run", 4, random.Random(8))) == 4
+
+
+@pytest.mark.slow
+def test_runs_killed_thirty_times_end_like_an_undisturbed_one(
+    job: Job, undisturbed: tuple[dict[str, object], set[str], float], tmp_path: Path
+) -> None:
+    seed = int(time.time())
+    print("seed", seed)
+    killed = survive(job, undisturbed, tmp_path / "run", 30, random.Random(seed))
+    print("killed", killed)
+    assert {"main", "other"} <= set(killed)
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of its own with little room."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    mounted = os.geteuid() == 0 and subprocess.run(["mount", "-t", "tmpfs", "-o", "size=30m", "tmpfs", folder], capture_output=True)
+    if not mounted or mounted.returncode != 0:
+        pytest.skip("a small file system cannot be mounted here (that takes root and CAP_SYS_ADMIN)")
+    yield folder
+    subprocess.run(["umount", "-l", folder], check=True)
+
+
+def test_a_full_disk_is_named_and_with_room_the_run_ends_like_an_undisturbed_one(
+    job: Job, undisturbed: tuple[dict[str, object], set[str], float], small_disk: Path
+) -> None:
+    folder = small_disk / "run"
+    assert job.finish(folder) == 2
+    said = (folder / "output.txt").read_text()
+    assert "Traceback" not in said
+    assert "disk is full" in said or "No space left" in said
+    assert "room" in said or "free some space" in said
+    assert "run the same command" in said.replace("Run the same command", "run the same command")
+    subprocess.run(["mount", "-o", "remount,size=500m", small_disk], check=True)
+    assert job.finish(folder) == 0, (folder / "output.txt").read_text()[-3000:]
+    assert stray_files(folder) == []
+    assert outcome(folder) == undisturbed[0]

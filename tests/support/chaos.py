@@ -1,0 +1,114 @@
+"""Killing a random process of a run, and comparing what two runs left."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import SimpleITK as sitk
+from safetensors import safe_open
+from support.runs import roots
+
+ORPHANS_END_S = 60.0  # on a busy machine
+
+
+@dataclass(frozen=True)
+class Job:
+    """A run on a small dataset: where it reads, and the words of its command."""
+
+    raw: Path
+    words: tuple[str, ...]
+
+    def start(self, folder: Path) -> subprocess.Popen[str]:
+        """Start the run with everything but the raw dataset below `folder`, in a session of its own."""
+        folder.mkdir(parents=True, exist_ok=True)
+        where = (f"--raw={self.raw}", *roots(folder)[1:])
+        command = [sys.executable, "-m", "balrsam_pipeline", "run", "999", *where, *self.words]
+        environment = os.environ | {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
+        with (folder / "output.txt").open("a") as output:
+            return subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT, text=True, start_new_session=True, env=environment)
+
+    def finish(self, folder: Path) -> int:
+        """Run to the end; returns the exit code."""
+        return self.start(folder).wait(timeout=600)
+
+
+def processes_of_session(session: int) -> list[int]:
+    """The living processes of a session, zombies left out."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            try:
+                fields = (entry / "stat").read_text().rpartition(")")[2].split()
+            except OSError:
+                continue
+            if int(fields[3]) == session and fields[0] != "Z":
+                found.append(int(entry.name))
+    return found
+
+
+def kill_one(run: subprocess.Popen[str], after_s: float, chance: random.Random) -> str | None:
+    """Kill -9 a random process of the run after a while; returns which kind, or None where the run had ended before.
+
+    Processes left behind must end by themselves.
+    """
+    try:
+        run.wait(after_s)
+        return None
+    except subprocess.TimeoutExpired:
+        pass
+    victims = sorted(processes_of_session(run.pid))
+    if not victims:
+        return None
+    victim = run.pid if chance.random() < 0.5 else chance.choice(victims)
+    try:
+        os.kill(victim, signal.SIGKILL)
+    except ProcessLookupError:
+        return None
+    run.wait(timeout=600)
+    deadline = time.monotonic() + ORPHANS_END_S
+    while (orphans := processes_of_session(run.pid)) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    for orphan in orphans:
+        os.kill(orphan, signal.SIGKILL)
+    assert orphans == [], f"processes outlived the run: {orphans}"
+    return "main" if victim == run.pid else "other"
+
+
+def outcome(folder: Path) -> dict[str, object]:
+    """What a run made: masks by voxels, checkpoints by tensors, everything else that must be reproducible by bytes."""
+    found: dict[str, object] = {}
+    for path in sorted(path for path in folder.rglob("*") if path.is_file() and path.parent.name != "run"):
+        name = path.relative_to(folder).as_posix()
+        if path.name.endswith(".nii.gz"):
+            image = sitk.ReadImage(str(path))
+            found[name] = (hashlib.sha256(sitk.GetArrayFromImage(image).tobytes()).hexdigest(), image.GetSpacing(), image.GetOrigin())
+        elif path.name == "checkpoint_final.safetensors":
+            with safe_open(path, framework="np") as file:
+                found |= {f"{name}:{key}": hashlib.sha256(file.get_tensor(key).tobytes()).hexdigest() for key in file.keys()}  # noqa: SIM118
+        elif path.suffix in (".b2nd", ".csv") or path.name in REPRODUCIBLE or path.parent.name == "2d":
+            found[name] = hashlib.sha256(path.read_bytes().replace(str(folder).encode(), b"FOLDER")).hexdigest()
+    return found
+
+
+REPRODUCIBLE = (
+    "plan.json",
+    "splits.json",
+    "fingerprint.json",
+    "dataset.json",
+    "summary.json",
+    "best_configuration.json",
+    "postprocessing.json",
+)
+
+
+def names(folder: Path) -> set[str]:
+    """Every file and folder that is there, whatever it holds."""
+    return {path.relative_to(folder).as_posix() for path in folder.rglob("*")} - {"output.txt"}

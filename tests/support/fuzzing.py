@@ -1,0 +1,158 @@
+"""Feeding damaged files to every reader of outside files: `python -m support.fuzzing READER FIRST LAST FOLDER` prints what went wrong.
+
+It runs in a process of its own with little memory, so that a header that announces terabytes cannot have them, and a reader that
+crashes or hangs can be named.
+"""
+
+from __future__ import annotations
+
+import faulthandler
+import json
+import random
+import resource
+import sys
+import time
+import traceback
+import warnings
+import zlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from support.fuzz_seeds import SEEDS
+from support.mutations import mutate
+
+from balrsam_pipeline.errors import BalrsamError
+
+MEMORY_BYTES = 2 * 2**30  # on top of what the libraries take
+LONGEST_CPU_S = 5.0
+LONGEST_WALL_S = 90.0  # the machine may be busy with other things
+
+
+@dataclass(frozen=True)
+class Reader:
+    """What reads a kind of file.
+
+    `seed` names the sound file in SEEDS that damage starts from; `kind` how it is damaged; `read` reads it.
+    """
+
+    seed: str
+    kind: str
+    read: Callable[[Path], Any]
+
+
+def readers() -> dict[str, Reader]:
+    """Every reader of files that come from outside, by name; the heavy imports happen here."""
+    from support.fuzz_seeds import tiny_network
+
+    from balrsam_pipeline.dataset import read_description, read_folds, read_groups
+    from balrsam_pipeline.imageio import read_geometry, read_image, read_label
+    from balrsam_pipeline.inference.best import read_best
+    from balrsam_pipeline.inference.manifest import read_manifest
+    from balrsam_pipeline.inference.postprocessing import read_postprocessing
+    from balrsam_pipeline.inference.sharing.install import install_model
+    from balrsam_pipeline.network import load_adapter, load_trained
+    from balrsam_pipeline.network.checkpoints import read_sam, read_tensors
+    from balrsam_pipeline.plan import read_fingerprint, read_plan
+    from balrsam_pipeline.preprocessing import read_stored
+    from balrsam_pipeline.run.contents import ContentHashes
+    from balrsam_pipeline.run.records import read_record
+    from evaluation.reports.summary_json import read_summary
+    from evaluation.strata import read_strata
+    from trainers.checkpoints import read_checkpoint
+    from trainers.config import read_training_config
+    from trainers.loggers import read_log
+
+    model, network = tiny_network()
+
+    def pictures(path: Path) -> None:
+        for read in (read_geometry, read_label, lambda path: read_image([path])):
+            try:
+                read(path)
+            except BalrsamError:
+                continue
+
+    images = {
+        name: Reader(name, kind, pictures)
+        for name, kind in (
+            ("a.nii.gz", "gzip"), ("a.nii", "bytes"), ("a.mha", "text"), ("b.mha", "text"), ("a.nrrd", "text"), ("b.nrrd", "text"),
+            ("a.gipl", "bytes"), ("a.png", "png"), ("b.png", "png"), ("a.bmp", "bytes"), ("a.jpg", "bytes"), ("a.tif", "bytes"),
+            ("b.tif", "bytes"),
+        )
+    }  # fmt: skip
+    return images | {
+        "dataset.json": Reader("dataset.json", "json", read_description),
+        "regions.json": Reader("regions.json", "json", read_description),
+        "splits_final.json": Reader("splits_final.json", "json", read_folds),
+        "plan.json": Reader("plan.json", "json", read_plan),
+        "fingerprint.json": Reader("fingerprint.json", "json", read_fingerprint),
+        "summary.json": Reader("summary.json", "json", read_summary),
+        "nnunet_summary.json": Reader("nnunet_summary.json", "json", read_summary),
+        "settings.json": Reader("settings.json", "json", read_training_config),
+        "best_configuration.json": Reader("best_configuration.json", "json", lambda path: read_best(path.parent)),
+        "postprocessing.json": Reader("postprocessing.json", "json", read_postprocessing),
+        "prediction.json": Reader("prediction.json", "json", read_manifest),
+        "case.json": Reader("case.json", "json", lambda path: read_stored(path.parent, "case")),
+        "step.json": Reader("step.json", "json", lambda path: read_record(path.parent, "step")),
+        "hashes.json": Reader("hashes.json", "json", lambda path: ContentHashes(path).of([path])),
+        "log.jsonl": Reader("log.jsonl", "json", read_log),
+        "groups.csv": Reader("groups.csv", "text", read_groups),
+        "strata.csv": Reader("strata.csv", "text", lambda path: read_strata(path, "site", ("a", "b", "c"))),
+        "numbers.csv": Reader("numbers.csv", "text", lambda path: read_strata(path, "size", tuple("abcdefghijkl"))),
+        "tensors.pth": Reader("tensors.pth", "zip", read_tensors),
+        "old.pth": Reader("old.pth", "bytes", read_tensors),
+        "sam.pt": Reader("tensors.pth", "zip", lambda path: read_sam(path, "vit_b")),
+        "tensors.safetensors": Reader("tensors.safetensors", "bytes", read_tensors),
+        "training.safetensors": Reader("training.safetensors", "bytes", read_checkpoint),
+        "adapter.safetensors": Reader("adapter.safetensors", "bytes", lambda path: load_adapter(path, model)),
+        "trained.safetensors": Reader("trained.safetensors", "bytes", lambda path: load_trained(path, network)),
+        "model.zip": Reader("model.zip", "zip", lambda path: install_model(path, path.parent / "results", True)),
+    }
+
+
+def main(name: str, first: int, last: int, folder: Path) -> None:
+    """Damage and read; print the problems, then how many inputs were refused and how many read."""
+    reader = readers()[name]
+    folder.mkdir(parents=True)
+    _limit_memory()
+    faulthandler.enable()
+    warnings.simplefilter("ignore")
+    seed = SEEDS[reader.seed]()
+    file = folder / "in" / reader.seed
+    file.parent.mkdir()
+    if name != reader.seed:
+        file = file.with_name(name)
+    refused = 0
+    for number in range(first, last):
+        file.write_bytes(mutate(seed, random.Random(zlib.crc32(f"{name} {number}".encode())), reader.kind))
+        faulthandler.dump_traceback_later(LONGEST_WALL_S, exit=True)
+        print(f"at {number}", flush=True)
+        started = time.process_time()
+        problem = ""
+        try:
+            reader.read(file)
+        except BalrsamError as error:
+            refused += 1
+            str(error)
+        except BaseException as error:
+            where = traceback.extract_tb(error.__traceback__)[-1]
+            problem = f"{type(error).__name__}: {str(error)[:200]} ({where.filename}:{where.lineno})"
+        if not problem and time.process_time() - started > LONGEST_CPU_S:
+            problem = f"took {time.process_time() - started:.1f} s of processor time"
+        strangers = [path for path in folder.rglob("*") if path.is_file() and path != file and "results" not in path.parts]
+        if strangers:
+            problem = f"{problem} wrote {strangers}"
+        if problem:
+            print("problem " + json.dumps([name, number, problem]), flush=True)
+    faulthandler.cancel_dump_traceback_later()
+    print(f"refused {refused}")
+
+
+def _limit_memory() -> None:
+    taken = next(int(line.split()[1]) * 1024 for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmSize"))
+    resource.setrlimit(resource.RLIMIT_AS, (taken + MEMORY_BYTES, resource.RLIM_INFINITY))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], int(sys.argv[2]), int(sys.argv[3]), Path(sys.argv[4]))
