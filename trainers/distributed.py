@@ -11,7 +11,10 @@ from torch import Tensor, distributed, nn
 from torch.distributed.nn.functional import all_reduce
 from torch.nn.parallel import DistributedDataParallel
 
+from balrsam_pipeline.errors import TrainingError
 from balrsam_pipeline.paths import launcher_environment
+
+_LOST = ("closed by peer", "reset by peer", "Broken pipe", "Socket closed", "timed out")  # what gloo and the store say of a dead process
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +50,28 @@ def sum_over_ranks(sums: Tensor) -> Tensor:
     """Add a vector over all ranks, differentiably (the backward pass adds gradients, which averaging over ranks undoes)."""
     total: Tensor = all_reduce(sums)  # type: ignore[no-untyped-call]
     return total
+
+
+@contextmanager
+def name_lost_ranks(ranks: Ranks) -> Iterator[None]:
+    """Turn the error of talking to a rank that died into one that says so.
+
+    Raises:
+        TrainingError: another rank ended while this one waited for it.
+    """
+    try:
+        yield
+    except RuntimeError as problem:
+        lost = isinstance(problem, distributed.DistBackendError) or any(word in str(problem) for word in _LOST)
+        if ranks.world_size == 1 or not lost:
+            raise
+        raise TrainingError(
+            f"rank {ranks.rank} of {ranks.world_size}",
+            found=f"another rank ended while this one waited for it ({str(problem).splitlines()[0][-120:]})",
+            expected="all ranks alive",
+            mend="see that rank's own message above or below (SIGKILL mostly means that memory ran out); "
+            "the same command goes on from the last checkpoint",
+        ) from None
 
 
 @contextmanager

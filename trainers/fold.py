@@ -18,7 +18,7 @@ from evaluation import read_summary
 from trainers.assemble import assemble
 from trainers.checkpoints import CheckpointFolder, read_checkpoint
 from trainers.config import TrainingConfig
-from trainers.distributed import Ranks, joined_ranks, local_device
+from trainers.distributed import Ranks, joined_ranks, local_device, name_lost_ranks
 from trainers.fold_data import FoldData, open_fold
 from trainers.machine import describe_machine
 from trainers.memory import name_memory_errors
@@ -79,10 +79,11 @@ def _train(request: TrainRequest, data: FoldData, config: TrainingConfig, ranks:
     with stop_on_signals() as stop, name_memory_errors(data.configuration, config), assemble(request, data, config, ranks, stop) as run:
         if ranks.first:
             _note_start(data, config, run.state.step, ranks.device)
-        used = run.trainer.run()
-        if used and ranks.first:
-            run.run_state.save(run.checkpoints, run.state, "final")
-            _note(data, {"finished": _now(), "steps": run.state.step, "training_s": round(run.run_state.budget.used_s(), 1)})
+        with name_lost_ranks(ranks):
+            used = run.trainer.run()
+    if used and ranks.first:  # last, when progress.png is drawn: its presence says that training is complete
+        _note(data, {"finished": _now(), "steps": run.state.step, "training_s": round(run.run_state.budget.used_s(), 1)})
+        run.run_state.save(run.checkpoints, run.state, "final")
     if not used:
         raise _stopped(stop, data, run.state.step)
 

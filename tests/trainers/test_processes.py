@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 import torch
@@ -92,3 +93,35 @@ def test_two_gloo_ranks_train_as_one_process_does(make_request, tmp_path):
     for one, other in zip(ours, theirs, strict=True):
         assert one["loss"] == pytest.approx(other["loss"], abs=1e-4)
     assert {path.name for path in folder.rglob("*")} == {path.name for path in alone.rglob("*")}
+
+
+def ranks_of(launcher_pid):
+    """Process ids of the ranks that a launcher started, by rank."""
+    found = {}
+    for place in Path("/proc").glob("[0-9]*"):
+        try:
+            parent = int((place / "stat").read_text().rsplit(")", 1)[1].split()[1])
+            values = dict(item.split("=", 1) for item in (place / "environ").read_text().split("\0") if "=" in item)
+        except OSError:
+            continue
+        if parent == launcher_pid and "RANK" in values:
+            found[int(values["RANK"])] = int(place.name)
+    return found
+
+
+@pytest.mark.skipif(not Path("/proc/self").is_dir(), reason="finds the ranks through /proc")
+def test_a_dead_rank_ends_the_job_with_its_error_and_the_job_goes_on_from_there(make_request, tmp_path):
+    request = make_request(epochs=30, batch_size=3)
+    launcher = ("-m", "torch.distributed.run", "--nproc-per-node", "2", "--master-port", str(28500 + os.getpid() % 1000), "-m")
+    words = command(request, tmp_path / "settings.json", launcher)
+    log = request.model_folder("2d") / "fold_0" / "log.jsonl"
+    with subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, env=environment()) as process:
+        while process.poll() is None and len(read_log(log)) < 2:
+            time.sleep(0.01)
+        os.kill(ranks_of(process.pid)[1], signal.SIGKILL)
+        _, errors = process.communicate(timeout=120)
+    assert process.returncode != 0
+    assert "SIGKILL" in errors, errors
+    assert "another rank ended while this one waited" in errors, errors
+    train_fold(request)
+    assert [record["step"] for record in read_log(log)] == list(range(2, 61, 2))
