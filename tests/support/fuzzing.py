@@ -1,4 +1,4 @@
-"""Feeding damaged files to every reader of outside files: `python -m support.fuzzing READER FIRST LAST FOLDER` prints what went wrong.
+"""Feeding damaged files to every reader of outside files: `python -m support.fuzzing FOLDER FIRST LAST READER…` prints what went wrong.
 
 It runs in a process of its own with little memory, so that a header that announces terabytes cannot have them, and a reader that
 crashes or hangs can be named.
@@ -111,42 +111,47 @@ def readers() -> dict[str, Reader]:
     }
 
 
-def main(name: str, first: int, last: int, folder: Path) -> None:
-    """Damage and read; print the problems, then how many inputs were refused and how many read."""
-    reader = readers()[name]
-    folder.mkdir(parents=True)
+def main(folder: Path, first: int, last: int, names: list[str]) -> None:
+    """Damage and read; print what is read, the problems, and at the end how many inputs were refused."""
+    known = readers()
     _limit_memory()
     faulthandler.enable()
     warnings.simplefilter("ignore")
-    seed = SEEDS[reader.seed]()
-    file = folder / "in" / reader.seed
-    file.parent.mkdir()
-    if name != reader.seed:
-        file = file.with_name(name)
     refused = 0
-    for number in range(first, last):
-        file.write_bytes(mutate(seed, random.Random(zlib.crc32(f"{name} {number}".encode())), reader.kind))
-        faulthandler.dump_traceback_later(LONGEST_WALL_S, exit=True)
-        print(f"at {number}", flush=True)
-        started = time.process_time()
-        problem = ""
-        try:
-            reader.read(file)
-        except BalrsamError as error:
-            refused += 1
-            str(error)
-        except BaseException as error:
-            where = traceback.extract_tb(error.__traceback__)[-1]
-            problem = f"{type(error).__name__}: {str(error)[:200]} ({where.filename}:{where.lineno})"
-        if not problem and time.process_time() - started > LONGEST_CPU_S:
-            problem = f"took {time.process_time() - started:.1f} s of processor time"
-        strangers = [path for path in folder.rglob("*") if path.is_file() and path != file and "results" not in path.parts]
-        if strangers:
-            problem = f"{problem} wrote {strangers}"
-        if problem:
-            print("problem " + json.dumps([name, number, problem]), flush=True)
-    faulthandler.cancel_dump_traceback_later()
+    for name in names or known:
+        seed = SEEDS[known[name].seed]()
+        file = folder / name / "in" / known[name].seed
+        file.parent.mkdir(parents=True)
+        if name != known[name].seed:
+            file = file.with_name(name)
+        for number in range(first, last):
+            print(f"at {name} {number}", flush=True)
+            file.write_bytes(mutate(seed, random.Random(zlib.crc32(f"{name} {number}".encode())), known[name].kind))
+            problem, was_refused = _read(known[name], file)
+            refused += was_refused
+            strangers = [path for path in folder.rglob("*") if path.is_file() and path != file and "results" not in path.parts]
+            if strangers:
+                problem = f"{problem} wrote {strangers}"
+            if problem:
+                print("problem " + json.dumps([name, number, problem]), flush=True)
+        file.unlink()
     print(f"refused {refused}")
+
+
+def _read(reader: Reader, file: Path) -> tuple[str, bool]:
+    """What went wrong ("" for nothing), and whether the file was refused as it should be."""
+    faulthandler.dump_traceback_later(LONGEST_WALL_S, exit=True)
+    started, refused, problem = time.process_time(), False, ""
+    try:
+        reader.read(file)
+    except BalrsamError as error:
+        refused = bool(str(error))
+    except BaseException as error:
+        where = traceback.extract_tb(error.__traceback__)[-1]
+        problem = f"{type(error).__name__}: {str(error)[:200]} ({where.filename}:{where.lineno})"
+    taken = time.process_time() - started
+    faulthandler.cancel_dump_traceback_later()
+    return problem or (f"took {taken:.1f} s of processor time" if taken > LONGEST_CPU_S else ""), refused
 
 
 def _limit_memory() -> None:
@@ -155,4 +160,4 @@ def _limit_memory() -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], int(sys.argv[2]), int(sys.argv[3]), Path(sys.argv[4]))
+    main(Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3]), sys.argv[4:])

@@ -8,6 +8,7 @@ import shutil
 import stat
 import tempfile
 import zipfile
+import zlib
 from pathlib import Path, PurePosixPath
 
 from balrsam_pipeline.dataset import read_description
@@ -48,7 +49,7 @@ def install_model(archive: Path, results: Path, overwrite: bool = False, limit_b
                 _unpack(opened, name, Path(folder) / name, manifest, archive)
             _require_models(Path(folder), manifest)
             _put_in_place(Path(folder), results, manifest)
-    except (OSError, zipfile.BadZipFile, EOFError, RuntimeError) as problem:
+    except (OSError, zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, ValueError) as problem:
         raise _refused(archive, f"a file that cannot be unpacked: {problem}") from None
     return targets
 

@@ -1,0 +1,39 @@
+"""Whatever is in a file from outside: it is read or refused with an error that names it; nothing crashes, hangs, or is written elsewhere."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from support.fuzz_seeds import SEEDS
+
+TESTS = Path(__file__).resolve().parents[1]
+NAMES = (*SEEDS, "sam.pt")
+INPUTS = 300  # of each kind; together more than 10 000
+
+
+def fuzz(folder: Path, first: int, last: int, *names: str) -> list[str]:
+    """The output of the fuzzing process, when nothing went wrong."""
+    command = [sys.executable, "-m", "support.fuzzing", str(folder), str(first), str(last), *names]
+    environment = os.environ | {"PYTHONPATH": f"{TESTS.parent}{os.pathsep}{TESTS}", "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(command, capture_output=True, text=True, errors="replace", env=environment)
+    lines = done.stdout.splitlines()
+    assert [line for line in lines if line.startswith("problem")] == []
+    assert done.returncode == 0, (lines[-1:], done.stderr[-3000:])
+    assert not Path("/tmp/escaped.json").exists()
+    return lines
+
+
+def test_a_few_damaged_files_of_every_kind_are_read_or_refused(tmp_path: Path) -> None:
+    lines = fuzz(tmp_path, 0, 10)
+    assert sum(line.startswith("at ") for line in lines) == 10 * len(NAMES)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", NAMES)
+def test_hundreds_of_damaged_files_are_read_or_refused(name: str, tmp_path: Path) -> None:
+    assert len(NAMES) * INPUTS >= 10_000
+    assert sum(line.startswith("at ") for line in fuzz(tmp_path, 0, INPUTS, name)) == INPUTS
