@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import logging
 import urllib.error
@@ -9,6 +10,7 @@ import urllib.request
 from collections.abc import Iterator
 from http.client import HTTPException, HTTPResponse
 from pathlib import Path
+from urllib.parse import unquote, urlsplit, urlunsplit
 
 from balrsam_pipeline.errors import CheckpointError
 from balrsam_pipeline.network.locate import Official
@@ -28,7 +30,8 @@ def fetch(official: Official, folder: Path, url: str | None = None) -> Path:
 
     Args:
         official: name and SHA-256 of the file.
-        url: where from; default the official address (a mirror inside a hospital, say).
+        url: where from; default the official address (a mirror inside a hospital, say). `https://NAME:PASSWORD@HOST/…` logs in;
+            name, password and what follows a `?` are never shown.
 
     Raises:
         CheckpointError: the address cannot be reached, or what came is not the file.
@@ -51,7 +54,7 @@ def fetch(official: Official, folder: Path, url: str | None = None) -> Path:
 
 def _download(url: str, part: Path) -> None:
     have = part.stat().st_size if part.is_file() else 0
-    request = urllib.request.Request(url, headers={"Range": f"bytes={have}-"} if have else {})
+    request = _request(url, {"Range": f"bytes={have}-"} if have else {})
     try:
         response = urllib.request.urlopen(request, timeout=TIMEOUT_S)
     except urllib.error.HTTPError as problem:
@@ -68,6 +71,27 @@ def _download(url: str, part: Path) -> None:
     expected = remaining + (have if resumed else 0)
     if remaining and part.stat().st_size != expected:
         raise OSError(f"the connection ended after {part.stat().st_size} of {expected} bytes")
+
+
+def redacted(url: str) -> str:
+    """An address without what may be secret: name and password, and the values behind a question mark."""
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        return "(an address that cannot be read)"
+    host = parts.netloc.rpartition("@")[2]
+    return urlunsplit((parts.scheme, f"***@{host}" if "@" in parts.netloc else host, parts.path, "***" if parts.query else "", ""))
+
+
+def _request(url: str, headers: dict[str, str]) -> urllib.request.Request:
+    """A request that logs in where the address says so; a server elsewhere that we are sent on to does not see it."""
+    parts = urlsplit(url)
+    user, _, host = parts.netloc.rpartition("@")
+    request = urllib.request.Request(urlunsplit(parts._replace(netloc=host)), headers=headers)
+    if user:
+        token = base64.b64encode(unquote(user).encode()).decode()
+        request.add_unredirected_header("Authorization", f"Basic {token}")
+    return request
 
 
 def _chunks(response: HTTPResponse) -> Iterator[bytes]:
@@ -88,9 +112,10 @@ def _verify(path: Path, official: Official) -> None:
 
 
 def _unreachable(url: str, target: Path, problem: Exception) -> CheckpointError:
+    said = str(problem).replace(url, redacted(url))
     return CheckpointError(
-        url,
-        found=f"no download: {problem}",
+        redacted(url),
+        found=f"no download: {said}",
         expected="an answer from the server",
         mend="run the same command again to go on where it stopped. With no connection to the internet: "
         f"fetch {target.name} on a machine that has one and copy it to {target}",

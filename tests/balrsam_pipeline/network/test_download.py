@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import http.server
 import threading
@@ -23,10 +24,12 @@ class Handler(http.server.BaseHTTPRequestHandler):
     """Serves CONTENT at /ranges (with Range), /plain (without) and /short (breaks off half-way)."""
 
     ranges: list[str]
+    logins: list[str]
 
     def do_GET(self) -> None:
         wanted = self.headers.get("Range", "")
         self.ranges.append(wanted)
+        self.logins.append(self.headers.get("Authorization", ""))
         start = int(wanted.removeprefix("bytes=").rstrip("-")) if wanted and self.path != "/plain" else 0
         if start >= len(CONTENT):
             self.send_error(416)
@@ -42,7 +45,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
 
 @pytest.fixture
 def server() -> Iterator[str]:
-    Handler.ranges = []
+    Handler.ranges, Handler.logins = [], []
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as running:
         threading.Thread(target=running.serve_forever, daemon=True).start()
         yield f"http://127.0.0.1:{running.server_port}"
@@ -102,3 +105,25 @@ def test_official_files_are_found_where_they_are_kept(tmp_path: Path, monkeypatc
 def test_official_addresses_are_metas() -> None:
     assert OFFICIAL["vit_h"].url == "https://dl.fbaipublicfiles.com/segment_anything/sam_vit_h_4b8939.pth"
     assert all(len(official.sha256) == 64 for official in OFFICIAL.values())
+
+
+SECRET = "https://anna:hunter2%21@{host}/models/f.pth?token=geheim"
+
+
+def test_names_and_passwords_log_in_and_are_never_shown(
+    server: str, tmp_path: Path, capfd: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("DEBUG")
+    host = server.removeprefix("http://")
+    words = ["download_checkpoint", "vit_b", "--folder", str(tmp_path), "--url"]
+    for url in (SECRET.format(host="127.0.0.1:9"), SECRET.format(host=host).replace("https", "http"), "https://anna:hunter2!@[broken/f"):
+        assert main([*words, url]) == 2
+    shown = "".join(capfd.readouterr()) + caplog.text
+    assert "127.0.0.1:9/models/f.pth" in shown
+    assert [secret for secret in ("anna", "hunter2", "geheim") if secret in shown] == []
+
+
+def test_a_password_in_the_address_is_sent_as_a_login(server: str, tmp_path: Path) -> None:
+    path = fetch(FILE, tmp_path, server.replace("http://", "http://anna:hunter2%21@") + "/ranges")
+    assert path.read_bytes() == CONTENT
+    assert base64.b64decode(Handler.logins[-1].removeprefix("Basic ")) == b"anna:hunter2!"
