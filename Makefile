@@ -9,7 +9,7 @@ DATASET ?=
 # the torch that results were reproduced with; installed first, because a later resolver run would fetch another build
 TORCH := $(shell sed -n 's/^torch==/torch==/p' constraints.txt)
 
-.PHONY: demo test slow-test lint clean help
+.PHONY: demo test slow-test lint audit clean help
 
 help:
 	@sed -n 's/^# //p' Makefile
@@ -39,6 +39,9 @@ lint: $(VENV)/.installed-test
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+audit: $(VENV)/.installed
+	.ci/audit $(BIN)/python
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .coverage htmlcov
