@@ -33,7 +33,7 @@ def load_model(
     files = [checkpoint_file(folder, fold, checkpoint) for fold in (trained_folds(folder, checkpoint) if folds is None else folds)]
     labels = read_description(folder / "dataset.json").labels
     base = None if configuration.network.from_scratch else find_checkpoint(configuration.network.backbone)
-    models = [load_trained(file, configuration.network, base) for file in files]
+    models = (load_trained(file, configuration.network, base) for file in files)
     return kind(models, plan, configuration, labels, options, weights_sha256=_sha256(files))
 
 

@@ -6,7 +6,7 @@ Suffixes: `image_czyx` preprocessed, axes transposed so that slices come first; 
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,7 +26,7 @@ from balrsam_pipeline.plan import Configuration, Plan
 
 if TYPE_CHECKING:
     from balrsam_pipeline.dataset import CaseFiles
-    from balrsam_pipeline.inference.cases import FileOptions, PredictionReport
+    from balrsam_pipeline.inference.batch import FileOptions, PredictionReport
 
 SLAB_BYTES = 128 * 2**20  # logits computed at once
 BATCH_BYTES = 256 * 2**20  # logits of one batch of patches
@@ -60,7 +60,7 @@ class Predictor:
 
     def __init__(
         self,
-        models: Sequence[nn.Module],
+        models: Iterable[nn.Module],
         plan: Plan,
         configuration: Configuration,
         labels: LabelScheme,
@@ -70,7 +70,8 @@ class Predictor:
         """Move the models to the device and put them in evaluation mode.
 
         Args:
-            models: one a fold; each maps (b, channels, y, x) to logits (b, K, y, x).
+            models: one a fold; each maps (b, channels, y, x) to logits (b, K, y, x). Weights that are equal in several of them (a frozen
+                encoder) are held once, so from here on they are for inference alone; a generator is loaded one by one.
             plan: the plan that they were trained with.
             configuration: the one that they belong to.
             labels: what logit channels mean.
@@ -80,7 +81,10 @@ class Predictor:
         self.plan, self.configuration, self.labels = plan, configuration, labels
         self.options = options or PredictorOptions()
         self.device = torch.device(self.options.device or ("cuda" if torch.cuda.is_available() else "cpu"))
-        self.models = [model.to(self.device).train(mode=False) for model in models]
+        self.models: list[nn.Module] = []
+        for model in models:
+            self.models.append(model.to(self.device).train(mode=False))
+            share_equal_weights(self.models[0], self.models[-1])
         self.weights_sha256 = weights_sha256
 
     @classmethod
@@ -211,3 +215,12 @@ class Predictor:
             height, width = self.configuration.network.input_size
             wanted = CPU_BATCH_PIXELS // (height * width) if self.device.type == "cpu" else GPU_BATCH
         return max(1, min(wanted, BATCH_BYTES // patch_bytes))
+
+
+def share_equal_weights(first: nn.Module, other: nn.Module) -> None:
+    """Let `other` hold those of its parameters that equal the first's as the first's: five folds of a frozen vit_h are then one."""
+    held = dict(first.named_parameters())
+    for name, parameter in other.named_parameters():
+        same = held.get(name)
+        if same is not None and same.shape == parameter.shape and same.dtype == parameter.dtype and torch.equal(same, parameter):
+            parameter.data = same.data

@@ -44,6 +44,8 @@ def _find(arguments: argparse.Namespace) -> int:
     print("\n".join(f"  {reason}" for reason in best.postprocessing.reasons))
     print(f"wrote {path}\n\nto predict with it, and to submit:")
     print("\n".join(f"  {line}" for line in command_lines(best, request)))
+    if not (request.dataset / "imagesTs").is_dir():
+        print("(the dataset has no imagesTs: name the folder of your images instead)")
     return 0
 
 

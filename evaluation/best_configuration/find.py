@@ -8,8 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from balrsam_pipeline.atomic import read_json
-from balrsam_pipeline.dataset import RawDataset, open_dataset
+from balrsam_pipeline.dataset import DatasetDescription, RawDataset, open_dataset, read_description
 from balrsam_pipeline.errors import EvaluationError
 from balrsam_pipeline.execution import folder_lock
 from balrsam_pipeline.imageio import label_ending
@@ -24,7 +23,7 @@ from evaluation.best_configuration.ensembles import predict_ensemble_fold
 from evaluation.best_configuration.folds import common_folds, fold_cases, trained_configurations
 from evaluation.best_configuration.ranking import rank
 
-PICTURES = (".png", ".jpg", ".jpeg", ".bmp")
+VOLUMES, PICTURES = (".nii.gz", ".nii"), (".png", ".jpg", ".jpeg", ".bmp")
 LOG = logging.getLogger(__name__)
 Pairs = Mapping[str, tuple[Path, Path]]
 
@@ -136,11 +135,18 @@ def command_lines(best: BestConfiguration, request: BestRequest) -> tuple[str, .
     results = request.roots.results
     images, output = str(request.dataset / "imagesTs"), str(results / best.dataset / "predictions")
     archive = str(results / best.dataset / "submission.zip")
-    ending = read_json(request.dataset / "dataset.json").get("file_ending")
-    form = "isic" if ending in PICTURES else "msd"
+    form = _form(read_description(request.dataset / "dataset.json"))
     folds = ("--folds", *map(str, best.folds))
     lines = (
         ("predict", "-i", images, "-o", output, "-d", best.dataset, "--best", *folds, "--results", str(results)),
         ("submit", "-p", output, "--images", images, "--format", form, "-o", archive),
     )
     return tuple(shlex.join(("balrsam", *words)) for words in lines)
+
+
+def _form(description: DatasetDescription) -> str:
+    """The submission format that such a dataset most likely wants; --format takes any other."""
+    if description.file_ending in VOLUMES:
+        return "msd"
+    one_label = len(description.labels.allowed_values - {0, description.labels.ignore_value}) == 1
+    return "isic" if description.file_ending in PICTURES and one_label else "plain"

@@ -144,3 +144,17 @@ def test_an_ensemble_of_other_slicing_is_the_mean_of_probabilities(
         logits = member.predictor.predict_preprocessed(turned).transpose(0, *(1 + axis for axis in np.argsort(order)))
         mean += member.weight * np.exp(logits) / np.exp(logits).sum(0)
     np.testing.assert_array_equal(read_label(tmp_path / "out" / "case0.nii.gz").data[0], mean.argmax(0))
+
+
+def test_folds_hold_their_equal_weights_once(fakes: SimpleNamespace) -> None:
+    plan = fakes.make_plan()
+    models = [fakes.WeightedNetwork(1, 3, seed=0) for _ in range(2)]
+    models[1].layer.bias.data += 1
+    image = np.random.default_rng(0).normal(size=(1, 3, 16, 16)).astype(np.float32)
+    settings = (plan, plan.configuration("2d"), fakes.plain_labels(2), PredictorOptions(device="cpu", amp=False))
+    apart = np.mean([Predictor([model], *settings).predict_preprocessed(image) for model in models], axis=0)
+    together = Predictor((model for model in models), *settings)
+    np.testing.assert_allclose(together.predict_preprocessed(image), apart, atol=1e-5)
+    first, second = (model.layer for model in together.models)
+    assert first.weight.data_ptr() == second.weight.data_ptr()
+    assert first.bias.data_ptr() != second.bias.data_ptr()
