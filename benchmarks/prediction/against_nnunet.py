@@ -21,10 +21,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-MIRROR_AXES = (1, 2)  # both in-plane axes, whatever the plan allows: the same for both
+OUR_MIRRORS = ((), (1,), (1, 2))  # by --mirror: volume axes (slices lie across 0), whatever the plan allows
+THEIR_MIRRORS = ((), ("0",), ("0", "1"))  # axes of a slice
 
 
-def ours(plan_json: Path, configuration: str, images: list[Path], output: Path, threads: int) -> dict[str, Any]:
+def ours(arguments: argparse.Namespace, images: list[Path]) -> dict[str, Any]:
     """Predict the files with a random network of the plan; runs in a process of its own."""
     import torch
 
@@ -35,9 +36,9 @@ def ours(plan_json: Path, configuration: str, images: list[Path], output: Path, 
     from balrsam_pipeline.plan import read_plan
 
     keep_freed_memory()  # as 'balrsam predict' does
-    torch.set_num_threads(threads)
-    plan = read_plan(plan_json)
-    chosen = replace(plan.configuration(configuration), mirror_axes=MIRROR_AXES)
+    torch.set_num_threads(arguments.threads)
+    plan, output = read_plan(arguments.plan), arguments.ours_alone
+    chosen = replace(plan.configuration(arguments.configuration), mirror_axes=OUR_MIRRORS[arguments.mirror])
     model = build(chosen.network)
     model.merge_for_inference()
     labels = LabelScheme(
@@ -58,7 +59,13 @@ def theirs(arguments: argparse.Namespace, images: list[Path], output: Path) -> d
     """The same files through nnU-Net, in its own Python."""
     side = Path(__file__).with_name("nnunet_side.py")
     command = [str(arguments.nnunet_python), str(side), str(arguments.nnunet_preprocessed), str(output), *map(str, images)]
-    command += ["--threads", str(arguments.threads), "--mirror-axes", "0", "1", *(["--pooled"] if arguments.pooled else [])]
+    command += [
+        "--threads",
+        str(arguments.threads),
+        "--mirror-axes",
+        *THEIR_MIRRORS[arguments.mirror],
+        *(["--pooled"] if arguments.pooled else []),
+    ]
     return result_of(command)
 
 
@@ -81,12 +88,13 @@ def main() -> None:
     parser.add_argument("--cases", type=int, default=20)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--mirror", type=int, choices=(0, 1, 2), default=0, help="in-plane axes mirrored by both (today's plan: 0)")
     parser.add_argument("--pooled", action="store_true")
     parser.add_argument("--ours-alone", type=Path, metavar="OUTPUT", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     images = sorted(arguments.images.glob("*_0000.nii.gz"))[: arguments.cases]
     if arguments.ours_alone:
-        print("RESULT", json.dumps(ours(arguments.plan, arguments.configuration, images, arguments.ours_alone, arguments.threads)))
+        print("RESULT", json.dumps(ours(arguments, images)))
         return
     rounds = []
     with tempfile.TemporaryDirectory() as folder:
