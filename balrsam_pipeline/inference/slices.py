@@ -6,6 +6,7 @@ Suffixes: `volume_dchw` slices first (d), `batch_bchw`, `logits_dkhw`.
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
@@ -96,7 +97,9 @@ def _sum_of_patches(networks: Sequence[Network], local: _LocalSlices, settings: 
     places = tiles(size, settings.patch_size, settings.tile_step)
     window = torch.from_numpy(gaussian_window(settings.patch_size)).to(volume.device) if len(places) > 1 else None
     total: Tensor | None = None
-    for blocks in _batches(places, settings.mirrors, local.stop - local.start, settings.batch_size):
+    patches = len(places) * len(settings.mirrors) * (local.stop - local.start)
+    even = math.ceil(patches / max(1, math.ceil(patches / settings.batch_size)))  # as many batches, none of them nearly empty
+    for blocks in _batches(places, settings.mirrors, local.stop - local.start, even):
         batch = torch.cat([_patches(local, block, settings) for block in blocks])
         logits = _mean_over_networks(networks, batch)
         if total is None:
