@@ -44,6 +44,11 @@ def clean_prediction(reference: LabelMap) -> LabelMap:
     return np.roll(reference, (1, 2), axis=(0, 1))
 
 
+def far_prediction(reference: LabelMap) -> LabelMap:
+    """The reference moved by eight pixels and four slices: a failure, of which most borders are far off."""
+    return np.roll(reference, (4, 8, 8), axis=(0, 1, 2))
+
+
 def noisy_prediction(reference: LabelMap) -> LabelMap:
     """The reference with every voxel on either side of a border drawn by lot from its neighbourhood."""
     rng = np.random.default_rng(0)

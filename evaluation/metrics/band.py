@@ -14,7 +14,7 @@ import numpy.typing as npt
 from evaluation.metrics.bits import Grid, Points, Words
 
 CHUNK_VOXELS = 1 << 17  # voxels of the planes worked on at once: they stay in a core's cache
-FURTHEST = 120  # voxels along x or y: sums with a stride of 64 fit a byte, sums of two squares 16 bits
+SHORT = 120  # voxels along x and y: up to here sums with a stride of 64 fit a byte, and sums of two squares 16 bits
 
 Squares = npt.NDArray[np.uint16] | npt.NDArray[np.float32]
 
@@ -27,7 +27,6 @@ def banded_distances(
     Args:
         points: (n, 3) voxel indices z, y, x, in ascending z.
         targets: words of `grid`.
-        limit_mm: at most `FURTHEST` voxels along x and y.
     """
     planes_around = math.floor(limit_mm / spacing_mm[0] + 1e-9)
     width = grid.shape[2] + _steps(limit_mm, spacing_mm[2])
@@ -60,11 +59,12 @@ def _plane_squares(mask_zyx: npt.NDArray[np.bool_], spacing_mm: tuple[float, flo
     _, y_mm, x_mm = spacing_mm
     steps_y, steps_x = _steps(limit_mm, y_mm), _steps(limit_mm, x_mm)
     planes, rows, columns = mask_zyx.shape
-    along_x = np.full((planes, rows, columns + steps_x), steps_x + 1, dtype=np.uint8)
-    np.multiply(~mask_zyx, np.uint8(steps_x + 1), out=along_x[:, :, :columns])
+    short = max(steps_x, steps_y) <= SHORT
+    along_x = np.full((planes, rows, columns + steps_x), steps_x + 1, dtype=np.uint8 if short else np.uint16)
+    along_x[:, :, :columns][mask_zyx] = 0
     _spread_along_x(along_x.reshape(-1), steps_x)
     start: Squares
-    if y_mm == x_mm:  # whole numbers of voxels squared
+    if y_mm == x_mm and short:  # whole numbers of voxels squared
         start, unit_mm2, step_y = along_x.astype(np.uint16), x_mm**2, 1.0
     else:
         start, unit_mm2, step_y = along_x * np.float32(x_mm), 1.0, y_mm
@@ -77,14 +77,14 @@ def _plane_squares(mask_zyx: npt.NDArray[np.bool_], spacing_mm: tuple[float, flo
     return nearest, unit_mm2
 
 
-def _spread_along_x(steps: npt.NDArray[np.uint8], furthest: int) -> None:
+def _spread_along_x(steps: npt.NDArray[np.uint8] | npt.NDArray[np.uint16], furthest: int) -> None:
     """From 0 in the mask and `furthest` + 1 elsewhere to the number of voxels to the mask, in place, if that is at most `furthest`."""
     reached, stride, further = 0, 1, np.empty_like(steps)
     while reached < furthest and stride < len(steps):
         # strides of 1, 2, 4 … add up to every distance; no sum of them is shorter than the way there
-        np.add(steps, np.uint8(stride), out=further)
+        np.add(steps, steps.dtype.type(stride), out=further)
         np.minimum(steps[stride:], further[:-stride], out=steps[stride:])
-        np.add(steps, np.uint8(stride), out=further)
+        np.add(steps, steps.dtype.type(stride), out=further)
         np.minimum(steps[:-stride], further[stride:], out=steps[:-stride])
         reached += stride
         stride *= 2

@@ -17,7 +17,7 @@ import numpy.typing as npt
 from scipy.spatial import cKDTree
 from scipy.spatial.distance import cdist
 
-from evaluation.metrics.band import FURTHEST, banded_distances
+from evaluation.metrics.band import SHORT, banded_distances
 from evaluation.metrics.bits import LEFT, Grid, Points, Words, count, shifted
 
 Spacing = tuple[float, float, float]
@@ -29,7 +29,8 @@ GATHER_S = 2e-9  # one word at one offset
 CALL_S = 4e-6  # one offset, whatever the number of words
 COMPARE_S = 4e-9  # one point with one point
 TREE_BUILD_S = 5.5e-7  # one point
-TREE_QUERY_S = 3.0e-6  # one point that no offset reached
+TREE_QUERY_S = 1.5e-6  # one point at a distance of 0
+TREE_FAR_S = 7.5e-7  # one point, for each voxel of its distance: a flat border is about as near in many places
 BAND_CALL_S = 1e-4  # one search, whatever its size
 BAND_VOXEL_S = 1e-9  # one voxel
 BAND_STEP_S = 1.6e-10  # one voxel, for each voxel that the limit reaches along y
@@ -112,15 +113,15 @@ class _Rest:
 
     def cost(self, points: int, limit_mm: float) -> float:
         """Estimated seconds for so many points, if most of them are nearer than the limit."""
-        return min(self._compare_cost(points), self._tree_cost(points), self._band_cost(points, limit_mm))
+        return min(self._compare_cost(points), self._tree_cost(points, limit_mm), self._band_cost(points, limit_mm))
 
     def distances(self, points: Points) -> Distances:
         """Distances in mm of points (n, 3), given as voxel indices in C order."""
-        if self._compare_cost(len(points)) <= self._tree_cost(len(points)):
+        if self._compare_cost(len(points)) <= self._tree_cost(len(points), 0.0):
             return self._compared(points, self._targets_mm())
         found, waiting = np.full(len(points), np.inf), np.arange(len(points))
         limit_mm = float(self._compared(points[:: 1 + len(points) // SAMPLE], self._targets_mm(4)).max())
-        while len(waiting) and self._band_cost(len(waiting), limit_mm) < self._tree_cost(len(waiting)):
+        while len(waiting) and self._band_cost(len(waiting), limit_mm) < self._tree_cost(len(waiting), limit_mm):
             found[waiting] = banded_distances(points[waiting], self.targets, self.grid, self.spacing_mm, limit_mm)
             waiting = waiting[np.isinf(found[waiting])]
             limit_mm *= 2
@@ -142,14 +143,17 @@ class _Rest:
     def _compare_cost(self, points: int) -> float:
         return COMPARE_S * self.count * points
 
-    def _tree_cost(self, points: int) -> float:
-        return TREE_BUILD_S * self.count + TREE_QUERY_S * points
+    def _tree_cost(self, points: int, limit_mm: float) -> float:
+        return TREE_BUILD_S * self.count + (TREE_QUERY_S + TREE_FAR_S * limit_mm / min(self.spacing_mm)) * points
 
     def _band_cost(self, points: int, limit_mm: float) -> float:
         planes, steps, columns = (limit_mm / length for length in self.spacing_mm)
-        if max(steps, columns) > FURTHEST:
-            return math.inf
-        return BAND_CALL_S + self.voxels * (BAND_VOXEL_S + BAND_STEP_S * steps) + BAND_POINT_S * points * (2 * planes + 1)
+        wide = 1 if max(steps, columns) <= SHORT else 2  # bytes and 16 bits, or twice as many
+        return (
+            BAND_CALL_S
+            + wide * self.voxels * (BAND_VOXEL_S + BAND_STEP_S * min(steps, self.grid.shape[1]))
+            + BAND_POINT_S * points * (2 * planes + 1)
+        )
 
 
 def _reach(shape: tuple[int, int, int], spacing_mm: Spacing) -> tuple[int, int, int]:

@@ -7,7 +7,7 @@ import pytest
 from scipy.spatial.distance import cdist
 
 from evaluation.metrics import band
-from evaluation.metrics.band import FURTHEST, banded_distances
+from evaluation.metrics.band import SHORT, banded_distances
 from evaluation.metrics.bits import Grid
 
 
@@ -32,11 +32,12 @@ def test_distances_up_to_the_limit_are_exact_and_longer_ones_infinite(monkeypatc
         assert found == pytest.approx(expected, rel=1e-6), (spacing_mm, limit_mm)
 
 
-def test_the_furthest_limit_does_not_overflow_its_bytes() -> None:
+@pytest.mark.parametrize("limit", [SHORT, SHORT + 1, 260, 1000])
+def test_long_limits_overflow_no_type(limit: int) -> None:
     targets = np.zeros((1, 300, 300), dtype=bool)
     targets[0, 140, 150] = True
     points = np.argwhere(~targets)
     grid = Grid(shape=targets.shape, margins=(1, 1))
-    found = banded_distances(points, grid.pack(targets), grid, (1.0, 1.0, 1.0), float(FURTHEST))
+    found = banded_distances(points, grid.pack(targets), grid, (1.0, 1.0, 1.0), float(limit))
     expected = np.hypot(points[:, 1] - 140, points[:, 2] - 150)
-    assert found == pytest.approx(np.where(expected <= FURTHEST, expected, np.inf))
+    assert found == pytest.approx(np.where(expected <= limit, expected, np.inf))
