@@ -23,7 +23,7 @@ def clear_for(step: Step, state: StepState, bases: Mapping[str, Path]) -> None:
     """Remove outputs of a step that are damaged, with what marks them as finished, or all that other inputs made."""
     present = find_files(step.outputs, bases)
     damaged = [present[label] for label in state.damaged if label in present]
-    for label in state.damaged:
+    for label in filter(_is_inside, state.damaged):
         for marker in _markers(step, label, bases):
             marker.unlink(missing_ok=True)
     for path in damaged:
@@ -51,6 +51,12 @@ def _in_use(path: Path, top: Path) -> bool:
     folders = [folder for folder in path.parents if folder.is_relative_to(top)]
     holders = [lock_holder(folder, name=lock.name) for folder in folders for lock in folder.glob(LOCKS)]
     return any(holder is not None and (holder.pid != os.getpid() or path.name == LOCK_NAME) for holder in holders)
+
+
+def _is_inside(label: str) -> bool:
+    """Whether a label stays below its base; a record that was tampered with might not."""
+    rest = label.partition("/")[2]
+    return not rest.startswith("/") and ".." not in rest.split("/")
 
 
 def _markers(step: Step, label: str, bases: Mapping[str, Path]) -> list[Path]:

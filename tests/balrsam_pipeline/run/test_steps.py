@@ -9,7 +9,7 @@ from support.plans import example_plan
 from balrsam_pipeline.cli import COMMANDS
 from balrsam_pipeline.errors import PlanError
 from balrsam_pipeline.paths import Roots
-from balrsam_pipeline.run import RunRequest, planning_step, steps_after_planning
+from balrsam_pipeline.run import RunRequest, Step, planning_step, steps_after_planning
 
 PLAN = example_plan()
 
@@ -21,38 +21,50 @@ def request(tmp_path: Path, **choices: object) -> RunRequest:
     return RunRequest(dataset=dataset, roots=roots, **choices)  # type: ignore[arg-type]
 
 
+def commands(steps: tuple[Step, ...]) -> list[str]:
+    return [step.command for step in steps]
+
+
 def test_a_run_without_choices_trains_all_folds_of_the_default_configuration(tmp_path: Path) -> None:
-    steps = steps_after_planning(request(tmp_path), PLAN)
-    assert [step.command for step in steps] == ["crossval", "find_best_configuration"]
-    assert "--folds" not in steps[0].words
-    assert steps[0].words[steps[0].words.index("--configuration") + 1] == "2d"
+    steps = steps_after_planning(request(tmp_path), PLAN, range(5))
+    assert commands(steps) == ["train"] * 5 + ["crossval", "find_best_configuration"]
+    assert [step.words[step.words.index("--fold") + 1] for step in steps[:5]] == list("01234")
+    assert {step.words[step.words.index("--configuration") + 1] for step in steps[:6]} == {"2d"}
 
 
 def test_choices_reach_the_commands(tmp_path: Path) -> None:
     chosen = request(tmp_path, folds=(0, 2), max_minutes=1.5, device="cpu", workers=3)
-    crossval = steps_after_planning(chosen, PLAN)[0]
-    assert str(crossval).find("--folds 0 2 --max-minutes 1.5 --device cpu") > 0
+    steps = steps_after_planning(chosen, PLAN, range(5))
+    assert str(steps[0]).find("--fold 0 --max-minutes 1.5 --device cpu") > 0
+    assert str(steps[2]).find("--folds 0 2 --max-minutes 1.5 --device cpu") > 0
+    assert commands(steps) == ["train", "train", "crossval", "find_best_configuration"]
     assert "--workers 3" in str(planning_step(chosen))
 
 
 def test_test_images_are_predicted_and_scored_where_labels_are_there(tmp_path: Path) -> None:
-    chosen = request(tmp_path)
+    chosen = request(tmp_path, folds=(0,))
     (chosen.dataset / "imagesTs").mkdir()
-    assert [step.command for step in steps_after_planning(chosen, PLAN)][2:] == ["predict"]
+    assert commands(steps_after_planning(chosen, PLAN, range(5)))[3:] == ["predict"]
     (chosen.dataset / "labelsTs").mkdir()
-    assert [step.command for step in steps_after_planning(chosen, PLAN)][2:] == ["predict", "evaluate"]
+    assert commands(steps_after_planning(chosen, PLAN, range(5)))[3:] == ["predict", "evaluate"]
 
 
 def test_an_unplanned_configuration_is_refused(tmp_path: Path) -> None:
     with pytest.raises(PlanError, match="3d_fullres"):
-        steps_after_planning(request(tmp_path, configurations=("2d", "3d_fullres")), PLAN)
+        steps_after_planning(request(tmp_path, configurations=("2d", "3d_fullres")), PLAN, range(5))
 
 
-def test_every_step_is_a_command_that_balrsam_has(tmp_path: Path) -> None:
+def test_the_steps_are_a_graph_of_commands_that_balrsam_has(tmp_path: Path) -> None:
     chosen = request(tmp_path)
     for folder in ("imagesTs", "labelsTs"):
         (chosen.dataset / folder).mkdir()
     two = dataclasses.replace(PLAN, configurations=PLAN.configurations | {"2.5d": PLAN.configurations["2d"]})
-    steps = (planning_step(chosen), *steps_after_planning(dataclasses.replace(chosen, configurations=("2d", "2.5d")), two))
+    steps = (planning_step(chosen), *steps_after_planning(dataclasses.replace(chosen, configurations=("2d", "2.5d")), two, range(2)))
     assert {step.command for step in steps} <= set(COMMANDS)
-    assert len(steps) == 6
+    assert len({step.name for step in steps}) == len(steps) == 10
+    done: set[str] = set()
+    for step in steps:
+        assert set(step.needs) <= done, "a step comes after those that it needs"
+        done.add(step.name)
+        bases = {label.partition("/")[0] for label in (*step.inputs, *step.outputs)}
+        assert bases <= set(chosen.bases)
