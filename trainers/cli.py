@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from balrsam_pipeline.command import Command, add_roots, roots_of
+from balrsam_pipeline.errors import UsageError
+from balrsam_pipeline.execution.options import add_cluster_arguments, cluster_of
 from balrsam_pipeline.paths import find_dataset
 
 if TYPE_CHECKING:
@@ -29,7 +31,10 @@ def add_crossval_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--parallel-folds", nargs="+", metavar="DEVICE", help="train folds at the same time, one on each device: cuda:0 cuda:1"
     )
+    parser.add_argument("--configurations", nargs="+", metavar="NAME", help="cross-validate several, on a cluster all at the same time")
+    parser.add_argument("--gpus-per-fold", type=int, default=1, metavar="N", help="with --cluster: processes (torchrun) that train a fold")
     _add_common(parser)
+    add_cluster_arguments(parser)
 
 
 def train(arguments: argparse.Namespace) -> int:
@@ -47,16 +52,34 @@ def train(arguments: argparse.Namespace) -> int:
 def crossval(arguments: argparse.Namespace) -> int:
     """Run `balrsam crossval`."""
     from evaluation import summary_table
-    from trainers.crossval import CrossvalRequest, cross_validate
+    from trainers.cluster import ClusterTraining
+    from trainers.crossval import CrossvalRequest, cross_validate, train_all_on_cluster
 
+    _refuse_contradictions(arguments)
     folds = tuple(arguments.folds) if arguments.folds else None
     devices = tuple(arguments.parallel_folds or ())
-    request = CrossvalRequest(train=_request(arguments, 0), folds=folds, parallel_devices=devices)
-    result = cross_validate(request)
-    print(summary_table(result.summary))
-    print(result.intervals)
-    print(f"{'already done' if result.already_done else 'done'}: {result.folder}")
+    train, cluster = _request(arguments, 0), cluster_of(arguments)
+    names = arguments.configurations or [arguments.configuration]
+    requests = [
+        CrossvalRequest(train=dataclasses.replace(train, configuration=name), folds=folds, parallel_devices=devices) for name in names
+    ]
+    if cluster is not None:
+        train_all_on_cluster(requests, ClusterTraining(cluster=cluster, processes=arguments.gpus_per_fold))
+    for request in requests:
+        result = cross_validate(request)
+        print(summary_table(result.summary))
+        print(result.intervals)
+        print(f"{'already done' if result.already_done else 'done'}: {result.folder}")
     return 0
+
+
+def _refuse_contradictions(arguments: argparse.Namespace) -> None:
+    if arguments.configurations and arguments.configuration:
+        raise UsageError("--configurations", found="--configuration as well", expected="one of them", mend="leave one out")
+    if arguments.cluster and arguments.parallel_folds:
+        raise UsageError("--cluster", found="--parallel-folds as well", expected="one of them", mend="leave one out")
+    if arguments.gpus_per_fold < 1:
+        raise UsageError("--gpus-per-fold", found=str(arguments.gpus_per_fold), expected="1 or more", mend="correct it")
 
 
 def _add_common(parser: argparse.ArgumentParser) -> None:
@@ -127,9 +150,10 @@ COMMANDS = {
         run=train,
     ),
     "crossval": Command(
-        summary="Train and validate all folds, one after the other or over devices, and pool the scores.",
+        summary="Train and validate all folds, one after the other, over devices or on a cluster, and pool the scores.",
         example="balrsam crossval Dataset004_Hippocampus --configuration 2d --max-minutes 20\n"
-        "balrsam crossval 4 --parallel-folds cuda:0 cuda:1",
+        "balrsam crossval 4 --parallel-folds cuda:0 cuda:1\n"
+        "balrsam crossval 4 --configurations 2d 2.5d --cluster tcp://scheduler:8786",
         add_arguments=add_crossval_arguments,
         run=crossval,
     ),

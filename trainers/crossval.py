@@ -22,6 +22,8 @@ from balrsam_pipeline.plan import read_plan
 from balrsam_pipeline.serialise import to_json
 from evaluation import Summary, pool, read_summary, write_reports
 from evaluation.statistics import bootstrap_means
+from trainers.cluster import ClusterTraining, train_on_cluster
+from trainers.command_words import training_words
 from trainers.fold import train_fold
 from trainers.request import TrainRequest
 from trainers.stopping import TrainingStopped
@@ -61,16 +63,7 @@ def cross_validate(request: CrossvalRequest) -> CrossvalResult:
         TrainingError: a fold could not be trained.
         TrainingStopped: asked to stop; the same call goes on.
     """
-    preprocessed = request.train.roots.preprocessed / request.train.dataset.name
-    if not (preprocessed / "splits.json").is_file():
-        raise TrainingError(
-            preprocessed,
-            found="no splits.json",
-            expected="a planned and preprocessed dataset",
-            mend=f"balrsam plan_and_preprocess {request.train.dataset.name}",
-        )
-    configuration = request.train.configuration or read_plan(preprocessed / "plan.json").default_configuration
-    folds = request.folds if request.folds is not None else tuple(range(len(read_folds(preprocessed / "splits.json"))))
+    configuration, folds = _completed(request)
     train = dataclasses.replace(request.train, configuration=configuration)
     if request.parallel_devices:
         _train_over_devices(train, folds, request.parallel_devices)
@@ -83,6 +76,34 @@ def cross_validate(request: CrossvalRequest) -> CrossvalResult:
         with folder_lock(folder):
             write_reports(summary, folder)
     return CrossvalResult(summary=summary, folder=folder, intervals=interval_lines(summary), already_done=already_done)
+
+
+def train_all_on_cluster(requests: Sequence[CrossvalRequest], where: ClusterTraining) -> None:
+    """Train the folds of several cross-validations at the same time on a cluster; `cross_validate` then finds them done.
+
+    Raises:
+        TrainingError: folds could not be trained; ClusterError: the cluster cannot be used.
+    """
+    wanted = []
+    for request in requests:
+        configuration, folds = _completed(request)
+        wanted += [dataclasses.replace(request.train, configuration=configuration, fold=fold) for fold in folds]
+    train_on_cluster(wanted, where)
+
+
+def _completed(request: CrossvalRequest) -> tuple[str, tuple[int, ...]]:
+    """The configuration and the folds, with the plan's where the request leaves them open."""
+    preprocessed = request.train.roots.preprocessed / request.train.dataset.name
+    if not (preprocessed / "splits.json").is_file():
+        raise TrainingError(
+            preprocessed,
+            found="no splits.json",
+            expected="a planned and preprocessed dataset",
+            mend=f"balrsam plan_and_preprocess {request.train.dataset.name}",
+        )
+    configuration = request.train.configuration or read_plan(preprocessed / "plan.json").default_configuration
+    folds = request.folds if request.folds is not None else tuple(range(len(read_folds(preprocessed / "splits.json"))))
+    return configuration, folds
 
 
 def _pooled_before(folder: Path, summary: Summary) -> bool:
@@ -114,12 +135,15 @@ def _train_over_devices(train: TrainRequest, folds: Sequence[int], devices: Sequ
         free.put(device)
     settings = train.model_folder(str(train.configuration)) / "settings.json"
     write_json(settings, to_json(train.config))
+    start = (sys.executable, "-m", "balrsam_pipeline")
 
     def train_one(fold: int) -> int:
         device = free.get()
         LOG.info("fold %d on %s", fold, device)
         try:
-            return subprocess.run(_command(train, fold, device, settings), check=False, stdout=subprocess.DEVNULL).returncode
+            return subprocess.run(
+                [*start, *training_words(train, fold, device, settings)], check=False, stdout=subprocess.DEVNULL
+            ).returncode
         finally:
             free.put(device)
 
@@ -135,16 +159,3 @@ def _train_over_devices(train: TrainRequest, folds: Sequence[int], devices: Sequ
             expected="every fold trained",
             mend="mend what they name, then run the same command again: it goes on",
         )
-
-
-def _command(train: TrainRequest, fold: int, device: str, settings: Path) -> list[str]:
-    command = [sys.executable, "-m", "balrsam_pipeline", "train", str(train.dataset), "--fold", str(fold), "--device", device]
-    command += ["--configuration", str(train.configuration), "--settings", str(settings)]
-    for option, value in (("raw", train.roots.raw), ("preprocessed", train.roots.preprocessed), ("results", train.roots.results)):
-        command += [f"--{option}", str(value)]
-    optional = {"--workers": train.workers, "--checkpoint": train.base, "--init-from": train.init_from}
-    for option, given in optional.items():
-        command += [option, str(given)] if given is not None else []
-    command += ["--watch", *train.watchers] if train.watchers else []
-    command += ["--accept-changed-settings"] if train.accept_changed_settings else []
-    return command + (["--continue-on-worker-loss"] if train.continue_on_worker_loss else [])

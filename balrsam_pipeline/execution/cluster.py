@@ -74,7 +74,7 @@ def cluster_executor(
         ClusterError: see `connect`.
     """
     with connect(options, folders) as client:
-        resources = {"GPU": 1.0} if gpu and declares(client, "GPU") else None
+        resources = {"GPU": 1.0} if gpu and most_declared(client, "GPU") else None
         executor = DaskExecutor(client, case_timeout_s, resources)
         try:
             yield executor
@@ -138,9 +138,10 @@ class DaskExecutor(CaseExecutor):
             looks = looks + 1 if threads == 0 else 0
 
 
-def declares(client: Any, resource: str) -> bool:
-    """Whether any worker declares the resource."""
-    return any(worker["resources"].get(resource) for worker in client.scheduler_info()["workers"].values())
+def most_declared(client: Any, resource: str) -> float:
+    """The most of a resource that any one worker declares; 0 where none does."""
+    workers = client.scheduler_info(n_workers=-1)["workers"].values()
+    return max((float(worker["resources"].get(resource, 0)) for worker in workers), default=0.0)
 
 
 def _hand_over(inner: Future[Any], outer: Future[Any], client: Any) -> None:
@@ -195,7 +196,7 @@ def _security(options: ClusterOptions) -> Any:
 
 
 def _threads(client: Any) -> int:
-    return sum(worker["nthreads"] for worker in client.scheduler_info()["workers"].values())
+    return sum(worker["nthreads"] for worker in client.scheduler_info(n_workers=-1)["workers"].values())
 
 
 def _check_workers(client: Any, folders: tuple[str, ...]) -> None:

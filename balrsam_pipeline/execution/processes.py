@@ -164,7 +164,7 @@ def _work(pipe: Connection, limit_s: float | None, stack: Path | None) -> None:
         while True:
             try:
                 function, arguments = pipe.recv()
-            except (EOFError, ConnectionError):
+            except (EOFError, ConnectionError, KeyboardInterrupt):
                 return
             except Exception as problem:  # arguments that cannot be rebuilt here
                 answer: tuple[bool, Any] = (False, problem)

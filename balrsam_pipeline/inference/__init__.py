@@ -5,8 +5,9 @@ from typing import TYPE_CHECKING
 from balrsam_pipeline.lazy import lazy_face
 
 if TYPE_CHECKING:
+    from balrsam_pipeline.inference.batch import FileOptions, PredictionReport
     from balrsam_pipeline.inference.best import BestConfiguration, CandidateScore, read_best, write_best
-    from balrsam_pipeline.inference.cases import FileOptions, Member, PredictionReport, predict_cases
+    from balrsam_pipeline.inference.cases import Member, predict_cases
     from balrsam_pipeline.inference.postprocessing import (
         Postprocessing,
         PostprocessingStep,
@@ -38,11 +39,11 @@ __getattr__ = lazy_face(
     {
         "BestConfiguration": ".best",
         "CandidateScore": ".best",
-        "FileOptions": ".cases",
+        "FileOptions": ".batch",
         "Member": ".cases",
         "Postprocessing": ".postprocessing",
         "PostprocessingStep": ".postprocessing",
-        "PredictionReport": ".cases",
+        "PredictionReport": ".batch",
         "Predictor": ".predictor",
         "PredictorOptions": ".predictor",
         "apply_postprocessing": ".postprocessing",

@@ -10,10 +10,9 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -24,19 +23,19 @@ from balrsam_pipeline.errors import BalrsamError, PredictionError
 from balrsam_pipeline.execution import Outcome, run_cases
 from balrsam_pipeline.execution.faults import run_with_limit
 from balrsam_pipeline.imageio import Image, file_ending_of, label_ending, read_image, write_label
+from balrsam_pipeline.inference.batch import Elsewhere, FileOptions, PredictionReport
 from balrsam_pipeline.inference.export import ProbabilitySink, WeightedSource, export_label
 from balrsam_pipeline.inference.grids import ImageGrid
 from balrsam_pipeline.inference.logits import ArrayLogits, LogitSource
 from balrsam_pipeline.inference.manifest import Manifest, MemberRecord, start_folder
-from balrsam_pipeline.inference.postprocessing import Postprocessing, apply_postprocessing
+from balrsam_pipeline.inference.postprocessing import apply_postprocessing
 from balrsam_pipeline.inference.predictor import Predictor
 from balrsam_pipeline.inference.probabilities import probability_path, writing_probabilities
-from balrsam_pipeline.inference.stages import StageClock, Turn, stage_table
+from balrsam_pipeline.inference.stages import StageClock, Turn
 from balrsam_pipeline.preprocessing import PreprocessedCase, preprocess_image
 from balrsam_pipeline.progress import track
 
 LOG = logging.getLogger(__name__)
-CASES_IN_FLIGHT = 3  # one being read, one at the network, one being written
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,51 +44,6 @@ class Member:
 
     predictor: Predictor
     weight: float = 1.0
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FileOptions:
-    """What to write, and how to go about it.
-
-    Attributes:
-        workers: cases in flight at once, each in a thread of its own.
-        save_probabilities: write float16 probabilities beside every label map.
-        skip_existing: leave cases alone whose output is there (continue a run that was stopped).
-        postprocessing: rules applied to every label map.
-        case_timeout_s: a case that takes longer fails, with the stack of where it stood; None waits for ever.
-    """
-
-    workers: int = CASES_IN_FLIGHT
-    save_probabilities: bool = False
-    skip_existing: bool = False
-    postprocessing: Postprocessing = field(default_factory=Postprocessing)
-    case_timeout_s: float | None = None
-
-
-class Elsewhere(Protocol):
-    """Another place than this process to predict cases in."""
-
-    def outcomes(self, cases: Mapping[str, CaseFiles], output: Path, options: FileOptions, clock: StageClock) -> Iterator[Outcome[Path]]:
-        """Predict the cases into `output` and yield what became of each, as in `run_cases`."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PredictionReport:
-    """What became of the cases, and where the time went (seconds of each stage, added up over threads)."""
-
-    written: tuple[Path, ...]
-    skipped: tuple[str, ...]
-    failed: dict[str, BalrsamError]
-    seconds: dict[str, float]
-    wall_s: float
-
-    def table(self) -> str:
-        """The stage table for a terminal."""
-        return stage_table(self.seconds, len(self.written), self.wall_s)
-
-    def with_failures(self, failed: Mapping[str, BalrsamError]) -> PredictionReport:
-        """The same report with cases that could not even be started."""
-        return replace(self, failed=dict(sorted({**self.failed, **failed}.items())))
 
 
 def predict_cases(

@@ -10,7 +10,8 @@ from pathlib import Path
 from balrsam_pipeline.dataset import CaseFiles
 from balrsam_pipeline.errors import PredictionError
 from balrsam_pipeline.execution import ExecutionOptions, Outcome, open_executor, run_cases
-from balrsam_pipeline.inference.cases import FileOptions, Member, predict_case
+from balrsam_pipeline.inference.batch import FileOptions
+from balrsam_pipeline.inference.cases import Member, predict_case
 from balrsam_pipeline.inference.choice import ModelChoice, load_members
 from balrsam_pipeline.inference.predictor import PredictorOptions
 from balrsam_pipeline.inference.stages import StageClock

@@ -14,8 +14,9 @@ from balrsam_pipeline.errors import UsageError
 from balrsam_pipeline.execution import ExecutionOptions, folder_lock
 from balrsam_pipeline.execution.lock import LOCK_NAME
 from balrsam_pipeline.execution.options import execution_of
+from balrsam_pipeline.inference.batch import FileOptions, PredictionReport
 from balrsam_pipeline.inference.best import read_best
-from balrsam_pipeline.inference.cases import FileOptions, PredictionReport, predict_cases
+from balrsam_pipeline.inference.cases import predict_cases
 from balrsam_pipeline.inference.choice import ModelChoice, load_members
 from balrsam_pipeline.inference.elsewhere import Models, OnCluster
 from balrsam_pipeline.inference.inputs import find_cases, part_of

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from balrsam_pipeline.command import Command, add_roots, roots_of
 from balrsam_pipeline.execution.lock import folder_lock
+from balrsam_pipeline.execution.options import add_cluster_arguments, cluster_of
 from balrsam_pipeline.paths import find_dataset
 from balrsam_pipeline.run.clearing import remove_leftovers
 from balrsam_pipeline.run.contents import ContentHashes
@@ -30,6 +31,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--workers", type=int, metavar="N", help="processes for planning, prediction and scoring (default: one a core)")
     parser.add_argument("--wait", action="store_true", help="where another run works on this dataset, wait until it ends")
     parser.add_argument("--dry-run", action="store_true", help="print the steps, what of them is done and how long the rest will take")
+    add_cluster_arguments(parser)
     add_roots(parser)
 
 
@@ -47,6 +49,7 @@ def run(arguments: argparse.Namespace) -> int:
         accept_changed_settings=arguments.accept_changed_settings,
         device=arguments.device,
         workers=arguments.workers,
+        cluster=cluster_of(arguments),
     )
     return run_all(request, dry_run=arguments.dry_run, wait=arguments.wait)
 

@@ -10,9 +10,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from balrsam_pipeline.execution.options import ClusterOptions, cluster_words
 from balrsam_pipeline.network.locate import find_checkpoint
 from balrsam_pipeline.paths import Roots
 from balrsam_pipeline.plan import Plan
+
+CLUSTER_STEP = "train_on_cluster"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,6 +32,7 @@ class RunRequest:
         accept_changed_settings: train on where settings or the plan differ from those that training was started with.
         device: "cuda", "cpu", …; None chooses.
         workers: processes for planning, prediction and scoring; None takes one a core.
+        cluster: where cases are worked on and folds are trained; None is here.
     """
 
     dataset: Path
@@ -41,6 +45,7 @@ class RunRequest:
     accept_changed_settings: bool = False
     device: str | None = None
     workers: int | None = None
+    cluster: ClusterOptions | None = None
 
     @property
     def preprocessed(self) -> Path:
@@ -121,13 +126,30 @@ def steps_after_planning(request: RunRequest, plan: Plan, folds: Sequence[int]) 
     """
     names = request.configurations or (plan.default_configuration,)
     folds = request.folds or tuple(folds)
-    steps = [step for name in names for step in _crossvalidation(request, plan, name, folds)]
+    steps = [_training_on_cluster(request, names, folds)] if request.cluster else []
+    steps += [step for name in names for step in _crossvalidation(request, plan, name, folds)]
     steps.append(_choosing(request, names, folds))
     if (request.dataset / "imagesTs").is_dir():
         steps.append(_prediction(request, names, folds))
         if (request.dataset / "labelsTs").is_dir():
             steps.append(_scoring(request))
     return tuple(steps)
+
+
+def _training_on_cluster(request: RunRequest, names: Sequence[str], folds: Sequence[int]) -> Step:
+    """All folds of all configurations at the same time; the steps of the folds then find them trained."""
+    chosen = ("--configurations", *names, "--folds", *map(str, folds))
+    return Step(
+        name=CLUSTER_STEP,
+        title="Train and validate all folds on the cluster",
+        command="crossval",
+        words=(str(request.dataset), *chosen, *_training(request), *cluster_words(request.cluster)),
+        needs=("plan",),
+        settings={"--max-minutes": _text(request.max_minutes), "--epochs": _text(request.epochs), "folds": " ".join(chosen)},
+        inputs=("preprocessed/plan.json", "preprocessed/splits.json"),
+        other_inputs=_given({"--settings": request.settings}),
+        outputs=tuple(f"results/{name}__balrsam/fold_{fold}/checkpoint_final.safetensors" for name in names for fold in folds),
+    )
 
 
 def _crossvalidation(request: RunRequest, plan: Plan, name: str, folds: Sequence[int]) -> list[Step]:
@@ -141,7 +163,7 @@ def _crossvalidation(request: RunRequest, plan: Plan, name: str, folds: Sequence
             title=f"Train and validate '{name}', fold {fold}",
             command="train",
             words=(*words, "--fold", str(fold), *_training(request)),
-            needs=("plan",),
+            needs=("plan", CLUSTER_STEP) if request.cluster else ("plan",),
             settings={"--max-minutes": _text(request.max_minutes), "--epochs": _text(request.epochs)},
             inputs=("preprocessed/plan.json", "preprocessed/splits.json"),
             other_inputs=_given({"--settings": request.settings, "SAM checkpoint": base}),
@@ -236,7 +258,7 @@ def _roots(request: RunRequest) -> tuple[str, ...]:
 
 
 def _workers(request: RunRequest) -> tuple[str, ...]:
-    return ("--workers", str(request.workers)) if request.workers else ()
+    return (*(("--workers", str(request.workers)) if request.workers else ()), *cluster_words(request.cluster))
 
 
 def _given(paths: Mapping[str, Path | None]) -> dict[str, Path]:

@@ -28,7 +28,8 @@ def test_the_command_line_is_what_the_documentation_says():
         *("--workers", "--continue-on-worker-loss", "--accept-changed-settings", "--checkpoint", "--init-from", "--budget-clock"),
         *("--watch", "--freeze", "--raw", "--preprocessed", "--results"),
     }
-    assert options == {"train": common | {"--fold"}, "crossval": common | {"--folds", "--parallel-folds"}}
+    cluster = {"--cluster", "--tls-ca", "--tls-cert", "--tls-key", "--gpus-per-fold"}
+    assert options == {"train": common | {"--fold"}, "crossval": common | cluster | {"--folds", "--parallel-folds", "--configurations"}}
 
 
 def test_a_time_budget_replaces_the_epochs_unless_both_are_given(prepared):
