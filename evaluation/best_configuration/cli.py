@@ -33,7 +33,7 @@ def _find(arguments: argparse.Namespace) -> int:
         workers=arguments.workers or default_workers(),
     )
     best, path = find_best_configuration(request)
-    width = max(len(" + ".join(score.configurations)) for score in best.candidates)
+    width = max(len("candidate"), *(len(" + ".join(score.configurations)) for score in best.candidates))
     print(f"{'candidate':<{width}}  {'Dice':>6}  {'95 % interval':>16}  {'p':>7}  {'cost':>9}")
     for score in best.candidates:
         p_text = "" if score.p_value is None else f"{score.p_value:.3f}"

@@ -72,7 +72,7 @@ def pack_submission(request: SubmissionRequest) -> Submission:
     Raises:
         PredictionError: any rule is broken (all findings are in the message and in the report; no archive is written).
     """
-    description = read_description(request.dataset_json or request.predictions / "dataset.json")
+    description = read_description(request.dataset_json or _labels_beside(request.predictions))
     channels = len(description.channel_names)
     images = {case: files.images[0] for case, files in image_cases(request.images, description.file_ending, channels).items()}
     predicted = predicted_files(request.predictions, label_ending(description.file_ending))
@@ -106,6 +106,19 @@ def pack_submission(request: SubmissionRequest) -> Submission:
         request.output.unlink()
         raise
     return _write_papers(request, hashes, findings)
+
+
+def _labels_beside(predictions: Path) -> Path:
+    """The dataset.json that `predict` puts into a folder of predictions."""
+    path = predictions / "dataset.json"
+    if path.is_file():
+        return path
+    raise PredictionError(
+        predictions,
+        found="no dataset.json" if predictions.is_dir() else "no such folder",
+        expected="a folder that 'balrsam predict' wrote, with the dataset.json that it puts there",
+        mend="predict first: balrsam predict -o FOLDER; for predictions from elsewhere name the labels: --dataset-json FILE",
+    )
 
 
 def predicted_files(folder: Path, ending: str) -> dict[str, Path]:
