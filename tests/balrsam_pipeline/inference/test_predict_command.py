@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -21,6 +23,7 @@ from balrsam_pipeline.inference.best import BestConfiguration, write_best
 from balrsam_pipeline.inference.postprocessing import Postprocessing, PostprocessingStep, write_postprocessing
 
 Folders = Callable[..., Path]
+Change = Callable[[dict[str, dict[str, object]]], object]
 CPU = ("--device", "cpu")
 
 
@@ -140,6 +143,49 @@ def test_folders_of_other_cases_are_not_ensembled(
         (images / "case1_0000.nii.gz").unlink(missing_ok=True)
     assert main(["ensemble", "-i", str(tmp_path / "a"), str(tmp_path / "b"), "-o", str(tmp_path / "e")]) == 2
     assert "case1" in capsys.readouterr().err
+
+
+def change_metadata(path: Path, change: Change) -> None:
+    array = blosc2.open(str(path), mode="a")
+    metadata = json.loads(array.schunk.vlmeta["balrsam"])
+    change(metadata)
+    array.schunk.vlmeta["balrsam"] = json.dumps(metadata)
+
+
+@pytest.mark.parametrize(
+    ("said", "change"),
+    [
+        ("geometry", lambda metadata: metadata["geometry"].update(origin_mm=[9.0, 9.0, 9.0])),
+        ("labels", lambda metadata: metadata["labels"].update(names=["l1", "other"])),
+    ],
+)
+def test_folders_of_other_geometry_or_labels_are_not_ensembled(
+    image_folder: Folders,
+    model_folder: Folders,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    said: str,
+    change: Callable[..., object],
+) -> None:
+    model, images = model_folder(folds=(0,)), image_folder(1)
+    for name in ("a", "b"):
+        main(["predict", "-i", str(images), "-o", str(tmp_path / name), "--model", str(model), "--save-probabilities", *CPU])
+    change_metadata(tmp_path / "b" / "case0_probabilities.b2nd", change)
+    assert main(["ensemble", "-i", str(tmp_path / "a"), str(tmp_path / "b"), "-o", str(tmp_path / "e")]) == 2
+    assert said in capsys.readouterr().err
+    assert not (tmp_path / "e" / "case0.nii.gz").exists()
+
+
+def test_a_run_is_not_continued_under_another_plan(
+    image_folder: Folders, model_folder: Folders, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    images, words = image_folder(1), ["-o", str(tmp_path / "out"), *CPU]
+    model = model_folder(folds=(0,))
+    assert main(["predict", "-i", str(images), "--model", str(model), *words]) == 0
+    shutil.rmtree(model)
+    model = model_folder(folds=(0,), mirror_axes=(2,))
+    assert main(["predict", "-i", str(images), "--model", str(model), "--continue", *words]) == 2
+    assert "made otherwise" in capsys.readouterr().err
 
 
 def kill_and_continue(images: Path, model: Path, output: Path, wait_s: float) -> int:
