@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import random
 import shutil
@@ -12,40 +11,18 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from support.chaos import Job, kill_one, names, outcome
+from support.chaos import Job, Undisturbed, kill_one, names, outcome
 from support.runs import stray_files
 
-from balrsam_pipeline.demo import DemoSize, generate_dataset
-
-SETTINGS = {"steps_per_epoch": 4, "quick_validation_patches": 4, "save_every_s": 0}
 BY_CHANCE = ("checkpoint_previous.safetensors", "hashes.json")  # whether they are there depends on when things happened
 
 
-@pytest.fixture(scope="module")
-def job(tmp_path_factory: pytest.TempPathFactory) -> Job:
-    """Five training cases, one fold, three epochs of four steps: what is counted in steps, not in minutes, can be compared to the bit."""
-    folder = tmp_path_factory.mktemp("chaos")
-    generate_dataset(folder / "raw", DemoSize(training_cases=5, test_cases=2, shape_zyx=(6, 32, 32)))
-    (folder / "settings.json").write_text(json.dumps(SETTINGS))
-    choices = ("--configurations", "2d", "--folds", "0", "--epochs", "3", "--device", "cpu", "--workers", "2")
-    return Job(folder / "raw", (*choices, "--settings", str(folder / "settings.json")))
-
-
-@pytest.fixture(scope="module")
-def undisturbed(job: Job, tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, object], set[str], float]:
-    """What a run makes that nothing happens to, the names of all it leaves, and the seconds it takes."""
-    folder, started = tmp_path_factory.mktemp("undisturbed"), time.monotonic()
-    assert job.finish(folder) == 0, (folder / "output.txt").read_text()[-3000:]
-    return outcome(folder), names(folder), time.monotonic() - started
-
-
-def survive(job: Job, undisturbed: tuple[dict[str, object], set[str], float], folder: Path, kills: int, chance: random.Random) -> list[str]:
+def survive(job: Job, undisturbed: Undisturbed, folder: Path, kills: int, chance: random.Random) -> list[str]:
     """Kill so many times; whenever a run comes to its end, compare it with the undisturbed one and begin anew."""
-    expected, left, seconds = undisturbed
     killed: list[str] = []
     while True:
         run = job.start(folder)
-        kind = kill_one(run, chance.uniform(0.0, seconds), chance) if len(killed) < kills else None
+        kind = kill_one(run, chance.uniform(0.0, undisturbed.seconds), chance) if len(killed) < kills else None
         if kind is not None:
             killed.append(kind)
             if run.returncode != 0:
@@ -53,23 +30,19 @@ def survive(job: Job, undisturbed: tuple[dict[str, object], set[str], float], fo
         assert run.wait(timeout=600) == 0, (folder / "output.txt").read_text()[-3000:]
         assert "Traceback" not in (folder / "output.txt").read_text()
         assert stray_files(folder) == []
-        assert {name for name in names(folder) ^ left if not name.endswith(BY_CHANCE)} == set()
-        assert outcome(folder) == expected
+        assert {name for name in names(folder) ^ undisturbed.names if not name.endswith(BY_CHANCE)} == set()
+        assert outcome(folder) == undisturbed.outcome
         if len(killed) >= kills:
             return killed
         shutil.rmtree(folder)
 
 
-def test_a_run_killed_four_times_ends_like_an_undisturbed_one(
-    job: Job, undisturbed: tuple[dict[str, object], set[str], float], tmp_path: Path
-) -> None:
-    assert len(survive(job, undisturbed, tmp_path / "run", 4, random.Random(8))) == 4
+def test_a_run_killed_three_times_ends_like_an_undisturbed_one(job: Job, undisturbed: Undisturbed, tmp_path: Path) -> None:
+    assert len(survive(job, undisturbed, tmp_path / "run", 3, random.Random(8))) == 3
 
 
 @pytest.mark.slow
-def test_runs_killed_thirty_times_end_like_an_undisturbed_one(
-    job: Job, undisturbed: tuple[dict[str, object], set[str], float], tmp_path: Path
-) -> None:
+def test_runs_killed_thirty_times_end_like_an_undisturbed_one(job: Job, undisturbed: Undisturbed, tmp_path: Path) -> None:
     seed = int(time.time())
     print("seed", seed)
     killed = survive(job, undisturbed, tmp_path / "run", 30, random.Random(seed))
@@ -90,7 +63,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
 
 
 def test_a_full_disk_is_named_and_with_room_the_run_ends_like_an_undisturbed_one(
-    job: Job, undisturbed: tuple[dict[str, object], set[str], float], small_disk: Path
+    job: Job, undisturbed: Undisturbed, small_disk: Path
 ) -> None:
     folder = small_disk / "run"
     assert job.finish(folder) == 2
@@ -102,4 +75,4 @@ def test_a_full_disk_is_named_and_with_room_the_run_ends_like_an_undisturbed_one
     subprocess.run(["mount", "-o", "remount,size=500m", small_disk], check=True)
     assert job.finish(folder) == 0, (folder / "output.txt").read_text()[-3000:]
     assert stray_files(folder) == []
-    assert outcome(folder) == undisturbed[0]
+    assert outcome(folder) == undisturbed.outcome

@@ -40,6 +40,16 @@ class Job:
         return self.start(folder).wait(timeout=600)
 
 
+@dataclass(frozen=True)
+class Undisturbed:
+    """A run that nothing happened to: its folder, what it made, the names of all it left, and the seconds it took."""
+
+    folder: Path
+    outcome: dict[str, object]
+    names: set[str]
+    seconds: float
+
+
 def processes_of_session(session: int) -> list[int]:
     """The living processes of a session, zombies left out."""
     found = []
@@ -82,8 +92,8 @@ def kill_one(run: subprocess.Popen[str], after_s: float, chance: random.Random) 
     return "main" if victim == run.pid else "other"
 
 
-def outcome(folder: Path) -> dict[str, object]:
-    """What a run made: masks by voxels, checkpoints by tensors, everything else that must be reproducible by bytes."""
+def outcome(folder: Path, moved_from: Path | None = None) -> dict[str, object]:
+    """What a run made: masks by voxels, checkpoints by tensors, everything else that must be reproducible by bytes but for the paths."""
     found: dict[str, object] = {}
     for path in sorted(path for path in folder.rglob("*") if path.is_file() and path.parent.name != "run"):
         name = path.relative_to(folder).as_posix()
@@ -94,7 +104,8 @@ def outcome(folder: Path) -> dict[str, object]:
             with safe_open(path, framework="np") as file:
                 found |= {f"{name}:{key}": hashlib.sha256(file.get_tensor(key).tobytes()).hexdigest() for key in file.keys()}  # noqa: SIM118
         elif path.suffix in (".b2nd", ".csv") or path.name in REPRODUCIBLE or path.parent.name == "2d":
-            found[name] = hashlib.sha256(path.read_bytes().replace(str(folder).encode(), b"FOLDER")).hexdigest()
+            content = path.read_bytes().replace(str(folder).encode(), b"FOLDER").replace(str(moved_from or folder).encode(), b"FOLDER")
+            found[name] = hashlib.sha256(content).hexdigest()
     return found
 
 
