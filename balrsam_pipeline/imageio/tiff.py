@@ -94,9 +94,10 @@ def _rank(axis: str) -> int:
 
 
 def _geometry(path: Path, axes: str, shape: tuple[int, ...]) -> Geometry:
-    sizes = dict(zip(axes, (int(size) for size in shape), strict=False))
+    same = len(axes) == len(shape)
+    sizes = dict(zip(axes, (int(size) for size in shape), strict=True)) if same else {}
     depths, channels = [axis for axis in axes if axis in DEPTH_AXES], [axis for axis in axes if axis in CHANNEL_AXES]
-    understood = len(axes) == len(shape) and set(axes) <= set("YX" + DEPTH_AXES + CHANNEL_AXES) and {"Y", "X"} <= set(axes)
+    understood = same and set(axes) <= set("YX" + DEPTH_AXES + CHANNEL_AXES) and {"Y", "X"} <= set(axes)
     if not understood or axes.index("Y") > axes.index("X") or len(depths) > 1 or len(channels) > 1:
         raise ImageError(
             path,
