@@ -22,7 +22,7 @@ def survive(job: Job, undisturbed: Undisturbed, folder: Path, kills: int, chance
     killed: list[str] = []
     while True:
         run = job.start(folder)
-        kind = kill_one(run, chance.uniform(0.0, undisturbed.seconds), chance) if len(killed) < kills else None
+        kind = kill_one(run, undisturbed.seconds, chance) if len(killed) < kills else None
         if kind is not None:
             killed.append(kind)
             if run.returncode != 0:

@@ -64,22 +64,21 @@ def processes_of_session(session: int) -> list[int]:
     return found
 
 
-def kill_one(run: subprocess.Popen[str], after_s: float, chance: random.Random) -> str | None:
-    """Kill -9 a random process of the run after a while; returns which kind, or None where the run had ended before.
+def kill_one(run: subprocess.Popen[str], longest_s: float, chance: random.Random) -> str | None:
+    """Kill -9 the main process of a run, or another one when there is one, at a random moment; returns which, or None if it ended before.
 
     Processes left behind must end by themselves.
     """
+    kind = chance.choice(("main", "other"))
     try:
-        run.wait(after_s)
+        run.wait(chance.uniform(0.0, longest_s if kind == "main" else longest_s / 3))  # workers are there early: when cases are prepared
         return None
     except subprocess.TimeoutExpired:
-        pass
-    victims = sorted(processes_of_session(run.pid))
+        victims = [run.pid] if kind == "main" else _others(run)
     if not victims:
         return None
-    victim = run.pid if chance.random() < 0.5 else chance.choice(victims)
     try:
-        os.kill(victim, signal.SIGKILL)
+        os.kill(chance.choice(victims), signal.SIGKILL)
     except ProcessLookupError:
         return None
     run.wait(timeout=600)
@@ -89,7 +88,17 @@ def kill_one(run: subprocess.Popen[str], after_s: float, chance: random.Random) 
     for orphan in orphans:
         os.kill(orphan, signal.SIGKILL)
     assert orphans == [], f"processes outlived the run: {orphans}"
-    return "main" if victim == run.pid else "other"
+    return kind
+
+
+def _others(run: subprocess.Popen[str]) -> list[int]:
+    """The other processes of a run, as soon as there are any; none where it ends before."""
+    while run.poll() is None:
+        others = [process for process in processes_of_session(run.pid) if process != run.pid]
+        if others:
+            return sorted(others)
+        time.sleep(0.01)
+    return []
 
 
 def outcome(folder: Path, moved_from: Path | None = None) -> dict[str, object]:
