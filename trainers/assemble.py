@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
@@ -17,6 +19,7 @@ from balrsam_pipeline.execution import default_workers
 from balrsam_pipeline.network import BalrSam, build, checkpoint_sha256, find_checkpoint, trainable_state
 from balrsam_pipeline.plan import NetworkPlan
 from balrsam_pipeline.serialise import to_json
+from trainers.augmentation import augment_intensity_batch
 from trainers.budget import CLOCKS, Budget
 from trainers.checkpoints import Checkpoint, CheckpointFolder
 from trainers.config import AugmentationConfig, TrainingConfig
@@ -91,6 +94,7 @@ def assemble(request: TrainRequest, data: FoldData, config: TrainingConfig, rank
 
     parts = TrainerParts(
         config=config,
+        augment=_augmentation_on_device(data, config.augmentation),
         forward=ranks.wrap(_TrainingForward(model)),
         parameters=tuple(parameter for parameter in model.parameters() if parameter.requires_grad),
         loss=SegmentationLoss(data.labels, config.loss, sum_over_ranks if ranks.world_size > 1 else None),
@@ -192,6 +196,14 @@ def _loader(request: TrainRequest, data: FoldData, config: TrainingConfig, ranks
 def default_loader_workers(ranks: Ranks) -> int:
     """Beside a GPU every core but one makes batches; on the CPU the network needs the cores, and patches cost it little."""
     return max(1, default_workers() // ranks.world_size - 1) if ranks.device.type == "cuda" else 0
+
+
+def _augmentation_on_device(data: FoldData, config: AugmentationConfig) -> Callable[[Tensor, npt.NDArray[np.uint32]], Tensor]:
+    """What changes a batch on the device: intensities where that was asked for, nothing where the loader has done it."""
+    if not config.on_device:
+        return lambda image_bchw, _: image_bchw
+    channels = len(data.configuration.normalization)
+    return lambda image_bchw, seeds: augment_intensity_batch(image_bchw, channels, seeds, config)
 
 
 def _quick_validation(data: FoldData, config: TrainingConfig, precision: Precision) -> QuickValidation:

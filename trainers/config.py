@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -41,10 +42,12 @@ class AugmentationConfig:
     """Probabilities and ranges of augmentation. Source: nnU-Net v2 default data augmentation.
 
     `rotation_degrees` None takes 30 for volumes, whose patients lie one way, and for pictures nnU-Net's rule: 180 for nearly
-    square patches, 15 where one side exceeds 1.5 times the other.
+    square patches, 15 where one side exceeds 1.5 times the other. `on_device` changes intensities on the training device, a batch at a
+    time, instead of in the loader: for GPUs that the loader would starve.
     """
 
     enabled: bool = True
+    on_device: bool = False
     mirroring: bool = True
     rotation_probability: float = 0.2
     rotation_degrees: float | None = None
@@ -149,6 +152,15 @@ def read_training_config(path: Path) -> TrainingConfig:
         TrainingError: unreadable, an unknown setting, or a value that makes no sense.
     """
     return from_json(TrainingConfig, read_json(path, TrainingError), path, TrainingError)
+
+
+def with_defaults(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings that a run was started with; those that did not exist then have their defaults, under which it behaves as it did."""
+    filled: dict[str, Any] = {}
+    for name, default in to_json(TrainingConfig()).items():
+        value = settings.get(name, default)
+        filled[name] = default | value if isinstance(default, dict) and isinstance(value, dict) else value
+    return filled | {name: value for name, value in settings.items() if name not in filled}
 
 
 def differences(old: Any, new: Any, name: str = "") -> list[str]:

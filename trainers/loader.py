@@ -15,10 +15,11 @@ from trainers.sampling import Sample, Sampler
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """Patches (batch, channels, height, width) float32 and their labels (batch, height, width) int16."""
+    """Patches (batch, channels, height, width) float32, their labels (batch, height, width) int16, and a seed each for intensities."""
 
     image_bchw: npt.NDArray[np.float32]
     label_bhw: npt.NDArray[np.int16]
+    seeds: npt.NDArray[np.uint32]
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,8 +40,10 @@ class BatchSource:
 
     def make(self, step: int) -> Batch:
         """The batch of `step`."""
-        patches = [self.reader.read(sample) for sample in self.samples(step)]
-        return Batch(np.stack([image for image, _ in patches]), np.stack([label for _, label in patches]))
+        samples = self.samples(step)
+        patches = [self.reader.read(sample) for sample in samples]
+        seeds = np.array([sample.intensity_seed or 0 for sample in samples], np.uint32)
+        return Batch(np.stack([image for image, _ in patches]), np.stack([label for _, label in patches]), seeds)
 
     def describe(self, step: int) -> str:
         """The slices that the batch of `step` shows, in words, for messages."""

@@ -101,6 +101,6 @@ class PatchReader:
         if sample.geometry.mirror[0]:
             image_chw = image_chw.reshape(slices, channels, *image_chw.shape[1:])[::-1].reshape(image_chw.shape)
         image, label = cut_patch(image_chw, label_hw, sample.corner_yx, self._configuration.patch_size, sample.geometry)
-        if sample.intensity_seed is not None:
+        if sample.intensity_seed is not None and not self._augmentation.on_device:
             image = augment_intensity(image, channels, sample.intensity_seed, self._augmentation)
         return image, label

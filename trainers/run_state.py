@@ -15,7 +15,7 @@ from balrsam_pipeline.network import BalrSam
 from balrsam_pipeline.serialise import from_json, to_json
 from trainers.budget import Budget
 from trainers.checkpoints import Checkpoint, CheckpointFolder, load_optimiser_tensors, optimiser_tensors
-from trainers.config import TrainingConfig, differences
+from trainers.config import TrainingConfig, differences, with_defaults
 from trainers.optimisation import WeightAverage
 from trainers.precision import Precision
 from trainers.trainer import TrainingState
@@ -106,7 +106,7 @@ def refuse_changed_settings(checkpoint: Checkpoint, config: TrainingConfig, plan
     Raises:
         TrainingError: settings or the plan differ and that was not accepted; the message lists them.
     """
-    changed = differences(checkpoint.metadata["settings"], config)
+    changed = differences(with_defaults(checkpoint.metadata["settings"]), config)
     changed += differences({"plan": checkpoint.metadata["plan_sha256"]}, {"plan": plan_sha256})
     if changed and not accepted:
         raise TrainingError(

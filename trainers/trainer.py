@@ -7,6 +7,8 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
@@ -40,6 +42,7 @@ class TrainerParts:
     """All that the loop works with.
 
     Attributes:
+        augment: changes intensities of a batch (image, seeds) on the device.
         forward: the model as it trains (wrapped for several ranks): image -> (logits, boundary logits or None).
         parameters: the trainable parameters, for the gradient clip.
         quick_dice: scores the averaged weights on a few patches; called on the first rank alone.
@@ -47,6 +50,7 @@ class TrainerParts:
     """
 
     config: TrainingConfig
+    augment: Callable[[Tensor, npt.NDArray[np.uint32]], Tensor]
     forward: nn.Module
     parameters: tuple[nn.Parameter, ...]
     loss: SegmentationLoss
@@ -115,6 +119,7 @@ class Trainer:
         device = parts.precision.device
         image_bchw = torch.from_numpy(batch.image_bchw).to(device, non_blocking=True)
         label_bhw = torch.from_numpy(batch.label_bhw).to(device, non_blocking=True)
+        image_bchw = parts.augment(image_bchw, batch.seeds)
         with parts.precision.autocast():
             logits_bkhw, boundary_logits_b1hw = parts.forward(image_bchw)
         loss: Tensor = parts.loss(logits_bkhw, boundary_logits_b1hw, label_bhw).total

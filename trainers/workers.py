@@ -60,9 +60,9 @@ class WorkerLoader:
         step = first_step
         while True:
             index = step % count
-            image, label = self._receive(index, step)
+            batch = self._receive(index, step)
             self._ask(self._workers[index], step + AHEAD * count)
-            yield Batch(image, label)
+            yield batch
             step += 1
 
     def describe(self, step: int) -> str:
@@ -93,7 +93,7 @@ class WorkerLoader:
         except (BrokenPipeError, ConnectionResetError):
             return  # it died; noticed when its batch is wanted
 
-    def _receive(self, index: int, step: int) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
+    def _receive(self, index: int, step: int) -> Batch:
         worker = self._workers[index]
         try:
             problem = worker.pipe.recv()
@@ -103,8 +103,8 @@ class WorkerLoader:
         if problem is not None:
             raise problem
         worker.pending.remove(step)
-        image, label = self._shapes.views(worker.slots, self._slot(step))
-        return image.copy(), label.copy()
+        image, label, seeds = self._shapes.views(worker.slots, self._slot(step))
+        return Batch(image.copy(), label.copy(), seeds.copy())
 
     def _slot(self, step: int) -> int:
         return (step // self._count) % AHEAD
@@ -136,7 +136,7 @@ class WorkerLoader:
 
 @dataclass(frozen=True, slots=True)
 class _Shapes:
-    """Where a batch's images and labels lie in shared memory."""
+    """Where a batch's images, labels and seeds lie in shared memory."""
 
     image: tuple[int, int, int, int]
     label: tuple[int, int, int]
@@ -148,13 +148,19 @@ class _Shapes:
 
     @property
     def slot_bytes(self) -> int:
-        return 4 * int(np.prod(self.image)) + 2 * int(np.prod(self.label))
+        return 4 * int(np.prod(self.image)) + 4 * self.image[0] + 2 * int(np.prod(self.label)) + self.padding
 
-    def views(self, slots: Any, slot: int) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
+    @property
+    def padding(self) -> int:
+        """Bytes that bring the next slot to a multiple of 4."""
+        return 2 * int(np.prod(self.label)) % 4
+
+    def views(self, slots: Any, slot: int) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any], np.ndarray[Any, Any]]:
         start = slot * self.slot_bytes
         image = np.frombuffer(slots, np.float32, int(np.prod(self.image)), start).reshape(self.image)
-        label = np.frombuffer(slots, np.int16, int(np.prod(self.label)), start + image.nbytes).reshape(self.label)
-        return image, label
+        seeds = np.frombuffer(slots, np.uint32, self.image[0], start + image.nbytes)
+        label = np.frombuffer(slots, np.int16, int(np.prod(self.label)), start + image.nbytes + seeds.nbytes).reshape(self.label)
+        return image, label, seeds
 
 
 def _work(source: BatchSource, shapes: _Shapes, pipe: Connection, slots: Any, working_on: Any) -> None:
@@ -166,11 +172,12 @@ def _work(source: BatchSource, shapes: _Shapes, pipe: Connection, slots: Any, wo
                 step, slot = pipe.recv()
             except EOFError:
                 return
-            image, label = shapes.views(slots, slot)
+            image, label, seeds = shapes.views(slots, slot)
             try:
                 for position, sample in enumerate(source.samples(step)):
                     working_on.value = position
                     image[position], label[position] = source.reader.read(sample)
+                    seeds[position] = sample.intensity_seed or 0
                 working_on.value = -1
                 pipe.send(None)
             except BalrsamError as problem:

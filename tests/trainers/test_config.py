@@ -7,7 +7,7 @@ import pytest
 
 from balrsam_pipeline.errors import TrainingError
 from balrsam_pipeline.serialise import from_json, to_json
-from trainers.config import AugmentationConfig, LossConfig, TrainingConfig, differences, read_training_config
+from trainers.config import AugmentationConfig, LossConfig, TrainingConfig, differences, read_training_config, with_defaults
 
 
 def test_settings_survive_json():
@@ -62,3 +62,12 @@ def test_differences_name_each_changed_setting():
     changed = differences(TrainingConfig(), TrainingConfig(seed=3, loss=LossConfig(dice=0.5)))
     assert changed == ["seed: 0 -> 3", "loss.dice: 1.0 -> 0.5"]
     assert differences(to_json(TrainingConfig()), TrainingConfig()) == []
+
+
+def test_a_setting_that_did_not_exist_when_a_run_began_counts_as_its_default():
+    former = to_json(TrainingConfig(seed=3))
+    del former["augmentation"]["on_device"]
+    del former["weight_decay"]
+    assert differences(with_defaults(former), TrainingConfig(seed=3)) == []
+    assert differences(with_defaults(former), TrainingConfig(seed=4)) == ["seed: 3 -> 4"]
+    assert differences(with_defaults(former | {"gone": 1}), TrainingConfig(seed=3)) == ["gone: 1 -> None"]

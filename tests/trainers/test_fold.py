@@ -112,6 +112,16 @@ def test_losses_that_stay_non_finite_end_the_run_and_name_the_cases(make_request
     assert sum(record["event"] == "skipped" for record in log) == 10
 
 
+def test_intensities_may_be_changed_on_the_device_instead_of_in_the_loader(make_request, monkeypatch):
+    def not_here(*_):
+        raise AssertionError("the loader changed intensities")
+
+    monkeypatch.setattr("trainers.patches.augment_intensity", not_here)
+    always = AugmentationConfig(on_device=True, noise_probability=1.0)
+    (noisy,) = (record["loss"] for record in read_log(train_fold(make_request(epochs=1, augmentation=always)).folder / "log.jsonl"))
+    assert noisy > 0
+
+
 def test_one_non_finite_batch_is_skipped_and_training_goes_on(make_request, monkeypatch):
     original = Trainer._backward
 

@@ -34,6 +34,7 @@ def check_equal(ours, theirs):
     for one, other in zip(ours, theirs, strict=True):
         np.testing.assert_array_equal(one.image_bchw, other.image_bchw)
         np.testing.assert_array_equal(one.label_bhw, other.label_bhw)
+        np.testing.assert_array_equal(one.seeds, other.seeds)
 
 
 def test_an_epoch_does_not_repeat_the_one_before(make_source):
