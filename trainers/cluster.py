@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import logging
-from collections.abc import Sequence
+import time
+from collections import deque
+from collections.abc import Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,9 +23,10 @@ from trainers.request import TrainRequest
 from trainers.stopping import TrainingStopped
 
 LOG = logging.getLogger(__name__)
-FOLD = "balrsam-fold"  # the resource that we declare on workers that declare no GPU, so that each trains one fold at a time
-RESUMES = 10  # how often a training that was asked to stop (a node that is taken away) is sent on
-LOOK_EVERY_S = 5.0
+MOST_STOPS = 10  # how often a training that was asked to stop (a node that is taken away) is sent on
+MOST_LOSSES = 3  # how often a fold may lose its worker before it is given up
+LOOK_EVERY_S = 3.0
+WARN_EVERY_S = 60.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,39 +37,37 @@ class ClusterTraining:
     processes: int = 1
 
 
+@dataclass(slots=True)
+class _Fold:
+    """A fold on its way: where it is trained, how often it was stopped and how often its worker was lost."""
+
+    task: FoldTask
+    worker: str = ""
+    stops: int = 0
+    losses: int = 0
+
+
 def train_on_cluster(requests: Sequence[TrainRequest], where: ClusterTraining) -> None:
     """Train and validate every request's fold on the cluster; what was trained already ends at once.
 
-    Each takes as many of the GPUs that workers declare as it has processes; where none declares any, each worker takes one fold.
+    Each takes as many of the GPUs that a worker declares as it has processes; where none declares any, a worker takes one fold at a
+    time. Which worker takes which is decided here, so that workers may come and go.
 
     Raises:
         TrainingError: folds that failed, with the end of what they printed; ClusterError: the cluster cannot be used.
     """
     from balrsam_pipeline.execution.cluster import connect, most_declared
 
-    tasks = [_task(_absolute(request), where.processes) for request in requests]
-    folders = [requests[0].dataset, *_absolute_roots(requests[0].roots)]
-    with connect(where.cluster, folders) as client:
+    waiting = deque(_Fold(_task(_absolute(request), where.processes)) for request in requests)
+    settings = [_settings_file(fold.task.folder) for fold in waiting]
+    with connect(where.cluster, [requests[0].dataset, *_absolute_roots(requests[0].roots)]) as client:
         gpus = most_declared(client, "GPU")
         if 0 < gpus < where.processes:
             raise _too_few_gpus(gpus, where.processes)
-        executor = client.get_executor(pure=False, resources={"GPU": float(where.processes)} if gpus else {FOLD: 1.0})
-        pending = {executor.submit(train_on_worker, task): (task, 0) for task in tasks}
-        LOG.info("%d folds sent to the cluster; what each prints: fold_N/cluster.log", len(tasks))
-        failed: dict[str, str] = {}
-        seen: frozenset[str] = frozenset()
-        while pending:
-            seen = seen if gpus else _declare_folds(client, seen)
-            done, _ = wait(pending, timeout=LOOK_EVERY_S, return_when=FIRST_COMPLETED)
-            for future in done:
-                task, resumes = pending.pop(future)
-                if _is_stopped(future) and resumes < RESUMES:
-                    LOG.info("%s was asked to stop; sent on", task.name)
-                    pending[executor.submit(train_on_worker, task)] = (task, resumes + 1)
-                else:
-                    failed |= _failure(task, future)
-    for task in tasks:
-        _settings_file(task.folder).unlink(missing_ok=True)
+        LOG.info("%d folds for the cluster; what each prints: fold_N/cluster.log", len(waiting))
+        failed = _train_all(client, waiting, where.processes)
+    for path in settings:
+        path.unlink(missing_ok=True)
     if failed:
         raise TrainingError(
             f"folds on the cluster: {', '.join(failed)}",
@@ -74,6 +75,84 @@ def train_on_cluster(requests: Sequence[TrainRequest], where: ClusterTraining) -
             expected="every fold trained",
             mend="mend what they name, then run the same command again: it goes on",
         )
+
+
+def _train_all(client: Any, waiting: deque[_Fold], processes: int) -> dict[str, str]:
+    """Keep every free worker busy until no fold is left; returns what failed, and how."""
+    from balrsam_pipeline.execution.cluster import connection_lost
+
+    running: dict[Future[FoldEnd], _Fold] = {}
+    failed: dict[str, str] = {}
+    warned = 0.0
+    while waiting or running:
+        if client.status != "running":
+            raise connection_lost(client)
+        slots = _slots(client, processes)
+        if not slots and time.monotonic() - warned > WARN_EVERY_S:
+            warned = time.monotonic()
+            LOG.warning("cluster: no worker that can train a fold at present; waiting for one")
+        for worker in _free(slots, running):
+            if waiting:
+                fold = waiting.popleft()
+                fold.worker = worker
+                running[_send(client, fold, bool(slots.gpus))] = fold
+        done, _ = wait(running, timeout=LOOK_EVERY_S, return_when=FIRST_COMPLETED) if running else (set(), set())
+        if not running:
+            time.sleep(LOOK_EVERY_S)
+        lost = {future for future, fold in running.items() if fold.worker not in slots.folds and future not in done}
+        for future in done | lost:
+            fold = running.pop(future)
+            future.cancel()
+            if _goes_on(fold, future, lost=future in lost):
+                waiting.append(fold)
+            else:
+                failed |= _failure(fold, future)
+    return failed
+
+
+@dataclass(frozen=True, slots=True)
+class _Slots:
+    """How many folds each worker takes at a time; false where none takes any."""
+
+    folds: dict[str, int]
+    gpus: bool
+
+    def __bool__(self) -> bool:
+        return any(self.folds.values())
+
+
+def _slots(client: Any, processes: int) -> _Slots:
+    workers = client.scheduler_info(n_workers=-1)["workers"]
+    gpus = {address: int(worker["resources"].get("GPU", 0)) for address, worker in workers.items()}
+    if any(gpus.values()):
+        return _Slots({address: count // processes for address, count in gpus.items()}, gpus=True)
+    return _Slots(dict.fromkeys(workers, 1), gpus=False)
+
+
+def _free(slots: _Slots, running: Mapping[Future[FoldEnd], _Fold]) -> list[str]:
+    used = [fold.worker for fold in running.values()]
+    return [address for address, count in slots.folds.items() for _ in range(count - used.count(address))]
+
+
+def _send(client: Any, fold: _Fold, gpus: bool) -> Future[FoldEnd]:
+    resources = {"resources": {"GPU": float(fold.task.processes)}} if gpus else {}
+    executor = client.get_executor(pure=False, workers=[fold.worker], allow_other_workers=False, **resources)
+    LOG.info("%s: sent to %s", fold.task.name, fold.worker)
+    future: Future[FoldEnd] = executor.submit(train_on_worker, fold.task)
+    return future
+
+
+def _goes_on(fold: _Fold, future: Future[FoldEnd], lost: bool) -> bool:
+    """Whether the fold is to be sent on, because it was stopped or its worker is gone; noted down."""
+    if lost:
+        fold.losses += 1
+        LOG.warning("%s: worker %s is lost", fold.task.name, fold.worker)
+        return fold.losses < MOST_LOSSES
+    if not future.cancelled() and future.exception() is None and future.result().code == TrainingStopped.exit_code:
+        fold.stops += 1
+        LOG.info("%s: stopped and saved on %s; to go on elsewhere", fold.task.name, fold.worker)
+        return fold.stops < MOST_STOPS
+    return False
 
 
 def _task(train: TrainRequest, processes: int) -> FoldTask:
@@ -113,31 +192,16 @@ def _absolute_roots(roots: Roots) -> tuple[Path, Path, Path]:
     return roots.raw.absolute(), roots.preprocessed.absolute(), roots.results.absolute()
 
 
-def _is_stopped(future: Future[FoldEnd]) -> bool:
-    return not future.cancelled() and future.exception() is None and future.result().code == TrainingStopped.exit_code
-
-
-def _failure(task: FoldTask, future: Future[FoldEnd]) -> dict[str, str]:
+def _failure(fold: _Fold, future: Future[FoldEnd]) -> dict[str, str]:
     """Say how the fold ended; the problem under its name, where it failed."""
+    name = fold.task.name
     if future.cancelled():
-        return {task.name: "the connection to the scheduler is lost"}
+        return {name: f"lost its worker {fold.losses} times" if fold.losses else "the connection to the scheduler is lost"}
     problem = future.exception()
     if problem is not None:
-        return {task.name: f"{type(problem).__name__}: {problem}"}
+        return {name: f"{type(problem).__name__}: {problem}"}
     end = future.result()
     if end.code == 0:
-        LOG.info("%s: trained on %s in %.1f min", task.name, end.host, end.elapsed_s / 60)
+        LOG.info("%s: trained on %s in %.1f min", name, end.host, end.elapsed_s / 60)
         return {}
-    return {task.name: f"exit code {end.code} on {end.host}; it printed\n{end.printed}"}
-
-
-def _declare_folds(client: Any, seen: frozenset[str]) -> frozenset[str]:
-    """Let every worker that has come since say that it can train one fold at a time."""
-    workers = frozenset(client.scheduler_info(n_workers=-1)["workers"])
-    if workers - seen:
-        client.run(_declare, FOLD, workers=sorted(workers - seen), on_error="ignore")
-    return workers
-
-
-async def _declare(resource: str, dask_worker: Any) -> None:
-    await dask_worker.set_resources(**{resource: 1.0})
+    return {name: f"exit code {end.code} on {end.host}; it printed\n{end.printed}"}

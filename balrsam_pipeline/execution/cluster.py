@@ -113,7 +113,7 @@ class DaskExecutor(CaseExecutor):
         outer: Future[T] = Future()
         outer.set_running_or_notify_cancel()
         if self._client.status != "running":
-            outer.set_exception(_gone(self._client))
+            outer.set_exception(connection_lost(self._client))
             return outer
         inner = self._dask.submit(call_on_worker, RemoteCall(fn, args, versions_here(), self._limit_s))
         inner.add_done_callback(lambda done: _hand_over(done, outer, self._client))
@@ -147,7 +147,7 @@ def most_declared(client: Any, resource: str) -> float:
 def _hand_over(inner: Future[Any], outer: Future[Any], client: Any) -> None:
     """Pass on how a call ended, in our own words where it is the cluster's doing."""
     if inner.cancelled():
-        outer.set_exception(_gone(client))
+        outer.set_exception(connection_lost(client))
         return
     problem = inner.exception()
     if problem is None:
@@ -158,7 +158,8 @@ def _hand_over(inner: Future[Any], outer: Future[Any], client: Any) -> None:
         outer.set_exception(problem)
 
 
-def _gone(client: Any) -> ClusterError:
+def connection_lost(client: Any) -> ClusterError:
+    """The error of a scheduler that is gone."""
     return ClusterError(
         f"cluster {client.scheduler.address if client.scheduler else ''}".rstrip(),
         found="the connection to the scheduler is lost",
