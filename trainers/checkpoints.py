@@ -25,6 +25,7 @@ from balrsam_pipeline.errors import CheckpointError, TrainingError
 
 LOG = logging.getLogger(__name__)
 CHECKSUM = "tensors_crc32"
+METADATA_CHECKSUM = "training_crc32"  # checkpoints before November 23rd 2026 have none
 EVERYTHING = "training"  # all metadata as one JSON value; strings stand beside it under their own names too
 
 
@@ -103,7 +104,9 @@ def write_checkpoint(path: Path, checkpoint: Checkpoint, before_rename: Callable
     """
     tensors = {name: tensor.detach().to("cpu").contiguous() for name, tensor in checkpoint.tensors.items()}
     readable = {name: value for name, value in checkpoint.metadata.items() if isinstance(value, str)}
-    metadata = readable | {EVERYTHING: json.dumps(checkpoint.metadata), CHECKSUM: str(_checksum(tensors))}
+    everything = json.dumps(checkpoint.metadata)
+    sums = {CHECKSUM: str(_checksum(tensors)), METADATA_CHECKSUM: str(zlib.crc32(everything.encode()))}
+    metadata = readable | {EVERYTHING: everything} | sums
     try:
         with atomic_path(path) as temporary:
             save_file(tensors, temporary, metadata=metadata)
@@ -133,7 +136,16 @@ def read_checkpoint(path: Path) -> Checkpoint:
         raise _unreadable(path, str(problem)) from None
     if EVERYTHING not in metadata or metadata.get(CHECKSUM) != str(_checksum(tensors)):
         raise _unreadable(path, "its checksum does not fit its tensors")
-    return Checkpoint(tensors, json.loads(metadata[EVERYTHING]))
+    everything = metadata[EVERYTHING]
+    if metadata.get(METADATA_CHECKSUM, str(zlib.crc32(everything.encode()))) != str(zlib.crc32(everything.encode())):
+        raise _unreadable(path, "its checksum does not fit its metadata")
+    try:
+        content = json.loads(everything)
+    except (ValueError, RecursionError) as problem:
+        raise _unreadable(path, f"metadata that is no JSON ({problem})") from None
+    if not isinstance(content, dict):
+        raise _unreadable(path, f"metadata that is a {type(content).__name__}")
+    return Checkpoint(tensors, content)
 
 
 def optimiser_tensors(optimiser: torch.optim.Optimizer, names: Mapping[Tensor, str]) -> dict[str, Tensor]:
