@@ -18,6 +18,7 @@ CPU_COVER = 0.85  # on a CPU a patch may be this much smaller than the slice: a 
 SHRINK_TO = 0.85  # a slice may lose this much resolution for the sake of the next smaller side
 FILLED = 0.75  # of the smallest side; a whole factor that fills less leaves too few tokens, so the slice is scaled to the side
 THIN = 4.0  # input pixels; a label that would be thinner is kept at native resolution, in tiles
+CPU_TILE = 128  # on a CPU many small tiles teach more in the same time than few large ones (docs/benchmarks.md)
 COVER = 2.0  # slices up to this many times the largest side are shrunk rather than tiled, where labels are thick
 
 
@@ -62,11 +63,12 @@ def input_size(slice_yx: tuple[int, int], thickness_px: float, largest: int, *, 
         return _scaled(slice_yx, fitting[0], f"{seen} are seen whole")
     if longest <= COVER * largest and thickness_px * largest / longest >= THIN:
         return _scaled(slice_yx, largest, f"{seen} are seen whole but smaller, since the budget ends at {largest} and labels are thick")
-    patch = (min(largest, _up(slice_yx[0])), min(largest, _up(slice_yx[1])))
+    tile = CPU_TILE if cpu else largest
+    patch = (min(tile, _up(slice_yx[0])), min(tile, _up(slice_yx[1])))
     return Decision(
         Size(patch=patch, input=patch),
         f"{seen} are more than the budget's {largest} pixels a side, and the thinnest label ({thickness_px:.1f} voxels) would suffer "
-        "from shrinking: tiles at full resolution",
+        "from shrinking: tiles at full resolution" + (", small ones, since on a CPU more steps are worth more than pixels" if cpu else ""),
     )
 
 

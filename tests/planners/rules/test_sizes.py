@@ -41,6 +41,7 @@ def test_thin_labels_are_tiled_and_thick_ones_shrunk() -> None:
     tiles, shrunk = input_size((400, 400), 3.0, 224).value, input_size((400, 400), 40.0, 224).value
     assert (tiles.patch, tiles.input) == ((224, 224), (224, 224))
     assert (shrunk.patch, shrunk.input) == ((400, 400), (224, 224))
+    assert input_size((400, 400), 3.0, 224, cpu=True).value.patch == (128, 128)
 
 
 @given(st.tuples(st.integers(1, 3000), st.integers(1, 3000)), st.floats(0.5, 100), st.sampled_from([224, 448, 672, 896]), st.booleans())
@@ -72,8 +73,8 @@ def test_the_thinnest_label_is_measured_in_target_voxels() -> None:
 
 
 def test_a_cpu_batch_shrinks_with_the_input() -> None:
-    assert cpu_batch_size((112, 80)).value == 16
-    assert cpu_batch_size((224, 224)).value == 4
+    assert cpu_batch_size((48, 32)).value == 16
+    assert cpu_batch_size((128, 128)).value == 4
     assert cpu_batch_size((896, 896)).value == 2
 
 
