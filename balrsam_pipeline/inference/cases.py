@@ -69,6 +69,8 @@ def predict_cases(
     options = options or FileOptions()
     require_same_labels(members)
     started = time.monotonic()
+    if not options.skip_existing:
+        _remove_outputs(cases, output)  # or a run that is killed and continued would keep another model's
     start_folder(output, _manifest(members, options), options.skip_existing)
     waiting = {case: files for case, files in cases.items() if not (options.skip_existing and _is_done(files, output, options))}
     _remove_leftovers(waiting, output)
@@ -249,6 +251,12 @@ def _output_path(files: CaseFiles, output: Path) -> Path:
 def _is_done(files: CaseFiles, output: Path, options: FileOptions) -> bool:
     label_done = _output_path(files, output).is_file()
     return label_done and (not options.save_probabilities or probability_path(output, files.case).is_file())
+
+
+def _remove_outputs(cases: Mapping[str, CaseFiles], output: Path) -> None:
+    for files in cases.values():
+        _output_path(files, output).unlink(missing_ok=True)
+        probability_path(output, files.case).unlink(missing_ok=True)
 
 
 def _remove_leftovers(cases: Mapping[str, CaseFiles], output: Path) -> None:

@@ -15,6 +15,10 @@ from balrsam_pipeline.serialise import from_json, to_json
 NAME = "prediction.json"
 
 
+class MadeOtherwiseError(PredictionError):
+    """A folder to be continued holds predictions of other models or options."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MemberRecord:
     """One model of a prediction: its dataset, configuration, plan, weights' hash, and weight in the ensemble."""
@@ -43,14 +47,14 @@ def start_folder(folder: Path, manifest: Manifest, continuing: bool) -> None:
     """Make the folder and write its manifest; when continuing, the one that is there must be the same.
 
     Raises:
-        PredictionError: the folder holds predictions made otherwise.
+        MadeOtherwiseError: the folder holds predictions made otherwise.
     """
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / NAME
     if continuing and path.is_file():
         before = read_manifest(path)
         if before != manifest:
-            raise PredictionError(
+            raise MadeOtherwiseError(
                 folder,
                 found=f"predictions made otherwise: {', '.join(_differences(before, manifest))} differ",
                 expected="the same models and options as when the run began",

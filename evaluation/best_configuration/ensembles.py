@@ -10,16 +10,22 @@ from balrsam_pipeline.errors import PredictionError
 
 
 def predict_ensemble_fold(models: Sequence[Path], fold: int, cases: Mapping[str, CaseFiles], output: Path, device: str | None) -> None:
-    """Average the probabilities of several configurations' models of one fold; cases that are there already are kept.
+    """Average the probabilities of several configurations' models of one fold.
+
+    Cases that these very models predicted before are kept; where a model was trained again, all are predicted again.
 
     Raises:
-        PredictionError: a case could not be predicted, or `output` was predicted by other models.
+        PredictionError: a case could not be predicted.
     """
     from balrsam_pipeline.inference import FileOptions, Member, Predictor, PredictorOptions, predict_cases  # loads torch
+    from balrsam_pipeline.inference.manifest import MadeOtherwiseError
 
     options = PredictorOptions(device=device)
     members = [Member(Predictor.from_results(folder, [fold], options)) for folder in models]
-    report = predict_cases(members, cases, output, FileOptions(skip_existing=True))
+    try:
+        report = predict_cases(members, cases, output, FileOptions(skip_existing=True))
+    except MadeOtherwiseError:
+        report = predict_cases(members, cases, output, FileOptions())
     if report.failed:
         case, problem = next(iter(report.failed.items()))
         raise PredictionError(

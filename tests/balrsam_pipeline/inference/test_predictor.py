@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from balrsam_pipeline.dataset import image_cases
+from balrsam_pipeline.dataset import CaseFiles, image_cases
 from balrsam_pipeline.errors import PredictionError
 from balrsam_pipeline.imageio import read_geometry, read_image, read_label
 from balrsam_pipeline.inference import FileOptions, Member, Postprocessing, PostprocessingStep, Predictor, PredictorOptions, predict_cases
@@ -116,6 +116,18 @@ def test_continuing_skips_what_is_there_and_refuses_another_model(
     other = predictor_of(fakes, fakes.make_plan(patch_size=(24, 24)), [fakes.PixelNetwork()])
     with pytest.raises(PredictionError, match="made otherwise"):
         other.predict_files(cases, output, FileOptions(skip_existing=True))
+
+
+def test_a_case_that_fails_leaves_no_older_prediction_behind(
+    fakes: SimpleNamespace, image_folder: Callable[..., Path], tmp_path: Path
+) -> None:
+    plan, images = fakes.make_plan(), image_folder(2)
+    predictor = Predictor([fakes.PixelNetwork()], plan, plan.configuration("2d"), fakes.plain_labels(2), PredictorOptions(device="cpu"))
+    cases = {name: CaseFiles(name, (images / f"{name}_0000.nii.gz",)) for name in ("case0", "case1")}
+    predictor.predict_files(cases, tmp_path / "out", FileOptions(save_probabilities=True))
+    (images / "case1_0000.nii.gz").write_bytes(b"no image")
+    assert list(predictor.predict_files(cases, tmp_path / "out").failed) == ["case1"]
+    assert {path.name for path in (tmp_path / "out").glob("case*")} == {"case0.nii.gz"}
 
 
 def test_postprocessing_is_applied_to_what_is_written(fakes: SimpleNamespace, image_folder: Callable[..., Path], tmp_path: Path) -> None:

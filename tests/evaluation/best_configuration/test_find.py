@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 
 from balrsam_pipeline.cli import main
 from balrsam_pipeline.dataset import parse_labels
@@ -95,6 +95,21 @@ def test_the_printed_commands_predict_and_submit(tmp_path: Path, capsys: pytest.
         assert main(words) == 0
     with zipfile.ZipFile(results / NAME / "submission.zip") as archive:
         assert archive.namelist() == ["Task901_Blobs/c4.nii.gz"]
+
+
+def test_a_model_trained_again_is_ensembled_again(tmp_path: Path) -> None:
+    raw, results = make_raw(tmp_path / "raw" / NAME), tmp_path / "results"
+    for name in ("2d", "2.5d"):
+        make_model(results / NAME / f"{name}__balrsam", name, raw, flips=0.1)
+    words = ["find_best_configuration", str(raw), "--results", str(results), "--device", "cpu", "--workers", "1"]
+    assert main(words) == 0
+    manifest = results / NAME / "ensembles" / "2.5d__2d" / "fold_0" / "prediction.json"
+    before = json.loads(manifest.read_text())
+    checkpoint = results / NAME / "2d__balrsam" / "fold_0" / "checkpoint_final.safetensors"
+    save_file({name: tensor + 0.01 for name, tensor in load_file(checkpoint).items()}, checkpoint, {"base_sha256": ""})
+    assert main(words) == 0
+    after = json.loads(manifest.read_text())
+    assert [one != other for one, other in zip(after["members"], before["members"], strict=True)] == [False, True]
 
 
 def test_nothing_trained_is_said_plainly(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
