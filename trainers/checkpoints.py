@@ -25,7 +25,7 @@ from balrsam_pipeline.errors import CheckpointError, TrainingError
 
 LOG = logging.getLogger(__name__)
 CHECKSUM = "tensors_crc32"
-METADATA_CHECKSUM = "training_crc32"  # checkpoints before November 23rd 2026 have none
+METADATA_CHECKSUM = "training_crc32"  # older checkpoints have none
 EVERYTHING = "training"  # all metadata as one JSON value; strings stand beside it under their own names too
 
 

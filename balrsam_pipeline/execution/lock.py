@@ -158,7 +158,7 @@ def _write_holder(descriptor: int) -> None:
         "pid": os.getpid(),
         "host": socket.gethostname(),
         "since": datetime.now(UTC).isoformat(timespec="seconds"),
-        "command": " ".join([Path(sys.argv[0]).name, *sys.argv[1:2]]),
+        "command": " ".join([Path(sys.argv[0]).name.replace("__main__.py", "balrsam"), *sys.argv[1:2]]),
     }
     os.ftruncate(descriptor, 0)
     os.pwrite(descriptor, json.dumps(holder).encode(), 0)

@@ -83,6 +83,11 @@ def _training(request: RunRequest, folder: Path, configuration: str, fold: str) 
     for record in (read_record(folder, path.stem) for path in sorted(folder.glob(f"train_{configuration}_fold_*.json"))):
         if record is not None and record.seconds is not None:
             return Estimate(record.seconds, f"as {record.step.replace('_', ' ')} took")
+    for other in sorted(own.parent.glob("fold_*")):
+        begun = last_epoch(other)
+        spent, left = (begun.get("elapsed_s"), begun.get("left_s")) if begun is not None else (None, None)
+        if isinstance(spent, (int, float)) and isinstance(left, (int, float)):
+            return Estimate(float(spent + left), f"as the log of {other.name.replace('_', ' ')} expects; validation not counted")
     if request.max_minutes is not None:
         return Estimate(60 * request.max_minutes, "--max-minutes; validation not counted")
     return UNKNOWN
