@@ -20,6 +20,7 @@ from balrsam_pipeline.run.steps import RunRequest, Step, planning_step, steps_af
 HASHES = "hashes.json"
 REQUEST = "request.json"
 FINISHED, PARTLY = 0, 1  # exit codes after which a run goes on
+STOPPED = (75, 130)  # asked to stop: by a signal in training, by Ctrl-C
 Command = Callable[[str, tuple[str, ...], Callable[[str], None]], int]
 
 
@@ -74,6 +75,8 @@ def carry_out(step: Step, state: StepState, request: RunRequest, hashes: Content
     messages: list[str] = []
     with _noted(folder, record):
         code = command(step.command, words, messages.append)
+    if code in STOPPED:
+        return code  # the record stays as it is: begun, and not ended
     if code not in (FINISHED, PARTLY):
         with contextlib.suppress(OSError):  # the disk may be full; the command has said what matters
             write_record(folder, dataclasses.replace(record, state="failed", message="\n".join(messages) or f"exit code {code}"))

@@ -154,6 +154,13 @@ def test_an_interrupted_step_starts_anew_where_its_inputs_have_changed(job: Job)
     assert (job.predictions / "a").read_text() == "other"
 
 
+@pytest.mark.parametrize("code", [75, 130])
+def test_a_step_that_was_asked_to_stop_is_interrupted_and_has_not_failed(job: Job, code: int) -> None:
+    job.code = code
+    assert job.run() == code
+    assert job.said()[0] == "interrupted"
+
+
 def test_a_killed_step_is_told_as_interrupted(job: Job, monkeypatch: pytest.MonkeyPatch) -> None:
     job.run()
     path = records_folder(job.request) / "copy.json"
