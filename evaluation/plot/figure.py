@@ -17,6 +17,7 @@ from evaluation.plot.overlay import Picture, coloured, disagreement, grey, limit
 
 PANEL_PIXELS = 320  # the longer side of one panel
 GAP, HEADER = 6, 22
+LEGEND = "disagreement: blue missed, red spurious, yellow another label"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,15 +42,18 @@ def draw_case(case: CasePicture, slices: Sequence[int], path: Path) -> None:
     """Write the picture of a case as PNG, atomically."""
     limits = limits_of(case.image_czyx)
     rows = [[_sized(panel, case.spacing_mm) for panel in _panels(case, index, limits)] for index in slices]
-    names = ["image", "prediction", *(["reference", "disagreement: blue missed, red spurious, yellow other"] if len(rows[0]) > 2 else [])]
+    names = ["image", "prediction", "reference", "disagreement"][: len(rows[0])]
+    lines = [f"{case.title}; slices {', '.join(map(str, slices))}", *([LEGEND] if len(rows[0]) > 2 else [])]
+    top = HEADER * (len(lines) + 1)
     width, height = rows[0][0].size
-    sheet = Pillow.new("RGB", (len(names) * (width + GAP) - GAP, HEADER * 2 + len(rows) * (height + GAP) - GAP), "white")
+    sheet = Pillow.new("RGB", (len(names) * (width + GAP) - GAP, top + len(rows) * (height + GAP) - GAP), "white")
     pen = ImageDraw.Draw(sheet)
-    pen.text((2, 4), f"{case.title}; slices {', '.join(map(str, slices))}", fill="black")
+    for number, line in enumerate(lines):
+        pen.text((2, number * HEADER + 4), line, fill="black")
     for column, name in enumerate(names):
-        pen.text((column * (width + GAP) + 2, HEADER + 4), name, fill="black")
+        pen.text((column * (width + GAP) + 2, top - HEADER + 4), name, fill="black")
         for row, panels in enumerate(rows):
-            sheet.paste(panels[column], (column * (width + GAP), 2 * HEADER + row * (height + GAP)))
+            sheet.paste(panels[column], (column * (width + GAP), top + row * (height + GAP)))
     with atomic_path(path) as temporary:
         sheet.save(temporary)
 

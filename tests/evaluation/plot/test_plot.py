@@ -59,7 +59,7 @@ def test_the_worst_case_is_drawn_with_true_proportions(folders: Path, capsys: py
     assert main(["plot", *words, "-o", str(folders / "out"), "--worst", "1", "--slices", "2"]) == 0
     assert [path.name for path in (folders / "out").iterdir()] == ["b.png"]
     width, height = Pillow.open(folders / "out" / "b.png").size
-    assert (width, height) == (4 * 320 + 3 * 6, 44 + 2 * 320 + 6)  # 10 rows of 2 mm are as long as 20 columns of 1 mm
+    assert (width, height) == (4 * 320 + 3 * 6, 3 * 22 + 2 * 320 + 6)  # 10 rows of 2 mm are as long as 20 columns of 1 mm
     assert "b.png" in capsys.readouterr().out
 
 
