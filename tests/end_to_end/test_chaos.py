@@ -25,6 +25,7 @@ def survive(job: Job, undisturbed: Undisturbed, folder: Path, kills: int, chance
         kind = kill_one(run, undisturbed.seconds, chance) if len(killed) < kills else None
         if kind is not None:
             killed.append(kind)
+            print(f"killed {len(killed)} of {kills}: {kind}", flush=True)
             if run.returncode != 0:
                 continue
         assert run.wait(timeout=600) == 0, (folder / "output.txt").read_text()[-3000:]
@@ -46,7 +47,6 @@ def test_runs_killed_thirty_times_end_like_an_undisturbed_one(job: Job, undistur
     seed = int(time.time())
     print("seed", seed)
     killed = survive(job, undisturbed, tmp_path / "run", 30, random.Random(seed))
-    print("killed", killed)
     assert {"main", "other"} <= set(killed)
 
 
