@@ -169,6 +169,7 @@ def test_an_attached_command_ends_when_its_starter_is_killed(tmp_path: Path) -> 
     starter += " stdin=subprocess.PIPE); time.sleep(60)"
     process = subprocess.Popen([sys.executable, "-c", starter])
     _until((tmp_path / "started").is_file)
+    assert process.poll() is None
     process.kill()
     process.wait()
     _until((tmp_path / "saved").is_file)
