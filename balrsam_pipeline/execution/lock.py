@@ -26,6 +26,7 @@ from balrsam_pipeline.errors import UsageError
 
 LOG = logging.getLogger(__name__)
 LOCK_NAME = ".balrsam.lock"
+PARTS = ".balrsam-part-*.lock"
 LOOKS_BEFORE_REFUSING = 3  # somebody may only be looking who holds it, which takes the lock for an instant
 LOOK_S = 0.1
 
@@ -56,24 +57,28 @@ DEFAULT_TIMING = LockTiming()
 
 
 @contextmanager
-def folder_lock(folder: Path, *, name: str = LOCK_NAME, wait: bool = False, timing: LockTiming = DEFAULT_TIMING) -> Iterator[None]:
+def folder_lock(folder: Path, *, part: str | None = None, wait: bool = False, timing: LockTiming = DEFAULT_TIMING) -> Iterator[None]:
     """Hold `folder` for this process; the lock file is removed at the end.
 
     Args:
-        name: of the lock file; processes that share a folder on purpose take different ones.
+        part: hold only this part of the folder, such as "1/4", beside others that hold theirs; the whole is then held by nobody.
         wait: wait until the folder is free instead of refusing.
 
     Raises:
         UsageError: another process holds it; the message names pid, host and since when.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    path = folder / name
+    path = folder / (LOCK_NAME if part is None else f".balrsam-part-{part.replace('/', '-of-')}.lock")
     descriptor = _acquire(path, wait, timing)
     ended = threading.Event()
     beating = threading.Thread(target=_beat, args=(descriptor, ended, timing.heartbeat_s), daemon=True)
     try:
         _write_holder(descriptor)
         beating.start()
+        for other in folder.glob(PARTS if part is None else LOCK_NAME):
+            holder = lock_holder(folder, name=other.name)
+            if holder is not None:
+                raise _in_use(folder, holder)
         yield
     finally:
         ended.set()

@@ -12,7 +12,6 @@ from balrsam_pipeline.command import roots_of
 from balrsam_pipeline.dataset import read_description
 from balrsam_pipeline.errors import UsageError
 from balrsam_pipeline.execution import ExecutionOptions, folder_lock
-from balrsam_pipeline.execution.lock import LOCK_NAME
 from balrsam_pipeline.execution.options import execution_of
 from balrsam_pipeline.inference.batch import FileOptions, PredictionReport
 from balrsam_pipeline.inference.best import read_best
@@ -44,7 +43,7 @@ def predict_from_arguments(arguments: argparse.Namespace) -> PredictionReport:
     )
     weights = tuple(member.predictor.weights_sha256 for member in members)
     elsewhere = _elsewhere(choice, settings, weights, execution)
-    with folder_lock(arguments.output, name=_lock_name(arguments.part)):
+    with folder_lock(arguments.output, part=arguments.part):
         report = predict_cases(members, cases, arguments.output, options, elsewhere)
         write_text(arguments.output / "dataset.json", (choice.folders[0] / "dataset.json").read_text(encoding="utf-8"))
     return report.with_failures(inputs.refused)
@@ -57,11 +56,6 @@ def _elsewhere(
         return None
     shared = replace(choice, folders=tuple(map(execution.shared, choice.folders)))
     return OnCluster(Models(shared, settings, weights_sha256), execution)
-
-
-def _lock_name(part: str | None) -> str:
-    """The lock of an output folder; machines that share it (--part) take one each."""
-    return LOCK_NAME if part is None else f"{LOCK_NAME.removesuffix('.lock')}-part-{part.replace('/', '-of-')}.lock"
 
 
 def model_choice(arguments: argparse.Namespace) -> ModelChoice:

@@ -134,3 +134,14 @@ def test_an_interrupted_lock_file_holds_nobody_up(tmp_path: Path) -> None:
     with folder_lock(tmp_path):
         pass
     assert list(tmp_path.iterdir()) == []
+
+
+def test_parts_are_held_beside_each_other_but_not_beside_the_whole(tmp_path: Path) -> None:
+    with folder_lock(tmp_path, part="1/2"), folder_lock(tmp_path, part="2/2"):
+        with pytest.raises(UsageError), folder_lock(tmp_path, part="1/2"):
+            pass
+        with pytest.raises(UsageError), folder_lock(tmp_path):
+            pass
+    with folder_lock(tmp_path), pytest.raises(UsageError), folder_lock(tmp_path, part="1/2"):
+        pass
+    assert list(tmp_path.iterdir()) == []
