@@ -170,3 +170,12 @@ def test_folds_hold_their_equal_weights_once(fakes: SimpleNamespace) -> None:
     first, second = (model.layer for model in together.models)
     assert first.weight.data_ptr() == second.weight.data_ptr()
     assert first.bias.data_ptr() != second.bias.data_ptr()
+
+
+def test_a_cpu_takes_few_batches_of_equal_size(fakes: SimpleNamespace) -> None:
+    plan, seen = fakes.make_plan(), []
+    network = fakes.WeightedNetwork(1, 3)
+    network.register_forward_pre_hook(lambda _, inputs: seen.append(len(inputs[0])))
+    predictor = Predictor([network], plan, plan.configuration("2d"), fakes.plain_labels(2), PredictorOptions(device="cpu"))
+    predictor.predict_preprocessed(np.zeros((1, 75, 16, 16), np.float32))  # 75 slices in 4 mirrored copies; 256 patches of 32×32 fit
+    assert seen == [150, 150]

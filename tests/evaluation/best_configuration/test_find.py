@@ -18,10 +18,13 @@ from safetensors.torch import load_file, save_file
 from balrsam_pipeline.cli import main
 from balrsam_pipeline.dataset import parse_labels
 from balrsam_pipeline.imageio import Geometry, Image, read_geometry, read_label, write_image, write_label
-from balrsam_pipeline.inference import read_best, read_postprocessing
+from balrsam_pipeline.inference import Postprocessing, read_best, read_postprocessing
+from balrsam_pipeline.inference.best import BestConfiguration
 from balrsam_pipeline.network import build, trainable_state
+from balrsam_pipeline.paths import resolve_roots
 from balrsam_pipeline.plan import ChannelStatistics, Configuration, NetworkPlan, Plan, write_versioned
 from evaluation import EvaluationOptions, evaluate_folders, write_reports
+from evaluation.best_configuration.find import BestRequest, command_lines
 
 NAME = "Dataset901_Blobs"
 GEOMETRY = Geometry(dimension=3, shape_zyx=(4, 16, 16), spacing_mm=(2.0, 1.0, 1.0))
@@ -141,3 +144,17 @@ def test_a_container_folder_predicts_as_a_process(tmp_path: Path) -> None:
         cwd=container, env=environment, check=True, capture_output=True,
     )  # fmt: skip
     assert read_geometry(tmp_path / "out" / "images" / "blobs" / "patient.mha") == read_geometry(source)
+
+
+@pytest.mark.parametrize(
+    ("ending", "labels", "form"),
+    [(".nii.gz", 1, "msd"), (".nii.gz", 2, "msd"), (".png", 1, "isic"), (".png", 2, "plain"), (".tif", 1, "plain"), (".mha", 1, "plain")],
+)
+def test_the_printed_form_fits_the_dataset(tmp_path: Path, ending: str, labels: int, form: str) -> None:
+    names = {"background": 0, **{f"l{value}": value for value in range(1, labels + 1)}}
+    content = {"channel_names": {"0": "MR"}, "labels": names, "numTraining": 1, "file_ending": ending}
+    (tmp_path / "dataset.json").write_text(json.dumps(content))
+    empty = Postprocessing()
+    best = BestConfiguration(dataset=NAME, configurations=("2d",), folds=(0,), postprocessing=empty, reason="", candidates=())
+    request = BestRequest(dataset=tmp_path, roots=resolve_roots(tmp_path, tmp_path, tmp_path))
+    assert f"--format {form} " in command_lines(best, request)[1]
