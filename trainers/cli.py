@@ -39,9 +39,11 @@ def add_crossval_arguments(parser: argparse.ArgumentParser) -> None:
 
 def train(arguments: argparse.Namespace) -> int:
     """Run `balrsam train`."""
+    from balrsam_pipeline.allocator import keep_freed_memory
     from evaluation import summary_table
     from trainers.fold import train_fold
 
+    keep_freed_memory()
     result = train_fold(_request(arguments, arguments.fold))
     if result.summary is not None:
         print(summary_table(result.summary))
@@ -51,10 +53,12 @@ def train(arguments: argparse.Namespace) -> int:
 
 def crossval(arguments: argparse.Namespace) -> int:
     """Run `balrsam crossval`."""
+    from balrsam_pipeline.allocator import keep_freed_memory
     from evaluation import summary_table
     from trainers.cluster import ClusterTraining
     from trainers.crossval import CrossvalRequest, cross_validate, train_all_on_cluster
 
+    keep_freed_memory()
     _refuse_contradictions(arguments)
     folds = tuple(arguments.folds) if arguments.folds else None
     devices = tuple(arguments.parallel_folds or ())

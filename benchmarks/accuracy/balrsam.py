@@ -14,6 +14,7 @@ from pathlib import Path
 
 import torch
 
+from balrsam_pipeline.allocator import keep_freed_memory
 from balrsam_pipeline.atomic import read_json
 from balrsam_pipeline.errors import TrainingError
 from balrsam_pipeline.paths import find_dataset, resolve_roots
@@ -53,6 +54,7 @@ def main() -> None:
         parser.add_argument(f"--{name}", type=Path)
     arguments = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(message)s")
+    keep_freed_memory()  # as `balrsam train` does
     roots = resolve_roots(arguments.raw, arguments.preprocessed, arguments.results)
     config = read_training_config(arguments.settings) if arguments.settings else TrainingConfig()
     config = dataclasses.replace(config, max_minutes=arguments.minutes, epochs=None, budget_clock="cpu")
