@@ -105,7 +105,7 @@ def planning_step(request: RunRequest) -> Step:
         words += ["--configurations", *request.configurations]
     written = ("plan.json", "splits.json", "dataset.json", "fingerprint.json", "fingerprint_quantiles.b2nd", "*/*")
     return Step(
-        name="plan",
+        name="prepare",
         title="Measure, plan, preprocess",
         command="plan_and_preprocess",
         words=tuple(words),
@@ -144,7 +144,7 @@ def _training_on_cluster(request: RunRequest, names: Sequence[str], folds: Seque
         title="Train and validate all folds on the cluster",
         command="crossval",
         words=(str(request.dataset), *chosen, *_training(request), *cluster_words(request.cluster)),
-        needs=("plan",),
+        needs=("prepare",),
         settings={"--max-minutes": _text(request.max_minutes), "--epochs": _text(request.epochs), "folds": " ".join(chosen)},
         inputs=("preprocessed/plan.json", "preprocessed/splits.json"),
         other_inputs=_given({"--settings": request.settings}),
@@ -163,7 +163,7 @@ def _crossvalidation(request: RunRequest, plan: Plan, name: str, folds: Sequence
             title=f"Train and validate '{name}', fold {fold}",
             command="train",
             words=(*words, "--fold", str(fold), *_training(request)),
-            needs=("plan", CLUSTER_STEP) if request.cluster else ("plan",),
+            needs=("prepare", CLUSTER_STEP) if request.cluster else ("prepare",),
             settings={"--max-minutes": _text(request.max_minutes), "--epochs": _text(request.epochs)},
             inputs=("preprocessed/plan.json", "preprocessed/splits.json"),
             other_inputs=_given({"--settings": request.settings, "SAM checkpoint": base}),

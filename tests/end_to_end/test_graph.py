@@ -33,7 +33,7 @@ def test_status_and_dry_run_show_a_finished_run_as_done_wherever_it_was_moved(fi
     lines = ask(balrsam, job, finished, "status").splitlines()
     assert lines[0] == "Dataset999_Demo: no run is going on"
     assert [line.split()[:2] for line in lines[1:]] == [
-        ["done", name] for name in ("plan", "train_2d_fold_0", "crossval_2d", "find_best_configuration", "predict", "evaluate")
+        ["done", name] for name in ("prepare", "train_2d_fold_0", "crossval_2d", "find_best_configuration", "predict", "evaluate")
     ]
     assert "Dice 0." in lines[2]
     planned = ask(balrsam, job, finished, "run", "--dry-run", *job.words).splitlines()

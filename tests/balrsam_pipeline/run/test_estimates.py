@@ -65,7 +65,7 @@ def test_planning_is_estimated_by_the_seconds_an_image_of_another_dataset(tmp_pa
     for number in range(10):
         (request.dataset / "imagesTr" / f"{number}.nii.gz").write_text("")
     other = request.roots.results / "Dataset001_Old" / "run"
-    write_record(other, done("plan", 4, 2.0))
+    write_record(other, done("prepare", 4, 2.0))
     assert estimate(planning_step(request), request, records_folder(request)) == Estimate(5.0, "0.5 s an image, measured on Dataset001_Old")
 
 
