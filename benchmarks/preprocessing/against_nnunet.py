@@ -62,9 +62,11 @@ def compare(raw: Path, work: Path) -> dict[str, Any]:
     plan = read_plan(ours / "plan.json")
     store = CaseStore(ours / "2d")
     shares, labels = [], []
+    order = plan.configuration("2d").transpose  # ours puts the slice axis first; theirs is brought into the same order
+    from_raw = [plans["transpose_backward"][axis] for axis in order]
     for case in store.cases:
-        reference = blosc2.open(str(theirs / "nnUNetPlans_2d" / f"{case}.b2nd"))[:]
-        label = blosc2.open(str(theirs / "nnUNetPlans_2d" / f"{case}_seg.b2nd"))[0]
+        reference = blosc2.open(str(theirs / "nnUNetPlans_2d" / f"{case}.b2nd"))[:].transpose(0, *(1 + axis for axis in from_raw))
+        label = blosc2.open(str(theirs / "nnUNetPlans_2d" / f"{case}_seg.b2nd"))[0].transpose(from_raw)
         shares.append(float((np.abs(store.read_image(case) - reference) <= 1e-2).mean()))  # z-scored: in standard deviations
         own = np.stack([store.read_label_slice(case, index) for index in range(label.shape[0])])
         labels.append(float((own == np.maximum(label, 0)).mean()))
