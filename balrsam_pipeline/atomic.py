@@ -13,35 +13,44 @@ from balrsam_pipeline.errors import BalrsamError, DatasetError
 
 
 @contextmanager
-def atomic_path(path: Path) -> Iterator[Path]:
+def atomic_path(path: Path, durable: bool = True) -> Iterator[Path]:
     """Yield a temporary sibling of `path` to write to; on success it is fsynced and renamed to `path`.
 
     The temporary name keeps the file ending (`.tmp-PID-` is put in front), because image libraries choose the format
     by it. On any exception the temporary file is removed and `path` is as it was.
+
+    Args:
+        durable: wait until the content is on the disk. Without, a power cut (not a kill) may leave the file short: for what is
+            checked before use and can be made again.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".tmp-{os.getpid()}-{path.name}")
     try:
         yield temporary
-        descriptor = os.open(temporary, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
+        if durable:
+            _to_disk(temporary)
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
 
 
-def write_text(path: Path, text: str) -> None:
+def _to_disk(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def write_text(path: Path, text: str, durable: bool = True) -> None:
     """Write `text` as UTF-8 to `path`, atomically."""
-    with atomic_path(path) as temporary:
+    with atomic_path(path, durable) as temporary:
         temporary.write_text(text, encoding="utf-8")
 
 
-def write_json(path: Path, value: Any) -> None:
+def write_json(path: Path, value: Any, durable: bool = True) -> None:
     """Write `value` as indented JSON to `path`, atomically; NaN and infinities are refused (they are not JSON)."""
-    write_text(path, json.dumps(value, indent=2, allow_nan=False) + "\n")
+    write_text(path, json.dumps(value, indent=2, allow_nan=False) + "\n", durable)
 
 
 def read_json(path: Path, error: type[BalrsamError] = DatasetError) -> Any:

@@ -50,7 +50,7 @@ def store_folder(preprocessed_dataset: Path, configuration: Configuration) -> Pa
 def write_case(
     folder: Path, case: str, preprocessed: PreprocessedCase, labels: LabelScheme, recipe_sha256: str = "", all_axes: bool = False
 ) -> None:
-    """Write one case, each file atomically; a reader sees the case only when it is whole.
+    """Write one case, each file atomically; a reader sees the case only when it is whole. What a power cut damages is made again.
 
     Args:
         all_axes: lay the arrays out for slices along all three axes instead of the first alone.
@@ -70,7 +70,7 @@ def write_case(
         _write_array(folder / name, array, all_axes)
     sizes = {name: (folder / name).stat().st_size for name in arrays}
     stored = StoredCase(properties=preprocessed.properties, recipe_sha256=recipe_sha256, foreground=ranges, stored_bytes=sizes)
-    write_json(folder / f"{case}.json", to_json(stored))
+    write_json(folder / f"{case}.json", to_json(stored), durable=False)
 
 
 def read_stored(folder: Path, case: str) -> StoredCase:
@@ -163,7 +163,7 @@ def _write_array(path: Path, array: npt.NDArray[Any], all_axes: bool) -> None:
 
     chunks, blocks = _layout(array.shape, all_axes)
     settings = blosc2.CParams(codec=blosc2.Codec.LZ4, clevel=1, nthreads=1)
-    with atomic_path(path) as temporary:  # chunk by chunk to the file: a compressed copy in memory could be as large again
+    with atomic_path(path, durable=False) as temporary:  # chunk by chunk to the file: a compressed copy in memory could be as large again
         blosc2.asarray(np.ascontiguousarray(array), urlpath=str(temporary), mode="w", chunks=chunks, blocks=blocks, cparams=settings)
 
 
