@@ -16,9 +16,7 @@ MemoryModel = Callable[[int], int]
 def cpu_batch_size(input_yx: tuple[int, int]) -> Decision[int]:
     """As many slices as make a step of useful length on a CPU."""
     size = max(SMALLEST, min(CPU_LARGEST, round(CPU_PIXELS / (input_yx[0] * input_yx[1]))))
-    return Decision(
-        size, f"on a CPU time is what is short: {size} slices of {input_yx[0]} × {input_yx[1]} pixels make a quick step"
-    )
+    return Decision(size, f"on a CPU time is what is short: {size} slices of {input_yx[0]} × {input_yx[1]} pixels make a quick step")
 
 
 def gpu_batch_size(memory_of: MemoryModel, memory_bytes: int) -> Decision[int]:

@@ -14,7 +14,8 @@ from planners.rules.decision import Decision
 SIDES = (112, 224, 448, 672, 896)
 TOKEN = 16
 UPSAMPLING = (4, 2, 1)  # whole factors, so that voxels fall on input pixels alike
-CPU_COVER = 0.85  # on a CPU a patch may be this much smaller than the slice: a row of tokens less, two overlapping tiles more
+CPU_COVER = 0.85  # on a CPU a patch may be this much smaller than the slice along an axis, at the price of two overlapping tiles,
+CPU_SAVING = 1 / 3  # where that saves at least this share of the tokens
 SHRINK_TO = 0.85  # a slice may lose this much resolution for the sake of the next smaller side
 FILLED = 0.75  # of the smallest side; a whole factor that fills less leaves too few tokens, so the slice is scaled to the side
 THIN = 4.0  # input pixels; a label that would be thinner is kept at native resolution, in tiles
@@ -96,13 +97,18 @@ def _small(slice_yx: tuple[int, int], seen: str) -> Decision[Size]:
 
 
 def _native(slice_yx: tuple[int, int], seen: str) -> Decision[Size]:
-    """Small slices on a CPU: not enlarged, and without a row of tokens for their last few voxels."""
-    y, x = (_up(math.ceil(CPU_COVER * size)) for size in slice_yx)
+    """Small slices on a CPU: not enlarged, and without a row of tokens for their last few voxels where that saves much."""
+    y, x = (_without_last_row(size) for size in slice_yx)
     whole = "whole" if y >= slice_yx[0] and x >= slice_yx[1] else f"nearly whole, in overlapping tiles of {y} × {x}"
     return Decision(
         Size(patch=(y, x), input=(y, x)),
         f"{seen} are seen {whole}, not enlarged: on a CPU few tokens make training quick, and more steps are worth more than pixels",
     )
+
+
+def _without_last_row(size: int) -> int:
+    whole, shorter = _up(size), _up(math.ceil(CPU_COVER * size))
+    return shorter if whole - shorter >= CPU_SAVING * whole - 1e-6 else whole
 
 
 def _scaled(slice_yx: tuple[int, int], side: int, reason: str) -> Decision[Size]:
