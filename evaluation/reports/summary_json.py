@@ -44,7 +44,7 @@ def summary_to_json(summary: Summary, strata: Strata | None = None) -> dict[str,
             "schema_version": SCHEMA_VERSION,
             "version": __version__,
             "protocol": {"name": summary.options.protocol, "id": summary.options.rules.identifier, "text": summary.options.rules.text},
-            "options": to_json(summary.options),
+            "options": {name: value for name, value in to_json(summary.options).items() if name != "workers"},  # changes no score
             "unit": summary.unit,
             "definitions": {
                 metric_of(key).title: {"id": metric_of(key).definition, "text": metric_of(key).text} for key in summary.metrics
