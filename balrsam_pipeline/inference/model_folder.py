@@ -14,8 +14,6 @@ from balrsam_pipeline.network import find_checkpoint, load_trained
 from balrsam_pipeline.paths import Roots, dataset_number, model_folder
 from balrsam_pipeline.plan import read_plan
 
-CHECKPOINTS = ("final", "best", "latest")
-
 
 def load_model(
     kind: type[Predictor], folder: Path, folds: Sequence[int] | None, options: PredictorOptions | None, checkpoint: str

@@ -18,14 +18,6 @@ from balrsam_pipeline.inference.logits import LogitSource
 CHUNK_BYTES = 128 * 2**20  # of one resampled chunk (K, n, y, x) in float32
 
 
-def resampled_chunks(
-    source: LogitSource, shape_zyx: tuple[int, int, int], chunk_bytes: int = CHUNK_BYTES
-) -> Iterator[tuple[int, int, Tensor]]:
-    """Yield (start, stop, logits (K, stop - start, y, x) float32) until all output slices of `shape_zyx` are covered."""
-    for start, stop in chunk_spans(source.classes, shape_zyx, chunk_bytes):
-        yield start, stop, resampled_chunk(source, shape_zyx, start, stop)
-
-
 def chunk_spans(classes: int, shape_zyx: tuple[int, int, int], chunk_bytes: int = CHUNK_BYTES) -> Iterator[tuple[int, int]]:
     """Spans of output slices whose logits take at most `chunk_bytes` (one slice at least)."""
     depth, height, width = shape_zyx

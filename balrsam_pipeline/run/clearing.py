@@ -14,7 +14,6 @@ from balrsam_pipeline.run.state import StepState
 from balrsam_pipeline.run.steps import Step
 
 STORED = re.compile(r"(?P<case>.+?)(_label|_foreground)?\.b2nd")
-FINAL = "checkpoint_final.safetensors"
 LOCKS = ".balrsam*.lock"
 LEFTOVER = re.compile(r"\.tmp-(?P<pid>\d+)-.+")
 

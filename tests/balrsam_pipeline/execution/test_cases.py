@@ -7,6 +7,7 @@ import time
 from pathlib import Path
 
 import pytest
+from support.faulty import die_once, sleep_if_one
 
 from balrsam_pipeline.errors import DatasetError, PreprocessingError
 from balrsam_pipeline.execution import local_executor, run_cases
@@ -25,20 +26,6 @@ def die_always(task: tuple[int, Path]) -> int:
     (folder / f"{value}-{time.monotonic_ns()}").touch()
     if value == 1:
         os.kill(os.getpid(), signal.SIGKILL)
-    return value
-
-
-def die_once(task: tuple[int, Path]) -> int:
-    value, folder = task
-    if value == 1 and not (folder / "died").exists():
-        (folder / "died").touch()
-        os.kill(os.getpid(), signal.SIGKILL)
-    return value
-
-
-def sleep_if_one(value: int) -> int:
-    if value == 1:
-        time.sleep(60)
     return value
 
 
