@@ -14,6 +14,7 @@ from balrsam_pipeline.imageio import medical
 from balrsam_pipeline.imageio.geometry import Geometry, Image, picture_geometry
 
 MODES = {"1", "L", "LA", "P", "PA", "RGB", "RGBA", "I", "I;16", "I;16B", "F"}
+DEFLATE_RATIO = 1032  # the most that one byte of a deflate stream can stand for; source: zlib's technical details
 
 
 def read(path: Path) -> Image:
@@ -72,6 +73,7 @@ def _read(path: Path, palette_as_colours: bool) -> Image:
                 raise ImageError(
                     path, found=f"colour mode {picture.mode}", expected="grey, RGB or RGBA", mend="convert the picture to RGB or grey"
                 )
+            _require_pixels(path, picture)
             colours = palette_as_colours and picture.mode in ("P", "PA")
             array = np.asarray(picture.convert("RGB") if colours else picture)
     except (OSError, ValueError, SyntaxError, PillowImage.DecompressionBombError) as problem:
@@ -82,3 +84,17 @@ def _read(path: Path, palette_as_colours: bool) -> Image:
         array = array[..., None]
     height, width = array.shape[:2]
     return Image(np.ascontiguousarray(np.moveaxis(array, -1, 0)[:, None]), picture_geometry(height, width))
+
+
+def _require_pixels(path: Path, picture: PillowImage.Image) -> None:
+    """A PNG whose data end early would be filled up with black, at whatever size its header announces."""
+    channels = len(picture.getbands())
+    announced_bits = picture.width * picture.height * (8 * channels if channels > 1 else 1)
+    size = path.stat().st_size
+    if picture.format == "PNG" and announced_bits > 8 * DEFLATE_RATIO * size:
+        raise ImageError(
+            path,
+            found=f"a header that announces {picture.width} x {picture.height} pixels in a file of {size} bytes",
+            expected="as many pixels as the file can hold",
+            mend="the file is damaged or cut short: export or copy it again",
+        )

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import json
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -122,3 +124,20 @@ def test_labels_of_jpeg_images_are_png(tmp_path: Path) -> None:
     assert label_ending(".jpg") == ".png"
     with pytest.raises(ImageError, match="JPEG"):
         write_label(tmp_path / "a.jpg", np.zeros((1, 6, 7)), picture_geometry(6, 7))
+
+
+def test_a_png_that_announces_more_pixels_than_it_can_hold_is_refused(tmp_path: Path) -> None:
+    picture = io.BytesIO()
+    PillowImage.fromarray(np.full((12, 10, 3), 7, np.uint8)).save(picture, "PNG")
+    content = bytearray(picture.getvalue())
+    content[20:24] = (2**24).to_bytes(4, "big")  # the height; without the check, twelve rows and 16 million black ones
+    content[29:33] = zlib.crc32(content[12:29]).to_bytes(4, "big")
+    (tmp_path / "a.png").write_bytes(content)
+    for read in (read_label, lambda path: read_image([path])):
+        with pytest.raises(ImageError, match="10 x 16777216 pixels in a file of"):
+            read(tmp_path / "a.png")
+
+
+def test_a_black_png_is_read(tmp_path: Path) -> None:
+    PillowImage.new("1", (8000, 8000)).save(tmp_path / "a.png")
+    assert read_label(tmp_path / "a.png").data.shape == (1, 1, 8000, 8000)
