@@ -11,6 +11,8 @@ import struct
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +32,7 @@ SPATIAL_FIELDS = (
     *("qform_code", "sform_code", "quatern_b", "quatern_c", "quatern_d", "qoffset_x", "qoffset_y", "qoffset_z"),
     *("srow_x", "srow_y", "srow_z", "xyzt_units"),
 )
+GEOMETRY_FIELDS = ("magic", "datatype", "dim", "pixdim", *SPATIAL_FIELDS)
 RAS_TO_LPS = np.diag([-1.0, -1.0, 1.0])
 
 
@@ -161,10 +164,25 @@ def _header(path: Path, start: bytes) -> Any:
     raise _damaged(path, "no NIfTI header")
 
 
+@dataclass(frozen=True, slots=True)
+class _GeometryHeader:
+    """All that the geometry of a NIfTI file depends on, and one file that has it."""
+
+    values: bytes
+    path: Path = field(compare=False)
+
+
+@lru_cache(maxsize=1024)
+def _itk_geometry(header: _GeometryHeader) -> Geometry:
+    """ITK takes a millisecond a header, and an image, its label and often whole datasets have the same."""
+    return medical.read_geometry(header.path, "NiftiImageIO")
+
+
 def _geometry(path: Path, header: Any) -> Geometry:
     shape = _spatial_shape(path, header)
+    values = header.endianness.encode() + b"".join(header[name].tobytes() for name in GEOMETRY_FIELDS)
     try:
-        return medical.read_geometry(path, "NiftiImageIO")
+        return _itk_geometry(_GeometryHeader(values, path))
     except ImageError:  # ITK refuses NIfTI-2 and direction cosines that are not orthonormal
         affine = header.get_best_affine()
         columns = RAS_TO_LPS @ affine[:3, :3]

@@ -45,6 +45,32 @@ def test_real_volumes_equal_simpleitks(test_data: Path) -> None:
         assert read_geometry(path) == image.geometry
 
 
+CHANGES: dict[str, object] = {
+    "dim": [3, 4, 3, 2, 1, 1, 1, 1], "pixdim": [-1, 2, 3, 4, 1, 1, 1, 1], "qform_code": 0, "sform_code": 0, "quatern_b": 0.5, "quatern_c": 0.5,
+    "quatern_d": 0.5, "qoffset_x": 7, "qoffset_y": 7, "qoffset_z": 7, "srow_x": [2, 0, 0, 9], "srow_y": [0, -3, 0, 9], "srow_z": [0, 0, 4, 9],
+    "xyzt_units": 1, "dim_info": 57, "slice_code": 1, "intent_code": 1002, "toffset": 3, "cal_max": 5, "scl_slope": 2, "datatype": 512,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("codes", [(1, 1), (0, 1), (1, 0), (2, 4)])
+def test_every_header_has_the_geometry_that_simpleitk_gives_it(tmp_path: Path, codes: tuple[int, int]) -> None:
+    header = nib.Nifti1Image(np.zeros((2, 3, 4), np.int16), np.diag([2.0, 3.0, 4.0, 1.0])).header
+    header["qform_code"], header["sform_code"] = codes
+    for name, value in {"dim": header["dim"], **CHANGES}.items():  # one after the other: what was read before must not matter
+        changed = header.copy()
+        changed[name] = value
+        path = tmp_path / f"{name}.nii"
+        path.write_bytes(changed.binaryblock + bytes(4 + 48))
+        reader = sitk.ImageFileReader()
+        reader.SetFileName(str(path))
+        reader.ReadImageInformation()
+        found = read_geometry(path)
+        assert found.shape_zyx == reader.GetSize()[::-1], name
+        assert found.spacing_mm == reader.GetSpacing()[::-1], name
+        assert found.origin_mm == reader.GetOrigin(), name
+        assert found.direction == reader.GetDirection(), name
+
+
 def test_slope_and_intercept_are_applied(tmp_path: Path) -> None:
     stored = np.arange(24, dtype=np.int16).reshape(2, 3, 4)
     nifti = nib.Nifti1Image(stored, np.eye(4))
