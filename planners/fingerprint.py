@@ -1,6 +1,6 @@
 """The fingerprint of a dataset: every case measured in parallel, only changed cases measured again.
 
-Beside fingerprint.json lie `fingerprint_quantiles.b2nd`, float32 (case, channel, quantile), and `fingerprint_sources.json`.
+Beside fingerprint.json lie `fingerprint_quantiles.npy`, float32 (case, channel, quantile), and `fingerprint_sources.json`.
 """
 
 from __future__ import annotations
@@ -132,7 +132,7 @@ class _Known:
 def _unchanged(folder: Path, states: dict[str, str]) -> Fingerprint | None:
     """The fingerprint of an earlier run, if every file of every case is as it was then."""
     try:
-        if read_json(folder / "fingerprint_sources.json") == states and (folder / "fingerprint_quantiles.b2nd").is_file():
+        if read_json(folder / "fingerprint_sources.json") == states and (folder / "fingerprint_quantiles.npy").is_file():
             fingerprint = read_fingerprint(folder / "fingerprint.json")
             return fingerprint if fingerprint.channel_statistics else None
     except BalrsamError:
@@ -142,12 +142,10 @@ def _unchanged(folder: Path, states: dict[str, str]) -> Fingerprint | None:
 
 def _read_known(folder: Path) -> dict[str, _Known]:
     """What an earlier run left; nothing where any of its files is missing, damaged or of another version."""
-    import blosc2
-
     try:
         fingerprint = read_fingerprint(folder / "fingerprint.json")
         states = read_json(folder / "fingerprint_sources.json")
-        quantiles: npt.NDArray[np.float32] = blosc2.open(str(folder / "fingerprint_quantiles.b2nd"), mode="r")[:]
+        quantiles: npt.NDArray[np.float32] = np.load(folder / "fingerprint_quantiles.npy", allow_pickle=False)
         rows = {case.case: row for row, case in enumerate(case for case in fingerprint.cases if case.channel_statistics)}
         empty = np.zeros((0, 0), dtype=np.float32)
         return {
@@ -157,7 +155,7 @@ def _read_known(folder: Path) -> dict[str, _Known]:
             )
             for case in fingerprint.cases
         }
-    except (BalrsamError, OSError, RuntimeError, ValueError, KeyError, IndexError, TypeError):
+    except (BalrsamError, OSError, EOFError, ValueError, KeyError, IndexError, TypeError):
         return {}
 
 
@@ -173,14 +171,12 @@ def _still_valid(files: CaseFiles, dataset: RawDataset, known: dict[str, _Known]
 
 
 def _write(folder: Path, fingerprint: Fingerprint, measurements: dict[str, Measurement], states: dict[str, str]) -> None:
-    import blosc2
-
     rows = [m.quantiles_cq for m in measurements.values() if m.fingerprint.channel_statistics]
     quantiles = np.stack(rows) if rows else np.zeros((1, 1, QUANTILES), dtype=np.float32)
     for name in ("fingerprint.json", "fingerprint_sources.json"):
         (folder / name).unlink(missing_ok=True)
-    with atomic_path(folder / "fingerprint_quantiles.b2nd") as temporary:
-        blosc2.asarray(quantiles, urlpath=str(temporary), mode="w", cparams=blosc2.CParams(codec=blosc2.Codec.LZ4, nthreads=1))
+    with atomic_path(folder / "fingerprint_quantiles.npy") as temporary:
+        np.save(temporary, quantiles, allow_pickle=False)
     write_json(folder / "fingerprint_sources.json", states)
     write_versioned(folder / "fingerprint.json", fingerprint)
 

@@ -20,6 +20,8 @@ def nonzero_box(image_czyx: npt.NDArray[Any]) -> Box:
 
     Source: nnU-Net v2, `crop_to_nonzero`.
     """
+    if image_czyx[0, 0, 0, 0] != 0 and image_czyx[0, -1, -1, -1] != 0:
+        return _whole(image_czyx.shape)  # two opposite corners span it all
     reach_zyx = np.zeros(image_czyx.shape[1:3], dtype=bool)
     columns = np.zeros(image_czyx.shape[3], dtype=bool)
     for z in range(image_czyx.shape[1]):  # slice by slice: no mask of the whole volume is ever held

@@ -103,7 +103,7 @@ def planning_step(request: RunRequest) -> Step:
     words = [str(request.dataset), *_roots(request), *_workers(request)]
     if request.configurations:
         words += ["--configurations", *request.configurations]
-    written = ("plan.json", "splits.json", "dataset.json", "fingerprint.json", "fingerprint_quantiles.b2nd", "*/*")
+    written = ("plan.json", "splits.json", "dataset.json", "fingerprint.json", "fingerprint_quantiles.npy", "*/*")
     return Step(
         name="prepare",
         title="Measure, plan, preprocess",

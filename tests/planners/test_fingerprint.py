@@ -70,7 +70,7 @@ def test_other_labels_in_dataset_json_are_measured_again(dataset: Path, tmp_path
     assert set(again.fingerprint.cases[0].label_voxels) == {"whole", "core"}
 
 
-@pytest.mark.parametrize("name", ["fingerprint.json", "fingerprint_sources.json", "fingerprint_quantiles.b2nd"])
+@pytest.mark.parametrize("name", ["fingerprint.json", "fingerprint_sources.json", "fingerprint_quantiles.npy"])
 def test_damaged_leftovers_are_measured_again(dataset: Path, tmp_path: Path, name: str) -> None:
     first = extract_fingerprint(open_dataset(dataset), tmp_path, None, 1)
     (tmp_path / name).write_bytes(b"{ nonsense")
