@@ -111,8 +111,8 @@ def write_like(path: Path, label_zyx: npt.NDArray[Any], geometry: Geometry, like
         return False
     source = source.as_byteswapped("<")
     header = nib.Nifti1Header(endianness="<")
-    for field in SPATIAL_FIELDS:
-        header[field] = source[field]
+    for name in SPATIAL_FIELDS:
+        header[name] = source[name]
     header.set_data_dtype(label_zyx.dtype)
     array = label_zyx if geometry.dimension == 3 else label_zyx[0]
     header.set_data_shape(array.T.shape)

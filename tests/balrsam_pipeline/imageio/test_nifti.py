@@ -46,9 +46,10 @@ def test_real_volumes_equal_simpleitks(test_data: Path) -> None:
 
 
 CHANGES: dict[str, object] = {
-    "dim": [3, 4, 3, 2, 1, 1, 1, 1], "pixdim": [-1, 2, 3, 4, 1, 1, 1, 1], "qform_code": 0, "sform_code": 0, "quatern_b": 0.5, "quatern_c": 0.5,
-    "quatern_d": 0.5, "qoffset_x": 7, "qoffset_y": 7, "qoffset_z": 7, "srow_x": [2, 0, 0, 9], "srow_y": [0, -3, 0, 9], "srow_z": [0, 0, 4, 9],
-    "xyzt_units": 1, "dim_info": 57, "slice_code": 1, "intent_code": 1002, "toffset": 3, "cal_max": 5, "scl_slope": 2, "datatype": 512,
+    "dim": [3, 4, 3, 2, 1, 1, 1, 1], "pixdim": [-1, 2, 3, 4, 1, 1, 1, 1], "qform_code": 0, "sform_code": 0,
+    "quatern_b": 0.5, "quatern_c": 0.5, "quatern_d": 0.5, "qoffset_x": 7, "qoffset_y": 7, "qoffset_z": 7,
+    "srow_x": [2, 0, 0, 9], "srow_y": [0, -3, 0, 9], "srow_z": [0, 0, 4, 9], "xyzt_units": 1, "dim_info": 57, "slice_code": 1,
+    "intent_code": 1002, "toffset": 3, "cal_max": 5, "scl_slope": 2, "datatype": 512,
 }  # fmt: skip
 
 
