@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 
+from balrsam_pipeline.allocator import keep_freed_memory
 from balrsam_pipeline.dataset import CaseFiles
 from balrsam_pipeline.errors import PredictionError
 from balrsam_pipeline.execution import ExecutionOptions, Outcome, open_executor, run_cases
@@ -90,6 +91,7 @@ def predict_task(task: PredictTask) -> Predicted:
 
 @lru_cache(maxsize=1)
 def _loaded(models: Models) -> tuple[Member, ...]:
+    keep_freed_memory()
     members = tuple(load_members(models.choice, models.options))
     found = tuple(member.predictor.weights_sha256 for member in members)
     if found != models.weights_sha256:
