@@ -170,9 +170,12 @@ class Plan:
         return self.configurations[name]
 
     def sha256(self) -> str:
-        """A hash of the content, the same on every machine; it names the plan in checkpoints and adapter files."""
-        normal = from_json(Plan, to_json(self), "plan")  # 1 and 1.0 are the same spacing
-        return json_sha256(to_json(normal))
+        """A hash of what is planned, the same on every machine; it names the plan in checkpoints and adapter files.
+
+        Which configuration is the default does not count: it changes none of them.
+        """
+        normal = to_json(from_json(Plan, to_json(self), "plan"))  # 1 and 1.0 are the same spacing
+        return json_sha256({name: value for name, value in normal.items() if name != "default_configuration"})
 
 
 def json_sha256(value: object) -> str:

@@ -12,7 +12,7 @@ import torch
 from balrsam_pipeline.atomic import atomic_path, read_json, write_json
 from balrsam_pipeline.errors import TrainingError
 from balrsam_pipeline.execution import folder_lock
-from balrsam_pipeline.plan import write_versioned
+from balrsam_pipeline.plan import read_plan, write_versioned
 from balrsam_pipeline.serialise import to_json
 from evaluation import read_summary
 from trainers.assemble import assemble
@@ -102,11 +102,12 @@ def _write_model_folder(data: FoldData) -> None:
 
     Raises:
         TrainingError: folds trained with another plan are there.
+        PlanError: the plan there is damaged.
     """
     folder = data.folder.parent
     plan_path = folder / "plan.json"
     trained = sorted(path.parent.name for path in folder.glob("fold_*/checkpoint_*.safetensors"))
-    if plan_path.is_file() and trained and read_json(plan_path, TrainingError) != to_json(data.plan):
+    if plan_path.is_file() and trained and read_plan(plan_path).sha256() != data.plan.sha256():
         others = [name for name in dict.fromkeys(trained) if name != data.folder.name]
         if others:
             raise TrainingError(

@@ -25,6 +25,14 @@ def test_the_hash_names_the_content_not_the_order_of_keys(tmp_path: Path) -> Non
     assert dataclasses.replace(example_plan(), dataset="Dataset002_Y").sha256() != example_plan().sha256()
 
 
+def test_the_hash_does_not_depend_on_which_configuration_is_the_default() -> None:
+    one = example_plan()
+    other = dataclasses.replace(one.configuration("2d"), name="2.5d")
+    two = dataclasses.replace(one, configurations={"2d": one.configuration("2d"), "2.5d": other})
+    assert two.sha256() != one.sha256()
+    assert dataclasses.replace(two, default_configuration="2.5d").sha256() == two.sha256()
+
+
 def test_an_unknown_key_is_refused_by_name(tmp_path: Path) -> None:
     value = to_json(example_plan())
     value["configurations"]["2d"]["network"]["depth"] = 3
