@@ -66,7 +66,7 @@ def test_a_stalled_case_is_named_with_its_stack_and_its_worker_replaced(cluster:
     assert {case for case, o in outcomes.items() if o.error is not None} == {"case_1"}
     assert "not done after 5 s" in str(outcomes["case_1"].error)
     assert "in sleep_if_one" in str(outcomes["case_1"].error)
-    until = time.monotonic() + 20
+    until = time.monotonic() + 60
     while "a case was given up" not in "".join(log.read_text() for log in cluster.parent.glob("worker-*.log")):
         assert time.monotonic() < until, "the worker was not restarted"
         time.sleep(0.2)
@@ -132,7 +132,7 @@ def test_a_missing_scheduler_is_a_message_within_seconds(address: str, said: str
     started = time.monotonic()
     with pytest.raises(ClusterError, match=said), open_executor(ExecutionOptions(cluster=ClusterOptions(address=address))):
         pass
-    assert time.monotonic() - started < 8
+    assert time.monotonic() - started < 20
 
 
 def test_a_command_with_a_cluster_that_is_none_ends_with_a_message(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -175,7 +175,7 @@ def test_an_attached_command_ends_when_its_starter_is_killed(tmp_path: Path) -> 
     _until((tmp_path / "saved").is_file)
 
 
-def _until(holds: object, seconds: float = 30) -> None:
+def _until(holds: object, seconds: float = 60) -> None:
     until = time.monotonic() + seconds
     while not holds():  # type: ignore[operator]
         assert time.monotonic() < until
