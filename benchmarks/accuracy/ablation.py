@@ -1,6 +1,7 @@
 """What each part of BALR-SAM and of its training is worth: one fold trained for the same core-minutes with one thing changed a row.
 
-The dataset must be preprocessed. Rows that concern the network's adapters want a SAM checkpoint; from scratch there are none.
+The dataset must be preprocessed. LoRA and adapters have something to adapt only with --checkpoint, a SAM checkpoint of the plan's backbone
+whose encoder is then frozen, whatever the plan says; `pretrained.py` makes one of vit_t.
 
     python benchmarks/accuracy/ablation.py Dataset004_Hippocampus --rows full no_cden exact --minutes 5 --raw … --preprocessed … --results …
 """
@@ -20,6 +21,7 @@ from balrsam import measure
 from torch import Tensor, nn
 
 from balrsam_pipeline.network import model as network_model
+from balrsam_pipeline.network import preset
 from balrsam_pipeline.paths import Roots, find_dataset, resolve_roots
 from balrsam_pipeline.plan import Configuration, NetworkPlan, Plan, read_plan, write_versioned
 from trainers import TrainingConfig, TrainRequest
@@ -56,6 +58,12 @@ def neighbours(count: int) -> Change:
     return change
 
 
+def adapted(configuration: Configuration) -> Configuration:
+    """A configuration whose backbone is frozen and adapted with the published ranks."""
+    ranks = preset("vit_b", classes=1)
+    return network_change(from_scratch=False, lora_rank=ranks.lora_rank, adapter_rank=ranks.adapter_rank)(configuration)
+
+
 def same(configuration: Configuration) -> Configuration:
     """The configuration as planned."""
     return configuration
@@ -67,6 +75,7 @@ PLANS: Mapping[str, Change] = {
     "one_neighbour": neighbours(1),
     "no_lora": network_change(lora_rank=0),
     "no_adapters": network_change(adapter_rank=0),
+    "no_adaptation": network_change(lora_rank=0, adapter_rank=0),
 }
 SETTINGS: Mapping[str, dict[str, object]] = {
     "no_boundary_loss": {"loss": LossConfig(boundary=0.0)},
@@ -87,13 +96,16 @@ def preprocessed_with(plan: Plan, name: str, source: Path, target: Path, change:
     write_versioned(target / "plan.json", dataclasses.replace(plan, configurations={**plan.configurations, name: changed}))
 
 
-def run_row(row: str, dataset: Path, roots: Roots, name: str, config: TrainingConfig) -> dict[str, object]:
+def run_row(row: str, dataset: Path, roots: Roots, name: str, config: TrainingConfig, checkpoint: Path | None) -> dict[str, object]:
     """Train and validate one row."""
     own = dataclasses.replace(roots, preprocessed=roots.results / row / "preprocessed", results=roots.results / row)
     source = roots.preprocessed / dataset.name
-    preprocessed_with(read_plan(source / "plan.json"), name, source, own.preprocessed / dataset.name, PLANS.get(row, same))
+    start, change = (same if checkpoint is None else adapted), PLANS.get(row, same)
+    preprocessed_with(read_plan(source / "plan.json"), name, source, own.preprocessed / dataset.name, lambda plan: change(start(plan)))
     settings = dataclasses.replace(config, **SETTINGS.get(row, {}))  # type: ignore[arg-type]
-    request = TrainRequest(dataset=dataset, roots=own, configuration=name, fold=0, config=settings, device="cpu", workers=0)
+    request = TrainRequest(
+        dataset=dataset, roots=own, configuration=name, fold=0, config=settings, device="cpu", workers=0, base=checkpoint
+    )
     without: AbstractContextManager[object] = mock.patch.object(network_model, "Cden", NoDetail) if row == "no_cden" else nullcontext()
     with without:
         result = measure(request)
@@ -107,13 +119,15 @@ def main() -> None:
     parser.add_argument("--configuration", default="2.5d")
     parser.add_argument("--rows", nargs="+", choices=ROWS, default=["full", "no_cden", "exact"])
     parser.add_argument("--minutes", type=float, default=5.0, help="CPU core-minutes of training a row")
+    parser.add_argument("--checkpoint", type=Path, help="freeze and adapt this SAM checkpoint")
     for name in ("raw", "preprocessed", "results"):
         parser.add_argument(f"--{name}", type=Path)
     arguments = parser.parse_args()
     roots = resolve_roots(arguments.raw, arguments.preprocessed, arguments.results)
     config = TrainingConfig(max_minutes=arguments.minutes, epochs=None, budget_clock="cpu")
+    dataset = find_dataset(arguments.dataset, roots)
     for row in arguments.rows:
-        print(json.dumps(run_row(row, find_dataset(arguments.dataset, roots), roots, arguments.configuration, config)), flush=True)
+        print(json.dumps(run_row(row, dataset, roots, arguments.configuration, config, arguments.checkpoint)), flush=True)
 
 
 if __name__ == "__main__":
