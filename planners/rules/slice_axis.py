@@ -1,4 +1,4 @@
-"""Which axis slices are cut across: the coarsest, or where all are alike the shortest."""
+"""Which axis slices are cut across: the coarsest, or where all are alike the one that leaves the squarest slices."""
 
 from __future__ import annotations
 
@@ -16,22 +16,27 @@ def transpose(spacing_mm: tuple[float, float, float], size_mm: tuple[float, floa
         size_mm: how long a typical image is along them.
 
     Source: nnU-Net v2, `ExperimentPlanner.determine_transpose`, for the coarsest axis; it has no rule where there is none. There
-    the shortest is taken: slices are fewest and each shows the most (a judgement: not measured by itself, docs/benchmarks.md).
+    the slices nearest to a square are taken, as SAM's input is: a long body is cut across, a slab shows its face (docs/benchmarks.md).
     """
     if spacing_mm[0] == max(spacing_mm) and spacing_mm[0] >= THICK_MM:
         return Decision((0, 1, 2), "the images are single slices")
     if min(spacing_mm) == max(spacing_mm):
-        shortest = size_mm.index(min(size_mm))
+        squarest = min(range(3), key=lambda axis: _elongation(axis, size_mm))
         return Decision(
-            _first(shortest),
-            f"voxels are equally fine along all axes, so slices are cut across axis {'zyx'[shortest]}, along which the images are "
-            "shortest: each slice shows the most",
+            _first(squarest),
+            f"voxels are equally fine along all axes, so slices are cut across axis {'zyx'[squarest]}: they are nearest to squares so",
         )
     coarsest = spacing_mm.index(max(spacing_mm))
     return Decision(
         _first(coarsest),
         f"slices are cut across axis {'zyx'[coarsest]}, whose spacing is the largest: the images are sharpest within them",
     )
+
+
+def _elongation(axis: int, size_mm: tuple[float, float, float]) -> float:
+    """How many times longer than wide the slices across `axis` are."""
+    _, *sides = (size_mm[index] for index in _first(axis))
+    return max(sides) / min(sides)
 
 
 def _first(axis: int) -> Order:

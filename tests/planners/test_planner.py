@@ -48,7 +48,7 @@ def test_triplanar_patches_hold_slices_of_every_orientation() -> None:
     configuration = plan_dataset(make_fingerprint(), DESCRIPTION, CPU).configurations["triplanar"]
     assert configuration.slicing_axes == (0, 1, 2)
     assert len(configuration.mirror_axes) == 1
-    assert configuration.patch_size == (32, 64)  # 0.85 of 36 voxels, where that saves a third, and all of 51, in whole tokens
+    assert configuration.patch_size == (64, 32)  # all of 51 voxels in whole tokens, and 0.85 of 36, where that saves a third
 
 
 def test_context_slices_are_channels() -> None:

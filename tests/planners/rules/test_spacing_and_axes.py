@@ -38,12 +38,22 @@ def test_many_thick_slices_keep_the_median() -> None:
     ("spacing", "expected"), [((1, 1, 1), (0, 1, 2)), ((5, 1, 1), (0, 1, 2)), ((1, 4, 1), (1, 0, 2)), ((1, 1, 4), (2, 0, 1))]
 )
 def test_slices_are_cut_across_the_coarsest_axis(spacing: tuple[float, float, float], expected: tuple[int, int, int]) -> None:
-    assert transpose(spacing, (100.0, 90.0, 80.0) if min(spacing) < max(spacing) else (80.0, 90.0, 100.0)).value == expected
+    assert transpose(spacing, (100.0, 90.0, 80.0) if min(spacing) < max(spacing) else (80.0, 100.0, 100.0)).value == expected
 
 
-def test_where_all_axes_are_alike_slices_are_cut_across_the_shortest() -> None:
-    assert transpose((1.0, 1.0, 1.0), (36.0, 51.0, 35.0)).value == (2, 0, 1)
-    assert transpose((1.0, 1.0, 1.0), (50.0, 50.0, 50.0)).value == (0, 1, 2)
+@pytest.mark.parametrize(
+    ("size", "expected"),
+    [
+        ((36.0, 51.0, 35.0), (1, 0, 2)),  # along y: slices of 36 × 35
+        ((600.0, 300.0, 320.0), (0, 1, 2)),  # a body: axial
+        ((155.0, 240.0, 240.0), (0, 1, 2)),  # a flat head
+        ((256.0, 256.0, 176.0), (2, 0, 1)),
+        ((10.0, 40.0, 36.0), (0, 1, 2)),  # a slab: its face
+        ((50.0, 50.0, 50.0), (0, 1, 2)),
+    ],
+)
+def test_where_all_axes_are_alike_slices_are_nearest_to_squares(size: tuple[float, float, float], expected: tuple[int, int, int]) -> None:
+    assert transpose((1.0, 1.0, 1.0), size).value == expected
 
 
 def test_isotropic_volumes_take_all_configurations() -> None:
