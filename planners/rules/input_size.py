@@ -15,7 +15,8 @@ SIDES = (112, 224, 448, 672, 896)
 TOKEN = 16
 UPSAMPLING = (4, 2, 1)  # whole factors, so that voxels fall on input pixels alike
 CPU_COVER = 0.85  # on a CPU a patch may be this much smaller than the slice along an axis, at the price of two overlapping tiles,
-CPU_SAVING = 1 / 3  # where that saves at least this share of the tokens
+CPU_SAVING = 1 / 3  # where that saves at least this share of the tokens along it,
+CPU_FEW_TOKENS = 9  # unless the whole slice has no more than these: nothing is worth saving then
 SHRINK_TO = 0.85  # a slice may lose this much resolution for the sake of the next smaller side
 FILLED = 0.75  # of the smallest side; a whole factor that fills less leaves too few tokens, so the slice is scaled to the side
 THIN = 4.0  # input pixels; a label that would be thinner is kept at native resolution, in tiles
@@ -98,7 +99,9 @@ def _small(slice_yx: tuple[int, int], seen: str) -> Decision[Size]:
 
 def _native(slice_yx: tuple[int, int], seen: str) -> Decision[Size]:
     """Small slices on a CPU: not enlarged, and without a row of tokens for their last few voxels where that saves much."""
-    y, x = (_without_last_row(size) for size in slice_yx)
+    y, x = (_up(size) for size in slice_yx)
+    if (y // TOKEN) * (x // TOKEN) > CPU_FEW_TOKENS:
+        y, x = (_without_last_row(size) for size in slice_yx)
     whole = "whole" if y >= slice_yx[0] and x >= slice_yx[1] else f"nearly whole, in overlapping tiles of {y} × {x}"
     return Decision(
         Size(patch=(y, x), input=(y, x)),

@@ -31,7 +31,9 @@ def test_slices_are_seen_whole_where_the_budget_allows(
     assert (size.patch, size.input) == (patch, pixels)
 
 
-@pytest.mark.parametrize(("slice_yx", "side"), [((36, 51), (32, 64)), ((58, 50), (64, 64)), ((20, 16), (32, 16)), ((150, 220), (160, 224))])
+@pytest.mark.parametrize(
+    ("slice_yx", "side"), [((36, 51), (32, 64)), ((36, 35), (48, 48)), ((58, 50), (64, 64)), ((20, 16), (32, 16)), ((150, 220), (160, 224))]
+)
 def test_on_a_cpu_small_slices_are_neither_enlarged_nor_padded_by_a_row_of_tokens(slice_yx: tuple[int, int], side: tuple[int, int]) -> None:
     size = input_size(slice_yx, 20.0, 224, cpu=True).value
     assert size.patch == size.input == side
