@@ -24,7 +24,8 @@ def transpose(spacing_mm: tuple[float, float, float], size_mm: tuple[float, floa
         squarest = min(range(3), key=lambda axis: _elongation(axis, size_mm))
         return Decision(
             _first(squarest),
-            f"voxels are equally fine along all axes, so slices are cut across axis {'zyx'[squarest]}, which leaves them nearest to squares",
+            f"voxels are equally fine along all axes, so slices are cut across axis {'zyx'[squarest]}, which leaves them nearest to "
+            "squares",
         )
     coarsest = spacing_mm.index(max(spacing_mm))
     return Decision(
