@@ -72,6 +72,9 @@ def test_two_dimensional_images_take_2d_alone() -> None:
     assert default_configuration(tuple(found)) == "2d"
 
 
+WIDE = (160, 170, 180)
+
+
 @pytest.mark.parametrize(
     ("names", "orientation", "expected"),
     [
@@ -87,12 +90,22 @@ def test_two_dimensional_images_take_2d_alone() -> None:
 def test_volumes_are_mirrored_left_to_right_unless_labels_are_named_by_it_and_pictures_anyhow(
     names: tuple[str, ...], orientation: str, expected: tuple[int, ...]
 ) -> None:
-    assert mirror_axes(make_fingerprint(orientation=orientation), names, (0, 1, 2), (0,)).value == expected
+    assert mirror_axes(make_fingerprint(shape=WIDE, orientation=orientation), names, (0, 1, 2), (0,)).value == expected
 
 
 def test_mirroring_follows_the_transposed_axes() -> None:
-    found = mirror_axes(make_fingerprint(orientation="LPS"), ("liver",), (2, 0, 1), (0, 1, 2))
+    found = mirror_axes(make_fingerprint(shape=WIDE, orientation="LPS"), ("liver",), (2, 0, 1), (0, 1, 2))
     assert found.value == (0,)  # left–right is x, which now comes first
+
+
+@pytest.mark.parametrize(
+    ("spacing", "orientation", "expected"), [((1, 1, 3.0), "LPS", (2,)), ((1, 1, 2.5), "LPS", ()), ((1, 2.5, 1), "PLS", (1,))]
+)
+def test_volumes_too_narrow_for_both_sides_of_a_body_are_not_mirrored(
+    spacing: tuple[float, float, float], orientation: str, expected: tuple[int, ...]
+) -> None:
+    fingerprint = make_fingerprint([spacing], (36, 50, 35), orientation=orientation)  # 105, 87.5 and 125 mm from left to right
+    assert mirror_axes(fingerprint, ("organ",), (0, 1, 2), (0,)).value == expected
 
 
 @pytest.mark.parametrize(
