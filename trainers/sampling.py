@@ -15,6 +15,7 @@ from balrsam_pipeline.plan import Configuration
 from trainers.augmentation import Geometry2d, draw_geometry
 from trainers.config import TrainingConfig
 
+GOLDEN_RATIO = (5**0.5 - 1) / 2
 Foreground = Callable[[str], Mapping[str, npt.NDArray[np.int32]]]
 
 
@@ -101,16 +102,21 @@ def _corner(rng: np.random.Generator, length: int, size: int, centre: int | None
 
 
 def fixed_samples(cases: Sequence[SamplingCase], foreground: Foreground, configuration: Configuration, count: int) -> tuple[Sample, ...]:
-    """About `count` unaugmented samples spread evenly over the cases and their foreground: the quick validation's."""
-    samples = []
+    """About `count` unaugmented samples spread evenly over the cases, their foreground and the axes: the quick validation's.
+
+    Each case starts elsewhere in its foreground (steps of the golden ratio), so that one sample a case covers it too: always its
+    middle would be, in some anatomy, always where two labels meet.
+    """
+    samples: list[Sample] = []
     per_case = max(1, count // max(1, len(cases)))
     chosen = cases if len(cases) <= count else [cases[position] for position in np.linspace(0, len(cases) - 1, count).astype(int)]
-    for case in chosen:
+    for rank, case in enumerate(chosen):
         voxels = [array for array in foreground(case.case).values() if len(array)]
         everything = np.concatenate(voxels) if voxels else np.array([[size // 2 for size in case.shape_zyx]])
         ordered = everything[np.lexsort(everything.T[::-1])]  # by slice, so that even steps cover the extent of the foreground
-        for number, position in enumerate(np.linspace(0, len(ordered) - 1, per_case + 2)[1:-1].astype(int)):
-            axis = configuration.slicing_axes[number % len(configuration.slicing_axes)]
+        for number in range(per_case):
+            position = int((number + rank * GOLDEN_RATIO % 1) / per_case * len(ordered))
+            axis = configuration.slicing_axes[len(samples) % len(configuration.slicing_axes)]
             plane = in_plane_axes(axis)
             corner = [
                 centred_corner(case.shape_zyx[across], size, int(ordered[position][across]))

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from balrsam_pipeline.errors import ImageError
 
-LARGEST_RATIO = 1032  # what deflate can reach; bounds the voxels that a compressed file can hold
+LARGEST_RATIO = 1032  # what deflate can reach: bounds the voxels that a compressed file can hold
 LONGEST_FIELD = 1000  # characters; NRRD's key:=value pairs, which carry tags of segments, may be longer
 LONGEST_HEADER = 1 << 20
 MOST_AXES = 4

@@ -12,9 +12,9 @@ from PIL import Image as PillowImage
 from balrsam_pipeline.errors import ImageError
 from balrsam_pipeline.imageio import medical
 from balrsam_pipeline.imageio.geometry import Geometry, Image, picture_geometry
+from balrsam_pipeline.imageio.headers import LARGEST_RATIO
 
 MODES = {"1", "L", "LA", "P", "PA", "RGB", "RGBA", "I", "I;16", "I;16B", "F"}
-DEFLATE_RATIO = 1032  # the most that one byte of a deflate stream can stand for; source: zlib's technical details
 
 
 def read(path: Path) -> Image:
@@ -91,7 +91,7 @@ def _require_pixels(path: Path, picture: PillowImage.Image) -> None:
     channels = len(picture.getbands())
     announced_bits = picture.width * picture.height * (8 * channels if channels > 1 else 1)
     size = path.stat().st_size
-    if picture.format == "PNG" and announced_bits > 8 * DEFLATE_RATIO * size:
+    if picture.format == "PNG" and announced_bits > 8 * LARGEST_RATIO * size:
         raise ImageError(
             path,
             found=f"a header that announces {picture.width} x {picture.height} pixels in a file of {size} bytes",

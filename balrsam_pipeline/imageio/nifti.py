@@ -24,9 +24,9 @@ from nibabel.spatialimages import HeaderDataError
 from balrsam_pipeline.errors import ImageError
 from balrsam_pipeline.imageio import medical
 from balrsam_pipeline.imageio.geometry import Geometry, Image, is_orthonormal
+from balrsam_pipeline.imageio.headers import LARGEST_RATIO
 
 GZIP_MAGIC = b"\x1f\x8b"
-LARGEST_RATIO = 1032  # what deflate can reach; bounds the allocation for a damaged trailer
 HEADER_BYTES = 540  # the longer one, NIfTI-2
 SPATIAL_FIELDS = (
     *("qform_code", "sform_code", "quatern_b", "quatern_c", "quatern_d", "qoffset_x", "qoffset_y", "qoffset_z"),

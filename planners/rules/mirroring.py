@@ -11,7 +11,7 @@ from planners.rules.decision import Decision
 from planners.rules.slice_axis import Order
 
 ANATOMICAL = 3  # letters of an orientation code; pictures have another
-BOTH_SIDES_MM = 100.0  # narrower images, as of one hippocampus or one knee's cartilage, show one side of the body
+BOTH_SIDES_MM = 100.0  # narrower images, as of one hippocampus, show one side of the body; a judgement, docs/decisions.md
 
 # words of label names -> the anatomical axis whose directions they name, by the letters of orientation codes
 _DIRECTIONS = (

@@ -78,6 +78,17 @@ def test_quick_validation_samples_are_fixed_and_show_foreground(make_store, make
         assert sample.intensity_seed is None
 
 
+def test_quick_validation_with_one_patch_a_case_covers_foreground_and_axes_all_the_same(make_configuration):
+    rows = np.argwhere(np.ones((20, 4, 4), dtype=bool)).astype(np.int32)  # twenty slices of foreground in every case
+    cases = [SamplingCase(case=f"case_{number:02}", shape_zyx=(20, 4, 4)) for number in range(30)]
+    one_axis = fixed_samples(cases, lambda case: {"organ": rows}, make_configuration(), 40)
+    assert len(one_axis) == 30
+    counts = np.histogram([sample.slice_index for sample in one_axis], bins=4, range=(0, 20))[0]
+    assert counts.min() >= 5  # of 7.5 expected in each quarter
+    three_axes = fixed_samples(cases, lambda case: {"organ": rows}, make_configuration(slicing_axes=(0, 1, 2)), 40)
+    assert np.bincount([sample.axis for sample in three_axes]).tolist() == [10, 10, 10]
+
+
 def test_a_case_without_foreground_is_sampled_anywhere(make_store, make_configuration):
     sampler = make_sampler(make_store(), make_configuration(), foreground_fraction=1.0)
     sample = dataclasses.replace(sampler, foreground=lambda case: {"outer": np.zeros((0, 3), np.int32)}).draw(0, 0)
