@@ -16,9 +16,10 @@ from torch.nn import functional
 
 from balrsam_pipeline.network.backbone import SAM_GRID, stock_sam
 from balrsam_pipeline.network.weights import resize_position_embedding, resize_relative_table
+from balrsam_pipeline.plan import Backbone
 from trainers.checkpoints import read_checkpoint
 
-BACKBONE = "vit_t"
+BACKBONE: Backbone = "vit_t"
 AVERAGE = "ema/"
 
 
