@@ -18,10 +18,11 @@ import sys
 from pathlib import Path
 
 from balrsam_pipeline.dataset import read_description
-from balrsam_pipeline.paths import resolve_roots
+from balrsam_pipeline.paths import model_folder, resolve_roots
 from balrsam_pipeline.plan import read_plan
 from evaluation import EvaluationOptions, evaluate_folders
 from evaluation.best_configuration import BestRequest, find_best_configuration
+from evaluation.best_configuration.ensembles import ensemble_folder
 
 HERE = Path(__file__).resolve().parent
 
@@ -41,16 +42,14 @@ def ours(dataset: str, arguments: argparse.Namespace) -> list[dict[str, object]]
 def _best(dataset: str, names: list[str], arguments: argparse.Namespace) -> dict[str, object]:
     """What `find_best_configuration` chooses among the configurations and their ensembles; all of their minutes went into it."""
     folders = _roots(arguments)
-    request = BestRequest(
-        dataset=arguments.raw / dataset,
-        roots=resolve_roots(folders["raw"], folders["preprocessed"], folders["results"]),
-        configurations=tuple(names),
-        folds=(arguments.fold,),
-    )
+    roots = resolve_roots(folders["raw"], folders["preprocessed"], folders["results"])
+    request = BestRequest(dataset=arguments.raw / dataset, roots=roots, configurations=tuple(names), folds=(arguments.fold,))
     best, _ = find_best_configuration(request)
-    chosen, results = best.configurations, folders["results"] / dataset
-    single = results / f"{chosen[0]}__balrsam" / f"fold_{arguments.fold}" / "validation"
-    predicted = single if len(chosen) == 1 else results / "ensembles" / "__".join(chosen) / f"fold_{arguments.fold}"
+    chosen = best.configurations
+    if len(chosen) == 1:
+        predicted = model_folder(roots, dataset, chosen[0]) / f"fold_{arguments.fold}" / "validation"
+    else:
+        predicted = ensemble_folder(roots.results / dataset, chosen, arguments.fold)
     record = {"method": "balrsam, the best:", "configuration": " + ".join(chosen), "core_minutes": arguments.minutes, "steps": ""}
     return {**record, **_scores(predicted, dataset, arguments)}
 

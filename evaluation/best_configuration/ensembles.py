@@ -9,6 +9,11 @@ from balrsam_pipeline.dataset import CaseFiles
 from balrsam_pipeline.errors import PredictionError
 
 
+def ensemble_folder(results: Path, configurations: Sequence[str], fold: int) -> Path:
+    """Where the validation predictions of an ensemble lie, below a dataset's results."""
+    return results / "ensembles" / "__".join(configurations) / f"fold_{fold}"
+
+
 def predict_ensemble_fold(models: Sequence[Path], fold: int, cases: Mapping[str, CaseFiles], output: Path, device: str | None) -> None:
     """Average the probabilities of several configurations' models of one fold.
 

@@ -19,7 +19,7 @@ from balrsam_pipeline.plan import read_plan
 from evaluation.best_configuration.candidates import Candidate, candidates
 from evaluation.best_configuration.choose_rules import choose_postprocessing
 from evaluation.best_configuration.dice import score_rules
-from evaluation.best_configuration.ensembles import predict_ensemble_fold
+from evaluation.best_configuration.ensembles import ensemble_folder, predict_ensemble_fold
 from evaluation.best_configuration.folds import common_folds, fold_cases, trained_configurations
 from evaluation.best_configuration.ranking import rank
 
@@ -99,7 +99,7 @@ def _pairs(item: Candidate, request: BestRequest, raw: RawDataset, folders: Mapp
             folder = folders[item.configurations[0]] / f"fold_{fold}" / "validation"
         else:
             LOG.info("predicting the validation cases of fold %d with %s", fold, item.name)
-            folder = request.roots.results / raw.name / "ensembles" / "__".join(item.configurations) / f"fold_{fold}"
+            folder = ensemble_folder(request.roots.results / raw.name, item.configurations, fold)
             models = [folders[name] for name in item.configurations]
             predict_ensemble_fold(models, fold, {case: files[case] for case in cases}, folder, request.device)
         for case in cases:

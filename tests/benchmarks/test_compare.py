@@ -1,4 +1,4 @@
-"""The paired benchmark's own side: two configurations share the minutes, and the last row is what they are together."""
+"""The paired benchmark's own side: two configurations share the minutes, and the last row scores what was chosen."""
 
 from __future__ import annotations
 
