@@ -1,7 +1,9 @@
-"""glibc's allocator, told to keep what is freed: a network on a CPU frees and takes the same megabytes in every layer.
+"""glibc's allocator, told to keep what is freed: a network on a CPU frees and takes the same megabytes in
+every layer.
 
-By default glibc gives large blocks back to the system at once, and every page must then be zeroed and mapped anew: 12,000 page
-faults a forward pass of 72 patches of 32×48, a sixth to a quarter of its time (measured, docs/benchmarks.md).
+By default glibc gives large blocks back to the system at once, and every page must then be zeroed and mapped
+anew: 12,000 page faults a forward pass of 72 patches of 32×48, a sixth to a quarter of its time (measured,
+docs/benchmarks.md).
 """
 
 from __future__ import annotations

@@ -1,4 +1,5 @@
-"""The one command `balrsam`: finds the sub-command, parses, runs it, and turns errors into messages and exit codes."""
+"""The one command `balrsam`: finds the sub-command, parses, runs it, and turns errors into messages and exit
+codes."""
 
 from __future__ import annotations
 
@@ -15,24 +16,28 @@ from balrsam_pipeline.errors import BalrsamError
 
 INTERRUPTED = 130  # as shells report SIGINT
 
-# name -> (module that offers it, one line); the module is imported only when the sub-command is used, so that help is quick
+# name -> (module that offers it, one line); the module is imported only when the sub-command is used, so that
+# help is quick
 COMMANDS: dict[str, tuple[str, str]] = {
     "run": ("balrsam_pipeline.run.cli", "everything for a dataset: plan, train, choose, predict, score"),
     "status": ("balrsam_pipeline.run.cli", "what of a run is done, running, failed, to do"),
     "demo": ("balrsam_pipeline.demo.cli", "the main job on a small generated dataset"),
-    "verify": ("planners.cli", "check a raw dataset; every problem with its mend"),
-    "convert": ("planners.convert.cli", "make a raw dataset from other formats"),
+    "verify": ("planners.cli", "check a raw dataset; every problem with its fix"),
+    "convert": ("balrsam_pipeline.dataset.cli", "make a raw dataset from other formats"),
     "plan_and_preprocess": ("planners.cli", "measure a dataset, plan, preprocess"),
     "train": ("trainers.cli", "train one fold"),
     "crossval": ("trainers.cli", "train and validate all folds, pool the scores"),
-    "find_best_configuration": ("evaluation.best_configuration.cli", "choose the best model or ensemble and its postprocessing"),
+    "find_best_configuration": (
+        "evaluation.best_configuration.cli",
+        "choose the best model or ensemble and its postprocessing",
+    ),
     "predict": ("balrsam_pipeline.inference.cli", "segment new images"),
     "ensemble": ("balrsam_pipeline.inference.cli", "average predictions of several models"),
     "evaluate": ("evaluation.cli", "score predictions: Dice, HD95 and more, per case and label"),
     "compare": ("evaluation.cli", "compare two scored sets of predictions"),
     "plot": ("evaluation.plot.cli", "overlay pictures of predictions and references"),
     "submit": ("evaluation.submission.cli", "check and pack a leaderboard submission"),
-    "describe": ("balrsam_pipeline.describe.cli", "a plan or a network in plain words"),
+    "describe": ("balrsam_pipeline.describe", "a plan or a network in plain words"),
     "download_checkpoint": ("balrsam_pipeline.network.cli", "fetch an official SAM checkpoint"),
     "export_model": ("balrsam_pipeline.inference.cli", "pack a trained model into one file to share"),
     "install_model": ("balrsam_pipeline.inference.cli", "unpack a shared model"),
@@ -41,7 +46,8 @@ COMMANDS: dict[str, tuple[str, str]] = {
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run `balrsam` with `argv` (default: the process's arguments); returns the exit code: 0 done, 1 partly, 2 not."""
+    """Run `balrsam` with `argv` (default: the process's arguments); returns the exit code: 0 done, 1 partly,
+    2 not."""
     words = list(sys.argv[1:] if argv is None else argv)
     if not words or words[0] in ("-h", "--help"):
         print(_overview())
@@ -56,7 +62,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def run_command(name: str, words: Sequence[str], note: Callable[[str], None] | None = None) -> int:
-    """Parse `words` for the sub-command `name` and run it; a BalrsamError becomes a message (told to `note` too) and its exit code."""
+    """Parse `words` for the sub-command `name` and run it; a BalrsamError becomes a message (told to `note`
+    too) and its exit code."""
     command = load_command(name)
     parser = argparse.ArgumentParser(
         prog=f"balrsam {name}",
@@ -84,13 +91,16 @@ def run_command(name: str, words: Sequence[str], note: Callable[[str], None] | N
 
 
 def _about_files(problem: OSError) -> BalrsamError:
-    """A failing file system, told as every other error: the disk is full, a folder may not be written to, …"""
+    """A failing file system, told as every other error: the disk is full, a folder may not be written to,
+    …"""
     full = problem.errno in (errno.ENOSPC, errno.EDQUOT)
     return BalrsamError(
         problem.filename or "the file system",
         found=problem.strerror or str(problem),
         expected="room to write" if full else "files that can be read and written",
-        mend="free some space, then run the same command again: it continues" if full else "check the path and its permissions",
+        fix="free some space, then run the same command again: it continues"
+        if full
+        else "check the path and its permissions",
     )
 
 

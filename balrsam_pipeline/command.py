@@ -1,4 +1,5 @@
-"""What a sub-command is: each room's `cli.py` offers its own, and the roof (`balrsam_pipeline/cli.py`) lists them."""
+"""What a sub-command is: each room's `cli.py` offers its own, and the roof (`balrsam_pipeline/cli.py`) lists
+them."""
 
 from __future__ import annotations
 
@@ -30,11 +31,24 @@ class Command:
 def add_roots(parser: argparse.ArgumentParser) -> None:
     """Add `--raw`, `--preprocessed`, `--results`."""
     group = parser.add_argument_group("folders")
-    group.add_argument("--raw", type=Path, metavar="FOLDER", help="raw datasets (else balrsam_raw, nnUNet_raw, ./balrsam_data/raw)")
     group.add_argument(
-        "--preprocessed", type=Path, metavar="FOLDER", help="preprocessed data (else balrsam_preprocessed, ./balrsam_data/…)"
+        "--raw",
+        type=Path,
+        metavar="FOLDER",
+        help="raw datasets (else balrsam_raw, nnUNet_raw, ./balrsam_data/raw)",
     )
-    group.add_argument("--results", type=Path, metavar="FOLDER", help="trained models (else balrsam_results, ./balrsam_data/results)")
+    group.add_argument(
+        "--preprocessed",
+        type=Path,
+        metavar="FOLDER",
+        help="preprocessed data (else balrsam_preprocessed, ./balrsam_data/…)",
+    )
+    group.add_argument(
+        "--results",
+        type=Path,
+        metavar="FOLDER",
+        help="trained models (else balrsam_results, ./balrsam_data/results)",
+    )
 
 
 def roots_of(arguments: argparse.Namespace) -> Roots:

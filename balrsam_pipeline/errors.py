@@ -1,33 +1,35 @@
-"""The error family: every message says where, what was found, what was expected, and what mends it."""
+"""The error family: every message says where, what was found, what was expected, and what fixes it."""
 
 from __future__ import annotations
 
 
 class BalrsamError(Exception):
-    """A problem that the user can mend; the command line prints it without a traceback and exits with 2.
+    """A problem that the user can fix; the command line prints it without a traceback and exits with 2.
 
     Args:
         where: the file, folder, case or option in question.
         found: what is there.
         expected: what should be there.
-        mend: the command or edit that mends it.
+        fix: the command or edit that fixes it.
     """
 
     exit_code = 2
 
-    def __init__(self, where: object, *, found: str, expected: str, mend: str) -> None:
-        super().__init__(str(where), found, expected, mend)
-        self.where, self.found, self.expected, self.mend = str(where), found, expected, mend
+    def __init__(self, where: object, *, found: str, expected: str, fix: str) -> None:
+        super().__init__(str(where), found, expected, fix)
+        self.where, self.found, self.expected, self.fix = str(where), found, expected, fix
 
     def __str__(self) -> str:
-        return f"{self.where}\n  found:    {self.found}\n  expected: {self.expected}\n  mend:     {self.mend}"
+        return f"{self.where}\n  found:    {self.found}\n  expected: {self.expected}\n  fix:      {self.fix}"
 
-    def __reduce__(self) -> tuple[object, ...]:  # keyword arguments must survive the way back from a worker process
-        return _rebuild, (type(self), self.where, self.found, self.expected, self.mend)
+    def __reduce__(
+        self,
+    ) -> tuple[object, ...]:  # keyword arguments must survive the way back from a worker process
+        return _rebuild, (type(self), self.where, self.found, self.expected, self.fix)
 
 
-def _rebuild(kind: type[BalrsamError], where: str, found: str, expected: str, mend: str) -> BalrsamError:
-    return kind(where, found=found, expected=expected, mend=mend)
+def _rebuild(kind: type[BalrsamError], where: str, found: str, expected: str, fix: str) -> BalrsamError:
+    return kind(where, found=found, expected=expected, fix=fix)
 
 
 class UsageError(BalrsamError):

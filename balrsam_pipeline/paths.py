@@ -1,4 +1,5 @@
-"""Where things lie: the three roots, datasets by name, number or path, and the only reader of environment variables."""
+"""Where things lie: the three roots, datasets by name, number or path, and the only reader of environment
+variables."""
 
 from __future__ import annotations
 
@@ -19,8 +20,11 @@ class Roots:
     results: Path
 
 
-def resolve_roots(raw: Path | None = None, preprocessed: Path | None = None, results: Path | None = None) -> Roots:
-    """Choose the roots: an argument, else `balrsam_*`, else (raw only) `nnUNet_raw`, else `./balrsam_data/*`."""
+def resolve_roots(
+    raw: Path | None = None, preprocessed: Path | None = None, results: Path | None = None
+) -> Roots:
+    """Choose the roots: an argument, else `balrsam_*`, else (raw only) `nnUNet_raw`, else
+    `./balrsam_data/*`."""
     here = Path("balrsam_data")
     raw_default = _from_environment("balrsam_raw") or _from_environment("nnUNet_raw") or here / "raw"
     return Roots(
@@ -31,7 +35,8 @@ def resolve_roots(raw: Path | None = None, preprocessed: Path | None = None, res
 
 
 def checkpoint_cache() -> Path:
-    """The folder that downloaded SAM checkpoints live in: `balrsam_checkpoints`, else the user's cache folder."""
+    """The folder that downloaded SAM checkpoints live in: `balrsam_checkpoints`, else the user's cache
+    folder."""
     cache = _from_environment("XDG_CACHE_HOME") or Path.home() / ".cache"
     return _from_environment("balrsam_checkpoints") or cache / "balrsam" / "checkpoints"
 
@@ -54,7 +59,11 @@ def find_dataset(dataset: str, roots: Roots) -> Path:
     as_path = Path(dataset)
     if (as_path / "dataset.json").is_file():
         return as_path.resolve()
-    present = sorted(folder.name for folder in roots.raw.glob("Dataset*_*") if folder.is_dir()) if roots.raw.is_dir() else []
+    present = (
+        sorted(folder.name for folder in roots.raw.glob("Dataset*_*") if folder.is_dir())
+        if roots.raw.is_dir()
+        else []
+    )
     if dataset in present:
         return (roots.raw / dataset).resolve()
     number = int(dataset) if dataset.isascii() and dataset.isdigit() else None
@@ -66,7 +75,7 @@ def find_dataset(dataset: str, roots: Roots) -> Path:
             as_path,
             found="a folder without dataset.json",
             expected="a raw dataset folder: dataset.json, imagesTr/, labelsTr/",
-            mend="point at the dataset folder itself, or make one: balrsam convert --help",
+            fix="point at the dataset folder itself, or make one: balrsam convert --help",
         )
     raise UsageError(
         f"dataset '{dataset}'",
@@ -74,7 +83,7 @@ def find_dataset(dataset: str, roots: Roots) -> Path:
         if matches
         else f"not among those in {roots.raw}: {', '.join(present) or 'none there'}",
         expected="a folder name, a number or a path of one dataset",
-        mend="name one of those listed, or give the folder of raw datasets: --raw FOLDER (or set balrsam_raw)",
+        fix="name one of those listed, or give the folder of raw datasets: --raw FOLDER (or set balrsam_raw)",
     )
 
 

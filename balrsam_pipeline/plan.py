@@ -1,7 +1,7 @@
 """Fingerprint, Plan, Configuration: what was measured and what was decided, as frozen dataclasses <-> JSON.
 
-Arrays are (channel, z, y, x); spacing is in the same order, in mm. "Transposed" axes are those after `Configuration.transpose`,
-which puts the slice axis first.
+Arrays are (channel, z, y, x); spacing is in the same order, in mm. "Transposed" axes are those after
+`Configuration.transpose`, which puts the slice axis first.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from balrsam_pipeline.atomic import read_json, write_json
 from balrsam_pipeline.errors import PlanError
+from balrsam_pipeline.files import read_json, write_json
 from balrsam_pipeline.serialise import from_json, to_json
 
 SCHEMA_VERSION = 1
@@ -38,7 +38,8 @@ class ChannelStatistics:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CaseFingerprint:
-    """What was measured on one training case; `label_thickness_px` is the mean in-plane thickness of each label that it shows.
+    """What was measured on one training case; `label_thickness_px` is the mean in-plane thickness of each
+    label that it shows.
 
     `channel_statistics` are of the case's own foreground, empty where it shows none.
     """
@@ -69,10 +70,11 @@ class Fingerprint:
 class NetworkPlan:
     """Everything `network.build` needs to know.
 
-    `input_size` (y, x) is what the ViT sees, in pixels, multiples of 16; patches are resized to it inside the network.
-    `input_channels` counts image channels times slices. `classes` is the number of logit channels.
+    `input_size` (y, x) is what the ViT sees, in pixels, multiples of 16; patches are resized to it inside the
+    network. `input_channels` counts image channels times slices. `classes` is the number of logit channels.
     Trained from scratch there is nothing frozen to adapt: `lora_rank` and `adapter_rank` are not used then.
-    `checkpointed_blocks` of the ViT (global-attention blocks first) compute their activations again in backward to save memory.
+    `checkpointed_blocks` of the ViT (global-attention blocks first) compute their activations again in
+    backward to save memory.
     """
 
     backbone: Backbone
@@ -90,7 +92,12 @@ class NetworkPlan:
     checkpointed_blocks: int = 0
 
     def __post_init__(self) -> None:
-        _require("input_size", all(size > 0 and size % 16 == 0 for size in self.input_size), self.input_size, "multiples of 16")
+        _require(
+            "input_size",
+            all(size > 0 and size % 16 == 0 for size in self.input_size),
+            self.input_size,
+            "multiples of 16",
+        )
         for name in ("input_channels", "classes", "cden_width", "decoder_rank"):
             _require(name, getattr(self, name) > 0, getattr(self, name), "at least 1")
         for name in ("lora_rank", "adapter_rank", "checkpointed_blocks"):
@@ -104,9 +111,11 @@ class Configuration:
     Attributes:
         transpose: order of the volume's axes (z, y, x) that puts the slice axis first.
         spacing_mm: target spacing on the transposed axes.
-        slicing_axes: transposed axes along which slices are cut: (0,) for 2d and 2.5d, (0, 1, 2) for triplanar.
+        slicing_axes: transposed axes along which slices are cut: (0,) for 2d and 2.5d, (0, 1, 2) for
+            triplanar.
         context_slices: neighbours on each side fed as channels: 0 for 2d.
-        normalization: one scheme a channel; `normalize_inside_mask` restricts it to nonzero voxels (nnU-Net's rule).
+        normalization: one scheme a channel; `normalize_inside_mask` restricts it to nonzero voxels (nnU-Net's
+            rule).
         patch_size: (y, x) in voxels of the target spacing, what is cut from a slice for training and tiling.
         mirror_axes: transposed axes that may be mirrored in training and prediction.
         reasons: for each decision, in plain words, why.
@@ -126,9 +135,15 @@ class Configuration:
     reasons: dict[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        _require("transpose", sorted(self.transpose) == [0, 1, 2], self.transpose, "an order of the axes 0, 1, 2")
-        _require("spacing_mm", all(value > 0 for value in self.spacing_mm), self.spacing_mm, "positive numbers")
-        _require("slicing_axes", self.slicing_axes in ((0,), (0, 1, 2)), self.slicing_axes, "[0] or [0, 1, 2]")
+        _require(
+            "transpose", sorted(self.transpose) == [0, 1, 2], self.transpose, "an order of the axes 0, 1, 2"
+        )
+        _require(
+            "spacing_mm", all(value > 0 for value in self.spacing_mm), self.spacing_mm, "positive numbers"
+        )
+        _require(
+            "slicing_axes", self.slicing_axes in ((0,), (0, 1, 2)), self.slicing_axes, "[0] or [0, 1, 2]"
+        )
         _require("context_slices", self.context_slices >= 0, self.context_slices, "0 or more")
         _require("patch_size", all(size > 0 for size in self.patch_size), self.patch_size, "positive numbers")
         _require("batch_size", self.batch_size > 0, self.batch_size, "at least 1")
@@ -139,7 +154,8 @@ class Configuration:
 class Plan:
     """All that was decided for one dataset; the interface between any planner and any trainer.
 
-    `default_configuration` is the one to train where a user names none; `overrides` records what the user decided instead.
+    `default_configuration` is the one to train where a user names none; `overrides` records what the user
+    decided instead.
     """
 
     schema_version: int = SCHEMA_VERSION
@@ -152,7 +168,12 @@ class Plan:
 
     def __post_init__(self) -> None:
         known = self.default_configuration in self.configurations
-        _require("default_configuration", known, self.default_configuration, f"one of {', '.join(self.configurations)}")
+        _require(
+            "default_configuration",
+            known,
+            self.default_configuration,
+            f"one of {', '.join(self.configurations)}",
+        )
 
     def configuration(self, name: str) -> Configuration:
         """The configuration called `name`.
@@ -165,12 +186,14 @@ class Plan:
                 f"configuration '{name}' of {self.dataset}",
                 found=f"a plan with {', '.join(self.configurations)}",
                 expected="one of those",
-                mend=f"choose one, or plan it: balrsam plan_and_preprocess {self.dataset} --configurations {name}",
+                fix=f"choose one, or plan it: balrsam plan_and_preprocess {self.dataset} --configurations "
+                f"{name}",
             )
         return self.configurations[name]
 
     def sha256(self) -> str:
-        """A hash of what is planned, the same on every machine; it names the plan in checkpoints and adapter files.
+        """A hash of what is planned, the same on every machine; it names the plan in checkpoints and adapter
+        files.
 
         Which configuration is the default does not count: it changes none of them.
         """
@@ -215,7 +238,8 @@ def _read_versioned(path: Path, what: str) -> object:
             path,
             found=f"schema_version {version!r}",
             expected=f"a {what} of schema_version {SCHEMA_VERSION} or older",
-            mend="update balrsam-pipeline (pip install -U balrsam-pipeline), or make it again: balrsam plan_and_preprocess DATASET",
+            fix="update balrsam-pipeline (pip install -U balrsam-pipeline), or make it again: balrsam "
+            "plan_and_preprocess DATASET",
         )
     return value
 
@@ -223,5 +247,8 @@ def _read_versioned(path: Path, what: str) -> object:
 def _require(name: str, holds: bool, value: object, expected: str) -> None:
     if not holds:
         raise PlanError(
-            f"plan value '{name}'", found=str(value), expected=expected, mend=f"correct '{name}' in the plan or the option that sets it"
+            f"plan value '{name}'",
+            found=str(value),
+            expected=expected,
+            fix=f"correct '{name}' in the plan or the option that sets it",
         )

@@ -26,4 +26,6 @@ def track(items: Iterable[T], total: int, what: str) -> Iterator[T]:
         now = time.monotonic()
         if now - last >= LOG_EVERY_S:
             last = now
-            LOG.info("%s: %d of %d, about %.0f s left", what, done, total, (now - started) / done * (total - done))
+            LOG.info(
+                "%s: %d of %d, about %.0f s left", what, done, total, (now - started) / done * (total - done)
+            )

@@ -51,7 +51,10 @@ def _read(kind: Any, value: Any, where: str, key: str, error: type[BalrsamError]
     if origin is tuple and isinstance(value, list):
         return _read_tuple(arguments, value, where, key, error)
     if origin is dict and isinstance(value, dict):
-        return {name: _read(arguments[1], item, where, f"{key}.{name}".lstrip("."), error) for name, item in value.items()}
+        return {
+            name: _read(arguments[1], item, where, f"{key}.{name}".lstrip("."), error)
+            for name, item in value.items()
+        }
     if kind is float and type(value) in (int, float) and abs(value) <= LARGEST:
         return float(value)
     if kind in (int, str, bool) and type(value) is kind:
@@ -69,26 +72,36 @@ def _read_dataclass(kind: Any, value: Any, where: str, key: str, error: type[Bal
     if unknown:
         raise error(
             where,
-            found=f"unknown key {', '.join(repr(name) for name in unknown)}" + (f" in '{key}'" if key else ""),
+            found=f"unknown key {', '.join(repr(name) for name in unknown)}"
+            + (f" in '{key}'" if key else ""),
             expected=f"only {', '.join(field.name for field in fields)}",
-            mend="correct or remove it, or make the file again with the command that writes it",
+            fix="correct or remove it, or make the file again with the command that writes it",
         )
     missing = [
         field.name
         for field in fields
-        if field.name not in value and field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
+        if field.name not in value
+        and field.default is dataclasses.MISSING
+        and field.default_factory is dataclasses.MISSING
     ]
     if missing:
         raise error(
             where,
             found=f"no key {', '.join(repr(name) for name in missing)}" + (f" in '{key}'" if key else ""),
             expected="every required key",
-            mend="make the file again with the command that writes it",
+            fix="make the file again with the command that writes it",
         )
-    return kind(**{name: _read(hints[name], item, where, f"{key}.{name}".lstrip("."), error) for name, item in value.items()})
+    return kind(
+        **{
+            name: _read(hints[name], item, where, f"{key}.{name}".lstrip("."), error)
+            for name, item in value.items()
+        }
+    )
 
 
-def _read_union(arguments: tuple[Any, ...], value: Any, where: str, key: str, error: type[BalrsamError]) -> Any:
+def _read_union(
+    arguments: tuple[Any, ...], value: Any, where: str, key: str, error: type[BalrsamError]
+) -> Any:
     problem: BalrsamError | None = None
     for choice in arguments:
         try:
@@ -98,13 +111,18 @@ def _read_union(arguments: tuple[Any, ...], value: Any, where: str, key: str, er
     raise problem or _wrong(where, key, value, "a known type", error)
 
 
-def _read_tuple(arguments: tuple[Any, ...], value: list[Any], where: str, key: str, error: type[BalrsamError]) -> tuple[Any, ...]:
+def _read_tuple(
+    arguments: tuple[Any, ...], value: list[Any], where: str, key: str, error: type[BalrsamError]
+) -> tuple[Any, ...]:
     if len(arguments) == 2 and arguments[1] is Ellipsis:
-        return tuple(_read(arguments[0], item, where, f"{key}[{index}]", error) for index, item in enumerate(value))
+        return tuple(
+            _read(arguments[0], item, where, f"{key}[{index}]", error) for index, item in enumerate(value)
+        )
     if len(value) != len(arguments):
         raise _wrong(where, key, value, f"{len(arguments)} values", error)
     return tuple(
-        _read(kind, item, where, f"{key}[{index}]", error) for index, (kind, item) in enumerate(zip(arguments, value, strict=True))
+        _read(kind, item, where, f"{key}[{index}]", error)
+        for index, (kind, item) in enumerate(zip(arguments, value, strict=True))
     )
 
 
@@ -113,5 +131,5 @@ def _wrong(where: str, key: str, value: Any, expected: str, error: type[BalrsamE
         where,
         found=f"'{key}' is {str(value)[:80]!r}" if key else f"{str(value)[:80]!r}",
         expected=expected,
-        mend=f"correct '{key or 'the file'}'",
+        fix=f"correct '{key or 'the file'}'",
     )

@@ -12,30 +12,67 @@ from balrsam_pipeline.execution.options import add_execution_arguments, executio
 
 def _add_evaluate(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("predictions", type=Path, help="folder of predicted label maps, or one file")
-    parser.add_argument("references", type=Path, help="folder of reference label maps with the same names, or one file")
     parser.add_argument(
-        "--labels", type=Path, metavar="DATASET_JSON", help="a dataset.json (default: one beside the predictions, or the values found)"
+        "references", type=Path, help="folder of reference label maps with the same names, or one file"
     )
-    parser.add_argument("--cases", nargs="+", metavar="CASE", help="score these cases alone (default: all of both folders)")
-    parser.add_argument("--protocol", default="default", help="what empty masks count as: default, transunet, brats, exclude")
     parser.add_argument(
-        "--metrics", nargs="+", metavar="GROUP", help="groups to compute: overlap, surface, nsd, detection (default: the first three)"
+        "--labels",
+        type=Path,
+        metavar="DATASET_JSON",
+        help="a dataset.json (default: one beside the predictions, or the values found)",
     )
-    parser.add_argument("--tolerance", nargs="+", type=float, default=[1.0], metavar="MM", help="tolerances of NSD in mm (default: 1)")
-    parser.add_argument("--missing-as-empty", action="store_true", help="score a case without a prediction as empty, instead of refusing")
-    parser.add_argument("--stratify", type=Path, metavar="CSV", help="a table with a column 'case', to report groups of cases separately")
-    parser.add_argument("--by", metavar="COLUMN", help="the column of --stratify that makes the groups: site, scanner, sex, size …")
     parser.add_argument(
-        "--images", type=Path, metavar="FOLDER", help="images behind the report's pictures (default: imagesTr beside labelsTr)"
+        "--cases", nargs="+", metavar="CASE", help="score these cases alone (default: all of both folders)"
+    )
+    parser.add_argument(
+        "--protocol", default="default", help="what empty masks count as: default, transunet, brats, exclude"
+    )
+    parser.add_argument(
+        "--metrics",
+        nargs="+",
+        metavar="GROUP",
+        help="groups to compute: overlap, surface, nsd, detection (default: the first three)",
+    )
+    parser.add_argument(
+        "--tolerance",
+        nargs="+",
+        type=float,
+        default=[1.0],
+        metavar="MM",
+        help="tolerances of NSD in mm (default: 1)",
+    )
+    parser.add_argument(
+        "--missing-as-empty",
+        action="store_true",
+        help="score a case without a prediction as empty, instead of refusing",
+    )
+    parser.add_argument(
+        "--stratify",
+        type=Path,
+        metavar="CSV",
+        help="a table with a column 'case', to report groups of cases separately",
+    )
+    parser.add_argument(
+        "--by",
+        metavar="COLUMN",
+        help="the column of --stratify that makes the groups: site, scanner, sex, size …",
+    )
+    parser.add_argument(
+        "--images",
+        type=Path,
+        metavar="FOLDER",
+        help="images behind the report's pictures (default: imagesTr beside labelsTr)",
     )
     parser.add_argument("--title", help="of the report (default: what is scored against what)")
     parser.add_argument("--workers", type=int, help="cases scored at once (default: one a core)")
-    parser.add_argument("--output", type=Path, metavar="FOLDER", help="where the reports go (default: PREDICTIONS/evaluation)")
+    parser.add_argument(
+        "--output", type=Path, metavar="FOLDER", help="where the reports go (default: PREDICTIONS/evaluation)"
+    )
     add_execution_arguments(parser)
 
 
 def _evaluate(arguments: argparse.Namespace) -> int:
-    from evaluation.folders import evaluate_pairs
+    from evaluation.evaluate import evaluate_pairs
     from evaluation.options import EvaluationOptions
     from evaluation.reports.table import summary_table
     from evaluation.reports.write import make_folder, write_reports
@@ -51,12 +88,26 @@ def _evaluate(arguments: argparse.Namespace) -> int:
         **chosen,
     )
     if (arguments.stratify is None) != (arguments.by is None):
-        raise EvaluationError("--stratify and --by", found="one of them", expected="both", mend="--stratify cases.csv --by site")
+        raise EvaluationError(
+            "--stratify and --by", found="one of them", expected="both", fix="--stratify cases.csv --by site"
+        )
     if arguments.images is not None and not arguments.images.exists():
-        raise EvaluationError(arguments.images, found="no such folder", expected="a folder of images", mend="check --images")
-    request = resolve(arguments.predictions, arguments.references, arguments.labels, arguments.cases, options.missing_as_empty)
+        raise EvaluationError(
+            arguments.images, found="no such folder", expected="a folder of images", fix="check --images"
+        )
+    request = resolve(
+        arguments.predictions,
+        arguments.references,
+        arguments.labels,
+        arguments.cases,
+        options.missing_as_empty,
+    )
     beside = arguments.predictions if arguments.predictions.is_dir() else arguments.predictions.parent
-    strata = read_strata(arguments.stratify, arguments.by, tuple(pair.case for pair in request.pairs)) if arguments.stratify else None
+    strata = (
+        read_strata(arguments.stratify, arguments.by, tuple(pair.case for pair in request.pairs))
+        if arguments.stratify
+        else None
+    )
     folder = make_folder(arguments.output or beside / "evaluation")
     summary = evaluate_pairs(request.pairs, request.labels, options, execution_of(arguments, options.workers))
     title = arguments.title or f"{_name(arguments.predictions)} against {_name(arguments.references)}"
@@ -72,12 +123,24 @@ def _name(path: Path) -> str:
 
 
 def _add_compare(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("first", type=Path, help="summary.json of model A (ours or nnU-Net's), or the folder that holds it")
-    parser.add_argument("second", type=Path, help="the same of model B, on the same cases")
-    parser.add_argument("--names", nargs=2, metavar=("A", "B"), help="what the models are called (default: their folders)")
-    parser.add_argument("--metric", nargs="+", metavar="KEY", help="metrics to test: dice, hd95, nsd_1 … (default: all that both have)")
     parser.add_argument(
-        "--output", type=Path, metavar="FOLDER", help="also write comparison.html, comparison.json and comparison.csv there"
+        "first", type=Path, help="summary.json of model A (ours or nnU-Net's), or the folder that holds it"
+    )
+    parser.add_argument("second", type=Path, help="the same of model B, on the same cases")
+    parser.add_argument(
+        "--names", nargs=2, metavar=("A", "B"), help="what the models are called (default: their folders)"
+    )
+    parser.add_argument(
+        "--metric",
+        nargs="+",
+        metavar="KEY",
+        help="metrics to test: dice, hd95, nsd_1 … (default: all that both have)",
+    )
+    parser.add_argument(
+        "--output",
+        type=Path,
+        metavar="FOLDER",
+        help="also write comparison.html, comparison.json and comparison.csv there",
     )
 
 
@@ -101,21 +164,26 @@ def _workers(wanted: int | None) -> int:
     from balrsam_pipeline.execution import default_workers
 
     if wanted is not None and wanted < 1:
-        raise EvaluationError("--workers", found=str(wanted), expected="1 or more", mend="leave it out for one a core")
+        raise EvaluationError(
+            "--workers", found=str(wanted), expected="1 or more", fix="leave it out for one a core"
+        )
     return wanted or default_workers()
 
 
 COMMANDS: dict[str, Command] = {
     "evaluate": Command(
         summary="Score predictions against references: Dice, HD95 and more, per case and label.",
-        example="balrsam evaluate predictions/ raw/Dataset004_Hippocampus/labelsTr --labels raw/Dataset004_Hippocampus/dataset.json\n"
+        example="balrsam evaluate predictions/ raw/Dataset004_Hippocampus/labelsTr --labels "
+        "raw/Dataset004_Hippocampus/dataset.json\n"
         "balrsam evaluate mine.nii.gz truth.nii.gz --tolerance 1 2 --output report/",
         add_arguments=_add_evaluate,
         run=_evaluate,
     ),
     "compare": Command(
-        summary="Compare two scored sets of predictions of the same cases: paired tests per label, who wins where.",
-        example="balrsam compare results_a/evaluation results_b/evaluation --names ours theirs --output comparison/",
+        summary="Compare two scored sets of predictions of the same cases: paired tests per label, who wins "
+        "where.",
+        example="balrsam compare results_a/evaluation results_b/evaluation --names ours theirs --output "
+        "comparison/",
         add_arguments=_add_compare,
         run=_compare,
     ),

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from balrsam_pipeline.errors import EvaluationError
-from evaluation.definitions import metric_of
+from evaluation.metrics.registry import metric_of
 from evaluation.statistics import PairedTest, holm, paired_test
 from evaluation.summary import Summary
 
@@ -52,7 +52,9 @@ class Comparison:
         return next(row for row in self.rows if (row.metric, row.label) == (metric, label))
 
 
-def compare(first: Summary, second: Summary, names: tuple[str, str] = ("A", "B"), metrics: Sequence[str] | None = None) -> Comparison:
+def compare(
+    first: Summary, second: Summary, names: tuple[str, str] = ("A", "B"), metrics: Sequence[str] | None = None
+) -> Comparison:
     """Compare two evaluations of the same cases and labels.
 
     Args:
@@ -69,14 +71,15 @@ def compare(first: Summary, second: Summary, names: tuple[str, str] = ("A", "B")
             "metrics to compare",
             found=", ".join(metrics or ()) or "none in both",
             expected=f"any of {', '.join(shared)}",
-            mend="name one of those: --metric dice",
+            fix="name one of those: --metric dice",
         )
     rows = [row for key in keys for row in _compare_metric(first, second, key)]
     return Comparison(name_a=names[0], name_b=names[1], cases=first.cases, rows=tuple(rows))
 
 
 def values_of(summary: Summary, key: str, label: str) -> npt.NDArray[np.float64]:
-    """What each case contributes to a metric of a label, or of all labels (the mean over its labels); NaN where nothing."""
+    """What each case contributes to a metric of a label, or of all labels (the mean over its labels); NaN
+    where nothing."""
     if label != OVERALL:
         return _as_array(summary.counted(key, label))
     table = np.stack([_as_array(summary.counted(key, name)) for name in summary.labels], axis=1)
@@ -122,13 +125,16 @@ def _require_alike(first: Summary, second: Summary, names: tuple[str, str]) -> N
     elif set(first.labels.values()) != set(second.labels.values()):
         wrong = f"labels {', '.join(first.labels)} against {', '.join(second.labels)}"
     elif (first.options.protocol, first.unit) != (second.options.protocol, second.unit):
-        wrong = f"protocol {first.options.protocol}, {first.unit} against {second.options.protocol}, {second.unit}"
+        wrong = (
+            f"protocol {first.options.protocol}, {first.unit} against {second.options.protocol}, "
+            f"{second.unit}"
+        )
     if wrong:
         raise EvaluationError(
             f"{names[0]} and {names[1]}",
             found=wrong,
             expected="the same cases, labels, protocol and unit",
-            mend="evaluate both alike (balrsam evaluate --cases … --labels … --protocol …), then compare",
+            fix="evaluate both alike (balrsam evaluate --cases … --labels … --protocol …), then compare",
         )
 
 

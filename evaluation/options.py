@@ -22,7 +22,8 @@ class EvaluationOptions:
         metrics: which groups of metrics to compute; overlap is always computed.
         tolerances_mm: the tolerances of NSD, in mm (pixels for images without a physical size).
         workers: how many cases are scored at once.
-        missing_as_empty: score a case without a prediction as if the prediction were empty, instead of refusing.
+        missing_as_empty: score a case without a prediction as if the prediction were empty, instead of
+            refusing.
 
     Raises:
         EvaluationError: a value is out of range or unknown.
@@ -52,4 +53,6 @@ class EvaluationOptions:
 
 
 def _wrong(option: str, found: str, expected: str) -> EvaluationError:
-    return EvaluationError(f"evaluation option '{option}'", found=found, expected=expected, mend=f"correct --{option}")
+    return EvaluationError(
+        f"evaluation option '{option}'", found=found, expected=expected, fix=f"correct --{option}"
+    )

@@ -17,7 +17,14 @@ LISTED = 10  # names that a message lists before it says how many more there are
 SPACING_TOLERANCE = 1e-3  # relative
 ORIGIN_TOLERANCE = 0.05  # of a voxel
 DIRECTION_TOLERANCE = 1e-3  # in the entries of unit vectors
-NATURAL_ENDINGS = (".png", ".bmp", ".jpg", ".jpeg", ".tif", ".tiff")  # pictures without a physical size: lengths are pixels
+NATURAL_ENDINGS = (
+    ".png",
+    ".bmp",
+    ".jpg",
+    ".jpeg",
+    ".tif",
+    ".tiff",
+)  # pictures without a physical size: lengths are pixels
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,7 +58,11 @@ class LabelPair:
 
 
 def find_pairs(
-    predictions: Path, references: Path, file_ending: str, cases: Sequence[str] | None = None, missing_as_empty: bool = False
+    predictions: Path,
+    references: Path,
+    file_ending: str,
+    cases: Sequence[str] | None = None,
+    missing_as_empty: bool = False,
 ) -> tuple[Pair, ...]:
     """Match the files of two folders by name.
 
@@ -70,7 +81,7 @@ def find_pairs(
             references,
             found=f"no file ending in {file_ending}",
             expected="one reference a case",
-            mend="check the folder and the file ending",
+            fix="check the folder and the file ending",
         )
     without_reference = [case for case in wanted if case not in referenced]
     if without_reference:
@@ -78,7 +89,7 @@ def find_pairs(
             references,
             found=f"no reference for {_listed(without_reference)}",
             expected=f"a file CASE{file_ending} for every prediction",
-            mend="remove those predictions, add their references, or name the cases to score: --cases CASE …",
+            fix="remove those predictions, add their references, or name the cases to score: --cases CASE …",
         )
     without_prediction = [case for case in wanted if case not in predicted]
     if without_prediction and not missing_as_empty:
@@ -86,9 +97,12 @@ def find_pairs(
             predictions,
             found=f"no prediction for {_listed(without_prediction)}",
             expected=f"a file CASE{file_ending} for every reference",
-            mend="predict them, count them as empty (--missing-as-empty), or name the cases to score: --cases CASE …",
+            fix="predict them, count them as empty (--missing-as-empty), or name the cases to score: "
+            "--cases CASE …",
         )
-    return tuple(Pair(case=case, prediction=predicted.get(case), reference=referenced[case]) for case in wanted)
+    return tuple(
+        Pair(case=case, prediction=predicted.get(case), reference=referenced[case]) for case in wanted
+    )
 
 
 def read_pair(pair: Pair, labels: LabelScheme) -> LabelPair:
@@ -116,7 +130,9 @@ def read_pair(pair: Pair, labels: LabelScheme) -> LabelPair:
 
 def _files(folder: Path, file_ending: str) -> dict[str, Path]:
     if not folder.is_dir():
-        raise EvaluationError(folder, found="no such folder", expected="a folder of label maps", mend="check the path")
+        raise EvaluationError(
+            folder, found="no such folder", expected="a folder of label maps", fix="check the path"
+        )
     return {
         path.name[: -len(file_ending)]: path
         for path in sorted(folder.iterdir())
@@ -146,7 +162,7 @@ def _compare(pair: Pair, found: Geometry, expected: Geometry) -> None:
             pair.prediction,
             found="; ".join(differences),
             expected=f"the geometry of {pair.reference}",
-            mend="predict on, or resample to, the grid of the reference (nearest neighbour)",
+            fix="predict on, or resample to, the grid of the reference (nearest neighbour)",
         )
 
 
@@ -155,7 +171,10 @@ def _unlisted(pair: Pair, prediction: Image, reference: Image, labels: LabelSche
     for path, image in ((pair.prediction, prediction), (pair.reference, reference)):
         strange = sorted(set(present_values(image.data)) - labels.allowed_values)
         if strange:
-            warnings.append(f"{path}: label values {_listed([str(value) for value in strange])} are not in the list of labels")
+            warnings.append(
+                f"{path}: label values {_listed([str(value) for value in strange])} are not in the list of "
+                "labels"
+            )
     return tuple(warnings)
 
 

@@ -23,14 +23,20 @@ class Request:
     labels: LabelScheme
 
 
-def resolve(predictions: Path, references: Path, description: Path | None, cases: Sequence[str] | None, missing_as_empty: bool) -> Request:
+def resolve(
+    predictions: Path,
+    references: Path,
+    description: Path | None,
+    cases: Sequence[str] | None,
+    missing_as_empty: bool,
+) -> Request:
     """Find the pairs and the labels.
 
     Args:
         predictions: a folder, or one label map.
         references: a folder, or one label map.
-        description: a dataset.json; None looks in the folder of predictions, beside the folder of references, and else takes every
-            value that occurs as a label.
+        description: a dataset.json; None looks in the folder of predictions, beside the folder of references,
+            and else takes every value that occurs as a label.
 
     Raises:
         EvaluationError: nothing to score, or files without a partner.
@@ -39,10 +45,15 @@ def resolve(predictions: Path, references: Path, description: Path | None, cases
 
     for path in (predictions, references):
         if not path.exists():
-            raise EvaluationError(path, found="no such file or folder", expected="label maps", mend="check the path")
+            raise EvaluationError(
+                path, found="no such file or folder", expected="label maps", fix="check the path"
+            )
     if predictions.is_file() != references.is_file():
         raise EvaluationError(
-            f"{predictions} and {references}", found="a file and a folder", expected="two files or two folders", mend="name both alike"
+            f"{predictions} and {references}",
+            found="a file and a folder",
+            expected="two files or two folders",
+            fix="name both alike",
         )
     found = description or _description_near(predictions, references)
     dataset = read_description(found) if found else None
@@ -72,7 +83,7 @@ def discover_labels(pairs: Sequence[Pair]) -> LabelScheme:
             pairs[0].reference.parent,
             found="no label in any file",
             expected="label maps with foreground",
-            mend="name the labels: --labels dataset.json",
+            fix="name the labels: --labels dataset.json",
         )
     return LabelScheme(
         names=tuple(str(value) for value in foreground),
@@ -94,8 +105,16 @@ def _description_near(predictions: Path, references: Path) -> Path | None:
 def _ending(folder: Path) -> str:
     """The file ending that most files of a folder have, of those that can be read."""
     endings = sorted(FILE_ENDINGS, key=len, reverse=True)
-    counts = Counter(next((ending for ending in endings if path.name.lower().endswith(ending)), "") for path in folder.iterdir())
+    counts = Counter(
+        next((ending for ending in endings if path.name.lower().endswith(ending)), "")
+        for path in folder.iterdir()
+    )
     counts.pop("", None)
     if not counts:
-        raise EvaluationError(folder, found="no label map", expected=f"files ending in {', '.join(endings)}", mend="check the path")
+        raise EvaluationError(
+            folder,
+            found="no label map",
+            expected=f"files ending in {', '.join(endings)}",
+            fix="check the path",
+        )
     return counts.most_common(1)[0][0]

@@ -1,4 +1,5 @@
-"""Statistics of scores: bootstrap intervals of means, paired tests, correction for many tests. Seeded, so that they repeat."""
+"""Statistics of scores: bootstrap intervals of means, paired tests, correction for many tests. Seeded, so
+that they repeat."""
 
 from __future__ import annotations
 
@@ -26,7 +27,8 @@ class PairedTest:
         first_wins, second_wins, ties: cases by who has the better value.
         difference: mean of first - second.
         interval: its 95 % bootstrap interval; None for few cases.
-        p_value: of the two-sided Wilcoxon signed-rank test; None where there is no pair, 1 where all pairs tie.
+        p_value: of the two-sided Wilcoxon signed-rank test; None where there is no pair, 1 where all pairs
+            tie.
         effect: matched-pairs rank-biserial correlation, from -1 to 1; positive where first is the larger.
     """
 
@@ -41,28 +43,41 @@ class PairedTest:
 
 
 def bootstrap_means(values_cl: Values) -> tuple[list[Interval | None], Interval | None]:
-    """95 % intervals of the mean of each column over cases, and of the mean of those means, from resampled cases.
+    """95 % intervals of the mean of each column over cases, and of the mean of those means, from resampled
+    cases.
 
     Args:
         values_cl: (cases, labels); NaN where a case has no value.
 
     Returns:
-        One interval a column, and that of the mean over columns; None where fewer than three cases have a value.
+        One interval a column, and that of the mean over columns; None where fewer than three cases have a
+        value.
     """
     cases, columns = values_cl.shape
     there = ~np.isnan(values_cl)
     if cases < FEWEST_CASES:
         return [None] * columns, None
-    weights = np.random.default_rng(SEED).multinomial(cases, np.full(cases, 1 / cases), size=RESAMPLES).astype(np.float64)
+    weights = (
+        np.random.default_rng(SEED)
+        .multinomial(cases, np.full(cases, 1 / cases), size=RESAMPLES)
+        .astype(np.float64)
+    )
     with np.errstate(invalid="ignore"):
-        means = (weights @ np.where(there, values_cl, 0.0)) / (weights @ there)  # NaN where a resample drew no case with a value
-    intervals = [_interval(means[:, column]) if there[:, column].sum() >= FEWEST_CASES else None for column in range(columns)]
+        means = (weights @ np.where(there, values_cl, 0.0)) / (
+            weights @ there
+        )  # NaN where a resample drew no case with a value
+    intervals = [
+        _interval(means[:, column]) if there[:, column].sum() >= FEWEST_CASES else None
+        for column in range(columns)
+    ]
     usable = there.any(axis=0)
     if not usable.any():
         return intervals, None
     counted = ~np.isnan(means[:, usable])
     overall = np.where(counted, means[:, usable], 0.0).sum(axis=1) / np.maximum(counted.sum(axis=1), 1)
-    return intervals, _interval(overall[counted.any(axis=1)]) if there.any(axis=1).sum() >= FEWEST_CASES else None
+    return intervals, _interval(overall[counted.any(axis=1)]) if there.any(
+        axis=1
+    ).sum() >= FEWEST_CASES else None
 
 
 def paired_test(first: Values, second: Values, higher_is_better: bool) -> PairedTest:
@@ -73,7 +88,16 @@ def paired_test(first: Values, second: Values, higher_is_better: bool) -> Paired
     differences = np.round(first[both] - second[both], 12)  # so that the same number computed twice ties
     pairs, higher, lower = len(differences), int((differences > 0).sum()), int((differences < 0).sum())
     if pairs == 0:
-        return PairedTest(pairs=0, first_wins=0, second_wins=0, ties=0, difference=None, interval=None, p_value=None, effect=None)
+        return PairedTest(
+            pairs=0,
+            first_wins=0,
+            second_wins=0,
+            ties=0,
+            difference=None,
+            interval=None,
+            p_value=None,
+            effect=None,
+        )
     untied = differences[differences != 0]
     return PairedTest(
         pairs=pairs,

@@ -26,7 +26,8 @@ class Strata:
 def read_strata(path: Path, column: str, cases: tuple[str, ...]) -> Strata:
     """Read the groups of cases from a CSV file with a column 'case'.
 
-    Numbers with more than eight different values are cut into quarters; cases that the table leaves out form a group of their own.
+    Numbers with more than eight different values are cut into quarters; cases that the table leaves out form
+    a group of their own.
 
     Raises:
         EvaluationError: no file, no such column, or no row for any of the cases.
@@ -37,20 +38,28 @@ def read_strata(path: Path, column: str, cases: tuple[str, ...]) -> Strata:
             columns = list(reader.fieldnames or [])
             records = list(reader)
     except (OSError, UnicodeDecodeError, csv.Error) as problem:
-        raise EvaluationError(path, found=f"cannot be read: {problem}", expected="a CSV file", mend="check the path and encoding") from None
+        raise EvaluationError(
+            path,
+            found=f"cannot be read: {problem}",
+            expected="a CSV file",
+            fix="check the path and encoding",
+        ) from None
     for needed in ("case", column):
         if needed not in columns:
             raise EvaluationError(
                 path,
                 found=f"columns {', '.join(columns) or 'none'}",
                 expected=f"a column '{needed}'",
-                mend="name another column: --by COLUMN",
+                fix="name another column: --by COLUMN",
             )
     table = {record["case"]: (record[column] or "").strip() for record in records}
     known = {case: table[case] for case in cases if table.get(case)}
     if not known:
         raise EvaluationError(
-            path, found="none of the cases that were scored", expected=f"a row for cases such as {cases[0]}", mend="check the column 'case'"
+            path,
+            found="none of the cases that were scored",
+            expected=f"a row for cases such as {cases[0]}",
+            fix="check the column 'case'",
         )
     known = _quarters(known)
     return Strata(name=column, groups={case: known.get(case, UNKNOWN) for case in cases})
@@ -59,7 +68,10 @@ def read_strata(path: Path, column: str, cases: tuple[str, ...]) -> Strata:
 def by_stratum(summary: Summary, strata: Strata) -> dict[str, Summary]:
     """A summary for each group, in order of their names."""
     names = list(dict.fromkeys(sorted(strata.groups.values(), key=_natural)))
-    return {name: _subset(summary, {case for case, group in strata.groups.items() if group == name}) for name in names}
+    return {
+        name: _subset(summary, {case for case, group in strata.groups.items() if group == name})
+        for name in names
+    }
 
 
 def _subset(summary: Summary, cases: set[str]) -> Summary:
@@ -80,7 +92,9 @@ def _quarters(known: dict[str, str]) -> dict[str, str]:
     except ValueError:
         return known
     cuts = np.percentile(list(numbers.values()), [0, 25, 50, 75, 100])
-    quarter = {case: min(3, int(np.searchsorted(cuts[1:], value, side="left"))) for case, value in numbers.items()}
+    quarter = {
+        case: min(3, int(np.searchsorted(cuts[1:], value, side="left"))) for case, value in numbers.items()
+    }
     return {case: f"{cuts[number]:g} to {cuts[number + 1]:g}" for case, number in quarter.items()}
 
 

@@ -11,17 +11,18 @@ import numpy as np
 import numpy.typing as npt
 
 from balrsam_pipeline.errors import EvaluationError
-from evaluation.definitions import Metric, metric_of
-from evaluation.metrics.detection import NOTHING, Detection, add
-from evaluation.metrics.score import LabelScore
+from evaluation.metrics.lesions import NOTHING, Detection, add
+from evaluation.metrics.registry import Metric, metric_of
+from evaluation.metrics.score_case import LabelScore
 from evaluation.options import EvaluationOptions
 from evaluation.protocols import DIAGONAL, Protocol
 from evaluation.statistics import Interval, bootstrap_means
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class CaseFiles:
-    """Where the two label maps of a case lie; `prediction` is None where it is missing and counts as empty."""
+class PairPaths:
+    """Where the two label maps of a case lie; `prediction` is None where it is missing and counts as
+    empty."""
 
     prediction: str | None
     reference: str
@@ -52,7 +53,8 @@ class Summary:
     """Scores per case and label, and their aggregates.
 
     Attributes:
-        labels: label or region name -> the key it has in nnU-Net's summary.json ('1', or '(1, 2)' for a region).
+        labels: label or region name -> the key it has in nnU-Net's summary.json ('1', or '(1, 2)' for a
+            region).
         rows: one a case and label; cases ascending, labels in the order of `labels`.
         options: how they were scored.
         unit: of distances: 'mm', 'px', or 'voxels'.
@@ -65,7 +67,7 @@ class Summary:
     rows: tuple[LabelScore, ...]
     options: EvaluationOptions
     unit: str
-    files: dict[str, CaseFiles]
+    files: dict[str, PairPaths]
     groups: dict[str, str] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
 
@@ -83,7 +85,10 @@ class Summary:
     def per_label(self) -> dict[str, dict[str, Aggregate]]:
         """Label -> metric key -> aggregate over cases."""
         return {
-            label: {key: replace(aggregate(self.counted(key, label)), interval=self._intervals[key][0][number]) for key in self.metrics}
+            label: {
+                key: replace(aggregate(self.counted(key, label)), interval=self._intervals[key][0][number])
+                for key in self.metrics
+            }
             for number, label in enumerate(self.labels)
         }
 
@@ -105,16 +110,23 @@ class Summary:
 
     def _table(self, key: str) -> npt.NDArray[np.float64]:
         """(cases, labels), NaN where a case has no value."""
-        columns = [[np.nan if value is None else value for value in self.counted(key, label)] for label in self.labels]
+        columns = [
+            [np.nan if value is None else value for value in self.counted(key, label)]
+            for label in self.labels
+        ]
         return np.array(columns, dtype=np.float64).T
 
     @cached_property
     def foreground_mean(self) -> dict[str, float | None]:
-        """Metric key -> mean over labels of the mean over cases, as nnU-Net means it; labels without any value are left out."""
-        return {key: _mean([self.per_label[label][key].mean for label in self.labels]) for key in self.metrics}
+        """Metric key -> mean over labels of the mean over cases, as nnU-Net means it; labels without any
+        value are left out."""
+        return {
+            key: _mean([self.per_label[label][key].mean for label in self.labels]) for key in self.metrics
+        }
 
     def counted(self, key: str, label: str) -> list[float | None]:
-        """What each case contributes to means of a metric of a label, in the order of cases; None where it is left out."""
+        """What each case contributes to means of a metric of a label, in the order of cases; None where it is
+        left out."""
         metric = metric_of(key)
         return [counted_value(row, metric, self.options.rules) for row in self._rows_of[label]]
 
@@ -133,7 +145,9 @@ def aggregate(values: Sequence[float | None]) -> Aggregate:
     """Mean, standard deviation (n - 1), median and quartiles of the values that are there."""
     there = np.array([value for value in values if value is not None], dtype=np.float64)
     if not len(there):
-        return Aggregate(count=0, left_out=len(values), mean=None, std=None, median=None, quartile_1=None, quartile_3=None)
+        return Aggregate(
+            count=0, left_out=len(values), mean=None, std=None, median=None, quartile_1=None, quartile_3=None
+        )
     low, middle, high = np.percentile(there, [25, 50, 75])
     return Aggregate(
         count=len(there),
@@ -157,7 +171,9 @@ def pool(summaries: Sequence[Summary], names: Sequence[str] | None = None) -> Su
         EvaluationError: there is nothing to pool, a case occurs twice, or the parts were scored differently.
     """
     if not summaries:
-        raise EvaluationError("pooled summaries", found="none", expected="one or more", mend="evaluate the folds first")
+        raise EvaluationError(
+            "pooled summaries", found="none", expected="one or more", fix="evaluate the folds first"
+        )
     names = names or [f"fold {number}" for number in range(len(summaries))]
     first = summaries[0]
     groups: dict[str, str] = {}
@@ -172,15 +188,24 @@ def pool(summaries: Sequence[Summary], names: Sequence[str] | None = None) -> Su
                 name,
                 found="other labels, metrics, units or protocol than the first part",
                 expected="parts scored alike",
-                mend="evaluate it again",
+                fix="evaluate it again",
             )
         twice = sorted(set(groups) & set(summary.cases))
         if twice:
-            raise EvaluationError(name, found=f"case {twice[0]} in two parts", expected="every case in one part", mend="check the folds")
+            raise EvaluationError(
+                name,
+                found=f"case {twice[0]} in two parts",
+                expected="every case in one part",
+                fix="check the folds",
+            )
         groups |= dict.fromkeys(summary.cases, name)
     order = {label: number for number, label in enumerate(first.labels)}
-    rows = sorted((row for summary in summaries for row in summary.rows), key=lambda row: (row.case, order[row.label]))
-    files: dict[str, CaseFiles] = {case: summary.files[case] for summary in summaries for case in summary.files}
+    rows = sorted(
+        (row for summary in summaries for row in summary.rows), key=lambda row: (row.case, order[row.label])
+    )
+    files: dict[str, PairPaths] = {
+        case: summary.files[case] for summary in summaries for case in summary.files
+    }
     warnings = tuple(warning for summary in summaries for warning in summary.warnings)
     return replace(first, rows=tuple(rows), files=files, groups=groups, warnings=warnings)
 
@@ -194,12 +219,17 @@ def case_means(summary: Summary, key: str) -> dict[str, float]:
 
 def lesions_of(summary: Summary, label: str) -> Detection:
     """The connected components of a label in all cases together."""
-    return reduce(add, [row.detection for row in summary.rows if row.label == label and row.detection], NOTHING)
+    return reduce(
+        add, [row.detection for row in summary.rows if row.label == label and row.detection], NOTHING
+    )
 
 
 def status_counts(rows: Sequence[LabelScore]) -> Mapping[str, int]:
     """How many rows have each status."""
-    return {status: sum(row.status == status for row in rows) for status in ("scored", "absent", "missed", "spurious")}
+    return {
+        status: sum(row.status == status for row in rows)
+        for status in ("scored", "absent", "missed", "spurious")
+    }
 
 
 def _mean(values: Sequence[float | None]) -> float | None:

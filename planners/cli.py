@@ -13,7 +13,7 @@ from balrsam_pipeline.execution.options import add_execution_arguments, executio
 from balrsam_pipeline.paths import find_dataset
 
 if TYPE_CHECKING:
-    from planners.prepare import Preparation
+    from planners.plan_and_preprocess import Preparation
 
 CONFIGURATIONS = ("2d", "2.5d", "triplanar")
 BACKBONES = ("vit_t", "vit_b", "vit_l", "vit_h")
@@ -23,13 +23,40 @@ PARTLY = 1  # exit code: some cases failed, the others are done
 def add_planning_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of `balrsam plan_and_preprocess`."""
     parser.add_argument("dataset", metavar="DATASET", help="folder name, number or path of a raw dataset")
-    parser.add_argument("--configurations", nargs="+", choices=CONFIGURATIONS, help="those to preprocess (default: all that suit)")
-    parser.add_argument("--gpu-memory-gb", type=float, metavar="GB", help="memory to plan for; 0 is a CPU (default: that of the GPU here)")
-    parser.add_argument("--backbone", choices=BACKBONES, help="SAM's encoder (default: by memory and checkpoints at hand)")
-    parser.add_argument("--input-size", type=int, metavar="PIXELS", help="longer side of what the network sees, a multiple of 16")
-    parser.add_argument("--batch-size", type=int, metavar="N", help="slices a training step (default: what memory holds)")
-    parser.add_argument("--spacing", type=float, nargs=3, metavar=("Z", "Y", "X"), help="target spacing in mm (default: by the data)")
-    parser.add_argument("--like", metavar="PLAN", help="take over the plan of another dataset: its name, folder or plan.json")
+    parser.add_argument(
+        "--configurations",
+        nargs="+",
+        choices=CONFIGURATIONS,
+        help="those to preprocess (default: all that suit)",
+    )
+    parser.add_argument(
+        "--gpu-memory-gb",
+        type=float,
+        metavar="GB",
+        help="memory to plan for; 0 is a CPU (default: that of the GPU here)",
+    )
+    parser.add_argument(
+        "--backbone", choices=BACKBONES, help="SAM's encoder (default: by memory and checkpoints at hand)"
+    )
+    parser.add_argument(
+        "--input-size",
+        type=int,
+        metavar="PIXELS",
+        help="longer side of what the network sees, a multiple of 16",
+    )
+    parser.add_argument(
+        "--batch-size", type=int, metavar="N", help="slices a training step (default: what memory holds)"
+    )
+    parser.add_argument(
+        "--spacing",
+        type=float,
+        nargs=3,
+        metavar=("Z", "Y", "X"),
+        help="target spacing in mm (default: by the data)",
+    )
+    parser.add_argument(
+        "--like", metavar="PLAN", help="take over the plan of another dataset: its name, folder or plan.json"
+    )
     parser.add_argument("--workers", type=int, metavar="N", help="processes (default: one a core)")
     parser.add_argument("--no-verify", action="store_true", help="skip the integrity check")
     add_execution_arguments(parser)
@@ -38,15 +65,15 @@ def add_planning_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run_planning(arguments: argparse.Namespace) -> int:
     """Run `balrsam plan_and_preprocess`; 1 where cases failed and the others are done."""
-    from planners.warm_start import start_workers_early
+    from balrsam_pipeline.execution.worker_start import start_workers_early
 
     if arguments.workers != 1 and not arguments.cluster:
         start_workers_early()
     from balrsam_pipeline.execution import default_workers
-    from planners.budget import detect_budget
+    from planners.hardware import detect_hardware
+    from planners.plan_and_preprocess import PrepareRequest, prepare
+    from planners.plan_like import find_plan
     from planners.planner import Overrides
-    from planners.portability import find_plan
-    from planners.prepare import PrepareRequest, prepare
 
     roots = roots_of(arguments)
     execution = execution_of(arguments, arguments.workers or default_workers())
@@ -62,12 +89,12 @@ def run_planning(arguments: argparse.Namespace) -> int:
             f"--like {arguments.like}",
             found=f"together with {', '.join(overrides.as_text())}",
             expected="a plan taken over as it is, or decisions of your own",
-            mend="leave out --like, or the others",
+            fix="leave out --like, or the others",
         )
     request = PrepareRequest(
         raw=find_dataset(arguments.dataset, roots),
         preprocessed=execution.shared(roots.preprocessed),
-        budget=detect_budget(arguments.gpu_memory_gb),
+        hardware=detect_hardware(arguments.gpu_memory_gb),
         overrides=overrides,
         configurations=tuple(arguments.configurations) if arguments.configurations else None,
         like=find_plan(arguments.like, roots.preprocessed) if arguments.like else None,
@@ -85,10 +112,16 @@ def _report(preparation: Preparation) -> int:
     for name, configuration in plan.configurations.items():
         size = " × ".join(map(str, configuration.patch_size))
         mark = " (default)" if name == plan.default_configuration else ""
-        print(f"  {name}{mark}: {configuration.network.backbone}, patches of {size} voxels, batches of {configuration.batch_size}")
+        print(
+            f"  {name}{mark}: {configuration.network.backbone}, patches of {size} voxels, batches of "
+            f"{configuration.batch_size}"
+        )
     failed = 0
     for report in preparation.reports:
-        print(f"  {report.folder}: {len(report.written)} cases preprocessed, {len(report.kept)} were there already")
+        print(
+            f"  {report.folder}: {len(report.written)} cases preprocessed, {len(report.kept)} were there "
+            "already"
+        )
         for case, problem in report.failures.items():
             failed += 1
             print(f"  failed: case {case}: {problem}")
@@ -99,7 +132,12 @@ def _report(preparation: Preparation) -> int:
 def add_verify_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of `balrsam verify`."""
     parser.add_argument("dataset", metavar="DATASET", help="folder name, number or path of a raw dataset")
-    parser.add_argument("--fix", type=Path, metavar="NEW_FOLDER", help="write a mended copy here; the dataset itself is never touched")
+    parser.add_argument(
+        "--fix",
+        type=Path,
+        metavar="NEW_FOLDER",
+        help="write a fixed copy here; the dataset itself is never touched",
+    )
     parser.add_argument("--json", action="store_true", help="print the report as JSON")
     parser.add_argument("--workers", type=int, metavar="N", help="processes (default: one a core)")
     add_roots(parser)
@@ -107,14 +145,14 @@ def add_verify_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run_verify(arguments: argparse.Namespace) -> int:
     """Run `balrsam verify`; 1 where there are errors (left)."""
-    from balrsam_pipeline.dataset.integrity import check_dataset
+    from balrsam_pipeline.dataset.integrity.check_dataset import check_dataset
     from balrsam_pipeline.execution import default_workers
 
     workers = arguments.workers or default_workers()
     folder = find_dataset(arguments.dataset, roots_of(arguments))
     report = check_dataset(folder, workers)
     if arguments.fix:
-        from balrsam_pipeline.dataset.fixing import fix_dataset
+        from balrsam_pipeline.dataset.integrity.fix import fix_dataset
 
         fix_dataset(folder, report, arguments.fix, workers)
         report = check_dataset(arguments.fix, workers)
@@ -124,14 +162,17 @@ def run_verify(arguments: argparse.Namespace) -> int:
 
 COMMANDS = {
     "plan_and_preprocess": Command(
-        summary="Measure a dataset, plan every configuration that suits it, and preprocess its cases. Only what changed is done again.",
-        example="balrsam plan_and_preprocess Dataset004_Hippocampus\nbalrsam plan_and_preprocess 4 --gpu-memory-gb 24 --configurations 2d",
+        summary="Measure a dataset, plan every configuration that suits it, and preprocess its cases. Only "
+        "what changed is done again.",
+        example="balrsam plan_and_preprocess Dataset004_Hippocampus\nbalrsam plan_and_preprocess 4 "
+        "--gpu-memory-gb 24 --configurations 2d",
         add_arguments=add_planning_arguments,
         run=run_planning,
     ),
     "verify": Command(
-        summary="Check a raw dataset: every problem of every case in one report, each with what mends it.",
-        example="balrsam verify Dataset004_Hippocampus\nbalrsam verify Dataset004_Hippocampus --fix raw/Dataset104_HippocampusMended",
+        summary="Check a raw dataset: every problem of every case in one report, each with what fixes it.",
+        example="balrsam verify Dataset004_Hippocampus\nbalrsam verify Dataset004_Hippocampus --fix "
+        "raw/Dataset104_HippocampusMended",
         add_arguments=add_verify_arguments,
         run=run_verify,
     ),

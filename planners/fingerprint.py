@@ -1,6 +1,7 @@
 """The fingerprint of a dataset: every case measured in parallel, only changed cases measured again.
 
-Beside fingerprint.json lie `fingerprint_quantiles.npy`, float32 (case, channel, quantile), and `fingerprint_sources.json`.
+Beside fingerprint.json lie `fingerprint_quantiles.npy`, float32 (case, channel, quantile), and
+`fingerprint_sources.json`.
 """
 
 from __future__ import annotations
@@ -14,14 +15,14 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from balrsam_pipeline.atomic import atomic_path, read_json, write_json
 from balrsam_pipeline.dataset import CaseFiles, RawDataset
 from balrsam_pipeline.errors import BalrsamError, DatasetError
 from balrsam_pipeline.execution import run_cases
+from balrsam_pipeline.files import atomic_path, read_json, write_json
 from balrsam_pipeline.plan import ChannelStatistics, Fingerprint, read_fingerprint, write_versioned
 from balrsam_pipeline.progress import track
-from planners.measure import QUANTILES, Measurement, MeasureTask, measure_case
-from planners.sources import content_sha256, file_state
+from planners.case_fingerprint import QUANTILES, Measurement, MeasureTask, measure_case
+from planners.file_hashes import content_sha256, file_state
 
 SHOWN = 10  # failing cases spelled out in a message
 
@@ -35,7 +36,8 @@ class Extraction:
 
 
 def changed_cases(dataset: RawDataset, cases: Mapping[str, CaseFiles], folder: Path) -> frozenset[str]:
-    """Those of `cases` that must be measured, because they are new or changed since `folder`/fingerprint.json was written."""
+    """Those of `cases` that must be measured, because they are new or changed since `folder`/fingerprint.json
+    was written."""
     known = _read_known(folder)
     return frozenset(case for case, files in cases.items() if _still_valid(files, dataset, known) is None)
 
@@ -47,7 +49,8 @@ def extract_fingerprint(
     workers: int,
     surveyed: Mapping[str, Measurement] | None = None,
 ) -> Extraction:
-    """Measure a dataset, or only what changed since `folder`/fingerprint.json was written, and write it there.
+    """Measure a dataset, or only what changed since `folder`/fingerprint.json was written, and write it
+    there.
 
     Deterministic: the same files give the same fingerprint whatever the number of workers.
 
@@ -55,8 +58,8 @@ def extract_fingerprint(
         surveyed: cases that were measured just now, when they were checked.
 
     Raises:
-        DatasetError: cases that cannot be measured (all of them named; the others are kept for the next run), or no case shows
-            any label.
+        DatasetError: cases that cannot be measured (all of them named; the others are kept for the next run),
+            or no case shows any label.
     """
     cases = dataset.training_cases()
     states = {case: file_state(files, dataset.description) for case, files in sorted(cases.items())}
@@ -68,9 +71,15 @@ def extract_fingerprint(
     fresh = set(done)
     kept = {case: _still_valid(files, dataset, known) for case, files in cases.items() if case not in fresh}
     done |= {case: measurement for case, measurement in kept.items() if measurement is not None}
-    tasks = {case: MeasureTask(files=files, description=dataset.description) for case, files in cases.items() if case not in done}
+    tasks = {
+        case: MeasureTask(files=files, description=dataset.description)
+        for case, files in cases.items()
+        if case not in done
+    }
     failures: list[BalrsamError] = []
-    for outcome in track(run_cases(measure_case, tasks, executor, workers, DatasetError), len(tasks), "measuring"):
+    for outcome in track(
+        run_cases(measure_case, tasks, executor, workers, DatasetError), len(tasks), "measuring"
+    ):
         if outcome.value is not None:
             done[outcome.case] = outcome.value
         elif outcome.error is not None:
@@ -89,7 +98,7 @@ def extract_fingerprint(
             dataset.folder / "labelsTr",
             found="no case shows any label",
             expected="label maps with values above 0",
-            mend="check that labels were saved: balrsam verify DATASET",
+            fix="check that labels were saved: balrsam verify DATASET",
         )
     return Extraction(fingerprint=fingerprint, measured=tuple(sorted({*fresh, *tasks})))
 
@@ -97,7 +106,8 @@ def extract_fingerprint(
 def pooled_statistics(measurements: tuple[Measurement, ...]) -> tuple[ChannelStatistics, ...]:
     """Statistics of every channel over the foreground of all cases, each case counting the same.
 
-    nnU-Net draws the same number of voxels from every case; this is what that tends to, worked out without drawing.
+    nnU-Net draws the same number of voxels from every case; this is what that tends to, worked out without
+    drawing.
     """
     shown = [measurement for measurement in measurements if measurement.fingerprint.channel_statistics]
     if not shown:
@@ -106,7 +116,9 @@ def pooled_statistics(measurements: tuple[Measurement, ...]) -> tuple[ChannelSta
     for channel in range(len(shown[0].fingerprint.channel_statistics)):
         own = [measurement.fingerprint.channel_statistics[channel] for measurement in shown]
         mean = math.fsum(statistics.mean for statistics in own) / len(own)
-        variance = math.fsum(statistics.std**2 + (statistics.mean - mean) ** 2 for statistics in own) / len(own)
+        variance = math.fsum(statistics.std**2 + (statistics.mean - mean) ** 2 for statistics in own) / len(
+            own
+        )
         values = np.concatenate([measurement.quantiles_cq[channel] for measurement in shown])
         low, middle, high = np.percentile(values, (0.5, 50.0, 99.5))
         pooled.append(
@@ -132,7 +144,10 @@ class _Known:
 def _unchanged(folder: Path, states: dict[str, str]) -> Fingerprint | None:
     """The fingerprint of an earlier run, if every file of every case is as it was then."""
     try:
-        if read_json(folder / "fingerprint_sources.json") == states and (folder / "fingerprint_quantiles.npy").is_file():
+        if (
+            read_json(folder / "fingerprint_sources.json") == states
+            and (folder / "fingerprint_quantiles.npy").is_file()
+        ):
             fingerprint = read_fingerprint(folder / "fingerprint.json")
             return fingerprint if fingerprint.channel_statistics else None
     except BalrsamError:
@@ -146,11 +161,16 @@ def _read_known(folder: Path) -> dict[str, _Known]:
         fingerprint = read_fingerprint(folder / "fingerprint.json")
         states = read_json(folder / "fingerprint_sources.json")
         quantiles: npt.NDArray[np.float32] = np.load(folder / "fingerprint_quantiles.npy", allow_pickle=False)
-        rows = {case.case: row for row, case in enumerate(case for case in fingerprint.cases if case.channel_statistics)}
+        rows = {
+            case.case: row
+            for row, case in enumerate(case for case in fingerprint.cases if case.channel_statistics)
+        }
         empty = np.zeros((0, 0), dtype=np.float32)
         return {
             case.case: _Known(
-                Measurement(fingerprint=case, quantiles_cq=quantiles[rows[case.case]] if case.case in rows else empty),
+                Measurement(
+                    fingerprint=case, quantiles_cq=quantiles[rows[case.case]] if case.case in rows else empty
+                ),
                 str(states[case.case]),
             )
             for case in fingerprint.cases
@@ -170,7 +190,9 @@ def _still_valid(files: CaseFiles, dataset: RawDataset, known: dict[str, _Known]
     return earlier.measurement if same else None
 
 
-def _write(folder: Path, fingerprint: Fingerprint, measurements: dict[str, Measurement], states: dict[str, str]) -> None:
+def _write(
+    folder: Path, fingerprint: Fingerprint, measurements: dict[str, Measurement], states: dict[str, str]
+) -> None:
     rows = [m.quantiles_cq for m in measurements.values() if m.fingerprint.channel_statistics]
     quantiles = np.stack(rows) if rows else np.zeros((1, 1, QUANTILES), dtype=np.float32)
     for name in ("fingerprint.json", "fingerprint_sources.json"):
@@ -188,5 +210,7 @@ def _failed(dataset: RawDataset, failures: list[BalrsamError]) -> DatasetError:
         dataset.folder,
         found=f"{len(failures)} case(s) that cannot be measured:{shown}{more}",
         expected="readable images and labels",
-        mend=failures[0].mend if len(failures) == 1 else "see all of them with their mends: balrsam verify DATASET",
+        fix=failures[0].fix
+        if len(failures) == 1
+        else "see all of them with their fixes: balrsam verify DATASET",
     )

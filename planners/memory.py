@@ -1,8 +1,10 @@
-"""The memory of a training step, counted: the planned network runs once on tensors that have shapes but no data.
+"""The memory of a training step, counted: the planned network runs once on tensors that have shapes but no
+data.
 
-What autograd keeps for backward is seen by `saved_tensors_hooks`; parameters, gradients and optimiser state follow from the
-network. Fake CPU tensors are used rather than the meta device, because they take the attention kernel that a real device
-takes, and then the count is that of a real step to the byte (benchmarks/memory_model).
+What autograd keeps for backward is seen by `saved_tensors_hooks`; parameters, gradients and optimiser state
+follow from the network. Fake CPU tensors are used rather than the meta device, because they take the
+attention kernel that a real device takes, and then the count is that of a real step to the byte
+(benchmarks/memory_model).
 """
 
 from __future__ import annotations
@@ -15,12 +17,14 @@ from torch import Tensor
 from torch._subclasses.fake_tensor import FakeTensorMode
 
 from balrsam_pipeline.network import BalrSam
-from balrsam_pipeline.network.accounting import count_saved_bytes
 from balrsam_pipeline.network.builder import freeze
+from balrsam_pipeline.network.profiling import count_saved_bytes
 from balrsam_pipeline.plan import NetworkPlan
 
 STATE_BYTES = 16  # a trained parameter: gradient, two moments of AdamW and the moving average, float32 each
-WORKSPACE_BYTES = 2**30  # an allowance for the context and libraries of CUDA, and for buffers of single operations
+WORKSPACE_BYTES = (
+    2**30
+)  # an allowance for the context and libraries of CUDA, and for buffers of single operations
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,7 +47,9 @@ def training_bytes(network: NetworkPlan, patch_yx: tuple[int, int], batch: int) 
 
 
 @lru_cache(maxsize=64)
-def training_memory(network: NetworkPlan, patch_yx: tuple[int, int], batch: int, half: bool) -> TrainingMemory:
+def training_memory(
+    network: NetworkPlan, patch_yx: tuple[int, int], batch: int, half: bool
+) -> TrainingMemory:
     """Count the memory of one training step.
 
     Args:

@@ -8,20 +8,33 @@ import numpy as np
 
 from balrsam_pipeline.dataset import DatasetDescription
 from balrsam_pipeline.errors import PlanError
-from balrsam_pipeline.network.locate import OFFICIAL, find_checkpoint
-from balrsam_pipeline.plan import Backbone, Configuration, Fingerprint, NetworkPlan, Normalization, Plan, json_sha256
+from balrsam_pipeline.network.official_checkpoints import OFFICIAL, find_checkpoint
+from balrsam_pipeline.plan import (
+    Backbone,
+    Configuration,
+    Fingerprint,
+    NetworkPlan,
+    Normalization,
+    Plan,
+    json_sha256,
+)
 from balrsam_pipeline.serialise import to_json
-from planners.budget import Budget
+from planners.hardware import Hardware
 from planners.rules.backbone import backbone
 from planners.rules.batch_size import cpu_batch_size, gpu_batch_size
 from planners.rules.checkpointing import checkpointed_blocks
-from planners.rules.configurations import Kind, configurations, default_configuration, is_two_dimensional
+from planners.rules.configurations import (
+    ConfigurationDraft,
+    configurations,
+    default_configuration,
+    is_two_dimensional,
+)
 from planners.rules.decision import Decision, numbers
 from planners.rules.input_size import SIDES, Size, given_input_size, input_size, largest_side
 from planners.rules.mask_stride import mask_stride, thinnest_label
 from planners.rules.mirroring import mirror_axes
+from planners.rules.network_preset import network_preset
 from planners.rules.normalization import normalization, normalize_inside_mask
-from planners.rules.ranks import ranks
 from planners.rules.slice_axis import Order, transpose, transposed
 from planners.rules.target_spacing import target_spacing
 
@@ -30,7 +43,8 @@ USEFUL_BATCH = 2  # below, the next smaller input size is tried
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Overrides:
-    """What the user decided instead of the rules; None leaves the decision to them. `spacing_mm` is (z, y, x) on raw axes."""
+    """What the user decided instead of the rules; None leaves the decision to them. `spacing_mm` is (z, y, x)
+    on raw axes."""
 
     backbone: Backbone | None = None
     input_size: int | None = None
@@ -39,8 +53,14 @@ class Overrides:
 
     def as_text(self) -> dict[str, str]:
         """The decisions made, for the plan to record."""
-        values = {name: getattr(self, name) for name in ("backbone", "input_size", "batch_size", "spacing_mm")}
-        return {name: numbers(value) if isinstance(value, tuple) else str(value) for name, value in values.items() if value is not None}
+        values = {
+            name: getattr(self, name) for name in ("backbone", "input_size", "batch_size", "spacing_mm")
+        }
+        return {
+            name: numbers(value) if isinstance(value, tuple) else str(value)
+            for name, value in values.items()
+            if value is not None
+        }
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,7 +69,7 @@ class _Common:
 
     fingerprint: Fingerprint
     description: DatasetDescription
-    budget: Budget
+    hardware: Hardware
     overrides: Overrides
     spacing_mm: Decision[tuple[float, float, float]]
     order: Decision[Order]
@@ -58,7 +78,12 @@ class _Common:
     backbone: Decision[Backbone]
 
 
-def plan_dataset(fingerprint: Fingerprint, description: DatasetDescription, budget: Budget, overrides: Overrides | None = None) -> Plan:
+def plan_dataset(
+    fingerprint: Fingerprint,
+    description: DatasetDescription,
+    hardware: Hardware,
+    overrides: Overrides | None = None,
+) -> Plan:
     """Plan every configuration that suits a dataset.
 
     Raises:
@@ -66,10 +91,12 @@ def plan_dataset(fingerprint: Fingerprint, description: DatasetDescription, budg
     """
     overrides = overrides or Overrides()
     _check(overrides)
-    common = _decide_common(fingerprint, description, budget, overrides)
-    from_scratch = ranks(common.backbone.value).value.from_scratch
-    kinds = configurations(fingerprint, common.spacing_mm.value, common.order.value[0], from_scratch=from_scratch)
-    planned = {name: _configuration(name, kind, common) for name, kind in kinds.items()}
+    common = _decide_common(fingerprint, description, hardware, overrides)
+    from_scratch = network_preset(common.backbone.value).value.from_scratch
+    kinds = configurations(
+        fingerprint, common.spacing_mm.value, common.order.value[0], from_scratch=from_scratch
+    )
+    planned = {name: _configuration(name, draft, common) for name, draft in kinds.items()}
     return Plan(
         dataset=fingerprint.dataset,
         fingerprint_sha256=json_sha256(to_json(fingerprint)),
@@ -80,19 +107,23 @@ def plan_dataset(fingerprint: Fingerprint, description: DatasetDescription, budg
     )
 
 
-def _decide_common(fingerprint: Fingerprint, description: DatasetDescription, budget: Budget, overrides: Overrides) -> _Common:
+def _decide_common(
+    fingerprint: Fingerprint, description: DatasetDescription, hardware: Hardware, overrides: Overrides
+) -> _Common:
     spacing = target_spacing(fingerprint)
     if overrides.spacing_mm is not None:
-        spacing = Decision(overrides.spacing_mm, f"asked for; the rules would have taken {numbers(spacing.value, 'mm')}")
+        spacing = Decision(
+            overrides.spacing_mm, f"asked for; the rules would have taken {numbers(spacing.value, 'mm')}"
+        )
     schemes = normalization(description.channel_names)
     available = tuple(name for name in OFFICIAL if find_checkpoint(name) is not None)
-    chosen = backbone(budget, available)
+    chosen = backbone(hardware, available)
     if overrides.backbone is not None:
         chosen = Decision(overrides.backbone, f"asked for; the rules would have taken {chosen.value}")
     return _Common(
         fingerprint=fingerprint,
         description=description,
-        budget=budget,
+        hardware=hardware,
         overrides=overrides,
         spacing_mm=spacing,
         order=transpose(spacing.value, _typical_size(fingerprint)),
@@ -109,17 +140,19 @@ def _typical_size(fingerprint: Fingerprint) -> tuple[float, float, float]:
     return z, y, x
 
 
-def _configuration(name: str, kind: Decision[Kind], common: _Common) -> Configuration:
+def _configuration(name: str, draft: Decision[ConfigurationDraft], common: _Common) -> Configuration:
     order = common.order.value
     spacing = transposed(common.spacing_mm.value, order)
-    mirrors = mirror_axes(common.fingerprint, common.description.labels.names, order, kind.value.slicing_axes)
-    size, network, batch, reasons = _fit_network(kind.value, common)
+    mirrors = mirror_axes(
+        common.fingerprint, common.description.labels.names, order, draft.value.slicing_axes
+    )
+    size, network, batch, reasons = _fit_network(draft.value, common)
     return Configuration(
         name=name,
         transpose=order,
         spacing_mm=spacing,
-        slicing_axes=kind.value.slicing_axes,
-        context_slices=kind.value.context_slices,
+        slicing_axes=draft.value.slicing_axes,
+        context_slices=draft.value.context_slices,
         normalization=common.schemes.value,
         normalize_inside_mask=common.inside.value,
         patch_size=size.patch,
@@ -127,8 +160,8 @@ def _configuration(name: str, kind: Decision[Kind], common: _Common) -> Configur
         mirror_axes=mirrors.value,
         network=network,
         reasons={
-            "configuration": kind.reason,
-            "spacing_mm": common.spacing_mm.reason + _kept_along_slices(kind.value, common.fingerprint),
+            "configuration": draft.reason,
+            "spacing_mm": common.spacing_mm.reason + _kept_along_slices(draft.value, common.fingerprint),
             "transpose": common.order.reason,
             "normalization": common.schemes.reason,
             "normalize_inside_mask": common.inside.reason,
@@ -138,37 +171,46 @@ def _configuration(name: str, kind: Decision[Kind], common: _Common) -> Configur
     )
 
 
-def _kept_along_slices(kind: Kind, fingerprint: Fingerprint) -> str:
-    if kind.slicing_axes != (0,) or is_two_dimensional(fingerprint):
+def _kept_along_slices(draft: ConfigurationDraft, fingerprint: Fingerprint) -> str:
+    if draft.slicing_axes != (0,) or is_two_dimensional(fingerprint):
         return ""
     return "; across slices every case keeps its own, since slices are segmented one by one"
 
 
-def _fit_network(kind: Kind, common: _Common) -> tuple[Size, NetworkPlan, int, dict[str, str]]:
+def _fit_network(draft: ConfigurationDraft, common: _Common) -> tuple[Size, NetworkPlan, int, dict[str, str]]:
     """Sizes, network and batch size together: on a GPU the input shrinks until a useful batch fits."""
-    sides = [side for side in reversed(SIDES) if side <= largest_side(common.budget)]
+    sides = [side for side in reversed(SIDES) if side <= largest_side(common.hardware)]
     for side in sides:
-        size, network, reasons = _network(kind, common, side)
+        size, network, reasons = _network(draft, common, side)
         batch = _batch_size(network, size, common)
-        if batch.value >= USEFUL_BATCH or side == sides[-1] or common.overrides.batch_size or common.overrides.input_size:
+        if (
+            batch.value >= USEFUL_BATCH
+            or side == sides[-1]
+            or common.overrides.batch_size
+            or common.overrides.input_size
+        ):
             break
     return size, network, batch.value, {**reasons, "batch_size": batch.reason}
 
 
-def _network(kind: Kind, common: _Common, side: int) -> tuple[Size, NetworkPlan, dict[str, str]]:
+def _network(
+    draft: ConfigurationDraft, common: _Common, side: int
+) -> tuple[Size, NetworkPlan, dict[str, str]]:
     in_plane = common.order.value[1:]
     spacing = transposed(common.spacing_mm.value, common.order.value)
     thinnest, thickness = thinnest_label(common.fingerprint, in_plane, (spacing[1], spacing[2]))
-    slice_yx = _median_slice(kind, common, spacing)
+    slice_yx = _median_slice(draft, common, spacing)
     given = common.overrides.input_size
-    cpu = common.budget.gpu_memory_gb is None
-    size = input_size(slice_yx, thickness, side, cpu=cpu) if given is None else given_input_size(given, slice_yx)
+    cpu = common.hardware.gpu_memory_gb is None
+    size = (
+        input_size(slice_yx, thickness, side, cpu=cpu) if given is None else given_input_size(given, slice_yx)
+    )
     stride = mask_stride(thinnest, thickness, size.value.scale)
-    parts = ranks(common.backbone.value)
+    parts = network_preset(common.backbone.value)
     again = checkpointed_blocks(size.value.input, from_scratch=parts.value.from_scratch)
     network = replace(
         parts.value,
-        input_channels=len(common.description.channel_names) * (2 * kind.context_slices + 1),
+        input_channels=len(common.description.channel_names) * (2 * draft.context_slices + 1),
         classes=common.description.labels.classes,
         input_size=size.value.input,
         mask_stride=stride.value,
@@ -184,20 +226,25 @@ def _network(kind: Kind, common: _Common, side: int) -> tuple[Size, NetworkPlan,
     return size.value, network, reasons
 
 
-def _median_slice(kind: Kind, common: _Common, spacing_mm: tuple[float, float, float]) -> tuple[int, int]:
-    """The median slice (y, x) in voxels of the target spacing; along all axes, a slice that holds those of each orientation."""
+def _median_slice(
+    draft: ConfigurationDraft, common: _Common, spacing_mm: tuple[float, float, float]
+) -> tuple[int, int]:
+    """The median slice (y, x) in voxels of the target spacing; along all axes, a slice that holds those of
+    each orientation."""
     order = list(common.order.value)
     shapes = np.array([case.cropped_shape_zyx for case in common.fingerprint.cases], dtype=float)[:, order]
     own = np.array([case.spacing_mm for case in common.fingerprint.cases])[:, order]
-    depth, height, width = (int(size) for size in np.ceil(np.median(shapes * own / np.array(spacing_mm), axis=0) - 1e-6))
-    return (height, width) if kind.slicing_axes == (0,) else (max(depth, height), max(height, width))
+    depth, height, width = (
+        int(size) for size in np.ceil(np.median(shapes * own / np.array(spacing_mm), axis=0) - 1e-6)
+    )
+    return (height, width) if draft.slicing_axes == (0,) else (max(depth, height), max(height, width))
 
 
 def _batch_size(network: NetworkPlan, size: Size, common: _Common) -> Decision[int]:
     given = common.overrides.batch_size
     if given is not None:
         return Decision(given, "asked for")
-    memory = common.budget.memory_bytes
+    memory = common.hardware.memory_bytes
     if memory is None:
         return cpu_batch_size(network.input_size)
     from planners.memory import training_bytes  # imports torch, which a plan for a CPU does not need
@@ -208,7 +255,9 @@ def _batch_size(network: NetworkPlan, size: Size, common: _Common) -> Decision[i
 def _check(overrides: Overrides) -> None:
     side, batch = overrides.input_size, overrides.batch_size
     if side is not None and (side <= 0 or side % 16):
-        raise _refused("--input-size", str(side), "a multiple of 16, best 112, 224, 448, 672, 896 or SAM's 1024")
+        raise _refused(
+            "--input-size", str(side), "a multiple of 16, best 112, 224, 448, 672, 896 or SAM's 1024"
+        )
     if batch is not None and batch < 1:
         raise _refused("--batch-size", str(batch), "1 or more")
     if overrides.spacing_mm is not None and min(overrides.spacing_mm) <= 0:
@@ -216,4 +265,6 @@ def _check(overrides: Overrides) -> None:
 
 
 def _refused(option: str, found: str, expected: str) -> PlanError:
-    return PlanError(option, found=found, expected=expected, mend="correct the option, or leave it out to have it planned")
+    return PlanError(
+        option, found=found, expected=expected, fix="correct the option, or leave it out to have it planned"
+    )

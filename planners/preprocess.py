@@ -13,7 +13,7 @@ from balrsam_pipeline.plan import Configuration, Plan, json_sha256
 from balrsam_pipeline.preprocessing import preprocess_image, read_stored, store_folder, write_case
 from balrsam_pipeline.progress import track
 from balrsam_pipeline.serialise import to_json
-from planners.sources import content_sha256
+from planners.file_hashes import content_sha256
 
 RECIPE_VERSION = 1  # to be raised when preprocessing changes what it writes
 
@@ -32,7 +32,8 @@ class PreprocessTask:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PreprocessReport:
-    """What preprocessing a dataset did: cases written, cases that were there already, and failures by case."""
+    """What preprocessing a dataset did: cases written, cases that were there already, and failures by
+    case."""
 
     folder: Path
     written: tuple[str, ...]
@@ -40,14 +41,20 @@ class PreprocessReport:
     failures: dict[str, BalrsamError]
 
 
-def preprocess_dataset(dataset: RawDataset, plan: Plan, configuration_name: str, folder: Path, workers: int) -> PreprocessReport:
-    """Preprocess the training cases of a dataset for one configuration; those that are there and still fit are kept.
+def preprocess_dataset(
+    dataset: RawDataset, plan: Plan, configuration_name: str, folder: Path, workers: int
+) -> PreprocessReport:
+    """Preprocess the training cases of a dataset for one configuration; those that are there and still fit
+    are kept.
 
     Args:
         folder: the preprocessed dataset; cases go to `store_folder(folder, configuration)`.
     """
     with local_executor(workers) as executor:
-        contents = {case: content_sha256(files, dataset.description) for case, files in dataset.training_cases().items()}
+        contents = {
+            case: content_sha256(files, dataset.description)
+            for case, files in dataset.training_cases().items()
+        }
         return preprocess_cases(dataset, plan, configuration_name, folder, contents, executor, workers)
 
 
@@ -83,7 +90,9 @@ def preprocess_cases(
             recipe_sha256=recipe,
         )
     failures = {}
-    for outcome in track(run_cases(preprocess_task, tasks, executor, workers, PreprocessingError), len(tasks), "preprocessing"):
+    for outcome in track(
+        run_cases(preprocess_task, tasks, executor, workers, PreprocessingError), len(tasks), "preprocessing"
+    ):
         if outcome.error is not None:
             failures[outcome.case] = outcome.error
     _remove_strangers(store, {*kept, *tasks})
@@ -101,16 +110,21 @@ def preprocess_task(task: PreprocessTask) -> None:
     preprocessed = preprocess_image(image, label, task.plan, task.configuration)
     all_axes = task.configuration.slicing_axes != (0,)
     del image, label  # a large case must not be held twice while it is compressed
-    write_case(task.folder, task.files.case, preprocessed, task.description.labels, task.recipe_sha256, all_axes)
+    write_case(
+        task.folder, task.files.case, preprocessed, task.description.labels, task.recipe_sha256, all_axes
+    )
 
 
 def recipe_sha256(content_sha256: str, plan: Plan, configuration: Configuration) -> str:
-    """A hash of everything that a stored case depends on; any other change of the plan leaves the store as it is."""
+    """A hash of everything that a stored case depends on; any other change of the plan leaves the store as it
+    is."""
     parts = {
         "version": RECIPE_VERSION,
         "content": content_sha256,
         "transpose": configuration.transpose,
-        "spacing_mm": configuration.spacing_mm if configuration.slicing_axes != (0,) else configuration.spacing_mm[1:],
+        "spacing_mm": configuration.spacing_mm
+        if configuration.slicing_axes != (0,)
+        else configuration.spacing_mm[1:],
         "slicing_axes": configuration.slicing_axes,
         "normalization": configuration.normalization,
         "inside": configuration.normalize_inside_mask,

@@ -23,7 +23,8 @@ def test_data() -> Path:
 
 @pytest.fixture(autouse=True)
 def locale_is_kept() -> Iterator[None]:
-    """Libraries that write DICOM set the C locale and leave it so; later tests would read pipes and files as ASCII."""
+    """Libraries that write DICOM set the C locale and leave it so; later tests would read pipes and files as
+    ASCII."""
     before = locale.setlocale(locale.LC_ALL)
     yield
     locale.setlocale(locale.LC_ALL, before)

@@ -1,7 +1,9 @@
-"""Training checkpoints: one safetensors file each, the two latest kept, written so that a kill at any moment loses at most one.
+"""Training checkpoints: one safetensors file each, the two latest kept, written so that a kill at any moment
+loses at most one.
 
-Tensors are prefixed `ema/` (weights for prediction), `weights/`, `optimizer/`, `rng/`; everything else is JSON in the metadata. A
-checksum in the metadata tells a damaged file from a sound one. `best` and `final` hold `ema/` and metadata alone.
+Tensors are prefixed `ema/` (weights for prediction), `weights/`, `optimizer/`, `rng/`; everything else is
+JSON in the metadata. A checksum in the metadata tells a damaged file from a sound one. `best` and `final`
+hold `ema/` and metadata alone.
 """
 
 from __future__ import annotations
@@ -20,8 +22,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from balrsam_pipeline.atomic import atomic_path
 from balrsam_pipeline.errors import CheckpointError, TrainingError
+from balrsam_pipeline.files import atomic_path
 
 LOG = logging.getLogger(__name__)
 CHECKSUM = "tensors_crc32"
@@ -38,7 +40,11 @@ class Checkpoint:
 
     def part(self, prefix: str) -> dict[str, Tensor]:
         """The tensors under `prefix/`, without it."""
-        return {name.removeprefix(f"{prefix}/"): tensor for name, tensor in self.tensors.items() if name.startswith(f"{prefix}/")}
+        return {
+            name.removeprefix(f"{prefix}/"): tensor
+            for name, tensor in self.tensors.items()
+            if name.startswith(f"{prefix}/")
+        }
 
 
 class CheckpointFolder:
@@ -79,24 +85,32 @@ class CheckpointFolder:
                 problems.append(f"{path.name}: {problem.found}")
                 continue
             if problems:
-                LOG.warning("%s; going on from %s, step %s", "; ".join(problems), path.name, checkpoint.metadata.get("step"))
+                LOG.warning(
+                    "%s; going on from %s, step %s",
+                    "; ".join(problems),
+                    path.name,
+                    checkpoint.metadata.get("step"),
+                )
             return checkpoint
         if problems:
             raise CheckpointError(
                 self.folder,
                 found="; ".join(problems),
                 expected="a sound checkpoint to go on from",
-                mend=f"delete {', '.join(path.name for path in present)} to train this fold anew",
+                fix=f"delete {', '.join(path.name for path in present)} to train this fold anew",
             )
         return None
 
     def remove_leftovers(self) -> None:
-        """Delete temporary files that a killed run left behind: ours (`.tmp-…`) and those of safetensors (`.tmp…`)."""
+        """Delete temporary files that a killed run left behind: ours (`.tmp-…`) and those of safetensors
+        (`.tmp…`)."""
         for leftover in self.folder.glob(".tmp*"):
             leftover.unlink(missing_ok=True)
 
 
-def write_checkpoint(path: Path, checkpoint: Checkpoint, before_rename: Callable[[], None] | None = None) -> None:
+def write_checkpoint(
+    path: Path, checkpoint: Checkpoint, before_rename: Callable[[], None] | None = None
+) -> None:
     """Write a checkpoint atomically; `before_rename` runs when the new file is complete but not yet in place.
 
     Raises:
@@ -117,8 +131,10 @@ def write_checkpoint(path: Path, checkpoint: Checkpoint, before_rename: Callable
         raise TrainingError(
             path,
             found="the disk is full" if full else f"cannot be written: {problem}",
-            expected=f"room for {sum(t.numel() * t.element_size() for t in tensors.values()) / 2**20:.0f} MiB",
-            mend="make room (or choose another --results) and run the same command: it goes on from the last sound checkpoint",
+            expected=f"room for {sum(t.numel() * t.element_size() for t in tensors.values()) / 2**20:.0f} "
+            "MiB",
+            fix="make room (or choose another --results) and run the same command: it goes on from the last "
+            "sound checkpoint",
         ) from None
 
 
@@ -137,7 +153,9 @@ def read_checkpoint(path: Path) -> Checkpoint:
     if EVERYTHING not in metadata or metadata.get(CHECKSUM) != str(_checksum(tensors)):
         raise _unreadable(path, "its checksum does not fit its tensors")
     everything = metadata[EVERYTHING]
-    if metadata.get(METADATA_CHECKSUM, str(zlib.crc32(everything.encode()))) != str(zlib.crc32(everything.encode())):
+    if metadata.get(METADATA_CHECKSUM, str(zlib.crc32(everything.encode()))) != str(
+        zlib.crc32(everything.encode())
+    ):
         raise _unreadable(path, "its checksum does not fit its metadata")
     try:
         content = json.loads(everything)
@@ -158,23 +176,34 @@ def optimiser_tensors(optimiser: torch.optim.Optimizer, names: Mapping[Tensor, s
     }
 
 
-def load_optimiser_tensors(optimiser: torch.optim.Optimizer, names: Mapping[Tensor, str], checkpoint: Checkpoint) -> None:
+def load_optimiser_tensors(
+    optimiser: torch.optim.Optimizer, names: Mapping[Tensor, str], checkpoint: Checkpoint
+) -> None:
     """Put the state that `optimiser_tensors` gave back, on each parameter's device."""
     by_name = {name: parameter for parameter, name in names.items()}
     for name, tensor in checkpoint.part("optimizer").items():
         parameter, key = name.rsplit("/", 1)
         if parameter in by_name:
             target = by_name[parameter]
-            like = tensor.shape == target.shape  # moments lie in memory as their parameter does: fused kernels rely on it
+            like = (
+                tensor.shape == target.shape
+            )  # moments lie in memory as their parameter does: fused kernels rely on it
             optimiser.state[target][key] = torch.empty_like(target).copy_(tensor) if like else tensor
 
 
 def _checksum(tensors: Mapping[str, Tensor]) -> int:
     checksum = 0
     for name in sorted(tensors):
-        checksum = zlib.crc32(tensors[name].reshape(-1).view(torch.uint8).numpy().data, zlib.crc32(name.encode(), checksum))
+        checksum = zlib.crc32(
+            tensors[name].reshape(-1).view(torch.uint8).numpy().data, zlib.crc32(name.encode(), checksum)
+        )
     return checksum
 
 
 def _unreadable(path: Path, found: str) -> CheckpointError:
-    return CheckpointError(path, found=found, expected="a checkpoint written by balrsam train", mend="delete it; the other is used")
+    return CheckpointError(
+        path,
+        found=found,
+        expected="a checkpoint written by balrsam train",
+        fix="delete it; the other is used",
+    )

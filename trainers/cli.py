@@ -29,10 +29,24 @@ def add_crossval_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("dataset", help="a dataset: folder name, number, or path")
     parser.add_argument("--folds", nargs="+", type=int, metavar="N", help="folds to train (default: all)")
     parser.add_argument(
-        "--parallel-folds", nargs="+", metavar="DEVICE", help="train folds at the same time, one on each device: cuda:0 cuda:1"
+        "--parallel-folds",
+        nargs="+",
+        metavar="DEVICE",
+        help="train folds at the same time, one on each device: cuda:0 cuda:1",
     )
-    parser.add_argument("--configurations", nargs="+", metavar="NAME", help="cross-validate several, on a cluster all at the same time")
-    parser.add_argument("--gpus-per-fold", type=int, default=1, metavar="N", help="with --cluster: processes (torchrun) that train a fold")
+    parser.add_argument(
+        "--configurations",
+        nargs="+",
+        metavar="NAME",
+        help="cross-validate several, on a cluster all at the same time",
+    )
+    parser.add_argument(
+        "--gpus-per-fold",
+        type=int,
+        default=1,
+        metavar="N",
+        help="with --cluster: processes (torchrun) that train a fold",
+    )
     _add_common(parser)
     add_cluster_arguments(parser)
 
@@ -55,8 +69,8 @@ def crossval(arguments: argparse.Namespace) -> int:
     """Run `balrsam crossval`."""
     from balrsam_pipeline.allocator import keep_freed_memory
     from evaluation import summary_table
-    from trainers.cluster import ClusterTraining
     from trainers.crossval import CrossvalRequest, cross_validate, train_all_on_cluster
+    from trainers.parallel.cluster import ClusterTraining
 
     keep_freed_memory()
     _refuse_contradictions(arguments)
@@ -65,7 +79,10 @@ def crossval(arguments: argparse.Namespace) -> int:
     train, cluster = _request(arguments, 0), cluster_of(arguments)
     names = arguments.configurations or [arguments.configuration]
     requests = [
-        CrossvalRequest(train=dataclasses.replace(train, configuration=name), folds=folds, parallel_devices=devices) for name in names
+        CrossvalRequest(
+            train=dataclasses.replace(train, configuration=name), folds=folds, parallel_devices=devices
+        )
+        for name in names
     ]
     if cluster is not None:
         train_all_on_cluster(requests, ClusterTraining(cluster=cluster, processes=arguments.gpus_per_fold))
@@ -79,35 +96,76 @@ def crossval(arguments: argparse.Namespace) -> int:
 
 def _refuse_contradictions(arguments: argparse.Namespace) -> None:
     if arguments.configurations and arguments.configuration:
-        raise UsageError("--configurations", found="--configuration as well", expected="one of them", mend="leave one out")
+        raise UsageError(
+            "--configurations", found="--configuration as well", expected="one of them", fix="leave one out"
+        )
     if arguments.cluster and arguments.parallel_folds:
-        raise UsageError("--cluster", found="--parallel-folds as well", expected="one of them", mend="leave one out")
+        raise UsageError(
+            "--cluster", found="--parallel-folds as well", expected="one of them", fix="leave one out"
+        )
     if arguments.gpus_per_fold < 1:
-        raise UsageError("--gpus-per-fold", found=str(arguments.gpus_per_fold), expected="1 or more", mend="correct it")
+        raise UsageError(
+            "--gpus-per-fold", found=str(arguments.gpus_per_fold), expected="1 or more", fix="correct it"
+        )
 
 
 def _add_common(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--configuration", metavar="NAME", help="2d, 2.5d, triplanar (default: the one the plan recommends)")
     parser.add_argument(
-        "--max-minutes", type=float, metavar="M", help="training minutes a fold, over resumes; validation of whole images not counted"
+        "--configuration", metavar="NAME", help="2d, 2.5d, triplanar (default: the one the plan recommends)"
     )
-    parser.add_argument("--epochs", type=int, metavar="N", help="epochs to train (default: 300; with --max-minutes: no limit)")
+    parser.add_argument(
+        "--max-minutes",
+        type=float,
+        metavar="M",
+        help="training minutes a fold, over resumes; validation of whole images not counted",
+    )
+    parser.add_argument(
+        "--epochs", type=int, metavar="N", help="epochs to train (default: 300; with --max-minutes: no limit)"
+    )
     parser.add_argument("--batch-size", type=int, metavar="N", help="samples a step (default: the plan's)")
-    parser.add_argument("--learning-rate", type=float, metavar="X", help="peak learning rate (default: 0.003 from scratch, 0.001 adapted)")
-    parser.add_argument("--seed", type=int, metavar="N", help="seed of weights and samples (default: 0)")
-    parser.add_argument("--settings", type=Path, metavar="FILE", help="JSON file with any settings of trainers.TrainingConfig")
-    parser.add_argument("--device", help="cuda, cuda:1, cpu, mps (default: the best there is)")
-    parser.add_argument("--workers", type=int, metavar="N", help="processes that make batches (default: chosen; 0: none)")
-    parser.add_argument("--continue-on-worker-loss", action="store_true", help="replace a worker process that was killed")
-    parser.add_argument("--accept-changed-settings", action="store_true", help="go on although settings differ from the start")
-    parser.add_argument("--checkpoint", type=Path, metavar="FILE", help="the SAM checkpoint to adapt (default: from the cache)")
-    parser.add_argument("--init-from", type=Path, metavar="FILE", help="start from the weights of a trained checkpoint")
     parser.add_argument(
-        "--budget-clock", choices=("wall", "cpu"), help="what --max-minutes counts: wall-clock (default) or CPU minutes of this process"
+        "--learning-rate",
+        type=float,
+        metavar="X",
+        help="peak learning rate (default: 0.003 from scratch, 0.001 adapted)",
     )
-    parser.add_argument("--watch", nargs="+", choices=("tensorboard", "wandb"), help="log there too (wants the package installed)")
+    parser.add_argument("--seed", type=int, metavar="N", help="seed of weights and samples (default: 0)")
+    parser.add_argument(
+        "--settings", type=Path, metavar="FILE", help="JSON file with any settings of trainers.TrainingConfig"
+    )
+    parser.add_argument("--device", help="cuda, cuda:1, cpu, mps (default: the best there is)")
+    parser.add_argument(
+        "--workers", type=int, metavar="N", help="processes that make batches (default: chosen; 0: none)"
+    )
+    parser.add_argument(
+        "--continue-on-worker-loss", action="store_true", help="replace a worker process that was killed"
+    )
+    parser.add_argument(
+        "--accept-changed-settings", action="store_true", help="go on although settings differ from the start"
+    )
+    parser.add_argument(
+        "--checkpoint",
+        type=Path,
+        metavar="FILE",
+        help="the SAM checkpoint to adapt (default: from the cache)",
+    )
+    parser.add_argument(
+        "--init-from", type=Path, metavar="FILE", help="start from the weights of a trained checkpoint"
+    )
+    parser.add_argument(
+        "--budget-clock",
+        choices=("wall", "cpu"),
+        help="what --max-minutes counts: wall-clock (default) or CPU minutes of this process",
+    )
+    parser.add_argument(
+        "--watch",
+        nargs="+",
+        choices=("tensorboard", "wandb"),
+        help="log there too (wants the package installed)",
+    )
     freeze = (
-        "encoder: SAM's (default); decoder: the mask decoder too, so that adapters, CDEN and class tokens train; nothing: all of it trains"
+        "encoder: SAM's (default); decoder: the mask decoder too, so that adapters, CDEN and class "
+        "tokens train; nothing: all of it trains"
     )
     parser.add_argument("--freeze", choices=("nothing", "encoder", "decoder"), help=freeze)
     add_roots(parser)
@@ -146,7 +204,8 @@ def _config(arguments: argparse.Namespace) -> TrainingConfig:
 
 COMMANDS = {
     "train": Command(
-        summary="Train one fold, then validate it on whole images. Stopped or killed, the same command goes on.\n"
+        summary="Train one fold, then validate it on whole images. Stopped or killed, the same command goes "
+        "on.\n"
         "SIGTERM, SIGINT and SIGUSR1 save and exit with 75.",
         example="balrsam train Dataset004_Hippocampus --configuration 2d --fold 0 --max-minutes 20\n"
         "torchrun --nproc-per-node 2 -m balrsam_pipeline train 4 --fold 0",
@@ -154,7 +213,8 @@ COMMANDS = {
         run=train,
     ),
     "crossval": Command(
-        summary="Train and validate all folds, one after the other, over devices or on a cluster, and pool the scores.",
+        summary="Train and validate all folds, one after the other, over devices or on a cluster, and pool "
+        "the scores.",
         example="balrsam crossval Dataset004_Hippocampus --configuration 2d --max-minutes 20\n"
         "balrsam crossval 4 --parallel-folds cuda:0 cuda:1\n"
         "balrsam crossval 4 --configurations 2d 2.5d --cluster tcp://scheduler:8786",

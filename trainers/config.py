@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-from balrsam_pipeline.atomic import read_json
 from balrsam_pipeline.errors import TrainingError
+from balrsam_pipeline.files import read_json
 from balrsam_pipeline.imageio.geometry import THICK_MM
 from balrsam_pipeline.plan import Configuration
 from balrsam_pipeline.serialise import from_json, to_json
@@ -23,7 +23,8 @@ ADAPTED_RATE = 1e-3  # adapters start at zero beside frozen weights: gentler
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LossConfig:
-    """Weights of the three losses; `label_smoothing` is the share of the cross-entropy target spread over all classes."""
+    """Weights of the three losses; `label_smoothing` is the share of the cross-entropy target spread over all
+    classes."""
 
     dice: float = 1.0
     cross_entropy: float = 1.0
@@ -33,17 +34,22 @@ class LossConfig:
     def __post_init__(self) -> None:
         for name in ("dice", "cross_entropy", "boundary"):
             _require(f"loss.{name}", getattr(self, name) >= 0, getattr(self, name), "0 (off) or more")
-        _require("loss", self.dice + self.cross_entropy > 0, "dice and cross_entropy both 0", "one of them above 0")
-        _require("loss.label_smoothing", 0 <= self.label_smoothing < 1, self.label_smoothing, "from 0 up to 1")
+        _require(
+            "loss", self.dice + self.cross_entropy > 0, "dice and cross_entropy both 0", "one of them above 0"
+        )
+        _require(
+            "loss.label_smoothing", 0 <= self.label_smoothing < 1, self.label_smoothing, "from 0 up to 1"
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AugmentationConfig:
     """Probabilities and ranges of augmentation. Source: nnU-Net v2 default data augmentation.
 
-    `rotation_degrees` None takes 30 for volumes, whose patients lie one way, and for pictures nnU-Net's rule: 180 for nearly
-    square patches, 15 where one side exceeds 1.5 times the other. `on_device` changes intensities on the training device, a batch at a
-    time, instead of in the loader: for GPUs that the loader would starve.
+    `rotation_degrees` None takes 30 for volumes, whose patients lie one way, and for pictures nnU-Net's rule:
+    180 for nearly square patches, 15 where one side exceeds 1.5 times the other. `on_device` changes
+    intensities on the training device, a batch at a time, instead of in the loader: for GPUs that the loader
+    would starve.
     """
 
     enabled: bool = True
@@ -73,7 +79,12 @@ class AugmentationConfig:
             if item.name.endswith("_probability"):
                 _require(f"augmentation.{item.name}", 0 <= value <= 1, value, "a probability from 0 to 1")
             if isinstance(value, tuple):
-                _require(f"augmentation.{item.name}", 0 <= value[0] <= value[1], value, "two numbers, the smaller first, not negative")
+                _require(
+                    f"augmentation.{item.name}",
+                    0 <= value[0] <= value[1],
+                    value,
+                    "two numbers, the smaller first, not negative",
+                )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,18 +94,22 @@ class TrainingConfig:
     Attributes:
         seed: of weights' initialisation and of every sample.
         epochs: the budget in epochs of `steps_per_epoch` optimiser steps; None where time alone ends the run.
-        max_minutes: the budget in minutes, counted over resumes, without the whole-image validation that follows;
-            with both budgets, the one used up first ends the run and drives the learning rate.
-        budget_clock: "wall", or "cpu": core-minutes of this process, which makes runs on a busy machine comparable.
+        max_minutes: the budget in minutes, counted over resumes, without the whole-image validation that
+            follows; with both budgets, the one used up first ends the run and drives the learning rate.
+        budget_clock: "wall", or "cpu": core-minutes of this process, which makes runs on a busy machine
+            comparable.
         batch_size: samples of one step over all devices; None takes the plan's.
-        learning_rate: the highest; None takes 3e-3 for a network trained from scratch and 1e-3 for an adapted one.
+        learning_rate: the highest; None takes 3e-3 for a network trained from scratch and 1e-3 for an adapted
+            one.
         warmup_fraction: share of the budget over which the learning rate rises linearly.
         gradient_clip: largest norm of the whole gradient.
-        ema_width: the exponential moving average of weights spans about this share of the steps so far, whatever the budget.
+        ema_width: the exponential moving average of weights spans about this share of the steps so far,
+            whatever the budget.
         foreground_fraction: share of samples centred on a foreground voxel. Source: nnU-Net oversamples 1/3.
         quick_validation_patches: validation patches scored after every epoch to keep the best checkpoint.
-        freeze: "encoder" freezes what the plan does (SAM's encoder where it is adapted); "decoder" the mask decoder too, but for classes;
-            "nothing" trains SAM's encoder along, which takes the memory and the checkpoint size of all of SAM.
+        freeze: "encoder" freezes what the plan does (SAM's encoder where it is adapted); "decoder" the mask
+            decoder too, but for classes; "nothing" trains SAM's encoder along, which takes the memory and the
+            checkpoint size of all of SAM.
         save_every_s: seconds between checkpoints (taken at the end of an epoch); 0 saves after every epoch.
     """
 
@@ -120,16 +135,30 @@ class TrainingConfig:
 
     def __post_init__(self) -> None:
         _require("epochs", self.epochs is None or self.epochs > 0, self.epochs, "at least 1")
-        _require("max_minutes", self.max_minutes is None or self.max_minutes > 0, self.max_minutes, "more than 0")
-        _require("epochs", self.epochs is not None or self.max_minutes is not None, "no budget", "epochs or max_minutes")
+        _require(
+            "max_minutes", self.max_minutes is None or self.max_minutes > 0, self.max_minutes, "more than 0"
+        )
+        _require(
+            "epochs",
+            self.epochs is not None or self.max_minutes is not None,
+            "no budget",
+            "epochs or max_minutes",
+        )
         _require("budget_clock", self.budget_clock in get_args(Clock), self.budget_clock, "wall or cpu")
         _require("steps_per_epoch", self.steps_per_epoch > 0, self.steps_per_epoch, "at least 1")
         _require("batch_size", self.batch_size is None or self.batch_size > 0, self.batch_size, "at least 1")
-        _require("learning_rate", self.learning_rate is None or self.learning_rate > 0, self.learning_rate, "more than 0")
+        _require(
+            "learning_rate",
+            self.learning_rate is None or self.learning_rate > 0,
+            self.learning_rate,
+            "more than 0",
+        )
         _require("warmup_fraction", 0 <= self.warmup_fraction < 1, self.warmup_fraction, "from 0 up to 1")
         _require("ema_width", 0 < self.ema_width < 0.5, self.ema_width, "between 0 and 0.5")
         _require("freeze", self.freeze in get_args(Freeze), self.freeze, "nothing, encoder or decoder")
-        _require("foreground_fraction", 0 <= self.foreground_fraction <= 1, self.foreground_fraction, "from 0 to 1")
+        _require(
+            "foreground_fraction", 0 <= self.foreground_fraction <= 1, self.foreground_fraction, "from 0 to 1"
+        )
 
     def completed(self, configuration: Configuration) -> TrainingConfig:
         """The same with every None that the plan decides filled in."""
@@ -155,7 +184,8 @@ def read_training_config(path: Path) -> TrainingConfig:
 
 
 def with_defaults(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Settings that a run was started with; those that did not exist then have their defaults, under which it behaves as it did."""
+    """Settings that a run was started with; those that did not exist then have their defaults, under which it
+    behaves as it did."""
     filled: dict[str, Any] = {}
     for name, default in to_json(TrainingConfig()).items():
         value = settings.get(name, default)
@@ -168,10 +198,16 @@ def differences(old: Any, new: Any, name: str = "") -> list[str]:
     old, new = to_json(old), to_json(new)
     if isinstance(old, dict) and isinstance(new, dict):
         keys = [*old, *(key for key in new if key not in old)]
-        return [line for key in keys for line in differences(old.get(key), new.get(key), f"{name}.{key}".lstrip("."))]
+        return [
+            line
+            for key in keys
+            for line in differences(old.get(key), new.get(key), f"{name}.{key}".lstrip("."))
+        ]
     return [] if old == new else [f"{name}: {old} -> {new}"]
 
 
 def _require(name: str, holds: bool, value: object, expected: str) -> None:
     if not holds:
-        raise TrainingError(f"training setting '{name}'", found=str(value), expected=expected, mend=f"correct '{name}'")
+        raise TrainingError(
+            f"training setting '{name}'", found=str(value), expected=expected, fix=f"correct '{name}'"
+        )

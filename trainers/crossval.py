@@ -14,17 +14,17 @@ from queue import Queue
 
 import numpy as np
 
-from balrsam_pipeline.atomic import write_json
 from balrsam_pipeline.dataset import read_folds
 from balrsam_pipeline.errors import TrainingError
 from balrsam_pipeline.execution import folder_lock
+from balrsam_pipeline.files import write_json
 from balrsam_pipeline.plan import read_plan
 from balrsam_pipeline.serialise import to_json
 from evaluation import Summary, pool, read_summary, write_reports
 from evaluation.statistics import bootstrap_means
-from trainers.cluster import ClusterTraining, train_on_cluster
 from trainers.command_words import training_words
 from trainers.fold import train_fold
+from trainers.parallel.cluster import ClusterTraining, train_on_cluster
 from trainers.request import TrainRequest
 from trainers.stopping import TrainingStopped
 
@@ -38,7 +38,8 @@ class CrossvalRequest:
     Attributes:
         train: what every fold is trained with; its `fold` is not looked at.
         folds: which; None takes all.
-        parallel_devices: train folds at the same time, one on each of these; empty trains them one after the other here.
+        parallel_devices: train folds at the same time, one on each of these; empty trains them one after the
+            other here.
     """
 
     train: TrainRequest
@@ -48,7 +49,8 @@ class CrossvalRequest:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CrossvalResult:
-    """The pooled summary, its folder (`crossval/`), 95 % intervals in words, and whether everything was there already."""
+    """The pooled summary, its folder (`crossval/`), 95 % intervals in words, and whether everything was there
+    already."""
 
     summary: Summary
     folder: Path
@@ -75,11 +77,14 @@ def cross_validate(request: CrossvalRequest) -> CrossvalResult:
     if not already_done:
         with folder_lock(folder):
             write_reports(summary, folder)
-    return CrossvalResult(summary=summary, folder=folder, intervals=interval_lines(summary), already_done=already_done)
+    return CrossvalResult(
+        summary=summary, folder=folder, intervals=interval_lines(summary), already_done=already_done
+    )
 
 
 def train_all_on_cluster(requests: Sequence[CrossvalRequest], where: ClusterTraining) -> None:
-    """Train the folds of several cross-validations at the same time on a cluster; `cross_validate` then finds them done.
+    """Train the folds of several cross-validations at the same time on a cluster; `cross_validate` then finds
+    them done.
 
     Raises:
         TrainingError: folds could not be trained; ClusterError: the cluster cannot be used.
@@ -87,7 +92,9 @@ def train_all_on_cluster(requests: Sequence[CrossvalRequest], where: ClusterTrai
     wanted = []
     for request in requests:
         configuration, folds = _completed(request)
-        wanted += [dataclasses.replace(request.train, configuration=configuration, fold=fold) for fold in folds]
+        wanted += [
+            dataclasses.replace(request.train, configuration=configuration, fold=fold) for fold in folds
+        ]
     train_on_cluster(wanted, where)
 
 
@@ -99,22 +106,31 @@ def _completed(request: CrossvalRequest) -> tuple[str, tuple[int, ...]]:
             preprocessed,
             found="no splits.json",
             expected="a planned and preprocessed dataset",
-            mend=f"balrsam plan_and_preprocess {request.train.dataset.name}",
+            fix=f"balrsam plan_and_preprocess {request.train.dataset.name}",
         )
     configuration = request.train.configuration or read_plan(preprocessed / "plan.json").default_configuration
-    folds = request.folds if request.folds is not None else tuple(range(len(read_folds(preprocessed / "splits.json"))))
+    folds = (
+        request.folds
+        if request.folds is not None
+        else tuple(range(len(read_folds(preprocessed / "splits.json"))))
+    )
     return configuration, folds
 
 
 def _pooled_before(folder: Path, summary: Summary) -> bool:
-    return (folder / "summary.json").is_file() and read_summary(folder / "summary.json").groups == summary.groups
+    return (folder / "summary.json").is_file() and read_summary(
+        folder / "summary.json"
+    ).groups == summary.groups
 
 
 def interval_lines(summary: Summary) -> str:
-    """Mean, standard deviation over cases and 95 % bootstrap interval of each metric of each label, and of the mean over labels."""
+    """Mean, standard deviation over cases and 95 % bootstrap interval of each metric of each label, and of
+    the mean over labels."""
     lines = []
     for key in (key for key in ("dice", "hd95") if key in summary.metrics):
-        values_cl = np.array([summary.counted(key, label) for label in summary.labels], dtype=np.float64).T  # None becomes NaN
+        values_cl = np.array(
+            [summary.counted(key, label) for label in summary.labels], dtype=np.float64
+        ).T  # None becomes NaN
         intervals, overall = bootstrap_means(values_cl)
         for label, interval in zip(summary.labels, intervals, strict=True):
             total = summary.per_label[label][key]
@@ -125,11 +141,14 @@ def interval_lines(summary: Summary) -> str:
 
 def _line(what: str, mean: float | None, std: float | None, interval: tuple[float, float] | None) -> str:
     figures = "no value" if mean is None else f"{mean:.4f}" + (f" ± {std:.4f}" if std is not None else "")
-    return f"{what} {figures}" + (f", 95 % interval {interval[0]:.4f} to {interval[1]:.4f}" if interval is not None else "")
+    return f"{what} {figures}" + (
+        f", 95 % interval {interval[0]:.4f} to {interval[1]:.4f}" if interval is not None else ""
+    )
 
 
 def _train_over_devices(train: TrainRequest, folds: Sequence[int], devices: Sequence[str]) -> None:
-    """Train each fold in a process of its own, one at a time on each device; the calling process pools afterwards."""
+    """Train each fold in a process of its own, one at a time on each device; the calling process pools
+    afterwards."""
     free: Queue[str] = Queue()
     for device in devices:
         free.put(device)
@@ -142,7 +161,9 @@ def _train_over_devices(train: TrainRequest, folds: Sequence[int], devices: Sequ
         LOG.info("fold %d on %s", fold, device)
         try:
             return subprocess.run(
-                [*start, *training_words(train, fold, device, settings)], check=False, stdout=subprocess.DEVNULL
+                [*start, *training_words(train, fold, device, settings)],
+                check=False,
+                stdout=subprocess.DEVNULL,
             ).returncode
         finally:
             free.put(device)
@@ -157,5 +178,5 @@ def _train_over_devices(train: TrainRequest, folds: Sequence[int], devices: Sequ
             f"folds {', '.join(map(str, failed))}",
             found=f"ended with exit codes {', '.join(map(str, failed.values()))}; their messages stand above",
             expected="every fold trained",
-            mend="mend what they name, then run the same command again: it goes on",
+            fix="fix what they name, then run the same command again: it goes on",
         )

@@ -1,4 +1,5 @@
-"""Training one fold from data to validated weights: puts the parts together, goes on from checkpoints, ends with scores."""
+"""Training one fold from data to validated weights: puts the parts together, goes on from checkpoints, ends
+with scores."""
 
 from __future__ import annotations
 
@@ -9,21 +10,21 @@ from typing import Any
 
 import torch
 
-from balrsam_pipeline.atomic import atomic_path, read_json, write_json
 from balrsam_pipeline.errors import TrainingError
 from balrsam_pipeline.execution import folder_lock
+from balrsam_pipeline.files import atomic_path, read_json, write_json
 from balrsam_pipeline.plan import read_plan, write_versioned
 from balrsam_pipeline.serialise import to_json
 from evaluation import read_summary
-from trainers.assemble import assemble
 from trainers.checkpoints import CheckpointFolder, read_checkpoint
 from trainers.config import TrainingConfig
-from trainers.distributed import Ranks, joined_ranks, local_device, name_lost_ranks
-from trainers.fold_data import FoldData, open_fold
+from trainers.data.fold_data import FoldData, open_fold
 from trainers.machine import describe_machine
 from trainers.memory import name_memory_errors
+from trainers.parallel.ddp import Ranks, joined_ranks, local_device, name_lost_ranks
 from trainers.request import FoldResult, TrainRequest
-from trainers.run_state import refuse_changed_settings
+from trainers.resume import refuse_changed_settings
+from trainers.setup import assemble
 from trainers.stopping import StopRequest, TrainingStopped, stop_on_signals
 from trainers.validation import validate_fold
 
@@ -31,7 +32,8 @@ LOG = logging.getLogger(__name__)
 
 
 def train_fold(request: TrainRequest) -> FoldResult:
-    """Train a fold, or go on where it stopped, then validate it on whole images. What is done already is not done again.
+    """Train a fold, or go on where it stopped, then validate it on whole images. What is done already is not
+    done again.
 
     Raises:
         TrainingError: data are missing, settings changed, the loss stays non-finite, memory or disk run out.
@@ -61,8 +63,11 @@ def train_fold(request: TrainRequest) -> FoldResult:
     return FoldResult(folder=data.folder, summary=summary, already_done=False)
 
 
-def _finished(checkpoints: CheckpointFolder, data: FoldData, config: TrainingConfig, request: TrainRequest) -> bool:
-    """Whether the final weights are there, made with these settings; with changed settings that were accepted, they are not."""
+def _finished(
+    checkpoints: CheckpointFolder, data: FoldData, config: TrainingConfig, request: TrainRequest
+) -> bool:
+    """Whether the final weights are there, made with these settings; with changed settings that were
+    accepted, they are not."""
     final = checkpoints.path("final")
     if not final.exists():
         return False
@@ -76,13 +81,24 @@ def _finished(checkpoints: CheckpointFolder, data: FoldData, config: TrainingCon
 
 
 def _train(request: TrainRequest, data: FoldData, config: TrainingConfig, ranks: Ranks) -> None:
-    with stop_on_signals() as stop, name_memory_errors(data.configuration, config), assemble(request, data, config, ranks, stop) as run:
+    with (
+        stop_on_signals() as stop,
+        name_memory_errors(data.configuration, config),
+        assemble(request, data, config, ranks, stop) as run,
+    ):
         if ranks.first:
             _note_start(data, config, run.state.step, ranks.device)
         with name_lost_ranks(ranks):
             used = run.trainer.run()
     if used and ranks.first:  # last, when progress.png is drawn: its presence says that training is complete
-        _note(data, {"finished": _now(), "steps": run.state.step, "training_s": round(run.run_state.budget.used_s(), 1)})
+        _note(
+            data,
+            {
+                "finished": _now(),
+                "steps": run.state.step,
+                "training_s": round(run.run_state.budget.used_s(), 1),
+            },
+        )
         run.run_state.save(run.checkpoints, run.state, "final")
     if not used:
         raise _stopped(stop, data, run.state.step)
@@ -93,7 +109,7 @@ def _stopped(stop: StopRequest, data: FoldData, step: int) -> TrainingStopped:
         data.folder,
         found=f"{stop.signal_name or 'a signal to another rank'} after step {step}; saved",
         expected="to train until the budget is used",
-        mend="run the same command again: it goes on from there (exit code 75 asks a scheduler to do so)",
+        fix="run the same command again: it goes on from there (exit code 75 asks a scheduler to do so)",
     )
 
 
@@ -114,7 +130,7 @@ def _write_model_folder(data: FoldData) -> None:
                 plan_path,
                 found=f"another plan than the preprocessed dataset's; trained with it: {', '.join(others)}",
                 expected="all folds trained with one plan",
-                mend="train into another --results, or delete those folds",
+                fix="train into another --results, or delete those folds",
             )
     write_versioned(plan_path, data.plan)
     with atomic_path(folder / "dataset.json") as temporary:
@@ -123,7 +139,11 @@ def _write_model_folder(data: FoldData) -> None:
 
 def _note_start(data: FoldData, config: TrainingConfig, step: int, device: torch.device) -> None:
     start = {"time": _now(), "step": step, **describe_machine(device)}
-    earlier = read_json(data.folder / "run.json", TrainingError)["starts"] if step and (data.folder / "run.json").is_file() else []
+    earlier = (
+        read_json(data.folder / "run.json", TrainingError)["starts"]
+        if step and (data.folder / "run.json").is_file()
+        else []
+    )
     write_json(
         data.folder / "run.json",
         {

@@ -1,9 +1,11 @@
-"""Soft Dice, cross-entropy (regions: binary) and a boundary loss, computed from sums so that several processes share one loss.
+"""Soft Dice, cross-entropy (regions: binary) and a boundary loss, computed from sums so that several
+processes share one loss.
 
-Every loss here is a function of a few sums over the batch. Adding those sums over ranks before the division gives exactly the loss of
-one process with the whole batch, whatever share each rank holds.
+Every loss here is a function of a few sums over the batch. Adding those sums over ranks before the division
+gives exactly the loss of one process with the whole batch, whatever share each rank holds.
 
-Suffixes: `logits_bkyx`, `target_bkyx` one channel a class or region, `label_byx` integer labels, `valid_b1yx` 1 where a voxel counts.
+Suffixes: `logits_bkyx`, `target_bkyx` one channel a class or region, `label_byx` integer labels, `valid_b1yx`
+1 where a voxel counts.
 """
 
 from __future__ import annotations
@@ -34,22 +36,30 @@ class SegmentationLoss:
     """The training loss of one label scheme.
 
     Args:
-        labels: decides between exclusive classes (softmax) and regions (sigmoid), and which voxels are ignored.
+        labels: decides between exclusive classes (softmax) and regions (sigmoid), and which voxels are
+            ignored.
         reduce: adds a vector of sums over ranks, differentiably; None in a single process.
     """
 
     def __init__(self, labels: LabelScheme, config: LossConfig, reduce: Reduce | None = None) -> None:
         self._labels, self._config, self._reduce = labels, config, reduce
 
-    def __call__(self, logits_bkyx: Tensor, boundary_logits_b1yx: Tensor | None, label_byx: Tensor) -> LossValue:
+    def __call__(
+        self, logits_bkyx: Tensor, boundary_logits_b1yx: Tensor | None, label_byx: Tensor
+    ) -> LossValue:
         """The loss of one batch; sums are taken in fp32 whatever the precision of the logits."""
         valid_b1yx = self._valid(label_byx)
         label_byx = label_byx.long()
         label_byx = torch.where(valid_b1yx[:, 0] > 0, label_byx, torch.zeros_like(label_byx))
         logits_bkyx = logits_bkyx.float()
         regions = self._labels.has_regions
-        target_bkyx = region_target(label_byx, self._labels) if regions else one_hot(label_byx, self._labels.classes)
-        sums = [*_overlap_sums(logits_bkyx, target_bkyx, valid_b1yx, regions), self._entropy_sums(logits_bkyx, target_bkyx, valid_b1yx)]
+        target_bkyx = (
+            region_target(label_byx, self._labels) if regions else one_hot(label_byx, self._labels.classes)
+        )
+        sums = [
+            *_overlap_sums(logits_bkyx, target_bkyx, valid_b1yx, regions),
+            self._entropy_sums(logits_bkyx, target_bkyx, valid_b1yx),
+        ]
         if boundary_logits_b1yx is not None:
             sums.append(_boundary_sums(boundary_logits_b1yx.float(), label_byx, valid_b1yx))
         sizes = [len(part) for part in sums]
@@ -76,7 +86,9 @@ class SegmentationLoss:
         smoothing = self._config.label_smoothing
         if self._labels.has_regions:
             soft = target_bkyx * (1 - smoothing) + smoothing / 2
-            entropy = functional.binary_cross_entropy_with_logits(logits_bkyx, soft, reduction="none").mean(1, keepdim=True)
+            entropy = functional.binary_cross_entropy_with_logits(logits_bkyx, soft, reduction="none").mean(
+                1, keepdim=True
+            )
         else:
             soft = target_bkyx * (1 - smoothing) + smoothing / target_bkyx.shape[1]
             entropy = -(soft * logits_bkyx.log_softmax(1)).sum(1, keepdim=True)
@@ -85,7 +97,9 @@ class SegmentationLoss:
 
 def one_hot(label_byx: Tensor, classes: int) -> Tensor:
     """Labels (B, H, W) to float channels (B, classes, H, W), background first."""
-    return torch.zeros(label_byx.shape[0], classes, *label_byx.shape[1:], device=label_byx.device).scatter_(1, label_byx[:, None], 1.0)
+    return torch.zeros(label_byx.shape[0], classes, *label_byx.shape[1:], device=label_byx.device).scatter_(
+        1, label_byx[:, None], 1.0
+    )
 
 
 def region_target(label_byx: Tensor, labels: LabelScheme) -> Tensor:
@@ -97,7 +111,8 @@ def region_target(label_byx: Tensor, labels: LabelScheme) -> Tensor:
 
 
 def boundary_target(label_byx: Tensor, valid_b1yx: Tensor, size_yx: tuple[int, int]) -> tuple[Tensor, Tensor]:
-    """Where labels change (a morphological gradient, 3 x 3), brought to `size_yx`; and which of its cells count.
+    """Where labels change (a morphological gradient, 3 x 3), brought to `size_yx`; and which of its cells
+    count.
 
     A cell of the coarser map is boundary where any of its voxels is.
     """
@@ -108,8 +123,11 @@ def boundary_target(label_byx: Tensor, valid_b1yx: Tensor, size_yx: tuple[int, i
     return functional.adaptive_max_pool2d(edge, size_yx), functional.adaptive_max_pool2d(valid_b1yx, size_yx)
 
 
-def _overlap_sums(logits_bkyx: Tensor, target_bkyx: Tensor, valid_b1yx: Tensor, regions: bool) -> tuple[Tensor, Tensor, Tensor]:
-    """Soft intersection and the two sizes of every class, over the whole batch (batch Dice), background left out."""
+def _overlap_sums(
+    logits_bkyx: Tensor, target_bkyx: Tensor, valid_b1yx: Tensor, regions: bool
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Soft intersection and the two sizes of every class, over the whole batch (batch Dice), background left
+    out."""
     probability = logits_bkyx.sigmoid() if regions else logits_bkyx.softmax(1)[:, 1:]
     target = (target_bkyx if regions else target_bkyx[:, 1:]) * valid_b1yx
     probability = probability * valid_b1yx
@@ -122,5 +140,10 @@ def _boundary_sums(logits_b1yx: Tensor, label_byx: Tensor, valid_b1yx: Tensor) -
     entropy = functional.binary_cross_entropy_with_logits(logits_b1yx, target, reduction="none")
     probability = logits_b1yx.sigmoid() * valid
     return torch.stack(
-        [(entropy * valid).sum(), valid.sum(), (probability * target * valid).sum(), probability.sum() + (target * valid).sum()]
+        [
+            (entropy * valid).sum(),
+            valid.sum(),
+            (probability * target * valid).sum(),
+            probability.sum() + (target * valid).sum(),
+        ]
     )

@@ -12,7 +12,11 @@ from balrsam_pipeline import __version__
 
 def describe_machine(device: torch.device) -> dict[str, str | int]:
     """Processor, memory-independent facts of the machine, the device, and the versions that shape results."""
-    name = torch.cuda.get_device_name(device) if device.type == "cuda" else platform.processor() or platform.machine()
+    name = (
+        torch.cuda.get_device_name(device)
+        if device.type == "cuda"
+        else platform.processor() or platform.machine()
+    )
     return {
         "platform": platform.platform(),
         "python": platform.python_version(),

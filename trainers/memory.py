@@ -20,7 +20,11 @@ def name_memory_errors(configuration: Configuration, config: TrainingConfig) -> 
     try:
         yield
     except (MemoryError, torch.cuda.OutOfMemoryError, RuntimeError) as problem:
-        if isinstance(problem, RuntimeError) and not isinstance(problem, torch.cuda.OutOfMemoryError) and CPU_ALLOCATOR not in str(problem):
+        if (
+            isinstance(problem, RuntimeError)
+            and not isinstance(problem, torch.cuda.OutOfMemoryError)
+            and CPU_ALLOCATOR not in str(problem)
+        ):
             raise
         height, width = configuration.network.input_size
         smaller = max(1, (config.batch_size or configuration.batch_size) // 2)
@@ -28,6 +32,6 @@ def name_memory_errors(configuration: Configuration, config: TrainingConfig) -> 
             f"training '{configuration.name}'",
             found=f"out of memory with batch {config.batch_size} at input size {height} x {width}",
             expected="room for weights, activations and the optimiser",
-            mend=f"a smaller batch (--batch-size {smaller}), or plan a smaller input size or backbone: "
+            fix=f"a smaller batch (--batch-size {smaller}), or plan a smaller input size or backbone: "
             "balrsam plan_and_preprocess --help; what is saved stays and the same command goes on from it",
         ) from problem

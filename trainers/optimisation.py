@@ -9,24 +9,38 @@ from torch import Tensor, nn
 
 from trainers.config import TrainingConfig
 
-UNDECAYED = ("token", "pos", "relative", "rel_", "embedding")  # learned positions and tokens are no projections: decay would erase them
+UNDECAYED = (
+    "token",
+    "pos",
+    "relative",
+    "rel_",
+    "embedding",
+)  # learned positions and tokens are no projections: decay would erase them
 LONGEST_AVERAGE = 0.9999
 
 
 def make_optimiser(model: nn.Module, config: TrainingConfig) -> torch.optim.AdamW:
-    """AdamW over the trainable parameters: matrices and kernels decay; norms, biases, positions and tokens do not."""
+    """AdamW over the trainable parameters: matrices and kernels decay; norms, biases, positions and tokens do
+    not."""
     trainable = {name: parameter for name, parameter in model.named_parameters() if parameter.requires_grad}
-    decayed = {name: p for name, p in trainable.items() if p.ndim >= 2 and not any(word in name.lower() for word in UNDECAYED)}
+    decayed = {
+        name: p
+        for name, p in trainable.items()
+        if p.ndim >= 2 and not any(word in name.lower() for word in UNDECAYED)
+    }
     kept = {name: p for name, p in trainable.items() if name not in decayed}
     groups = [
         {"params": list(decayed.values()), "weight_decay": config.weight_decay},
         {"params": list(kept.values()), "weight_decay": 0.0},
     ]
-    return torch.optim.AdamW([group for group in groups if group["params"]], lr=config.learning_rate or 0.0, fused=True)
+    return torch.optim.AdamW(
+        [group for group in groups if group["params"]], lr=config.learning_rate or 0.0, fused=True
+    )
 
 
 def learning_rate(progress: float, config: TrainingConfig) -> float:
-    """The learning rate when the share `progress` (0 to 1) of the budget is used: linear warm-up times poly decay."""
+    """The learning rate when the share `progress` (0 to 1) of the budget is used: linear warm-up times poly
+    decay."""
     warm = min(1.0, progress / config.warmup_fraction) if config.warmup_fraction > 0 else 1.0
     return float((config.learning_rate or 0.0) * warm * (1 - min(progress, 1.0)) ** config.poly_exponent)
 
@@ -34,7 +48,8 @@ def learning_rate(progress: float, config: TrainingConfig) -> float:
 class WeightAverage:
     """An exponential moving average whose span grows with training, so that it suits any budget.
 
-    The decay at step t is (1 - 1/t)^(1/width): the average spans about `width` of the steps so far. It starts as the weights themselves,
+    The decay at step t is (1 - 1/t)^(1/width): the average spans about `width` of the steps so far. It starts
+    as the weights themselves,
     which is its warm-up. Source: power-function EMA, Karras et al., arXiv 2312.02696.
     """
 

@@ -1,4 +1,5 @@
-"""Foreground Dice on a few fixed validation patches: cheap enough for every epoch, it chooses the best checkpoint."""
+"""Foreground Dice on a few fixed validation patches: cheap enough for every epoch, it chooses the best
+checkpoint."""
 
 from __future__ import annotations
 
@@ -10,17 +11,18 @@ import torch
 from torch import Tensor, nn
 
 from balrsam_pipeline.dataset.labels import LabelScheme
+from trainers.data.patches import PatchReader
+from trainers.data.sampling import Sample
 from trainers.losses import one_hot, region_target
-from trainers.patches import PatchReader
 from trainers.precision import Precision
-from trainers.sampling import Sample
 
 
 @dataclass(frozen=True, slots=True)
 class QuickValidation:
     """Scores a model on fixed patches of validation cases.
 
-    Dice is taken over all patches of a class or region at once and averaged over those that occur (nnU-Net's pseudo Dice).
+    Dice is taken over all patches of a class or region at once and averaged over those that occur (nnU-Net's
+    pseudo Dice).
     """
 
     reader: PatchReader
@@ -38,7 +40,9 @@ class QuickValidation:
         for first in range(0, len(self.samples), self.batch_size):
             patches = [self.reader.read(sample) for sample in self.samples[first : first + self.batch_size]]
             image_bchw = torch.from_numpy(np.stack([image for image, _ in patches])).to(self.precision.device)
-            label_bhw = torch.from_numpy(np.stack([label for _, label in patches])).to(self.precision.device).long()
+            label_bhw = (
+                torch.from_numpy(np.stack([label for _, label in patches])).to(self.precision.device).long()
+            )
             with self.precision.autocast():
                 logits_bkhw = model(image_bchw)
             sums += self._sums(logits_bkhw.float(), label_bhw).cpu()

@@ -26,7 +26,7 @@ class TrainRequest:
         continue_on_worker_loss: replace a worker process that died instead of ending the training.
         base: the SAM checkpoint to adapt; None looks in the cache.
         init_from: a trained checkpoint whose weights are the starting point.
-        watchers: names of `trainers.watchers.WATCHERS` to log to as well.
+        watchers: names of `trainers.loggers.boards.WATCHERS` to log to as well.
     """
 
     dataset: Path

@@ -1,4 +1,5 @@
-"""Being asked to stop: SIGTERM, SIGINT and SIGUSR1 end the step, save, and exit with a code a scheduler can requeue on."""
+"""Being asked to stop: SIGTERM, SIGINT and SIGUSR1 end the step, save, and exit with a code a scheduler can
+requeue on."""
 
 from __future__ import annotations
 
@@ -14,7 +15,8 @@ SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1)
 
 
 class TrainingStopped(TrainingError):
-    """Training was asked to stop and saved; the same command goes on. Exit code 75 (EX_TEMPFAIL: try again)."""
+    """Training was asked to stop and saved; the same command goes on. Exit code 75 (EX_TEMPFAIL: try
+    again)."""
 
     exit_code = 75
 

@@ -1,4 +1,5 @@
-"""The training loop, and nothing else: model, loss, optimiser, data, budget, checkpoints and loggers are handed to it."""
+"""The training loop, and nothing else: model, loss, optimiser, data, budget, checkpoints and loggers are
+handed to it."""
 
 from __future__ import annotations
 
@@ -15,11 +16,11 @@ from torch import Tensor, nn
 from balrsam_pipeline.errors import TrainingError
 from trainers.budget import Budget
 from trainers.config import TrainingConfig
-from trainers.distributed import Ranks
-from trainers.loader import Batch, BatchLoader
-from trainers.loggers import Logger
+from trainers.data.loader import Batch, BatchLoader
+from trainers.loggers.jsonl import Logger
 from trainers.losses import SegmentationLoss
 from trainers.optimisation import WeightAverage, learning_rate
+from trainers.parallel.ddp import Ranks
 from trainers.precision import Precision
 from trainers.stopping import StopRequest
 
@@ -43,7 +44,8 @@ class TrainerParts:
 
     Attributes:
         augment: changes intensities of a batch (image, seeds) on the device.
-        forward: the model as it trains (wrapped for several ranks): image -> (logits, boundary logits or None).
+        forward: the model as it trains (wrapped for several ranks): image -> (logits, boundary logits or
+            None).
         parameters: the trainable parameters, for the gradient clip.
         quick_dice: scores the averaged weights on a few patches; called on the first rank alone.
         save: writes checkpoints of the kinds named ("latest", "best").
@@ -75,7 +77,8 @@ class Trainer:
         self._epoch_first_step = state.step
 
     def run(self) -> bool:
-        """Train; returns True when the budget is used, False when asked to stop. Either way the latest checkpoint is saved.
+        """Train; returns True when the budget is used, False when asked to stop. Either way the latest
+        checkpoint is saved.
 
         Raises:
             TrainingError: the loss stays non-finite, memory runs out, or data cannot be read.
@@ -126,7 +129,9 @@ class Trainer:
         parts.precision.scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
         parts.precision.scaler.unscale_(parts.optimiser)
         norm = nn.utils.clip_grad_norm_(parts.parameters, parts.config.gradient_clip)
-        loss_value, norm_value = torch.stack([loss.detach(), norm.detach()]).tolist()  # one wait for the device
+        loss_value, norm_value = torch.stack(
+            [loss.detach(), norm.detach()]
+        ).tolist()  # one wait for the device
         return loss_value, norm_value
 
     def _note_skipped(self, loss: float) -> None:
@@ -137,9 +142,10 @@ class Trainer:
         if state.skipped_in_a_row >= MOST_SKIPPED_IN_A_ROW:
             raise TrainingError(
                 f"training step {state.step}",
-                found=f"a non-finite loss or gradient {state.skipped_in_a_row} times in a row, last on {shown}",
+                found=f"a non-finite loss or gradient {state.skipped_in_a_row} times in a row, last on "
+                f"{shown}",
                 expected="finite losses",
-                mend="check those cases (balrsam verify DATASET), or train with a lower --learning-rate; "
+                fix="check those cases (balrsam verify DATASET), or train with a lower --learning-rate; "
                 "the same command goes on from the last good checkpoint",
             )
 
@@ -169,7 +175,10 @@ class Trainer:
         self._epoch_started, self._epoch_first_step = time.monotonic(), state.step
 
     def _save_if_due(self, dice: float) -> None:
-        better, due = dice > self.state.best_dice, time.monotonic() - self._saved_at >= self._parts.config.save_every_s
+        better, due = (
+            dice > self.state.best_dice,
+            time.monotonic() - self._saved_at >= self._parts.config.save_every_s,
+        )
         if better:
             self.state.best_dice = dice
         if due:

@@ -2,13 +2,13 @@
 
 from balrsam_pipeline.dataset.cases import CaseFiles, image_cases
 from balrsam_pipeline.dataset.description import DatasetDescription, read_description
-from balrsam_pipeline.dataset.fixing import FixResult, fix_dataset
-from balrsam_pipeline.dataset.inspection import CaseFacts, InspectedCase, inspect_case
-from balrsam_pipeline.dataset.integrity import check_dataset, report_of
+from balrsam_pipeline.dataset.integrity.check_case import CaseFacts, InspectedCase, inspect_case
+from balrsam_pipeline.dataset.integrity.check_dataset import check_dataset, report_of
+from balrsam_pipeline.dataset.integrity.fix import FixResult, fix_dataset
+from balrsam_pipeline.dataset.integrity.report import IntegrityReport, Problem
 from balrsam_pipeline.dataset.labels import LabelScheme
 from balrsam_pipeline.dataset.parse_labels import parse_labels
 from balrsam_pipeline.dataset.raw import RawDataset, check_label_values, label_values, open_dataset, read_case
-from balrsam_pipeline.dataset.report import IntegrityReport, Problem
 from balrsam_pipeline.dataset.splits import Fold, folds_of, make_folds, read_folds, read_groups, write_folds
 
 __all__ = [

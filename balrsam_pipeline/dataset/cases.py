@@ -14,7 +14,8 @@ LISTED = 5  # names shown in a message
 
 @dataclass(frozen=True, slots=True)
 class CaseFiles:
-    """The files of one case: images in channel order (or one file that holds all channels), and its label if it has one."""
+    """The files of one case: images in channel order (or one file that holds all channels), and its label if
+    it has one."""
 
     case: str
     images: tuple[Path, ...]
@@ -35,7 +36,8 @@ class FolderScan:
 
 
 def scan_images(folder: Path, file_ending: str) -> FolderScan:
-    """Sort the files of a folder into cases and channels; hidden files and the spacing files of TIFF stacks are passed over.
+    """Sort the files of a folder into cases and channels; hidden files and the spacing files of TIFF stacks
+    are passed over.
 
     Raises:
         DatasetError: no such folder.
@@ -45,7 +47,7 @@ def scan_images(folder: Path, file_ending: str) -> FolderScan:
             folder,
             found="no such folder",
             expected=f"images named CASE_0000{file_ending}",
-            mend="check the path; a dataset holds imagesTr/ and labelsTr/ beside dataset.json",
+            fix="check the path; a dataset holds imagesTr/ and labelsTr/ beside dataset.json",
         )
     channels: dict[str, dict[int, Path]] = {}
     strays = []
@@ -54,7 +56,9 @@ def scan_images(folder: Path, file_ending: str) -> FolderScan:
         match = pattern.fullmatch(path.name)
         if match:
             channels.setdefault(match.group(1), {})[int(match.group(2))] = path
-        elif not path.name.startswith(".") and not (file_ending in (".tif", ".tiff") and path.suffix == ".json"):
+        elif not path.name.startswith(".") and not (
+            file_ending in (".tif", ".tiff") and path.suffix == ".json"
+        ):
             strays.append(path)
     return FolderScan(channels=dict(sorted(channels.items())), strays=tuple(strays))
 
@@ -63,29 +67,39 @@ def image_cases(folder: Path, file_ending: str, channels: int) -> dict[str, Case
     """Find the cases of a folder, sorted by name.
 
     Args:
-        channels: how many channels a case has; a format that holds colours may bring them all in CASE_0000 alone.
+        channels: how many channels a case has; a format that holds colours may bring them all in CASE_0000
+            alone.
 
     Raises:
         DatasetError: no such folder, nothing in it, or cases that lack a channel; the message names them.
     """
     scan = scan_images(folder, file_ending)
-    incomplete = {case: found for case, found in scan.channels.items() if not is_complete(found, file_ending, channels)}
+    incomplete = {
+        case: found for case, found in scan.channels.items() if not is_complete(found, file_ending, channels)
+    }
     if incomplete:
-        shown = ", ".join(f"{case} (has {', '.join(f'{number:04d}' for number in sorted(found))})" for case, found in first(incomplete))
+        shown = ", ".join(
+            f"{case} (has {', '.join(f'{number:04d}' for number in sorted(found))})"
+            for case, found in first(incomplete)
+        )
         raise DatasetError(
             folder,
             found=f"{len(incomplete)} case(s) of another number of channels: {shown}",
             expected=f"channels {', '.join(f'{number:04d}' for number in range(channels))} of every case",
-            mend="add the missing files, remove the extra ones, or correct channel_names in dataset.json",
+            fix="add the missing files, remove the extra ones, or correct channel_names in dataset.json",
         )
     if not scan.channels:
         raise DatasetError(
             folder,
-            found=f"no image named CASE_0000{file_ending}" + (f", but {scan.strays[0].name}" if scan.strays else ""),
+            found=f"no image named CASE_0000{file_ending}"
+            + (f", but {scan.strays[0].name}" if scan.strays else ""),
             expected=f"images named CASE_0000{file_ending}, CASE_0001{file_ending} …, one file a channel",
-            mend="rename the images (a single channel is 0000), or correct file_ending in dataset.json",
+            fix="rename the images (a single channel is 0000), or correct file_ending in dataset.json",
         )
-    return {case: CaseFiles(case, tuple(found[number] for number in sorted(found))) for case, found in scan.channels.items()}
+    return {
+        case: CaseFiles(case, tuple(found[number] for number in sorted(found)))
+        for case, found in scan.channels.items()
+    }
 
 
 def is_complete(found: dict[int, Path], file_ending: str, channels: int) -> bool:
@@ -102,13 +116,18 @@ def with_labels(cases: dict[str, CaseFiles], labels: Path, file_ending: str) -> 
     """
     ending = label_ending(file_ending)
     labelled = {case: replace(files, label=labels / f"{case}{ending}") for case, files in cases.items()}
-    missing = [files.label.name for files in labelled.values() if files.label is not None and not files.label.is_file()]
+    missing = [
+        files.label.name
+        for files in labelled.values()
+        if files.label is not None and not files.label.is_file()
+    ]
     if missing:
         raise DatasetError(
             labels,
-            found=f"{len(missing)} label file(s) missing: {', '.join(missing[:LISTED])}{' …' if len(missing) > LISTED else ''}",
+            found=f"{len(missing)} label file(s) missing: "
+            f"{', '.join(missing[:LISTED])}{' …' if len(missing) > LISTED else ''}",
             expected=f"one label for each of the {len(cases)} training cases",
-            mend="add the labels, or move the images that have none out of imagesTr",
+            fix="add the labels, or move the images that have none out of imagesTr",
         )
     return labelled
 

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from balrsam_pipeline.atomic import read_json
 from balrsam_pipeline.dataset.cases import CaseFiles
 from balrsam_pipeline.dataset.labels import LabelScheme
 from balrsam_pipeline.dataset.parse_labels import parse_labels
 from balrsam_pipeline.errors import DatasetError
+from balrsam_pipeline.files import read_json
 from balrsam_pipeline.imageio import FILE_ENDINGS
 
 READERS = (
@@ -31,11 +31,12 @@ class DatasetDescription:
     Attributes:
         name: its "name", else the folder's.
         channel_names: in channel order.
-        label_names: the name of every plain label value and of the ignore label, and for values that belong to regions only,
-            the names of the regions joined by "+"; 0 is "background".
+        label_names: the name of every plain label value and of the ignore label, and for values that belong
+            to regions only, the names of the regions joined by "+"; 0 is "background".
         file_ending: of images, such as ".nii.gz".
         reader: `overwrite_image_reader_writer`, recorded only: files are read by their ending.
-        listed: the cases of the optional "dataset" entry, which names image files one by one; None where folders are scanned.
+        listed: the cases of the optional "dataset" entry, which names image files one by one; None where
+            folders are scanned.
         stated_cases: "numTraining", or None.
     """
 
@@ -57,11 +58,18 @@ def read_description(dataset_json: Path) -> DatasetDescription:
     """
     content = read_json(dataset_json)
     if not isinstance(content, dict):
-        raise _wrong(dataset_json, f"a JSON {type(content).__name__}", "a JSON object", "see docs/datasets.md")
+        raise _wrong(
+            dataset_json, f"a JSON {type(content).__name__}", "a JSON object", "see docs/datasets.md"
+        )
     labels = parse_labels(content, dataset_json)
     reader = content.get("overwrite_image_reader_writer")
     if reader is not None and reader not in READERS:
-        raise _wrong(dataset_json, f"overwrite_image_reader_writer {reader!r}", f"one of {', '.join(READERS)}", "correct or remove it")
+        raise _wrong(
+            dataset_json,
+            f"overwrite_image_reader_writer {reader!r}",
+            f"one of {', '.join(READERS)}",
+            "correct or remove it",
+        )
     stated = content.get("numTraining")
     return DatasetDescription(
         name=str(content.get("name") or dataset_json.parent.name),
@@ -77,12 +85,17 @@ def read_description(dataset_json: Path) -> DatasetDescription:
 
 def _channel_names(content: dict[str, Any], where: Path) -> tuple[str, ...]:
     names = content.get("channel_names", content.get("modality"))
-    mend = 'write "channel_names": {"0": "T1", "1": "T2"} (or "CT"), one entry a channel'
+    fix = 'write "channel_names": {"0": "T1", "1": "T2"} (or "CT"), one entry a channel'
     if not isinstance(names, dict) or not names:
-        raise _wrong(where, "no channel_names" if names is None else f"channel_names {names!r}", "channel number -> name", mend)
+        raise _wrong(
+            where,
+            "no channel_names" if names is None else f"channel_names {names!r}",
+            "channel number -> name",
+            fix,
+        )
     numbered = {int(key) if key.isascii() and key.isdigit() else -1: str(name) for key, name in names.items()}
     if sorted(numbered) != list(range(len(names))):
-        raise _wrong(where, f"channel numbers {', '.join(map(str, names))}", f"0 to {len(names) - 1}", mend)
+        raise _wrong(where, f"channel numbers {', '.join(map(str, names))}", f"0 to {len(names) - 1}", fix)
     return tuple(numbered[index] for index in range(len(numbered)))
 
 
@@ -110,15 +123,23 @@ def _label_names(labels: LabelScheme) -> dict[int, str]:
 def _listed(value: Any, where: Path) -> dict[str, CaseFiles] | None:
     if value is None:
         return None
-    mend = 'write "dataset": {"CASE": {"images": ["imagesTr/CASE_0000.nii.gz"], "label": "labelsTr/CASE.nii.gz"}}, or remove it'
+    fix = (
+        'write "dataset": {"CASE": {"images": ["imagesTr/CASE_0000.nii.gz"], "label": '
+        '"labelsTr/CASE.nii.gz"}}, or remove it'
+    )
     if not isinstance(value, dict) or not value:
-        raise _wrong(where, f"dataset {str(value)[:60]!r}", "case -> images and label", mend)
+        raise _wrong(where, f"dataset {str(value)[:60]!r}", "case -> images and label", fix)
     cases = {}
     for case, entry in value.items():
         images = entry.get("images") if isinstance(entry, dict) else None
         label = entry.get("label") if isinstance(entry, dict) else None
-        if not (isinstance(images, list) and images and all(isinstance(image, str) for image in images) and isinstance(label, str)):
-            raise _wrong(where, f"case {case}: {str(entry)[:60]!r}", "images (a list) and label", mend)
+        if not (
+            isinstance(images, list)
+            and images
+            and all(isinstance(image, str) for image in images)
+            and isinstance(label, str)
+        ):
+            raise _wrong(where, f"case {case}: {str(entry)[:60]!r}", "images (a list) and label", fix)
         cases[case] = CaseFiles(case, tuple(_expand(image, where) for image in images), _expand(label, where))
     return dict(sorted(cases.items()))
 
@@ -127,5 +148,5 @@ def _expand(name: str, where: Path) -> Path:
     return where.parent / os.path.expandvars(name)  # nnU-Net expands variables here too
 
 
-def _wrong(where: Path, found: str, expected: str, mend: str) -> DatasetError:
-    return DatasetError(where, found=found, expected=expected, mend=mend)
+def _wrong(where: Path, found: str, expected: str, fix: str) -> DatasetError:
+    return DatasetError(where, found=found, expected=expected, fix=fix)

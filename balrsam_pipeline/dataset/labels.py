@@ -17,9 +17,11 @@ class LabelScheme:
 
     Attributes:
         names: foreground label or region names, in the order in which they are scored.
-        values: for each name the label values that it covers (one value for a plain label, several for a region).
+        values: for each name the label values that it covers (one value for a plain label, several for a
+            region).
         has_regions: whether logits are independent (sigmoid) regions rather than exclusive (softmax) classes.
-        region_order: for regions, the value that each region writes into the label map, painted in this order.
+        region_order: for regions, the value that each region writes into the label map, painted in this
+            order.
         ignore_value: voxels of this value take no part in training or scoring; None where there is none.
         largest: the largest label value that is not the ignore label.
     """

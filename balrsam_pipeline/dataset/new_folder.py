@@ -23,9 +23,16 @@ def new_folder(target: Path, source: Path) -> Iterator[Path]:
         DatasetError: `target` exists, or lies inside `source`.
     """
     if target.exists():
-        raise DatasetError(target, found="it exists", expected="a new folder", mend="choose another name, or remove it first")
+        raise DatasetError(
+            target, found="it exists", expected="a new folder", fix="choose another name, or remove it first"
+        )
     if source.resolve() in target.resolve().parents:
-        raise DatasetError(target, found=f"a folder inside {source}", expected="a folder outside it", mend="choose another place")
+        raise DatasetError(
+            target,
+            found=f"a folder inside {source}",
+            expected="a folder outside it",
+            fix="choose another place",
+        )
     temporary = target.with_name(f".tmp-{os.getpid()}-{target.name}")
     shutil.rmtree(temporary, ignore_errors=True)
     temporary.mkdir(parents=True)

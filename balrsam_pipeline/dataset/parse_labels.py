@@ -13,24 +13,32 @@ EXAMPLE = '"labels": {"background": 0, "liver": 1, "tumour": 2}'
 def parse_labels(dataset_json: dict[str, Any], where: object) -> LabelScheme:
     """Read labels, regions and the ignore label.
 
-    A value that is a list of several numbers makes the dataset region-based; then `regions_class_order` says which value each
-    region, in the order of "labels" without background and ignore, writes into the label map.
+    A value that is a list of several numbers makes the dataset region-based; then `regions_class_order` says
+    which value each region, in the order of "labels" without background and ignore, writes into the label
+    map.
 
     Args:
         dataset_json: the content of dataset.json.
         where: its path, named in messages.
 
     Raises:
-        DatasetError: no background, a value that is no whole number, an ignore label that is not the highest value plus one,
-            or a `regions_class_order` that does not fit.
+        DatasetError: no background, a value that is no whole number, an ignore label that is not the highest
+            value plus one, or a `regions_class_order` that does not fit.
     """
     entries = _entries(dataset_json.get("labels"), where)
     ignore = entries.pop("ignore", None)
     if entries.pop("background", None) != (0,):
-        raise _wrong(where, "no background, or background that is not 0", '"background": 0', f"write it first: {EXAMPLE}")
+        raise _wrong(
+            where,
+            "no background, or background that is not 0",
+            '"background": 0',
+            f"write it first: {EXAMPLE}",
+        )
     entries = {name: values for name, values in entries.items() if set(values) != {0}}
     if not entries:
-        raise _wrong(where, "no label but background", "at least one label", f"name what is segmented: {EXAMPLE}")
+        raise _wrong(
+            where, "no label but background", "at least one label", f"name what is segmented: {EXAMPLE}"
+        )
     largest = max(value for values in entries.values() for value in values)
     if ignore is not None and ignore != (largest + 1,):
         raise _wrong(
@@ -45,7 +53,9 @@ def parse_labels(dataset_json: dict[str, Any], where: object) -> LabelScheme:
         names=tuple(ordered),
         values=tuple(tuple(sorted(set(values))) for values in ordered.values()),
         has_regions=has_regions,
-        region_order=_region_order(dataset_json.get("regions_class_order"), ordered, where) if has_regions else (),
+        region_order=_region_order(dataset_json.get("regions_class_order"), ordered, where)
+        if has_regions
+        else (),
         ignore_value=ignore[0] if ignore is not None else None,
         largest=largest,
     )
@@ -53,7 +63,12 @@ def parse_labels(dataset_json: dict[str, Any], where: object) -> LabelScheme:
 
 def _entries(labels: Any, where: object) -> dict[str, tuple[int, ...]]:
     if not isinstance(labels, dict) or not labels:
-        raise _wrong(where, "no labels" if labels is None else f"labels {str(labels)[:60]!r}", "name -> value", f"write {EXAMPLE}")
+        raise _wrong(
+            where,
+            "no labels" if labels is None else f"labels {str(labels)[:60]!r}",
+            "name -> value",
+            f"write {EXAMPLE}",
+        )
     if "background" not in labels and labels.get("0") is not None:
         raise _wrong(
             where,
@@ -67,8 +82,17 @@ def _entries(labels: Any, where: object) -> dict[str, tuple[int, ...]]:
 def _values(name: str, value: Any, where: object) -> tuple[int, ...]:
     items = value if isinstance(value, list) else [value]
     numbers = [_whole_number(item) for item in items]
-    if not numbers or any(number is None or number < 0 for number in numbers) or (name == "ignore" and len(numbers) > 1):
-        raise _wrong(where, f"label '{name}' is {value!r}", "a whole number, or a list of them for a region", f"correct it: {EXAMPLE}")
+    if (
+        not numbers
+        or any(number is None or number < 0 for number in numbers)
+        or (name == "ignore" and len(numbers) > 1)
+    ):
+        raise _wrong(
+            where,
+            f"label '{name}' is {value!r}",
+            "a whole number, or a list of them for a region",
+            f"correct it: {EXAMPLE}",
+        )
     return tuple(number for number in numbers if number is not None)
 
 
@@ -87,10 +111,11 @@ def _region_order(order: Any, regions: dict[str, tuple[int, ...]], where: object
             where,
             f"regions_class_order {order!r}",
             f"{len(regions)} whole numbers, one a region ({', '.join(regions)})",
-            "write the value that each region leaves in the label map, large regions first, so that small ones are painted over them",
+            "write the value that each region leaves in the label map, large regions first, so that small "
+            "ones are painted over them",
         )
     return tuple(number for number in numbers if number is not None)
 
 
-def _wrong(where: object, found: str, expected: str, mend: str) -> DatasetError:
-    return DatasetError(where, found=found, expected=expected, mend=mend)
+def _wrong(where: object, found: str, expected: str, fix: str) -> DatasetError:
+    return DatasetError(where, found=found, expected=expected, fix=fix)

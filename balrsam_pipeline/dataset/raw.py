@@ -35,7 +35,9 @@ class RawDataset:
         """
         listed = self.description.listed
         if listed is None:
-            cases = image_cases(self.folder / "imagesTr", self.description.file_ending, len(self.description.channel_names))
+            cases = image_cases(
+                self.folder / "imagesTr", self.description.file_ending, len(self.description.channel_names)
+            )
             return with_labels(cases, self.folder / "labelsTr", self.description.file_ending)
         for files in listed.values():
             for path in (*files.images, *([files.label] if files.label else [])):
@@ -44,7 +46,7 @@ class RawDataset:
                         path,
                         found="no such file",
                         expected=f"a file of case {files.case}, which dataset.json lists",
-                        mend="add the file, or correct its entry in dataset.json",
+                        fix="add the file, or correct its entry in dataset.json",
                     )
         return dict(listed)
 
@@ -66,7 +68,9 @@ def open_dataset(folder: Path) -> RawDataset:
     Raises:
         DatasetError: dataset.json is missing or malformed.
     """
-    return RawDataset(folder=folder, name=folder.resolve().name, description=read_description(folder / "dataset.json"))
+    return RawDataset(
+        folder=folder, name=folder.resolve().name, description=read_description(folder / "dataset.json")
+    )
 
 
 def read_case(files: CaseFiles, description: DatasetDescription) -> tuple[Image, Image | None]:
@@ -76,8 +80,8 @@ def read_case(files: CaseFiles, description: DatasetDescription) -> tuple[Image,
         The image (channel, z, y, x) and the label (1, z, y, x), or None where the case has none.
 
     Raises:
-        DatasetError: a file cannot be read, the number of channels is not that of dataset.json, image and label differ in
-            shape, or the label holds a value that dataset.json does not know.
+        DatasetError: a file cannot be read, the number of channels is not that of dataset.json, image and
+            label differ in shape, or the label holds a value that dataset.json does not know.
     """
     image = read_image(files.images)
     if image.data.shape[0] != len(description.channel_names):
@@ -85,7 +89,8 @@ def read_case(files: CaseFiles, description: DatasetDescription) -> tuple[Image,
             files.images[0],
             found=f"{image.data.shape[0]} channel(s)",
             expected=f"{len(description.channel_names)}: {', '.join(description.channel_names)}",
-            mend="correct channel_names in dataset.json, or the image (an RGBA picture has a fourth channel: drop it)",
+            fix="correct channel_names in dataset.json, or the image (an RGBA picture has a fourth channel: "
+            "drop it)",
         )
     if files.label is None:
         return image, None
@@ -95,14 +100,15 @@ def read_case(files: CaseFiles, description: DatasetDescription) -> tuple[Image,
             files.label,
             found=f"shape {label.data.shape[1:]} (z, y, x)",
             expected=f"{image.data.shape[1:]}, as in {files.images[0].name}",
-            mend="resample the label to the image's grid (nearest neighbour)",
+            fix="resample the label to the image's grid (nearest neighbour)",
         )
     check_label_values(label.data, description.labels, files.label)
     return image, label
 
 
 def label_values(label: npt.NDArray[Any]) -> tuple[int, ...]:
-    """The values that occur in a label map, ascending; counted in blocks, because `bincount` widens what it is given to 64 bits."""
+    """The values that occur in a label map, ascending; counted in blocks, because `bincount` widens what it
+    is given to 64 bits."""
     if label.dtype.kind != "u" or label.dtype.itemsize > 2:
         return tuple(int(value) for value in np.unique(label))
     flat = label.ravel()
@@ -128,9 +134,10 @@ def check_label_values(label: npt.NDArray[Any], labels: LabelScheme, where: obje
         where,
         found="a mask of 0 and 255"
         if binary
-        else f"label values {', '.join(map(str, unknown[:MANY]))}{' …' if len(unknown) > MANY else ''}, which dataset.json does not know",
+        else f"label values {', '.join(map(str, unknown[:MANY]))}{' …' if len(unknown) > MANY else ''}, "
+        "which dataset.json does not know",
         expected=f"values among {', '.join(map(str, sorted(labels.allowed_values)))}",
-        mend="turn 255 into 1 in a copy of the dataset: balrsam verify DATASET --fix NEW_FOLDER"
+        fix="turn 255 into 1 in a copy of the dataset: balrsam verify DATASET --fix NEW_FOLDER"
         if binary
         else "correct the label file, or add the value to labels in dataset.json",
     )

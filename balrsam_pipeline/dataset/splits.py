@@ -1,4 +1,5 @@
-"""Cross-validation folds: those of the dataset, those that keep patients together, or the five that nnU-Net makes."""
+"""Cross-validation folds: those of the dataset, those that keep patients together, or the five that nnU-Net
+makes."""
 
 from __future__ import annotations
 
@@ -10,9 +11,9 @@ from typing import Any
 
 import numpy as np
 
-from balrsam_pipeline.atomic import read_json, write_json
 from balrsam_pipeline.dataset.raw import RawDataset
 from balrsam_pipeline.errors import DatasetError
+from balrsam_pipeline.files import read_json, write_json
 
 FOLDS = 5
 SEED = 12345  # nnU-Net's, so that numbers compare fold by fold
@@ -29,8 +30,9 @@ class Fold:
 def make_folds(cases: Sequence[str], groups: Mapping[str, str] | None = None) -> tuple[Fold, ...]:
     """Divide cases into five folds (fewer where there are fewer cases or groups).
 
-    Without groups this equals `sklearn.model_selection.KFold(5, shuffle=True, random_state=12345)` over the sorted names, which is
-    what nnU-Net uses. With groups the same division is made of the groups, and a group's cases stay together.
+    Without groups this equals `sklearn.model_selection.KFold(5, shuffle=True, random_state=12345)` over the
+    sorted names, which is what nnU-Net uses. With groups the same division is made of the groups, and a
+    group's cases stay together.
 
     Args:
         groups: case -> group (patient, scanner, site); cases without one are groups of their own.
@@ -46,7 +48,7 @@ def make_folds(cases: Sequence[str], groups: Mapping[str, str] | None = None) ->
             "cross-validation folds",
             found=f"{len(units)} {'group' if groups else 'case'}(s)",
             expected="at least 2",
-            mend="add training cases" + (", or correct groups.csv" if groups else ""),
+            fix="add training cases" + (", or correct groups.csv" if groups else ""),
         )
     order = np.arange(len(units))
     np.random.RandomState(SEED).shuffle(order)  # the generator that nnU-Net's folds come from
@@ -63,10 +65,12 @@ def make_folds(cases: Sequence[str], groups: Mapping[str, str] | None = None) ->
 
 
 def folds_of(dataset: RawDataset) -> tuple[Fold, ...]:
-    """The folds of a dataset: its splits_final.json, else made from its groups.csv, else as nnU-Net makes them.
+    """The folds of a dataset: its splits_final.json, else made from its groups.csv, else as nnU-Net makes
+    them.
 
     Raises:
-        DatasetError: a splits or groups file is malformed or names unknown cases, or there are fewer than two cases.
+        DatasetError: a splits or groups file is malformed or names unknown cases, or there are fewer than two
+            cases.
     """
     cases = tuple(dataset.training_cases())
     splits = dataset.folder / "splits_final.json"
@@ -91,16 +95,26 @@ def read_groups(path: Path) -> dict[str, str]:
     groups: dict[str, str] = {}
     try:
         with path.open(newline="", encoding="utf-8-sig") as stream:
-            rows = [[cell.strip() for cell in row] for row in csv.reader(stream) if any(cell.strip() for cell in row)]
+            rows = [
+                [cell.strip() for cell in row]
+                for row in csv.reader(stream)
+                if any(cell.strip() for cell in row)
+            ]
     except (OSError, UnicodeDecodeError, csv.Error) as problem:
-        raise _wrong(path, f"cannot be read: {problem}", "a CSV file in UTF-8 with the columns case, group") from None
+        raise _wrong(
+            path, f"cannot be read: {problem}", "a CSV file in UTF-8 with the columns case, group"
+        ) from None
     for number, row in enumerate(rows, 1):
         if number == 1 and [cell.lower() for cell in row] == ["case", "group"]:
             continue
         if len(row) != 2 or not all(row):
             raise _wrong(path, f"line {number}: {','.join(row)!r}", "case,group")
         if groups.setdefault(row[0], row[1]) != row[1]:
-            raise _wrong(path, f"line {number}: case {row[0]} in group {row[1]} and in group {groups[row[0]]}", "one group a case")
+            raise _wrong(
+                path,
+                f"line {number}: case {row[0]} in group {row[1]} and in group {groups[row[0]]}",
+                "one group a case",
+            )
     return groups
 
 
@@ -123,8 +137,12 @@ def write_folds(path: Path, folds: Sequence[Fold]) -> None:
 
 def _fold(path: Path, index: int, entry: Any) -> Fold:
     parts = [entry.get(part) if isinstance(entry, dict) else None for part in ("train", "val")]
-    if not all(isinstance(part, list) and part and all(isinstance(case, str) for case in part) for part in parts):
-        raise _wrong(path, f"fold {index}: {str(entry)[:60]!r}", '{"train": […], "val": […]}, neither of them empty')
+    if not all(
+        isinstance(part, list) and part and all(isinstance(case, str) for case in part) for part in parts
+    ):
+        raise _wrong(
+            path, f"fold {index}: {str(entry)[:60]!r}", '{"train": […], "val": […]}, neither of them empty'
+        )
     train, val = (tuple(sorted(set(part))) for part in parts if part is not None)
     both = sorted(set(train) & set(val))
     if both:
@@ -135,8 +153,12 @@ def _fold(path: Path, index: int, entry: Any) -> Fold:
 def _require_known(path: Path, named: Any, cases: Sequence[str]) -> None:
     unknown = sorted(set(named) - set(cases))
     if unknown:
-        raise _wrong(path, f"{len(unknown)} unknown case(s): {', '.join(unknown[:5])}", "names of training cases")
+        raise _wrong(
+            path, f"{len(unknown)} unknown case(s): {', '.join(unknown[:5])}", "names of training cases"
+        )
 
 
 def _wrong(path: Path, found: str, expected: str) -> DatasetError:
-    return DatasetError(path, found=found, expected=expected, mend=f"correct {path.name}, or remove it to have folds made")
+    return DatasetError(
+        path, found=found, expected=expected, fix=f"correct {path.name}, or remove it to have folds made"
+    )

@@ -15,9 +15,22 @@ DEMO_CONFIGURATIONS = ("2d", "2.5d")  # two, so that there is something to ensem
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of `balrsam demo`."""
-    parser.add_argument("--output", type=Path, default=Path("demo_data"), metavar="FOLDER", help="where all goes (default: ./demo_data)")
-    parser.add_argument("--dataset", type=Path, metavar="FOLDER", help="run on this raw dataset folder instead of the generated one")
-    parser.add_argument("--max-minutes", type=float, default=0.2, metavar="M", help="training minutes a fold (default: 0.2)")
+    parser.add_argument(
+        "--output",
+        type=Path,
+        default=Path("demo_data"),
+        metavar="FOLDER",
+        help="where all goes (default: ./demo_data)",
+    )
+    parser.add_argument(
+        "--dataset",
+        type=Path,
+        metavar="FOLDER",
+        help="run on this raw dataset folder instead of the generated one",
+    )
+    parser.add_argument(
+        "--max-minutes", type=float, default=0.2, metavar="M", help="training minutes a fold (default: 0.2)"
+    )
     parser.add_argument("--device", help="cuda, cpu, … (default: the best there is)")
 
 
@@ -34,13 +47,20 @@ def run(arguments: argparse.Namespace) -> int:
         dataset, configurations = generate_dataset(roots.raw), DEMO_CONFIGURATIONS
         print(f"The demo dataset: {dataset}")
     return run_all(
-        RunRequest(dataset=dataset, roots=roots, configurations=configurations, max_minutes=arguments.max_minutes, device=arguments.device)
+        RunRequest(
+            dataset=dataset,
+            roots=roots,
+            configurations=configurations,
+            max_minutes=arguments.max_minutes,
+            device=arguments.device,
+        )
     )
 
 
 COMMANDS = {
     "demo": Command(
-        summary="The main job, end to end, on a small generated dataset (two MR-like channels, two labels): minutes on a CPU.",
+        summary="The main job, end to end, on a small generated dataset (two MR-like channels, two labels): "
+        "minutes on a CPU.",
         example="balrsam demo\nbalrsam demo --dataset FOLDER/Dataset004_Hippocampus --max-minutes 2",
         add_arguments=add_arguments,
         run=run,

@@ -1,4 +1,5 @@
-"""The embedded demo dataset in the raw format: seeded, two channels, two labels, anisotropic spacing; made in about a second."""
+"""The embedded demo dataset in the raw format: seeded, two channels, two labels, anisotropic spacing; made in
+about a second."""
 
 from __future__ import annotations
 
@@ -28,8 +29,8 @@ class DemoSize:
 def generate_dataset(raw: Path, size: DemoSize | None = None, seed: int = 7) -> Path:
     """Write the demo dataset below the folder `raw` and return its folder.
 
-    Test labels are written too (labelsTs), as a challenge's organisers would keep them, so that predictions can be scored.
-    The folder appears complete or not at all; an existing one is left as it is.
+    Test labels are written too (labelsTs), as a challenge's organisers would keep them, so that predictions
+    can be scored. The folder appears complete or not at all; an existing one is left as it is.
     """
     size = size or DemoSize()
     folder = raw / DATASET_NAME
@@ -57,14 +58,18 @@ def generate_dataset(raw: Path, size: DemoSize | None = None, seed: int = 7) -> 
 def _write_case(folder: Path, part: str, case: str, size: DemoSize, generator: np.random.Generator) -> None:
     z, y, x = size.shape_zyx
     jitter = generator.integers(-2, 3, 3)
-    phantom = make_phantom((z + int(jitter[0]), y + 2 * int(jitter[1]), x + 2 * int(jitter[2])), size.spacing_mm, generator)
+    phantom = make_phantom(
+        (z + int(jitter[0]), y + 2 * int(jitter[1]), x + 2 * int(jitter[2])), size.spacing_mm, generator
+    )
     origin = tuple(float(value) for value in generator.uniform(-80, 80, 3).round(2))
     for channel, volume in enumerate(phantom.image_czyx):
         _write(folder / f"images{part}" / f"{case}_{channel:04d}.nii.gz", volume, size.spacing_mm, origin)
     _write(folder / f"labels{part}" / f"{case}.nii.gz", phantom.label_zyx, size.spacing_mm, origin)
 
 
-def _write(path: Path, volume_zyx: np.ndarray, spacing_mm: tuple[float, float, float], origin: tuple[float, ...]) -> None:
+def _write(
+    path: Path, volume_zyx: np.ndarray, spacing_mm: tuple[float, float, float], origin: tuple[float, ...]
+) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     image = sitk.GetImageFromArray(volume_zyx)
     image.SetSpacing(spacing_mm[::-1])

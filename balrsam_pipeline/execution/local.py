@@ -7,8 +7,8 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from balrsam_pipeline.execution.faults import CaseExecutor
-from balrsam_pipeline.execution.processes import ProcessExecutor
+from balrsam_pipeline.execution.failures import CaseExecutor
+from balrsam_pipeline.execution.process_pool import ProcessExecutor
 
 
 def default_workers() -> int:
@@ -18,7 +18,8 @@ def default_workers() -> int:
 
 @contextmanager
 def local_executor(workers: int, case_timeout_s: float | None = None) -> Iterator[CaseExecutor | None]:
-    """An executor of `workers` processes, single-threaded each; None (run here) for one worker and no time limit.
+    """An executor of `workers` processes, single-threaded each; None (run here) for one worker and no time
+    limit.
 
     Processes come from a fork server, because forking a process that has started threads can deadlock.
 

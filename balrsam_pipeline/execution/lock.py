@@ -1,8 +1,9 @@
 """One process at a time in a folder: an advisory lock that dies with its process.
 
-On one machine the operating system's lock (flock) decides: it is dropped when its holder ends, however it ends. Where file systems do
-not carry flock from host to host, the lock file does: it names pid and host of its holder, who touches it every few seconds (its
-heartbeat). A holder on another host whose heartbeat has stopped is taken for dead; one on this host, whose process is gone.
+On one machine the operating system's lock (flock) decides: it is dropped when its holder ends, however it
+ends. Where file systems do not carry flock from host to host, the lock file does: it names pid and host of
+its holder, who touches it every few seconds (its heartbeat). A holder on another host whose heartbeat has
+stopped is taken for dead; one on this host, whose process is gone.
 """
 
 from __future__ import annotations
@@ -33,7 +34,8 @@ LOOK_S = 0.1
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LockTiming:
-    """Seconds between heartbeats, after how many without one a holder on another host is dead, and between looks while waiting."""
+    """Seconds between heartbeats, after how many without one a holder on another host is dead, and between
+    looks while waiting."""
 
     heartbeat_s: float = 10.0
     stale_s: float = 60.0
@@ -57,11 +59,14 @@ DEFAULT_TIMING = LockTiming()
 
 
 @contextmanager
-def folder_lock(folder: Path, *, part: str | None = None, wait: bool = False, timing: LockTiming = DEFAULT_TIMING) -> Iterator[None]:
+def folder_lock(
+    folder: Path, *, part: str | None = None, wait: bool = False, timing: LockTiming = DEFAULT_TIMING
+) -> Iterator[None]:
     """Hold `folder` for this process; the lock file is removed at the end.
 
     Args:
-        part: hold only this part of the folder, such as "1/4", beside others that hold theirs; the whole is then held by nobody.
+        part: hold only this part of the folder, such as "1/4", beside others that hold theirs; the whole is
+            then held by nobody.
         wait: wait until the folder is free instead of refusing.
 
     Raises:
@@ -101,7 +106,8 @@ def lock_holder(folder: Path, *, name: str = LOCK_NAME, timing: LockTiming = DEF
 
 
 def _acquire(path: Path, wait: bool, timing: LockTiming) -> int:
-    """Open and lock `path`; try again where the holder removed the file between our opening and locking it."""
+    """Open and lock `path`; try again where the holder removed the file between our opening and locking
+    it."""
     said, looks = False, 0
     while True:
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
@@ -124,12 +130,15 @@ def _acquire(path: Path, wait: bool, timing: LockTiming) -> int:
 
 
 def _living_holder(descriptor: int, timing: LockTiming) -> Holder | None:
-    """Whoever holds the open lock file; None where it is ours (on return flock is held) or its holder is dead."""
+    """Whoever holds the open lock file; None where it is ours (on return flock is held) or its holder is
+    dead."""
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         locked = True
     except BlockingIOError:
-        return _read_holder(descriptor) or Holder(pid=0, host="this machine", since="a moment ago", command="just starting")
+        return _read_holder(descriptor) or Holder(
+            pid=0, host="this machine", since="a moment ago", command="just starting"
+        )
     except OSError:  # a file system without flock: the lock file alone decides
         locked = False
     holder = _read_holder(descriptor)
@@ -141,7 +150,8 @@ def _living_holder(descriptor: int, timing: LockTiming) -> Holder | None:
 
 
 def _beats(descriptor: int, timing: LockTiming) -> bool:
-    """Whether the heartbeat is fresh; where the clocks of two hosts make it look old, watch whether the next one comes."""
+    """Whether the heartbeat is fresh; where the clocks of two hosts make it look old, watch whether the next
+    one comes."""
     before = os.fstat(descriptor).st_mtime
     if abs(time.time() - before) < timing.stale_s:
         return True
@@ -172,7 +182,12 @@ def _write_holder(descriptor: int) -> None:
 def _read_holder(descriptor: int) -> Holder | None:
     try:
         value: Any = json.loads(os.pread(descriptor, 4000, 0))
-        return Holder(pid=int(value["pid"]), host=str(value["host"]), since=str(value.get("since", "?")), command=str(value["command"]))
+        return Holder(
+            pid=int(value["pid"]),
+            host=str(value["host"]),
+            since=str(value.get("since", "?")),
+            command=str(value["command"]),
+        )
     except (ValueError, KeyError, TypeError, AttributeError):
         return None  # its holder died before it could say who it is
 
@@ -201,5 +216,6 @@ def _in_use(folder: Path, holder: Holder) -> UsageError:
         folder,
         found=f"in use by another balrsam: {holder}",
         expected="one process at a time in this folder",
-        mend=f"wait for it to end (balrsam run --wait does), or stop it ({stop}); nothing has to be removed by hand",
+        fix=f"wait for it to end (balrsam run --wait does), or stop it ({stop}); nothing has to be removed "
+        "by hand",
     )

@@ -1,4 +1,5 @@
-"""Where work that is done case by case runs: the options `--workers`, `--cluster`, `--tls-*`, `--case-timeout`. Imports nothing heavy."""
+"""Where work that is done case by case runs: the options `--workers`, `--cluster`, `--tls-*`,
+`--case-timeout`. Imports nothing heavy."""
 
 from __future__ import annotations
 
@@ -31,17 +32,29 @@ class ClusterOptions:
 
     def __post_init__(self) -> None:
         scheme, mark, rest = self.address.partition("://")
-        if not self.address.endswith(".json") and not (mark and scheme in ("tcp", "tls") and _is_host_and_port(rest)):
-            raise _wrong("--cluster", self.address, "tcp://HOST:PORT, tls://HOST:PORT or a scheduler file (.json)")
-        if (self.tls_ca is None) != (self.tls_cert is None) or (self.tls_key is not None and self.tls_cert is None):
+        if not self.address.endswith(".json") and not (
+            mark and scheme in ("tcp", "tls") and _is_host_and_port(rest)
+        ):
             raise _wrong(
-                "--tls-ca, --tls-cert, --tls-key", "some of them", "--tls-ca and --tls-cert, and --tls-key unless --tls-cert holds it"
+                "--cluster", self.address, "tcp://HOST:PORT, tls://HOST:PORT or a scheduler file (.json)"
+            )
+        if (self.tls_ca is None) != (self.tls_cert is None) or (
+            self.tls_key is not None and self.tls_cert is None
+        ):
+            raise _wrong(
+                "--tls-ca, --tls-cert, --tls-key",
+                "some of them",
+                "--tls-ca and --tls-cert, and --tls-key unless --tls-cert holds it",
             )
         for path in (self.tls_ca, self.tls_cert, self.tls_key):
             if path is not None and not path.is_file():
                 raise _wrong("TLS", f"no file {path}", "a PEM file")
         if self.tls_ca is not None and mark and scheme != "tls":
-            raise _wrong("--cluster", f"{self.address} together with --tls-ca", "tls://HOST:PORT, so that nothing goes unencrypted")
+            raise _wrong(
+                "--cluster",
+                f"{self.address} together with --tls-ca",
+                "tls://HOST:PORT, so that nothing goes unencrypted",
+            )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,7 +64,8 @@ class ExecutionOptions:
     Attributes:
         workers: processes (or threads) here; a cluster has its own number.
         cluster: None works here.
-        case_timeout_s: a case that takes longer is given up, with the stack of where it stood; None waits for ever.
+        case_timeout_s: a case that takes longer is given up, with the stack of where it stood; None waits for
+            ever.
 
     Raises:
         UsageError: a number is out of range.
@@ -63,10 +77,17 @@ class ExecutionOptions:
 
     def __post_init__(self) -> None:
         if self.workers < 1:
-            raise UsageError("--workers", found=str(self.workers), expected="1 or more", mend="leave it out for one a core")
-        if self.case_timeout_s is not None and not (math.isfinite(self.case_timeout_s) and self.case_timeout_s > 0):
             raise UsageError(
-                "--case-timeout", found=str(self.case_timeout_s), expected="seconds above 0", mend="correct it, or leave it out"
+                "--workers", found=str(self.workers), expected="1 or more", fix="leave it out for one a core"
+            )
+        if self.case_timeout_s is not None and not (
+            math.isfinite(self.case_timeout_s) and self.case_timeout_s > 0
+        ):
+            raise UsageError(
+                "--case-timeout",
+                found=str(self.case_timeout_s),
+                expected="seconds above 0",
+                fix="correct it, or leave it out",
             )
 
     def shared(self, path: Path) -> Path:
@@ -76,16 +97,32 @@ class ExecutionOptions:
 
 def add_cluster_arguments(parser: argparse.ArgumentParser) -> None:
     """Add `--cluster`, `--tls-ca`, `--tls-cert`, `--tls-key`."""
-    group = parser.add_argument_group("cluster (needs the extra 'cluster': pip install 'balrsam-pipeline[cluster]')")
-    group.add_argument("--cluster", metavar="ADDRESS", help="work on a Dask cluster: tcp://host:8786, tls://host:8786 or a scheduler file")
-    group.add_argument("--tls-ca", type=Path, metavar="PEM", help="certificate authority of the cluster (else Dask's configuration)")
+    group = parser.add_argument_group(
+        "cluster (needs the extra 'cluster': pip install 'balrsam-pipeline[cluster]')"
+    )
+    group.add_argument(
+        "--cluster",
+        metavar="ADDRESS",
+        help="work on a Dask cluster: tcp://host:8786, tls://host:8786 or a scheduler file",
+    )
+    group.add_argument(
+        "--tls-ca",
+        type=Path,
+        metavar="PEM",
+        help="certificate authority of the cluster (else Dask's configuration)",
+    )
     group.add_argument("--tls-cert", type=Path, metavar="PEM", help="certificate of this side")
     group.add_argument("--tls-key", type=Path, metavar="PEM", help="private key of this side")
 
 
 def add_execution_arguments(parser: argparse.ArgumentParser) -> None:
     """Add `--case-timeout` and the options of a cluster."""
-    parser.add_argument("--case-timeout", type=float, metavar="SECONDS", help="give a case up after this time, and show where it stood")
+    parser.add_argument(
+        "--case-timeout",
+        type=float,
+        metavar="SECONDS",
+        help="give a case up after this time, and show where it stood",
+    )
     add_cluster_arguments(parser)
 
 
@@ -99,20 +136,34 @@ def cluster_of(arguments: argparse.Namespace) -> ClusterOptions | None:
         if arguments.tls_ca or arguments.tls_cert or arguments.tls_key:
             raise _wrong("--tls-ca, --tls-cert, --tls-key", "no --cluster", "the cluster that they are for")
         return None
-    return ClusterOptions(address=arguments.cluster, tls_ca=arguments.tls_ca, tls_cert=arguments.tls_cert, tls_key=arguments.tls_key)
+    return ClusterOptions(
+        address=arguments.cluster,
+        tls_ca=arguments.tls_ca,
+        tls_cert=arguments.tls_cert,
+        tls_key=arguments.tls_key,
+    )
 
 
 def execution_of(arguments: argparse.Namespace, workers: int) -> ExecutionOptions:
     """What the options of `add_execution_arguments` say, with so many workers here."""
-    return ExecutionOptions(workers=workers, cluster=cluster_of(arguments), case_timeout_s=arguments.case_timeout)
+    return ExecutionOptions(
+        workers=workers, cluster=cluster_of(arguments), case_timeout_s=arguments.case_timeout
+    )
 
 
 def cluster_words(cluster: ClusterOptions | None) -> tuple[str, ...]:
     """The words that hand a cluster on to another `balrsam` command."""
     if cluster is None:
         return ()
-    given = {"--cluster": cluster.address, "--tls-ca": cluster.tls_ca, "--tls-cert": cluster.tls_cert, "--tls-key": cluster.tls_key}
-    return tuple(word for option, value in given.items() if value is not None for word in (option, str(value)))
+    given = {
+        "--cluster": cluster.address,
+        "--tls-ca": cluster.tls_ca,
+        "--tls-cert": cluster.tls_cert,
+        "--tls-key": cluster.tls_key,
+    }
+    return tuple(
+        word for option, value in given.items() if value is not None for word in (option, str(value))
+    )
 
 
 def _is_host_and_port(text: str) -> bool:
@@ -121,4 +172,4 @@ def _is_host_and_port(text: str) -> bool:
 
 
 def _wrong(option: str, found: str, expected: str) -> UsageError:
-    return UsageError(option, found=found, expected=expected, mend="see docs/cluster.md")
+    return UsageError(option, found=found, expected=expected, fix="see docs/cluster.md")

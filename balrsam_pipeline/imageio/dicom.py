@@ -1,4 +1,5 @@
-"""DICOM series through SimpleITK's GDCM: found by folder, read with rescaled values, missing slices noticed."""
+"""DICOM series through SimpleITK's GDCM: found by folder, read with rescaled values, missing slices
+noticed."""
 
 from __future__ import annotations
 
@@ -9,7 +10,7 @@ import numpy as np
 import SimpleITK as sitk
 
 from balrsam_pipeline.errors import ImageError
-from balrsam_pipeline.imageio import medical
+from balrsam_pipeline.imageio import simpleitk_io
 from balrsam_pipeline.imageio.geometry import Image
 
 MODALITY, SERIES_NUMBER, POSITION, ORIENTATION = "0008|0060", "0020|0011", "0020|0032", "0020|0037"
@@ -18,7 +19,8 @@ UNEVEN = 0.1  # deviation of a slice distance from the median, relative, that me
 
 @dataclass(frozen=True, slots=True)
 class Series:
-    """The files of one DICOM series in the order of their positions, its modality ("CT", "SEG" …) and its number."""
+    """The files of one DICOM series in the order of their positions, its modality ("CT", "SEG" …) and its
+    number."""
 
     files: tuple[Path, ...]
     modality: str
@@ -26,9 +28,10 @@ class Series:
 
 
 def find_series(folder: Path) -> tuple[Series, ...]:
-    """All series in a folder and its sub-folders, in the order of their numbers; files that are not DICOM are passed over."""
+    """All series in a folder and its sub-folders, in the order of their numbers; files that are not DICOM are
+    passed over."""
     found = []
-    with medical.quiet():
+    with simpleitk_io.quiet():
         for place in (folder, *sorted(path for path in folder.rglob("*") if path.is_dir())):
             for identifier in sitk.ImageSeriesReader.GetGDCMSeriesIDs(str(place)):
                 files = sitk.ImageSeriesReader.GetGDCMSeriesFileNames(str(place), identifier)
@@ -39,7 +42,8 @@ def find_series(folder: Path) -> tuple[Series, ...]:
 
 
 def read_series(series: Series) -> Image:
-    """Read a series as one channel (1, z, y, x); rescale slope and intercept are applied (CT is in Hounsfield units).
+    """Read a series as one channel (1, z, y, x); rescale slope and intercept are applied (CT is in Hounsfield
+    units).
 
     Raises:
         ImageError: a file is damaged, slices are missing, or the series holds several volumes.
@@ -48,21 +52,26 @@ def read_series(series: Series) -> Image:
     _require_even_slices(series)
     reader = sitk.ImageSeriesReader()
     reader.SetFileNames([str(file) for file in series.files])
-    with medical.quiet():
+    with simpleitk_io.quiet():
         try:
             image = reader.Execute()
         except RuntimeError as problem:
-            raise medical.unreadable(where, problem) from None
-    geometry = medical.geometry_of(where, image)
+            raise simpleitk_io.unreadable(where, problem) from None
+    geometry = simpleitk_io.geometry_of(where, image)
     array = sitk.GetArrayFromImage(image)
     if array.shape != geometry.shape_zyx:
-        raise ImageError(where, found="a series in colour", expected="grey values", mend="convert the pictures as pairs of PNG files")
+        raise ImageError(
+            where,
+            found="a series in colour",
+            expected="grey values",
+            fix="convert the pictures as pairs of PNG files",
+        )
     return Image(array[None], geometry)
 
 
 def _require_even_slices(series: Series) -> None:
     where, tags = series.files[0].parent, []
-    with medical.quiet():
+    with simpleitk_io.quiet():
         for file in series.files:
             tags.append(_tags(str(file), (POSITION, ORIENTATION)))
     if len(series.files) < 3 or not all(position and orientation for position, orientation in tags):
@@ -76,7 +85,8 @@ def _require_even_slices(series: Series) -> None:
             where,
             found=f"slices {np.abs(distances).min():.3g} to {np.abs(distances).max():.3g} mm apart",
             expected=f"evenly spaced slices, {usual:.3g} mm apart",
-            mend="look for missing files, or for several volumes (phases, echoes) in one series: give each a folder of its own",
+            fix="look for missing files, or for several volumes (phases, echoes) in one series: give each a "
+            "folder of its own",
         )
 
 
@@ -87,5 +97,5 @@ def _tags(file: str, names: tuple[str, ...]) -> tuple[str, ...]:
     try:
         reader.ReadImageInformation()
     except RuntimeError as problem:
-        raise medical.unreadable(Path(file), problem) from None
+        raise simpleitk_io.unreadable(Path(file), problem) from None
     return tuple(reader.GetMetaData(name).strip() if reader.HasMetaDataKey(name) else "" for name in names)

@@ -10,7 +10,7 @@ from typing import Any
 import numpy.typing as npt
 
 from balrsam_pipeline.errors import ImageError
-from balrsam_pipeline.imageio import medical, natural, nifti, tiff
+from balrsam_pipeline.imageio import nifti, pillow_io, simpleitk_io, tiff
 from balrsam_pipeline.imageio.geometry import Geometry, Image
 
 
@@ -31,22 +31,42 @@ class Format:
     lossy: bool = False
 
 
-_NIFTI = Format(read=nifti.read, read_label=nifti.read, read_geometry=nifti.read_geometry, write=nifti.write, several_channels=False)
+_NIFTI = Format(
+    read=nifti.read,
+    read_label=nifti.read,
+    read_geometry=nifti.read_geometry,
+    write=nifti.write,
+    several_channels=False,
+)
 _MEDICAL = Format(
-    read=medical.read, read_label=medical.read, read_geometry=medical.read_geometry, write=medical.write, several_channels=True
+    read=simpleitk_io.read,
+    read_label=simpleitk_io.read,
+    read_geometry=simpleitk_io.read_geometry,
+    write=simpleitk_io.write,
+    several_channels=True,
 )
 _PICTURE = Format(
-    read=natural.read, read_label=natural.read_label, read_geometry=natural.read_geometry, write=natural.write, several_channels=True
+    read=pillow_io.read,
+    read_label=pillow_io.read_label,
+    read_geometry=pillow_io.read_geometry,
+    write=pillow_io.write,
+    several_channels=True,
 )
 _JPEG = Format(
-    read=natural.read,
-    read_label=natural.read_label,
-    read_geometry=natural.read_geometry,
-    write=natural.write,
+    read=pillow_io.read,
+    read_label=pillow_io.read_label,
+    read_geometry=pillow_io.read_geometry,
+    write=pillow_io.write,
     several_channels=True,
     lossy=True,
 )
-_TIFF = Format(read=tiff.read, read_label=tiff.read, read_geometry=tiff.read_geometry, write=tiff.write, several_channels=True)
+_TIFF = Format(
+    read=tiff.read,
+    read_label=tiff.read,
+    read_geometry=tiff.read_geometry,
+    write=tiff.write,
+    several_channels=True,
+)
 
 FILE_ENDINGS: dict[str, Format] = {
     ".nii.gz": _NIFTI,
@@ -77,7 +97,7 @@ def file_ending_of(path: Path) -> str:
         path,
         found=f"file ending '{path.suffix}'",
         expected=f"one of {', '.join(FILE_ENDINGS)}",
-        mend="convert the file to one of these formats (balrsam convert --help)",
+        fix="convert the file to one of these formats (balrsam convert --help)",
     )
 
 
@@ -91,5 +111,6 @@ def format_of(path: Path) -> Format:
 
 
 def label_ending(file_ending: str) -> str:
-    """The ending of label files in a dataset of this ending: the same, but PNG where the images are JPEG, which changes values."""
+    """The ending of label files in a dataset of this ending: the same, but PNG where the images are JPEG,
+    which changes values."""
     return ".png" if FILE_ENDINGS[file_ending].lossy else file_ending

@@ -1,6 +1,7 @@
 """Where the voxels of an image lie in the patient, and an image as this pipeline holds it.
 
-Suffixes: `image_czyx` (channel, z, y, x), `label_zyx`; `spacing_mm` in the same order; `origin_mm` and `direction` as SimpleITK has them.
+Suffixes: `image_czyx` (channel, z, y, x), `label_zyx`; `spacing_mm` in the same order; `origin_mm` and
+`direction` as SimpleITK has them.
 """
 
 from __future__ import annotations
@@ -66,7 +67,8 @@ def orientation_code(direction: tuple[float, ...]) -> str:
 
 
 def is_orthonormal(direction: tuple[float, ...], tolerance: float = 1e-4) -> bool:
-    """Whether the axes are perpendicular and of length 1; SimpleITK refuses NIfTI files where they are not."""
+    """Whether the axes are perpendicular and of length 1; SimpleITK refuses NIfTI files where they are
+    not."""
     matrix = np.array(direction, dtype=np.float64).reshape(3, 3)
     return bool(np.allclose(matrix @ matrix.T, np.eye(3), atol=tolerance))
 
@@ -77,7 +79,8 @@ def spacing_differs(first: Geometry, second: Geometry, tolerance: float = 1e-3) 
 
 
 def origin_differs(first: Geometry, second: Geometry, tolerance: float = 1e-2) -> bool:
-    """Whether two origins are further apart than `tolerance` voxels (never less than 1e-3 mm) along an axis."""
+    """Whether two origins are further apart than `tolerance` voxels (never less than 1e-3 mm) along an
+    axis."""
     allowed = max(tolerance * min(first.spacing_mm[-first.dimension :]), 1e-3)
     return not np.allclose(first.origin_mm, second.origin_mm, rtol=0.0, atol=allowed)
 

@@ -1,8 +1,8 @@
 """NIfTI: the header through SimpleITK, the voxels decoded and checked here.
 
-ITK reads a truncated or damaged `.nii.gz` without a word and leaves zeros or noise in the volume, so the gzip stream is
-decompressed here, where its checksum is verified, and the voxels are laid out by nibabel's header. Headers that ITK refuses
-(NIfTI-2, direction cosines that are not orthonormal) are read by nibabel too.
+ITK reads a truncated or damaged `.nii.gz` without a word and leaves zeros or noise in the volume, so the gzip
+stream is decompressed here, where its checksum is verified, and the voxels are laid out by nibabel's header.
+Headers that ITK refuses (NIfTI-2, direction cosines that are not orthonormal) are read by nibabel too.
 """
 
 from __future__ import annotations
@@ -22,14 +22,23 @@ import numpy.typing as npt
 from nibabel.spatialimages import HeaderDataError
 
 from balrsam_pipeline.errors import ImageError
-from balrsam_pipeline.imageio import medical
+from balrsam_pipeline.imageio import simpleitk_io
 from balrsam_pipeline.imageio.geometry import Geometry, Image, is_orthonormal
-from balrsam_pipeline.imageio.headers import LARGEST_RATIO
+from balrsam_pipeline.imageio.itk_guard import LARGEST_RATIO
 
 GZIP_MAGIC = b"\x1f\x8b"
 HEADER_BYTES = 540  # the longer one, NIfTI-2
 SPATIAL_FIELDS = (
-    *("qform_code", "sform_code", "quatern_b", "quatern_c", "quatern_d", "qoffset_x", "qoffset_y", "qoffset_z"),
+    *(
+        "qform_code",
+        "sform_code",
+        "quatern_b",
+        "quatern_c",
+        "quatern_d",
+        "qoffset_x",
+        "qoffset_y",
+        "qoffset_z",
+    ),
     *("srow_x", "srow_y", "srow_z", "xyzt_units"),
 )
 GEOMETRY_FIELDS = ("magic", "datatype", "dim", "pixdim", *SPATIAL_FIELDS)
@@ -37,7 +46,8 @@ RAS_TO_LPS = np.diag([-1.0, -1.0, 1.0])
 
 
 def read(path: Path) -> Image:
-    """Read a NIfTI volume or 2D image; `scl_slope` and `scl_inter` are applied (the result is then floating point).
+    """Read a NIfTI volume or 2D image; `scl_slope` and `scl_inter` are applied (the result is then floating
+    point).
 
     Raises:
         ImageError: missing, truncated, damaged, no NIfTI, or with a time axis.
@@ -80,14 +90,15 @@ def read_four_axes(path: Path) -> Image:
     content = _decompressed(path)
     header = _header(path, content[:HEADER_BYTES])
     with _absurd_values_named(path):
-        geometry = medical.read_geometry(path, "NiftiImageIO", channels_on_fourth_axis=True)
+        geometry = simpleitk_io.read_geometry(path, "NiftiImageIO", channels_on_fourth_axis=True)
         return Image(_voxels(path, header, content, geometry), geometry)
 
 
 def write(path: Path, image_czyx: npt.NDArray[Any], geometry: Geometry) -> None:
-    """Write one channel; through nibabel where the direction cosines are not orthonormal, because ITK would change them."""
+    """Write one channel; through nibabel where the direction cosines are not orthonormal, because ITK would
+    change them."""
     if is_orthonormal(geometry.direction):
-        medical.write(path, image_czyx, geometry)
+        simpleitk_io.write(path, image_czyx, geometry)
         return
     affine = np.eye(4)
     direction = np.array(geometry.direction).reshape(3, 3)
@@ -122,10 +133,12 @@ def write_like(path: Path, label_zyx: npt.NDArray[Any], geometry: Geometry, like
 
 
 def _decompressed(path: Path) -> bytes:
-    content = medical.read_bytes(path)
+    content = simpleitk_io.read_bytes(path)
     if not content.startswith(GZIP_MAGIC):
         return content
-    (size,) = struct.unpack("<I", content[-4:])  # the trailer holds the size modulo 2³², so that one allocation does
+    (size,) = struct.unpack(
+        "<I", content[-4:]
+    )  # the trailer holds the size modulo 2³², so that one allocation does
     try:
         whole = zlib.decompress(content, wbits=31, bufsize=max(1, min(size, len(content) * LARGEST_RATIO)))
         return whole if len(whole) == size else b"".join(_members(content))
@@ -148,7 +161,7 @@ def _first_bytes(path: Path) -> bytes:
         with path.open("rb") as stream:
             start = stream.read(4096)
     except OSError as problem:
-        raise medical.unreadable(path, problem) from None
+        raise simpleitk_io.unreadable(path, problem) from None
     if not start.startswith(GZIP_MAGIC):
         return start[:HEADER_BYTES]
     try:
@@ -175,7 +188,7 @@ class _GeometryHeader:
 @lru_cache(maxsize=1024)
 def _itk_geometry(header: _GeometryHeader) -> Geometry:
     """ITK takes a millisecond a header, and an image, its label and often whole datasets have the same."""
-    return medical.read_geometry(header.path, "NiftiImageIO")
+    return simpleitk_io.read_geometry(header.path, "NiftiImageIO")
 
 
 def _geometry(path: Path, header: Any) -> Geometry:
@@ -201,17 +214,24 @@ def _geometry(path: Path, header: Any) -> Geometry:
 def _spatial_shape(path: Path, header: Any) -> tuple[int, ...]:
     shape = tuple(int(size) for size in header.get_data_shape())
     if len(shape) > 3 and shape[3] > 1:
-        raise medical.too_many_axes(path, shape)
+        raise simpleitk_io.too_many_axes(path, shape)
     if len(shape) < 2 or min(shape) < 1:
         raise _damaged(path, f"a NIfTI header with the size {' × '.join(map(str, shape)) or 'none'}")
     return shape[:3]
 
 
 def _voxels(path: Path, header: Any, content: bytes, geometry: Geometry) -> npt.NDArray[Any]:
-    dtype, offset, shape = header.get_data_dtype(), int(header.get_data_offset()), tuple(int(size) for size in header.get_data_shape())
+    dtype, offset, shape = (
+        header.get_data_dtype(),
+        int(header.get_data_offset()),
+        tuple(int(size) for size in header.get_data_shape()),
+    )
     count = int(np.prod(shape, dtype=np.int64))
     if offset + count * dtype.itemsize > len(content):
-        raise _damaged(path, f"{len(content) - offset} bytes of voxels where the header announces {count * dtype.itemsize}")
+        raise _damaged(
+            path,
+            f"{len(content) - offset} bytes of voxels where the header announces {count * dtype.itemsize}",
+        )
     array = np.frombuffer(content, dtype, count, offset)
     if dtype.fields:  # RGB24 and RGBA32
         array = np.stack([array[name] for name in dtype.names or ()])
@@ -229,8 +249,18 @@ def _absurd_values_named(path: Path) -> Iterator[None]:
     """Turn what nibabel and NumPy raise on headers that no program writes into an ImageError."""
     try:
         yield
-    except (KeyError, ValueError, TypeError, OverflowError, ZeroDivisionError, HeaderDataError, struct.error) as problem:
-        raise _damaged(path, f"a header that makes no sense ({type(problem).__name__}: {problem})"[:200]) from None
+    except (
+        KeyError,
+        ValueError,
+        TypeError,
+        OverflowError,
+        ZeroDivisionError,
+        HeaderDataError,
+        struct.error,
+    ) as problem:
+        raise _damaged(
+            path, f"a header that makes no sense ({type(problem).__name__}: {problem})"[:200]
+        ) from None
 
 
 def _damaged(path: Path, found: str) -> ImageError:
@@ -238,5 +268,5 @@ def _damaged(path: Path, found: str) -> ImageError:
         path,
         found=found,
         expected="a whole NIfTI file",
-        mend="copy or export the file again; leave the case out if the original is damaged",
+        fix="copy or export the file again; leave the case out if the original is damaged",
     )

@@ -23,7 +23,8 @@ def read_image(paths: Sequence[Path]) -> Image:
         paths: one file a channel in channel order, or one file that holds all channels (an RGB picture).
 
     Returns:
-        The voxels in the type that they have on disk (the widest, if channels differ) and the geometry of the first file.
+        The voxels in the type that they have on disk (the widest, if channels differ) and the geometry of the
+        first file.
 
     Raises:
         ImageError: a file cannot be read, or files differ in shape or spacing.
@@ -50,7 +51,8 @@ def read_label(path: Path) -> Image:
             path,
             found=f"{image.data.shape[0]} channels, a colour mask",
             expected="one channel of label values",
-            mend="turn colours into values: balrsam convert --help (a value map), or balrsam verify DATASET --fix NEW_FOLDER",
+            fix="turn colours into values: balrsam convert --help (a value map), or balrsam verify DATASET "
+            "--fix NEW_FOLDER",
         )
     return Image(as_label(image.data, path), image.geometry)
 
@@ -73,8 +75,15 @@ def as_label(data: npt.NDArray[Any], where: object) -> npt.NDArray[Any]:
     if data.dtype.kind == "u" and data.dtype.itemsize <= 2:
         return data
     low, high = (data.min(), data.max()) if data.size else (0, 0)
-    if data.dtype.kind == "f" and not (np.isfinite(low) and np.isfinite(high) and np.array_equal(data, np.rint(data))):
-        raise _no_label(where, "values that are no whole numbers" if np.isfinite(low) and np.isfinite(high) else "NaN or infinite values")
+    if data.dtype.kind == "f" and not (
+        np.isfinite(low) and np.isfinite(high) and np.array_equal(data, np.rint(data))
+    ):
+        raise _no_label(
+            where,
+            "values that are no whole numbers"
+            if np.isfinite(low) and np.isfinite(high)
+            else "NaN or infinite values",
+        )
     if low < 0 or high > LARGEST_LABEL:
         raise _no_label(where, f"values from {low:g} to {high:g}")
     return data.astype(np.uint8 if high < 256 else np.uint16)
@@ -86,14 +95,15 @@ def _require_same_grid(first_path: Path, first: Geometry, path: Path, other: Geo
             path,
             found=f"shape {_sizes(other.shape_zyx)} (z × y × x)",
             expected=f"{_sizes(first.shape_zyx)}, as in {first_path.name}",
-            mend="resample the channels of a case to one grid before making the dataset",
+            fix="resample the channels of a case to one grid before making the dataset",
         )
     if spacing_differs(first, other):
         raise ImageError(
             path,
             found=f"spacing {_sizes(other.spacing_mm)} mm (z × y × x)",
             expected=f"{_sizes(first.spacing_mm)} mm, as in {first_path.name}",
-            mend="resample the channels of a case to one grid, or correct the header: balrsam verify DATASET --fix NEW_FOLDER",
+            fix="resample the channels of a case to one grid, or correct the header: balrsam verify DATASET "
+            "--fix NEW_FOLDER",
         )
 
 
@@ -106,5 +116,5 @@ def _no_label(where: object, found: str) -> ImageError:
         where,
         found=found,
         expected=f"label values: whole numbers from 0 to {LARGEST_LABEL}",
-        mend="save the label map with whole numbers (nearest-neighbour resampling keeps them whole)",
+        fix="save the label map with whole numbers (nearest-neighbour resampling keeps them whole)",
     )

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from balrsam_pipeline.atomic import atomic_path
 from balrsam_pipeline.errors import ImageError
+from balrsam_pipeline.files import atomic_path
 from balrsam_pipeline.imageio import nifti, tiff
 from balrsam_pipeline.imageio.formats import file_ending_of, format_of
 from balrsam_pipeline.imageio.geometry import Geometry, Image
@@ -18,19 +18,28 @@ from balrsam_pipeline.imageio.reading import as_label
 NIFTI = (".nii", ".nii.gz")
 
 
-def write_label(path: Path, label_zyx: npt.NDArray[Any], geometry: Geometry, like: Path | None = None) -> None:
+def write_label(
+    path: Path, label_zyx: npt.NDArray[Any], geometry: Geometry, like: Path | None = None
+) -> None:
     """Write a label map, atomically and compressed, as the smallest unsigned type that holds its values.
 
     Args:
         label_zyx: whole numbers from 0 to 65535, of the geometry's shape.
         geometry: the geometry of the image that the label belongs to.
-        like: the file of that image; where both are NIfTI, its header's spatial fields are taken over bit for bit.
+        like: the file of that image; where both are NIfTI, its header's spatial fields are taken over bit for
+            bit.
 
     Raises:
-        ImageError: values or shape do not fit, the format would change values (JPEG), or the file cannot be written.
+        ImageError: values or shape do not fit, the format would change values (JPEG), or the file cannot be
+            written.
     """
     if format_of(path).lossy:
-        raise ImageError(path, found="a label in JPEG, which changes values", expected="a lossless format", mend="write it as .png")
+        raise ImageError(
+            path,
+            found="a label in JPEG, which changes values",
+            expected="a lossless format",
+            fix="write it as .png",
+        )
     label = as_label(np.asarray(label_zyx), path)
     smallest = np.uint8 if label.size == 0 or label.max() < 256 else np.uint16
     image = Image(label.astype(smallest, copy=False)[None], geometry)
@@ -44,15 +53,22 @@ def write_label(path: Path, label_zyx: npt.NDArray[Any], geometry: Geometry, lik
 
 
 def write_image(path: Path, image: Image) -> None:
-    """Write an image in the type that its voxels have, atomically; several channels only where the format holds them.
+    """Write an image in the type that its voxels have, atomically; several channels only where the format
+    holds them.
 
     Raises:
-        ImageError: the shape is not the geometry's, the format cannot hold the image, or the file cannot be written.
+        ImageError: the shape is not the geometry's, the format cannot hold the image, or the file cannot be
+            written.
     """
     _require_shape(path, image)
     form = format_of(path)
     if image.data.shape[0] > 1 and not form.several_channels:
-        raise ImageError(path, found=f"{image.data.shape[0]} channels", expected="one channel a file", mend="write CASE_0000, CASE_0001, …")
+        raise ImageError(
+            path,
+            found=f"{image.data.shape[0]} channels",
+            expected="one channel a file",
+            fix="write CASE_0000, CASE_0001, …",
+        )
     with atomic_path(path) as temporary:
         form.write(temporary, image.data, image.geometry)
     if file_ending_of(path) in (".tif", ".tiff"):
@@ -65,5 +81,5 @@ def _require_shape(path: Path, image: Image) -> None:
             path,
             found=f"voxels of shape {image.data.shape[1:]}",
             expected=f"the geometry's {image.geometry.shape_zyx} (z, y, x)",
-            mend="give the geometry of the image that the voxels belong to",
+            fix="give the geometry of the image that the voxels belong to",
         )

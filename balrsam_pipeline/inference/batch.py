@@ -11,7 +11,7 @@ from balrsam_pipeline.dataset import CaseFiles
 from balrsam_pipeline.errors import BalrsamError
 from balrsam_pipeline.execution import Outcome
 from balrsam_pipeline.inference.postprocessing import Postprocessing
-from balrsam_pipeline.inference.stages import StageClock, stage_table
+from balrsam_pipeline.inference.timing import StageClock, stage_table
 
 CASES_IN_FLIGHT = 3  # one being read, one at the network, one being written
 
@@ -35,10 +35,12 @@ class FileOptions:
     case_timeout_s: float | None = None
 
 
-class Elsewhere(Protocol):
+class CaseRunner(Protocol):
     """Another place than this process to predict cases in."""
 
-    def outcomes(self, cases: Mapping[str, CaseFiles], output: Path, options: FileOptions, clock: StageClock) -> Iterator[Outcome[Path]]:
+    def outcomes(
+        self, cases: Mapping[str, CaseFiles], output: Path, options: FileOptions, clock: StageClock
+    ) -> Iterator[Outcome[Path]]:
         """Predict the cases into `output` and yield what became of each, as in `run_cases`."""
 
 

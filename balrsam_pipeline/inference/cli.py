@@ -14,39 +14,106 @@ def add_model_choice(parser: argparse.ArgumentParser) -> None:
     """Options that say which trained model predicts."""
     group = parser.add_argument_group("model")
     group.add_argument(
-        "--model", nargs="+", type=Path, metavar="FOLDER", help="folder(s) CONFIGURATION__balrsam; several are averaged (an ensemble)"
+        "--model",
+        nargs="+",
+        type=Path,
+        metavar="FOLDER",
+        help="folder(s) CONFIGURATION__balrsam; several are averaged (an ensemble)",
     )
-    group.add_argument("-d", "--dataset", help="instead of --model: the dataset that was trained, by name or number")
-    group.add_argument("--configuration", nargs="+", metavar="NAME", help="with -d: 2d, 2.5d, triplanar; several are averaged")
-    group.add_argument("--best", action="store_true", help="with -d: what find_best_configuration chose, with its postprocessing")
-    group.add_argument("--folds", nargs="+", type=int, metavar="N", help="folds to average (default: all that are trained)")
-    group.add_argument("--weights", nargs="+", type=float, metavar="W", help="weight of each model of an ensemble (default: equal)")
-    group.add_argument("--checkpoint", choices=("final", "best", "latest"), default="final", help="which checkpoint (default: final)")
+    group.add_argument(
+        "-d", "--dataset", help="instead of --model: the dataset that was trained, by name or number"
+    )
+    group.add_argument(
+        "--configuration",
+        nargs="+",
+        metavar="NAME",
+        help="with -d: 2d, 2.5d, triplanar; several are averaged",
+    )
+    group.add_argument(
+        "--best",
+        action="store_true",
+        help="with -d: what find_best_configuration chose, with its postprocessing",
+    )
+    group.add_argument(
+        "--folds", nargs="+", type=int, metavar="N", help="folds to average (default: all that are trained)"
+    )
+    group.add_argument(
+        "--weights",
+        nargs="+",
+        type=float,
+        metavar="W",
+        help="weight of each model of an ensemble (default: equal)",
+    )
+    group.add_argument(
+        "--checkpoint",
+        choices=("final", "best", "latest"),
+        default="final",
+        help="which checkpoint (default: final)",
+    )
 
 
 def add_prediction_options(parser: argparse.ArgumentParser) -> None:
     """Options that say how to predict and what to write."""
-    parser.add_argument("--no-mirror", action="store_true", help="no averaging over mirrored copies: faster, a little less accurate")
     parser.add_argument(
-        "--tile-step", type=float, default=0.5, metavar="F", help="distance of tiles as a fraction of the patch (default 0.5)"
+        "--no-mirror",
+        action="store_true",
+        help="no averaging over mirrored copies: faster, a little less accurate",
     )
-    parser.add_argument("--batch-size", type=int, metavar="N", help="patches a forward pass (default: by device and patch size)")
+    parser.add_argument(
+        "--tile-step",
+        type=float,
+        default=0.5,
+        metavar="F",
+        help="distance of tiles as a fraction of the patch (default 0.5)",
+    )
+    parser.add_argument(
+        "--batch-size",
+        type=int,
+        metavar="N",
+        help="patches a forward pass (default: by device and patch size)",
+    )
     parser.add_argument("--device", help="cuda, cuda:1, cpu, mps (default: the best there is)")
-    parser.add_argument("--workers", type=int, default=3, metavar="N", help="cases in flight at once (default 3)")
-    parser.add_argument("--continue", dest="continue_run", action="store_true", help="skip cases whose output is there already")
-    parser.add_argument("--part", metavar="I/N", help="predict every N-th case, for N machines that share a folder")
-    parser.add_argument("--save-probabilities", action="store_true", help="also write float16 probabilities, for 'balrsam ensemble'")
+    parser.add_argument(
+        "--workers", type=int, default=3, metavar="N", help="cases in flight at once (default 3)"
+    )
+    parser.add_argument(
+        "--continue",
+        dest="continue_run",
+        action="store_true",
+        help="skip cases whose output is there already",
+    )
+    parser.add_argument(
+        "--part", metavar="I/N", help="predict every N-th case, for N machines that share a folder"
+    )
+    parser.add_argument(
+        "--save-probabilities",
+        action="store_true",
+        help="also write float16 probabilities, for 'balrsam ensemble'",
+    )
     group = parser.add_mutually_exclusive_group()
-    group.add_argument("--postprocessing", type=Path, metavar="JSON", help="rules to apply (default: those chosen for the model)")
+    group.add_argument(
+        "--postprocessing",
+        type=Path,
+        metavar="JSON",
+        help="rules to apply (default: those chosen for the model)",
+    )
     group.add_argument("--no-postprocessing", action="store_true", help="apply none")
     add_execution_arguments(parser)
 
 
 def _add_predict(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "-i", "--input", nargs="+", type=Path, required=True, metavar="PATH", help="a folder, image files, or a .txt file that lists them"
+        "-i",
+        "--input",
+        nargs="+",
+        type=Path,
+        required=True,
+        metavar="PATH",
+        help="a folder, image files, or a .txt file that lists them",
     )
-    parser.add_argument("-o", "--output", type=Path, required=True, metavar="FOLDER", help="where predictions go")
+    parser.add_argument(
+        "-o", "--output", type=Path, required=True, metavar="FOLDER", help="where predictions go"
+    )
     add_model_choice(parser)
     add_prediction_options(parser)
     add_roots(parser)
@@ -59,7 +126,10 @@ def _predict(arguments: argparse.Namespace) -> int:
     keep_freed_memory()
     report = predict_from_arguments(arguments)
     print(report.table())
-    print(f"{len(report.written)} predicted into {arguments.output}" + (f", {len(report.skipped)} there already" if report.skipped else ""))
+    print(
+        f"{len(report.written)} predicted into {arguments.output}"
+        + (f", {len(report.skipped)} there already" if report.skipped else "")
+    )
     if not report.failed:
         return 0
     print(f"{len(report.failed)} failed:")
@@ -70,11 +140,23 @@ def _predict(arguments: argparse.Namespace) -> int:
 
 def _add_ensemble(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "-i", "--input", nargs="+", type=Path, required=True, metavar="FOLDER", help="folders predicted with --save-probabilities"
+        "-i",
+        "--input",
+        nargs="+",
+        type=Path,
+        required=True,
+        metavar="FOLDER",
+        help="folders predicted with --save-probabilities",
     )
-    parser.add_argument("-o", "--output", type=Path, required=True, metavar="FOLDER", help="where the averaged predictions go")
-    parser.add_argument("--weights", nargs="+", type=float, metavar="W", help="weight of each folder (default: equal)")
-    parser.add_argument("--save-probabilities", action="store_true", help="also write the averaged probabilities")
+    parser.add_argument(
+        "-o", "--output", type=Path, required=True, metavar="FOLDER", help="where the averaged predictions go"
+    )
+    parser.add_argument(
+        "--weights", nargs="+", type=float, metavar="W", help="weight of each folder (default: equal)"
+    )
+    parser.add_argument(
+        "--save-probabilities", action="store_true", help="also write the averaged probabilities"
+    )
     parser.add_argument("--postprocessing", type=Path, metavar="JSON", help="rules to apply to the result")
     parser.add_argument("--workers", type=int, default=2, metavar="N", help="cases at once (default 2)")
 
@@ -88,12 +170,16 @@ def _ensemble(arguments: argparse.Namespace) -> int:
             "--weights",
             found=f"{len(arguments.weights)} weights",
             expected=f"one for each of {len(arguments.input)} folders",
-            mend="add or remove weights",
+            fix="add or remove weights",
         )
     rules = read_postprocessing(arguments.postprocessing) if arguments.postprocessing else Postprocessing()
     weights = arguments.weights or [1.0] * len(arguments.input)
     written = ensemble_folders(
-        dict(zip(arguments.input, weights, strict=True)), arguments.output, rules, arguments.save_probabilities, arguments.workers
+        dict(zip(arguments.input, weights, strict=True)),
+        arguments.output,
+        rules,
+        arguments.save_probabilities,
+        arguments.workers,
     )
     print(f"{len(written)} cases averaged into {arguments.output}")
     return 0
@@ -101,7 +187,11 @@ def _ensemble(arguments: argparse.Namespace) -> int:
 
 def _add_export_model(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("-o", "--output", type=Path, required=True, metavar="ZIP", help="the file to write")
-    parser.add_argument("--no-fingerprint", action="store_true", help="leave out the fingerprint, which names the training cases")
+    parser.add_argument(
+        "--no-fingerprint",
+        action="store_true",
+        help="leave out the fingerprint, which names the training cases",
+    )
     add_model_choice(parser)
     add_roots(parser)
 
@@ -111,7 +201,9 @@ def _export_model(arguments: argparse.Namespace) -> int:
     from balrsam_pipeline.inference.sharing.pack import ExportRequest, export_model
 
     choice = model_choice(arguments)
-    fingerprint = roots_of(arguments).preprocessed / choice.folders[0].resolve().parent.name / "fingerprint.json"
+    fingerprint = (
+        roots_of(arguments).preprocessed / choice.folders[0].resolve().parent.name / "fingerprint.json"
+    )
     request = ExportRequest(
         folders=choice.folders,
         output=arguments.output,
@@ -121,7 +213,10 @@ def _export_model(arguments: argparse.Namespace) -> int:
     )
     manifest = export_model(request)
     size = sum(item.size_bytes for item in manifest.files.values())
-    print(f"{arguments.output}: {', '.join(manifest.models)} of {manifest.dataset}, {len(manifest.files)} files, {size / 2**20:.1f} MiB")
+    print(
+        f"{arguments.output}: {', '.join(manifest.models)} of {manifest.dataset}, {len(manifest.files)} "
+        f"files, {size / 2**20:.1f} MiB"
+    )
     return 0
 
 
@@ -141,35 +236,50 @@ def _install_model(arguments: argparse.Namespace) -> int:
 
 def _add_export_onnx(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("-o", "--output", type=Path, required=True, metavar="ONNX", help="the file to write")
-    parser.add_argument("--model", type=Path, required=True, metavar="FOLDER", help="a folder CONFIGURATION__balrsam")
+    parser.add_argument(
+        "--model", type=Path, required=True, metavar="FOLDER", help="a folder CONFIGURATION__balrsam"
+    )
     parser.add_argument("--fold", type=int, default=0, metavar="N", help="which fold (default: 0)")
-    parser.add_argument("--batch-size", type=int, default=1, metavar="N", help="patches a call, fixed in the file (default: 1)")
+    parser.add_argument(
+        "--batch-size",
+        type=int,
+        default=1,
+        metavar="N",
+        help="patches a call, fixed in the file (default: 1)",
+    )
 
 
 def _export_onnx(arguments: argparse.Namespace) -> int:
     from balrsam_pipeline.inference.sharing.onnx_export import export_onnx
 
     done = export_onnx(arguments.model, arguments.fold, arguments.output, arguments.batch_size)
-    print(f"{done.path}: input {done.shape}, largest difference from PyTorch {done.max_difference:.2g}\nsettings {done.settings}")
+    print(
+        f"{done.path}: input {done.shape}, largest difference from PyTorch "
+        f"{done.max_difference:.2g}\nsettings {done.settings}"
+    )
     return 0
 
 
 COMMANDS: dict[str, Command] = {
     "predict": Command(
-        summary="Segment new images with a trained model, the average of its folds, or an ensemble of models.",
+        summary="Segment new images with a trained model, the average of its folds, or an ensemble of "
+        "models.",
         example="balrsam predict -i imagesTs -o predictions -d Dataset004_Hippocampus --configuration 2d\n"
-        "balrsam predict -i case_0000.nii.gz -o out --model results/Dataset004_Hippocampus/2d__balrsam --folds 0 1 --no-mirror",
+        "balrsam predict -i case_0000.nii.gz -o out --model results/Dataset004_Hippocampus/2d__balrsam "
+        "--folds 0 1 --no-mirror",
         add_arguments=_add_predict,
         run=_predict,
     ),
     "ensemble": Command(
-        summary="Average the probabilities of several folders of predictions. (To ensemble models in one pass: predict --model A B.)",
+        summary="Average the probabilities of several folders of predictions. (To ensemble models in one "
+        "pass: predict --model A B.)",
         example="balrsam ensemble -i predictions_2d predictions_2.5d -o ensemble --weights 2 1",
         add_arguments=_add_ensemble,
         run=_ensemble,
     ),
     "export_model": Command(
-        summary="Pack a trained model into one zip to share: weights, plan, labels, scores, postprocessing, a model card, hashes.",
+        summary="Pack a trained model into one zip to share: weights, plan, labels, scores, postprocessing, "
+        "a model card, hashes.",
         example="balrsam export_model -d Dataset004_Hippocampus --configuration 2d -o hippocampus.zip",
         add_arguments=_add_export_model,
         run=_export_model,
@@ -181,8 +291,10 @@ COMMANDS: dict[str, Command] = {
         run=_install_model,
     ),
     "export_onnx": Command(
-        summary="Write the merged network of one fold as ONNX and check it against PyTorch (needs onnx, onnxscript, onnxruntime).",
-        example="balrsam export_onnx --model results/Dataset004_Hippocampus/2d__balrsam --fold 0 -o hippocampus.onnx",
+        summary="Write the merged network of one fold as ONNX and check it against PyTorch (needs onnx, "
+        "onnxscript, onnxruntime).",
+        example="balrsam export_onnx --model results/Dataset004_Hippocampus/2d__balrsam --fold 0 -o "
+        "hippocampus.onnx",
         add_arguments=_add_export_onnx,
         run=_export_onnx,
     ),

@@ -15,12 +15,15 @@ import torch
 from balrsam_pipeline.errors import PredictionError
 from balrsam_pipeline.execution import run_cases
 from balrsam_pipeline.imageio import FILE_ENDINGS, Geometry, write_label
-from balrsam_pipeline.inference.export import ProbabilitySink, decode, empty_label
-from balrsam_pipeline.inference.grids import ImageGrid
-from balrsam_pipeline.inference.manifest import NAME, Manifest, read_manifest, start_folder
+from balrsam_pipeline.inference.export import ImageGrid, ProbabilitySink, chunk_spans, decode, empty_label
 from balrsam_pipeline.inference.postprocessing import Postprocessing, apply_postprocessing
-from balrsam_pipeline.inference.probabilities import SUFFIX, ProbabilityFile, probability_path, writing_probabilities
-from balrsam_pipeline.inference.resampling import chunk_spans
+from balrsam_pipeline.inference.prediction_json import NAME, Manifest, read_manifest, start_folder
+from balrsam_pipeline.inference.probabilities import (
+    SUFFIX,
+    ProbabilityFile,
+    probability_path,
+    writing_probabilities,
+)
 from balrsam_pipeline.progress import track
 
 
@@ -35,7 +38,11 @@ class _Job:
 
 
 def ensemble_folders(
-    weights: Mapping[Path, float], output: Path, postprocessing: Postprocessing, save_probabilities: bool = False, workers: int = 2
+    weights: Mapping[Path, float],
+    output: Path,
+    postprocessing: Postprocessing,
+    save_probabilities: bool = False,
+    workers: int = 2,
 ) -> list[Path]:
     """Average the probabilities of several folders and write label maps.
 
@@ -45,21 +52,28 @@ def ensemble_folders(
         postprocessing: rules for the averaged label maps.
 
     Raises:
-        PredictionError: folders hold different cases, labels or geometry, or lack probabilities; the message names them.
+        PredictionError: folders hold different cases, labels or geometry, or lack probabilities; the message
+            names them.
     """
     manifests = [read_manifest(folder / NAME) for folder in weights]
     cases = _same_cases(list(weights))
-    if not all(weight > 0 for weight in weights.values()) or output.resolve() in {folder.resolve() for folder in weights}:
+    if not all(weight > 0 for weight in weights.values()) or output.resolve() in {
+        folder.resolve() for folder in weights
+    }:
         raise PredictionError(
             "ensemble", found="a weight that is not positive, or an output that is an input",
-            expected="positive weights and a folder of its own", mend="correct --weights or -o",
+            expected="positive weights and a folder of its own", fix="correct --weights or -o",
         )  # fmt: skip
     start_folder(output, _joined(manifests, list(weights.values()), postprocessing), continuing=False)
     job = _Job(weights, output, postprocessing, save_probabilities)
     items = {case: (case, ending) for case, ending in cases.items()}
     written = []
     with ThreadPoolExecutor(workers) as executor:
-        for outcome in track(run_cases(partial(_one_case, job), items, executor, workers, PredictionError), len(items), "ensemble"):
+        for outcome in track(
+            run_cases(partial(_one_case, job), items, executor, workers, PredictionError),
+            len(items),
+            "ensemble",
+        ):
             if outcome.error is not None:
                 raise outcome.error
             if outcome.value is not None:
@@ -83,7 +97,9 @@ def _one_case(job: _Job, item: tuple[str, str]) -> Path:
             path = probability_path(job.output, case)
             sink = stack.enter_context(writing_probabilities(path, _whole(geometry), geometry, labels))
         for start, stop in chunk_spans(labels.classes, geometry.shape_zyx):
-            mean = torch.from_numpy(sum(share * file.read(start, stop) for share, file in zip(shares, files, strict=True)))
+            mean = torch.from_numpy(
+                sum(share * file.read(start, stop) for share, file in zip(shares, files, strict=True))
+            )
             label[start:stop] = decode(mean, labels, threshold=0.5)
             if sink is not None:
                 sink(start, stop, mean)
@@ -99,16 +115,21 @@ def _same_cases(folders: Sequence[Path]) -> dict[str, str]:
     Raises:
         PredictionError: the sets differ, or there are none.
     """
-    found = {folder: {path.name.removesuffix(SUFFIX) for path in folder.glob(f"*{SUFFIX}") if path.name[0] != "."} for folder in folders}
+    found = {
+        folder: {path.name.removesuffix(SUFFIX) for path in folder.glob(f"*{SUFFIX}") if path.name[0] != "."}
+        for folder in folders
+    }
     first = found[folders[0]]
     for folder, cases in found.items():
         if cases != first or not cases:
             missing, extra = sorted(first - cases), sorted(cases - first)
             raise PredictionError(
                 folder,
-                found="no probabilities" if not cases else f"cases missing: {missing[:5] or 'none'}; only here: {extra[:5] or 'none'}",
+                found="no probabilities"
+                if not cases
+                else f"cases missing: {missing[:5] or 'none'}; only here: {extra[:5] or 'none'}",
                 expected=f"probabilities of the same cases as in {folders[0]}",
-                mend="predict all cases into each folder with --save-probabilities",
+                fix="predict all cases into each folder with --save-probabilities",
             )
     return {case: _ending(folders[0], case) for case in sorted(first)}
 
@@ -121,18 +142,20 @@ def _ending(folder: Path, case: str) -> str:
         folder / case,
         found="probabilities without a label map",
         expected=f"{case} with one of {', '.join(FILE_ENDINGS)}",
-        mend="finish that prediction: balrsam predict --continue",
+        fix="finish that prediction: balrsam predict --continue",
     )
 
 
-def _joined(manifests: Sequence[Manifest], weights: Sequence[float], postprocessing: Postprocessing) -> Manifest:
+def _joined(
+    manifests: Sequence[Manifest], weights: Sequence[float], postprocessing: Postprocessing
+) -> Manifest:
     for manifest in manifests[1:]:
         if manifest.labels != manifests[0].labels:
             raise PredictionError(
                 "ensemble",
                 found=f"labels {manifest.labels.names} and {manifests[0].labels.names}",
                 expected="predictions of the same labels",
-                mend="average predictions of models of one dataset",
+                fix="average predictions of models of one dataset",
             )
     members = tuple(
         replace(member, weight=member.weight / sum(part.weight for part in manifest.members) * weight)
@@ -144,10 +167,15 @@ def _joined(manifests: Sequence[Manifest], weights: Sequence[float], postprocess
 
 def _whole(geometry: Geometry) -> ImageGrid:
     depth, height, width = geometry.shape_zyx
-    return ImageGrid(shape_zyx=geometry.shape_zyx, crop_zyx=((0, depth), (0, height), (0, width)), transpose=(0, 1, 2))
+    return ImageGrid(
+        shape_zyx=geometry.shape_zyx, crop_zyx=((0, depth), (0, height), (0, width)), transpose=(0, 1, 2)
+    )
 
 
 def _unlike(path: Path, other: Path, what: str) -> PredictionError:
     return PredictionError(
-        path, found=f"other {what} than {other}", expected="predictions of the same image", mend="predict both folders from the same images"
+        path,
+        found=f"other {what} than {other}",
+        expected="predictions of the same image",
+        fix="predict both folders from the same images",
     )

@@ -1,6 +1,8 @@
-"""From logits on preprocessed grids to a label map, or probabilities, on the image's own grid, in bounded memory.
+"""From logits on preprocessed grids to a label map, or probabilities, on the image's own grid, in bounded
+memory.
 
-The largest class is found by a running maximum over classes, in float32; nothing of size classes × volume is made.
+The largest class is found by a running maximum over classes, in float32; nothing of size classes × volume is
+made.
 """
 
 from __future__ import annotations
@@ -13,19 +15,22 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from balrsam_pipeline.dataset.labels import LabelScheme
-from balrsam_pipeline.inference.grids import ImageGrid
 from balrsam_pipeline.inference.logits import LogitSource
-from balrsam_pipeline.inference.resampling import CHUNK_BYTES, chunk_spans, resampled_chunk
 
 Label = npt.NDArray[Any]
 ProbabilitySink = Callable[[int, int, Tensor], None]
 
 
+CHUNK_BYTES = 128 * 2**20  # of one resampled chunk (K, n, y, x) in float32
+
+
 @dataclass(frozen=True, slots=True)
 class WeightedSource:
-    """One model's logits of a case and its weight in an ensemble; all sources of a case share one crop box and transpose."""
+    """One model's logits of a case and its weight in an ensemble; all sources of a case share one crop box
+    and transpose."""
 
     source: LogitSource
     weight: float = 1.0
@@ -46,7 +51,8 @@ def export_label(
         sources: the models' logits of this case.
         grid: where the crop box lies in the image.
         labels: what channels mean.
-        sink: receives (start, stop, probabilities (K, stop - start, y, x)) of transposed slices of the crop box, in order.
+        sink: receives (start, stop, probabilities (K, stop - start, y, x)) of transposed slices of the crop
+            box, in order.
         chunk_bytes: size of a resampled chunk of logits.
 
     Returns:
@@ -71,7 +77,8 @@ def _chunks(
     sink: ProbabilitySink | None,
     chunk_bytes: int,
 ) -> Iterator[tuple[int, int, Tensor, float]]:
-    """Yield (start, stop, values to decode, threshold of a region): logits and 0, or probabilities and 0.5."""
+    """Yield (start, stop, values to decode, threshold of a region): logits and 0, or probabilities and
+    0.5."""
     total = sum(item.weight for item in sources)
     for start, stop in chunk_spans(labels.classes, shape_zyx, chunk_bytes):
         logits = resampled_chunk(sources[0].source, shape_zyx, start, stop)
@@ -108,3 +115,66 @@ def decode(values_k: Tensor, labels: LabelScheme, threshold: float) -> npt.NDArr
         label.masked_fill_(values_k[channel] > best, channel)
         torch.maximum(best, values_k[channel], out=best)
     return np.asarray(label.numpy(), dtype=np.int16)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ImageGrid:
+    """Where preprocessed voxels lie in the image they come from.
+
+    Attributes:
+        shape_zyx: the image's own shape.
+        crop_zyx: (start, stop) on each of its axes of the box that was preprocessed.
+        transpose: order of its axes after preprocessing.
+    """
+
+    shape_zyx: tuple[int, int, int]
+    crop_zyx: tuple[tuple[int, int], tuple[int, int], tuple[int, int]]
+    transpose: tuple[int, int, int]
+
+    @property
+    def cropped_shape(self) -> tuple[int, int, int]:
+        """Shape of the crop box, axes transposed."""
+        sizes = [stop - start for start, stop in self.crop_zyx]
+        first, second, third = (sizes[axis] for axis in self.transpose)
+        return first, second, third
+
+    def cropped_view(self, array: npt.NDArray[np.generic]) -> npt.NDArray[np.generic]:
+        """The crop box of an array (…, z, y, x) on the image's grid, axes transposed; a view, so it can be
+        written to."""
+        lead = array.ndim - 3
+        box = (*[slice(None)] * lead, *(slice(start, stop) for start, stop in self.crop_zyx))
+        return array[box].transpose((*range(lead), *(lead + axis for axis in self.transpose)))
+
+
+def chunk_spans(
+    classes: int, shape_zyx: tuple[int, int, int], chunk_bytes: int = CHUNK_BYTES
+) -> Iterator[tuple[int, int]]:
+    """Spans of output slices whose logits take at most `chunk_bytes` (one slice at least)."""
+    depth, height, width = shape_zyx
+    count = max(1, chunk_bytes // max(1, classes * height * width * 4))
+    for start in range(0, depth, count):
+        yield start, min(depth, start + count)
+
+
+def resampled_chunk(source: LogitSource, shape_zyx: tuple[int, int, int], start: int, stop: int) -> Tensor:
+    """Logits (K, stop - start, y, x) of the output slices `start` to `stop`, float32."""
+    depth, height, width = source.shape_zyx
+    same_depth = depth == shape_zyx[0]
+    slab = (
+        source.read(start, stop) if same_depth else _between_slices(source, depth / shape_zyx[0], start, stop)
+    )
+    if (height, width) == shape_zyx[1:]:
+        return slab
+    flat = slab.reshape(-1, 1, height, width)
+    resized: Tensor = functional.interpolate(flat, size=shape_zyx[1:], mode="bilinear", align_corners=False)
+    return resized.reshape(source.classes, stop - start, *shape_zyx[1:])
+
+
+def _between_slices(source: LogitSource, scale: float, start: int, stop: int) -> Tensor:
+    """Linear interpolation along the first axis at (i + 0.5) * scale - 0.5."""
+    place = np.clip((np.arange(start, stop) + 0.5) * scale - 0.5, 0, source.shape_zyx[0] - 1)
+    lower = np.floor(place).astype(np.int64)
+    upper = np.minimum(lower + 1, source.shape_zyx[0] - 1)
+    slab = source.read(int(lower[0]), int(upper[-1]) + 1)
+    weight = torch.from_numpy((place - lower).astype(np.float32))[:, None, None]
+    return torch.lerp(slab[:, lower - lower[0]], slab[:, upper - lower[0]], weight)

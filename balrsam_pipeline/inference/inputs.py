@@ -28,7 +28,8 @@ def find_cases(paths: Sequence[Path], channels: int, file_ending: str) -> Inputs
     Args:
         paths: folders, image files, and `.txt` files with one path a line.
         channels: channels that the model expects.
-        file_ending: the ending that a folder is searched for first (the model's dataset); another one is taken if it has none of it.
+        file_ending: the ending that a folder is searched for first (the model's dataset); another one is
+            taken if it has none of it.
 
     Raises:
         PredictionError: a path does not exist, or no image is found.
@@ -40,13 +41,18 @@ def find_cases(paths: Sequence[Path], channels: int, file_ending: str) -> Inputs
         elif path.is_file():
             files.append(path)
         else:
-            raise PredictionError(path, found="no such file or folder", expected="images to predict", mend="check the path given to -i")
+            raise PredictionError(
+                path,
+                found="no such file or folder",
+                expected="images to predict",
+                fix="check the path given to -i",
+            )
     if not files:
         raise PredictionError(
             ", ".join(map(str, paths)),
             found="no image",
             expected=f"images such as CASE_0000{file_ending}",
-            mend=f"put images there; endings read: {', '.join(FILE_ENDINGS)}",
+            fix=f"put images there; endings read: {', '.join(FILE_ENDINGS)}",
         )
     return _complete(_by_case(files), channels)
 
@@ -60,7 +66,12 @@ def part_of(cases: dict[str, CaseFiles], part: str) -> dict[str, CaseFiles]:
     match = re.fullmatch(r"(\d+)/(\d+)", part)
     index, count = (int(match.group(1)), int(match.group(2))) if match else (0, 0)
     if not 1 <= index <= count:
-        raise PredictionError(f"--part {part}", found=part, expected="i/n with 1 <= i <= n", mend="for example --part 1/4 … --part 4/4")
+        raise PredictionError(
+            f"--part {part}",
+            found=part,
+            expected="i/n with 1 <= i <= n",
+            fix="for example --part 1/4 … --part 4/4",
+        )
     names = sorted(cases)[index - 1 :: count]
     return {name: cases[name] for name in names}
 
@@ -96,7 +107,10 @@ def _by_case(files: Sequence[Path]) -> dict[str, dict[int | None, Path]]:
         known = cases.setdefault(case, {})
         if channel in known and known[channel] != path:
             raise PredictionError(
-                path, found=f"a second file for case {case}: {known[channel]}", expected="one file a case and channel", mend="rename one"
+                path,
+                found=f"a second file for case {case}: {known[channel]}",
+                expected="one file a case and channel",
+                fix="rename one",
             )
         known[channel] = path
     return dict(sorted(cases.items()))
@@ -115,7 +129,8 @@ def _complete(by_case: dict[str, dict[int | None, Path]], channels: int) -> Inpu
         refused[case] = PredictionError(
             f"case {case}",
             found=", ".join(path.name for path in found.values()),
-            expected=f"{channels} channel(s): {', '.join(f'{case}_{number:04d}' for number in range(channels))}",
-            mend="add the missing channel files, or predict with a model of these channels",
+            expected=f"{channels} channel(s): "
+            f"{', '.join(f'{case}_{number:04d}' for number in range(channels))}",
+            fix="add the missing channel files, or predict with a model of these channels",
         )
     return Inputs(cases=cases, refused=refused)

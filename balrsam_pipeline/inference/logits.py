@@ -1,4 +1,5 @@
-"""Logits of one case on the preprocessed grid, read slab by slab: from an array, or computed when they are asked for.
+"""Logits of one case on the preprocessed grid, read slab by slab: from an array, or computed when they are
+asked for.
 
 Suffix `logits_kzyx`: one channel a class or region, axes transposed so that slices come first.
 """
@@ -24,7 +25,8 @@ class LogitSource(Protocol):
         """Shape of the preprocessed volume."""
 
     def read(self, start: int, stop: int) -> Tensor:
-        """Logits (K, stop - start, y, x), float32 on the CPU; `start` is never below that of the call before."""
+        """Logits (K, stop - start, y, x), float32 on the CPU; `start` is never below that of the call
+        before."""
 
 
 class ArrayLogits:
@@ -57,7 +59,9 @@ class ArrayLogits:
 class LazyLogits:
     """Logits computed a slab at a time, when the export reaches them; only the slabs in use are held."""
 
-    def __init__(self, compute: Callable[[int, int], Tensor], classes: int, shape_zyx: tuple[int, int, int], slab: int) -> None:
+    def __init__(
+        self, compute: Callable[[int, int], Tensor], classes: int, shape_zyx: tuple[int, int, int], slab: int
+    ) -> None:
         """Prepare to compute.
 
         Args:

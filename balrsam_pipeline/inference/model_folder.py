@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 import re
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from balrsam_pipeline.dataset import read_description
 from balrsam_pipeline.errors import PredictionError
+from balrsam_pipeline.inference.postprocessing import Postprocessing
+from balrsam_pipeline.inference.predict_cases import Member, require_same_labels
 from balrsam_pipeline.inference.predictor import Predictor, PredictorOptions
 from balrsam_pipeline.network import find_checkpoint, load_trained
 from balrsam_pipeline.paths import Roots, dataset_number, model_folder
@@ -16,7 +20,11 @@ from balrsam_pipeline.plan import read_plan
 
 
 def load_model(
-    kind: type[Predictor], folder: Path, folds: Sequence[int] | None, options: PredictorOptions | None, checkpoint: str
+    kind: type[Predictor],
+    folder: Path,
+    folds: Sequence[int] | None,
+    options: PredictorOptions | None,
+    checkpoint: str,
 ) -> Predictor:
     """Load the folds of a model folder; see `Predictor.from_results`."""
     if not (folder / "plan.json").is_file():
@@ -24,11 +32,15 @@ def load_model(
             folder,
             found="no plan.json" if folder.is_dir() else "no such folder",
             expected="a model folder: plan.json, dataset.json and fold_N/ of a trained model",
-            mend="give the folder results/DATASET/CONFIGURATION__balrsam, or train it: balrsam crossval DATASET",
+            fix="give the folder results/DATASET/CONFIGURATION__balrsam, or train it: balrsam crossval "
+            "DATASET",
         )
     plan = read_plan(folder / "plan.json")
     configuration = plan.configuration(configuration_of(folder))
-    files = [checkpoint_file(folder, fold, checkpoint) for fold in (trained_folds(folder, checkpoint) if folds is None else folds)]
+    files = [
+        checkpoint_file(folder, fold, checkpoint)
+        for fold in (trained_folds(folder, checkpoint) if folds is None else folds)
+    ]
     labels = read_description(folder / "dataset.json").labels
     base = None if configuration.network.from_scratch else find_checkpoint(configuration.network.backbone)
     models = (load_trained(file, configuration.network, base) for file in files)
@@ -52,9 +64,11 @@ def trained_folds(folder: Path, checkpoint: str = "final") -> tuple[int, ...]:
     if not trained:
         raise PredictionError(
             folder,
-            found=f"no fold with checkpoint_{checkpoint}.safetensors" + (f" among folds {folds}" if folds else ""),
+            found=f"no fold with checkpoint_{checkpoint}.safetensors"
+            + (f" among folds {folds}" if folds else ""),
             expected="at least one fold whose training has finished",
-            mend="finish training with 'balrsam train', or predict from an unfinished one with --checkpoint latest",
+            fix="finish training with 'balrsam train', or predict from an unfinished one with --checkpoint "
+            "latest",
         )
     return trained
 
@@ -71,7 +85,7 @@ def checkpoint_file(folder: Path, fold: int, checkpoint: str) -> Path:
             path,
             found="no such file",
             expected=f"the checkpoint of fold {fold}",
-            mend=f"name trained folds (--folds), or train it: balrsam train DATASET --fold {fold}",
+            fix=f"name trained folds (--folds), or train it: balrsam train DATASET --fold {fold}",
         )
     return path
 
@@ -82,7 +96,11 @@ def find_results(dataset: str, roots: Roots) -> Path:
     Raises:
         PredictionError: nothing was trained for it; the message lists what is there.
     """
-    present = sorted(path.name for path in roots.results.iterdir() if path.is_dir()) if roots.results.is_dir() else []
+    present = (
+        sorted(path.name for path in roots.results.iterdir() if path.is_dir())
+        if roots.results.is_dir()
+        else []
+    )
     name = Path(dataset).name
     number = int(name) if name.isascii() and name.isdigit() else None
     matches = [item for item in present if item == name] or [
@@ -94,7 +112,7 @@ def find_results(dataset: str, roots: Roots) -> Path:
         f"dataset '{dataset}'",
         found=f"results of {', '.join(matches or present) or 'no dataset'} in {roots.results}",
         expected="one dataset with a trained model",
-        mend="name one of those, say where results lie (--results FOLDER), or train: balrsam crossval DATASET",
+        fix="name one of those, say where results lie (--results FOLDER), or train: balrsam crossval DATASET",
     )
 
 
@@ -114,7 +132,8 @@ def find_model(dataset: str, configuration: str | None, roots: Roots) -> Path:
         results,
         found=f"trained configurations: {', '.join(present) or 'none'}",
         expected=f"'{configuration}'" if configuration else "a choice of one",
-        mend="name one with --configuration, or take the best: balrsam find_best_configuration, then predict --best",
+        fix="name one with --configuration, or take the best: balrsam find_best_configuration, then predict "
+        "--best",
     )
 
 
@@ -128,3 +147,34 @@ def _sha256(files: Sequence[Path]) -> str:
         with path.open("rb") as file:
             digest.update(hashlib.file_digest(file, "sha256").digest())
     return digest.hexdigest()
+
+
+LOG = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelChoice:
+    """Which model folders predict, with which folds and weights, and the postprocessing that was chosen for
+    them."""
+
+    folders: tuple[Path, ...]
+    weights: tuple[float, ...]
+    folds: tuple[int, ...] | None
+    checkpoint: str
+    postprocessing: Postprocessing
+
+
+def load_members(choice: ModelChoice, options: PredictorOptions) -> list[Member]:
+    """Load the chosen models.
+
+    Raises:
+        PredictionError: a folder is no trained model, or the models do not fit together.
+    """
+    members = [
+        Member(Predictor.from_results(folder, choice.folds, options, choice.checkpoint), weight)
+        for folder, weight in zip(choice.folders, choice.weights, strict=True)
+    ]
+    require_same_labels(members)
+    for folder, member in zip(choice.folders, members, strict=True):
+        LOG.info("model %s: %d fold(s), on %s", folder, len(member.predictor.models), member.predictor.device)
+    return members

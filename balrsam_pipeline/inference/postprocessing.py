@@ -12,9 +12,9 @@ import cc3d
 import numpy as np
 import numpy.typing as npt
 
-from balrsam_pipeline.atomic import read_json, write_json
 from balrsam_pipeline.dataset.labels import LabelScheme
 from balrsam_pipeline.errors import PredictionError
+from balrsam_pipeline.files import read_json, write_json
 from balrsam_pipeline.imageio import Geometry
 from balrsam_pipeline.serialise import from_json, to_json
 
@@ -26,7 +26,8 @@ class PostprocessingStep:
     """One rule.
 
     Attributes:
-        kind: "largest_component" keeps the largest connected component; "minimum_size" drops those below `minimum_mm3`.
+        kind: "largest_component" keeps the largest connected component; "minimum_size" drops those below
+            `minimum_mm3`.
         names: labels or regions whose union is cleaned; voxels that are dropped become background.
         minimum_mm3: for "minimum_size"; mm² for 2D images.
     """
@@ -77,7 +78,7 @@ def apply_postprocessing(
                 "postprocessing",
                 found=f"a rule for {', '.join(unknown)}",
                 expected=f"labels among {', '.join(labels.names)}",
-                mend="use the postprocessing.json that was made for this dataset",
+                fix="use the postprocessing.json that was made for this dataset",
             )
         mask = np.logical_or.reduce([labels.mask(label_zyx, name) for name in step.names])
         dropped = dropped_voxels(mask, geometry, step)
@@ -86,9 +87,13 @@ def apply_postprocessing(
     return label_zyx
 
 
-def dropped_voxels(mask_zyx: npt.NDArray[np.bool_], geometry: Geometry, step: PostprocessingStep) -> npt.NDArray[np.bool_]:
+def dropped_voxels(
+    mask_zyx: npt.NDArray[np.bool_], geometry: Geometry, step: PostprocessingStep
+) -> npt.NDArray[np.bool_]:
     """Voxels of the mask that a rule turns into background."""
-    components, count = cc3d.connected_components(np.ascontiguousarray(mask_zyx), connectivity=CONNECTIVITY, return_N=True)
+    components, count = cc3d.connected_components(
+        np.ascontiguousarray(mask_zyx), connectivity=CONNECTIVITY, return_N=True
+    )
     sizes = np.bincount(components.ravel(), minlength=count + 1)
     dropped = np.zeros(count + 1, dtype=bool)
     if step.kind == "largest_component" and count > 1:

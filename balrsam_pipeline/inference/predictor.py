@@ -1,6 +1,8 @@
-"""The Predictor: trained networks of one configuration (its folds), applied to preprocessed volumes, arrays or files.
+"""The Predictor: trained networks of one configuration (its folds), applied to preprocessed volumes, arrays
+or files.
 
-Suffixes: `image_czyx` preprocessed, axes transposed so that slices come first; `logits_kzyx` one channel a class or region.
+Suffixes: `image_czyx` preprocessed, axes transposed so that slices come first; `logits_kzyx` one channel a
+class or region.
 """
 
 from __future__ import annotations
@@ -19,9 +21,8 @@ from torch import Tensor, nn
 
 from balrsam_pipeline.dataset.labels import LabelScheme
 from balrsam_pipeline.inference.logits import ArrayLogits, LazyLogits, LogitSource
-from balrsam_pipeline.inference.mirroring import Mirror, mirrors
-from balrsam_pipeline.inference.slices import SliceSettings, slice_logits
-from balrsam_pipeline.inference.stages import StageClock, Turn
+from balrsam_pipeline.inference.sliding_window import Mirror, SliceSettings, mirrors, slice_logits
+from balrsam_pipeline.inference.timing import NetworkLock, StageClock
 from balrsam_pipeline.plan import Configuration, Plan
 
 if TYPE_CHECKING:
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
 SLAB_BYTES = 128 * 2**20  # logits computed at once
 BATCH_BYTES = 256 * 2**20  # logits of one batch of patches
 GPU_BATCH = 16  # patches
-CPU_BATCH_PIXELS = 2**18  # a pass costs a CPU about 12 ms whatever it holds; 144 patches of 32×48 cost half as much each as in sixteens
+CPU_BATCH_PIXELS = 2**18
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,8 +44,10 @@ class PredictorOptions:
         mirror: average over mirrored copies on the axes that the configuration was trained with.
         tile_step: distance of neighbouring tiles as a fraction of the patch.
         batch_size: patches a forward pass, mirrored copies included; None chooses by device and patch size.
-        amp: mixed precision, on CUDA and on CPUs that compute in bfloat16; sums over mirrors, tiles and folds stay float32.
-        held_bytes: logits of a case up to this size are kept in memory; larger ones are computed as the export reads them.
+        amp: mixed precision, on CUDA and on CPUs that compute in bfloat16; sums over mirrors, tiles and folds
+            stay float32.
+        held_bytes: logits of a case up to this size are kept in memory; larger ones are computed as the
+            export reads them.
     """
 
     device: str | None = None
@@ -70,8 +73,9 @@ class Predictor:
         """Move the models to the device and put them in evaluation mode.
 
         Args:
-            models: one a fold; each maps (b, channels, y, x) to logits (b, K, y, x). Weights that are equal in several of them (a frozen
-                encoder) are held once, so from here on they are for inference alone; a generator is loaded one by one.
+            models: one a fold; each maps (b, channels, y, x) to logits (b, K, y, x). Weights that are equal
+                in several of them (a frozen encoder) are held once, so from here on they are for inference
+                alone; a generator is loaded one by one.
             plan: the plan that they were trained with.
             configuration: the one that they belong to.
             labels: what logit channels mean.
@@ -116,60 +120,75 @@ class Predictor:
 
     @torch.inference_mode()
     def predict_preprocessed(self, image_czyx: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-        """Logits (K, z, y, x) of a preprocessed image (channel, z, y, x), averaged over orientations, mirrors, tiles and models."""
+        """Logits (K, z, y, x) of a preprocessed image (channel, z, y, x), averaged over orientations,
+        mirrors, tiles and models."""
         image_czyx = np.require(image_czyx, np.float32, ["W"])  # torch takes no read-only arrays
         logits_kzyx = np.zeros((self.labels.classes, *image_czyx.shape[1:]), dtype=np.float32)
         self._add_all_logits(image_czyx, logits_kzyx)
         return logits_kzyx
 
     @torch.inference_mode()
-    def logits(self, image_czyx: npt.NDArray[np.float32], turn: Turn | None = None, in_one_piece: bool = False) -> LogitSource:
-        """Logits of a preprocessed image as something to read slab by slab, in memory that does not grow with the volume.
+    def logits(
+        self,
+        image_czyx: npt.NDArray[np.float32],
+        network_lock: NetworkLock | None = None,
+        in_one_piece: bool = False,
+    ) -> LogitSource:
+        """Logits of a preprocessed image as something to read slab by slab, in memory that does not grow with
+        the volume.
 
         Args:
             image_czyx: preprocessed image (channel, z, y, x).
-            turn: held while the network runs, where several threads predict.
+            network_lock: held while the network runs, where several threads predict.
             in_one_piece: compute all of them now, on disk in float16 where they are too large to hold.
         """
         image_czyx = np.require(image_czyx, np.float32, ["W"])
-        turn = turn or Turn(StageClock())
+        network_lock = network_lock or NetworkLock(StageClock())
         depth, height, width = image_czyx.shape[1:]
         shape = (self.labels.classes, depth, height, width)
         if int(np.prod(shape)) * 4 <= self.options.held_bytes:
-            with turn.hold():
+            with network_lock.hold():
                 return ArrayLogits(torch.from_numpy(self.predict_preprocessed(image_czyx)))
         if self.configuration.slicing_axes == (0,) and not in_one_piece:
 
             def compute(start: int, stop: int) -> Tensor:
-                with turn.hold(), torch.inference_mode():
+                with network_lock.hold(), torch.inference_mode():
                     return self._slab(image_czyx, 0, start, stop)
 
             return LazyLogits(compute, shape[0], (depth, height, width), self._slab_size(shape, 0))
-        with turn.hold(), tempfile.TemporaryFile() as file:
+        with network_lock.hold(), tempfile.TemporaryFile() as file:
             on_disk: npt.NDArray[np.float16] = np.memmap(file, dtype=np.float16, mode="w+", shape=shape)
             self._add_all_logits(image_czyx, on_disk)
             return ArrayLogits(torch.from_numpy(on_disk))
 
-    def predict_array(self, image_czyx: npt.NDArray[np.generic], spacing_mm: tuple[float, float, float]) -> npt.NDArray[np.integer]:
+    def predict_array(
+        self, image_czyx: npt.NDArray[np.generic], spacing_mm: tuple[float, float, float]
+    ) -> npt.NDArray[np.integer]:
         """The label map (z, y, x) of an image (channel, z, y, x) that has voxels of `spacing_mm` (z, y, x).
 
         Raises:
             PredictionError: the image has other channels than the model was trained with.
         """
         from balrsam_pipeline.imageio import Geometry, Image
-        from balrsam_pipeline.inference.cases import Member, label_of_image
+        from balrsam_pipeline.inference.predict_cases import Member, label_of_image
 
         depth, height, width = image_czyx.shape[1:]
-        geometry = Geometry(dimension=2 if depth == 1 else 3, shape_zyx=(depth, height, width), spacing_mm=spacing_mm)
+        geometry = Geometry(
+            dimension=2 if depth == 1 else 3, shape_zyx=(depth, height, width), spacing_mm=spacing_mm
+        )
         return label_of_image("array", Image(image_czyx, geometry), (Member(self),))
 
-    def predict_files(self, cases: Mapping[str, CaseFiles], output: Path, options: FileOptions | None = None) -> PredictionReport:
+    def predict_files(
+        self, cases: Mapping[str, CaseFiles], output: Path, options: FileOptions | None = None
+    ) -> PredictionReport:
         """Predict raw cases into the folder `output`; see `inference.cases.predict_cases`."""
-        from balrsam_pipeline.inference.cases import Member, predict_cases
+        from balrsam_pipeline.inference.predict_cases import Member, predict_cases
 
         return predict_cases((Member(self),), cases, output, options)
 
-    def _add_all_logits(self, image_czyx: npt.NDArray[np.float32], total_kzyx: npt.NDArray[np.floating]) -> None:
+    def _add_all_logits(
+        self, image_czyx: npt.NDArray[np.float32], total_kzyx: npt.NDArray[np.floating]
+    ) -> None:
         """Add the logits of every orientation, divided by their number, to `total_kzyx`."""
         total = torch.from_numpy(total_kzyx)
         axes = self.configuration.slicing_axes
@@ -193,14 +212,20 @@ class Predictor:
             mirrors=mirrors(configuration.mirror_axes, axis, context) if self.options.mirror else (Mirror(),),
         )
         with self._autocast():
-            logits = slice_logits(self.models, slices[first:last].to(self.device), (start - first, stop - first), settings)
+            logits = slice_logits(
+                self.models, slices[first:last].to(self.device), (start - first, stop - first), settings
+            )
         return logits.transpose(0, 1).cpu()
 
     def _autocast(self) -> AbstractContextManager[object]:
         if self.device.type == "cuda" and self.options.amp:
-            return torch.autocast("cuda", dtype=torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float16)
+            return torch.autocast(
+                "cuda", dtype=torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float16
+            )
         if self.device.type == "cpu" and self.options.amp and torch.ops.mkldnn._is_mkldnn_bf16_supported():
-            return torch.autocast("cpu", dtype=torch.bfloat16)  # 1.7 times as fast where the CPU has the instructions
+            return torch.autocast(
+                "cpu", dtype=torch.bfloat16
+            )  # 1.7 times as fast where the CPU has the instructions
         return nullcontext()
 
     def _slab_size(self, shape_kzyx: Sequence[int], axis: int) -> int:
@@ -209,7 +234,9 @@ class Predictor:
         return max(1, SLAB_BYTES // slice_bytes)
 
     def _batch_size(self) -> int:
-        patch_bytes = self.labels.classes * self.configuration.patch_size[0] * self.configuration.patch_size[1] * 4
+        patch_bytes = (
+            self.labels.classes * self.configuration.patch_size[0] * self.configuration.patch_size[1] * 4
+        )
         wanted = self.options.batch_size
         if wanted is None:
             height, width = self.configuration.network.input_size
@@ -218,9 +245,15 @@ class Predictor:
 
 
 def share_equal_weights(first: nn.Module, other: nn.Module) -> None:
-    """Let `other` hold those of its parameters that equal the first's as the first's: five folds of a frozen vit_h are then one."""
+    """Let `other` hold those of its parameters that equal the first's as the first's: five folds of a frozen
+    vit_h are then one."""
     held = dict(first.named_parameters())
     for name, parameter in other.named_parameters():
         same = held.get(name)
-        if same is not None and same.shape == parameter.shape and same.dtype == parameter.dtype and torch.equal(same, parameter):
+        if (
+            same is not None
+            and same.shape == parameter.shape
+            and same.dtype == parameter.dtype
+            and torch.equal(same, parameter)
+        ):
             parameter.data = same.data

@@ -1,7 +1,8 @@
-"""Probabilities of a predicted case on disk: `CASE_probabilities.b2nd`, float16, compressed (blosc2), written slab by slab.
+"""Probabilities of a predicted case on disk: `CASE_probabilities.b2nd`, float16, compressed (blosc2), written
+slab by slab.
 
-The array is (channel, z, y, x) on the image's own grid. Its metadata holds the geometry and what channels mean, so a folder
-of such files can be averaged without the models or images that they come from.
+The array is (channel, z, y, x) on the image's own grid. Its metadata holds the geometry and what channels
+mean, so a folder of such files can be averaged without the models or images that they come from.
 """
 
 from __future__ import annotations
@@ -16,12 +17,11 @@ import numpy as np
 import numpy.typing as npt
 from torch import Tensor
 
-from balrsam_pipeline.atomic import atomic_path
 from balrsam_pipeline.dataset.labels import LabelScheme
 from balrsam_pipeline.errors import PredictionError
+from balrsam_pipeline.files import atomic_path
 from balrsam_pipeline.imageio import Geometry
-from balrsam_pipeline.inference.export import ProbabilitySink
-from balrsam_pipeline.inference.grids import ImageGrid
+from balrsam_pipeline.inference.export import ImageGrid, ProbabilitySink
 from balrsam_pipeline.serialise import from_json, to_json
 
 SUFFIX = "_probabilities.b2nd"
@@ -48,7 +48,7 @@ class ProbabilityFile:
                 path,
                 found=f"no readable probabilities ({problem})",
                 expected="a file written by 'balrsam predict --save-probabilities'",
-                mend="predict this case again with --save-probabilities",
+                fix="predict this case again with --save-probabilities",
             ) from None
 
     def read(self, start: int, stop: int) -> npt.NDArray[np.float32]:
@@ -62,7 +62,9 @@ def probability_path(folder: Path, case: str) -> Path:
 
 
 @contextmanager
-def writing_probabilities(path: Path, grid: ImageGrid, geometry: Geometry, labels: LabelScheme) -> Iterator[ProbabilitySink]:
+def writing_probabilities(
+    path: Path, grid: ImageGrid, geometry: Geometry, labels: LabelScheme
+) -> Iterator[ProbabilitySink]:
     """Yield a sink for `export_label`; the file appears, whole, when the block ends without an exception.
 
     Outside the crop box the image is background: probability 1 of class 0, or 0 of every region.
@@ -82,7 +84,9 @@ def writing_probabilities(path: Path, grid: ImageGrid, geometry: Geometry, label
         metadata = {"labels": to_json(labels), "geometry": to_json(geometry)}
         array.schunk.vlmeta[METADATA] = json.dumps(metadata)
         begin, end = grid.crop_zyx[slicing_axis]
-        _write_background(array, [*range(begin), *range(end, grid.shape_zyx[slicing_axis])], slicing_axis, labels)
+        _write_background(
+            array, [*range(begin), *range(end, grid.shape_zyx[slicing_axis])], slicing_axis, labels
+        )
 
         def sink(start: int, stop: int, probabilities: Tensor) -> None:
             for offset in range(stop - start):  # one slice fills whole chunks
@@ -104,7 +108,10 @@ def _one_slice(shape_zyx: tuple[int, int, int], axis: int) -> tuple[int, int, in
 
 
 def _slice_index(position: int, axis: int) -> tuple[slice, ...]:
-    return (slice(None), *(slice(position, position + 1) if index == axis else slice(None) for index in range(3)))
+    return (
+        slice(None),
+        *(slice(position, position + 1) if index == axis else slice(None) for index in range(3)),
+    )
 
 
 def _background(shape_kzyx: tuple[int, ...], labels: LabelScheme) -> npt.NDArray[np.float16]:
@@ -122,8 +129,13 @@ def _write_background(array: blosc2.NDArray, positions: list[int], axis: int, la
         array[(slice(0, 1), *index[1:])] = np.ones((1, *_one_slice(array.shape[1:], axis)), dtype=np.float16)
 
 
-def _place(plane: npt.NDArray[np.float16], probabilities_kyx: npt.NDArray[np.float32], grid: ImageGrid) -> None:
-    """Write one transposed slice (K, h, w) of the crop box into a slice of the image's own grid (K, z, y, x), one axis of size 1."""
-    box = tuple(slice(None) if axis == grid.transpose[0] else slice(*grid.crop_zyx[axis]) for axis in range(3))
+def _place(
+    plane: npt.NDArray[np.float16], probabilities_kyx: npt.NDArray[np.float32], grid: ImageGrid
+) -> None:
+    """Write one transposed slice (K, h, w) of the crop box into a slice of the image's own grid (K, z, y, x),
+    one axis of size 1."""
+    box = tuple(
+        slice(None) if axis == grid.transpose[0] else slice(*grid.crop_zyx[axis]) for axis in range(3)
+    )
     target = plane[(slice(None), *box)].transpose(0, *(1 + axis for axis in grid.transpose))
     target[:, 0] = probabilities_kyx

@@ -7,20 +7,19 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from balrsam_pipeline.atomic import write_text
 from balrsam_pipeline.command import roots_of
 from balrsam_pipeline.dataset import read_description
 from balrsam_pipeline.errors import UsageError
 from balrsam_pipeline.execution import ExecutionOptions, folder_lock
 from balrsam_pipeline.execution.options import execution_of
+from balrsam_pipeline.files import write_text
 from balrsam_pipeline.inference.batch import FileOptions, PredictionReport
-from balrsam_pipeline.inference.best import read_best
-from balrsam_pipeline.inference.cases import predict_cases
-from balrsam_pipeline.inference.choice import ModelChoice, load_members
-from balrsam_pipeline.inference.elsewhere import Models, OnCluster
+from balrsam_pipeline.inference.best_configuration import read_best
+from balrsam_pipeline.inference.cluster import Models, OnCluster
 from balrsam_pipeline.inference.inputs import find_cases, part_of
-from balrsam_pipeline.inference.model_folder import find_model, find_results
+from balrsam_pipeline.inference.model_folder import ModelChoice, find_model, find_results, load_members
 from balrsam_pipeline.inference.postprocessing import Postprocessing, read_postprocessing
+from balrsam_pipeline.inference.predict_cases import predict_cases
 from balrsam_pipeline.inference.predictor import PredictorOptions
 from balrsam_pipeline.paths import Roots, model_folder
 
@@ -42,15 +41,21 @@ def predict_from_arguments(arguments: argparse.Namespace) -> PredictionReport:
         case_timeout_s=execution.case_timeout_s,
     )
     weights = tuple(member.predictor.weights_sha256 for member in members)
-    elsewhere = _elsewhere(choice, settings, weights, execution)
+    runner = _elsewhere(choice, settings, weights, execution)
     with folder_lock(arguments.output, part=arguments.part):
-        report = predict_cases(members, cases, arguments.output, options, elsewhere)
-        write_text(arguments.output / "dataset.json", (choice.folders[0] / "dataset.json").read_text(encoding="utf-8"))
+        report = predict_cases(members, cases, arguments.output, options, runner)
+        write_text(
+            arguments.output / "dataset.json",
+            (choice.folders[0] / "dataset.json").read_text(encoding="utf-8"),
+        )
     return report.with_failures(inputs.refused)
 
 
 def _elsewhere(
-    choice: ModelChoice, settings: PredictorOptions, weights_sha256: tuple[str, ...], execution: ExecutionOptions
+    choice: ModelChoice,
+    settings: PredictorOptions,
+    weights_sha256: tuple[str, ...],
+    execution: ExecutionOptions,
 ) -> OnCluster | None:
     if execution.cluster is None:
         return None
@@ -67,9 +72,11 @@ def model_choice(arguments: argparse.Namespace) -> ModelChoice:
     """
     if bool(arguments.model) == bool(arguments.dataset):
         raise UsageError(
-            "model", found="both --model and -d" if arguments.model else "neither --model nor -d", expected="one of them",
-            mend="give --model FOLDER, or -d DATASET with --configuration NAME or --best",
-        )  # fmt: skip
+            "model",
+            found="both --model and -d" if arguments.model else "neither --model nor -d",
+            expected="one of them",
+            fix="give --model FOLDER, or -d DATASET with --configuration NAME or --best",
+        )
     folds = tuple(arguments.folds) if arguments.folds else None
     rules = Postprocessing()
     if arguments.model:
@@ -87,9 +94,14 @@ def model_choice(arguments: argparse.Namespace) -> ModelChoice:
     weights = tuple(arguments.weights or [1.0] * len(folders))
     if len(weights) != len(folders) or min(weights) <= 0:
         raise UsageError(
-            "--weights", found=", ".join(map(str, weights)), expected=f"{len(folders)} positive numbers", mend="give one weight a model"
+            "--weights",
+            found=", ".join(map(str, weights)),
+            expected=f"{len(folders)} positive numbers",
+            fix="give one weight a model",
         )
-    return ModelChoice(folders=folders, weights=weights, folds=folds, checkpoint=arguments.checkpoint, postprocessing=rules)
+    return ModelChoice(
+        folders=folders, weights=weights, folds=folds, checkpoint=arguments.checkpoint, postprocessing=rules
+    )
 
 
 def predictor_options(arguments: argparse.Namespace) -> PredictorOptions:
@@ -105,10 +117,16 @@ def predictor_options(arguments: argparse.Namespace) -> PredictorOptions:
     ):
         if not holds:
             raise UsageError(
-                name, found=str(value), expected="above 0 and at most 1" if name == "--tile-step" else "1 or more", mend="correct it"
+                name,
+                found=str(value),
+                expected="above 0 and at most 1" if name == "--tile-step" else "1 or more",
+                fix="correct it",
             )
     return PredictorOptions(
-        device=arguments.device, mirror=not arguments.no_mirror, tile_step=arguments.tile_step, batch_size=arguments.batch_size
+        device=arguments.device,
+        mirror=not arguments.no_mirror,
+        tile_step=arguments.tile_step,
+        batch_size=arguments.batch_size,
     )
 
 
@@ -126,7 +144,9 @@ def _rules_of(folder: Path) -> Postprocessing:
 def _postprocessing(arguments: argparse.Namespace, choice: ModelChoice) -> Postprocessing:
     if arguments.no_postprocessing:
         return Postprocessing()
-    return read_postprocessing(arguments.postprocessing) if arguments.postprocessing else choice.postprocessing
+    return (
+        read_postprocessing(arguments.postprocessing) if arguments.postprocessing else choice.postprocessing
+    )
 
 
 def _require_other_folder(inputs: Sequence[Path], output: Path) -> None:
@@ -136,5 +156,5 @@ def _require_other_folder(inputs: Sequence[Path], output: Path) -> None:
             output,
             found="the folder that the images are in",
             expected="another folder, so that no image is overwritten",
-            mend="give another -o",
+            fix="give another -o",
         )

@@ -1,4 +1,5 @@
-"""Low-rank adapters: LoRA on q and v, and bottlenecks. Every up-projection starts at zero, so that SAM starts as SAM.
+"""Low-rank adapters: LoRA on q and v, and bottlenecks. Every up-projection starts at zero, so that SAM starts
+as SAM.
 
 Suffixes: b batch, y x token rows and columns, c channels, r rank.
 """

@@ -1,10 +1,12 @@
 """The ViT's attention with SAM's decomposed relative position, through ordinary scaled_dot_product_attention.
 
-SAM adds to the scores of a query at (y, x) and a key at (y', x') two terms, q·Rh[y, y'] and q·Rw[x, x'], and to do so builds a
-matrix of all pairs. The same scores are a plain product of longer vectors: q̂ = [q/√d, q·Rh[y], q·Rw[x]] and
-k̂ = [k, onehot(y'), onehot(x')]. So no pair matrix is ever made, and the gradients are the same.
+SAM adds to the scores of a query at (y, x) and a key at (y', x') two terms, q·Rh[y, y'] and q·Rw[x, x'], and
+to do so builds a matrix of all pairs. The same scores are a plain product of longer vectors: q̂ = [q/√d,
+q·Rh[y], q·Rw[x]] and k̂ = [k, onehot(y'), onehot(x')]. So no pair matrix is ever made, and the gradients are
+the same.
 
-Suffixes: b batch (times windows), n heads, t tokens, y x token rows and columns, c channels, d channels a head.
+Suffixes: b batch (times windows), n heads, t tokens, y x token rows and columns, c channels, d channels a
+head.
 """
 
 from __future__ import annotations
@@ -38,7 +40,9 @@ def relative_positions(table: Tensor) -> Tensor:
     return table[steps[:, None] - steps[None, :] + size - 1]
 
 
-def positional_attention(q: Tensor, k: Tensor, v: Tensor, tables: tuple[Tensor, Tensor], one_hot: Tensor) -> Tensor:
+def positional_attention(
+    q: Tensor, k: Tensor, v: Tensor, tables: tuple[Tensor, Tensor], one_hot: Tensor
+) -> Tensor:
     """Attention with decomposed relative position.
 
     Args:
@@ -67,7 +71,9 @@ def positional_attention(q: Tensor, k: Tensor, v: Tensor, tables: tuple[Tensor, 
     # the CPU's fused kernel wants v as long as q
     long_v = functional.pad(v, (0, one_hot.shape[1]))
     if q.is_meta:  # where nothing is computed PyTorch would choose the unfused form and count its pair matrix
-        out: Tensor = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu(long_q, long_k, long_v, scale=1.0)[0]
+        out: Tensor = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu(
+            long_q, long_k, long_v, scale=1.0
+        )[0]
         return out[..., :d]
     return functional.scaled_dot_product_attention(long_q, long_k, long_v, scale=1.0)[..., :d]
 
@@ -97,14 +103,19 @@ class Attention(nn.Module):
         _, rows, columns, width = tokens_byxc.shape
         qkv_byxc = self._project(tokens_byxc)
         windows = split_windows(qkv_byxc, self.window)
-        q, k, v = windows.view(windows.shape[0], -1, 3, self.heads, width // self.heads).permute(2, 0, 3, 1, 4).unbind(0)
+        q, k, v = (
+            windows.view(windows.shape[0], -1, 3, self.heads, width // self.heads)
+            .permute(2, 0, 3, 1, 4)
+            .unbind(0)
+        )
         mixed = positional_attention(q, k, v, (self.rel_pos_h, self.rel_pos_w), one_hot)
         mixed = mixed.transpose(1, 2).reshape(mixed.shape[0], -1, width)
         out: Tensor = self.proj(join_windows(mixed, self.window, (rows, columns)))
         return out
 
     def _project(self, tokens_byxc: Tensor) -> Tensor:
-        """q, k, v of every token, padded to whole windows; padding tokens are zero before the projection, as in SAM."""
+        """q, k, v of every token, padded to whole windows; padding tokens are zero before the projection, as
+        in SAM."""
         pad_y, pad_x = (-size % side for size, side in zip(tokens_byxc.shape[1:3], self.window, strict=True))
         padded = pad_y or pad_x
         qkv_byxc = project(tokens_byxc, self.qkv.weight, None if padded else self.qkv.bias)

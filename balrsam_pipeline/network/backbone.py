@@ -1,7 +1,8 @@
 """SAM as Meta published it: its building functions imported without torchvision, and the table of backbones.
 
-`segment_anything/__init__.py` imports torchvision for its predictor, which we do not use. Importing `segment_anything.modeling`
-alone needs a parent package in `sys.modules`; ours is an empty module with the right `__path__`, there during the import only.
+`segment_anything/__init__.py` imports torchvision for its predictor, which we do not use. Importing
+`segment_anything.modeling` alone needs a parent package in `sys.modules`; ours is an empty module with the
+right `__path__`, there during the import only.
 """
 
 from __future__ import annotations
@@ -31,7 +32,8 @@ MASK_TOKENS = 4  # SAM's own: one single-mask token and three for ambiguity
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BackboneShape:
-    """Sizes of a SAM ViT. vit_b/l/h: segment_anything/build_sam.py; vit_t is ours, for training from scratch on a CPU."""
+    """Sizes of a SAM ViT. vit_b/l/h: segment_anything/build_sam.py; vit_t is ours, for training from scratch
+    on a CPU."""
 
     width: int
     depth: int
@@ -60,7 +62,7 @@ def _parent_package() -> Iterator[None]:
             "package segment_anything",
             found="not installed",
             expected="segment-anything 1.0, which holds SAM's network",
-            mend="pip install segment-anything",
+            fix="pip install segment-anything",
         )
     parent = types.ModuleType("segment_anything")
     parent.__path__ = list(spec.submodule_search_locations)
@@ -74,13 +76,15 @@ def _parent_package() -> Iterator[None]:
 
 @cache
 def sam_modeling() -> Any:
-    """The module `segment_anything.modeling`: Sam, ImageEncoderViT, MaskDecoder, PromptEncoder, TwoWayTransformer."""
+    """The module `segment_anything.modeling`: Sam, ImageEncoderViT, MaskDecoder, PromptEncoder,
+    TwoWayTransformer."""
     with _parent_package():
         return importlib.import_module("segment_anything.modeling")
 
 
 def stock_sam(backbone: Backbone, image_size: int = SAM_GRID * PATCH) -> nn.Module:
-    """Stock SAM, as `segment_anything.build_sam` makes it, with random weights; the oracle of parity tests and benchmarks.
+    """Stock SAM, as `segment_anything.build_sam` makes it, with random weights; the oracle of parity tests
+    and benchmarks.
 
     Args:
         image_size: side of the square input in pixels; 1024 is what checkpoints are made for.
@@ -102,9 +106,14 @@ def stock_sam(backbone: Backbone, image_size: int = SAM_GRID * PATCH) -> nn.Modu
         out_chans=EMBEDDING,
     )
     prompts = modeling.PromptEncoder(
-        embed_dim=EMBEDDING, image_embedding_size=(grid, grid), input_image_size=(image_size, image_size), mask_in_chans=16
+        embed_dim=EMBEDDING,
+        image_embedding_size=(grid, grid),
+        input_image_size=(image_size, image_size),
+        mask_in_chans=16,
     )
-    transformer = modeling.TwoWayTransformer(depth=2, embedding_dim=EMBEDDING, mlp_dim=shape.decoder_mlp, num_heads=8)
+    transformer = modeling.TwoWayTransformer(
+        depth=2, embedding_dim=EMBEDDING, mlp_dim=shape.decoder_mlp, num_heads=8
+    )
     decoder = modeling.MaskDecoder(
         num_multimask_outputs=MASK_TOKENS - 1,
         transformer=transformer,

@@ -9,22 +9,26 @@ from torch import Tensor, nn
 
 from balrsam_pipeline.errors import CheckpointError
 from balrsam_pipeline.network.checkpoints import read_sam
+from balrsam_pipeline.network.load_sam import NEW_PARTS, load_sam
 from balrsam_pipeline.network.model import BalrSam
-from balrsam_pipeline.network.weights import NEW_PARTS, load_sam
 from balrsam_pipeline.plan import NetworkPlan
 
 TRAINED_PARTS = (*NEW_PARTS, "mask_decoder.")
 POSITION_STD = 0.02  # of the position table from scratch, as in ViTDet
 
 
-def build(network: NetworkPlan, checkpoint: Path | None = None, second_moments: Sequence[Tensor] | None = None) -> BalrSam:
+def build(
+    network: NetworkPlan, checkpoint: Path | None = None, second_moments: Sequence[Tensor] | None = None
+) -> BalrSam:
     """The network of a plan, on the CPU, in fp32, in training mode.
 
     Args:
         network: what to build.
-        checkpoint: a SAM-v1 checkpoint of the plan's backbone; needed when a checkpoint is adapted, not taken from scratch.
-        second_moments: for each of the decoder's token-to-image attentions the (256, 256) second moment of its inputs, as
-            `measure_second_moments` returns them; weights the truncation of `low_rank` attention.
+        checkpoint: a SAM-v1 checkpoint of the plan's backbone; needed when a checkpoint is adapted, not taken
+            from scratch.
+        second_moments: for each of the decoder's token-to-image attentions the (256, 256) second moment of
+            its inputs, as `measure_second_moments` returns them; weights the truncation of `low_rank`
+            attention.
 
     Raises:
         CheckpointError: the checkpoint is missing, superfluous, damaged, or does not fit.
@@ -35,7 +39,7 @@ def build(network: NetworkPlan, checkpoint: Path | None = None, second_moments: 
                 checkpoint,
                 found="a checkpoint for a network that is trained from scratch",
                 expected="no checkpoint",
-                mend="plan with from_scratch false to adapt it",
+                fix="plan with from_scratch false to adapt it",
             )
         model = BalrSam(network)
         nn.init.trunc_normal_(model.image_encoder.pos_embed, std=POSITION_STD)
@@ -45,7 +49,8 @@ def build(network: NetworkPlan, checkpoint: Path | None = None, second_moments: 
             f"backbone {network.backbone}",
             found="no checkpoint",
             expected=f"a SAM checkpoint of {network.backbone} to adapt",
-            mend=f"fetch it: balrsam download_checkpoint {network.backbone}; or name a file: --checkpoint FILE",
+            fix=f"fetch it: balrsam download_checkpoint {network.backbone}; or name a file: --checkpoint "
+            "FILE",
         )
     model = BalrSam(network)
     load_sam(model, read_sam(checkpoint, network.backbone), second_moments)
@@ -54,7 +59,8 @@ def build(network: NetworkPlan, checkpoint: Path | None = None, second_moments: 
 
 
 def freeze(model: BalrSam) -> None:
-    """Leave gradients to adapters, CDEN, channel projection and mask decoder; SAM's encoder and position code are frozen."""
+    """Leave gradients to adapters, CDEN, channel projection and mask decoder; SAM's encoder and position code
+    are frozen."""
     for name, parameter in model.named_parameters():
         trained = any(part in name for part in TRAINED_PARTS) and not name.endswith("position_frequencies")
         parameter.requires_grad_(trained)

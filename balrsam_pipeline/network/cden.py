@@ -1,9 +1,10 @@
 """CDEN, the Complementary Detail Enhancement Network: what a ViT of 16-pixel tokens loses at boundaries.
 
-A small pyramid beside the ViT, depthwise-separable throughout: down from 1/2 to 1/16 of the input, where it takes in an early
-ViT feature, and up again, from the image embedding, to the stride at which masks are decoded. Receptive fields of a block come
-from 3×3 depthwise convolutions applied one after the other (3, 5, 7 pixels), all summed: on CPUs plain 3×3 depthwise has a fast
-kernel in forward and backward, dilated or larger ones cost 2–10 times as much (measured, docs/network.md).
+A small pyramid beside the ViT, depthwise-separable throughout: down from 1/2 to 1/16 of the input, where it
+takes in an early ViT feature, and up again, from the image embedding, to the stride at which masks are
+decoded. Receptive fields of a block come from 3×3 depthwise convolutions applied one after the other (3, 5, 7
+pixels), all summed: on CPUs plain 3×3 depthwise has a fast kernel in forward and backward, dilated or larger
+ones cost 2–10 times as much (measured, docs/network.md).
 
 Source: BALR-SAM, CDEN. Suffixes: b batch, c channels, y x pixels.
 """
@@ -25,7 +26,9 @@ class DetailBlock(nn.Module):
 
     def __init__(self, channels: int, fields: int) -> None:
         super().__init__()
-        self.depthwise = nn.ModuleList(nn.Conv2d(channels, channels, 3, padding=1, groups=channels) for _ in range(fields))
+        self.depthwise = nn.ModuleList(
+            nn.Conv2d(channels, channels, 3, padding=1, groups=channels) for _ in range(fields)
+        )
         self.norm = LayerNorm2d(channels)
         self.pointwise = nn.Conv2d(channels, channels, 1)
 
@@ -64,7 +67,9 @@ class Fuse(nn.Module):
 
     def forward(self, coarse_bcyx: Tensor, fine_bcyx: Tensor) -> Tensor:
         """Shape of `fine_bcyx`."""
-        enlarged = functional.interpolate(self.lateral(coarse_bcyx), size=fine_bcyx.shape[-2:], mode="nearest")
+        enlarged = functional.interpolate(
+            self.lateral(coarse_bcyx), size=fine_bcyx.shape[-2:], mode="nearest"
+        )
         out: Tensor = self.block(fine_bcyx + enlarged)
         return out
 
@@ -73,11 +78,12 @@ class Cden(nn.Module):
     """The detail network.
 
     Args:
-        network: `cden_width` is the width at stride 2 (doubling to 4x at stride 8 and 16); `mask_stride` how fine it goes back up.
+        network: `cden_width` is the width at stride 2 (doubling to 4x at stride 8 and 16); `mask_stride` how
+            fine it goes back up.
         channels: channels of the image it is given.
 
-    Its output projections start at zero where a checkpoint is adapted, so that the network starts as SAM; from scratch there is
-    nothing to preserve and they start as any layer does.
+    Its output projections start at zero where a checkpoint is adapted, so that the network starts as SAM;
+    from scratch there is nothing to preserve and they start as any layer does.
     """
 
     def __init__(self, network: NetworkPlan, channels: int) -> None:
@@ -85,20 +91,32 @@ class Cden(nn.Module):
         width = network.cden_width
         widths = {1: max(width // 2, 8), 2: width, 4: 2 * width, 8: 4 * width, 16: 4 * width}
         fields = {2: 1, 4: 2, 8: 3, 16: 3}
-        self.mask_strides = [stride for stride in (4, 2, 1) if stride >= network.mask_stride]  # coarse to fine
+        self.mask_strides = [
+            stride for stride in (4, 2, 1) if stride >= network.mask_stride
+        ]  # coarse to fine
         self.stem = nn.Sequential(nn.Conv2d(channels, width, 3, stride=2, padding=1), LayerNorm2d(width))
         self.full_stem = nn.Conv2d(channels, widths[1], 3, padding=1) if network.mask_stride == 1 else None
-        self.downs = nn.ModuleDict({str(stride): Down(widths[stride // 2], widths[stride]) for stride in (4, 8, 16)})
+        self.downs = nn.ModuleDict(
+            {str(stride): Down(widths[stride // 2], widths[stride]) for stride in (4, 8, 16)}
+        )
         self.stages = nn.ModuleDict(
-            {str(stride): nn.Sequential(*(DetailBlock(widths[stride], fields[stride]) for _ in range(2))) for stride in (2, 4, 8, 16)}
+            {
+                str(stride): nn.Sequential(*(DetailBlock(widths[stride], fields[stride]) for _ in range(2)))
+                for stride in (2, 4, 8, 16)
+            }
         )
         self.early = nn.Conv2d(BACKBONES[network.backbone].width, widths[16], 1)
         self.to_embedding = nn.Conv2d(widths[16], EMBEDDING, 1)
         self.from_embedding = nn.Conv2d(EMBEDDING, widths[16], 1)
         up_strides = [stride for stride in (8, 4, 2, 1) if stride >= min(network.mask_stride, 4)]
-        self.fuses = nn.ModuleDict({str(stride): Fuse(widths[2 * stride], widths[stride]) for stride in up_strides})
+        self.fuses = nn.ModuleDict(
+            {str(stride): Fuse(widths[2 * stride], widths[stride]) for stride in up_strides}
+        )
         self.to_masks = nn.ParameterDict(
-            {str(stride): torch.randn(UPSCALED, widths[stride]) * UPSCALED**-0.5 for stride in self.mask_strides}
+            {
+                str(stride): torch.randn(UPSCALED, widths[stride]) * UPSCALED**-0.5
+                for stride in self.mask_strides
+            }
         )
         self.boundary: nn.Conv2d | None = nn.Conv2d(widths[4], 1, 1)
         if not network.from_scratch:
@@ -114,14 +132,17 @@ class Cden(nn.Module):
         Args:
             image_bcyx: the image at the input size.
             early_bcyx: the ViT's tokens after its first global block, taken in on the way down.
-            embedding_bcyx: the ViT's image embedding, from which the way up starts: it says what the detail is detail of.
+            embedding_bcyx: the ViT's image embedding, from which the way up starts: it says what the detail
+                is detail of.
 
         Returns:
-            what to add to the image embedding (b, 256, y/16, x/16); the maps for the masks, coarse to fine; boundary logits
-            (b, 1, y/4, x/4) in training.
+            what to add to the image embedding (b, 256, y/16, x/16); the maps for the masks, coarse to fine;
+            boundary logits (b, 1, y/4, x/4) in training.
         """
         large = early_bcyx.shape[2] * early_bcyx.shape[3] >= RECOMPUTE_TOKENS
-        image_bcyx = image_bcyx.contiguous(memory_format=torch.channels_last)  # so that every map is, and none is copied to add
+        image_bcyx = image_bcyx.contiguous(
+            memory_format=torch.channels_last
+        )  # so that every map is, and none is copied to add
         maps = {2: recompute(self._start, image_bcyx, when=large)}
         for stride in (4, 8, 16):
             x = recompute(self.downs[str(stride)], maps[stride // 2], when=large)
@@ -135,7 +156,9 @@ class Cden(nn.Module):
         fused: dict[int, Tensor] = {}
         for name, fuse in self.fuses.items():
             top = fused[int(name)] = recompute(fuse, top, maps[int(name)], when=large)
-        details = tuple(DetailMap(stride, fused[stride], self.to_masks[str(stride)]) for stride in self.mask_strides)
+        details = tuple(
+            DetailMap(stride, fused[stride], self.to_masks[str(stride)]) for stride in self.mask_strides
+        )
         boundary = self.boundary(fused[4]) if self.boundary is not None and self.training else None
         return detail_bcyx, details, boundary
 

@@ -1,4 +1,5 @@
-"""Reading SAM checkpoints by content: SAM, MedSAM, micro-sam and their like, nothing skipped and nothing executed."""
+"""Reading SAM checkpoints by content: SAM, MedSAM, micro-sam and their like, nothing skipped and nothing
+executed."""
 
 from __future__ import annotations
 
@@ -16,7 +17,12 @@ from balrsam_pipeline.network.backbone import BACKBONES, stock_shapes
 from balrsam_pipeline.plan import Backbone
 
 ANCHOR = "image_encoder.patch_embed.proj.weight"  # every SAM file has it, with or without a prefix
-CONTAINERS = ("model_state", "state_dict", "model", "model_state_dict")  # micro-sam; Lightning and many others
+CONTAINERS = (
+    "model_state",
+    "state_dict",
+    "model",
+    "model_state_dict",
+)  # micro-sam; Lightning and many others
 OPTIONAL = {"pixel_mean", "pixel_std"}  # constants that some tools save along
 NAMED = 8  # keys named in a message
 
@@ -25,11 +31,15 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
     """All tensors of a .safetensors, .pt or .pth file, memory-mapped where the format allows.
 
     Raises:
-        CheckpointError: no such file, truncated, another format, or a pickle that holds more than tensors (it is not run).
+        CheckpointError: no such file, truncated, another format, or a pickle that holds more than tensors (it
+            is not run).
     """
     if not path.is_file():
         raise CheckpointError(
-            path, found="no such file", expected="a checkpoint file", mend="check the path, or balrsam download_checkpoint"
+            path,
+            found="no such file",
+            expected="a checkpoint file",
+            fix="check the path, or balrsam download_checkpoint",
         )
     if path.suffix == ".safetensors":
         try:
@@ -46,7 +56,8 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
             path,
             found=f"not a plain tensor file: {_first_line(problem)}",
             expected="tensors alone; files that would run code are not opened",
-            mend="save its weights alone in a place you trust: torch.save(model.state_dict(), path), or as safetensors",
+            fix="save its weights alone in a place you trust: torch.save(model.state_dict(), path), or as "
+            "safetensors",
         ) from None
     return _flat(content, path)
 
@@ -55,7 +66,8 @@ def read_sam(path: Path, backbone: Backbone) -> dict[str, Tensor]:
     """The tensors of a SAM checkpoint under SAM's own names, every one present and of the right shape.
 
     Raises:
-        CheckpointError: as `read_tensors`; or a key is missing, unexpected or misshapen, or the file is of another backbone.
+        CheckpointError: as `read_tensors`; or a key is missing, unexpected or misshapen, or the file is of
+            another backbone.
     """
     tensors = _without_prefix(read_tensors(path), path)
     expected = stock_shapes(backbone)
@@ -70,16 +82,19 @@ def read_sam(path: Path, backbone: Backbone) -> dict[str, Tensor]:
         ],
     }
     refuse_mismatch(
-        path, problems, f"the {len(expected)} tensors of a SAM {backbone} checkpoint", "use a SAM-v1 checkpoint of that backbone"
+        path,
+        problems,
+        f"the {len(expected)} tensors of a SAM {backbone} checkpoint",
+        "use a SAM-v1 checkpoint of that backbone",
     )
     return {key: tensors[key].float() for key in expected}
 
 
-def refuse_mismatch(where: object, problems: Mapping[str, list[str]], expected: str, mend: str) -> None:
+def refuse_mismatch(where: object, problems: Mapping[str, list[str]], expected: str, fix: str) -> None:
     """Raise a CheckpointError that names the keys of `problems`, if there are any."""
     found = "; ".join(f"{kind}: {_some(keys)}" for kind, keys in problems.items() if keys)
     if found:
-        raise CheckpointError(where, found=found, expected=expected, mend=mend)
+        raise CheckpointError(where, found=found, expected=expected, fix=fix)
 
 
 def checkpoint_sha256(path: Path) -> str:
@@ -101,7 +116,10 @@ def _flat(content: object, path: Path) -> dict[str, Tensor]:
             content = content[name]
     if not isinstance(content, dict) or not any(isinstance(value, Tensor) for value in content.values()):
         raise CheckpointError(
-            path, found=f"a {type(content).__name__} without tensors", expected="a dictionary of tensors", mend="use a SAM file"
+            path,
+            found=f"a {type(content).__name__} without tensors",
+            expected="a dictionary of tensors",
+            fix="use a SAM file",
         )
     return {str(key): value for key, value in content.items() if isinstance(value, Tensor)}
 
@@ -113,7 +131,7 @@ def _without_prefix(tensors: dict[str, Tensor], path: Path) -> dict[str, Tensor]
             path,
             found=f"no key '{ANCHOR}' among {len(tensors)}: {_some(list(tensors))}",
             expected="a SAM-v1 checkpoint with segment_anything's key names",
-            mend="convert it to those names, or fetch one: balrsam download_checkpoint vit_b",
+            fix="convert it to those names, or fetch one: balrsam download_checkpoint vit_b",
         )
     prefix = prefixes[0]
     return {key.removeprefix(prefix): tensor for key, tensor in tensors.items()}
@@ -125,7 +143,10 @@ def _check_backbone(tensors: dict[str, Tensor], backbone: Backbone, path: Path) 
         return
     of = next((name for name, shape in BACKBONES.items() if shape.width == width), f"a ViT of width {width}")
     raise CheckpointError(
-        path, found=f"the weights of {of}", expected=f"the weights of {backbone}", mend=f"plan with backbone {of}, or give the other file"
+        path,
+        found=f"the weights of {of}",
+        expected=f"the weights of {backbone}",
+        fix=f"plan with backbone {of}, or give the other file",
     )
 
 
@@ -134,7 +155,8 @@ def _damaged(path: Path, problem: Exception) -> CheckpointError:
         path,
         found=f"cannot be read: {_first_line(problem)}",
         expected="a complete .pt, .pth or .safetensors file",
-        mend="it is truncated or of another format: fetch it again (balrsam download_checkpoint), or copy it again",
+        fix="it is truncated or of another format: fetch it again (balrsam download_checkpoint), or copy it "
+        "again",
     )
 
 

@@ -9,14 +9,20 @@ from balrsam_pipeline.command import Command
 
 
 def _add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("backbone", choices=("vit_b", "vit_l", "vit_h"), help="vit_b 375 MB, vit_l 1.2 GB, vit_h 2.6 GB")
-    parser.add_argument("--folder", type=Path, help="where to keep it (else balrsam_checkpoints, else the user's cache folder)")
+    parser.add_argument(
+        "backbone", choices=("vit_b", "vit_l", "vit_h"), help="vit_b 375 MB, vit_l 1.2 GB, vit_h 2.6 GB"
+    )
+    parser.add_argument(
+        "--folder",
+        type=Path,
+        help="where to keep it (else balrsam_checkpoints, else the user's cache folder)",
+    )
     parser.add_argument("--url", help="another address of the same file, such as a mirror")
 
 
 def _run(arguments: argparse.Namespace) -> int:
     from balrsam_pipeline.network.download import fetch
-    from balrsam_pipeline.network.locate import OFFICIAL
+    from balrsam_pipeline.network.official_checkpoints import OFFICIAL
     from balrsam_pipeline.paths import checkpoint_cache
 
     path = fetch(OFFICIAL[arguments.backbone], arguments.folder or checkpoint_cache(), arguments.url)

@@ -13,10 +13,11 @@ LOG = logging.getLogger(__name__)
 
 
 def compile_network(model: BalrSam, example: Tensor) -> bool:
-    """Compile encoder, CDEN and mask decoder in place, and try them on an example; returns whether they stay compiled.
+    """Compile encoder, CDEN and mask decoder in place, and try them on an example; returns whether they stay
+    compiled.
 
-    Compilation fails in many ways that have nothing to do with the network (no C++ compiler, an old GPU, an old Triton), so any
-    failure is logged and undone.
+    Compilation fails in many ways that have nothing to do with the network (no C++ compiler, an old GPU, an
+    old Triton), so any failure is logged and undone.
 
     Args:
         example: (b, c, y, x), as the network will see them.
@@ -30,6 +31,8 @@ def compile_network(model: BalrSam, example: Tensor) -> bool:
     except Exception as problem:
         for part in parts:
             part._compiled_call_impl = None
-        LOG.warning("torch.compile does not work here, the network runs without it: %s", str(problem).splitlines()[:1])
+        LOG.warning(
+            "torch.compile does not work here, the network runs without it: %s", str(problem).splitlines()[:1]
+        )
         return False
     return True

@@ -1,6 +1,7 @@
 """The mask decoder: K class tokens and the image embedding in a two-way transformer, then K masks.
 
-Stock SAM's function with its no-prompt input, one token a class, the IoU head left out (nothing here asks for it).
+Stock SAM's function with its no-prompt input, one token a class, the IoU head left out (nothing here asks for
+it).
 
 Suffixes: b batch, k classes, t tokens (IoU token and classes), s image tokens, y x pixels, c channels.
 """
@@ -71,33 +72,46 @@ class TwoWayLayer(nn.Module):
         self.norm4 = nn.LayerNorm(EMBEDDING)
         self.cross_attn_image_to_token = ImageToToken()
 
-    def forward(self, tokens_btc: Tensor, start_btc: Tensor, image_bsc: Tensor, position_sc: Tensor) -> tuple[Tensor, Tensor]:
-        """Tokens and image tokens after the layer; `start_btc`, the first tokens, are the tokens' position."""
+    def forward(
+        self, tokens_btc: Tensor, start_btc: Tensor, image_bsc: Tensor, position_sc: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Tokens and image tokens after the layer; `start_btc`, the first tokens, are the tokens'
+        position."""
         if self.first:
             tokens_btc = self.self_attn(tokens_btc, tokens_btc)
         else:
             tokens_btc = tokens_btc + self.self_attn(tokens_btc + start_btc, tokens_btc)
         tokens_btc = self.norm1(tokens_btc)
         large = image_bsc.shape[1] >= RECOMPUTE_TOKENS
-        read = recompute(self.cross_attn_token_to_image, tokens_btc + start_btc, image_bsc, position_sc, when=large)
+        read = recompute(
+            self.cross_attn_token_to_image, tokens_btc + start_btc, image_bsc, position_sc, when=large
+        )
         tokens_btc = self.norm2(tokens_btc + read)
         tokens_btc = self.norm3(tokens_btc + self.mlp(tokens_btc))
-        image_bsc = recompute(self._update_image, tokens_btc + start_btc, image_bsc, position_sc, tokens_btc, when=large)
+        image_bsc = recompute(
+            self._update_image, tokens_btc + start_btc, image_bsc, position_sc, tokens_btc, when=large
+        )
         return tokens_btc, image_bsc
 
-    def _update_image(self, keys_btc: Tensor, image_bsc: Tensor, position_sc: Tensor, values_btc: Tensor) -> Tensor:
-        updated: Tensor = self.norm4(image_bsc + self.cross_attn_image_to_token(image_bsc, position_sc, keys_btc, values_btc))
+    def _update_image(
+        self, keys_btc: Tensor, image_bsc: Tensor, position_sc: Tensor, values_btc: Tensor
+    ) -> Tensor:
+        updated: Tensor = self.norm4(
+            image_bsc + self.cross_attn_image_to_token(image_bsc, position_sc, keys_btc, values_btc)
+        )
         return updated
 
 
 class Hypernetworks(nn.Module):
-    """For each class an MLP of three layers from its token to the 32 weights of its mask; all classes in one batched product."""
+    """For each class an MLP of three layers from its token to the 32 weights of its mask; all classes in one
+    batched product."""
 
     def __init__(self, classes: int) -> None:
         super().__init__()
         sizes = (EMBEDDING, EMBEDDING, EMBEDDING, UPSCALED)
         self.weights = nn.ParameterList(
-            torch.empty(classes, after, before).uniform_(-(before**-0.5), before**-0.5) for before, after in itertools.pairwise(sizes)
+            torch.empty(classes, after, before).uniform_(-(before**-0.5), before**-0.5)
+            for before, after in itertools.pairwise(sizes)
         )
         self.biases = nn.ParameterList(torch.zeros(classes, after) for after in sizes[1:])
 
@@ -114,8 +128,8 @@ class Hypernetworks(nn.Module):
 class Upscaling(nn.Module):
     """SAM's ×4 upscaling and the masks read from it.
 
-    Its transposed convolutions have kernel = stride, so each output pixel comes from one token: the pixels stay in token order
-    as rows of a matrix until the masks, the smallest tensor, are put in place.
+    Its transposed convolutions have kernel = stride, so each output pixel comes from one token: the pixels
+    stay in token order as rows of a matrix until the masks, the smallest tensor, are put in place.
     """
 
     def __init__(self) -> None:
@@ -143,10 +157,16 @@ class Transformer(nn.Module):
         super().__init__()
 
         def token_to_image() -> nn.Module:
-            return TokenToImage() if network.decoder_attention == "exact" else LowRankTokenToImage(network.decoder_rank)
+            return (
+                TokenToImage()
+                if network.decoder_attention == "exact"
+                else LowRankTokenToImage(network.decoder_rank)
+            )
 
         mlp_width = BACKBONES[network.backbone].decoder_mlp
-        self.layers = nn.ModuleList(TwoWayLayer(token_to_image(), mlp_width, first=index == 0) for index in range(LAYERS))
+        self.layers = nn.ModuleList(
+            TwoWayLayer(token_to_image(), mlp_width, first=index == 0) for index in range(LAYERS)
+        )
         self.final_attn_token_to_image = token_to_image()
         self.norm_final_attn = nn.LayerNorm(EMBEDDING)
 
@@ -156,7 +176,9 @@ class Transformer(nn.Module):
         for layer in self.layers:
             tokens_btc, image_bsc = layer(tokens_btc, start_btc, image_bsc, position_sc)
         large = image_bsc.shape[1] >= RECOMPUTE_TOKENS
-        read = recompute(self.final_attn_token_to_image, tokens_btc + start_btc, image_bsc, position_sc, when=large)
+        read = recompute(
+            self.final_attn_token_to_image, tokens_btc + start_btc, image_bsc, position_sc, when=large
+        )
         return self.norm_final_attn(tokens_btc + read), image_bsc
 
 
@@ -166,7 +188,9 @@ class MaskDecoder(nn.Module):
     def __init__(self, network: NetworkPlan) -> None:
         super().__init__()
         self.classes = network.classes
-        self.iou_token = nn.Parameter(torch.empty(1, EMBEDDING).normal_())  # takes part in self-attention, as in SAM
+        self.iou_token = nn.Parameter(
+            torch.empty(1, EMBEDDING).normal_()
+        )  # takes part in self-attention, as in SAM
         self.class_tokens = nn.Parameter(torch.empty(network.classes, EMBEDDING).normal_())
         self.dense_embedding = nn.Parameter(torch.zeros(EMBEDDING))  # SAM's `no_mask_embed`
         self.position_frequencies = nn.Parameter(torch.empty(2, EMBEDDING // 2).normal_())
@@ -178,9 +202,12 @@ class MaskDecoder(nn.Module):
         self.register_buffer("image_positions", self.positions().detach(), persistent=False)
 
     def forward(self, embedding_bcyx: Tensor, details: tuple[DetailMap, ...]) -> Tensor:
-        """Masks (b, k, ·, ·) at the stride of the finest of `details`, which run from stride 4 to finer ones."""
+        """Masks (b, k, ·, ·) at the stride of the finest of `details`, which run from stride 4 to finer
+        ones."""
         b, _, rows, columns = embedding_bcyx.shape
-        image_bsc = embedding_bcyx.permute(0, 2, 3, 1).reshape(b, rows * columns, EMBEDDING) + self.dense_embedding
+        image_bsc = (
+            embedding_bcyx.permute(0, 2, 3, 1).reshape(b, rows * columns, EMBEDDING) + self.dense_embedding
+        )
         start_btc = torch.cat([self.iou_token, self.class_tokens]).expand(b, -1, -1)
         positions_sc = self.positions() if self.position_frequencies.requires_grad else self.image_positions
         tokens_btc, image_bsc = self.transformer(start_btc, image_bsc, positions_sc)
@@ -190,7 +217,9 @@ class MaskDecoder(nn.Module):
         masks_bkyx = masks.reshape(b, -1, rows * 4, columns * 4)
         for detail in details:
             if masks_bkyx.shape[-2:] != detail.map_bcyx.shape[-2:]:
-                masks_bkyx = functional.interpolate(masks_bkyx, size=detail.map_bcyx.shape[-2:], mode="bilinear")
+                masks_bkyx = functional.interpolate(
+                    masks_bkyx, size=detail.map_bcyx.shape[-2:], mode="bilinear"
+                )
             masks_bkyx = masks_bkyx + read_masks(detail, weights_bkc)
         return masks_bkyx
 
@@ -209,7 +238,8 @@ class MaskDecoder(nn.Module):
 
 
 def read_masks(detail: DetailMap, weights_bkc: Tensor) -> Tensor:
-    """What a detail map adds to the masks: its projection to 32 channels is carried to the few weights. (b, k, y, x)."""
+    """What a detail map adds to the masks: its projection to 32 channels is carried to the few weights. (b,
+    k, y, x)."""
     b, _, height, width = detail.map_bcyx.shape
     carried_bkc = weights_bkc @ detail.projection
     flat_bpc = detail.map_bcyx.permute(0, 2, 3, 1).reshape(b, height * width, -1)

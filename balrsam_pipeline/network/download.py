@@ -13,7 +13,7 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit, urlunsplit
 
 from balrsam_pipeline.errors import CheckpointError
-from balrsam_pipeline.network.locate import Official
+from balrsam_pipeline.network.official_checkpoints import Official
 from balrsam_pipeline.progress import track
 
 LOG = logging.getLogger(__name__)
@@ -25,13 +25,13 @@ RANGE_NOT_SATISFIABLE = 416
 def fetch(official: Official, folder: Path, url: str | None = None) -> Path:
     """Download a checkpoint into `folder`, or verify the one that is there; returns its path.
 
-    What an interrupted download left (`NAME.part`) is continued where the server allows it. The file gets its name only after
-    its SHA-256 is right.
+    What an interrupted download left (`NAME.part`) is continued where the server allows it. The file gets its
+    name only after its SHA-256 is right.
 
     Args:
         official: name and SHA-256 of the file.
-        url: where from; default the official address (a mirror inside a hospital, say). `https://NAME:PASSWORD@HOST/…` logs in;
-            name, password and what follows a `?` are never shown.
+        url: where from; default the official address (a mirror inside a hospital, say).
+            `https://NAME:PASSWORD@HOST/…` logs in; name, password and what follows a `?` are never shown.
 
     Raises:
         CheckpointError: the address cannot be reached, or what came is not the file.
@@ -80,11 +80,20 @@ def redacted(url: str) -> str:
     except ValueError:
         return "(an address that cannot be read)"
     host = parts.netloc.rpartition("@")[2]
-    return urlunsplit((parts.scheme, f"***@{host}" if "@" in parts.netloc else host, parts.path, "***" if parts.query else "", ""))
+    return urlunsplit(
+        (
+            parts.scheme,
+            f"***@{host}" if "@" in parts.netloc else host,
+            parts.path,
+            "***" if parts.query else "",
+            "",
+        )
+    )
 
 
 def _request(url: str, headers: dict[str, str]) -> urllib.request.Request:
-    """A request that logs in where the address says so; a server elsewhere that we are sent on to does not see it."""
+    """A request that logs in where the address says so; a server elsewhere that we are sent on to does not
+    see it."""
     parts = urlsplit(url)
     user, _, host = parts.netloc.rpartition("@")
     request = urllib.request.Request(urlunsplit(parts._replace(netloc=host)), headers=headers)
@@ -107,7 +116,7 @@ def _verify(path: Path, official: Official) -> None:
             path,
             found=f"SHA-256 {found}",
             expected=f"{official.sha256}, that of {official.name}",
-            mend=f"delete {path} and fetch it again",
+            fix=f"delete {path} and fetch it again",
         )
 
 
@@ -117,6 +126,6 @@ def _unreachable(url: str, target: Path, problem: Exception) -> CheckpointError:
         redacted(url),
         found=f"no download: {said}",
         expected="an answer from the server",
-        mend="run the same command again to go on where it stopped. With no connection to the internet: "
+        fix="run the same command again to go on where it stopped. With no connection to the internet: "
         f"fetch {target.name} on a machine that has one and copy it to {target}",
     )

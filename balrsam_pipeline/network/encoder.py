@@ -1,4 +1,5 @@
-"""The image encoder: SAM's ViT with low-rank adapters in every block, for any input size that is a multiple of 16.
+"""The image encoder: SAM's ViT with low-rank adapters in every block, for any input size that is a multiple
+of 16.
 
 Suffixes: b batch, y x token rows and columns, c channels.
 """
@@ -17,7 +18,8 @@ from balrsam_pipeline.plan import NetworkPlan
 
 
 class Block(nn.Module):
-    """One transformer block: attention and MLP, each with a bottleneck adapter beside it (none when trained from scratch)."""
+    """One transformer block: attention and MLP, each with a bottleneck adapter beside it (none when trained
+    from scratch)."""
 
     def __init__(self, width: int, heads: int, window: Grid) -> None:
         super().__init__()
@@ -42,7 +44,8 @@ class Block(nn.Module):
 
 
 class PatchEmbedding(nn.Module):
-    """16×16 pixels to one token; the weight has a convolution's shape, SAM's, and is used as the linear map it is."""
+    """16×16 pixels to one token; the weight has a convolution's shape, SAM's, and is used as the linear map
+    it is."""
 
     def __init__(self, channels: int, width: int) -> None:
         super().__init__()
@@ -51,7 +54,9 @@ class PatchEmbedding(nn.Module):
     def forward(self, image_bcyx: Tensor) -> Tensor:
         """(b, channels, 16·y, 16·x) -> (b, y, x, c)."""
         b, c, height, width = image_bcyx.shape
-        tiles = image_bcyx.reshape(b, c, height // PATCH, PATCH, width // PATCH, PATCH).permute(0, 2, 4, 1, 3, 5)
+        tiles = image_bcyx.reshape(b, c, height // PATCH, PATCH, width // PATCH, PATCH).permute(
+            0, 2, 4, 1, 3, 5
+        )
         return project(tiles.flatten(3), self.proj.weight.flatten(1), self.proj.bias)
 
 
@@ -69,10 +74,15 @@ class ImageEncoder(nn.Module):
         self.grid: Grid = (network.input_size[0] // PATCH, network.input_size[1] // PATCH)
         self.global_blocks = shape.global_blocks
         by_memory = sorted(range(shape.depth), key=lambda index: index not in shape.global_blocks)
-        self.checkpointed = frozenset(by_memory[: network.checkpointed_blocks])  # global blocks first: they keep the most
+        self.checkpointed = frozenset(
+            by_memory[: network.checkpointed_blocks]
+        )  # global blocks first: they keep the most
         self.patch_embed = PatchEmbedding(channels, shape.width)
         self.pos_embed = nn.Parameter(torch.zeros(1, *self.grid, shape.width))
-        windows = [self.grid if index in shape.global_blocks else window_of(self.grid) for index in range(shape.depth)]
+        windows = [
+            self.grid if index in shape.global_blocks else window_of(self.grid)
+            for index in range(shape.depth)
+        ]
         self.blocks = nn.ModuleList(Block(shape.width, shape.heads, window) for window in windows)
         self.neck = nn.Sequential(
             nn.Conv2d(shape.width, EMBEDDING, kernel_size=1, bias=False),

@@ -1,7 +1,9 @@
-"""The decoder's low-rank start: keys and values from one latent, by truncated higher-order SVD of SAM's own projections.
+"""The decoder's low-rank start: keys and values from one latent, by truncated higher-order SVD of SAM's own
+projections.
 
-The key and value projections of an attention, 256 × heads × d each, are one tensor 256 × (2·heads) × d. Truncating it along its
-first mode, the one every image token passes through, keeps `rank` directions U; the rest of the tensor is the core.
+The key and value projections of an attention, 256 × heads × d each, are one tensor 256 × (2·heads) × d.
+Truncating it along its first mode, the one every image token passes through, keeps `rank` directions U; the
+rest of the tensor is the core.
 """
 
 from __future__ import annotations
@@ -14,20 +16,23 @@ from torch import Tensor
 
 @dataclass(frozen=True, slots=True)
 class SharedLatent:
-    """latent (rank, 256), key_core and value_core (128, rank): Wk ≈ key_core · latent, Wv ≈ value_core · latent."""
+    """latent (rank, 256), key_core and value_core (128, rank): Wk ≈ key_core · latent, Wv ≈ value_core ·
+    latent."""
 
     latent: Tensor
     key_core: Tensor
     value_core: Tensor
 
 
-def shared_latent(key_weight: Tensor, value_weight: Tensor, rank: int, second_moment: Tensor | None = None) -> SharedLatent:
+def shared_latent(
+    key_weight: Tensor, value_weight: Tensor, rank: int, second_moment: Tensor | None = None
+) -> SharedLatent:
     """The best shared latent of a rank.
 
     Args:
         key_weight, value_weight: (128, 256), as nn.Linear stores them.
-        second_moment: (256, 256), mean of x·xᵀ over image tokens x. With it the error of keys and values on such tokens is
-            smallest, without it the error of the weights.
+        second_moment: (256, 256), mean of x·xᵀ over image tokens x. With it the error of keys and values on
+            such tokens is smallest, without it the error of the weights.
 
     Source: BALR-SAM, low-rank tensor attention; De Lathauwer et al. 2000 (HOSVD).
     """

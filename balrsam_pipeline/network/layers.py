@@ -9,20 +9,30 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.utils.checkpoint import checkpoint
 
-RECOMPUTE_TOKENS = 1024  # image tokens (an input of 512×512) from which decoder and CDEN keep inputs alone for backward
+RECOMPUTE_TOKENS = (
+    1024  # image tokens (an input of 512×512) from which decoder and CDEN keep inputs alone for backward
+)
 BATCH = 16  # images from which oneDNN is chosen whatever the number of threads
 
 
 def project(tokens: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-    """A linear layer, (…, before) -> (…, after); on CPUs as a 1×1 convolution where that is the same for memory.
+    """A linear layer, (…, before) -> (…, after); on CPUs as a 1×1 convolution where that is the same for
+    memory.
 
-    PyTorch computes fp32 linear layers with MKL and convolutions with oneDNN. On the AMD CPU measured, oneDNN is 1.5 to 2 times
-    as fast, forward and backward (benchmarks/network/linear_layers.py). Frozen weights stay linear layers while gradients are
+    PyTorch computes fp32 linear layers with MKL and convolutions with oneDNN. On the AMD CPU measured, oneDNN
+    is 1.5 to 2 times as fast, forward and backward (benchmarks/network/linear_layers.py). Frozen weights stay
+    linear layers while gradients are
     recorded: those save nothing, a convolution saves its input.
     """
     count = tokens.shape[:-1].numel()
     frozen = torch.is_grad_enabled() and not weight.requires_grad
-    if tokens.device.type != "cpu" or frozen or count % BATCH or count < 2 * BATCH or torch.compiler.is_compiling():
+    if (
+        tokens.device.type != "cpu"
+        or frozen
+        or count % BATCH
+        or count < 2 * BATCH
+        or torch.compiler.is_compiling()
+    ):
         return functional.linear(tokens, weight, bias)
     image_bcy1 = tokens.reshape(BATCH, count // BATCH, 1, -1).permute(0, 3, 1, 2)
     out = functional.conv2d(image_bcy1, weight[:, :, None, None], bias)
@@ -30,7 +40,8 @@ def project(tokens: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
 
 
 def recompute(function: Callable[..., Tensor], *inputs: Tensor, when: bool) -> Tensor:
-    """Call `function`; in training, `when` memory matters, keep its inputs alone and compute the rest again in backward."""
+    """Call `function`; in training, `when` memory matters, keep its inputs alone and compute the rest again
+    in backward."""
     if not when or not torch.is_grad_enabled():
         return function(*inputs)
     out: Tensor = checkpoint(function, *inputs, use_reentrant=False, preserve_rng_state=False)
@@ -46,7 +57,8 @@ class Linear(nn.Linear):
 
 
 class LayerNorm2d(nn.Module):
-    """Normalises each pixel over its channels. The same function as SAM's, in one fused kernel instead of seven."""
+    """Normalises each pixel over its channels. The same function as SAM's, in one fused kernel instead of
+    seven."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -55,7 +67,9 @@ class LayerNorm2d(nn.Module):
 
     def forward(self, image_bcyx: Tensor) -> Tensor:
         """(b, c, y, x) -> (b, c, y, x), channels_last in memory."""
-        normed = functional.layer_norm(image_bcyx.permute(0, 2, 3, 1), self.weight.shape, self.weight, self.bias, 1e-6)
+        normed = functional.layer_norm(
+            image_bcyx.permute(0, 2, 3, 1), self.weight.shape, self.weight, self.bias, 1e-6
+        )
         return normed.permute(0, 3, 1, 2)
 
 

@@ -21,7 +21,8 @@ SAM_CHANNELS = 3
 
 @dataclass(frozen=True, slots=True)
 class TrainingOutput:
-    """Logits (b, k, y, x) at the image's size, and boundary logits (b, 1, ·, ·) at a quarter of the input size."""
+    """Logits (b, k, y, x) at the image's size, and boundary logits (b, 1, ·, ·) at a quarter of the input
+    size."""
 
     logits: Tensor
     boundary_logits: Tensor | None
@@ -56,7 +57,8 @@ class BalrSam(nn.Module):
         return self.forward_training(image).logits
 
     def forward_training(self, image: Tensor) -> TrainingOutput:
-        """As `forward`, with the boundary logits of the CDEN (None in eval mode and after `merge_for_inference`)."""
+        """As `forward`, with the boundary logits of the CDEN (None in eval mode and after
+        `merge_for_inference`)."""
         resized = resize(image, self.network.input_size)
         embedding, details, boundary = self.embed(resized)
         logits = resize(self.mask_decoder(embedding, details), (image.shape[-2], image.shape[-1]))
@@ -70,7 +72,8 @@ class BalrSam(nn.Module):
         return embedding + detail, maps, boundary
 
     def merge_for_inference(self) -> None:
-        """Fold LoRA into the weights and drop the boundary head; logits stay the same up to rounding. Training ends here."""
+        """Fold LoRA into the weights and drop the boundary head; logits stay the same up to rounding.
+        Training ends here."""
         self.image_encoder.merge_lora()
         self.cden.boundary = None
 
@@ -83,9 +86,12 @@ def resize(image_bcyx: Tensor, size: tuple[int, int]) -> Tensor:
 
 
 def _channel_projection(channels: int) -> nn.Conv2d:
-    """C channels to SAM's three; starts as the average of the channels in each third, in order (a grey image three times)."""
+    """C channels to SAM's three; starts as the average of the channels in each third, in order (a grey image
+    three times)."""
     layer = nn.Conv2d(channels, SAM_CHANNELS, 1)
     with torch.no_grad():
-        layer.weight.copy_(functional.adaptive_avg_pool1d(torch.eye(channels), SAM_CHANNELS).t()[:, :, None, None])
+        layer.weight.copy_(
+            functional.adaptive_avg_pool1d(torch.eye(channels), SAM_CHANNELS).t()[:, :, None, None]
+        )
         nn.init.zeros_(layer.bias) if layer.bias is not None else None
     return layer

@@ -1,4 +1,5 @@
-"""Second moments of what the decoder's attentions read, measured on images: they weight the low-rank truncation."""
+"""Second moments of what the decoder's attentions read, measured on images: they weight the low-rank
+truncation."""
 
 from __future__ import annotations
 
@@ -8,12 +9,13 @@ import torch
 from torch import Tensor, nn
 
 from balrsam_pipeline.network.backbone import EMBEDDING
+from balrsam_pipeline.network.load_sam import ATTENTIONS
 from balrsam_pipeline.network.model import BalrSam
-from balrsam_pipeline.network.weights import ATTENTIONS
 
 
 def measure_second_moments(model: BalrSam, images: Iterable[Tensor]) -> tuple[Tensor, ...]:
-    """Mean of x·xᵀ over image tokens, for each token-to-image attention, keys (with position) and values together.
+    """Mean of x·xᵀ over image tokens, for each token-to-image attention, keys (with position) and values
+    together.
 
     Args:
         model: a network with SAM's weights; `exact` decoder attention reads what SAM itself would.

@@ -1,10 +1,12 @@
-"""A sensible network of each backbone: what `balrsam describe --backbone` shows and planners start from. Imports no torch."""
+"""A sensible network of each backbone: what `balrsam describe --backbone` shows and planners start from.
+Imports no torch."""
 
 from __future__ import annotations
 
 from balrsam_pipeline.plan import Backbone, NetworkPlan
 
-# Width of CDEN at stride 2. On vit_h 88 brings the trained parameters to BALR-SAM's 11.7 M; on vit_t it balances the ViT's cost.
+# Width of CDEN at stride 2. On vit_h 88 brings the trained parameters to BALR-SAM's 11.7 M; on vit_t it
+# balances the ViT's cost.
 CDEN_WIDTH: dict[Backbone, int] = {"vit_t": 32, "vit_b": 48, "vit_l": 64, "vit_h": 88}
 GLOBAL_BLOCKS = 4  # of every SAM ViT; their activations are most of what a training step keeps at 1024 pixels
 INPUT_SIZE = (1024, 1024)
@@ -12,9 +14,11 @@ SMALL_INPUT_SIZE = (224, 224)
 
 
 def preset(backbone: Backbone, classes: int = 4, input_channels: int = 3) -> NetworkPlan:
-    """The network as published for a SAM backbone (ranks 4 and 32, 1024 pixels), or vit_t from scratch at 224.
+    """The network as published for a SAM backbone (ranks 4 and 32, 1024 pixels), or vit_t from scratch at
+    224.
 
-    At 1024 pixels the global blocks are checkpointed: a training step then keeps about a third of what stock SAM with LoRA keeps.
+    At 1024 pixels the global blocks are checkpointed: a training step then keeps about a third of what stock
+    SAM with LoRA keeps.
 
     Source: BALR-SAM: 11.7 M trained parameters on vit_h, 1.8 % of all.
     """

@@ -1,14 +1,17 @@
-"""The mask decoder's two attentions between class tokens and image tokens, in forms that keep few activations.
+"""The mask decoder's two attentions between class tokens and image tokens, in forms that keep few
+activations.
 
-Stock SAM projects all N image tokens to keys, values or queries and keeps those for backward. Here the few class tokens are
-carried to the image's side instead, by re-association:
+Stock SAM projects all N image tokens to keys, values or queries and keeps those for backward. Here the few
+class tokens are carried to the image's side instead, by re-association:
 
     scores  = (q·Wkᵀ)·Xᵀ        context = (softmax·X)·Wv
 
-which is the same function (`exact`) with nothing of size N kept but X itself and the scores. `low_rank` also replaces Wk and Wv,
-a third-order tensor 256 × heads × d each, by one shared latent z = X·U of R numbers a token and two small cores.
+which is the same function (`exact`) with nothing of size N kept but X itself and the scores. `low_rank` also
+replaces Wk and Wv, a third-order tensor 256 × heads × d each, by one shared latent z = X·U of R numbers a
+token and two small cores.
 
-Suffixes: b batch, n heads, t class tokens, s image tokens, c channels (256), d channels a head, r latent rank.
+Suffixes: b batch, n heads, t class tokens, s image tokens, c channels (256), d channels a head, r latent
+rank.
 """
 
 from __future__ import annotations
@@ -67,7 +70,8 @@ class TokenToImage(nn.Module):
 
 
 class LowRankTokenToImage(nn.Module):
-    """Class tokens attend to the image through one latent of `rank` numbers a token, shared by keys and values.
+    """Class tokens attend to the image through one latent of `rank` numbers a token, shared by keys and
+    values.
 
     Source: BALR-SAM, low-rank tensor attention.
     """
@@ -93,7 +97,8 @@ class LowRankTokenToImage(nn.Module):
 
 
 class ImageToToken(nn.Module):
-    """Image tokens attend to the class tokens; few keys, so q and out are carried to the tokens' side. Names are SAM's."""
+    """Image tokens attend to the class tokens; few keys, so q and out are carried to the tokens' side. Names
+    are SAM's."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -107,9 +112,13 @@ class ImageToToken(nn.Module):
         k_bntd = split_heads(self.k_proj(keys_btc)) * HEAD**-0.5
         v_bntd = split_heads(self.v_proj(values_btc))
         b, _, t, _ = k_bntd.shape
-        carried_bxc = per_head(k_bntd, self.q_proj.weight.view(HEADS, HEAD, EMBEDDING)).reshape(b, HEADS * t, EMBEDDING)
+        carried_bxc = per_head(k_bntd, self.q_proj.weight.view(HEADS, HEAD, EMBEDDING)).reshape(
+            b, HEADS * t, EMBEDDING
+        )
         shift_bx = per_head(k_bntd, self.q_proj.bias.view(HEADS, HEAD, 1)).reshape(b, 1, HEADS * t)
-        scores_bsx = image_bsc @ carried_bxc.transpose(1, 2) + position_sc @ carried_bxc.transpose(1, 2) + shift_bx
+        scores_bsx = (
+            image_bsc @ carried_bxc.transpose(1, 2) + position_sc @ carried_bxc.transpose(1, 2) + shift_bx
+        )
         weights_bsx = scores_bsx.view(b, -1, HEADS, t).softmax(dim=-1).view(b, -1, HEADS * t)
         carried_out = per_head(v_bntd, self.out_proj.weight.view(EMBEDDING, HEADS, HEAD).permute(1, 2, 0))
         out: Tensor = weights_bsx @ carried_out.reshape(b, HEADS * t, EMBEDDING) + self.out_proj.bias

@@ -1,8 +1,19 @@
 """Preprocessing of one case, the same for training and prediction: crop, normalise, resample, store."""
 
-from balrsam_pipeline.preprocessing.case import CaseProperties, PreprocessedCase, preprocess_image, target_spacing
+from balrsam_pipeline.preprocessing.case import (
+    CaseProperties,
+    PreprocessedCase,
+    preprocess_image,
+    target_spacing,
+)
 from balrsam_pipeline.preprocessing.label_resampling import resample_label
-from balrsam_pipeline.preprocessing.resampling import Resampling, plan_resampling, resample, resample_slab, resampled_shape
+from balrsam_pipeline.preprocessing.resampling import (
+    Resampling,
+    plan_resampling,
+    resample,
+    resample_slab,
+    resampled_shape,
+)
 from balrsam_pipeline.preprocessing.store import CaseStore, StoredCase, read_stored, store_folder, write_case
 
 __all__ = [

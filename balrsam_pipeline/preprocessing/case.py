@@ -1,6 +1,8 @@
-"""One case from raw image to what the network sees: transpose, crop, normalise, resample. Training and prediction share it.
+"""One case from raw image to what the network sees: transpose, crop, normalise, resample. Training and
+prediction share it.
 
-Suffixes: `image_czyx`, `label_zyx`; after `transpose` the first of (z, y, x) is the slice axis, whatever it was in the scanner.
+Suffixes: `image_czyx`, `label_zyx`; after `transpose` the first of (z, y, x) is the slice axis, whatever it
+was in the scanner.
 """
 
 from __future__ import annotations
@@ -31,7 +33,8 @@ class CaseProperties:
         cropped_shape: voxels after the crop, before resampling.
         shape: voxels of the preprocessed case.
         spacing_mm: of the raw image.
-        target_spacing_mm: of the preprocessed case; the slice axis keeps its own unless volumes are cut along all axes.
+        target_spacing_mm: of the preprocessed case; the slice axis keeps its own unless volumes are cut along
+            all axes.
     """
 
     geometry: Geometry
@@ -52,18 +55,23 @@ class PreprocessedCase:
     properties: CaseProperties
 
 
-def target_spacing(spacing_mm: tuple[float, float, float], configuration: Configuration) -> tuple[float, float, float]:
+def target_spacing(
+    spacing_mm: tuple[float, float, float], configuration: Configuration
+) -> tuple[float, float, float]:
     """The spacing to resample a case of transposed `spacing_mm` to.
 
-    Slices keep their distance unless volumes are cut along all three axes: a network that looks at slices gains nothing from
-    interpolated ones, and labels stay as they were drawn. Source: nnU-Net v2, 2d configuration.
+    Slices keep their distance unless volumes are cut along all three axes: a network that looks at slices
+    gains nothing from interpolated ones, and labels stay as they were drawn. Source: nnU-Net v2, 2d
+    configuration.
     """
     if configuration.slicing_axes == (0,):
         return spacing_mm[0], configuration.spacing_mm[1], configuration.spacing_mm[2]
     return configuration.spacing_mm
 
 
-def preprocess_image(image: Image, label: Image | None, plan: Plan, configuration: Configuration) -> PreprocessedCase:
+def preprocess_image(
+    image: Image, label: Image | None, plan: Plan, configuration: Configuration
+) -> PreprocessedCase:
     """Preprocess one case.
 
     Args:
@@ -108,7 +116,9 @@ def _normalise_and_resample(
     cropped_czyx: npt.NDArray[Any], properties: CaseProperties, plan: Plan, configuration: Configuration
 ) -> npt.NDArray[np.float32]:
     mask_zyx = nonzero_mask(cropped_czyx) if any(configuration.normalize_inside_mask) else None
-    resampling = plan_resampling(properties.cropped_shape, properties.shape, properties.spacing_mm, properties.target_spacing_mm, 3)
+    resampling = plan_resampling(
+        properties.cropped_shape, properties.shape, properties.spacing_mm, properties.target_spacing_mm, 3
+    )
     out_czyx = np.empty((len(cropped_czyx), *properties.shape), dtype=np.float32)
     for index, channel_zyx in enumerate(cropped_czyx):
         transform = _transform(channel_zyx, index, mask_zyx, plan, configuration)
@@ -118,13 +128,17 @@ def _normalise_and_resample(
                 f"channel {index}",
                 found="NaN or infinite values",
                 expected="finite intensities",
-                mend="replace them in the image: balrsam verify DATASET --fix NEW_FOLDER",
+                fix="replace them in the image: balrsam verify DATASET --fix NEW_FOLDER",
             )
     return out_czyx
 
 
 def _transform(
-    channel_zyx: npt.NDArray[Any], index: int, mask_zyx: npt.NDArray[np.bool_] | None, plan: Plan, configuration: Configuration
+    channel_zyx: npt.NDArray[Any],
+    index: int,
+    mask_zyx: npt.NDArray[np.bool_] | None,
+    plan: Plan,
+    configuration: Configuration,
 ) -> ChannelTransform:
     statistics = plan.channel_statistics[index] if index < len(plan.channel_statistics) else None
     inside = mask_zyx if configuration.normalize_inside_mask[index] else None
@@ -132,9 +146,14 @@ def _transform(
 
 
 def _resample_label(label: Image, properties: CaseProperties) -> npt.NDArray[np.int16]:
-    label_zyx = crop(label.data.transpose(0, *(axis + 1 for axis in properties.transpose)), properties.crop_box)[0]
+    label_zyx = crop(
+        label.data.transpose(0, *(axis + 1 for axis in properties.transpose)), properties.crop_box
+    )[0]
     shape_in: Shape = properties.cropped_shape
-    return resample_label(label_zyx, plan_resampling(shape_in, properties.shape, properties.spacing_mm, properties.target_spacing_mm, 1))
+    return resample_label(
+        label_zyx,
+        plan_resampling(shape_in, properties.shape, properties.spacing_mm, properties.target_spacing_mm, 1),
+    )
 
 
 def _require_fit(image: Image, label: Image | None, configuration: Configuration) -> None:
@@ -143,12 +162,12 @@ def _require_fit(image: Image, label: Image | None, configuration: Configuration
             "image",
             found=f"{len(image.data)} channels",
             expected=f"{len(configuration.normalization)}, as planned",
-            mend="give every channel that dataset.json names, as CASE_0000, CASE_0001, …",
+            fix="give every channel that dataset.json names, as CASE_0000, CASE_0001, …",
         )
     if label is not None and label.data.shape[1:] != image.data.shape[1:]:
         raise PreprocessingError(
             "label",
             found=f"shape {label.data.shape[1:]} (z, y, x)",
             expected=f"the image's, {image.data.shape[1:]}",
-            mend="check the pair of files: balrsam verify DATASET",
+            fix="check the pair of files: balrsam verify DATASET",
         )

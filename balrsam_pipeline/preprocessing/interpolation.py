@@ -1,6 +1,8 @@
-"""One axis of a resampling as a banded matrix: spline interpolation is separable, so a volume is three small matrix products.
+"""One axis of a resampling as a banded matrix: spline interpolation is separable, so a volume is three small
+matrix products.
 
-`out[i] = Σ_k weights[i, k] · in[columns[i, k]]`. The numbers are those of skimage's `resize(mode="edge", anti_aliasing=False)`.
+`out[i] = Σ_k weights[i, k] · in[columns[i, k]]`. The numbers are those of skimage's `resize(mode="edge",
+anti_aliasing=False)`.
 """
 
 from __future__ import annotations
@@ -12,14 +14,19 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-_POLE = np.sqrt(3.0) - 2.0  # of the cubic B-spline's prefilter (Unser 1999, "Splines: a perfect fit for signal processing")
-_REACH = 12  # taps on each side: |pole|^12 = 1.4e-7, below float32's precision, and what scipy pads an edge with
+_POLE = (
+    np.sqrt(3.0) - 2.0
+)  # of the cubic B-spline's prefilter (Unser 1999, "Splines: a perfect fit for signal processing")
+_REACH = (
+    12  # taps on each side: |pole|^12 = 1.4e-7, below float32's precision, and what scipy pads an edge with
+)
 _ROWS = 64  # output rows a matrix product: few enough that the band stays a small part of the image
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class AxisMap:
-    """Resampling along one axis; `weights` is None where every output is one input (nearest neighbour or no change)."""
+    """Resampling along one axis; `weights` is None where every output is one input (nearest neighbour or no
+    change)."""
 
     size_in: int
     size_out: int
@@ -37,14 +44,19 @@ class AxisMap:
         return int(rows.min()), int(rows.max()) + 1
 
     def reach(self, lo: int, hi: int) -> tuple[int, int]:
-        """The output range [start, stop) that input columns [lo, hi) have any part in; empty ranges are (0, 0)."""
+        """The output range [start, stop) that input columns [lo, hi) have any part in; empty ranges are (0,
+        0)."""
         touched = np.flatnonzero(((self.columns >= lo) & (self.columns < hi)).any(axis=1))
         return (int(touched[0]), int(touched[-1]) + 1) if len(touched) else (0, 0)
 
-    def apply(self, array: npt.NDArray[Any], axis: int, rows: tuple[int, int], lo: int = 0) -> npt.NDArray[Any]:
-        """Compute output rows [start, stop) along `axis` from `array`, which holds input columns from `lo` on.
+    def apply(
+        self, array: npt.NDArray[Any], axis: int, rows: tuple[int, int], lo: int = 0
+    ) -> npt.NDArray[Any]:
+        """Compute output rows [start, stop) along `axis` from `array`, which holds input columns from `lo`
+        on.
 
-        Columns that `array` does not hold count as zero. Weighted maps give float32, the others keep the dtype.
+        Columns that `array` does not hold count as zero. Weighted maps give float32, the others keep the
+        dtype.
         """
         start, stop = rows
         if self.weights is None:
@@ -57,7 +69,12 @@ class AxisMap:
             part_lo, part_hi = self.support(first, last)
             part_lo, part_hi = max(part_lo, lo), min(part_hi, lo + array.shape[axis])
             matrix = self._dense(first, last, part_lo, part_hi)
-            _multiply(matrix, _cut(array, axis, part_lo - lo, part_hi - lo), axis, _cut(out, axis, first - start, last - start))
+            _multiply(
+                matrix,
+                _cut(array, axis, part_lo - lo, part_hi - lo),
+                axis,
+                _cut(out, axis, first - start, last - start),
+            )
         return out
 
     def _dense(self, start: int, stop: int, lo: int, hi: int) -> npt.NDArray[np.float32]:
@@ -72,7 +89,8 @@ class AxisMap:
 
 @lru_cache(maxsize=256)
 def axis_map(size_in: int, size_out: int, order: int) -> AxisMap:
-    """The map that resamples `size_in` voxels to `size_out` over the same extent, beyond which the edge value goes on.
+    """The map that resamples `size_in` voxels to `size_out` over the same extent, beyond which the edge value
+    goes on.
 
     Args:
         order: 0 nearest neighbour, 1 linear, 3 cubic B-spline.
@@ -95,7 +113,8 @@ def _linear_weights(fraction: npt.NDArray[np.float64]) -> npt.NDArray[np.float64
 
 
 def _cubic_weights(fraction: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    """Weights of the cardinal cubic spline: the prefilter's impulse response convolved with the four B-spline taps."""
+    """Weights of the cardinal cubic spline: the prefilter's impulse response convolved with the four B-spline
+    taps."""
     f, g = fraction, 1 - fraction
     taps = np.stack([g**3, 4 - 6 * f**2 + 3 * f**3, 4 - 6 * g**2 + 3 * g**3, f**3], axis=1) / 6
     response = (-6 * _POLE / (1 - _POLE**2)) * _POLE ** np.abs(np.arange(-_REACH, _REACH + 1))
@@ -109,7 +128,9 @@ def _cut(array: npt.NDArray[Any], axis: int, start: int, stop: int) -> npt.NDArr
     return array[(slice(None),) * axis + (slice(start, stop),)]
 
 
-def _multiply(matrix: npt.NDArray[np.float32], array: npt.NDArray[Any], axis: int, out: npt.NDArray[np.float32]) -> None:
+def _multiply(
+    matrix: npt.NDArray[np.float32], array: npt.NDArray[Any], axis: int, out: npt.NDArray[np.float32]
+) -> None:
     """out = matrix · array along `axis` of a (z, y, x) array."""
     values = array.astype(np.float32, copy=False)
     if axis == 2:

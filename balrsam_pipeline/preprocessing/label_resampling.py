@@ -1,7 +1,9 @@
-"""Resampling label maps: every label's mask linearly, and each voxel goes to the label with the largest share.
+"""Resampling label maps: every label's mask linearly, and each voxel goes to the label with the largest
+share.
 
-Exact to nnU-Net v2's numerics (ties included) within float32. Quicker, because a label is resampled inside its own bounding
-box, and background is what the others leave. Suffixes: `label_zyx` a label map, `slab_zyx` some of its slices.
+Exact to nnU-Net v2's numerics (ties included) within float32. Quicker, because a label is resampled inside
+its own bounding box, and background is what the others leave. Suffixes: `label_zyx` a label map, `slab_zyx`
+some of its slices.
 """
 
 from __future__ import annotations
@@ -14,13 +16,15 @@ import numpy.typing as npt
 from balrsam_pipeline.preprocessing.interpolation import AxisMap, axis_map
 from balrsam_pipeline.preprocessing.resampling import Resampling
 
-_TIE = 1e-5  # shares closer than this are equal: sample points half-way between voxels are common, float32 is not exact
+# shares closer than this are equal: sample points half-way between voxels are common, float32 is not exact
+_TIE = 1e-5
 
 _Region = tuple[tuple[int, int], tuple[int, int]]
 
 
 def resample_label(label_zyx: npt.NDArray[np.integer], resampling: Resampling) -> npt.NDArray[np.int16]:
-    """Resample a label map (order 1 one-hot within slices, argmax); returns int16 of the resampling's `shape_out`.
+    """Resample a label map (order 1 one-hot within slices, argmax); returns int16 of the resampling's
+    `shape_out`.
 
     Of labels with equal shares the nearest neighbour's wins if it is among them, else the smallest.
 
@@ -40,14 +44,20 @@ def resample_label(label_zyx: npt.NDArray[np.integer], resampling: Resampling) -
 
 
 def _vote(
-    slab_zyx: npt.NDArray[np.integer], boxes: dict[int, _Region], resampling: Resampling, where: tuple[int, int, int]
+    slab_zyx: npt.NDArray[np.integer],
+    boxes: dict[int, _Region],
+    resampling: Resampling,
+    where: tuple[int, int, int],
 ) -> npt.NDArray[np.int16]:
-    """The winning label of output slices [start, stop), where labels reach in-plane, given input slices from `lo` on."""
+    """The winning label of output slices [start, stop), where labels reach in-plane, given input slices from
+    `lo` on."""
     rows = _reach(resampling, _union(boxes))
     nearest = _nearest(slab_zyx, resampling, where, rows)
     winner = np.zeros(nearest.shape, dtype=np.int16)
     best = np.zeros(nearest.shape, dtype=np.float32)
-    rest = np.ones(nearest.shape, dtype=np.float32)  # the shares sum to one: what the labels leave is background's
+    rest = np.ones(
+        nearest.shape, dtype=np.float32
+    )  # the shares sum to one: what the labels leave is background's
     nearest_share = np.zeros(nearest.shape, dtype=np.float32)
     (y0, _), (x0, _) = rows
     for value, box in boxes.items():
@@ -68,7 +78,8 @@ def _vote(
 def _share(
     mask_zyx: npt.NDArray[np.bool_], box: _Region, resampling: Resampling, where: tuple[int, int, int]
 ) -> tuple[npt.NDArray[np.float32], _Region]:
-    """The resampled mask of one label, given inside its box, and the in-plane output region that it covers."""
+    """The resampled mask of one label, given inside its box, and the in-plane output region that it
+    covers."""
     start, stop, lo = where
     rows = _reach(resampling, box)
     part = mask_zyx.astype(np.float32)
@@ -85,7 +96,9 @@ def _nearest(
     columns: list[npt.NDArray[Any]] = []
     for axis, (first, last) in zip(resampling.axes, ((start, stop), *rows), strict=True):
         columns.append(_nearest_map(axis).columns[first:last, 0])
-    nearest: npt.NDArray[np.int16] = slab_zyx[np.ix_(columns[0] - lo, columns[1], columns[2])].astype(np.int16)
+    nearest: npt.NDArray[np.int16] = slab_zyx[np.ix_(columns[0] - lo, columns[1], columns[2])].astype(
+        np.int16
+    )
     return nearest
 
 
@@ -100,13 +113,22 @@ def _reach(resampling: Resampling, box: _Region) -> _Region:
 
 def _boxes(slab_zyx: npt.NDArray[np.integer]) -> dict[int, _Region]:
     """In-plane bounding box ((y0, y1), (x0, x1)) of every label but background, in ascending order."""
-    from scipy.ndimage import find_objects  # costs half a second to import, and data that fit need no resampling
+    from scipy.ndimage import (
+        find_objects,  # costs half a second to import, and data that fit need no resampling
+    )
 
     found = enumerate(find_objects(slab_zyx.astype(np.int32)), start=1)
-    return {value: ((box[1].start, box[1].stop), (box[2].start, box[2].stop)) for value, box in found if box is not None}
+    return {
+        value: ((box[1].start, box[1].stop), (box[2].start, box[2].stop))
+        for value, box in found
+        if box is not None
+    }
 
 
 def _union(boxes: dict[int, _Region]) -> _Region:
     """The smallest box that holds all."""
     rows, columns = zip(*boxes.values(), strict=True)
-    return (min(row[0] for row in rows), max(row[1] for row in rows)), (min(c[0] for c in columns), max(c[1] for c in columns))
+    return (min(row[0] for row in rows), max(row[1] for row in rows)), (
+        min(c[0] for c in columns),
+        max(c[1] for c in columns),
+    )

@@ -11,8 +11,11 @@ MOST_LOCATIONS = 10_000  # a label and case, as in nnU-Net
 _SEED = 1234
 
 
-def class_locations(label_zyx: npt.NDArray[np.integer], labels: LabelScheme) -> dict[str, npt.NDArray[np.int32]]:
-    """Voxels (n, 3) as z, y, x of every label or region, at most `MOST_LOCATIONS` each, drawn with a fixed seed.
+def class_locations(
+    label_zyx: npt.NDArray[np.integer], labels: LabelScheme
+) -> dict[str, npt.NDArray[np.int32]]:
+    """Voxels (n, 3) as z, y, x of every label or region, at most `MOST_LOCATIONS` each, drawn with a fixed
+    seed.
 
     A name that the case does not show maps to an array of no rows.
     """

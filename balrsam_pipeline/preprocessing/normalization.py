@@ -1,7 +1,9 @@
-"""Intensity normalisation, one scheme a channel, worked out first and applied slab by slab (nnU-Net v2's schemes).
+"""Intensity normalisation, one scheme a channel, worked out first and applied slab by slab (nnU-Net v2's
+schemes).
 
-Every scheme is "clip, subtract, divide", so it is drawn up once from the whole channel and then applied to any part of it:
-no float copy of the volume is needed. Suffixes: `channel_zyx` one channel, `mask_zyx` boolean.
+Every scheme is "clip, subtract, divide", so it is drawn up once from the whole channel and then applied to
+any part of it: no float copy of the volume is needed. Suffixes: `channel_zyx` one channel, `mask_zyx`
+boolean.
 """
 
 from __future__ import annotations
@@ -32,7 +34,8 @@ class ChannelTransform:
     mask_zyx: npt.NDArray[np.bool_] | None = None
 
     def apply(self, slab_zyx: npt.NDArray[Any], start: int) -> npt.NDArray[np.float32]:
-        """Normalise slices `start` … of the channel that this transform was drawn up for; returns float32 of the same shape."""
+        """Normalise slices `start` … of the channel that this transform was drawn up for; returns float32 of
+        the same shape."""
         values = slab_zyx.astype(np.float32)
         if self.lower is not None or self.upper is not None:
             np.clip(values, self.lower, self.upper, out=values)
@@ -56,7 +59,8 @@ def channel_transform(
         mask_zyx: restricts `z_score` to these voxels; the others stay as they are.
 
     Raises:
-        PreprocessingError: values are not finite, `ct` without statistics, or `rgb_to_0_1` of values outside 0…255.
+        PreprocessingError: values are not finite, `ct` without statistics, or `rgb_to_0_1` of values outside
+            0…255.
 
     Source: nnU-Net v2, `default_normalization_schemes.py`.
     """
@@ -64,7 +68,9 @@ def channel_transform(
 
 
 def _z_score(
-    channel_zyx: npt.NDArray[Any], _statistics: ChannelStatistics | None, mask_zyx: npt.NDArray[np.bool_] | None
+    channel_zyx: npt.NDArray[Any],
+    _statistics: ChannelStatistics | None,
+    mask_zyx: npt.NDArray[np.bool_] | None,
 ) -> ChannelTransform:
     if mask_zyx is not None and not mask_zyx.any():
         mask_zyx = None
@@ -72,13 +78,15 @@ def _z_score(
     return ChannelTransform(shift=mean, scale=max(std, SMALLEST_SCALE), mask_zyx=mask_zyx)
 
 
-def _ct(_channel: npt.NDArray[Any], statistics: ChannelStatistics | None, _mask: npt.NDArray[np.bool_] | None) -> ChannelTransform:
+def _ct(
+    _channel: npt.NDArray[Any], statistics: ChannelStatistics | None, _mask: npt.NDArray[np.bool_] | None
+) -> ChannelTransform:
     if statistics is None:
         raise PreprocessingError(
             "normalisation 'ct'",
             found="no channel statistics in the plan",
             expected="mean, std and percentiles of the dataset's foreground",
-            mend="plan the dataset again: balrsam plan_and_preprocess DATASET",
+            fix="plan the dataset again: balrsam plan_and_preprocess DATASET",
         )
     return ChannelTransform(
         shift=statistics.mean,
@@ -88,30 +96,39 @@ def _ct(_channel: npt.NDArray[Any], statistics: ChannelStatistics | None, _mask:
     )
 
 
-def _rgb(channel_zyx: npt.NDArray[Any], _statistics: ChannelStatistics | None, _mask: npt.NDArray[np.bool_] | None) -> ChannelTransform:
+def _rgb(
+    channel_zyx: npt.NDArray[Any], _statistics: ChannelStatistics | None, _mask: npt.NDArray[np.bool_] | None
+) -> ChannelTransform:
     low, high = channel_zyx.min(), channel_zyx.max()
     if not (low >= 0 and high <= RGB_MAX):
         raise PreprocessingError(
             "normalisation 'rgb_to_0_1'",
             found=f"values from {low} to {high}",
             expected="colour values from 0 to 255",
-            mend="name the channel otherwise in dataset.json (rescale_to_0_1, or any name for z-score)",
+            fix="name the channel otherwise in dataset.json (rescale_to_0_1, or any name for z-score)",
         )
     return ChannelTransform(shift=0.0, scale=float(RGB_MAX))
 
 
-def _rescale(channel_zyx: npt.NDArray[Any], _statistics: ChannelStatistics | None, _mask: npt.NDArray[np.bool_] | None) -> ChannelTransform:
+def _rescale(
+    channel_zyx: npt.NDArray[Any], _statistics: ChannelStatistics | None, _mask: npt.NDArray[np.bool_] | None
+) -> ChannelTransform:
     low, high = float(channel_zyx.min()), float(channel_zyx.max())
     _require_finite(low, high)
     return ChannelTransform(shift=low, scale=max(high - low, SMALLEST_SCALE))
 
 
-def _none(_channel: npt.NDArray[Any], _statistics: ChannelStatistics | None, _mask: npt.NDArray[np.bool_] | None) -> ChannelTransform:
+def _none(
+    _channel: npt.NDArray[Any], _statistics: ChannelStatistics | None, _mask: npt.NDArray[np.bool_] | None
+) -> ChannelTransform:
     return ChannelTransform(shift=0.0, scale=1.0)
 
 
-def _mean_and_std(channel_zyx: npt.NDArray[Any], mask_zyx: npt.NDArray[np.bool_] | None) -> tuple[float, float]:
-    """Two passes over slices in float64: exact enough for any intensity offset, without a float copy of the volume."""
+def _mean_and_std(
+    channel_zyx: npt.NDArray[Any], mask_zyx: npt.NDArray[np.bool_] | None
+) -> tuple[float, float]:
+    """Two passes over slices in float64: exact enough for any intensity offset, without a float copy of the
+    volume."""
 
     def values(z: int) -> npt.NDArray[Any]:
         plane: npt.NDArray[Any] = channel_zyx[z]
@@ -131,9 +148,17 @@ def _require_finite(*values: float) -> None:
             "image",
             found="NaN or infinite values",
             expected="finite intensities",
-            mend="replace them in the image, or let balrsam verify DATASET --fix NEW_FOLDER do it",
+            fix="replace them in the image, or let balrsam verify DATASET --fix NEW_FOLDER do it",
         )
 
 
-_Scheme = Callable[[npt.NDArray[Any], ChannelStatistics | None, npt.NDArray[np.bool_] | None], ChannelTransform]
-_SCHEMES: dict[Normalization, _Scheme] = {"ct": _ct, "z_score": _z_score, "rgb_to_0_1": _rgb, "rescale_to_0_1": _rescale, "none": _none}
+_Scheme = Callable[
+    [npt.NDArray[Any], ChannelStatistics | None, npt.NDArray[np.bool_] | None], ChannelTransform
+]
+_SCHEMES: dict[Normalization, _Scheme] = {
+    "ct": _ct,
+    "z_score": _z_score,
+    "rgb_to_0_1": _rgb,
+    "rescale_to_0_1": _rescale,
+    "none": _none,
+}

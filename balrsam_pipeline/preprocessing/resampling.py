@@ -1,6 +1,7 @@
 """Resampling images with splines, slice by slice where spacing is anisotropic.
 
-Exact to nnU-Net v2's numerics within float32; quicker, because each axis is a small matrix product and axes that already
+Exact to nnU-Net v2's numerics within float32; quicker, because each axis is a small matrix product and axes
+that already
 fit cost nothing. Memory is bounded: output comes in slabs along axis 0.
 Suffixes: `volume_zyx` one channel, `slab_zyx` some of its slices.
 """
@@ -16,7 +17,9 @@ import numpy.typing as npt
 
 from balrsam_pipeline.preprocessing.interpolation import AxisMap, axis_map
 
-ANISOTROPY_THRESHOLD = 3.0  # nnU-Net's: above it, slices are resampled one by one and the coarse axis by nearest neighbour
+ANISOTROPY_THRESHOLD = (
+    3.0  # nnU-Net's: above it, slices are resampled one by one and the coarse axis by nearest neighbour
+)
 SLAB_VOXELS = 2**22  # 16 MiB of float32 a slab
 _SMALLEST_SLAB = 16
 
@@ -27,7 +30,8 @@ Converter = Callable[[npt.NDArray[Any], int], npt.NDArray[np.float32]]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Resampling:
-    """How a volume of `shape_in` becomes one of `shape_out`; `coarse_axis` is the one taken apart, None where none is."""
+    """How a volume of `shape_in` becomes one of `shape_out`; `coarse_axis` is the one taken apart, None where
+    none is."""
 
     shape_in: Shape
     shape_out: Shape
@@ -52,13 +56,17 @@ def resampled_shape(shape_zyx: Sequence[int], spacing_mm: Spacing, target_spacin
 
     Source: nnU-Net v2, `compute_new_shape`.
     """
-    sizes = [round(old / new * size) for old, new, size in zip(spacing_mm, target_spacing_mm, shape_zyx, strict=True)]
+    sizes = [
+        round(old / new * size)
+        for old, new, size in zip(spacing_mm, target_spacing_mm, shape_zyx, strict=True)
+    ]
     z, y, x = (max(1, size) for size in sizes)
     return z, y, x
 
 
 def coarse_axis(spacing_mm: Spacing, target_spacing_mm: Spacing) -> int | None:
-    """The one axis that is much coarser than the others, in the image or else in the target; None where there is none.
+    """The one axis that is much coarser than the others, in the image or else in the target; None where there
+    is none.
 
     Source: nnU-Net v2, `determine_do_sep_z_and_axis`.
     """
@@ -69,20 +77,30 @@ def coarse_axis(spacing_mm: Spacing, target_spacing_mm: Spacing) -> int | None:
     return None
 
 
-def plan_resampling(shape_in: Shape, shape_out: Shape, spacing_mm: Spacing, target_spacing_mm: Spacing, order: int) -> Resampling:
+def plan_resampling(
+    shape_in: Shape, shape_out: Shape, spacing_mm: Spacing, target_spacing_mm: Spacing, order: int
+) -> Resampling:
     """Work out the resampling of one volume.
 
     Args:
-        spacing_mm: (z, y, x) of the input; with `target_spacing_mm` it decides whether slices are resampled one by one.
+        spacing_mm: (z, y, x) of the input; with `target_spacing_mm` it decides whether slices are resampled
+            one by one.
         order: of the splines within slices (3 images, 1 labels and logits); a coarse axis gets order 0.
     """
     coarse = coarse_axis(spacing_mm, target_spacing_mm)
-    maps = [axis_map(old, new, 0 if axis == coarse else order) for axis, (old, new) in enumerate(zip(shape_in, shape_out, strict=True))]
+    maps = [
+        axis_map(old, new, 0 if axis == coarse else order)
+        for axis, (old, new) in enumerate(zip(shape_in, shape_out, strict=True))
+    ]
     return Resampling(shape_in, shape_out, (maps[0], maps[1], maps[2]), coarse)
 
 
 def resample(
-    array_czyx: npt.NDArray[Any], shape_zyx: Shape, spacing_mm: Spacing, target_spacing_mm: Spacing, order: int = 3
+    array_czyx: npt.NDArray[Any],
+    shape_zyx: Shape,
+    spacing_mm: Spacing,
+    target_spacing_mm: Spacing,
+    order: int = 3,
 ) -> npt.NDArray[np.float32]:
     """Resample every channel of (channel, z, y, x) to `shape_zyx`; returns float32 (channel, *shape_zyx).
 
@@ -97,9 +115,14 @@ def resample(
 
 
 def resample_slab(
-    volume_zyx: npt.NDArray[Any], resampling: Resampling, start: int, stop: int, convert: Converter | None = None
+    volume_zyx: npt.NDArray[Any],
+    resampling: Resampling,
+    start: int,
+    stop: int,
+    convert: Converter | None = None,
 ) -> npt.NDArray[np.float32]:
-    """Output slices [start, stop) of a resampled volume, float32, computed from the input slices they depend on alone.
+    """Output slices [start, stop) of a resampled volume, float32, computed from the input slices they depend
+    on alone.
 
     Args:
         convert: turns (input slab, index of its first slice) into float32, e.g. a normalisation.
@@ -109,8 +132,11 @@ def resample_slab(
     return _apply_axes(slab_zyx, resampling, (start, stop), lo)
 
 
-def resample_image(volume_zyx: npt.NDArray[Any], resampling: Resampling, convert: Converter, out: npt.NDArray[np.float32]) -> None:
-    """Convert and resample one channel into `out` (shape_out), clipped to the range of its input as skimage's `resize` does.
+def resample_image(
+    volume_zyx: npt.NDArray[Any], resampling: Resampling, convert: Converter, out: npt.NDArray[np.float32]
+) -> None:
+    """Convert and resample one channel into `out` (shape_out), clipped to the range of its input as skimage's
+    `resize` does.
 
     The range is that of the whole volume, or of each slice where slices are resampled one by one.
     """
@@ -119,7 +145,11 @@ def resample_image(volume_zyx: npt.NDArray[Any], resampling: Resampling, convert
             out[start:stop] = convert(volume_zyx[start:stop], start)
         return
     lowest, highest = np.array(np.inf, dtype=np.float32), np.array(-np.inf, dtype=np.float32)
-    others = tuple(axis for axis in range(3) if axis != resampling.coarse_axis) if resampling.coarse_axis is not None else (0, 1, 2)
+    others = (
+        tuple(axis for axis in range(3) if axis != resampling.coarse_axis)
+        if resampling.coarse_axis is not None
+        else (0, 1, 2)
+    )
     for start, stop in resampling.slabs():
         lo, hi = resampling.axes[0].support(start, stop)
         slab_zyx = convert(volume_zyx[lo:hi], lo)
@@ -127,9 +157,16 @@ def resample_image(volume_zyx: npt.NDArray[Any], resampling: Resampling, convert
         out[start:stop] = _apply_axes(slab_zyx, resampling, (start, stop), lo)
         if resampling.coarse_axis == 0:
             rows = resampling.axes[0]
-            out[start:stop].clip(rows.apply(low, 0, (start, stop), lo), rows.apply(high, 0, (start, stop), lo), out=out[start:stop])
+            out[start:stop].clip(
+                rows.apply(low, 0, (start, stop), lo),
+                rows.apply(high, 0, (start, stop), lo),
+                out=out[start:stop],
+            )
         else:
-            lowest, highest = np.minimum(lowest, low, dtype=np.float32), np.maximum(highest, high, dtype=np.float32)
+            lowest, highest = (
+                np.minimum(lowest, low, dtype=np.float32),
+                np.maximum(highest, high, dtype=np.float32),
+            )
     if resampling.coarse_axis in (1, 2):
         along = resampling.axes[resampling.coarse_axis]
         whole = (0, along.size_out)
@@ -138,8 +175,11 @@ def resample_image(volume_zyx: npt.NDArray[Any], resampling: Resampling, convert
         np.clip(out, lowest, highest, out=out)
 
 
-def _apply_axes(slab_zyx: npt.NDArray[np.float32], resampling: Resampling, rows: tuple[int, int], lo: int) -> npt.NDArray[np.float32]:
-    """Resample in-plane first, on the input's slices, then along axis 0 from input slices `lo`… to output slices `rows`."""
+def _apply_axes(
+    slab_zyx: npt.NDArray[np.float32], resampling: Resampling, rows: tuple[int, int], lo: int
+) -> npt.NDArray[np.float32]:
+    """Resample in-plane first, on the input's slices, then along axis 0 from input slices `lo`… to output
+    slices `rows`."""
     for axis in (2, 1):
         slab_zyx = resampling.axes[axis].apply(slab_zyx, axis, (0, resampling.shape_out[axis]))
     return resampling.axes[0].apply(slab_zyx, 0, rows, lo)

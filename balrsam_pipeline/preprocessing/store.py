@@ -1,7 +1,7 @@
 """Preprocessed cases on disk: blosc2 arrays in which one slice is one small read, and a JSON file a case.
 
-`CASE.b2nd` float32 (channel, z, y, x); `CASE_label.b2nd` int16 (z, y, x); `CASE_foreground.b2nd` int32 (n, 3) voxels of every
-label in turn; `CASE.json` the properties, written last: a case without it is not there.
+`CASE.b2nd` float32 (channel, z, y, x); `CASE_label.b2nd` int16 (z, y, x); `CASE_foreground.b2nd` int32 (n, 3)
+voxels of every label in turn; `CASE.json` the properties, written last: a case without it is not there.
 """
 
 from __future__ import annotations
@@ -13,16 +13,17 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from balrsam_pipeline.atomic import atomic_path, read_json, write_json
 from balrsam_pipeline.dataset.labels import LabelScheme
 from balrsam_pipeline.errors import PreprocessingError
+from balrsam_pipeline.files import atomic_path, read_json, write_json
 from balrsam_pipeline.plan import Configuration
 from balrsam_pipeline.preprocessing.case import CaseProperties, PreprocessedCase
 from balrsam_pipeline.preprocessing.locations import class_locations
 from balrsam_pipeline.serialise import from_json, to_json
 
 CHUNK_VOXELS = 2**22  # a chunk is what one write compresses; slices are read block by block
-CUBE = 32  # block side where slices are cut along all axes: a slice along any axis then decompresses 32 of its own size
+# block side where slices are cut along all axes: a slice along any axis then decompresses 32 of its own size
+CUBE = 32
 _WHOLE_VOXELS = 2**17  # volumes this small are one block, 0.5 MiB: decompressing it takes less than 0.1 ms
 
 
@@ -31,7 +32,8 @@ class StoredCase:
     """The content of CASE.json.
 
     Attributes:
-        recipe_sha256: of everything the stored arrays depend on; another value means that the case must be redone.
+        recipe_sha256: of everything the stored arrays depend on; another value means that the case must be
+            redone.
         foreground: label or region name -> [start, stop) of its rows in CASE_foreground.b2nd.
         stored_bytes: size of every array file, to notice truncated ones.
     """
@@ -43,14 +45,21 @@ class StoredCase:
 
 
 def store_folder(preprocessed_dataset: Path, configuration: Configuration) -> Path:
-    """The folder that a configuration's cases lie in; `2d` and `2.5d` share one, because they preprocess alike."""
+    """The folder that a configuration's cases lie in; `2d` and `2.5d` share one, because they preprocess
+    alike."""
     return preprocessed_dataset / ("2d" if configuration.slicing_axes == (0,) else configuration.name)
 
 
 def write_case(
-    folder: Path, case: str, preprocessed: PreprocessedCase, labels: LabelScheme, recipe_sha256: str = "", all_axes: bool = False
+    folder: Path,
+    case: str,
+    preprocessed: PreprocessedCase,
+    labels: LabelScheme,
+    recipe_sha256: str = "",
+    all_axes: bool = False,
 ) -> None:
-    """Write one case, each file atomically; a reader sees the case only when it is whole. What a power cut damages is made again.
+    """Write one case, each file atomically; a reader sees the case only when it is whole. What a power cut
+    damages is made again.
 
     Args:
         all_axes: lay the arrays out for slices along all three axes instead of the first alone.
@@ -63,13 +72,18 @@ def write_case(
         arrays[f"{case}_label.b2nd"] = preprocessed.label_zyx
         locations = class_locations(preprocessed.label_zyx, labels)
         ends = np.cumsum([len(rows) for rows in locations.values()], dtype=int)
-        ranges = {name: (int(end) - len(rows), int(end)) for (name, rows), end in zip(locations.items(), ends, strict=True)}
+        ranges = {
+            name: (int(end) - len(rows), int(end))
+            for (name, rows), end in zip(locations.items(), ends, strict=True)
+        }
         if ends[-1]:
             arrays[f"{case}_foreground.b2nd"] = np.concatenate(list(locations.values()))
     for name, array in arrays.items():
         _write_array(folder / name, array, all_axes)
     sizes = {name: (folder / name).stat().st_size for name in arrays}
-    stored = StoredCase(properties=preprocessed.properties, recipe_sha256=recipe_sha256, foreground=ranges, stored_bytes=sizes)
+    stored = StoredCase(
+        properties=preprocessed.properties, recipe_sha256=recipe_sha256, foreground=ranges, stored_bytes=sizes
+    )
     write_json(folder / f"{case}.json", to_json(stored), durable=False)
 
 
@@ -84,7 +98,9 @@ def read_stored(folder: Path, case: str) -> StoredCase:
     for name, size in stored.stored_bytes.items():
         found = (folder / name).stat().st_size if (folder / name).is_file() else None
         if found != size:
-            raise _damaged(folder / name, "no such file" if found is None else f"{found} bytes", f"{size} bytes")
+            raise _damaged(
+                folder / name, "no such file" if found is None else f"{found} bytes", f"{size} bytes"
+            )
     return stored
 
 
@@ -98,7 +114,9 @@ class CaseStore:
     @property
     def cases(self) -> tuple[str, ...]:
         """Names of the cases that are there in full, sorted."""
-        return tuple(sorted(path.stem for path in self.folder.glob("*.json") if not path.name.startswith(".")))
+        return tuple(
+            sorted(path.stem for path in self.folder.glob("*.json") if not path.name.startswith("."))
+        )
 
     def properties(self, case: str) -> CaseProperties:
         """Geometry, crop box and shapes of a case."""
@@ -111,7 +129,8 @@ class CaseStore:
     def read_slice(self, case: str, index: int, context: int = 0, axis: int = 0) -> npt.NDArray[np.float32]:
         """One slice and `context` neighbours on each side, float32 (channels * (2 * context + 1), h, w).
 
-        Channels are slice-major: all channels of slice -context first. Beyond the volume its edge slice is repeated.
+        Channels are slice-major: all channels of slice -context first. Beyond the volume its edge slice is
+        repeated.
 
         Args:
             axis: the transposed axis that the slice is cut across; the other two stay in order.
@@ -125,17 +144,24 @@ class CaseStore:
 
     def read_label_slice(self, case: str, index: int, axis: int = 0) -> npt.NDArray[np.int16]:
         """The label map of one slice, int16 (h, w)."""
-        return np.ascontiguousarray(self._read(f"{case}_label.b2nd", _across(axis, index, index + 1)).squeeze(axis))
+        return np.ascontiguousarray(
+            self._read(f"{case}_label.b2nd", _across(axis, index, index + 1)).squeeze(axis)
+        )
 
     def read_image(self, case: str) -> npt.NDArray[np.float32]:
         """The whole case, float32 (channel, z, y, x)."""
         return self._read(f"{case}.b2nd", ())
 
     def foreground(self, case: str) -> dict[str, npt.NDArray[np.int32]]:
-        """Label or region name -> voxels (n, 3) as z, y, x, at most 10 000 each; those that the case lacks have no rows."""
+        """Label or region name -> voxels (n, 3) as z, y, x, at most 10 000 each; those that the case lacks
+        have no rows."""
         ranges = self._case(case).foreground
         name = f"{case}_foreground.b2nd"
-        rows = self._read(name, ()) if name in self._case(case).stored_bytes else np.zeros((0, 3), dtype=np.int32)
+        rows = (
+            self._read(name, ())
+            if name in self._case(case).stored_bytes
+            else np.zeros((0, 3), dtype=np.int32)
+        )
         return {label: rows[start:stop] for label, (start, stop) in ranges.items()}
 
     def _case(self, case: str) -> StoredCase:
@@ -148,7 +174,9 @@ class CaseStore:
 
         path = self.folder / name
         try:
-            array: npt.NDArray[Any] = blosc2.open(str(path), mode="r", dparams=blosc2.DParams(nthreads=1))[where]
+            array: npt.NDArray[Any] = blosc2.open(str(path), mode="r", dparams=blosc2.DParams(nthreads=1))[
+                where
+            ]
         except Exception as problem:  # blosc2 raises half a dozen kinds for a damaged file
             raise _damaged(path, f"cannot be read: {problem}", "a whole blosc2 array") from None
         return array
@@ -163,12 +191,22 @@ def _write_array(path: Path, array: npt.NDArray[Any], all_axes: bool) -> None:
 
     chunks, blocks = _layout(array.shape, all_axes)
     settings = blosc2.CParams(codec=blosc2.Codec.LZ4, clevel=1, nthreads=1)
-    with atomic_path(path, durable=False) as temporary:  # chunk by chunk to the file: a compressed copy in memory could be as large again
-        blosc2.asarray(np.ascontiguousarray(array), urlpath=str(temporary), mode="w", chunks=chunks, blocks=blocks, cparams=settings)
+    with atomic_path(
+        path, durable=False
+    ) as temporary:  # chunk by chunk to the file: a compressed copy in memory could be as large again
+        blosc2.asarray(
+            np.ascontiguousarray(array),
+            urlpath=str(temporary),
+            mode="w",
+            chunks=chunks,
+            blocks=blocks,
+            cparams=settings,
+        )
 
 
 def _layout(shape: tuple[int, ...], all_axes: bool) -> tuple[tuple[int, ...], tuple[int, ...]]:
-    """Chunk and block shape: small volumes are one block; else a block is one slice, or a cube where all axes are cut across."""
+    """Chunk and block shape: small volumes are one block; else a block is one slice, or a cube where all axes
+    are cut across."""
     if len(shape) == 2 or np.prod(shape[-3:]) <= _WHOLE_VOXELS:
         return shape, shape if len(shape) < 4 else (1, *shape[1:])
     front, (depth, height, width) = shape[:-3], shape[-3:]
@@ -183,5 +221,8 @@ def _layout(shape: tuple[int, ...], all_axes: bool) -> tuple[tuple[int, ...], tu
 
 def _damaged(path: Path, found: str, expected: str) -> PreprocessingError:
     return PreprocessingError(
-        path, found=found, expected=expected, mend="make it again: balrsam plan_and_preprocess DATASET redoes damaged cases"
+        path,
+        found=found,
+        expected=expected,
+        fix="make it again: balrsam plan_and_preprocess DATASET redoes damaged cases",
     )

@@ -1,4 +1,5 @@
-"""`balrsam run`: the whole job for a dataset as a graph of the commands that a user would type, done where it is not done yet."""
+"""`balrsam run`: the whole job for a dataset as a graph of the commands that a user would type, done where it
+is not done yet."""
 
 from balrsam_pipeline.run.steps import RunRequest, Step, planning_step, steps_after_planning
 

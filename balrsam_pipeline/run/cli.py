@@ -11,9 +11,18 @@ from balrsam_pipeline.command import Command, add_roots, roots_of
 from balrsam_pipeline.execution.lock import folder_lock
 from balrsam_pipeline.execution.options import add_cluster_arguments, cluster_of
 from balrsam_pipeline.paths import find_dataset
-from balrsam_pipeline.run.clearing import remove_leftovers
-from balrsam_pipeline.run.contents import ContentHashes
-from balrsam_pipeline.run.execute import FINISHED, HASHES, PARTLY, carry_out, check, known_steps, records_folder, remember_request
+from balrsam_pipeline.run.execute import (
+    FINISHED,
+    HASHES,
+    PARTLY,
+    check,
+    known_steps,
+    records_folder,
+    remember_request,
+    run_step,
+)
+from balrsam_pipeline.run.file_hashes import ContentHashes
+from balrsam_pipeline.run.invalidate import remove_leftovers
 from balrsam_pipeline.run.report import dry_run_lines, remembered, status_lines
 from balrsam_pipeline.run.steps import RunRequest, Step, planning_step
 
@@ -21,16 +30,48 @@ from balrsam_pipeline.run.steps import RunRequest, Step, planning_step
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of `balrsam run`."""
     parser.add_argument("dataset", help="a dataset: folder name, number, or path")
-    parser.add_argument("--configurations", nargs="+", metavar="NAME", help="2d, 2.5d, triplanar (default: the one the plan recommends)")
+    parser.add_argument(
+        "--configurations",
+        nargs="+",
+        metavar="NAME",
+        help="2d, 2.5d, triplanar (default: the one the plan recommends)",
+    )
     parser.add_argument("--folds", nargs="+", type=int, metavar="N", help="folds to train (default: all)")
-    parser.add_argument("--max-minutes", type=float, metavar="M", help="training minutes a fold (default: the planned number of epochs)")
-    parser.add_argument("--epochs", type=int, metavar="N", help="training epochs a fold (default: 300; with --max-minutes: no limit)")
-    parser.add_argument("--settings", type=Path, metavar="FILE", help="JSON file with any settings of trainers.TrainingConfig")
-    parser.add_argument("--accept-changed-settings", action="store_true", help="train on although settings differ from the start")
+    parser.add_argument(
+        "--max-minutes",
+        type=float,
+        metavar="M",
+        help="training minutes a fold (default: the planned number of epochs)",
+    )
+    parser.add_argument(
+        "--epochs",
+        type=int,
+        metavar="N",
+        help="training epochs a fold (default: 300; with --max-minutes: no limit)",
+    )
+    parser.add_argument(
+        "--settings", type=Path, metavar="FILE", help="JSON file with any settings of trainers.TrainingConfig"
+    )
+    parser.add_argument(
+        "--accept-changed-settings",
+        action="store_true",
+        help="train on although settings differ from the start",
+    )
     parser.add_argument("--device", help="cuda, cuda:1, cpu, mps (default: the best there is)")
-    parser.add_argument("--workers", type=int, metavar="N", help="processes for planning, prediction and scoring (default: one a core)")
-    parser.add_argument("--wait", action="store_true", help="where another run works on this dataset, wait until it ends")
-    parser.add_argument("--dry-run", action="store_true", help="print the steps, what of them is done and how long the rest will take")
+    parser.add_argument(
+        "--workers",
+        type=int,
+        metavar="N",
+        help="processes for planning, prediction and scoring (default: one a core)",
+    )
+    parser.add_argument(
+        "--wait", action="store_true", help="where another run works on this dataset, wait until it ends"
+    )
+    parser.add_argument(
+        "--dry-run",
+        action="store_true",
+        help="print the steps, what of them is done and how long the rest will take",
+    )
     add_cluster_arguments(parser)
     add_roots(parser)
 
@@ -61,7 +102,8 @@ def run_all(request: RunRequest, dry_run: bool = False, wait: bool = False) -> i
         wait: where another run holds the dataset's results, wait for it instead of refusing.
 
     Returns:
-        0 when all is done, 1 when some test cases could not be predicted, otherwise the exit code of the step that stopped it.
+        0 when all is done, 1 when some test cases could not be predicted, otherwise the exit code of the step
+        that stopped it.
 
     Raises:
         UsageError: another run is at work on this dataset.
@@ -85,12 +127,12 @@ def _run_locked(request: RunRequest) -> int:
     remember_request(request)
     hashes = ContentHashes(records_folder(request) / HASHES)
     first = planning_step(request)
-    code = _carry_out(first, request, hashes, "1/?")
+    code = _run_step(first, request, hashes, "1/?")
     if code != FINISHED:
         return code
     steps, worst = known_steps(request)[1:], FINISHED
     for number, step in enumerate(steps, 2):
-        code = _carry_out(step, request, hashes, f"{number}/{len(steps) + 1}")
+        code = _run_step(step, request, hashes, f"{number}/{len(steps) + 1}")
         if code not in (FINISHED, PARTLY):
             return code
         worst = max(worst, code)
@@ -99,17 +141,23 @@ def _run_locked(request: RunRequest) -> int:
     return worst
 
 
-def _carry_out(step: Step, request: RunRequest, hashes: ContentHashes, number: str) -> int:
+def _run_step(step: Step, request: RunRequest, hashes: ContentHashes, number: str) -> int:
     from balrsam_pipeline.cli import run_command
 
     state = check(step, request, hashes)
-    if state.standing == "done":
+    if state.status == "done":
         print(f"[{number}] {step.title}: already done", flush=True)
         return FINISHED
-    print(f"\n[{number}] {step.title}: {state.standing}{f' ({state.why})' if state.why else ''}\n      {step}", flush=True)
-    code = carry_out(step, state, request, hashes, run_command)
+    print(
+        f"\n[{number}] {step.title}: {state.status}{f' ({state.why})' if state.why else ''}\n      {step}",
+        flush=True,
+    )
+    code = run_step(step, state, request, hashes, run_command)
     if code not in (FINISHED, PARTLY):
-        print(f"\nStopped at: {step.title} (exit code {code}). Run the same command again to continue.", file=sys.stderr)
+        print(
+            f"\nStopped at: {step.title} (exit code {code}). Run the same command again to continue.",
+            file=sys.stderr,
+        )
     return code
 
 
@@ -117,7 +165,10 @@ def _places(request: RunRequest) -> list[tuple[str, Path]]:
     """What a run leaves behind and where, as far as it is there."""
     places = [
         ("the plan and its reasons", request.preprocessed / "plan.json"),
-        *((f"{folder.name.partition('__')[0]}: models, folds", folder) for folder in sorted(request.results.glob("*__balrsam"))),
+        *(
+            (f"{folder.name.partition('__')[0]}: models, folds", folder)
+            for folder in sorted(request.results.glob("*__balrsam"))
+        ),
         *(
             (f"{report.parents[1].name.partition('__')[0]}: cross-validation report", report)
             for report in sorted(request.results.glob("*__balrsam/crossval/report.html"))
@@ -145,7 +196,8 @@ def status(arguments: argparse.Namespace) -> int:
 
 COMMANDS = {
     "run": Command(
-        summary="Everything for a dataset: measure, plan, preprocess, cross-validate, choose the best, predict imagesTs, score.\n"
+        summary="Everything for a dataset: measure, plan, preprocess, cross-validate, choose the best, "
+        "predict imagesTs, score.\n"
         "Only what is missing or outdated is done; stopped or killed, the same command continues.",
         example="balrsam run Dataset004_Hippocampus --raw FOLDER_OF_DATASETS --folds 0 --max-minutes 20\n"
         "balrsam run 4 --configurations 2d triplanar --dry-run",

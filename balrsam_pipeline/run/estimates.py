@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from balrsam_pipeline.atomic import read_json
 from balrsam_pipeline.errors import BalrsamError
-from balrsam_pipeline.run.contents import find_files
+from balrsam_pipeline.files import read_json
+from balrsam_pipeline.run.file_hashes import find_files
 from balrsam_pipeline.run.records import StepRecord, read_record
 from balrsam_pipeline.run.steps import RunRequest, Step
 
@@ -80,14 +80,19 @@ def _training(request: RunRequest, folder: Path, configuration: str, fold: str) 
     left = begun.get("left_s") if begun is not None else None
     if not (own / "checkpoint_final.safetensors").is_file() and isinstance(left, (int, float)):
         return Estimate(float(left), "left by its log; validation not counted")
-    for record in (read_record(folder, path.stem) for path in sorted(folder.glob(f"train_{configuration}_fold_*.json"))):
+    for record in (
+        read_record(folder, path.stem) for path in sorted(folder.glob(f"train_{configuration}_fold_*.json"))
+    ):
         if record is not None and record.seconds is not None:
             return Estimate(record.seconds, f"as {record.step.replace('_', ' ')} took")
     for other in sorted(own.parent.glob("fold_*")):
         begun = last_epoch(other)
         spent, left = (begun.get("elapsed_s"), begun.get("left_s")) if begun is not None else (None, None)
         if isinstance(spent, (int, float)) and isinstance(left, (int, float)):
-            return Estimate(float(spent + left), f"as the log of {other.name.replace('_', ' ')} expects; validation not counted")
+            return Estimate(
+                float(spent + left),
+                f"as the log of {other.name.replace('_', ' ')} expects; validation not counted",
+            )
     if request.max_minutes is not None:
         return Estimate(60 * request.max_minutes, "--max-minutes; validation not counted")
     return UNKNOWN

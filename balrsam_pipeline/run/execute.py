@@ -8,11 +8,11 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from balrsam_pipeline.atomic import read_json, write_json
 from balrsam_pipeline.errors import PlanError
+from balrsam_pipeline.files import read_json, write_json
 from balrsam_pipeline.plan import read_plan
-from balrsam_pipeline.run.clearing import clear_for
-from balrsam_pipeline.run.contents import ContentHashes, find_files
+from balrsam_pipeline.run.file_hashes import ContentHashes, find_files
+from balrsam_pipeline.run.invalidate import clear_for
 from balrsam_pipeline.run.records import Output, StepRecord, begin, write_record
 from balrsam_pipeline.run.state import StepState, state_of
 from balrsam_pipeline.run.steps import RunRequest, Step, planning_step, steps_after_planning
@@ -41,7 +41,12 @@ def known_steps(request: RunRequest) -> tuple[Step, ...]:
         return (first,)
     folds = read_json(splits, PlanError)
     if not isinstance(folds, list):
-        raise PlanError(splits, found="no list", expected="a list of folds", mend="balrsam plan_and_preprocess makes it anew")
+        raise PlanError(
+            splits,
+            found="no list",
+            expected="a list of folds",
+            fix="balrsam plan_and_preprocess makes it anew",
+        )
     return (first, *steps_after_planning(request, read_plan(plan_file), range(len(folds))))
 
 
@@ -57,7 +62,9 @@ def remember_request(request: RunRequest) -> None:
     write_json(records_folder(request) / REQUEST, {**chosen, "settings": settings})
 
 
-def carry_out(step: Step, state: StepState, request: RunRequest, hashes: ContentHashes, command: Command) -> int:
+def run_step(
+    step: Step, state: StepState, request: RunRequest, hashes: ContentHashes, command: Command
+) -> int:
     """Do one step: clear what is damaged or outdated, call its command, write down how it went.
 
     Args:
@@ -79,7 +86,12 @@ def carry_out(step: Step, state: StepState, request: RunRequest, hashes: Content
         return code  # the record stays as it is: begun, and not ended
     if code not in (FINISHED, PARTLY):
         with contextlib.suppress(OSError):  # the disk may be full; the command has said what matters
-            write_record(folder, dataclasses.replace(record, state="failed", message="\n".join(messages) or f"exit code {code}"))
+            write_record(
+                folder,
+                dataclasses.replace(
+                    record, state="failed", message="\n".join(messages) or f"exit code {code}"
+                ),
+            )
         return code
     files = find_files(step.outputs, request.bases)
     contents = hashes.of(files.values())
@@ -90,7 +102,10 @@ def carry_out(step: Step, state: StepState, request: RunRequest, hashes: Content
         dataclasses.replace(
             record,
             state="done" if code == FINISHED else "partly",
-            outputs={label: Output(size=path.stat().st_size, sha256=contents[path]) for label, path in files.items()},
+            outputs={
+                label: Output(size=path.stat().st_size, sha256=contents[path])
+                for label, path in files.items()
+            },
             seconds=None if continued else round(time.monotonic() - started, 2),
         ),
     )
@@ -109,7 +124,10 @@ def _noted(folder: Path, record: StepRecord) -> Iterator[None]:
         yield
     except BaseException as problem:
         with contextlib.suppress(OSError):
-            write_record(folder, dataclasses.replace(record, state="failed", message=f"{type(problem).__name__}: {problem}"))
+            write_record(
+                folder,
+                dataclasses.replace(record, state="failed", message=f"{type(problem).__name__}: {problem}"),
+            )
         raise
 
 

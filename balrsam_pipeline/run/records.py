@@ -1,4 +1,5 @@
-"""The record of a step, `results/DATASET/run/STEP.json`: what it was made from, what it made, and how it went."""
+"""The record of a step, `results/DATASET/run/STEP.json`: what it was made from, what it made, and how it
+went."""
 
 from __future__ import annotations
 
@@ -10,8 +11,8 @@ from pathlib import Path
 from typing import Literal
 
 from balrsam_pipeline import __version__
-from balrsam_pipeline.atomic import read_json, write_json
 from balrsam_pipeline.errors import BalrsamError, UsageError
+from balrsam_pipeline.files import read_json, write_json
 from balrsam_pipeline.serialise import from_json, to_json
 
 State = Literal["running", "done", "partly", "failed"]
@@ -30,7 +31,8 @@ class StepRecord:
     """What became of a step when it was last begun.
 
     Attributes:
-        state: "running" (where its process is gone: stopped or killed), "done", "partly" (some cases failed), "failed".
+        state: "running" (where its process is gone: stopped or killed), "done", "partly" (some cases failed),
+            "failed".
         inputs: settings and files that it was made from: label -> value or SHA-256.
         outputs: files that it made, by label; `cases` how many images were among its inputs.
         seconds: that it took; None while it runs, and where it went on with what an earlier attempt left.
@@ -56,7 +58,16 @@ def begin(step: str, command: str, inputs: dict[str, str], cases: int) -> StepRe
     """The record of a step that begins now in this process."""
     begun = datetime.now(UTC).isoformat(timespec="seconds")
     host = socket.gethostname()
-    return StepRecord(step=step, command=command, state="running", inputs=inputs, cases=cases, begun=begun, pid=os.getpid(), host=host)
+    return StepRecord(
+        step=step,
+        command=command,
+        state="running",
+        inputs=inputs,
+        cases=cases,
+        begun=begun,
+        pid=os.getpid(),
+        host=host,
+    )
 
 
 def record_path(folder: Path, step: str) -> Path:
@@ -65,9 +76,12 @@ def record_path(folder: Path, step: str) -> Path:
 
 
 def read_record(folder: Path, step: str) -> StepRecord | None:
-    """The record of a step; None where there is none or it cannot be understood, which only means doing the step again."""
+    """The record of a step; None where there is none or it cannot be understood, which only means doing the
+    step again."""
     try:
-        return from_json(StepRecord, read_json(record_path(folder, step)), record_path(folder, step), UsageError)
+        return from_json(
+            StepRecord, read_json(record_path(folder, step)), record_path(folder, step), UsageError
+        )
     except BalrsamError:
         return None
 

@@ -7,12 +7,21 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from balrsam_pipeline.atomic import read_json
 from balrsam_pipeline.errors import BalrsamError
 from balrsam_pipeline.execution.lock import Holder, lock_holder
-from balrsam_pipeline.run.contents import ContentHashes
-from balrsam_pipeline.run.estimates import FOLD, UNKNOWN, Estimate, estimate, fold_folder, in_words, last_epoch, validation_dice
+from balrsam_pipeline.files import read_json
+from balrsam_pipeline.run.estimates import (
+    FOLD,
+    UNKNOWN,
+    Estimate,
+    estimate,
+    fold_folder,
+    in_words,
+    last_epoch,
+    validation_dice,
+)
 from balrsam_pipeline.run.execute import HASHES, REQUEST, check, known_steps, records_folder
+from balrsam_pipeline.run.file_hashes import ContentHashes
 from balrsam_pipeline.run.state import StepState
 from balrsam_pipeline.run.steps import RunRequest, Step
 
@@ -23,20 +32,21 @@ REASON_LENGTH = 110
 class Line:
     """One step of the report: where it stands in a word, its name, and what there is to say."""
 
-    standing: str
+    status: str
     name: str
     note: str
 
 
 def dry_run_lines(request: RunRequest) -> list[str]:
-    """The graph of a run with where every step stands and how long it will take; nothing is changed on disk."""
+    """The graph of a run with where every step stands and how long it will take; nothing is changed on
+    disk."""
     hashes, steps = ContentHashes(records_folder(request) / HASHES), known_steps(request)
     lines, left, unknown = [], 0.0, 0
     undone: set[str] = set()
     for step in steps:
         state = check(step, request, hashes)
         waits = [name for name in step.needs if name in undone]
-        if state.standing == "done" and not waits:
+        if state.status == "done" and not waits:
             lines.append(f"done         {step.name}")
             continue
         undone.add(step.name)
@@ -45,10 +55,16 @@ def dry_run_lines(request: RunRequest) -> list[str]:
         unknown += expected.seconds is None
         lines += _planned(step, state, waits, expected)
     if len(steps) == 1:
-        lines.append("to do        the other steps are known when there is a plan: train and pool, choose, predict, score")
+        lines.append(
+            "to do        the other steps are known when there is a plan: train and pool, choose, predict, "
+            "score"
+        )
         unknown += 1
     if undone:
-        lines.append(f"time: {'at least ' if unknown else 'about '}{in_words(left)}" + (", the rest unknown" if unknown else ""))
+        lines.append(
+            f"time: {'at least ' if unknown else 'about '}{in_words(left)}"
+            + (", the rest unknown" if unknown else "")
+        )
     return lines
 
 
@@ -56,10 +72,14 @@ def status_lines(request: RunRequest) -> list[str]:
     """What is done, running, failed and to do, one line a step."""
     folder = records_folder(request)
     hashes, running = ContentHashes(folder / HASHES), lock_holder(folder)
-    lines = [_status_of(step, check(step, request, hashes), request, running) for step in known_steps(request)]
+    lines = [
+        _status_of(step, check(step, request, hashes), request, running) for step in known_steps(request)
+    ]
     width = max(len(line.name) for line in lines)
-    head = f"{request.dataset.name}: " + (f"a run is going on, {running}" if running else "no run is going on")
-    return [head, *(f"  {line.standing:<12} {line.name:<{width}}  {line.note}".rstrip() for line in lines)]
+    head = f"{request.dataset.name}: " + (
+        f"a run is going on, {running}" if running else "no run is going on"
+    )
+    return [head, *(f"  {line.status:<12} {line.name:<{width}}  {line.note}".rstrip() for line in lines)]
 
 
 def remembered(request: RunRequest) -> RunRequest:
@@ -79,30 +99,38 @@ def remembered(request: RunRequest) -> RunRequest:
 
 
 def _planned(step: Step, state: StepState, waits: list[str], expected: Estimate) -> list[str]:
-    standing = "stale" if state.standing == "done" else state.standing
-    why = state.why or (f"if {', '.join(waits)} changes what it is made from" if waits and state.standing == "done" else "")
+    status = "stale" if state.status == "done" else state.status
+    why = state.why or (
+        f"if {', '.join(waits)} changes what it is made from" if waits and state.status == "done" else ""
+    )
     reason = f": {why}" if why else ""
-    return [f"{standing:<12} {step.name}{reason}", f"{'':<12}   {step}", f"{'':<12}   time: {expected}"]
+    return [f"{status:<12} {step.name}{reason}", f"{'':<12}   {step}", f"{'':<12}   time: {expected}"]
 
 
 def _status_of(step: Step, state: StepState, request: RunRequest, running: Holder | None) -> Line:
     fold = FOLD.fullmatch(step.name)
     own = fold_folder(request, fold["configuration"], fold["fold"]) if fold else None
     holder = lock_holder(own) if own is not None else None
-    if holder is not None or (state.standing == "interrupted" and running is not None):
+    if holder is not None or (state.status == "interrupted" and running is not None):
         return Line("running", step.name, f"{holder or running}{_progress(own) if own else ''}")
-    if state.standing == "done" and state.record is not None:
+    if state.status == "done" and state.record is not None:
         dice = validation_dice(own) if own is not None else None
         took = f", {in_words(state.record.seconds)}" if state.record.seconds is not None else ""
-        return Line("done", step.name, f"{state.record.begun}{took}" + (f", Dice {dice:.4f}" if dice is not None else ""))
+        return Line(
+            "done",
+            step.name,
+            f"{state.record.begun}{took}" + (f", Dice {dice:.4f}" if dice is not None else ""),
+        )
     note = state.why
-    if state.standing == "failed" and state.record is not None:
+    if state.status == "failed" and state.record is not None:
         note = "; ".join(line.strip() for line in state.record.message.splitlines() if line.strip())
-    if state.standing in ("interrupted", "to do") and own is not None:
+    if state.status in ("interrupted", "to do") and own is not None:
         note += _progress(own)
-    expected = estimate(step, request, records_folder(request)) if state.standing != "failed" else UNKNOWN
+    expected = estimate(step, request, records_folder(request)) if state.status != "failed" else UNKNOWN
     time = f"time: {expected}" if expected.seconds is not None else ""
-    return Line(state.standing, step.name, "; ".join(part for part in (note[: 2 * REASON_LENGTH], time) if part))
+    return Line(
+        state.status, step.name, "; ".join(part for part in (note[: 2 * REASON_LENGTH], time) if part)
+    )
 
 
 def _progress(fold: Path) -> str:
@@ -112,6 +140,9 @@ def _progress(fold: Path) -> str:
         return ""
     try:
         share, dice, left = float(epoch["progress"]), float(epoch["quick_dice"]), float(epoch["left_s"])
-        return f"; epoch {int(epoch['epoch'])}, {share:.0%}, quick validation Dice {dice:.3f}, {in_words(left)} left"
+        return (
+            f"; epoch {int(epoch['epoch'])}, {share:.0%}, quick validation Dice {dice:.3f}, "
+            f"{in_words(left)} left"
+        )
     except (KeyError, TypeError, ValueError):
         return ""

@@ -1,4 +1,5 @@
-"""Where a step stands: done, stale and why, interrupted, failed, or to do. Decided by content, never by dates."""
+"""Where a step stands: done, stale and why, interrupted, failed, or to do. Decided by content, never by
+dates."""
 
 from __future__ import annotations
 
@@ -7,11 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from balrsam_pipeline.run.contents import ContentHashes, find_files
+from balrsam_pipeline.run.file_hashes import ContentHashes, find_files
 from balrsam_pipeline.run.records import StepRecord, read_record
 from balrsam_pipeline.run.steps import Step
 
-Standing = Literal["done", "stale", "partly", "interrupted", "failed", "to do"]
+Status = Literal["done", "stale", "partly", "interrupted", "failed", "to do"]
 SHOWN = 2  # reasons spelled out; the others are counted
 
 
@@ -20,14 +21,14 @@ class StepState:
     """Where a step stands.
 
     Attributes:
-        standing: in one word; `why` in a few more.
+        status: in one word; `why` in a few more.
         inputs: what it would be made from now.
         damaged: outputs that are missing or changed since they were written, by label.
         same_inputs: it was begun before, with the very same inputs.
         record: what became of it when it was last begun.
     """
 
-    standing: Standing
+    status: Status
     why: str
     inputs: dict[str, str]
     damaged: tuple[str, ...] = ()
@@ -45,22 +46,31 @@ def state_of(step: Step, bases: Mapping[str, Path], folder: Path, hashes: Conten
     inputs = current_inputs(step, bases, hashes)
     record = read_record(folder, step.name)
     if record is None:
-        return StepState(standing="to do", why="", inputs=inputs)
+        return StepState(status="to do", why="", inputs=inputs)
     damaged = _damaged(record, bases, hashes)
     changes = _changes(record.inputs, inputs)
     changes += [f"{label} {how}" for label, how in damaged.items()]
-    standing, why = _standing(record, changes)
-    return StepState(standing=standing, why=why, inputs=inputs, damaged=tuple(damaged), same_inputs=record.inputs == inputs, record=record)
+    status, why = _status(record, changes)
+    return StepState(
+        status=status,
+        why=why,
+        inputs=inputs,
+        damaged=tuple(damaged),
+        same_inputs=record.inputs == inputs,
+        record=record,
+    )
 
 
 def current_inputs(step: Step, bases: Mapping[str, Path], hashes: ContentHashes) -> dict[str, str]:
     """Settings and files that the step would be made from now: label -> value or SHA-256."""
-    files = find_files(step.inputs, bases) | {label: path for label, path in step.other_inputs.items() if path.is_file()}
+    files = find_files(step.inputs, bases) | {
+        label: path for label, path in step.other_inputs.items() if path.is_file()
+    }
     contents = hashes.of(files.values())
     return dict(step.settings) | {label: contents[path] for label, path in files.items()}
 
 
-def _standing(record: StepRecord, changes: list[str]) -> tuple[Standing, str]:
+def _status(record: StepRecord, changes: list[str]) -> tuple[Status, str]:
     if record.state == "failed":
         return "failed", record.message.splitlines()[0] if record.message else ""
     if record.state == "running":
@@ -80,7 +90,9 @@ def _changes(before: Mapping[str, str], now: Mapping[str, str]) -> list[str]:
         if label.startswith("--") and old is not None and new is not None and len(old) < 64:
             lines.append(f"{label} {old} -> {new}")
         else:
-            lines.append(f"{label} {'is new' if old is None else 'is gone' if new is None else 'has changed'}")
+            lines.append(
+                f"{label} {'is new' if old is None else 'is gone' if new is None else 'has changed'}"
+            )
     return lines
 
 
@@ -98,5 +110,9 @@ def _damaged(record: StepRecord, bases: Mapping[str, Path], hashes: ContentHashe
         else:
             present[label] = path
     contents = hashes.of(present.values())
-    damaged |= {label: "was changed" for label, path in present.items() if contents[path] != record.outputs[label].sha256}
+    damaged |= {
+        label: "was changed"
+        for label, path in present.items()
+        if contents[path] != record.outputs[label].sha256
+    }
     return dict(sorted(damaged.items()))

@@ -1,6 +1,8 @@
-"""Which steps make up a run, as data: a graph of commands that a user could type, each with the files it reads and writes.
+"""Which steps make up a run, as data: a graph of commands that a user could type, each with the files it
+reads and writes.
 
-Files are named by patterns below a base: `raw/`, `preprocessed/` and `results/` are the dataset's folders under the three roots.
+Files are named by patterns below a base: `raw/`, `preprocessed/` and `results/` are the dataset's folders
+under the three roots.
 """
 
 from __future__ import annotations
@@ -11,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from balrsam_pipeline.execution.options import ClusterOptions, cluster_words
-from balrsam_pipeline.network.locate import find_checkpoint
+from balrsam_pipeline.network.official_checkpoints import find_checkpoint
 from balrsam_pipeline.paths import Roots
 from balrsam_pipeline.plan import Plan
 
@@ -29,7 +31,8 @@ class RunRequest:
         max_minutes: training time a fold; None trains for the planned number of epochs.
         epochs: training epochs a fold; None leaves it to max_minutes or the default.
         settings: a JSON file of training settings.
-        accept_changed_settings: train on where settings or the plan differ from those that training was started with.
+        accept_changed_settings: train on where settings or the plan differ from those that training was
+            started with.
         device: "cuda", "cpu", …; None chooses.
         workers: processes for planning, prediction and scoring; None takes one a core.
         cluster: where cases are worked on and folds are trained; None is here.
@@ -103,20 +106,31 @@ def planning_step(request: RunRequest) -> Step:
     words = [str(request.dataset), *_roots(request), *_workers(request)]
     if request.configurations:
         words += ["--configurations", *request.configurations]
-    written = ("plan.json", "splits.json", "dataset.json", "fingerprint.json", "fingerprint_quantiles.npy", "*/*")
+    written = (
+        "plan.json",
+        "splits.json",
+        "dataset.json",
+        "fingerprint.json",
+        "fingerprint_quantiles.npy",
+        "*/*",
+    )
     return Step(
         name="prepare",
         title="Measure, plan, preprocess",
         command="plan_and_preprocess",
         words=tuple(words),
         settings={"--configurations": " ".join(request.configurations or ("all",))},
-        inputs=tuple(f"raw/{name}" for name in ("dataset.json", "splits_final.json", "groups.csv", "imagesTr/*", "labelsTr/*")),
+        inputs=tuple(
+            f"raw/{name}"
+            for name in ("dataset.json", "splits_final.json", "groups.csv", "imagesTr/*", "labelsTr/*")
+        ),
         outputs=tuple(f"preprocessed/{name}" for name in written),
     )
 
 
 def steps_after_planning(request: RunRequest, plan: Plan, folds: Sequence[int]) -> tuple[Step, ...]:
-    """Train and validate every fold, pool the scores, choose the best, predict imagesTs (if any), score it (where labelsTs is there).
+    """Train and validate every fold, pool the scores, choose the best, predict imagesTs (if any), score it
+    (where labelsTs is there).
 
     Args:
         folds: those that the dataset is split into; `request.folds` chooses among them.
@@ -145,10 +159,18 @@ def _training_on_cluster(request: RunRequest, names: Sequence[str], folds: Seque
         command="crossval",
         words=(str(request.dataset), *chosen, *_training(request), *cluster_words(request.cluster)),
         needs=("prepare",),
-        settings={"--max-minutes": _text(request.max_minutes), "--epochs": _text(request.epochs), "folds": " ".join(chosen)},
+        settings={
+            "--max-minutes": _text(request.max_minutes),
+            "--epochs": _text(request.epochs),
+            "folds": " ".join(chosen),
+        },
         inputs=("preprocessed/plan.json", "preprocessed/splits.json"),
         other_inputs=_given({"--settings": request.settings}),
-        outputs=tuple(f"results/{name}__balrsam/fold_{fold}/checkpoint_final.safetensors" for name in names for fold in folds),
+        outputs=tuple(
+            f"results/{name}__balrsam/fold_{fold}/checkpoint_final.safetensors"
+            for name in names
+            for fold in folds
+        ),
     )
 
 
@@ -196,10 +218,21 @@ def _choosing(request: RunRequest, names: Sequence[str], folds: Sequence[int]) -
         name="find_best_configuration",
         title="Choose the best model or ensemble",
         command="find_best_configuration",
-        words=(str(request.dataset), "--configurations", *names, "--folds", *chosen, *_device(request), *_roots(request)),
+        words=(
+            str(request.dataset),
+            "--configurations",
+            *names,
+            "--folds",
+            *chosen,
+            *_device(request),
+            *_roots(request),
+        ),
         needs=tuple(f"crossval_{name}" for name in names),
         settings={"--configurations": " ".join(names), "--folds": " ".join(chosen)},
-        inputs=(*_models(names, folds), *(f"results/{name}__balrsam/fold_{fold}/validation/*" for name in names for fold in folds)),
+        inputs=(
+            *_models(names, folds),
+            *(f"results/{name}__balrsam/fold_{fold}/validation/*" for name in names for fold in folds),
+        ),
         outputs=(
             "results/best_configuration.json",
             *(f"results/{name}__balrsam/crossval/postprocessing.json" for name in names),
@@ -209,7 +242,15 @@ def _choosing(request: RunRequest, names: Sequence[str], folds: Sequence[int]) -
 
 
 def _prediction(request: RunRequest, names: Sequence[str], folds: Sequence[int]) -> Step:
-    words = ("-i", str(request.dataset / "imagesTs"), "-o", str(request.predictions), "-d", str(request.dataset), "--best")
+    words = (
+        "-i",
+        str(request.dataset / "imagesTs"),
+        "-o",
+        str(request.predictions),
+        "-d",
+        str(request.dataset),
+        "--best",
+    )
     return Step(
         name="predict",
         title="Predict imagesTs",
@@ -223,7 +264,12 @@ def _prediction(request: RunRequest, names: Sequence[str], folds: Sequence[int])
 
 
 def _scoring(request: RunRequest) -> Step:
-    words = (str(request.predictions), str(request.dataset / "labelsTs"), "--labels", str(request.dataset / "dataset.json"))
+    words = (
+        str(request.predictions),
+        str(request.dataset / "labelsTs"),
+        "--labels",
+        str(request.dataset / "dataset.json"),
+    )
     return Step(
         name="evaluate",
         title="Score imagesTs",
@@ -237,7 +283,11 @@ def _scoring(request: RunRequest) -> Step:
 
 def _models(names: Sequence[str], folds: Sequence[int]) -> tuple[str, ...]:
     plans = tuple(f"results/{name}__balrsam/plan.json" for name in names)
-    return plans + tuple(f"results/{name}__balrsam/fold_{fold}/checkpoint_final.safetensors" for name in names for fold in folds)
+    return plans + tuple(
+        f"results/{name}__balrsam/fold_{fold}/checkpoint_final.safetensors"
+        for name in names
+        for fold in folds
+    )
 
 
 def _training(request: RunRequest) -> tuple[str, ...]:
@@ -254,11 +304,21 @@ def _device(request: RunRequest) -> tuple[str, ...]:
 
 def _roots(request: RunRequest) -> tuple[str, ...]:
     roots = request.roots
-    return ("--raw", str(roots.raw), "--preprocessed", str(roots.preprocessed), "--results", str(roots.results))
+    return (
+        "--raw",
+        str(roots.raw),
+        "--preprocessed",
+        str(roots.preprocessed),
+        "--results",
+        str(roots.results),
+    )
 
 
 def _workers(request: RunRequest) -> tuple[str, ...]:
-    return (*(("--workers", str(request.workers)) if request.workers else ()), *cluster_words(request.cluster))
+    return (
+        *(("--workers", str(request.workers)) if request.workers else ()),
+        *cluster_words(request.cluster),
+    )
 
 
 def _given(paths: Mapping[str, Path | None]) -> dict[str, Path]:

@@ -1,9 +1,12 @@
-"""What each part of BALR-SAM and of its training is worth: one fold trained for the same core-minutes with one thing changed a row.
+"""What each part of BALR-SAM and of its training is worth: one fold trained for the same core-minutes with
+one thing changed a row.
 
-The dataset must be preprocessed. LoRA and adapters have something to adapt only with --checkpoint, a SAM checkpoint of the plan's backbone
-whose encoder is then frozen, whatever the plan says; `pretrained.py` makes one of vit_t.
+The dataset must be preprocessed. LoRA and adapters have something to adapt only with --checkpoint, a SAM
+checkpoint of the plan's backbone whose encoder is then frozen, whatever the plan says; `pretrained.py` makes
+one of vit_t.
 
-    python benchmarks/accuracy/ablation.py Dataset004_Hippocampus --rows full no_cden exact --minutes 5 --raw … --preprocessed … --results …
+    python benchmarks/accuracy/ablation.py Dataset004_Hippocampus --rows full no_cden exact --minutes 5 --raw
+    … --preprocessed … --results …
 """
 
 from __future__ import annotations
@@ -37,14 +40,18 @@ class NoDetail(nn.Module):
         super().__init__()
         self.boundary = None
 
-    def forward(self, image_bcyx: Tensor, early_bcyx: Tensor, embedding_bcyx: Tensor) -> tuple[Tensor, tuple[()], None]:
+    def forward(
+        self, image_bcyx: Tensor, early_bcyx: Tensor, embedding_bcyx: Tensor
+    ) -> tuple[Tensor, tuple[()], None]:
         """No detail for the embedding, no maps for the masks, no boundary."""
         return torch.zeros_like(embedding_bcyx), (), None
 
 
 def network_change(**values: object) -> Change:
     """A configuration with some values of its network replaced."""
-    return lambda configuration: dataclasses.replace(configuration, network=dataclasses.replace(configuration.network, **values))  # type: ignore[arg-type]
+    return lambda configuration: dataclasses.replace(
+        configuration, network=dataclasses.replace(configuration.network, **values)
+    )  # type: ignore[arg-type]
 
 
 def neighbours(count: int) -> Change:
@@ -53,7 +60,9 @@ def neighbours(count: int) -> Change:
     def change(configuration: Configuration) -> Configuration:
         slices = 2 * configuration.context_slices + 1
         channels = configuration.network.input_channels // slices * (2 * count + 1)
-        return dataclasses.replace(network_change(input_channels=channels)(configuration), context_slices=count)
+        return dataclasses.replace(
+            network_change(input_channels=channels)(configuration), context_slices=count
+        )
 
     return change
 
@@ -61,7 +70,9 @@ def neighbours(count: int) -> Change:
 def adapted(configuration: Configuration) -> Configuration:
     """A configuration whose backbone is frozen and adapted with the published ranks."""
     ranks = preset("vit_b", classes=1)
-    return network_change(from_scratch=False, lora_rank=ranks.lora_rank, adapter_rank=ranks.adapter_rank)(configuration)
+    return network_change(from_scratch=False, lora_rank=ranks.lora_rank, adapter_rank=ranks.adapter_rank)(
+        configuration
+    )
 
 
 def same(configuration: Configuration) -> Configuration:
@@ -93,28 +104,54 @@ def preprocessed_with(plan: Plan, name: str, source: Path, target: Path, change:
         if path.name != "plan.json" and not (target / path.name).exists():
             (target / path.name).symlink_to(path.resolve())
     changed = change(plan.configuration(name))
-    write_versioned(target / "plan.json", dataclasses.replace(plan, configurations={**plan.configurations, name: changed}))
+    write_versioned(
+        target / "plan.json", dataclasses.replace(plan, configurations={**plan.configurations, name: changed})
+    )
 
 
-def run_row(row: str, dataset: Path, roots: Roots, name: str, config: TrainingConfig, checkpoint: Path | None) -> dict[str, object]:
+def run_row(
+    row: str, dataset: Path, roots: Roots, name: str, config: TrainingConfig, checkpoint: Path | None
+) -> dict[str, object]:
     """Train and validate one row."""
-    own = dataclasses.replace(roots, preprocessed=roots.results / row / "preprocessed", results=roots.results / row)
+    own = dataclasses.replace(
+        roots, preprocessed=roots.results / row / "preprocessed", results=roots.results / row
+    )
     source = roots.preprocessed / dataset.name
     start, change = (same if checkpoint is None else adapted), PLANS.get(row, same)
-    preprocessed_with(read_plan(source / "plan.json"), name, source, own.preprocessed / dataset.name, lambda plan: change(start(plan)))
+    preprocessed_with(
+        read_plan(source / "plan.json"),
+        name,
+        source,
+        own.preprocessed / dataset.name,
+        lambda plan: change(start(plan)),
+    )
     settings = dataclasses.replace(config, **SETTINGS.get(row, {}))  # type: ignore[arg-type]
     request = TrainRequest(
-        dataset=dataset, roots=own, configuration=name, fold=0, config=settings, device="cpu", workers=0, base=checkpoint
+        dataset=dataset,
+        roots=own,
+        configuration=name,
+        fold=0,
+        config=settings,
+        device="cpu",
+        workers=0,
+        base=checkpoint,
     )
-    without: AbstractContextManager[object] = mock.patch.object(network_model, "Cden", NoDetail) if row == "no_cden" else nullcontext()
+    without: AbstractContextManager[object] = (
+        mock.patch.object(network_model, "Cden", NoDetail) if row == "no_cden" else nullcontext()
+    )
     with without:
         result = measure(request)
-    return {"row": row, **{key: result[key] for key in ("configuration", "core_minutes", "steps", "dice", "hd95_mm")}}
+    return {
+        "row": row,
+        **{key: result[key] for key in ("configuration", "core_minutes", "steps", "dice", "hd95_mm")},
+    }
 
 
 def main() -> None:
     """Parse, train the rows in turn, print a JSON line each."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("dataset")
     parser.add_argument("--configuration", default="2.5d")
     parser.add_argument("--rows", nargs="+", choices=ROWS, default=["full", "no_cden", "exact"])
@@ -127,7 +164,10 @@ def main() -> None:
     config = TrainingConfig(max_minutes=arguments.minutes, epochs=None, budget_clock="cpu")
     dataset = find_dataset(arguments.dataset, roots)
     for row in arguments.rows:
-        print(json.dumps(run_row(row, dataset, roots, arguments.configuration, config, arguments.checkpoint)), flush=True)
+        print(
+            json.dumps(run_row(row, dataset, roots, arguments.configuration, config, arguments.checkpoint)),
+            flush=True,
+        )
 
 
 if __name__ == "__main__":

@@ -1,4 +1,5 @@
-"""Ours: one fold trained for a budget of CPU core-minutes, then its whole-image validation. The dataset must be preprocessed.
+"""Ours: one fold trained for a budget of CPU core-minutes, then its whole-image validation. The dataset must
+be preprocessed.
 
 python benchmarks/accuracy/balrsam.py Dataset004_Hippocampus --minutes 20 --raw … --preprocessed … --results …
 """
@@ -15,8 +16,8 @@ from pathlib import Path
 import torch
 
 from balrsam_pipeline.allocator import keep_freed_memory
-from balrsam_pipeline.atomic import read_json
 from balrsam_pipeline.errors import TrainingError
+from balrsam_pipeline.files import read_json
 from balrsam_pipeline.paths import find_dataset, resolve_roots
 from trainers import TrainingConfig, TrainRequest, read_training_config, train_fold
 
@@ -44,7 +45,9 @@ def measure(request: TrainRequest) -> dict[str, object]:
 
 def main() -> None:
     """Parse, measure, print JSON."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("dataset")
     parser.add_argument("--configuration")
     parser.add_argument("--fold", type=int, default=0)

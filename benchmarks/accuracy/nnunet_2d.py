@@ -1,10 +1,12 @@
-"""The peer: nnU-Net 2.8 `2d`, trained for a budget of CPU core-minutes on one fold, then its own whole-image validation.
+"""The peer: nnU-Net 2.8 `2d`, trained for a budget of CPU core-minutes on one fold, then its own whole-image
+validation.
 
-Runs inside a virtual environment that has nnunetv2 and psutil (it wants one of its own), with nnU-Net's three environment variables
-set. The learning rate follows nnU-Net's poly schedule over the budget instead of over epochs; nothing else is changed but the
-batch size, so that it gets enough steps.
+Runs inside a virtual environment that has nnunetv2 and psutil (it wants one of its own), with nnU-Net's three
+environment variables set. The learning rate follows nnU-Net's poly schedule over the budget instead of over
+epochs; nothing else is changed but the batch size, so that it gets enough steps.
 
-    nnUNet_raw=… nnUNet_preprocessed=… nnUNet_results=… python benchmarks/accuracy/nnunet_2d.py Dataset004_Hippocampus --minutes 20
+    nnUNet_raw=… nnUNet_preprocessed=… nnUNet_results=… python benchmarks/accuracy/nnunet_2d.py
+    Dataset004_Hippocampus --minutes 20
 """
 
 from __future__ import annotations
@@ -19,7 +21,11 @@ os.environ.setdefault("nnUNet_n_proc_DA", "1")
 
 import psutil
 import torch
-from nnunetv2.experiment_planning.plan_and_preprocess_api import extract_fingerprints, plan_experiments, preprocess
+from nnunetv2.experiment_planning.plan_and_preprocess_api import (
+    extract_fingerprints,
+    plan_experiments,
+    preprocess,
+)
 from nnunetv2.paths import nnUNet_preprocessed
 from nnunetv2.run.run_training import get_trainer_from_args
 from nnunetv2.utilities.dataset_name_id_conversion import convert_dataset_name_to_id
@@ -33,7 +39,8 @@ def core_minutes() -> float:
 
 
 def train(dataset: str, fold: int, minutes: float, batch_size: int, mirror: bool) -> dict[str, object]:
-    """Train for `minutes` core-minutes and validate; returns what was done and nnU-Net's own validation Dice."""
+    """Train for `minutes` core-minutes and validate; returns what was done and nnU-Net's own validation
+    Dice."""
     trainer = get_trainer_from_args(dataset, "2d", fold, device=torch.device("cpu"))
     trainer.configuration_manager.configuration["batch_size"] = batch_size
     if not mirror:
@@ -90,7 +97,14 @@ def main() -> None:
         extract_fingerprints([number], num_processes=2)
         plan_experiments([number])
         preprocess([number], configurations=("2d",), num_processes=(2,))
-    print(json.dumps(train(arguments.dataset, arguments.fold, arguments.minutes, arguments.batch_size, arguments.mirror), indent=2))
+    print(
+        json.dumps(
+            train(
+                arguments.dataset, arguments.fold, arguments.minutes, arguments.batch_size, arguments.mirror
+            ),
+            indent=2,
+        )
+    )
 
 
 if __name__ == "__main__":

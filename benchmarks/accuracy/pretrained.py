@@ -1,8 +1,11 @@
-"""A SAM checkpoint of vit_t: the encoder of a network that was trained from scratch on pictures of three channels, in SAM's form.
+"""A SAM checkpoint of vit_t: the encoder of a network that was trained from scratch on pictures of three
+channels, in SAM's form.
 
-For the ablation of what adapts a frozen encoder, where no published SAM is at hand. Decoder and prompt encoder keep random weights.
+For the ablation of what adapts a frozen encoder, where no published SAM is at hand. Decoder and prompt
+encoder keep random weights.
 
-    python benchmarks/accuracy/pretrained.py results/Dataset020_DRIVE/2d__balrsam/fold_0/checkpoint_final.safetensors vit_t.pth
+    python benchmarks/accuracy/pretrained.py
+    results/Dataset020_DRIVE/2d__balrsam/fold_0/checkpoint_final.safetensors vit_t.pth
 """
 
 from __future__ import annotations
@@ -15,7 +18,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from balrsam_pipeline.network.backbone import SAM_GRID, stock_sam
-from balrsam_pipeline.network.weights import resize_position_embedding, resize_relative_table
+from balrsam_pipeline.network.load_sam import resize_position_embedding, resize_relative_table
 from balrsam_pipeline.plan import Backbone
 from trainers.checkpoints import read_checkpoint
 
@@ -24,7 +27,8 @@ AVERAGE = "ema/"
 
 
 def in_sams_form(encoder: dict[str, Tensor]) -> dict[str, Tensor]:
-    """All tensors of a SAM of 1024 pixels whose encoder is `encoder`: position tables stretched, those of windows padded with zeros."""
+    """All tensors of a SAM of 1024 pixels whose encoder is `encoder`: position tables stretched, those of
+    windows padded with zeros."""
     torch.manual_seed(0)
     sam = stock_sam(BACKBONE).state_dict()
     for name, tensor in encoder.items():
@@ -34,7 +38,10 @@ def in_sams_form(encoder: dict[str, Tensor]) -> dict[str, Tensor]:
         elif "rel_pos_" in name:
             tensor = _table(tensor, wanted[0], windowed=wanted[0] < 2 * SAM_GRID - 1)
         if tensor.shape != wanted:
-            raise SystemExit(f"{name}: {tuple(tensor.shape)} cannot stand for {tuple(wanted)}; train it on pictures of three channels")
+            raise SystemExit(
+                f"{name}: {tuple(tensor.shape)} cannot stand for {tuple(wanted)}; train it on pictures of "
+                "three channels"
+            )
         sam[name] = tensor
     return sam
 
@@ -48,12 +55,16 @@ def _table(table: Tensor, length: int, windowed: bool) -> Tensor:
 
 def main() -> None:
     """Parse, convert, save."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("trained", type=Path, help="checkpoint_final.safetensors of a fold")
     parser.add_argument("target", type=Path)
     arguments = parser.parse_args()
     tensors = read_checkpoint(arguments.trained).tensors
-    names = {name: name.removeprefix(AVERAGE) for name in tensors if name.startswith(AVERAGE + "image_encoder.")}
+    names = {
+        name: name.removeprefix(AVERAGE) for name in tensors if name.startswith(AVERAGE + "image_encoder.")
+    }
     torch.save(in_sams_form({short: tensors[name] for name, short in names.items()}), arguments.target)
 
 

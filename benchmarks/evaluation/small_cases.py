@@ -39,11 +39,23 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         write_cases(folder)
-        words = [sys.executable, "-m", "balrsam_pipeline", "evaluate", str(folder / "predictions"), str(folder / "references")]
+        words = [
+            sys.executable,
+            "-m",
+            "balrsam_pipeline",
+            "evaluate",
+            str(folder / "predictions"),
+            str(folder / "references"),
+        ]
         started = time.perf_counter()
         subprocess.run(words, check=True, capture_output=True)
         elapsed_s = time.perf_counter() - started
-        print(json.dumps({"cases": CASES, "cores": os.cpu_count(), "load": os.getloadavg()[0], "elapsed_s": elapsed_s}, indent=2))
+        print(
+            json.dumps(
+                {"cases": CASES, "cores": os.cpu_count(), "load": os.getloadavg()[0], "elapsed_s": elapsed_s},
+                indent=2,
+            )
+        )
 
 
 if __name__ == "__main__":

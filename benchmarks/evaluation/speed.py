@@ -1,4 +1,5 @@
-"""Dice + HD95 of thirteen labels on 512x512x200: ours, MONAI's, and one histogram pass, one after the other on one core.
+"""Dice + HD95 of thirteen labels on 512x512x200: ours, MONAI's, and one histogram pass, one after the other
+on one core.
 
 Seconds are processor time of the one thread, so that a busy machine distorts the ratios little.
 
@@ -24,7 +25,15 @@ import numpy as np
 from scipy import ndimage
 
 from balrsam_pipeline.dataset.labels import LabelScheme
-from benchmarks.evaluation.volume import ORGANS, SPACING_MM, LabelMap, clean_prediction, far_prediction, noisy_prediction, reference_map
+from benchmarks.evaluation.volume import (
+    ORGANS,
+    SPACING_MM,
+    LabelMap,
+    clean_prediction,
+    far_prediction,
+    noisy_prediction,
+    reference_map,
+)
 from evaluation import EvaluationOptions, score_pair
 
 VALUES = tuple(range(1, len(ORGANS) + 1))
@@ -71,11 +80,15 @@ def monai_full(prediction: LabelMap, reference: LabelMap) -> list[float]:
 
 
 def monai_cropped(prediction: LabelMap, reference: LabelMap, repeats: int) -> tuple[list[float], float]:
-    """MONAI's metrics on masks cut out tightly beforehand; also the least seconds they took without the cutting."""
+    """MONAI's metrics on masks cut out tightly beforehand; also the least seconds they took without the
+    cutting."""
     boxes = [ndimage.find_objects(label) for label in (prediction, reference)]
     pairs = []
     for value, sides in zip(VALUES, zip(*boxes, strict=True), strict=True):
-        box = tuple(slice(min(one.start, other.start), max(one.stop, other.stop)) for one, other in zip(*sides, strict=True))
+        box = tuple(
+            slice(min(one.start, other.start), max(one.stop, other.stop))
+            for one, other in zip(*sides, strict=True)
+        )
         pairs.append((prediction[box] == value, reference[box] == value))
     return [_monai(*pair) for pair in pairs], timed(lambda: [_monai(*pair) for pair in pairs], repeats)
 
@@ -86,7 +99,9 @@ def _monai(prediction: np.ndarray, reference: np.ndarray) -> float:
 
     batch = [torch.from_numpy(mask)[None, None] for mask in (prediction, reference)]
     compute_dice(*batch, include_background=True)
-    return float(compute_hausdorff_distance(*batch, include_background=True, percentile=95, spacing=SPACING_MM))
+    return float(
+        compute_hausdorff_distance(*batch, include_background=True, percentile=95, spacing=SPACING_MM)
+    )
 
 
 def timed(function: Callable[[], Any], repeats: int) -> float:
@@ -100,7 +115,8 @@ def timed(function: Callable[[], Any], repeats: int) -> float:
 
 
 def peak_memory_ratio(prediction: LabelMap, reference: LabelMap) -> float:
-    """Peak memory of scoring, masks included, over that of the two masks; measured in a process of its own."""
+    """Peak memory of scoring, masks included, over that of the two masks; measured in a process of its
+    own."""
     with tempfile.TemporaryDirectory() as folder:
         paths = [Path(folder) / "prediction.npy", Path(folder) / "reference.npy"]
         for path, label in zip(paths, (prediction, reference), strict=True):
@@ -114,7 +130,11 @@ def main() -> None:
     reference = reference_map()
     clean, noisy, far = clean_prediction(reference), noisy_prediction(reference), far_prediction(reference)
     result: dict[str, Any] = {
-        "machine": {"cpu": platform.processor() or platform.machine(), "cores": os.cpu_count(), "load": os.getloadavg()[0]},
+        "machine": {
+            "cpu": platform.processor() or platform.machine(),
+            "cores": os.cpu_count(),
+            "load": os.getloadavg()[0],
+        },
         "ours_s": timed(lambda: ours(clean, reference), 7),
         "ours_noisy_s": timed(lambda: ours(noisy, reference), 7),
         "ours_far_s": timed(lambda: ours(far, reference), 3),

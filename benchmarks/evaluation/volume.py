@@ -1,4 +1,5 @@
-"""A CT-size pair of label maps: thirteen organs, a clean prediction and one whose every border voxel is drawn by lot."""
+"""A CT-size pair of label maps: thirteen organs, a clean prediction and one whose every border voxel is drawn
+by lot."""
 
 from __future__ import annotations
 
@@ -33,7 +34,8 @@ def reference_map() -> LabelMap:
     z, y, x = np.ogrid[: SHAPE_ZYX[0], : SHAPE_ZYX[1], : SHAPE_ZYX[2]]
     for value, (centre, radius) in enumerate(ORGANS, 1):
         distance = sum(
-            ((axis / length - middle) / half) ** 2 for axis, length, middle, half in zip((z, y, x), SHAPE_ZYX, centre, radius, strict=True)
+            ((axis / length - middle) / half) ** 2
+            for axis, length, middle, half in zip((z, y, x), SHAPE_ZYX, centre, radius, strict=True)
         )
         label[(distance < 1) & (label == 0)] = value
     return label

@@ -1,4 +1,5 @@
-"""The counted memory of a training step against what it takes: bytes saved on the CPU always, peak memory of a GPU where there is one.
+"""The counted memory of a training step against what it takes: bytes saved on the CPU always, peak memory of
+a GPU where there is one.
 
     python benchmarks/memory_model/counted_and_measured.py [--gpu]
 
@@ -61,10 +62,13 @@ def on_cpu() -> Iterator[dict[str, Any]]:
 
 
 def on_gpu() -> Iterator[dict[str, Any]]:
-    """Counted bytes, and the peak of a whole mixed-precision step (context included, as `nvidia-smi` would show)."""
+    """Counted bytes, and the peak of a whole mixed-precision step (context included, as `nvidia-smi` would
+    show)."""
     for backbone, size, stride, batch in GPU_STEPS:
         network = network_of(backbone, size, stride)
-        yield row(network, batch, training_memory(network, size, batch, half=True).total, gpu_peak(network, batch))
+        yield row(
+            network, batch, training_memory(network, size, batch, half=True).total, gpu_peak(network, batch)
+        )
 
 
 def gpu_peak(network: NetworkPlan, batch: int) -> int:
@@ -104,7 +108,9 @@ def row(network: NetworkPlan, batch: int, counted: int, measured: int) -> dict[s
 
 def main() -> None:
     """Run and print."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--gpu", action="store_true", help="measure the peak of a CUDA device instead")
     arguments = parser.parse_args()
     device = torch.cuda.get_device_name() if arguments.gpu else "CPU"

@@ -1,6 +1,7 @@
 """Encoder forward and forward + backward, stock segment_anything against ours, in turn in one process.
 
-usage: python benchmarks/network/encoder_speed.py [--backbone vit_b] [--sizes 224 448 1024] [--threads 2] [--rounds 3]
+usage: python benchmarks/network/encoder_speed.py [--backbone vit_b] [--sizes 224 448 1024] [--threads 2]
+[--rounds 3]
 """
 
 from __future__ import annotations
@@ -20,14 +21,19 @@ from balrsam_pipeline.plan import Backbone
 
 
 def compare(backbone: Backbone, stock_size: int, our_size: int, rounds: int) -> dict[str, float]:
-    """Milliseconds of one image: forward with LoRA merged, and forward + backward to LoRA (and ours' adapters too)."""
+    """Milliseconds of one image: forward with LoRA merged, and forward + backward to LoRA (and ours' adapters
+    too)."""
     stock = StockLora(backbone, stock_size).sam.image_encoder
-    network = replace(preset(backbone), from_scratch=False, lora_rank=4, adapter_rank=32, input_size=(our_size, our_size))
+    network = replace(
+        preset(backbone), from_scratch=False, lora_rank=4, adapter_rank=32, input_size=(our_size, our_size)
+    )
     model = BalrSam(network)
     freeze(model)
     ours: ImageEncoder = model.image_encoder
     stock_image, our_image = torch.randn(1, 3, stock_size, stock_size), torch.randn(1, 3, our_size, our_size)
-    backward = paired_ms(lambda: stock(stock_image).sum().backward(), lambda: ours(our_image)[0].sum().backward(), rounds)
+    backward = paired_ms(
+        lambda: stock(stock_image).sum().backward(), lambda: ours(our_image)[0].sum().backward(), rounds
+    )
     for block in stock.blocks:
         block.attn.qkv = block.attn.qkv.linear
     ours.merge_lora()

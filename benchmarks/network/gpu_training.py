@@ -1,4 +1,5 @@
-"""On a CUDA GPU: a training step and inference, the plain recipe (stock SAM + LoRA, fp32 eager) against ours (bf16).
+"""On a CUDA GPU: a training step and inference, the plain recipe (stock SAM + LoRA, fp32 eager) against ours
+(bf16).
 
 usage: python benchmarks/network/gpu_training.py [--backbone vit_b] [--size 1024] [--batch 2] [--compile]
 """
@@ -19,7 +20,9 @@ from balrsam_pipeline.network.builder import freeze
 from balrsam_pipeline.network.model import BalrSam
 
 
-def training_step(model: nn.Module, forward: Callable[[Tensor], Tensor], image: Tensor, *, bf16: bool) -> Callable[[], None]:
+def training_step(
+    model: nn.Module, forward: Callable[[Tensor], Tensor], image: Tensor, *, bf16: bool
+) -> Callable[[], None]:
     """One optimiser step of a network on an image batch."""
     optimizer = torch.optim.AdamW([p for p in model.parameters() if p.requires_grad], lr=1e-4)
 
@@ -56,7 +59,15 @@ def main() -> None:
     device, size, batch = torch.device("cuda"), arguments.size, arguments.batch
     image = torch.randn(batch, 3, size, size, device=device)
     stock = StockLora(arguments.backbone, size).to(device)
-    ours = BalrSam(replace(preset(arguments.backbone), from_scratch=False, lora_rank=4, adapter_rank=32, input_size=(size, size)))
+    ours = BalrSam(
+        replace(
+            preset(arguments.backbone),
+            from_scratch=False,
+            lora_rank=4,
+            adapter_rank=32,
+            input_size=(size, size),
+        )
+    )
     freeze(ours)
     ours.to(device)
     compiled = compile_network(ours, image) if arguments.compile else False

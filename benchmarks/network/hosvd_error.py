@@ -1,4 +1,5 @@
-"""Relative error of the decoder's shared latent against its rank, on a SAM checkpoint (on random weights without one).
+"""Relative error of the decoder's shared latent against its rank, on a SAM checkpoint (on random weights
+without one).
 
 usage: python benchmarks/network/hosvd_error.py [--backbone vit_b] [--checkpoint sam_vit_b_01ec64.pth]
 """
@@ -13,7 +14,7 @@ from balrsam_pipeline.network import find_checkpoint
 from balrsam_pipeline.network.backbone import stock_sam
 from balrsam_pipeline.network.checkpoints import read_sam
 from balrsam_pipeline.network.hosvd import truncation_error
-from balrsam_pipeline.network.weights import ATTENTIONS
+from balrsam_pipeline.network.load_sam import ATTENTIONS
 
 RANKS = (8, 16, 32, 64, 96, 128, 192, 256)
 
@@ -28,7 +29,9 @@ def main() -> None:
     sam = read_sam(path, arguments.backbone) if path else stock_sam(arguments.backbone).state_dict()
     errors = {
         attention: {
-            str(rank): truncation_error(*(sam[f"mask_decoder.transformer.{attention}.{part}_proj.weight"] for part in "kv"), rank)
+            str(rank): truncation_error(
+                *(sam[f"mask_decoder.transformer.{attention}.{part}_proj.weight"] for part in "kv"), rank
+            )
             for rank in RANKS
         }
         for attention in ATTENTIONS

@@ -1,4 +1,5 @@
-"""nn.Linear (MKL) against the same product as a 1×1 convolution (oneDNN) on this CPU: why `network.layers.project` exists.
+"""nn.Linear (MKL) against the same product as a 1×1 convolution (oneDNN) on this CPU: why
+`network.layers.project` exists.
 
 usage: python benchmarks/network/linear_layers.py [--threads 1]
 """
@@ -14,7 +15,12 @@ from torch.nn import functional
 
 from balrsam_pipeline.network.layers import project
 
-SHAPES = ((32 * 35, 192, 768), (32 * 35, 768, 192), (8 * 196, 192, 768), (4096, 768, 3072))  # tokens, before, after
+SHAPES = (
+    (32 * 35, 192, 768),
+    (32 * 35, 768, 192),
+    (8 * 196, 192, 768),
+    (4096, 768, 3072),
+)  # tokens, before, after
 
 
 def main() -> None:
@@ -32,7 +38,9 @@ def main() -> None:
             lambda: project(x, weight, bias).backward(gradient),  # noqa: B023
             rounds=10,
         )
-        rows.append({"tokens": tokens, "before": before, "after": after, "linear_ms": linear, "ours_ms": ours})
+        rows.append(
+            {"tokens": tokens, "before": before, "after": after, "linear_ms": linear, "ours_ms": ours}
+        )
     print(json.dumps({"machine": machine(), "rows": rows}, indent=2))
 
 

@@ -1,4 +1,5 @@
-"""Saved activation bytes, stock SAM against ours: decoder attention, whole decoder, whole network. Counted, not timed.
+"""Saved activation bytes, stock SAM against ours: decoder attention, whole decoder, whole network. Counted,
+not timed.
 
 usage: python benchmarks/network/saved_bytes.py > saved_bytes.json
 """
@@ -14,9 +15,9 @@ from stock import StockLora
 from torch import Tensor, nn
 
 from balrsam_pipeline.network import count_cost, preset
-from balrsam_pipeline.network.accounting import count_saved_bytes
 from balrsam_pipeline.network.backbone import EMBEDDING, sam_modeling
 from balrsam_pipeline.network.decoder import MaskDecoder
+from balrsam_pipeline.network.profiling import count_saved_bytes
 from balrsam_pipeline.plan import DecoderAttention
 
 MIB = 2**20
@@ -35,7 +36,9 @@ def stock_decoder(masks: int) -> dict[str, float]:
     """Stock's two-way transformer and whole decoder for 1024 pixels."""
     modeling = sam_modeling()
     transformer = modeling.TwoWayTransformer(depth=2, embedding_dim=EMBEDDING, mlp_dim=2048, num_heads=8)
-    decoder = modeling.MaskDecoder(transformer_dim=EMBEDDING, transformer=transformer, num_multimask_outputs=masks - 1)
+    decoder = modeling.MaskDecoder(
+        transformer_dim=EMBEDDING, transformer=transformer, num_multimask_outputs=masks - 1
+    )
     image = torch.empty(1, EMBEDDING, SIDE, SIDE, requires_grad=True)
     position, sparse = torch.empty(1, EMBEDDING, SIDE, SIDE), torch.empty(1, 0, EMBEDDING)
     dense = nn.Parameter(torch.empty(1, EMBEDDING, 1, 1)).expand(1, -1, SIDE, SIDE)
@@ -66,15 +69,25 @@ def main() -> None:
         for masks in (4, 9):
             stock = stock_decoder(masks)
             forms: tuple[DecoderAttention, ...] = ("low_rank", "exact")
-            result[f"decoder, {masks} masks"] = {"stock": stock, **{form: our_decoder(masks, form) for form in forms}}
+            result[f"decoder, {masks} masks"] = {
+                "stock": stock,
+                **{form: our_decoder(masks, form) for form in forms},
+            }
         plain = StockLora("vit_b")
         stock_all = saved_mib(plain, lambda: plain(torch.empty(1, 3, 1024, 1024)))
     network = preset("vit_b")
     ours = {
-        f"{blocks} blocks checkpointed": count_cost(replace(network, checkpointed_blocks=blocks), (1024, 1024)).saved_bytes / MIB
+        f"{blocks} blocks checkpointed": count_cost(
+            replace(network, checkpointed_blocks=blocks), (1024, 1024)
+        ).saved_bytes
+        / MIB
         for blocks in (0, 4, 12)
     }
-    result["network, vit_b"] = {"stock SAM + LoRA": stock_all, **ours, "share": {name: mib / stock_all for name, mib in ours.items()}}
+    result["network, vit_b"] = {
+        "stock SAM + LoRA": stock_all,
+        **ours,
+        "share": {name: mib / stock_all for name, mib in ours.items()},
+    }
     print(json.dumps(result, indent=2))
 
 

@@ -25,7 +25,8 @@ class _WithLora(nn.Module):
 
 
 class StockLora(nn.Module):
-    """Stock SAM, encoder frozen but for LoRA, decoder trained, no prompt: (1, 3, s, s) images to four masks."""
+    """Stock SAM, encoder frozen but for LoRA, decoder trained, no prompt: (1, 3, s, s) images to four
+    masks."""
 
     def __init__(self, backbone: Backbone, image_size: int = 1024, rank: int = 4) -> None:
         super().__init__()
@@ -44,7 +45,10 @@ class StockLora(nn.Module):
         sparse = torch.empty(1, 0, embeddings.shape[1], device=image.device)
         masks = [
             self.sam.mask_decoder.predict_masks(
-                image_embeddings=embedding[None], image_pe=position, sparse_prompt_embeddings=sparse, dense_prompt_embeddings=dense
+                image_embeddings=embedding[None],
+                image_pe=position,
+                sparse_prompt_embeddings=sparse,
+                dense_prompt_embeddings=dense,
             )[0]
             for embedding in embeddings  # stock's decoder takes one image at a time
         ]
@@ -55,11 +59,18 @@ def machine() -> dict[str, object]:
     """What the figures were taken on."""
     gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else None
     cpu = platform.processor() or platform.machine()
-    return {"cpu": cpu, "cores": os.cpu_count(), "threads": torch.get_num_threads(), "gpu": gpu, "torch": torch.__version__}
+    return {
+        "cpu": cpu,
+        "cores": os.cpu_count(),
+        "threads": torch.get_num_threads(),
+        "gpu": gpu,
+        "torch": torch.__version__,
+    }
 
 
 def paired_ms(stock: Callable[[], object], ours: Callable[[], object], rounds: int) -> tuple[float, float]:
-    """Least milliseconds of each, taken in turn, so that a busy machine disturbs both alike; one round warms up."""
+    """Least milliseconds of each, taken in turn, so that a busy machine disturbs both alike; one round warms
+    up."""
     best = [float("inf")] * 2
     for turn in range(rounds + 1):
         for index, call in enumerate((stock, ours)):

@@ -1,11 +1,14 @@
-"""Seconds a Hippocampus case on the CPU, files in and files out, against nnU-Net 2.8 `2d` with the same mirroring, turn about.
+"""Seconds a Hippocampus case on the CPU, files in and files out, against nnU-Net 2.8 `2d` with the same
+mirroring, turn about.
 
-    python benchmarks/prediction/against_nnunet.py IMAGES OUR_PLAN_JSON NNUNET_PREPROCESSED --nnunet-python /tmp/nnunet/bin/python
+    python benchmarks/prediction/against_nnunet.py IMAGES OUR_PLAN_JSON NNUNET_PREPROCESSED --nnunet-python
+    /tmp/nnunet/bin/python
 
-Both networks have random weights (speed does not depend on them), both have read one case before the clock starts, and both use
-`--threads` threads. nnU-Net runs as it is fastest here: its cases one after the other, or with its worker processes (`--pooled`).
-Prints JSON with every round, the ratio of each pair in wall-clock and in CPU seconds (without `--pooled` both work in one process,
-so CPU seconds hold on a busy machine too), and our stage table.
+Both networks have random weights (speed does not depend on them), both have read one case before the clock
+starts, and both use `--threads` threads. nnU-Net runs as it is fastest here: its cases one after the other,
+or with its worker processes (`--pooled`). Prints JSON with every round, the ratio of each pair in wall-clock
+and in CPU seconds (without `--pooled` both work in one process, so CPU seconds hold on a busy machine too),
+and our stage table.
 """
 
 from __future__ import annotations
@@ -42,7 +45,12 @@ def ours(arguments: argparse.Namespace, images: list[Path]) -> dict[str, Any]:
     model = build(chosen.network)
     model.merge_for_inference()
     labels = LabelScheme(
-        names=("Anterior", "Posterior"), values=((1,), (2,)), has_regions=False, region_order=(), ignore_value=None, largest=2
+        names=("Anterior", "Posterior"),
+        values=((1,), (2,)),
+        has_regions=False,
+        region_order=(),
+        ignore_value=None,
+        largest=2,
     )
     predictor = Predictor([model], plan, chosen, labels, PredictorOptions(device="cpu"))
     cases = {path.name: CaseFiles(path.name.removesuffix("_0000.nii.gz"), (path,)) for path in images}
@@ -58,7 +66,13 @@ def ours(arguments: argparse.Namespace, images: list[Path]) -> dict[str, Any]:
 def theirs(arguments: argparse.Namespace, images: list[Path], output: Path) -> dict[str, Any]:
     """The same files through nnU-Net, in its own Python."""
     side = Path(__file__).with_name("nnunet_side.py")
-    command = [str(arguments.nnunet_python), str(side), str(arguments.nnunet_preprocessed), str(output), *map(str, images)]
+    command = [
+        str(arguments.nnunet_python),
+        str(side),
+        str(arguments.nnunet_preprocessed),
+        str(output),
+        *map(str, images),
+    ]
     command += [
         "--threads",
         str(arguments.threads),
@@ -79,7 +93,9 @@ def result_of(command: list[str]) -> dict[str, Any]:
 
 def main() -> None:
     """Run the pairs and print JSON."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("images", type=Path, help="imagesTs of Dataset004_Hippocampus")
     parser.add_argument("plan", type=Path, help="our plan.json")
     parser.add_argument("nnunet_preprocessed", type=Path)
@@ -88,7 +104,13 @@ def main() -> None:
     parser.add_argument("--cases", type=int, default=20)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--mirror", type=int, choices=(0, 1, 2), default=0, help="in-plane axes mirrored by both (today's plan: 0)")
+    parser.add_argument(
+        "--mirror",
+        type=int,
+        choices=(0, 1, 2),
+        default=0,
+        help="in-plane axes mirrored by both (today's plan: 0)",
+    )
     parser.add_argument("--pooled", action="store_true")
     parser.add_argument("--ours-alone", type=Path, metavar="OUTPUT", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
@@ -103,7 +125,10 @@ def main() -> None:
             peer = theirs(arguments, images, Path(folder))
             ratios = {f"ratio_{key}": peer[key] / mine[key] for key in ("s_a_case", "cpu_s_a_case")}
             rounds.append({"ours": mine, "nnunet": peer, **ratios})
-    medians = {key: statistics.median(item[key] for item in rounds) for key in ("ratio_s_a_case", "ratio_cpu_s_a_case")}
+    medians = {
+        key: statistics.median(item[key] for item in rounds)
+        for key in ("ratio_s_a_case", "ratio_cpu_s_a_case")
+    }
     print(json.dumps({"cases": len(images), "rounds": rounds, "median": medians}, indent=2))
 
 

@@ -1,4 +1,5 @@
-"""The peer's side of against_nnunet.py: nnU-Net's own predictor with its own 2d network (random weights), timed on a folder of images.
+"""The peer's side of against_nnunet.py: nnU-Net's own predictor with its own 2d network (random weights),
+timed on a folder of images.
 
 Runs inside a virtual environment that has nnunetv2. Prints one JSON line.
 """
@@ -25,7 +26,9 @@ def main() -> None:
     parser.add_argument("images", nargs="+")
     parser.add_argument("--mirror-axes", nargs="*", type=int, default=[0, 1])
     parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--pooled", action="store_true", help="with its worker processes instead of one case after the other")
+    parser.add_argument(
+        "--pooled", action="store_true", help="with its worker processes instead of one case after the other"
+    )
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
     plans = PlansManager(str(arguments.preprocessed / "nnUNetPlans.json"))
@@ -38,10 +41,19 @@ def main() -> None:
         configuration.network_arch_init_kwargs_req_import, channels, outputs, deep_supervision=False,
     )  # fmt: skip
     axes = tuple(arguments.mirror_axes)
-    predictor = nnUNetPredictor(use_mirroring=bool(axes), device=torch.device("cpu"), perform_everything_on_device=False, allow_tqdm=False)
-    predictor.manual_initialization(network, plans, configuration, [network.state_dict()], dataset_json, "nnUNetTrainer", axes)
+    predictor = nnUNetPredictor(
+        use_mirroring=bool(axes),
+        device=torch.device("cpu"),
+        perform_everything_on_device=False,
+        allow_tqdm=False,
+    )
+    predictor.manual_initialization(
+        network, plans, configuration, [network.state_dict()], dataset_json, "nnUNetTrainer", axes
+    )
     cases = [[image] for image in arguments.images]
-    targets = [str(arguments.output / Path(image).name.replace("_0000.nii.gz", "")) for image in arguments.images]
+    targets = [
+        str(arguments.output / Path(image).name.replace("_0000.nii.gz", "")) for image in arguments.images
+    ]
     predict = predictor.predict_from_files if arguments.pooled else predictor.predict_from_files_sequential
     predict(cases[:1], targets[:1], save_probabilities=False, overwrite=True)
     started, used = time.perf_counter(), time.process_time()

@@ -1,9 +1,10 @@
-"""Peak memory of exporting 60 classes to 512 × 512 × 500, and the time of its stages: one process, measured by the kernel.
+"""Peak memory of exporting 60 classes to 512 × 512 × 500, and the time of its stages: one process, measured
+by the kernel.
 
     python benchmarks/prediction/peak_memory.py [--classes 60] [--shape 500 512 512] [--in-plane 0.5]
 
-The network is a 1×1 convolution, so that what is measured is everything but the network: the case, slabs of logits,
-resampling, the running argmax, the label map and its file. Prints JSON.
+The network is a 1×1 convolution, so that what is measured is everything but the network: the case, slabs of
+logits, resampling, the running argmax, the label map and its file. Prints JSON.
 """
 
 from __future__ import annotations
@@ -29,22 +30,47 @@ from balrsam_pipeline.plan import ChannelStatistics, Configuration, NetworkPlan,
 def make_plan(classes: int, spacing_mm: tuple[float, float, float], patch: tuple[int, int]) -> Plan:
     """A 2d plan with CT normalisation."""
     network = NetworkPlan(
-        backbone="vit_t", from_scratch=True, input_channels=1, classes=classes, input_size=(448, 448), lora_rank=0, lora_alpha=1.0,
-        adapter_rank=0, decoder_attention="low_rank", decoder_rank=64, cden_width=24, mask_stride=2,
-    )  # fmt: skip
+        backbone="vit_t",
+        from_scratch=True,
+        input_channels=1,
+        classes=classes,
+        input_size=(448, 448),
+        lora_rank=0,
+        lora_alpha=1.0,
+        adapter_rank=0,
+        decoder_attention="low_rank",
+        decoder_rank=64,
+        cden_width=24,
+        mask_stride=2,
+    )
     configuration = Configuration(
-        name="2d", transpose=(0, 1, 2), spacing_mm=spacing_mm, slicing_axes=(0,), context_slices=0, normalization=("ct",),
-        normalize_inside_mask=(False,), patch_size=patch, batch_size=2, mirror_axes=(), network=network,
-    )  # fmt: skip
-    statistics = ChannelStatistics(mean=0, median=0, std=300, min=-1000, max=1000, percentile_00_5=-900, percentile_99_5=900)
+        name="2d",
+        transpose=(0, 1, 2),
+        spacing_mm=spacing_mm,
+        slicing_axes=(0,),
+        context_slices=0,
+        normalization=("ct",),
+        normalize_inside_mask=(False,),
+        patch_size=patch,
+        batch_size=2,
+        mirror_axes=(),
+        network=network,
+    )
+    statistics = ChannelStatistics(
+        mean=0, median=0, std=300, min=-1000, max=1000, percentile_00_5=-900, percentile_99_5=900
+    )
     return Plan(
-        dataset="Dataset999_Large", fingerprint_sha256="0" * 64, channel_statistics=(statistics,),
-        configurations={"2d": configuration}, default_configuration="2d",
-    )  # fmt: skip
+        dataset="Dataset999_Large",
+        fingerprint_sha256="0" * 64,
+        channel_statistics=(statistics,),
+        configurations={"2d": configuration},
+        default_configuration="2d",
+    )
 
 
 def write_case(folder: Path, shape: tuple[int, int, int]) -> CaseFiles:
-    """A smooth volume as int16 NIfTI, written plane by plane of one random slice, so that writing needs little memory itself."""
+    """A smooth volume as int16 NIfTI, written plane by plane of one random slice, so that writing needs
+    little memory itself."""
     plane = np.random.default_rng(0).normal(0, 300, shape[1:]).astype(np.int16)
     data = np.broadcast_to(plane, (1, *shape))
     path = folder / "large_0000.nii.gz"
@@ -54,10 +80,17 @@ def write_case(folder: Path, shape: tuple[int, int, int]) -> CaseFiles:
 
 def main() -> None:
     """Predict one large case and print peak memory, stages, and sizes."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--classes", type=int, default=60)
     parser.add_argument("--shape", type=int, nargs=3, default=(500, 512, 512))
-    parser.add_argument("--in-plane", type=float, default=1.0, help="preprocessed pixels a pixel of the image, along each in-plane axis")
+    parser.add_argument(
+        "--in-plane",
+        type=float,
+        default=1.0,
+        help="preprocessed pixels a pixel of the image, along each in-plane axis",
+    )
     parser.add_argument("--threads", type=int, default=2)
     arguments = parser.parse_args()
     keep_freed_memory()  # as 'balrsam predict' does
@@ -65,14 +98,20 @@ def main() -> None:
     shape = (arguments.shape[0], arguments.shape[1], arguments.shape[2])
     count = arguments.classes
     labels = LabelScheme(
-        names=tuple(f"organ {value}" for value in range(1, count)), values=tuple((value,) for value in range(1, count)),
-        has_regions=False, region_order=(), ignore_value=None, largest=count - 1,
-    )  # fmt: skip
+        names=tuple(f"organ {value}" for value in range(1, count)),
+        values=tuple((value,) for value in range(1, count)),
+        has_regions=False,
+        region_order=(),
+        ignore_value=None,
+        largest=count - 1,
+    )
     spacing = 0.8 / arguments.in_plane
     patch = (round(shape[1] * arguments.in_plane), round(shape[2] * arguments.in_plane))
     plan = make_plan(count, (1.0, spacing, spacing), patch)
     torch.manual_seed(0)
-    predictor = Predictor([nn.Conv2d(1, count, 1)], plan, plan.configuration("2d"), labels, PredictorOptions(device="cpu"))
+    predictor = Predictor(
+        [nn.Conv2d(1, count, 1)], plan, plan.configuration("2d"), labels, PredictorOptions(device="cpu")
+    )
     with tempfile.TemporaryDirectory() as folder:
         files = write_case(Path(folder), shape)
         before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
@@ -82,12 +121,15 @@ def main() -> None:
     if report.failed:
         raise SystemExit(str(report.failed))
     result = {
-        "classes": count, "shape_zyx": shape, "preprocessed_in_plane": patch,
+        "classes": count,
+        "shape_zyx": shape,
+        "preprocessed_in_plane": patch,
         "logits_gib_if_whole": round(count * shape[0] * patch[0] * patch[1] * 4 / 2**30, 1),
         "peak_gib": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20, 2),
         "peak_gib_before_predicting": round(before, 2),
-        "wall_s": round(wall, 1), "stages_s": {name: round(value, 1) for name, value in report.seconds.items()},
-    }  # fmt: skip
+        "wall_s": round(wall, 1),
+        "stages_s": {name: round(value, 1) for name, value in report.seconds.items()},
+    }
     print(json.dumps(result, indent=2))
 
 

@@ -1,10 +1,11 @@
-"""Planning and preprocessing Hippocampus, against nnU-Net 2.8 on the same machine: time, statistics, spacing, folds, voxels.
+"""Planning and preprocessing Hippocampus, against nnU-Net 2.8 on the same machine: time, statistics, spacing,
+folds, voxels.
 
     python -m venv /tmp/nnunet && /tmp/nnunet/bin/pip install nnunetv2
     python benchmarks/preprocessing/against_nnunet.py RAW_FOLDER --nnunet-bin /tmp/nnunet/bin [--rounds 3]
 
-Both tools run `2d` alone, from nothing, with as many processes as cores, turn about; ours with its integrity check.
-Prints JSON. The last round's outputs are compared.
+Both tools run `2d` alone, from nothing, with as many processes as cores, turn about; ours with its integrity
+check. Prints JSON. The last round's outputs are compared.
 """
 
 from __future__ import annotations
@@ -35,15 +36,39 @@ STATISTICS = ("mean", "median", "std", "min", "max", "percentile_00_5", "percent
 def run_ours(raw: Path, work: Path, workers: int) -> float:
     """Seconds of `balrsam plan_and_preprocess`, start-up included."""
     shutil.rmtree(work / "ours", ignore_errors=True)
-    words = [DATASET, "--raw", str(raw), "--preprocessed", str(work / "ours"), "--configurations", "2d", "--workers", str(workers)]
+    words = [
+        DATASET,
+        "--raw",
+        str(raw),
+        "--preprocessed",
+        str(work / "ours"),
+        "--configurations",
+        "2d",
+        "--workers",
+        str(workers),
+    ]
     return timed([sys.executable, "-m", "balrsam_pipeline", "plan_and_preprocess", *words], dict(os.environ))
 
 
 def run_nnunet(raw: Path, work: Path, workers: int, binaries: Path) -> float:
     """Seconds of `nnUNetv2_plan_and_preprocess -c 2d`, start-up included."""
     shutil.rmtree(work / "theirs", ignore_errors=True)
-    folders = {"nnUNet_raw": str(raw), "nnUNet_preprocessed": str(work / "theirs"), "nnUNet_results": str(work / "results")}
-    command = [str(binaries / "nnUNetv2_plan_and_preprocess"), "-d", "4", "-c", "2d", "-np", str(workers), "-npfp", str(workers)]
+    folders = {
+        "nnUNet_raw": str(raw),
+        "nnUNet_preprocessed": str(work / "theirs"),
+        "nnUNet_results": str(work / "results"),
+    }
+    command = [
+        str(binaries / "nnUNetv2_plan_and_preprocess"),
+        "-d",
+        "4",
+        "-c",
+        "2d",
+        "-np",
+        str(workers),
+        "-npfp",
+        str(workers),
+    ]
     return timed(command, {**os.environ, **folders})
 
 
@@ -62,18 +87,26 @@ def compare(raw: Path, work: Path) -> dict[str, Any]:
     plan = read_plan(ours / "plan.json")
     store = CaseStore(ours / "2d")
     shares, labels = [], []
-    order = plan.configuration("2d").transpose  # ours puts the slice axis first; theirs is brought into the same order
+    order = plan.configuration(
+        "2d"
+    ).transpose  # ours puts the slice axis first; theirs is brought into the same order
     from_raw = [plans["transpose_backward"][axis] for axis in order]
     for case in store.cases:
-        reference = blosc2.open(str(theirs / "nnUNetPlans_2d" / f"{case}.b2nd"))[:].transpose(0, *(1 + axis for axis in from_raw))
+        reference = blosc2.open(str(theirs / "nnUNetPlans_2d" / f"{case}.b2nd"))[:].transpose(
+            0, *(1 + axis for axis in from_raw)
+        )
         label = blosc2.open(str(theirs / "nnUNetPlans_2d" / f"{case}_seg.b2nd"))[0].transpose(from_raw)
-        shares.append(float((np.abs(store.read_image(case) - reference) <= 1e-2).mean()))  # z-scored: in standard deviations
+        shares.append(
+            float((np.abs(store.read_image(case) - reference) <= 1e-2).mean())
+        )  # z-scored: in standard deviations
         own = np.stack([store.read_label_slice(case, index) for index in range(label.shape[0])])
         labels.append(float((own == np.maximum(label, 0)).mean()))
     dataset = open_dataset(raw / DATASET)
     return {
         "statistics_relative_difference": differences(plan.channel_statistics[0], fingerprint),
-        "cropped_shapes_equal": [list(case.cropped_shape_zyx) for case in read_fingerprint(ours / "fingerprint.json").cases]
+        "cropped_shapes_equal": [
+            list(case.cropped_shape_zyx) for case in read_fingerprint(ours / "fingerprint.json").cases
+        ]
         == fingerprint["shapes_after_crop"],
         "spacing_ours_mm": plan.configuration("2d").spacing_mm[1:],
         "spacing_nnunet_mm": plans["configurations"]["2d"]["spacing"],
@@ -84,25 +117,39 @@ def compare(raw: Path, work: Path) -> dict[str, Any]:
 
 
 def differences(ours: ChannelStatistics, fingerprint: dict[str, Any]) -> dict[str, float]:
-    """Relative difference of each statistic of channel 0, relative to its size or, near zero, to the standard deviation."""
+    """Relative difference of each statistic of channel 0, relative to its size or, near zero, to the standard
+    deviation."""
     theirs = fingerprint["foreground_intensity_properties_per_channel"]["0"]
-    return {name: abs(getattr(ours, name) - theirs[name]) / max(abs(theirs[name]), 1e-3 * theirs["std"]) for name in STATISTICS}
+    return {
+        name: abs(getattr(ours, name) - theirs[name]) / max(abs(theirs[name]), 1e-3 * theirs["std"])
+        for name in STATISTICS
+    }
 
 
 def folds_equal(dataset: Any, theirs: Path) -> bool:
-    """Whether our folds are those of scikit-learn's KFold over nnU-Net's sorted cases (nnU-Net writes them when it trains)."""
+    """Whether our folds are those of scikit-learn's KFold over nnU-Net's sorted cases (nnU-Net writes them
+    when it trains)."""
     from sklearn.model_selection import KFold
 
-    cases = np.array(sorted(path.name.removesuffix(".nii.gz") for path in (theirs / "gt_segmentations").iterdir()))
-    expected = [(tuple(cases[train]), tuple(cases[val])) for train, val in KFold(5, shuffle=True, random_state=12345).split(cases)]
+    cases = np.array(
+        sorted(path.name.removesuffix(".nii.gz") for path in (theirs / "gt_segmentations").iterdir())
+    )
+    expected = [
+        (tuple(cases[train]), tuple(cases[val]))
+        for train, val in KFold(5, shuffle=True, random_state=12345).split(cases)
+    ]
     return [(fold.train, fold.val) for fold in folds_of(dataset)] == expected
 
 
 def main() -> None:
     """Run and print."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("raw", type=Path, help=f"folder that holds {DATASET}")
-    parser.add_argument("--nnunet-bin", type=Path, required=True, help="folder of nnUNetv2_plan_and_preprocess")
+    parser.add_argument(
+        "--nnunet-bin", type=Path, required=True, help="folder of nnUNetv2_plan_and_preprocess"
+    )
     parser.add_argument("--rounds", type=int, default=3)
     arguments = parser.parse_args()
     workers = len(os.sched_getaffinity(0))
@@ -111,7 +158,10 @@ def main() -> None:
         raw = work / "raw"  # nnU-Net lists every dataset in its raw folder: give it one
         raw.mkdir()
         (raw / DATASET).symlink_to((arguments.raw / DATASET).resolve())
-        pairs = [(run_ours(raw, work, workers), run_nnunet(raw, work, workers, arguments.nnunet_bin)) for _ in range(arguments.rounds)]
+        pairs = [
+            (run_ours(raw, work, workers), run_nnunet(raw, work, workers, arguments.nnunet_bin))
+            for _ in range(arguments.rounds)
+        ]
         again = timed_again(raw, work, workers)
         result = {
             "workers": workers,
@@ -126,7 +176,17 @@ def main() -> None:
 
 def timed_again(raw: Path, work: Path, workers: int) -> float:
     """Seconds of our second run, with nothing changed."""
-    words = [DATASET, "--raw", str(raw), "--preprocessed", str(work / "ours"), "--configurations", "2d", "--workers", str(workers)]
+    words = [
+        DATASET,
+        "--raw",
+        str(raw),
+        "--preprocessed",
+        str(work / "ours"),
+        "--configurations",
+        "2d",
+        "--workers",
+        str(workers),
+    ]
     return timed([sys.executable, "-m", "balrsam_pipeline", "plan_and_preprocess", *words], dict(os.environ))
 
 

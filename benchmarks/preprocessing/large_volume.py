@@ -1,4 +1,5 @@
-"""Peak memory of a worker and seconds on a made CT of 512×512×500 voxels: checking and measuring, preprocessing with resampling.
+"""Peak memory of a worker and seconds on a made CT of 512×512×500 voxels: checking and measuring,
+preprocessing with resampling.
 
     python benchmarks/preprocessing/large_volume.py [--slices 500]
 
@@ -53,7 +54,7 @@ def survey(folder: Path, work: Path) -> None:
     """The integrity check and the fingerprint, in one reading."""
     from balrsam_pipeline.dataset import open_dataset
     from planners.fingerprint import extract_fingerprint
-    from planners.survey import survey_dataset
+    from planners.scan import survey_dataset
 
     dataset = open_dataset(folder)
     extract_fingerprint(dataset, work, None, 1, survey_dataset(dataset, {"ct"}, None, 1).measurements)
@@ -63,13 +64,18 @@ def preprocess(folder: Path, work: Path) -> None:
     """Crop, normalise, resample from 0.7 to 0.8 mm, store."""
     from balrsam_pipeline.dataset import open_dataset
     from balrsam_pipeline.plan import read_fingerprint
-    from planners.budget import Budget
+    from planners.hardware import Hardware
     from planners.planner import Overrides, plan_dataset
     from planners.preprocess import preprocess_dataset
 
     dataset = open_dataset(folder)
     overrides = Overrides(spacing_mm=TARGET)
-    plan = plan_dataset(read_fingerprint(work / "fingerprint.json"), dataset.description, Budget(gpu_memory_gb=None), overrides)
+    plan = plan_dataset(
+        read_fingerprint(work / "fingerprint.json"),
+        dataset.description,
+        Hardware(gpu_memory_gb=None),
+        overrides,
+    )
     report = preprocess_dataset(dataset, plan, "2d", work, 1)
     if report.failures:
         raise RuntimeError(str(report.failures))
@@ -96,7 +102,9 @@ def _run(step: Callable[[Path, Path], None], folder: Path, work: Path, queue: An
 
 def main() -> None:
     """Run and print."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--slices", type=int, default=500)
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:

@@ -9,7 +9,13 @@ import argparse
 import json
 import time
 
-from balrsam_pipeline.execution import ClusterOptions, ExecutionOptions, local_executor, open_executor, run_cases
+from balrsam_pipeline.execution import (
+    ClusterOptions,
+    ExecutionOptions,
+    local_executor,
+    open_executor,
+    run_cases,
+)
 
 ARGUMENT_BYTES = 10_000  # a preprocessing task: the plan, the description and paths of one case
 

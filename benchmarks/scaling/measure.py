@@ -1,6 +1,8 @@
-"""Preprocessing, prediction and evaluation with 1 and 2 local workers and on a Dask cluster of 2 workers: times, and equal bytes.
+"""Preprocessing, prediction and evaluation with 1 and 2 local workers and on a Dask cluster of 2 workers:
+times, and equal bytes.
 
-python -m benchmarks.scaling.measure DATASET_FOLDER --model RESULTS/DATASET/2d__balrsam --work EMPTY_FOLDER > measured.json
+python -m benchmarks.scaling.measure DATASET_FOLDER --model RESULTS/DATASET/2d__balrsam --work EMPTY_FOLDER >
+measured.json
 """
 
 from __future__ import annotations
@@ -27,7 +29,8 @@ MODES = {"1 local worker": ("--workers", "1"), "2 local workers": ("--workers", 
 
 
 def main() -> None:
-    """Print a JSON object: seconds of every stage in every mode, whether outputs are equal, and the times of single cases."""
+    """Print a JSON object: seconds of every stage in every mode, whether outputs are equal, and the times of
+    single cases."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("dataset", type=Path, help="a raw dataset with imagesTs")
     parser.add_argument("--model", type=Path, required=True, help="a trained model folder of that dataset")
@@ -53,23 +56,39 @@ def main() -> None:
                     "--gpu-memory-gb",
                     "0",
                 ],
-                "prediction": ["predict", "-i", arguments.dataset / "imagesTs", "-o", out / "predictions", "--model", arguments.model],
+                "prediction": [
+                    "predict",
+                    "-i",
+                    arguments.dataset / "imagesTs",
+                    "-o",
+                    out / "predictions",
+                    "--model",
+                    arguments.model,
+                ],
                 "evaluation": ["evaluate", shifted, references, "--output", out / "evaluation"],
             }
             stages["preprocessing"] += ["--preprocessed", out / "preprocessed"]
             stages["prediction"] += ["--device", "cpu"]
             stages["evaluation"] += ["--labels", arguments.dataset / "dataset.json"]
             seconds[mode] = {stage: _timed([*map(str, command), *where]) for stage, command in stages.items()}
-            folders = {"preprocessing": "preprocessed", "prediction": "predictions", "evaluation": "evaluation"}
+            folders = {
+                "preprocessing": "preprocessed",
+                "prediction": "predictions",
+                "evaluation": "evaluation",
+            }
             hashes[mode] = {stage: _tree_sha256(out / folder) for stage, folder in folders.items()}
-    equal = {stage: len({found[stage] for found in hashes.values()}) == 1 for stage in next(iter(hashes.values()))}
+    equal = {
+        stage: len({found[stage] for found in hashes.values()}) == 1 for stage in next(iter(hashes.values()))
+    }
     tasks = task_times(arguments.dataset, arguments.model, arguments.work / "single", arguments.cases)
     print(json.dumps({"seconds": seconds, "equal": equal, "load": os.getloadavg(), "tasks": tasks}, indent=1))
 
 
 def _timed(words: list[str]) -> float:
     started = time.perf_counter()
-    done = subprocess.run([sys.executable, "-m", "balrsam_pipeline", *words], env=ALONE, capture_output=True, text=True)
+    done = subprocess.run(
+        [sys.executable, "-m", "balrsam_pipeline", *words], env=ALONE, capture_output=True, text=True
+    )
     if done.returncode != 0:
         raise SystemExit(f"{' '.join(words)}: exit code {done.returncode}\n{done.stderr[-2000:]}")
     return round(time.perf_counter() - started, 2)
@@ -79,7 +98,9 @@ def _tree_sha256(folder: Path) -> str:
     digest = hashlib.sha256()
     for path in sorted(folder.rglob("*")):
         if path.is_file():
-            digest.update(str(path.relative_to(folder)).encode() + b"\0" + hashlib.sha256(path.read_bytes()).digest())
+            digest.update(
+                str(path.relative_to(folder)).encode() + b"\0" + hashlib.sha256(path.read_bytes()).digest()
+            )
     return digest.hexdigest()
 
 
@@ -96,8 +117,21 @@ def _cluster(folder: Path) -> Iterator[Path]:
     """A scheduler and two workers of one thread each on loopback."""
     file, python = folder / "scheduler.json", [sys.executable, "-m", "dask"]
     quiet = {"env": ALONE, "stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-    commands = [["scheduler", "--host", "127.0.0.1", "--port", "0", "--no-dashboard", "--scheduler-file", str(file)]]
-    commands += [["worker", "--scheduler-file", str(file), "--nthreads", "1", "--no-dashboard", "--local-directory", str(folder)]] * 2
+    commands = [
+        ["scheduler", "--host", "127.0.0.1", "--port", "0", "--no-dashboard", "--scheduler-file", str(file)]
+    ]
+    commands += [
+        [
+            "worker",
+            "--scheduler-file",
+            str(file),
+            "--nthreads",
+            "1",
+            "--no-dashboard",
+            "--local-directory",
+            str(folder),
+        ]
+    ] * 2
     processes = []
     try:
         for command in commands:

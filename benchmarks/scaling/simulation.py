@@ -1,8 +1,10 @@
-"""A discrete-event simulation of many cases on many workers: one scheduler, one shared file system, stragglers, lost workers.
+"""A discrete-event simulation of many cases on many workers: one scheduler, one shared file system,
+stragglers, lost workers.
 
-A worker asks the scheduler for a case (the scheduler serves one request at a time), reads it from the file system (whose
-bandwidth all readers and writers share equally), computes, writes, and asks again. A worker may be lost while it works: its
-case starts anew on the next free worker, and the worker itself comes back after a while.
+A worker asks the scheduler for a case (the scheduler serves one request at a time), reads it from the file
+system (whose bandwidth all readers and writers share equally), computes, writes, and asks again. A worker may
+be lost while it works: its case starts anew on the next free worker, and the worker itself comes back after a
+while.
 """
 
 from __future__ import annotations
@@ -42,7 +44,8 @@ class Simulated:
 
     Attributes:
         efficiency: the work that was asked for, as a fraction of workers × makespan.
-        scheduler_busy: fraction of the makespan; so are `file_system_busy` and `tail`, what came after the last dispatch.
+        scheduler_busy: fraction of the makespan; so are `file_system_busy` and `tail`, what came after the
+            last dispatch.
         lost_work: computed in vain, as a fraction of all that was computed.
     """
 
@@ -73,19 +76,25 @@ class _FileSystem:
         if self.active:
             step = now - self.now
             self.service += self.rate() * step if step > 0 else 0.0
-            self.busy_s += step * min(1.0, (len(self.active) - len(self.gone)) * self.rate() / self.cluster.bandwidth)
+            self.busy_s += step * min(
+                1.0, (len(self.active) - len(self.gone)) * self.rate() / self.cluster.bandwidth
+            )
         self.now = now
 
     def next_end(self) -> float:
         self._drop_gone()
-        return self.now + max(0.0, self.active[0][0] - self.service) / self.rate() if self.active else math.inf
+        return (
+            self.now + max(0.0, self.active[0][0] - self.service) / self.rate() if self.active else math.inf
+        )
 
     def _drop_gone(self) -> None:
         while self.active and self.active[0][1] in self.gone:
             self.gone.discard(heapq.heappop(self.active)[1])
 
 
-def simulate(compute_s: Sequence[float], read_bytes: float, written_bytes: float, cluster: Cluster, seed: int = 0) -> Simulated:
+def simulate(
+    compute_s: Sequence[float], read_bytes: float, written_bytes: float, cluster: Cluster, seed: int = 0
+) -> Simulated:
     """Work through cases in the given order.
 
     Args:
@@ -97,7 +106,9 @@ def simulate(compute_s: Sequence[float], read_bytes: float, written_bytes: float
 
 
 class _Simulation:
-    def __init__(self, compute_s: Sequence[float], read_bytes: float, written_bytes: float, cluster: Cluster, seed: int) -> None:
+    def __init__(
+        self, compute_s: Sequence[float], read_bytes: float, written_bytes: float, cluster: Cluster, seed: int
+    ) -> None:
         self.compute_s, self.cluster = compute_s, cluster
         self.transfers = (read_bytes, written_bytes)
         self.waiting: deque[int] = deque(range(len(compute_s)))
@@ -130,7 +141,9 @@ class _Simulation:
             if epoch != self.epoch[worker]:
                 continue
             self.files.advance(now)
-            {"start": self._start, "computed": self._computed, "lost": self._lost, "back": self._back}[kind](now, worker)
+            {"start": self._start, "computed": self._computed, "lost": self._lost, "back": self._back}[kind](
+                now, worker
+            )
         total, span = float(sum(self.compute_s)), max(self.end, 1e-12)
         return Simulated(
             makespan_s=self.end,

@@ -1,4 +1,5 @@
-"""The table of docs/scaling.md: 1,000 and 100,000 cases on 1 to 1,000 workers, simulated from measured task times.
+"""The table of docs/scaling.md: 1,000 and 100,000 cases on 1 to 1,000 workers, simulated from measured task
+times.
 
 python -m benchmarks.scaling.study [--measured measured.json] [--dispatch-ms 1.5]
 """
@@ -13,7 +14,8 @@ import numpy as np
 
 from benchmarks.scaling.simulation import Cluster, Simulated, lower_bounds, simulate
 
-# A case of abdominal CT (512 x 512 x 100, int16) on one core of the machine of docs/benchmarks.md, in round figures; --measured replaces it
+# A case of abdominal CT (512 x 512 x 100, int16) on one core of the machine of docs/benchmarks.md, in round
+# figures; --measured replaces it
 TYPICAL = {"preprocessing": {"compute_s": 12.0, "read_bytes": 30e6, "written_bytes": 40e6}}
 TAIL_SIGMA = 0.5  # lognormal: 1 case in 100 takes 3.2 times the median, 1 in 10,000 takes 6.4 times
 BANDWIDTH = 2e9  # bytes a second of a shared file system (NFS over 25 GbE: 1-3 GB/s)
@@ -24,8 +26,17 @@ LOSSES_PER_HOUR = 0.01  # a worker in 100 an hour
 def main() -> None:
     """Print a JSON object with one row a combination of stage, cases and workers."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--measured", type=Path, help="output of benchmarks.scaling.measure; its task times replace the typical ones")
-    parser.add_argument("--dispatch-ms", type=float, default=1.0, help="scheduler time a case (benchmarks.scaling.dispatch measures it)")
+    parser.add_argument(
+        "--measured",
+        type=Path,
+        help="output of benchmarks.scaling.measure; its task times replace the typical ones",
+    )
+    parser.add_argument(
+        "--dispatch-ms",
+        type=float,
+        default=1.0,
+        help="scheduler time a case (benchmarks.scaling.dispatch measures it)",
+    )
     parser.add_argument("--cases", type=int, nargs="+", default=[1000, 100_000])
     parser.add_argument("--workers", type=int, nargs="+", default=[1, 10, 100, 1000])
     arguments = parser.parse_args()
@@ -49,7 +60,9 @@ def row(task: dict[str, object], cases: int, cluster: Cluster) -> dict[str, obje
     """One simulation: hours, efficiency, what binds."""
     times = task_times(task, cases)
     moved = float(str(task["read_bytes"])) + float(str(task["written_bytes"]))
-    result: Simulated = simulate(times, float(str(task["read_bytes"])), float(str(task["written_bytes"])), cluster)
+    result: Simulated = simulate(
+        times, float(str(task["read_bytes"])), float(str(task["written_bytes"])), cluster
+    )
     bounds = lower_bounds(times, moved, cluster)
     return {
         "hours": round(result.makespan_s / 3600, 3),
@@ -68,7 +81,9 @@ def task_times(task: dict[str, object], cases: int) -> list[float]:
     measured = task.get("seconds")
     if isinstance(measured, list):
         return [float(value) for value in random.choice(measured, cases)]
-    return [float(value) for value in float(str(task["compute_s"])) * random.lognormal(0.0, TAIL_SIGMA, cases)]
+    return [
+        float(value) for value in float(str(task["compute_s"])) * random.lognormal(0.0, TAIL_SIGMA, cases)
+    ]
 
 
 if __name__ == "__main__":

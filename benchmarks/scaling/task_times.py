@@ -11,7 +11,7 @@ from balrsam_pipeline.dataset.raw import RawDataset
 from balrsam_pipeline.inference import FileOptions, Predictor, PredictorOptions
 from balrsam_pipeline.inference.model_folder import configuration_of
 from balrsam_pipeline.plan import read_plan
-from evaluation.folders import evaluate_folders
+from evaluation.evaluate import evaluate_folders
 from planners.preprocess import PreprocessTask, preprocess_task
 
 
@@ -25,7 +25,9 @@ def task_times(dataset_folder: Path, model: Path, folder: Path, cases: int) -> d
     dataset = open_dataset(dataset_folder)
     training = dict(list(dataset.training_cases().items())[:cases])
     images = sum(path.stat().st_size for files in training.values() for path in files.images) / len(training)
-    labels = sum(files.label.stat().st_size for files in training.values() if files.label is not None) / len(training)
+    labels = sum(files.label.stat().st_size for files in training.values() if files.label is not None) / len(
+        training
+    )
     return {
         "preprocessing": _preprocessing(dataset, model, folder / "preprocessed", cases, images + labels),
         "prediction": _prediction(dataset, model, folder / "predictions", cases, images, labels),
@@ -33,20 +35,29 @@ def task_times(dataset_folder: Path, model: Path, folder: Path, cases: int) -> d
     }
 
 
-def _preprocessing(dataset: RawDataset, model: Path, folder: Path, cases: int, read_bytes: float) -> dict[str, object]:
+def _preprocessing(
+    dataset: RawDataset, model: Path, folder: Path, cases: int, read_bytes: float
+) -> dict[str, object]:
     plan = read_plan(model / "plan.json")
     configuration = plan.configuration(configuration_of(model))
     seconds = []
     for files in list(dataset.training_cases().values())[:cases]:
         task = PreprocessTask(
-            files=files, description=dataset.description, plan=plan, configuration=configuration, folder=folder, recipe_sha256=""
+            files=files,
+            description=dataset.description,
+            plan=plan,
+            configuration=configuration,
+            folder=folder,
+            recipe_sha256="",
         )
         seconds.append(_seconds(lambda task=task: preprocess_task(task)))  # type: ignore[misc]
     written = sum(path.stat().st_size for path in folder.iterdir()) / cases
     return {"seconds": seconds, "read_bytes": read_bytes, "written_bytes": written}
 
 
-def _prediction(dataset: RawDataset, model: Path, folder: Path, cases: int, images: float, labels: float) -> dict[str, object]:
+def _prediction(
+    dataset: RawDataset, model: Path, folder: Path, cases: int, images: float, labels: float
+) -> dict[str, object]:
     predictor = Predictor.from_results(model, None, PredictorOptions(device="cpu"))
     options = FileOptions(workers=1)
     seconds = [
@@ -59,7 +70,11 @@ def _prediction(dataset: RawDataset, model: Path, folder: Path, cases: int, imag
 def _evaluation(dataset: RawDataset, cases: int, read_bytes: float) -> dict[str, object]:
     labels, ending = dataset.folder / "labelsTr", dataset.description.file_ending
     seconds = [
-        _seconds(lambda case=case: evaluate_folders(labels, labels, dataset.description.labels, ending, cases=[case]))  # type: ignore[misc]
+        _seconds(
+            lambda case=case: evaluate_folders(
+                labels, labels, dataset.description.labels, ending, cases=[case]
+            )
+        )  # type: ignore[misc]
         for case in list(dataset.training_cases())[:cases]
     ]
     return {"seconds": seconds, "read_bytes": read_bytes, "written_bytes": 0.0}

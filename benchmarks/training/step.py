@@ -1,4 +1,5 @@
-"""What a training step costs and what its batch costs: CPU milliseconds of loading, forward, backward, optimiser; samples/s of both.
+"""What a training step costs and what its batch costs: CPU milliseconds of loading, forward, backward,
+optimiser; samples/s of both.
 
 python benchmarks/training/step.py Dataset004_Hippocampus --configuration 2d --raw … --preprocessed …
 """
@@ -18,9 +19,9 @@ import torch
 
 from balrsam_pipeline.paths import find_dataset, resolve_roots
 from trainers import TrainingConfig, TrainRequest
-from trainers.assemble import assemble
-from trainers.distributed import Ranks, local_device
-from trainers.fold_data import open_fold
+from trainers.data.fold_data import open_fold
+from trainers.parallel.ddp import Ranks, local_device
+from trainers.setup import assemble
 from trainers.stopping import StopRequest
 from trainers.trainer import Trainer
 
@@ -40,7 +41,12 @@ def measure(request: TrainRequest, steps: int) -> dict[str, object]:
         wall: dict[str, list[float]] = {}
         for step in range(WARM_UP + steps):
             batch = _timed(wall, "load", lambda: next(batches), device)
-            _timed(wall, "forward and backward", lambda batch=batch: Trainer._backward(run.trainer, batch), device)
+            _timed(
+                wall,
+                "forward and backward",
+                lambda batch=batch: Trainer._backward(run.trainer, batch),
+                device,
+            )
             _timed(wall, "optimiser", parts.optimiser.step, device)
             _timed(wall, "average", lambda step=step: parts.average.update(step + 1), device)
             parts.optimiser.zero_grad(set_to_none=True)
@@ -74,7 +80,9 @@ def _timed(into: dict[str, list[float]], name: str, work: Callable[[], Any], dev
 
 def main() -> None:
     """Parse, measure, print JSON."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("dataset")
     parser.add_argument("--configuration")
     parser.add_argument("--batch-size", type=int, default=16)

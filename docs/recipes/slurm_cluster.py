@@ -1,6 +1,8 @@
-"""A Dask cluster of SLURM jobs, one GPU each, that stays up while this script runs (needs: pip install dask-jobqueue).
+"""A Dask cluster of SLURM jobs, one GPU each, that stays up while this script runs (needs: pip install
+dask-jobqueue).
 
-python slurm_cluster.py 8 /shared/scheduler.json        then: balrsam run DATASET --cluster /shared/scheduler.json
+python slurm_cluster.py 8 /shared/scheduler.json        then: balrsam run DATASET --cluster
+/shared/scheduler.json
 """
 
 import json
@@ -20,7 +22,16 @@ def main(jobs: int, scheduler_file: Path) -> None:
         memory="32GB",
         walltime="04:00:00",
         job_extra_directives=["--gres=gpu:1"],
-        worker_extra_args=["--nthreads", "1", "--resources", "GPU=1", "--lifetime", "235m", "--lifetime-stagger", "4m"],
+        worker_extra_args=[
+            "--nthreads",
+            "1",
+            "--resources",
+            "GPU=1",
+            "--lifetime",
+            "235m",
+            "--lifetime-stagger",
+            "4m",
+        ],
         local_directory="/tmp",
     )
     sys.stdout.write(cluster.job_script())

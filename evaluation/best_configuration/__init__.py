@@ -1,11 +1,6 @@
-"""Choosing, on cross-validation, what to predict with: a configuration or an ensemble, and its postprocessing."""
+"""Choosing, on cross-validation, what to predict with: a configuration or an ensemble, and its
+postprocessing."""
 
-from typing import TYPE_CHECKING
+import lazy_loader
 
-from balrsam_pipeline.lazy import lazy_face
-
-if TYPE_CHECKING:
-    from evaluation.best_configuration.find import BestRequest, find_best_configuration
-
-__all__ = ["BestRequest", "find_best_configuration"]
-__getattr__ = lazy_face(__name__, {"BestRequest": ".find", "find_best_configuration": ".find"})
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

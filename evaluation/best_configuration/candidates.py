@@ -9,13 +9,15 @@ from itertools import combinations
 
 from balrsam_pipeline.plan import Configuration
 
-# width and depth of the ViT: multiply-adds of a token grow with depth × width². Source: Segment Anything, appendix A; vit_t is ours
+# width and depth of the ViT: multiply-adds of a token grow with depth × width². Source: Segment Anything,
+# appendix A; vit_t is ours
 VIT_SIZE = {"vit_t": (192, 12), "vit_b": (768, 12), "vit_l": (1024, 24), "vit_h": (1280, 32)}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Candidate:
-    """One or several configurations (an ensemble with equal weights), and the relative cost of predicting with them."""
+    """One or several configurations (an ensemble with equal weights), and the relative cost of predicting
+    with them."""
 
     configurations: tuple[str, ...]
     cost: float
@@ -29,7 +31,8 @@ class Candidate:
 def prediction_cost(configuration: Configuration) -> float:
     """Multiply-adds of the ViT a voxel, in thousands: a relative cost that is the same on every machine.
 
-    Context slices count a hundredth each, so that of two configurations alike otherwise the one with fewer channels is cheaper.
+    Context slices count a hundredth each, so that of two configurations alike otherwise the one with fewer
+    channels is cheaper.
     """
     width, depth = VIT_SIZE[configuration.network.backbone]
     tokens = math.prod(configuration.network.input_size) / 256
@@ -38,12 +41,15 @@ def prediction_cost(configuration: Configuration) -> float:
 
 
 def candidates(configurations: Sequence[Configuration], ensembles: bool = True) -> tuple[Candidate, ...]:
-    """Every configuration; with `ensembles` also every pair, and all together where there are more than two."""
+    """Every configuration; with `ensembles` also every pair, and all together where there are more than
+    two."""
     sizes = [1]
     if ensembles:
         sizes += [size for size in (2, len(configurations)) if size >= 2 and size <= len(configurations)]
     return tuple(
-        Candidate(configurations=tuple(item.name for item in group), cost=round(sum(map(prediction_cost, group)), 3))
+        Candidate(
+            configurations=tuple(item.name for item in group), cost=round(sum(map(prediction_cost, group)), 3)
+        )
         for size in dict.fromkeys(sizes)
         for group in combinations(configurations, size)
     )

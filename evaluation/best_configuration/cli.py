@@ -10,10 +10,20 @@ from balrsam_pipeline.paths import find_dataset
 
 def _add_find(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("dataset", help="a dataset: folder name, number, or path")
-    parser.add_argument("--configurations", nargs="+", metavar="NAME", help="compare these (default: all that are trained)")
-    parser.add_argument("--folds", nargs="+", type=int, metavar="N", help="on these folds (default: all that every configuration has)")
+    parser.add_argument(
+        "--configurations", nargs="+", metavar="NAME", help="compare these (default: all that are trained)"
+    )
+    parser.add_argument(
+        "--folds",
+        nargs="+",
+        type=int,
+        metavar="N",
+        help="on these folds (default: all that every configuration has)",
+    )
     parser.add_argument("--no-ensembles", action="store_true", help="compare single configurations alone")
-    parser.add_argument("--device", help="for predicting ensembles: cuda, cpu, … (default: the best there is)")
+    parser.add_argument(
+        "--device", help="for predicting ensembles: cuda, cpu, … (default: the best there is)"
+    )
     parser.add_argument("--workers", type=int, metavar="N", help="cases scored at once (default: one a core)")
     add_roots(parser)
 
@@ -38,7 +48,10 @@ def _find(arguments: argparse.Namespace) -> int:
     for score in best.candidates:
         p_text = "" if score.p_value is None else f"{score.p_value:.3f}"
         interval = f"{score.dice_low:.4f}-{score.dice_high:.4f}"
-        print(f"{' + '.join(score.configurations):<{width}}  {score.dice:6.4f}  {interval:>16}  {p_text:>7}  {score.cost:9.1f}")
+        print(
+            f"{' + '.join(score.configurations):<{width}}  {score.dice:6.4f}  {interval:>16}  {p_text:>7}  "
+            f"{score.cost:9.1f}"
+        )
     print(f"\nbest: {best.reason}.")
     print("postprocessing:")
     print("\n".join(f"  {reason}" for reason in best.postprocessing.reasons))
@@ -51,7 +64,8 @@ def _find(arguments: argparse.Namespace) -> int:
 
 COMMANDS: dict[str, Command] = {
     "find_best_configuration": Command(
-        summary="Choose on cross-validation what to predict with: a configuration or an ensemble, and its postprocessing.",
+        summary="Choose on cross-validation what to predict with: a configuration or an ensemble, and its "
+        "postprocessing.",
         example="balrsam find_best_configuration Dataset004_Hippocampus\n"
         "balrsam find_best_configuration 4 --configurations 2d 2.5d --folds 0 --no-ensembles",
         add_arguments=_add_find,

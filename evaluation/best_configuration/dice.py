@@ -13,7 +13,12 @@ from balrsam_pipeline.dataset.labels import LabelScheme
 from balrsam_pipeline.errors import EvaluationError
 from balrsam_pipeline.execution import local_executor, run_cases
 from balrsam_pipeline.imageio import read_label
-from balrsam_pipeline.inference.postprocessing import Postprocessing, PostprocessingStep, apply_postprocessing, voxel_size
+from balrsam_pipeline.inference.postprocessing import (
+    Postprocessing,
+    PostprocessingStep,
+    apply_postprocessing,
+    voxel_size,
+)
 
 Rules = tuple[PostprocessingStep, ...]
 
@@ -39,7 +44,9 @@ class _Task:
     rule_sets: Sequence[Rules]
 
 
-def score_rules(pairs: Mapping[str, tuple[Path, Path]], labels: LabelScheme, rule_sets: Sequence[Rules], workers: int) -> ScoredCases:
+def score_rules(
+    pairs: Mapping[str, tuple[Path, Path]], labels: LabelScheme, rule_sets: Sequence[Rules], workers: int
+) -> ScoredCases:
     """Score every case under every set of rules.
 
     Args:
@@ -50,7 +57,10 @@ def score_rules(pairs: Mapping[str, tuple[Path, Path]], labels: LabelScheme, rul
         DatasetError: a file cannot be read.
         EvaluationError: prediction and reference differ in shape.
     """
-    tasks = {case: _Task(prediction, reference, labels, rule_sets) for case, (prediction, reference) in pairs.items()}
+    tasks = {
+        case: _Task(prediction, reference, labels, rule_sets)
+        for case, (prediction, reference) in pairs.items()
+    }
     found: dict[str, tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]] = {}
     with local_executor(min(workers, len(tasks))) as executor:
         for outcome in run_cases(_score, tasks, executor, workers, EvaluationError):
@@ -64,7 +74,8 @@ def score_rules(pairs: Mapping[str, tuple[Path, Path]], labels: LabelScheme, rul
 
 
 def mean_dice(dice_cl: npt.NDArray[np.float64]) -> tuple[float, npt.NDArray[np.float64]]:
-    """Mean over labels, and each label's mean over cases; cases without a value are left out, as nnU-Net does."""
+    """Mean over labels, and each label's mean over cases; cases without a value are left out, as nnU-Net
+    does."""
     there = ~np.isnan(dice_cl)
     counts = there.sum(axis=0)
     per_label = np.where(counts > 0, np.where(there, dice_cl, 0).sum(axis=0) / np.maximum(counts, 1), np.nan)
@@ -80,14 +91,23 @@ def _score(task: _Task) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64
             task.prediction,
             found=f"shape {prediction.shape} (z, y, x)",
             expected=f"{reference.shape}, as the reference",
-            mend="predict the case again from the same image",
+            fix="predict the case again from the same image",
         )
-    counted = reference != task.labels.ignore_value if task.labels.ignore_value is not None else np.ones_like(reference, dtype=bool)
+    counted = (
+        reference != task.labels.ignore_value
+        if task.labels.ignore_value is not None
+        else np.ones_like(reference, dtype=bool)
+    )
     truth = [task.labels.mask(reference, name) & counted for name in task.labels.names]
     rows = []
     for rules in task.rule_sets:
         cleaned = apply_postprocessing(prediction, image.geometry, task.labels, Postprocessing(steps=rules))
-        rows.append([_dice(task.labels.mask(cleaned, name) & counted, mask) for name, mask in zip(task.labels.names, truth, strict=True)])
+        rows.append(
+            [
+                _dice(task.labels.mask(cleaned, name) & counted, mask)
+                for name, mask in zip(task.labels.names, truth, strict=True)
+            ]
+        )
     return np.array(rows), np.array([mask.sum() for mask in truth]) * voxel_size(image.geometry)
 
 

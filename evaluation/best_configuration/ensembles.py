@@ -1,4 +1,5 @@
-"""Cross-validation predictions of an ensemble, straight from its models: each fold's models predict that fold's cases."""
+"""Cross-validation predictions of an ensemble, straight from its models: each fold's models predict that
+fold's cases."""
 
 from __future__ import annotations
 
@@ -14,16 +15,25 @@ def ensemble_folder(results: Path, configurations: Sequence[str], fold: int) -> 
     return results / "ensembles" / "__".join(configurations) / f"fold_{fold}"
 
 
-def predict_ensemble_fold(models: Sequence[Path], fold: int, cases: Mapping[str, CaseFiles], output: Path, device: str | None) -> None:
+def predict_ensemble_fold(
+    models: Sequence[Path], fold: int, cases: Mapping[str, CaseFiles], output: Path, device: str | None
+) -> None:
     """Average the probabilities of several configurations' models of one fold.
 
-    Cases that these very models predicted before are kept; where a model was trained again, all are predicted again.
+    Cases that these very models predicted before are kept; where a model was trained again, all are predicted
+    again.
 
     Raises:
         PredictionError: a case could not be predicted.
     """
-    from balrsam_pipeline.inference import FileOptions, Member, Predictor, PredictorOptions, predict_cases  # loads torch
-    from balrsam_pipeline.inference.manifest import MadeOtherwiseError
+    from balrsam_pipeline.inference import (  # loads torch
+        FileOptions,
+        Member,
+        Predictor,
+        PredictorOptions,
+        predict_cases,
+    )
+    from balrsam_pipeline.inference.prediction_json import MadeOtherwiseError
 
     options = PredictorOptions(device=device)
     members = [Member(Predictor.from_results(folder, [fold], options)) for folder in models]
@@ -37,5 +47,5 @@ def predict_ensemble_fold(models: Sequence[Path], fold: int, cases: Mapping[str,
             output,
             found=f"{len(report.failed)} case(s) that failed, first {case}: {problem.found}",
             expected="every validation case predicted",
-            mend=problem.mend,
+            fix=problem.fix,
         )

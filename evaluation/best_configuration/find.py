@@ -1,4 +1,5 @@
-"""`find_best_configuration`: collect cross-validation predictions, rank, choose postprocessing, write the choice down."""
+"""`find_best_configuration`: collect cross-validation predictions, rank, choose postprocessing, write the
+choice down."""
 
 from __future__ import annotations
 
@@ -12,7 +13,7 @@ from balrsam_pipeline.dataset import DatasetDescription, RawDataset, open_datase
 from balrsam_pipeline.errors import EvaluationError
 from balrsam_pipeline.execution import folder_lock
 from balrsam_pipeline.imageio import label_ending
-from balrsam_pipeline.inference.best import BestConfiguration, write_best
+from balrsam_pipeline.inference.best_configuration import BestConfiguration, write_best
 from balrsam_pipeline.inference.postprocessing import Postprocessing, write_postprocessing
 from balrsam_pipeline.paths import Roots, model_folder
 from balrsam_pipeline.plan import read_plan
@@ -73,24 +74,39 @@ def _choose(request: BestRequest, raw: RawDataset, results: Path) -> tuple[BestC
     folds = common_folds(folders, request.folds)
     plans = {name: read_plan(folder / "plan.json").configuration(name) for name, folder in folders.items()}
     _require_same_cases(folders, folds)
-    pairs = {item: _pairs(item, request, raw, folders, folds) for item in candidates(list(plans.values()), request.ensembles)}
+    pairs = {
+        item: _pairs(item, request, raw, folders, folds)
+        for item in candidates(list(plans.values()), request.ensembles)
+    }
     labels = raw.description.labels
-    tables = {item: score_rules(found, labels, [()], request.workers).dice_rcl[0] for item, found in pairs.items()}
+    tables = {
+        item: score_rules(found, labels, [()], request.workers).dice_rcl[0] for item, found in pairs.items()
+    }
     scores, chosen, reason = rank(tables)
     rules: dict[Candidate, Postprocessing] = {}
     for item, found in pairs.items():
         if len(item.configurations) == 1 or item == chosen:
             rules[item] = choose_postprocessing(found, labels, request.workers)
         if len(item.configurations) == 1:
-            write_postprocessing(folders[item.configurations[0]] / "crossval" / "postprocessing.json", rules[item])
+            write_postprocessing(
+                folders[item.configurations[0]] / "crossval" / "postprocessing.json", rules[item]
+            )
     best = BestConfiguration(
-        dataset=raw.name, configurations=chosen.configurations, folds=folds, postprocessing=rules[chosen], reason=reason, candidates=scores
+        dataset=raw.name,
+        configurations=chosen.configurations,
+        folds=folds,
+        postprocessing=rules[chosen],
+        reason=reason,
+        candidates=scores,
     )
     return best, write_best(results, best)
 
 
-def _pairs(item: Candidate, request: BestRequest, raw: RawDataset, folders: Mapping[str, Path], folds: Sequence[int]) -> Pairs:
-    """Case -> (cross-validation prediction, reference) of a candidate; ensembles are predicted where they are not there yet."""
+def _pairs(
+    item: Candidate, request: BestRequest, raw: RawDataset, folders: Mapping[str, Path], folds: Sequence[int]
+) -> Pairs:
+    """Case -> (cross-validation prediction, reference) of a candidate; ensembles are predicted where they are
+    not there yet."""
     files, ending = raw.training_cases(), label_ending(raw.description.file_ending)
     found = {}
     for fold in folds:
@@ -110,7 +126,8 @@ def _pairs(item: Candidate, request: BestRequest, raw: RawDataset, folders: Mapp
                     prediction,
                     found="no such prediction" if label else "a case without a reference label",
                     expected="the validation prediction of every case of the fold",
-                    mend=f"finish the fold: balrsam train {raw.name} --configuration {item.configurations[0]} --fold {fold}",
+                    fix=f"finish the fold: balrsam train {raw.name} --configuration "
+                    f"{item.configurations[0]} --fold {fold}",
                 )
             found[case] = (prediction, label)
     return found
@@ -124,9 +141,10 @@ def _require_same_cases(folders: Mapping[str, Path], folds: Sequence[int]) -> No
             if cases != sets[first]:
                 raise EvaluationError(
                     f"fold {fold}",
-                    found=f"'{name}' was validated on other cases than '{first}': {sorted(cases ^ sets[first])[:5]}",
+                    found=f"'{name}' was validated on other cases than '{first}': "
+                    f"{sorted(cases ^ sets[first])[:5]}",
                     expected="configurations trained on the same splits",
-                    mend="train them from one splits.json (balrsam plan_and_preprocess keeps it)",
+                    fix="train them from one splits.json (balrsam plan_and_preprocess keeps it)",
                 )
 
 
@@ -138,7 +156,19 @@ def command_lines(best: BestConfiguration, request: BestRequest) -> tuple[str, .
     form = _form(read_description(request.dataset / "dataset.json"))
     folds = ("--folds", *map(str, best.folds))
     lines = (
-        ("predict", "-i", images, "-o", output, "-d", best.dataset, "--best", *folds, "--results", str(results)),
+        (
+            "predict",
+            "-i",
+            images,
+            "-o",
+            output,
+            "-d",
+            best.dataset,
+            "--best",
+            *folds,
+            "--results",
+            str(results),
+        ),
         ("submit", "-p", output, "--images", images, "--format", form, "-o", archive),
     )
     return tuple(shlex.join(("balrsam", *words)) for words in lines)

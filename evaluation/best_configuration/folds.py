@@ -15,13 +15,19 @@ def trained_configurations(results: Path) -> tuple[str, ...]:
     Raises:
         EvaluationError: there is none.
     """
-    names = tuple(sorted(folder.name.removesuffix("__balrsam") for folder in results.glob("*__balrsam") if finished_folds(folder)))
+    names = tuple(
+        sorted(
+            folder.name.removesuffix("__balrsam")
+            for folder in results.glob("*__balrsam")
+            if finished_folds(folder)
+        )
+    )
     if not names:
         raise EvaluationError(
             results,
             found="no configuration with a validated fold",
             expected="at least one trained configuration",
-            mend=f"train one: balrsam crossval {results.name}",
+            fix=f"train one: balrsam crossval {results.name}",
         )
     return names
 
@@ -29,7 +35,9 @@ def trained_configurations(results: Path) -> tuple[str, ...]:
 def finished_folds(folder: Path) -> tuple[int, ...]:
     """Folds of a model folder whose validation is scored."""
     found = (path.parent.parent.name for path in folder.glob("fold_*/validation/summary.json"))
-    return tuple(sorted(int(name.removeprefix("fold_")) for name in found if name.removeprefix("fold_").isdigit()))
+    return tuple(
+        sorted(int(name.removeprefix("fold_")) for name in found if name.removeprefix("fold_").isdigit())
+    )
 
 
 def common_folds(folders: Mapping[str, Path], wanted: Sequence[int] | None) -> tuple[int, ...]:
@@ -47,8 +55,11 @@ def common_folds(folders: Mapping[str, Path], wanted: Sequence[int] | None) -> t
     raise EvaluationError(
         next(iter(folders.values())).parent,
         found="; ".join(f"{name}: folds {sorted(folds) or 'none'}" for name, folds in finished.items()),
-        expected=f"folds {sorted(wanted)} of each, validated" if wanted is not None else "a validated fold in common",
-        mend="finish them with 'balrsam crossval DATASET --configuration NAME', or leave a configuration out (--configurations)",
+        expected=f"folds {sorted(wanted)} of each, validated"
+        if wanted is not None
+        else "a validated fold in common",
+        fix="finish them with 'balrsam crossval DATASET --configuration NAME', or leave a configuration out "
+        "(--configurations)",
     )
 
 

@@ -1,4 +1,5 @@
-"""Ranking candidates by mean foreground Dice; where the difference is within noise the cheaper one is chosen."""
+"""Ranking candidates by mean foreground Dice; where the difference is within noise the cheaper one is
+chosen."""
 
 from __future__ import annotations
 
@@ -7,7 +8,7 @@ from collections.abc import Mapping
 import numpy as np
 import numpy.typing as npt
 
-from balrsam_pipeline.inference.best import CandidateScore
+from balrsam_pipeline.inference.best_configuration import CandidateScore
 from evaluation.best_configuration.candidates import Candidate
 from evaluation.best_configuration.dice import mean_dice
 from evaluation.statistics import bootstrap_means, paired_test
@@ -15,7 +16,9 @@ from evaluation.statistics import bootstrap_means, paired_test
 NOISE_P = 0.05
 
 
-def rank(tables_cl: Mapping[Candidate, npt.NDArray[np.float64]]) -> tuple[tuple[CandidateScore, ...], Candidate, str]:
+def rank(
+    tables_cl: Mapping[Candidate, npt.NDArray[np.float64]],
+) -> tuple[tuple[CandidateScore, ...], Candidate, str]:
     """Rank candidates that were scored on the same cases.
 
     Args:
@@ -28,7 +31,11 @@ def rank(tables_cl: Mapping[Candidate, npt.NDArray[np.float64]]) -> tuple[tuple[
     top = order[0]
     scores, tied = [], []
     for item in order:
-        p_value = None if item == top else paired_test(_per_case(tables_cl[top]), _per_case(tables_cl[item]), True).p_value
+        p_value = (
+            None
+            if item == top
+            else paired_test(_per_case(tables_cl[top]), _per_case(tables_cl[item]), True).p_value
+        )
         is_tied = item == top or p_value is None or p_value >= NOISE_P
         if is_tied:
             tied.append(item)
@@ -37,7 +44,9 @@ def rank(tables_cl: Mapping[Candidate, npt.NDArray[np.float64]]) -> tuple[tuple[
     return tuple(scores), chosen, _reason(chosen, top, scores)
 
 
-def _score(item: Candidate, table_cl: npt.NDArray[np.float64], p_value: float | None, tied: bool) -> CandidateScore:
+def _score(
+    item: Candidate, table_cl: npt.NDArray[np.float64], p_value: float | None, tied: bool
+) -> CandidateScore:
     dice, _ = mean_dice(table_cl)
     low, high = bootstrap_means(table_cl)[1] or (dice, dice)
     return CandidateScore(
@@ -58,9 +67,14 @@ def _reason(chosen: Candidate, top: Candidate, scores: list[CandidateScore]) -> 
         return f"{chosen.name} has the highest mean foreground Dice ({best.dice:.4f})" + (
             ", and no cheaper one is within noise of it" if len(scores) > 1 else "; it is the only candidate"
         )
-    p_text = "too few cases to tell them apart" if mine.p_value is None else f"paired Wilcoxon test, p = {mine.p_value:.3g}"
+    p_text = (
+        "too few cases to tell them apart"
+        if mine.p_value is None
+        else f"paired Wilcoxon test, p = {mine.p_value:.3g}"
+    )
     return (
-        f"{top.name} has the highest mean foreground Dice ({best.dice:.4f}), but {chosen.name} ({mine.dice:.4f}) is within noise of it "
+        f"{top.name} has the highest mean foreground Dice ({best.dice:.4f}), but {chosen.name} "
+        f"({mine.dice:.4f}) is within noise of it "
         f"({p_text}) and costs {mine.cost / best.cost:.0%} as much, so {chosen.name} is taken"
     )
 

@@ -10,12 +10,31 @@ from balrsam_pipeline.command import Command
 
 def _add_plot(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("predictions", type=Path, help="folder of predicted label maps")
-    parser.add_argument("references", type=Path, nargs="?", help="folder of reference label maps (without it: image and prediction alone)")
-    parser.add_argument("--images", type=Path, required=True, metavar="FOLDER", help="folder of the images, CASE_0000.ending")
-    parser.add_argument("-o", "--output", type=Path, required=True, metavar="FOLDER", help="where the PNG files go")
-    parser.add_argument("--cases", nargs="+", default=[], metavar="CASE", help="draw these (default: the worst)")
-    parser.add_argument("--worst", type=int, default=5, metavar="N", help="how many of the worst cases (default 5)")
-    parser.add_argument("--slices", type=int, default=3, metavar="N", help="slices of a volume, those of most disagreement (default 3)")
+    parser.add_argument(
+        "references",
+        type=Path,
+        nargs="?",
+        help="folder of reference label maps (without it: image and prediction alone)",
+    )
+    parser.add_argument(
+        "--images", type=Path, required=True, metavar="FOLDER", help="folder of the images, CASE_0000.ending"
+    )
+    parser.add_argument(
+        "-o", "--output", type=Path, required=True, metavar="FOLDER", help="where the PNG files go"
+    )
+    parser.add_argument(
+        "--cases", nargs="+", default=[], metavar="CASE", help="draw these (default: the worst)"
+    )
+    parser.add_argument(
+        "--worst", type=int, default=5, metavar="N", help="how many of the worst cases (default 5)"
+    )
+    parser.add_argument(
+        "--slices",
+        type=int,
+        default=3,
+        metavar="N",
+        help="slices of a volume, those of most disagreement (default 3)",
+    )
 
 
 def _plot(arguments: argparse.Namespace) -> int:
@@ -37,8 +56,10 @@ def _plot(arguments: argparse.Namespace) -> int:
 
 COMMANDS: dict[str, Command] = {
     "plot": Command(
-        summary="Overlay pictures: image, prediction, reference and disagreement, of chosen or of the worst cases.",
-        example="balrsam plot predictions labelsTr --images raw/Dataset004_Hippocampus/imagesTr -o pictures --worst 3",
+        summary="Overlay pictures: image, prediction, reference and disagreement, of chosen or of the worst "
+        "cases.",
+        example="balrsam plot predictions labelsTr --images raw/Dataset004_Hippocampus/imagesTr -o pictures "
+        "--worst 3",
         add_arguments=_add_plot,
         run=_plot,
     ),

@@ -12,7 +12,7 @@ import numpy.typing as npt
 from PIL import Image as Pillow
 from PIL import ImageDraw
 
-from balrsam_pipeline.atomic import atomic_path
+from balrsam_pipeline.files import atomic_path
 from evaluation.plot.overlay import Picture, coloured, disagreement, grey, limits_of
 
 PANEL_PIXELS = 320  # the longer side of one panel
@@ -46,7 +46,9 @@ def draw_case(case: CasePicture, slices: Sequence[int], path: Path) -> None:
     lines = [f"{case.title}; slices {', '.join(map(str, slices))}", *([LEGEND] if len(rows[0]) > 2 else [])]
     top = HEADER * (len(lines) + 1)
     width, height = rows[0][0].size
-    sheet = Pillow.new("RGB", (len(names) * (width + GAP) - GAP, top + len(rows) * (height + GAP) - GAP), "white")
+    sheet = Pillow.new(
+        "RGB", (len(names) * (width + GAP) - GAP, top + len(rows) * (height + GAP) - GAP), "white"
+    )
     pen = ImageDraw.Draw(sheet)
     for number, line in enumerate(lines):
         pen.text((2, number * HEADER + 4), line, fill="black")
@@ -58,10 +60,16 @@ def draw_case(case: CasePicture, slices: Sequence[int], path: Path) -> None:
         sheet.save(temporary)
 
 
-def choose_slices(prediction_zyx: npt.NDArray[Any], reference_zyx: npt.NDArray[Any] | None, count: int) -> list[int]:
+def choose_slices(
+    prediction_zyx: npt.NDArray[Any], reference_zyx: npt.NDArray[Any] | None, count: int
+) -> list[int]:
     """Slices worth looking at, ascending: those of most disagreement, then of most foreground."""
     foreground = (prediction_zyx > 0).sum(axis=(1, 2))
-    wrong = np.zeros_like(foreground) if reference_zyx is None else (prediction_zyx != reference_zyx).sum(axis=(1, 2))
+    wrong = (
+        np.zeros_like(foreground)
+        if reference_zyx is None
+        else (prediction_zyx != reference_zyx).sum(axis=(1, 2))
+    )
     order = np.lexsort((np.arange(len(wrong)), -foreground, -wrong))
     return sorted(int(index) for index in order[:count])
 

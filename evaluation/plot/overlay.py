@@ -11,7 +11,15 @@ import numpy as np
 import numpy.typing as npt
 
 # Okabe and Ito's colours, which people with colour-blindness can tell apart; further labels repeat them
-COLOURS = ((230, 159, 0), (86, 180, 233), (0, 158, 115), (240, 228, 66), (0, 114, 178), (213, 94, 0), (204, 121, 167))
+COLOURS = (
+    (230, 159, 0),
+    (86, 180, 233),
+    (0, 158, 115),
+    (240, 228, 66),
+    (0, 114, 178),
+    (213, 94, 0),
+    (204, 121, 167),
+)
 MISSED, SPURIOUS, WRONG = (86, 180, 233), (213, 94, 0), (240, 228, 66)
 OPACITY = 0.5
 PERCENTILES = (0.5, 99.5)
@@ -43,7 +51,9 @@ def coloured(picture_yxc: Picture, label_yx: npt.NDArray[Any]) -> Picture:
     return _blend(picture_yxc, table[index], label_yx > 0)
 
 
-def disagreement(picture_yxc: Picture, prediction_yx: npt.NDArray[Any], reference_yx: npt.NDArray[Any]) -> Picture:
+def disagreement(
+    picture_yxc: Picture, prediction_yx: npt.NDArray[Any], reference_yx: npt.NDArray[Any]
+) -> Picture:
     """Where they differ: missed (blue), spurious (red-orange), another label (yellow)."""
     table = np.array([(0, 0, 0), MISSED, SPURIOUS, WRONG], dtype=np.float32)
     differs = prediction_yx != reference_yx
@@ -51,6 +61,8 @@ def disagreement(picture_yxc: Picture, prediction_yx: npt.NDArray[Any], referenc
     return _blend(picture_yxc, table[kind], differs)
 
 
-def _blend(picture_yxc: Picture, colours_yxc: npt.NDArray[np.float32], where_yx: npt.NDArray[np.bool_]) -> Picture:
+def _blend(
+    picture_yxc: Picture, colours_yxc: npt.NDArray[np.float32], where_yx: npt.NDArray[np.bool_]
+) -> Picture:
     mixed = picture_yxc * (1 - OPACITY) + colours_yxc * OPACITY
     return np.where(where_yx[..., None], mixed, picture_yxc).astype(np.uint8)

@@ -44,7 +44,10 @@ def plot_cases(request: PlotRequest) -> list[Path]:
     predictions = _labels_in(request.predictions)
     if not predictions:
         raise EvaluationError(
-            request.predictions, found="no label map", expected="predictions such as CASE.nii.gz", mend="check the path, or predict first"
+            request.predictions,
+            found="no label map",
+            expected="predictions such as CASE.nii.gz",
+            fix="check the path, or predict first",
         )
     unknown = [case for case in request.cases if case not in predictions]
     if unknown:
@@ -52,7 +55,7 @@ def plot_cases(request: PlotRequest) -> list[Path]:
             request.predictions,
             found=f"no prediction of {', '.join(unknown[:5])}",
             expected=f"cases among {', '.join(sorted(predictions)[:8])} …",
-            mend="correct --cases",
+            fix="correct --cases",
         )
     references = _labels_in(request.references) if request.references else {}
     cases = request.cases or _worst(predictions, references, request.worst)
@@ -66,11 +69,18 @@ def _plot(case: str, prediction: Path, reference: Path | None, request: PlotRequ
     for name, other in (("image", image.data[0]), ("reference", truth)):
         if other is not None and other.shape != label.shape:
             raise EvaluationError(
-                prediction, found=f"shape {label.shape}", expected=f"{other.shape}, as the {name}", mend="predict from this image"
+                prediction,
+                found=f"shape {label.shape}",
+                expected=f"{other.shape}, as the {name}",
+                fix="predict from this image",
             )
     title = case if truth is None else f"{case}: mean Dice {mean_dice(label, truth):.3f}"
     picture = CasePicture(
-        title=title, image_czyx=image.data, prediction_zyx=label, reference_zyx=truth, spacing_mm=image.geometry.spacing_mm
+        title=title,
+        image_czyx=image.data,
+        prediction_zyx=label,
+        reference_zyx=truth,
+        spacing_mm=image.geometry.spacing_mm,
     )
     path = request.output / f"{case}.png"
     draw_case(picture, choose_slices(label, truth, request.slices), path)
@@ -78,9 +88,11 @@ def _plot(case: str, prediction: Path, reference: Path | None, request: PlotRequ
 
 
 def mean_dice(
-    prediction: np.ndarray[tuple[int, ...], np.dtype[np.integer]], reference: np.ndarray[tuple[int, ...], np.dtype[np.integer]]
+    prediction: np.ndarray[tuple[int, ...], np.dtype[np.integer]],
+    reference: np.ndarray[tuple[int, ...], np.dtype[np.integer]],
 ) -> float:
-    """Mean Dice over the label values that either holds; 1 where both are empty. For choosing pictures, not for reports."""
+    """Mean Dice over the label values that either holds; 1 where both are empty. For choosing pictures, not
+    for reports."""
     values = sorted((set(np.unique(prediction)) | set(np.unique(reference))) - {0})
     dice = []
     for value in values:
@@ -90,7 +102,8 @@ def mean_dice(
 
 
 def _worst(predictions: Mapping[str, Path], references: Mapping[str, Path], count: int) -> tuple[str, ...]:
-    """The cases of lowest mean Dice, worst first; the first ones where there is no reference to score against."""
+    """The cases of lowest mean Dice, worst first; the first ones where there is no reference to score
+    against."""
     scored = []
     for case in sorted(set(predictions) & set(references)):
         try:
@@ -104,7 +117,11 @@ def _worst(predictions: Mapping[str, Path], references: Mapping[str, Path], coun
 
 def _labels_in(folder: Path) -> dict[str, Path]:
     for ending in FILE_ENDINGS:
-        found = {path.name[: -len(ending)]: path for path in sorted(folder.glob(f"*{ending}")) if not path.name.startswith(".")}
+        found = {
+            path.name[: -len(ending)]: path
+            for path in sorted(folder.glob(f"*{ending}"))
+            if not path.name.startswith(".")
+        }
         if found:
             return found
     return {}
@@ -119,5 +136,5 @@ def _image_of(case: str, folder: Path) -> Path:
         folder,
         found=f"no image of case {case}",
         expected=f"{case}_0000 with one of {', '.join(FILE_ENDINGS)}",
-        mend="give the folder of its images",
+        fix="give the folder of its images",
     )

@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from balrsam_pipeline.atomic import write_json, write_text
+from balrsam_pipeline.files import write_json, write_text
 from balrsam_pipeline.serialise import to_json
 from evaluation.comparison import OVERALL, Comparison, ComparisonRow
-from evaluation.definitions import metric_of
+from evaluation.metrics.registry import metric_of
 from evaluation.reports.html.comparison_page import comparison_page
 from evaluation.reports.html.markup import p_value
 from evaluation.summary import Summary
@@ -24,7 +24,10 @@ def comparison_table(comparison: Comparison, metrics: tuple[str, ...] = ("dice",
     shown = [row for row in comparison.rows if row.metric in metrics] or list(comparison.rows)
     lines = [HEADER, *(_cells(row) for row in shown)]
     widths = [max(len(line[column]) for line in lines) for column in range(len(HEADER))]
-    text = ["  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in lines]
+    text = [
+        "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
+        for line in lines
+    ]
     return "\n".join(
         [
             f"A: {comparison.name_a}",
@@ -35,7 +38,8 @@ def comparison_table(comparison: Comparison, metrics: tuple[str, ...] = ("dice",
             "-" * len(text[0]),
             *text[1:],
             "",
-            "A:tie:B counts cases by who is better. p: two-sided Wilcoxon signed-rank test, Holm-corrected over labels.",
+            "A:tie:B counts cases by who is better. p: two-sided Wilcoxon signed-rank test, Holm-corrected "
+            "over labels.",
             "effect: matched-pairs rank-biserial correlation of A - B. better: where p is below 0.05.",
         ]
     )
@@ -52,7 +56,9 @@ def comparison_records(comparison: Comparison) -> list[dict[str, Any]]:
     return records
 
 
-def write_comparison(comparison: Comparison, first: Summary, second: Summary, folder: Path) -> dict[str, Path]:
+def write_comparison(
+    comparison: Comparison, first: Summary, second: Summary, folder: Path
+) -> dict[str, Path]:
     """Write comparison.csv, comparison.html and comparison.json into `folder`; returns name -> path."""
     import pandas as pd  # here, because help must not load it
 

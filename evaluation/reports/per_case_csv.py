@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from balrsam_pipeline.atomic import write_text
+from balrsam_pipeline.files import write_text
 from evaluation.summary import Summary
 
 CSV_NAME = "per_case.csv"

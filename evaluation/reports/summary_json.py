@@ -1,6 +1,8 @@
-"""summary.json: a superset of nnU-Net's layout, so that its tools read it, and complete enough to be read back.
+"""summary.json: a superset of nnU-Net's layout, so that its tools read it, and complete enough to be read
+back.
 
-nnU-Net's part: `foreground_mean`, `mean` (a label key each) and `metric_per_case`; where it writes NaN, we write null.
+nnU-Net's part: `foreground_mean`, `mean` (a label key each) and `metric_per_case`; where it writes NaN, we
+write null.
 """
 
 from __future__ import annotations
@@ -10,16 +12,16 @@ from pathlib import Path
 from typing import Any
 
 from balrsam_pipeline import __version__
-from balrsam_pipeline.atomic import read_json, write_json
 from balrsam_pipeline.errors import EvaluationError
+from balrsam_pipeline.files import read_json, write_json
 from balrsam_pipeline.serialise import from_json, to_json
-from evaluation.definitions import keys_of, metric_of
-from evaluation.metrics.detection import Detection
-from evaluation.metrics.score import Counts, LabelScore
+from evaluation.metrics.lesions import Detection
+from evaluation.metrics.registry import keys_of, metric_of
+from evaluation.metrics.score_case import Counts, LabelScore
 from evaluation.options import EvaluationOptions
-from evaluation.reports.foreign_json import from_nnunet
+from evaluation.reports.nnunet_summary import from_nnunet
 from evaluation.strata import Strata, by_stratum
-from evaluation.summary import CaseFiles, Summary, lesions_of, status_counts
+from evaluation.summary import PairPaths, Summary, lesions_of, status_counts
 
 SCHEMA_VERSION = 1
 SUMMARY_NAME = "summary.json"
@@ -37,26 +39,43 @@ def summary_to_json(summary: Summary, strata: Strata | None = None) -> dict[str,
     titles = list(next(iter(means.values()), {}))
     counts = {title: _plain_mean([mean[title] for mean in means.values()]) for title in titles}
     return {
-        "foreground_mean": counts | {metric_of(key).title: value for key, value in summary.foreground_mean.items()},
+        "foreground_mean": counts
+        | {metric_of(key).title: value for key, value in summary.foreground_mean.items()},
         "mean": means,
         "metric_per_case": [_case_to_json(summary, case) for case in summary.cases],
         "balrsam": {
             "schema_version": SCHEMA_VERSION,
             "version": __version__,
-            "protocol": {"name": summary.options.protocol, "id": summary.options.rules.identifier, "text": summary.options.rules.text},
-            "options": {name: value for name, value in to_json(summary.options).items() if name != "workers"},  # changes no score
+            "protocol": {
+                "name": summary.options.protocol,
+                "id": summary.options.rules.identifier,
+                "text": summary.options.rules.text,
+            },
+            "options": {
+                name: value for name, value in to_json(summary.options).items() if name != "workers"
+            },  # changes no score
             "unit": summary.unit,
             "definitions": {
-                metric_of(key).title: {"id": metric_of(key).definition, "text": metric_of(key).text} for key in summary.metrics
+                metric_of(key).title: {"id": metric_of(key).definition, "text": metric_of(key).text}
+                for key in summary.metrics
             },
             "labels": summary.labels,
-            "status_counts": {label: status_counts([row for row in summary.rows if row.label == label]) for label in summary.labels},
+            "status_counts": {
+                label: status_counts([row for row in summary.rows if row.label == label])
+                for label in summary.labels
+            },
             "statistics": {
                 label: {metric_of(key).title: to_json(value) for key, value in aggregates.items()}
                 for label, aggregates in summary.per_label.items()
             },
-            "foreground_interval": {metric_of(key).title: value for key, value in summary.foreground_interval.items()},
-            "lesions": {label: to_json(lesions_of(summary, label)) for label in summary.labels if "detection" in summary.options.metrics},
+            "foreground_interval": {
+                metric_of(key).title: value for key, value in summary.foreground_interval.items()
+            },
+            "lesions": {
+                label: to_json(lesions_of(summary, label))
+                for label in summary.labels
+                if "detection" in summary.options.metrics
+            },
             "groups": summary.groups,
             "strata": _strata_to_json(summary, strata) if strata else {},
             "warnings": list(summary.warnings),
@@ -82,7 +101,7 @@ def read_summary(path: Path) -> Summary:
             path,
             found=f"not as written: {type(problem).__name__}: {problem}",
             expected="a summary.json of this tool or of nnU-Net",
-            mend="evaluate again",
+            fix="evaluate again",
         ) from None
 
 
@@ -93,14 +112,16 @@ def _read(value: Any, path: Path) -> Summary:
             path,
             found=f"schema version {ours['schema_version']}",
             expected=f"{SCHEMA_VERSION} or older",
-            mend="update the tool, or evaluate again with this version",
+            fix="update the tool, or evaluate again with this version",
         )
     options = from_json(EvaluationOptions, ours["options"], path, EvaluationError)
     labels: dict[str, str] = ours["labels"]
     keys = keys_of(options.metrics, options.tolerances_mm)
     rows, files = [], {}
     for entry in value["metric_per_case"]:
-        files[entry["case"]] = CaseFiles(prediction=entry["prediction_file"], reference=entry["reference_file"])
+        files[entry["case"]] = PairPaths(
+            prediction=entry["prediction_file"], reference=entry["reference_file"]
+        )
         for label, key in labels.items():
             rows.append(_row(entry["case"], label, entry["metrics"][key], keys))
     return Summary(
@@ -124,7 +145,9 @@ def _row(case: str, label: str, numbers: dict[str, Any], keys: Sequence[str]) ->
         values={key: numbers[metric_of(key).title] for key in keys},
         diagonal=numbers["diagonal"],
         voxel_mm3=numbers["voxel_mm3"],
-        detection=from_json(Detection, numbers["detection"], case, EvaluationError) if "detection" in numbers else None,
+        detection=from_json(Detection, numbers["detection"], case, EvaluationError)
+        if "detection" in numbers
+        else None,
     )
 
 
@@ -133,7 +156,9 @@ def _strata_to_json(summary: Summary, strata: Strata) -> dict[str, Any]:
         name: {
             "cases": len(part.cases),
             "foreground_mean": {metric_of(key).title: value for key, value in part.foreground_mean.items()},
-            "foreground_interval": {metric_of(key).title: value for key, value in part.foreground_interval.items()},
+            "foreground_interval": {
+                metric_of(key).title: value for key, value in part.foreground_interval.items()
+            },
         }
         for name, part in by_stratum(summary, strata).items()
     }
@@ -163,8 +188,13 @@ def _row_to_json(row: LabelScore) -> dict[str, Any]:
 
 def _mean_of_label(summary: Summary, label: str) -> dict[str, float | None]:
     rows = [row.counts for row in summary.rows if row.label == label]
-    counts: dict[str, float | None] = {title: sum(getattr(row, name) for row in rows) / len(rows) for title, name in _COUNTS.items()}
-    counts |= {"n_pred": sum(row.predicted for row in rows) / len(rows), "n_ref": sum(row.referenced for row in rows) / len(rows)}
+    counts: dict[str, float | None] = {
+        title: sum(getattr(row, name) for row in rows) / len(rows) for title, name in _COUNTS.items()
+    }
+    counts |= {
+        "n_pred": sum(row.predicted for row in rows) / len(rows),
+        "n_ref": sum(row.referenced for row in rows) / len(rows),
+    }
     return counts | {metric_of(key).title: value.mean for key, value in summary.per_label[label].items()}
 
 

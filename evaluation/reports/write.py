@@ -26,11 +26,20 @@ def make_folder(folder: Path) -> Path:
         problem = "no permission to write"
     except OSError as error:
         problem = error.strerror or str(error)
-    raise EvaluationError(folder, found=problem, expected="a folder to write reports to", mend="name another one: --output FOLDER")
+    raise EvaluationError(
+        folder,
+        found=problem,
+        expected="a folder to write reports to",
+        fix="name another one: --output FOLDER",
+    )
 
 
 def write_reports(
-    summary: Summary, folder: Path, title: str = "Segmentation scores", strata: Strata | None = None, images: Path | None = None
+    summary: Summary,
+    folder: Path,
+    title: str = "Segmentation scores",
+    strata: Strata | None = None,
+    images: Path | None = None,
 ) -> dict[str, Path]:
     """Write per_case.csv, report.html and summary.json into `folder` (made if need be); returns name -> path.
 
@@ -42,5 +51,7 @@ def write_reports(
     paths = {name: folder / name for name in (CSV_NAME, REPORT_NAME, SUMMARY_NAME)}
     write_csv(summary, paths[CSV_NAME])
     write_html(summary, paths[REPORT_NAME], title, strata, images)
-    write_summary(summary, paths[SUMMARY_NAME], strata)  # last, because its presence says that the evaluation is complete
+    write_summary(
+        summary, paths[SUMMARY_NAME], strata
+    )  # last, because its presence says that the evaluation is complete
     return paths

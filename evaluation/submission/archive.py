@@ -7,8 +7,8 @@ import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 
-from balrsam_pipeline.atomic import atomic_path
 from balrsam_pipeline.errors import PredictionError
+from balrsam_pipeline.files import atomic_path
 
 EPOCH = (1980, 1, 1, 0, 0, 0)  # the earliest date that zip knows
 PACKED = (".gz", ".png", ".jpg", ".zip")
@@ -16,7 +16,8 @@ BLOCK = 2**20
 
 
 def write_archive(path: Path, members: Mapping[str, Path]) -> None:
-    """Write files into a zip under the given names: sorted, without dates or owners; packed files are stored as they are."""
+    """Write files into a zip under the given names: sorted, without dates or owners; packed files are stored
+    as they are."""
     with atomic_path(path) as temporary, zipfile.ZipFile(temporary, "w") as archive:
         for name in sorted(members):
             info = zipfile.ZipInfo(name, EPOCH)
@@ -60,5 +61,8 @@ def _member_sha256(archive: zipfile.ZipFile, name: str) -> str:
 
 def _damaged(path: Path, found: str) -> PredictionError:
     return PredictionError(
-        path, found=found, expected="the archive that was just written", mend="check the disk (full? failing?), then submit again"
+        path,
+        found=found,
+        expected="the archive that was just written",
+        fix="check the disk (full? failing?), then submit again",
     )

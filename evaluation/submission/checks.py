@@ -13,7 +13,9 @@ import numpy.typing as npt
 from balrsam_pipeline.errors import BalrsamError
 from balrsam_pipeline.imageio import Geometry, Image, read_geometry, read_label
 
-ORIGIN_TOLERANCE = 1e-3  # mm, relative to nothing: headers are copied, so any larger difference is another grid
+ORIGIN_TOLERANCE = (
+    1e-3  # mm, relative to nothing: headers are copied, so any larger difference is another grid
+)
 RELATIVE_TOLERANCE = 1e-5
 
 
@@ -34,7 +36,12 @@ class Finding:
 def check_case_sets(predicted: Mapping[str, Path], images: Mapping[str, Path]) -> list[Finding]:
     """Predictions and images one to one."""
     missing = [
-        Finding(rule="missing case", case=case, found="no prediction", expected=f"a prediction of {images[case].name}")
+        Finding(
+            rule="missing case",
+            case=case,
+            found="no prediction",
+            expected=f"a prediction of {images[case].name}",
+        )
         for case in sorted(set(images) - set(predicted))
     ]
     extra = [
@@ -49,12 +56,17 @@ def check_case_sets(predicted: Mapping[str, Path], images: Mapping[str, Path]) -
     return missing + extra
 
 
-def check_label(case: str, path: Path, image: Path, allowed: frozenset[int]) -> tuple[Image | None, list[Finding]]:
-    """Check one prediction against its image; returns it as read (None where it cannot be) and what was found."""
+def check_label(
+    case: str, path: Path, image: Path, allowed: frozenset[int]
+) -> tuple[Image | None, list[Finding]]:
+    """Check one prediction against its image; returns it as read (None where it cannot be) and what was
+    found."""
     try:
         label, expected = read_label(path), read_geometry(image)
     except BalrsamError as problem:
-        return None, [Finding(rule="readable integers", case=case, found=problem.found, expected=problem.expected)]
+        return None, [
+            Finding(rule="readable integers", case=case, found=problem.found, expected=problem.expected)
+        ]
     findings = geometry_findings(case, label.geometry, expected)
     return label, findings + value_findings(case, label.data[0], allowed)
 
@@ -62,14 +74,23 @@ def check_label(case: str, path: Path, image: Path, allowed: frozenset[int]) -> 
 def geometry_findings(case: str, found: Geometry, expected: Geometry) -> list[Finding]:
     """Shape, spacing, origin and direction equal to the image's."""
     if found.shape_zyx != expected.shape_zyx:
-        return [Finding(rule="shape", case=case, found=f"shape {found.shape_zyx}", expected=f"{expected.shape_zyx}, as the image")]
+        return [
+            Finding(
+                rule="shape",
+                case=case,
+                found=f"shape {found.shape_zyx}",
+                expected=f"{expected.shape_zyx}, as the image",
+            )
+        ]
     pairs = (
         ("spacing", found.spacing_mm, expected.spacing_mm, RELATIVE_TOLERANCE, 0.0),
         ("origin", found.origin_mm, expected.origin_mm, 0.0, ORIGIN_TOLERANCE),
         ("direction", found.direction, expected.direction, 0.0, RELATIVE_TOLERANCE),
     )
     return [
-        Finding(rule=rule, case=case, found=f"{rule} {_short(one)}", expected=f"{_short(other)}, as the image")
+        Finding(
+            rule=rule, case=case, found=f"{rule} {_short(one)}", expected=f"{_short(other)}, as the image"
+        )
         for rule, one, other, relative, absolute in pairs
         if not np.allclose(one, other, rtol=relative, atol=absolute)
     ]
@@ -80,16 +101,30 @@ def value_findings(case: str, label_zyx: npt.NDArray[Any], allowed: frozenset[in
     values = {int(value) for value in np.unique(label_zyx)}
     strange = sorted(values - allowed)
     if strange:
-        return [Finding(rule="labels", case=case, found=f"values {strange[:5]}", expected=f"among {sorted(allowed)}")]
+        return [
+            Finding(
+                rule="labels", case=case, found=f"values {strange[:5]}", expected=f"among {sorted(allowed)}"
+            )
+        ]
     if values <= {0}:
-        return [Finding(rule="empty mask", case=case, found="no foreground at all", expected="usually some", severity="warning")]
+        return [
+            Finding(
+                rule="empty mask",
+                case=case,
+                found="no foreground at all",
+                expected="usually some",
+                severity="warning",
+            )
+        ]
     return []
 
 
 def check_size(name: str, size_bytes: int, limit_bytes: int | None) -> list[Finding]:
     """An archive no larger than the server takes, and not empty."""
     if size_bytes == 0 or (limit_bytes is not None and size_bytes > limit_bytes):
-        expected = f"at most {limit_bytes / 2**20:.1f} MiB" if limit_bytes is not None else "more than nothing"
+        expected = (
+            f"at most {limit_bytes / 2**20:.1f} MiB" if limit_bytes is not None else "more than nothing"
+        )
         return [Finding(rule="size", case=name, found=f"{size_bytes / 2**20:.1f} MiB", expected=expected)]
     return []
 

@@ -12,22 +12,69 @@ from balrsam_pipeline.errors import UsageError
 def _add_submit(parser: argparse.ArgumentParser) -> None:
     from balrsam_pipeline.inference.cli import add_model_choice, add_prediction_options
 
-    parser.add_argument("-o", "--output", type=Path, required=True, metavar="ZIP", help="the archive (or the container folder) to write")
-    parser.add_argument("--format", required=True, choices=("msd", "amos", "isic", "grand-challenge", "plain"), help="which leaderboard")
     parser.add_argument(
-        "-p", "--predictions", type=Path, metavar="FOLDER", help="predictions to pack (else the model predicts --images first)"
+        "-o",
+        "--output",
+        type=Path,
+        required=True,
+        metavar="ZIP",
+        help="the archive (or the container folder) to write",
     )
-    parser.add_argument("--images", type=Path, metavar="FOLDER", help="the test images, which say what must be there")
     parser.add_argument(
-        "--template", metavar="NAME", help='name of each file: "{case}_seg.nii.gz"; fields {case} {dataset} {number} {ending}'
+        "--format",
+        required=True,
+        choices=("msd", "amos", "isic", "grand-challenge", "plain"),
+        help="which leaderboard",
     )
-    parser.add_argument("--label-map", nargs="+", default=[], metavar="OURS=THEIRS", help="label values to write instead of ours")
-    parser.add_argument("--dataset-json", type=Path, metavar="FILE", help="the dataset's labels (default: beside the predictions)")
-    parser.add_argument("--dataset-name", metavar="NAME", help="for {dataset} and {number} (default: the folder that the images are in)")
+    parser.add_argument(
+        "-p",
+        "--predictions",
+        type=Path,
+        metavar="FOLDER",
+        help="predictions to pack (else the model predicts --images first)",
+    )
+    parser.add_argument(
+        "--images", type=Path, metavar="FOLDER", help="the test images, which say what must be there"
+    )
+    parser.add_argument(
+        "--template",
+        metavar="NAME",
+        help='name of each file: "{case}_seg.nii.gz"; fields {case} {dataset} {number} {ending}',
+    )
+    parser.add_argument(
+        "--label-map",
+        nargs="+",
+        default=[],
+        metavar="OURS=THEIRS",
+        help="label values to write instead of ours",
+    )
+    parser.add_argument(
+        "--dataset-json",
+        type=Path,
+        metavar="FILE",
+        help="the dataset's labels (default: beside the predictions)",
+    )
+    parser.add_argument(
+        "--dataset-name",
+        metavar="NAME",
+        help="for {dataset} and {number} (default: the folder that the images are in)",
+    )
     parser.add_argument("--max-megabytes", type=float, metavar="MB", help="refuse a larger archive")
-    parser.add_argument("--container", action="store_true", help="with grand-challenge: a container folder that holds the model")
-    parser.add_argument("--input-slugs", nargs="+", metavar="SLUG", default=["image"], help="container: /input/images/SLUG, one a channel")
-    parser.add_argument("--output-slug", metavar="SLUG", default="segmentation", help="container: /output/images/SLUG")
+    parser.add_argument(
+        "--container",
+        action="store_true",
+        help="with grand-challenge: a container folder that holds the model",
+    )
+    parser.add_argument(
+        "--input-slugs",
+        nargs="+",
+        metavar="SLUG",
+        default=["image"],
+        help="container: /input/images/SLUG, one a channel",
+    )
+    parser.add_argument(
+        "--output-slug", metavar="SLUG", default="segmentation", help="container: /output/images/SLUG"
+    )
     add_model_choice(parser)
     add_prediction_options(parser)
     add_roots(parser)
@@ -36,11 +83,13 @@ def _add_submit(parser: argparse.ArgumentParser) -> None:
 def _submit(arguments: argparse.Namespace) -> int:
     if arguments.container:
         return _container(arguments)
-    from evaluation.submission.forms import FORMS
+    from evaluation.submission.leaderboards import FORMS
     from evaluation.submission.pack import SubmissionRequest, pack_submission
 
     if arguments.images is None:
-        raise UsageError("--images", found="none", expected="the folder of test images", mend="add --images FOLDER")
+        raise UsageError(
+            "--images", found="none", expected="the folder of test images", fix="add --images FOLDER"
+        )
     limit = arguments.max_megabytes
     request = SubmissionRequest(
         predictions=arguments.predictions or _predict_first(arguments),
@@ -57,7 +106,10 @@ def _submit(arguments: argparse.Namespace) -> int:
     done = pack_submission(request)
     for warning in done.warnings:
         print(f"warning: {warning}")
-    print(f"{done.cases} cases in {done.archive}\nSHA-256 {done.sha256}\nmanifest {done.manifest}\nreport {done.report}")
+    print(
+        f"{done.cases} cases in {done.archive}\nSHA-256 {done.sha256}\nmanifest {done.manifest}\nreport "
+        f"{done.report}"
+    )
     return 0
 
 
@@ -66,7 +118,12 @@ def _container(arguments: argparse.Namespace) -> int:
     from evaluation.submission.container import ContainerRequest, write_container
 
     if arguments.format != "grand-challenge":
-        raise UsageError("--container", found=f"--format {arguments.format}", expected="--format grand-challenge", mend="add it")
+        raise UsageError(
+            "--container",
+            found=f"--format {arguments.format}",
+            expected="--format grand-challenge",
+            fix="add it",
+        )
     request = ContainerRequest(
         choice=model_choice(arguments),
         folder=arguments.output,
@@ -83,7 +140,9 @@ def _predict_first(arguments: argparse.Namespace) -> Path:
     from balrsam_pipeline.inference.request import predict_from_arguments
 
     folder: Path = arguments.output.with_name(f"{arguments.output.stem}_predictions")
-    report = predict_from_arguments(argparse.Namespace(**{**vars(arguments), "input": [arguments.images], "output": folder}))
+    report = predict_from_arguments(
+        argparse.Namespace(**{**vars(arguments), "input": [arguments.images], "output": folder})
+    )
     print(report.table())
     return folder
 
@@ -93,15 +152,22 @@ def _label_map(words: list[str]) -> dict[int, int]:
     for word in words:
         ours, _, theirs = word.partition("=")
         if not (ours.isdigit() and theirs.isdigit()):
-            raise UsageError("--label-map", found=word, expected="OURS=THEIRS, whole numbers", mend="for example --label-map 1=255")
+            raise UsageError(
+                "--label-map",
+                found=word,
+                expected="OURS=THEIRS, whole numbers",
+                fix="for example --label-map 1=255",
+            )
         mapping[int(ours)] = int(theirs)
     return mapping
 
 
 COMMANDS: dict[str, Command] = {
     "submit": Command(
-        summary="Check predictions as a leaderboard's server would, and pack the archive (or a grand-challenge container folder).",
-        example="balrsam submit --format msd -p predictions --images raw/Dataset004_Hippocampus/imagesTs -o submission.zip\n"
+        summary="Check predictions as a leaderboard's server would, and pack the archive (or a "
+        "grand-challenge container folder).",
+        example="balrsam submit --format msd -p predictions --images raw/Dataset004_Hippocampus/imagesTs -o "
+        "submission.zip\n"
         "balrsam submit --format grand-challenge --container -d Dataset004_Hippocampus --best -o container",
         add_arguments=_add_submit,
         run=_submit,

@@ -1,4 +1,5 @@
-"""A folder that grand-challenge.org builds into an algorithm: Dockerfile, entry point, the package, the weights."""
+"""A folder that grand-challenge.org builds into an algorithm: Dockerfile, entry point, the package, the
+weights."""
 
 from __future__ import annotations
 
@@ -9,12 +10,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import balrsam_pipeline
-from balrsam_pipeline.atomic import write_json, write_text
 from balrsam_pipeline.errors import PredictionError
+from balrsam_pipeline.files import write_json, write_text
 from balrsam_pipeline.serialise import to_json
 
 if TYPE_CHECKING:
-    from balrsam_pipeline.inference.choice import ModelChoice
+    from balrsam_pipeline.inference.model_folder import ModelChoice
 
 TEMPLATES = Path(__file__).parent / "container_files"
 
@@ -42,13 +43,19 @@ def write_container(request: ContainerRequest) -> Path:
     """Write the folder; returns it.
 
     Raises:
-        PredictionError: the folder holds something already, or a model adapts a SAM checkpoint that is not to be found.
+        PredictionError: the folder holds something already, or a model adapts a SAM checkpoint that is not to
+            be found.
     """
     from balrsam_pipeline.inference.model_folder import trained_folds
 
     folder = request.folder
     if folder.exists() and any(folder.iterdir()):
-        raise PredictionError(folder, found="a folder that is not empty", expected="a new folder", mend="give another -o, or remove it")
+        raise PredictionError(
+            folder,
+            found="a folder that is not empty",
+            expected="a new folder",
+            fix="give another -o, or remove it",
+        )
     models = []
     for number, model in enumerate(request.choice.folders):
         folds = request.choice.folds or trained_folds(model, request.choice.checkpoint)
@@ -67,7 +74,9 @@ def write_container(request: ContainerRequest) -> Path:
     write_json(folder / "container.json", settings)
     _copy_bases(request.choice.folders, folder / "checkpoints")
     package = Path(balrsam_pipeline.__file__).parent
-    shutil.copytree(package, folder / "balrsam_pipeline", ignore=shutil.ignore_patterns("__pycache__", "*.pyc"))
+    shutil.copytree(
+        package, folder / "balrsam_pipeline", ignore=shutil.ignore_patterns("__pycache__", "*.pyc")
+    )
     for template in sorted(TEMPLATES.glob("*.txt")):
         write_text(folder / template.name.removesuffix(".txt"), template.read_text(encoding="utf-8"))
     write_text(folder / "requirements.txt", "\n".join(_requirements()) + "\n")
@@ -90,7 +99,7 @@ def _copy_bases(models: tuple[Path, ...], target: Path) -> None:
                 model,
                 found=f"a model that adapts {network.backbone}, whose checkpoint is not here",
                 expected="the SAM checkpoint that it was trained on",
-                mend=f"fetch it: balrsam download_checkpoint {network.backbone}",
+                fix=f"fetch it: balrsam download_checkpoint {network.backbone}",
             )
         target.mkdir(exist_ok=True)
         shutil.copyfile(base, target / base.name)
@@ -117,5 +126,5 @@ def _requirements() -> list[str]:
             "balrsam-pipeline",
             found="not installed",
             expected="an installed package, whose requirements go into the image",
-            mend="pip install -e .",
+            fix="pip install -e .",
         ) from None

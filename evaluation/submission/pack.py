@@ -9,14 +9,14 @@ from pathlib import Path
 
 import numpy as np
 
-from balrsam_pipeline.atomic import write_json, write_text
 from balrsam_pipeline.dataset import LabelScheme, image_cases, read_description
 from balrsam_pipeline.errors import BalrsamError, PredictionError
 from balrsam_pipeline.execution import local_executor, run_cases
+from balrsam_pipeline.files import write_json, write_text
 from balrsam_pipeline.imageio import FILE_ENDINGS, file_ending_of, label_ending, write_label
 from evaluation.submission.archive import file_sha256, verify_archive, write_archive
 from evaluation.submission.checks import Finding, check_case_sets, check_label, check_size
-from evaluation.submission.forms import Form, member_name
+from evaluation.submission.leaderboards import Form, member_name
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,7 +24,8 @@ class SubmissionRequest:
     """What to pack.
 
     Attributes:
-        predictions: folder of CASE.ending, with the dataset.json that `predict` puts there (or `dataset_json`).
+        predictions: folder of CASE.ending, with the dataset.json that `predict` puts there (or
+            `dataset_json`).
         images: folder of the test images, which say which cases and grids there must be.
         template: name of each file in the archive; None takes the form's.
         label_map: our label value -> the leaderboard's; values not named stay.
@@ -67,21 +68,30 @@ class _Task:
 
 
 def pack_submission(request: SubmissionRequest) -> Submission:
-    """Check every prediction, write them under the names and values that the leaderboard wants, pack, and check the archive again.
+    """Check every prediction, write them under the names and values that the leaderboard wants, pack, and
+    check the archive again.
 
     Raises:
-        PredictionError: any rule is broken (all findings are in the message and in the report; no archive is written).
+        PredictionError: any rule is broken (all findings are in the message and in the report; no archive is
+            written).
     """
     description = read_description(request.dataset_json or _labels_beside(request.predictions))
     channels = len(description.channel_names)
-    images = {case: files.images[0] for case, files in image_cases(request.images, description.file_ending, channels).items()}
+    images = {
+        case: files.images[0]
+        for case, files in image_cases(request.images, description.file_ending, channels).items()
+    }
     predicted = predicted_files(request.predictions, label_ending(description.file_ending))
     findings = check_case_sets(predicted, images)
     mapping = value_mapping(description.labels, request)
     dataset = request.dataset or request.images.resolve().parent.name
     template = request.template or request.form.template
     with tempfile.TemporaryDirectory() as staging:
-        names = {case: member_name(template, case, dataset, file_ending_of(path)) for case, path in predicted.items() if case in images}
+        names = {
+            case: member_name(template, case, dataset, file_ending_of(path))
+            for case, path in predicted.items()
+            if case in images
+        }
         tasks = {
             case: _Task(
                 case=case,
@@ -101,7 +111,10 @@ def pack_submission(request: SubmissionRequest) -> Submission:
     verify_archive(request.output, hashes)
     try:
         _recheck(request.output, names, images, frozenset(mapping[value] for value in mapping))
-        _refuse(request, findings + check_size(request.output.name, request.output.stat().st_size, request.limit_bytes))
+        _refuse(
+            request,
+            findings + check_size(request.output.name, request.output.stat().st_size, request.limit_bytes),
+        )
     except PredictionError:
         request.output.unlink()
         raise
@@ -117,18 +130,27 @@ def _labels_beside(predictions: Path) -> Path:
         predictions,
         found="no dataset.json" if predictions.is_dir() else "no such folder",
         expected="a folder that 'balrsam predict' wrote, with the dataset.json that it puts there",
-        mend="predict first: balrsam predict -o FOLDER; for predictions from elsewhere name the labels: --dataset-json FILE",
+        fix="predict first: balrsam predict -o FOLDER; for predictions from elsewhere name the labels: "
+        "--dataset-json FILE",
     )
 
 
 def predicted_files(folder: Path, ending: str) -> dict[str, Path]:
-    """Case -> label map in a folder of predictions; files of the dataset's ending, else of any one ending that is there."""
+    """Case -> label map in a folder of predictions; files of the dataset's ending, else of any one ending
+    that is there."""
     for choice in (ending, *FILE_ENDINGS):
-        found = {path.name[: -len(choice)]: path for path in sorted(folder.glob(f"*{choice}")) if not path.name.startswith(".")}
+        found = {
+            path.name[: -len(choice)]: path
+            for path in sorted(folder.glob(f"*{choice}"))
+            if not path.name.startswith(".")
+        }
         if found:
             return found
     raise PredictionError(
-        folder, found="no label map", expected=f"predictions such as CASE{ending}", mend="predict first: balrsam predict --help"
+        folder,
+        found="no label map",
+        expected=f"predictions such as CASE{ending}",
+        fix="predict first: balrsam predict --help",
     )
 
 
@@ -136,13 +158,17 @@ def value_mapping(labels: LabelScheme, request: SubmissionRequest) -> dict[int, 
     """Every value that a prediction may hold -> the value to write.
 
     Raises:
-        PredictionError: the map names a value that is no label, or the form wants one foreground label and there are more.
+        PredictionError: the map names a value that is no label, or the form wants one foreground label and
+            there are more.
     """
     values = sorted(labels.allowed_values - {labels.ignore_value})
     unknown = sorted(set(request.label_map) - set(values))
     if unknown:
         raise PredictionError(
-            "--label-map", found=f"values {unknown}", expected=f"labels of the dataset: {values}", mend="correct the map: OURS=THEIRS"
+            "--label-map",
+            found=f"values {unknown}",
+            expected=f"labels of the dataset: {values}",
+            fix="correct the map: OURS=THEIRS",
         )
     mapping = {value: request.label_map.get(value, value) for value in values}
     if request.form.foreground is not None and not request.label_map:
@@ -151,7 +177,7 @@ def value_mapping(labels: LabelScheme, request: SubmissionRequest) -> dict[int, 
                 f"format {request.form.name}",
                 found=f"{len(values) - 1} foreground labels",
                 expected="one",
-                mend=f"say which value each gets: --label-map {values[1]}={request.form.foreground} …",
+                fix=f"say which value each gets: --label-map {values[1]}={request.form.foreground} …",
             )
         mapping = {value: request.form.foreground if value else 0 for value in values}
     return mapping
@@ -178,7 +204,9 @@ def _convert(task: _Task) -> list[Finding]:
     return findings
 
 
-def _recheck(archive: Path, names: Mapping[str, str], images: Mapping[str, Path], allowed: frozenset[int]) -> None:
+def _recheck(
+    archive: Path, names: Mapping[str, str], images: Mapping[str, Path], allowed: frozenset[int]
+) -> None:
     """Read every mask out of the archive, as the server will, and check it against its image."""
     import zipfile
 
@@ -192,9 +220,11 @@ def _recheck(archive: Path, names: Mapping[str, str], images: Mapping[str, Path]
             path.unlink()
     if findings:
         raise PredictionError(
-            archive, found="; ".join(map(str, findings[:5])), expected="masks that pass the checks when read back",
-            mend="choose a file format that keeps the geometry (--template \"{case}.nii.gz\")",
-        )  # fmt: skip
+            archive,
+            found="; ".join(map(str, findings[:5])),
+            expected="masks that pass the checks when read back",
+            fix='choose a file format that keeps the geometry (--template "{case}.nii.gz")',
+        )
 
 
 def _refuse(request: SubmissionRequest, findings: Sequence[Finding]) -> None:
@@ -205,16 +235,22 @@ def _refuse(request: SubmissionRequest, findings: Sequence[Finding]) -> None:
     write_text(report, report_text(request, findings, archived=False))
     raise PredictionError(
         request.predictions,
-        found=f"{len(errors)} reason(s) to refuse it: " + "; ".join(map(str, errors[:5])) + (" …" if len(errors) > 5 else ""),
+        found=f"{len(errors)} reason(s) to refuse it: "
+        + "; ".join(map(str, errors[:5]))
+        + (" …" if len(errors) > 5 else ""),
         expected="predictions that pass every check",
-        mend=f"correct them; all reasons are in {report}",
+        fix=f"correct them; all reasons are in {report}",
     )
 
 
-def _write_papers(request: SubmissionRequest, hashes: Mapping[str, str], findings: Sequence[Finding]) -> Submission:
+def _write_papers(
+    request: SubmissionRequest, hashes: Mapping[str, str], findings: Sequence[Finding]
+) -> Submission:
     manifest = request.output.with_name(f"{request.output.name}.manifest.json")
     sha256 = file_sha256(request.output)
-    write_json(manifest, {"archive": request.output.name, "sha256": sha256, "files": dict(sorted(hashes.items()))})
+    write_json(
+        manifest, {"archive": request.output.name, "sha256": sha256, "files": dict(sorted(hashes.items()))}
+    )
     write_text(report_path(request.output), report_text(request, findings, archived=True))
     return Submission(
         archive=request.output,
@@ -234,11 +270,13 @@ def report_path(archive: Path) -> Path:
 def report_text(request: SubmissionRequest, findings: Sequence[Finding], archived: bool) -> str:
     """The report in Markdown: what was packed, and every finding."""
     lines = [
-        f"# Submission {request.output.name}", "",
+        f"# Submission {request.output.name}",
+        "",
         f"- form: {request.form.name} ({request.form.source})",
         f"- names: `{request.template or request.form.template}`",
-        f"- result: {'archive written and checked again after opening it' if archived else 'refused, no archive written'}", "",
-    ]  # fmt: skip
+        f"- result: {'archive written, then opened and checked' if archived else 'refused, no archive written'}",
+        "",
+    ]
     for severity, title in (("error", "Reasons to refuse"), ("warning", "Warnings")):
         found = [finding for finding in findings if finding.severity == severity]
         lines += [f"## {title}: {len(found)}", "", *(f"- {finding}" for finding in found), ""]

@@ -1,1 +1,1 @@
-"""The rules of planning: pure functions from a fingerprint and a budget to one decision and its reason, one a file."""
+"""The rules of planning: pure functions from fingerprint and hardware to one decision and its reason."""

@@ -1,29 +1,34 @@
-"""The backbone: the largest that the memory and the checkpoints at hand allow; a small one from scratch without them."""
+"""The backbone: the largest that the memory and the checkpoints at hand allow; a small one from scratch
+without them."""
 
 from __future__ import annotations
 
 from balrsam_pipeline.plan import Backbone
-from planners.budget import Budget
+from planners.hardware import Hardware
 from planners.rules.decision import Decision
 
 # GB with which a backbone adapts at a useful input and batch size (docs/planning.md); largest first
 _NEEDS_GB: tuple[tuple[Backbone, float], ...] = (("vit_h", 22.0), ("vit_l", 14.0), ("vit_b", 6.0))
 
 
-def backbone(budget: Budget, available: tuple[Backbone, ...]) -> Decision[Backbone]:
+def backbone(hardware: Hardware, available: tuple[Backbone, ...]) -> Decision[Backbone]:
     """Choose the backbone.
 
     Args:
         available: those whose SAM checkpoint lies in the checkpoint cache.
     """
-    if budget.gpu_memory_gb is None:
-        return Decision("vit_t", f"{budget}; vit_t trained from scratch is what a CPU can train")
-    fitting = [name for name, needed in _NEEDS_GB if budget.gpu_memory_gb >= needed]
+    if hardware.gpu_memory_gb is None:
+        return Decision("vit_t", f"{hardware}; vit_t trained from scratch is what a CPU can train")
+    fitting = [name for name, needed in _NEEDS_GB if hardware.gpu_memory_gb >= needed]
     for name in fitting:
         if name in available:
-            return Decision(name, f"{budget}, and this is the largest SAM that fits it and whose checkpoint is here")
+            return Decision(
+                name, f"{hardware}, and this is the largest SAM that fits it and whose checkpoint is here"
+            )
     if fitting:
         return Decision(
-            "vit_t", f"{budget}, but no SAM checkpoint that fits is here (balrsam download_checkpoint {fitting[-1]} fetches one)"
+            "vit_t",
+            f"{hardware}, but no SAM checkpoint that fits is here (balrsam download_checkpoint {fitting[-1]} "
+            "fetches one)",
         )
-    return Decision("vit_t", f"{budget}, too little for an adapted SAM")
+    return Decision("vit_t", f"{hardware}, too little for an adapted SAM")

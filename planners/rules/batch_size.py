@@ -16,7 +16,11 @@ MemoryModel = Callable[[int], int]
 def cpu_batch_size(input_yx: tuple[int, int]) -> Decision[int]:
     """As many slices as make a step of useful length on a CPU."""
     size = max(SMALLEST, min(CPU_LARGEST, round(CPU_PIXELS / (input_yx[0] * input_yx[1]))))
-    return Decision(size, f"on a CPU time is what is short: {size} slices of {input_yx[0]} × {input_yx[1]} pixels make a quick step")
+    return Decision(
+        size,
+        f"on a CPU time is what is short: {size} slices of {input_yx[0]} × {input_yx[1]} pixels make a quick "
+        "step",
+    )
 
 
 def gpu_batch_size(memory_of: MemoryModel, memory_bytes: int) -> Decision[int]:
@@ -32,7 +36,8 @@ def gpu_batch_size(memory_of: MemoryModel, memory_bytes: int) -> Decision[int]:
     needed = one + (size - 1) * (two - one)
     return Decision(
         size,
-        f"counted, a training step with {size} needs {needed / 2**30:.1f} GB (each slice {(two - one) / 2**30:.2f} GB) "
+        f"counted, a training step with {size} needs {needed / 2**30:.1f} GB (each slice "
+        f"{(two - one) / 2**30:.2f} GB) "
         f"of {memory_bytes / 2**30:.0f} GB, {1 - HEADROOM:.0%} kept free"
         + (f"; more than {LARGEST} brings nothing" if size == LARGEST else ""),
     )

@@ -9,14 +9,15 @@ import numpy as np
 from balrsam_pipeline.plan import Fingerprint
 from planners.rules.decision import Decision
 
-NEAR_ISOTROPIC = 1.5  # largest over smallest target spacing; beyond, slices along the coarse axis look like another modality
+# largest over smallest target spacing; beyond, slices along the coarse axis look like another modality
+NEAR_ISOTROPIC = 1.5
 ENOUGH_SLICES = 16  # along every axis (median), else two of the three orientations see slivers
 CONTEXT_MM = 4.0  # how far a network trained from scratch looks to each side of a slice
 MOST_CONTEXT = 4
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Kind:
+class ConfigurationDraft:
     """A configuration before its sizes are known."""
 
     slicing_axes: tuple[int, ...]
@@ -24,19 +25,21 @@ class Kind:
 
 
 _WITHOUT_CONTEXT = {
-    "2d": Kind(slicing_axes=(0,), context_slices=0),
-    "triplanar": Kind(slicing_axes=(0, 1, 2), context_slices=0),
+    "2d": ConfigurationDraft(slicing_axes=(0,), context_slices=0),
+    "triplanar": ConfigurationDraft(slicing_axes=(0, 1, 2), context_slices=0),
 }
 _REASONS = {
     "2d": "each slice is segmented by itself",
-    "triplanar": "one network for slices along all three axes, whose predictions are averaged: voxels are nearly as fine along each",
+    "triplanar": "one network for slices along all three axes, whose predictions are averaged: voxels are "
+    "nearly as fine along each",
 }
 
 
 def configurations(
     fingerprint: Fingerprint, spacing_mm: tuple[float, float, float], across: int, *, from_scratch: bool
-) -> dict[str, Decision[Kind]]:
-    """The configurations that suit the dataset: 2D images have `2d` alone, `triplanar` is for near-isotropic volumes.
+) -> dict[str, Decision[ConfigurationDraft]]:
+    """The configurations that suit the dataset: 2D images have `2d` alone, `triplanar` is for near-isotropic
+    volumes.
 
     Args:
         spacing_mm: the target spacing.
@@ -52,7 +55,9 @@ def configurations(
     planned = {name: Decision(kind, _REASONS[name]) for name, kind in _WITHOUT_CONTEXT.items()}
     if "2.5d" in names:
         context = context_slices(spacing_mm[across], from_scratch=from_scratch)
-        planned["2.5d"] = Decision(Kind(slicing_axes=(0,), context_slices=context.value), context.reason)
+        planned["2.5d"] = Decision(
+            ConfigurationDraft(slicing_axes=(0,), context_slices=context.value), context.reason
+        )
     return {name: planned[name] for name in names}
 
 
@@ -63,10 +68,17 @@ def context_slices(spacing_mm: float, *, from_scratch: bool) -> Decision[int]:
         spacing_mm: from slice to slice.
     """
     if not from_scratch:
-        return Decision(1, "one neighbour on each side is fed along, since SAM takes three channels: it tells where a structure goes on")
+        return Decision(
+            1,
+            "one neighbour on each side is fed along, since SAM takes three channels: it tells where a "
+            "structure goes on",
+        )
     count = max(1, min(MOST_CONTEXT, round(CONTEXT_MM / spacing_mm)))
     few = "one neighbour on each side is" if count == 1 else f"{count} neighbours on each side are"
-    return Decision(count, f"{few} fed along, {count * spacing_mm:.3g} mm: they tell where a structure goes on, and cost little")
+    return Decision(
+        count,
+        f"{few} fed along, {count * spacing_mm:.3g} mm: they tell where a structure goes on, and cost little",
+    )
 
 
 def default_configuration(available: tuple[str, ...]) -> str:

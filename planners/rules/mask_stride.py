@@ -15,8 +15,11 @@ ACROSS = 4.0  # mask pixels that the thinnest label should span: below, its edge
 STRIDES: tuple[Stride, ...] = (4, 2, 1)
 
 
-def thinnest_label(fingerprint: Fingerprint, in_plane: tuple[int, int], spacing_mm: tuple[float, float]) -> tuple[str, float]:
-    """The label whose median thickness over cases is the least, and that thickness in voxels of the target spacing.
+def thinnest_label(
+    fingerprint: Fingerprint, in_plane: tuple[int, int], spacing_mm: tuple[float, float]
+) -> tuple[str, float]:
+    """The label whose median thickness over cases is the least, and that thickness in voxels of the target
+    spacing.
 
     Args:
         in_plane: the raw axes of a slice.
@@ -34,7 +37,8 @@ def thinnest_label(fingerprint: Fingerprint, in_plane: tuple[int, int], spacing_
 
 
 def mask_stride(name: str, thickness_px: float, scale: float) -> Decision[Stride]:
-    """The coarsest stride at which the thinnest label still spans `ACROSS` mask pixels, but none finer than voxels.
+    """The coarsest stride at which the thinnest label still spans `ACROSS` mask pixels, but none finer than
+    voxels.
 
     Args:
         name: of the thinnest label.
@@ -44,8 +48,18 @@ def mask_stride(name: str, thickness_px: float, scale: float) -> Decision[Stride
     for stride in STRIDES:
         if thickness_px * scale / stride >= ACROSS:
             return Decision(
-                stride, f"the thinnest label, {name}, is {thickness_px:.1f} voxels thick: at stride {stride} it still spans 4 mask pixels"
+                stride,
+                f"the thinnest label, {name}, is {thickness_px:.1f} voxels thick: at stride {stride} it "
+                "still spans 4 mask pixels",
             )
         if stride <= scale:
-            return Decision(stride, f"the thinnest label, {name}, is only {thickness_px:.1f} voxels thick, so masks are as fine as voxels")
-    return Decision(1, f"the thinnest label, {name}, is only {thickness_px:.1f} voxels thick, so masks are as fine as the input")
+            return Decision(
+                stride,
+                f"the thinnest label, {name}, is only {thickness_px:.1f} voxels thick, so masks are as fine "
+                "as voxels",
+            )
+    return Decision(
+        1,
+        f"the thinnest label, {name}, is only {thickness_px:.1f} voxels thick, so masks are as fine as the "
+        "input",
+    )

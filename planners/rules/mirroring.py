@@ -1,4 +1,5 @@
-"""Axes that may be mirrored: in volumes left–right, in pictures all, save where labels tell the directions apart."""
+"""Axes that may be mirrored: in volumes left–right, in pictures all, save where labels tell the directions
+apart."""
 
 from __future__ import annotations
 
@@ -11,7 +12,9 @@ from planners.rules.decision import Decision
 from planners.rules.slice_axis import Order
 
 ANATOMICAL = 3  # letters of an orientation code; pictures have another
-BOTH_SIDES_MM = 100.0  # narrower images, as of one hippocampus, show one side of the body; a judgement, docs/decisions.md
+BOTH_SIDES_MM = (
+    100.0  # narrower images, as of one hippocampus, show one side of the body; a judgement, docs/decisions.md
+)
 
 # words of label names -> the anatomical axis whose directions they name, by the letters of orientation codes
 _DIRECTIONS = (
@@ -26,32 +29,52 @@ def mirror_axes(
 ) -> Decision[tuple[int, ...]]:
     """Transposed axes to mirror in training and prediction.
 
-    Bodies are alike left and right, not front and back or head and feet, and patients lie in the scanner in one way: mirror
-    images along other axes are of nothing that will ever be seen (docs/benchmarks.md has what leaving them out brought). Pictures
-    without an anatomical orientation are mirrored along all axes. Where labels come in pairs that differ only by a direction
-    (left and right kidney), that axis is left out. Volumes too narrow to show both sides are not mirrored: theirs would be the
-    other side's, which may never be seen. Slices are never mirrored across, unless they are cut along all axes.
+    Bodies are alike left and right, not front and back or head and feet, and patients lie in the scanner in
+    one way: mirror images along other axes are of nothing that will ever be seen (docs/benchmarks.md has what
+    leaving them out brought). Pictures without an anatomical orientation are mirrored along all axes. Where
+    labels come in pairs that differ only by a direction (left and right kidney), that axis is left out.
+    Volumes too narrow to show both sides are not mirrored: theirs would be the other side's, which may never
+    be seen. Slices are never mirrored across, unless they are cut along all axes.
     """
     candidates: tuple[int, ...] = (0, 1, 2) if slicing_axes == (0, 1, 2) else (1, 2)
     orientation = Counter(case.orientation for case in fingerprint.cases).most_common(1)[0][0]
-    told_apart = {axis: letters for letters in _paired(label_names) for axis in _array_axes(orientation, letters, order)}
+    told_apart = {
+        axis: letters for letters in _paired(label_names) for axis in _array_axes(orientation, letters, order)
+    }
     if len(orientation) == ANATOMICAL:
         candidates = tuple(axis for axis in candidates if axis in _array_axes(orientation, "LR", order))
     allowed = tuple(axis for axis in candidates if axis not in told_apart)
     if "LR" in told_apart.values():
-        return Decision(allowed, "none along left–right: labels are named by that direction, and mirroring would swap them")
+        return Decision(
+            allowed,
+            "none along left–right: labels are named by that direction, and mirroring would swap them",
+        )
     if len(orientation) == ANATOMICAL:
         width_mm = _width_mm(fingerprint, orientation)
         if width_mm < BOTH_SIDES_MM:
-            return Decision((), f"none: images of {width_mm:.0f} mm from left to right show one side, whose mirror image may never be seen")
-        return Decision(allowed, "left–right alone, where slices show it: the body has no other symmetry, and patients lie one way")
-    return Decision(allowed, "pictures have no anatomical orientation, so mirror images are as good as the images")
+            return Decision(
+                (),
+                f"none: images of {width_mm:.0f} mm from left to right show one side, whose mirror image may "
+                "never be seen",
+            )
+        return Decision(
+            allowed,
+            "left–right alone, where slices show it: the body has no other symmetry, and patients lie one "
+            "way",
+        )
+    return Decision(
+        allowed, "pictures have no anatomical orientation, so mirror images are as good as the images"
+    )
 
 
 def _paired(label_names: tuple[str, ...]) -> list[str]:
     """The directions that occur on both sides among label names: "kidney_left", "kidney_right" -> ["LR"]."""
     words = [set(re.split(r"[^a-z]+", name.casefold())) for name in label_names]
-    return [letters for names, letters in _DIRECTIONS if len({word for label in words for word in label & names}) > 1]
+    return [
+        letters
+        for names, letters in _DIRECTIONS
+        if len({word for label in words for word in label & names}) > 1
+    ]
 
 
 def _width_mm(fingerprint: Fingerprint, orientation: str) -> float:

@@ -18,7 +18,8 @@ SCHEME_OF: dict[str, Normalization] = {  # nnU-Net's names; anything else is z-s
 }
 MASK_BELOW = 3 / 4  # nnU-Net's: the crop removed more than a quarter
 _WORDS: dict[Normalization, str] = {
-    "ct": "Hounsfield units mean the same in every scan: clipped to the dataset's foreground percentiles 0.5 and 99.5, then its z-score",
+    "ct": "Hounsfield units mean the same in every scan: clipped to the dataset's foreground percentiles 0.5 "
+    "and 99.5, then its z-score",
     "z_score": "intensities have no fixed scale, so each case by its own mean and standard deviation",
     "rgb_to_0_1": "colours divided by 255",
     "rescale_to_0_1": "each case to the range 0 to 1",
@@ -39,8 +40,11 @@ def normalization(channel_names: tuple[str, ...]) -> Decision[tuple[Normalizatio
     return Decision(schemes, "; ".join(reasons))
 
 
-def normalize_inside_mask(fingerprint: Fingerprint, schemes: tuple[Normalization, ...]) -> Decision[tuple[bool, ...]]:
-    """Whether z-scores are taken over nonzero voxels alone: if cropping to them leaves less than three quarters of the image.
+def normalize_inside_mask(
+    fingerprint: Fingerprint, schemes: tuple[Normalization, ...]
+) -> Decision[tuple[bool, ...]]:
+    """Whether z-scores are taken over nonzero voxels alone: if cropping to them leaves less than three
+    quarters of the image.
 
     Source: nnU-Net v2, `determine_normalization_scheme_and_whether_mask_is_used_for_norm`.
     """
@@ -49,5 +53,11 @@ def normalize_inside_mask(fingerprint: Fingerprint, schemes: tuple[Normalization
     masked = share < MASK_BELOW
     values = tuple(masked and scheme == "z_score" for scheme in schemes)
     if not any(values):
-        return Decision(values, f"over all voxels: the box of nonzero voxels is {share:.0%} of the image (median)")
-    return Decision(values, f"over nonzero voxels: the images stand in a black frame, their box is {share:.0%} of the image (median)")
+        return Decision(
+            values, f"over all voxels: the box of nonzero voxels is {share:.0%} of the image (median)"
+        )
+    return Decision(
+        values,
+        f"over nonzero voxels: the images stand in a black frame, their box is {share:.0%} of the image "
+        "(median)",
+    )

@@ -1,4 +1,5 @@
-"""Which axis slices are cut across: the coarsest, or where all are alike the one that leaves the squarest slices."""
+"""Which axis slices are cut across: the coarsest, or where all are alike the one that leaves the squarest
+slices."""
 
 from __future__ import annotations
 
@@ -15,8 +16,9 @@ def transpose(spacing_mm: tuple[float, float, float], size_mm: tuple[float, floa
         spacing_mm: target spacing on the raw axes.
         size_mm: how long a typical image is along them.
 
-    Source: nnU-Net v2, `ExperimentPlanner.determine_transpose`, for the coarsest axis; it has no rule where there is none. There
-    the slices nearest to a square are taken, as SAM's input is: a long body is cut across, a slab shows its face (docs/benchmarks.md).
+    Source: nnU-Net v2, `ExperimentPlanner.determine_transpose`, for the coarsest axis; it has no rule where
+    there is none. There the slices nearest to a square are taken, as SAM's input is: a long body is cut
+    across, a slab shows its face (docs/benchmarks.md).
     """
     if spacing_mm[0] == max(spacing_mm) and spacing_mm[0] >= THICK_MM:
         return Decision((0, 1, 2), "the images are single slices")
@@ -24,13 +26,15 @@ def transpose(spacing_mm: tuple[float, float, float], size_mm: tuple[float, floa
         squarest = min(range(3), key=lambda axis: _elongation(axis, size_mm))
         return Decision(
             _first(squarest),
-            f"voxels are equally fine along all axes, so slices are cut across axis {'zyx'[squarest]}, which leaves them nearest to "
+            f"voxels are equally fine along all axes, so slices are cut across axis {'zyx'[squarest]}, which "
+            "leaves them nearest to "
             "squares",
         )
     coarsest = spacing_mm.index(max(spacing_mm))
     return Decision(
         _first(coarsest),
-        f"slices are cut across axis {'zyx'[coarsest]}, whose spacing is the largest: the images are sharpest within them",
+        f"slices are cut across axis {'zyx'[coarsest]}, whose spacing is the largest: the images are "
+        "sharpest within them",
     )
 
 

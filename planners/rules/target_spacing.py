@@ -22,16 +22,21 @@ def target_spacing(fingerprint: Fingerprint) -> Decision[tuple[float, float, flo
     sizes = np.median([case.cropped_shape_zyx for case in fingerprint.cases], axis=0)
     target = np.percentile(spacings, 50, axis=0)
     if is_two_dimensional(fingerprint):
-        return Decision(_triple(target), f"the median over {len(spacings)} images ({numbers(tuple(target[1:]))})")
+        return Decision(
+            _triple(target), f"the median over {len(spacings)} images ({numbers(tuple(target[1:]))})"
+        )
     reason = f"the median over {len(spacings)} cases ({numbers(tuple(target), 'mm')})"
     coarse = int(np.argmax(target))
     others = [axis for axis in range(3) if axis != coarse]
     finest_allowed = max(target[axis] for axis in others)
-    if target[coarse] > ANISOTROPY_THRESHOLD * finest_allowed and sizes[coarse] * ANISOTROPY_THRESHOLD < min(sizes[others]):
+    if target[coarse] > ANISOTROPY_THRESHOLD * finest_allowed and sizes[coarse] * ANISOTROPY_THRESHOLD < min(
+        sizes[others]
+    ):
         fine = float(np.percentile(spacings[:, coarse], FINE_PERCENTILE))
         target[coarse] = fine if fine >= finest_allowed else finest_allowed + 1e-5
         reason += (
-            f"; along axis {'zyx'[coarse]} slices are few and thick, so there the 10th percentile, {target[coarse]:.4g} mm, "
+            f"; along axis {'zyx'[coarse]} slices are few and thick, so there the 10th percentile, "
+            f"{target[coarse]:.4g} mm, "
             "keeps the detail of the finer cases"
         )
     return Decision(_triple(target), reason)

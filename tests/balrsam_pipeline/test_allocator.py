@@ -26,7 +26,14 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc has these thresholds")
 def test_blocks_freed_and_taken_again_cost_no_page_faults() -> None:
     faults = [
-        int(subprocess.run([sys.executable, "-c", COUNT_FAULTS.format(kept=kept)], check=True, capture_output=True, text=True).stdout)
+        int(
+            subprocess.run(
+                [sys.executable, "-c", COUNT_FAULTS.format(kept=kept)],
+                check=True,
+                capture_output=True,
+                text=True,
+            ).stdout
+        )
         for kept in (False, True)
     ]
     assert faults[1] < 0.5 * faults[0]

@@ -19,7 +19,9 @@ def test_help_shows_an_example_and_imports_nothing_heavy(name: str) -> None:
         f"try:\n    main([{name!r}, '--help'])\nexcept SystemExit as end:\n    code = end.code\n"
         "print('heavy:', sorted({'torch', 'numpy', 'pandas', 'SimpleITK', 'scipy'} & set(sys.modules)), code)"
     )
-    output = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout
+    output = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True
+    ).stdout
     assert f"balrsam {name}" in output
     assert "example:" in output
     assert output.strip().endswith("heavy: [] 0")
@@ -44,13 +46,21 @@ def test_an_unknown_command_is_refused_with_those_there_are(capsys: pytest.Captu
 @pytest.mark.parametrize(
     ("problem", "code", "told"),
     [
-        (OSError(errno.ENOSPC, "No space left on device", "results/x"), 2, ["results/x", "free some space", "run the same command again"]),
+        (
+            OSError(errno.ENOSPC, "No space left on device", "results/x"),
+            2,
+            ["results/x", "free some space", "run the same command again"],
+        ),
         (PermissionError(errno.EACCES, "Permission denied", "raw/x"), 2, ["raw/x", "permissions"]),
         (KeyboardInterrupt(), 130, ["interrupted", "continues"]),
     ],
 )
 def test_a_full_disk_and_an_interruption_are_told_without_a_traceback(
-    problem: BaseException, code: int, told: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    problem: BaseException,
+    code: int,
+    told: list[str],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     def fail(_: object) -> int:
         raise problem
@@ -62,10 +72,12 @@ def test_a_full_disk_and_an_interruption_are_told_without_a_traceback(
     assert [word for word in told if word not in message] == []
 
 
-def test_an_unknown_dataset_is_one_message_and_exit_code_two(tmp_path, capsys: pytest.CaptureFixture[str]) -> None:  # type: ignore[no-untyped-def]
+def test_an_unknown_dataset_is_one_message_and_exit_code_two(
+    tmp_path, capsys: pytest.CaptureFixture[str]
+) -> None:  # type: ignore[no-untyped-def]
     assert main(["run", "Dataset123_Nowhere", "--raw", str(tmp_path)]) == 2
     message = capsys.readouterr().err
     assert "Dataset123_Nowhere" in message
-    assert all(word in message for word in ("found:", "expected:", "mend:"))
+    assert all(word in message for word in ("found:", "expected:", "fix:"))
     assert "Traceback" not in message
     assert list(tmp_path.iterdir()) == []

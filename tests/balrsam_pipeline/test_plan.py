@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from support.plans import example_plan
 
-from balrsam_pipeline.atomic import write_json
 from balrsam_pipeline.errors import PlanError
+from balrsam_pipeline.files import write_json
 from balrsam_pipeline.plan import read_plan, write_versioned
 from balrsam_pipeline.serialise import to_json
 

@@ -19,10 +19,15 @@ def test_an_encoder_survives_the_way_into_a_sam_checkpoint_and_back(tmp_path: Pa
     for name, parameter in trained.named_parameters():
         if "rel_pos_" in name:
             torch.nn.init.normal_(parameter)
-    torch.save(in_sams_form({f"image_encoder.{name}": tensor for name, tensor in trained.state_dict().items()}), tmp_path / "sam.pth")
+    torch.save(
+        in_sams_form({f"image_encoder.{name}": tensor for name, tensor in trained.state_dict().items()}),
+        tmp_path / "sam.pth",
+    )
     adapted = build(dataclasses.replace(SCRATCH, from_scratch=False), tmp_path / "sam.pth").image_encoder
     again = adapted.state_dict()
     for name, tensor in trained.state_dict().items():
         stretched = name.endswith("pos_embed") or (".rel_pos_" in name and name.split(".")[1] in ("2", "5"))
         assert again[name].shape == tensor.shape, name
-        assert stretched or torch.equal(again[name], tensor), name  # stretched tables are interpolated there and back
+        assert stretched or torch.equal(again[name], tensor), (
+            name
+        )  # stretched tables are interpolated there and back

@@ -61,7 +61,8 @@ def test_a_link_limits_one_worker_but_not_all() -> None:
 
 
 def test_two_readers_of_which_one_came_later() -> None:
-    """The first reads 1 s alone (100 bytes) and shares then: 50 more in 1 s; the second has 50 then, and 100 left alone."""
+    """The first reads 1 s alone (100 bytes) and shares then: 50 more in 1 s; the second has 50 then, and 100
+    left alone."""
     cluster = Cluster(workers=2, bandwidth=100.0, dispatch_s=1.0)
     result = simulate([0.0, 0.0], 150, 0, cluster)
     assert result.makespan_s == pytest.approx(1 + 1 + 1 + 1)
@@ -84,6 +85,10 @@ def test_a_lost_worker_leaves_its_share_of_the_file_system_to_others() -> None:
 
 @settings(deadline=None, max_examples=30)
 @given(TIMES, st.integers(1, 8), st.floats(0, 0.2), st.floats(0, 50))
-def test_nothing_is_faster_than_its_lower_bounds(times: list[float], workers: int, dispatch_s: float, size: float) -> None:
+def test_nothing_is_faster_than_its_lower_bounds(
+    times: list[float], workers: int, dispatch_s: float, size: float
+) -> None:
     cluster = Cluster(workers=workers, dispatch_s=dispatch_s, bandwidth=100.0)
-    assert simulate(times, size, 0, cluster).makespan_s >= max(lower_bounds(times, size, cluster).values()) * (1 - 1e-9)
+    assert simulate(times, size, 0, cluster).makespan_s >= max(
+        lower_bounds(times, size, cluster).values()
+    ) * (1 - 1e-9)

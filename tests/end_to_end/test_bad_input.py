@@ -51,17 +51,29 @@ def broken_description(dataset: Path) -> None:
     (dataset / "dataset.json").write_text('{"labels": ')
 
 
-BREAKAGES = [missing_label, mismatched_shapes, corrupt_nifti, truncated_nifti, unknown_label, mask_of_0_and_255, broken_description]
+BREAKAGES = [
+    missing_label,
+    mismatched_shapes,
+    corrupt_nifti,
+    truncated_nifti,
+    unknown_label,
+    mask_of_0_and_255,
+    broken_description,
+]
 
 
 @pytest.mark.parametrize("breakage", BREAKAGES, ids=lambda f: f.__name__)
-def test_a_broken_dataset_is_named_and_nothing_is_written(breakage: Callable[[Path], None], tmp_path: Path, balrsam: Balrsam) -> None:
-    dataset = generate_dataset(tmp_path / "raw", DemoSize(training_cases=5, test_cases=0, shape_zyx=(8, 32, 28)))
+def test_a_broken_dataset_is_named_and_nothing_is_written(
+    breakage: Callable[[Path], None], tmp_path: Path, balrsam: Balrsam
+) -> None:
+    dataset = generate_dataset(
+        tmp_path / "raw", DemoSize(training_cases=5, test_cases=0, shape_zyx=(8, 32, 28))
+    )
     breakage(dataset)
     done = balrsam("run", "999", *roots(tmp_path), "--max-minutes", "0.01", code=2)
     said = done.stdout + done.stderr
     assert ("dataset.json" if breakage is broken_description else "demo_001") in said
-    assert all(word in said for word in ("found", "expected", "mend"))
+    assert all(word in said for word in ("found", "expected", "fix"))
     assert not list(tmp_path.rglob("*.b2nd"))
     assert not list(tmp_path.rglob("plan.json"))
 

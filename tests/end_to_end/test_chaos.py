@@ -1,4 +1,5 @@
-"""A run whose processes are killed at random moments, and one on a full disk, end as if nothing had happened."""
+"""A run whose processes are killed at random moments, and one on a full disk, end as if nothing had
+happened."""
 
 from __future__ import annotations
 
@@ -14,11 +15,15 @@ import pytest
 from support.chaos import Job, Undisturbed, kill_one, names, outcome
 from support.runs import stray_files
 
-BY_CHANCE = ("checkpoint_previous.safetensors", "hashes.json")  # whether they are there depends on when things happened
+BY_CHANCE = (
+    "checkpoint_previous.safetensors",
+    "hashes.json",
+)  # whether they are there depends on when things happened
 
 
 def survive(job: Job, undisturbed: Undisturbed, folder: Path, kills: int, chance: random.Random) -> list[str]:
-    """Kill so many times; whenever a run comes to its end, compare it with the undisturbed one and begin anew."""
+    """Kill so many times; whenever a run comes to its end, compare it with the undisturbed one and begin
+    anew."""
     killed: list[str] = []
     while True:
         run = job.start(folder)
@@ -38,12 +43,16 @@ def survive(job: Job, undisturbed: Undisturbed, folder: Path, kills: int, chance
         shutil.rmtree(folder)
 
 
-def test_a_run_killed_three_times_ends_like_an_undisturbed_one(job: Job, undisturbed: Undisturbed, tmp_path: Path) -> None:
+def test_a_run_killed_three_times_ends_like_an_undisturbed_one(
+    job: Job, undisturbed: Undisturbed, tmp_path: Path
+) -> None:
     assert len(survive(job, undisturbed, tmp_path / "run", 3, random.Random(8))) == 3
 
 
 @pytest.mark.slow
-def test_runs_killed_thirty_times_end_like_an_undisturbed_one(job: Job, undisturbed: Undisturbed, tmp_path: Path) -> None:
+def test_runs_killed_thirty_times_end_like_an_undisturbed_one(
+    job: Job, undisturbed: Undisturbed, tmp_path: Path
+) -> None:
     seed = int(time.time())
     print("seed", seed)
     killed = survive(job, undisturbed, tmp_path / "run", 30, random.Random(seed))
@@ -55,7 +64,9 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     """A file system of its own with little room."""
     folder = tmp_path / "disk"
     folder.mkdir()
-    mounted = os.geteuid() == 0 and subprocess.run(["mount", "-t", "tmpfs", "-o", "size=30m", "tmpfs", folder], capture_output=True)
+    mounted = os.geteuid() == 0 and subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=30m", "tmpfs", folder], capture_output=True
+    )
     if not mounted or mounted.returncode != 0:
         pytest.skip("a small file system cannot be mounted here (that takes root and CAP_SYS_ADMIN)")
     yield folder

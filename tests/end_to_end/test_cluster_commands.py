@@ -1,4 +1,5 @@
-"""The commands on a Dask cluster of two workers on loopback: the same bytes as from local processes; folds trained on workers."""
+"""The commands on a Dask cluster of two workers on loopback: the same bytes as from local processes; folds
+trained on workers."""
 
 from __future__ import annotations
 
@@ -16,7 +17,19 @@ pytest.importorskip("distributed", reason="the extra 'cluster' is not installed"
 from support.clusters import dask_cluster, wait_for_workers
 
 SETTINGS = {"steps_per_epoch": 2, "quick_validation_patches": 2, "save_every_s": 0}
-TRAINING = ("--configuration", "2d", "--folds", "0", "1", "--epochs", "1", "--device", "cpu", "--workers", "0")
+TRAINING = (
+    "--configuration",
+    "2d",
+    "--folds",
+    "0",
+    "1",
+    "--epochs",
+    "1",
+    "--device",
+    "cpu",
+    "--workers",
+    "0",
+)
 
 
 @pytest.fixture(scope="module")
@@ -28,7 +41,11 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, ...
 
 
 def files_below(folder: Path) -> dict[str, bytes]:
-    return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
+    return {
+        str(path.relative_to(folder)): path.read_bytes()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file()
+    }
 
 
 def test_the_same_bytes_from_local_processes_and_from_a_cluster(
@@ -36,13 +53,20 @@ def test_the_same_bytes_from_local_processes_and_from_a_cluster(
 ) -> None:
     """One story, because each part needs what the part before made."""
     here, there = tmp_path / "here", tmp_path / "there"
-    raw = copy_some(test_data / "raw" / "Dataset004_Hippocampus", tmp_path / "raw" / "Dataset004_Hippocampus", 6, tests=2)
+    raw = copy_some(
+        test_data / "raw" / "Dataset004_Hippocampus", tmp_path / "raw" / "Dataset004_Hippocampus", 6, tests=2
+    )
     name = raw.name
 
     # preprocessing (integrity check, fingerprint, plan, cases)
     for folder, where in ((here, ("--workers", "2")), (there, cluster)):
         words = ("--raw", str(tmp_path / "raw"), "--preprocessed", str(folder / "preprocessed"))
-        assert main(["plan_and_preprocess", "4", "--configurations", "2d", "--gpu-memory-gb", "0", *words, *where]) == 0
+        assert (
+            main(
+                ["plan_and_preprocess", "4", "--configurations", "2d", "--gpu-memory-gb", "0", *words, *where]
+            )
+            == 0
+        )
     assert len(files_below(here / "preprocessed")) >= 6 * 3
     assert files_below(there / "preprocessed") == files_below(here / "preprocessed")
 
@@ -60,7 +84,16 @@ def test_the_same_bytes_from_local_processes_and_from_a_cluster(
 
     # prediction
     for folder, where in ((here, ()), (there, cluster)):
-        words = ("-i", str(raw / "imagesTs"), "-o", str(folder / "predictions"), "--model", str(model), "--device", "cpu")
+        words = (
+            "-i",
+            str(raw / "imagesTs"),
+            "-o",
+            str(folder / "predictions"),
+            "--model",
+            str(model),
+            "--device",
+            "cpu",
+        )
         assert main(["predict", *words, *where]) == 0
     assert len(list((here / "predictions").glob("*.nii.gz"))) == 2
     assert files_below(there / "predictions") == files_below(here / "predictions")
@@ -81,4 +114,7 @@ def test_the_same_bytes_from_local_processes_and_from_a_cluster(
 
 
 def _validated(model: Path) -> list[str]:
-    return [path.name.removesuffix(".nii.gz") for path in sorted((model / "fold_0" / "validation").glob("*.nii.gz"))]
+    return [
+        path.name.removesuffix(".nii.gz")
+        for path in sorted((model / "fold_0" / "validation").glob("*.nii.gz"))
+    ]

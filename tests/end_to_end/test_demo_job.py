@@ -1,4 +1,5 @@
-"""The main job on a small generated dataset, through the real commands: two configurations, two folds, ensemble, scores."""
+"""The main job on a small generated dataset, through the real commands: two configurations, two folds,
+ensemble, scores."""
 
 from __future__ import annotations
 
@@ -18,7 +19,9 @@ WORDS = ("--configurations", "2d", "2.5d", "--folds", "0", "1", "--max-minutes",
 
 
 @pytest.fixture(scope="module")
-def job(tmp_path_factory: pytest.TempPathFactory, balrsam: Balrsam) -> tuple[Path, subprocess.CompletedProcess[str]]:
+def job(
+    tmp_path_factory: pytest.TempPathFactory, balrsam: Balrsam
+) -> tuple[Path, subprocess.CompletedProcess[str]]:
     folder = tmp_path_factory.mktemp("demo")
     generate_dataset(folder / "raw", DemoSize(training_cases=6, test_cases=2, shape_zyx=(10, 48, 40)))
     return folder, balrsam("run", "999", *roots(folder), *WORDS)
@@ -31,12 +34,16 @@ def test_the_job_ends_with_where_everything_lies(job: tuple[Path, subprocess.Com
     assert stray_files(folder) == []
 
 
-def test_predictions_have_the_geometry_of_the_images(job: tuple[Path, subprocess.CompletedProcess[str]]) -> None:
+def test_predictions_have_the_geometry_of_the_images(
+    job: tuple[Path, subprocess.CompletedProcess[str]],
+) -> None:
     folder, _ = job
     images = sorted((folder / "raw" / "Dataset999_Demo" / "imagesTs").glob("*_0000.nii.gz"))
     for path in images:
         image = sitk.ReadImage(str(path))
-        prediction = sitk.ReadImage(str(folder / "results/Dataset999_Demo/predictions" / path.name.replace("_0000", "")))
+        prediction = sitk.ReadImage(
+            str(folder / "results/Dataset999_Demo/predictions" / path.name.replace("_0000", ""))
+        )
         assert prediction.GetSize() == image.GetSize()
         assert prediction.GetSpacing() == image.GetSpacing()
         assert prediction.GetOrigin() == image.GetOrigin()
@@ -45,7 +52,9 @@ def test_predictions_have_the_geometry_of_the_images(job: tuple[Path, subprocess
     assert len(images) == 2
 
 
-def test_reported_dice_is_that_of_the_files_on_disk(job: tuple[Path, subprocess.CompletedProcess[str]]) -> None:
+def test_reported_dice_is_that_of_the_files_on_disk(
+    job: tuple[Path, subprocess.CompletedProcess[str]],
+) -> None:
     """The whole chain is checked against three lines of NumPy."""
     folder, _ = job
     predictions = folder / "results" / "Dataset999_Demo" / "predictions"
@@ -66,14 +75,19 @@ def test_every_fold_is_validated_and_pooled(job: tuple[Path, subprocess.Complete
     for name in ("2d", "2.5d"):
         model = folder / "results" / "Dataset999_Demo" / f"{name}__balrsam"
         for fold in (0, 1):
-            validated = {path.name.removesuffix(".nii.gz") for path in (model / f"fold_{fold}" / "validation").glob("*.nii.gz")}
+            validated = {
+                path.name.removesuffix(".nii.gz")
+                for path in (model / f"fold_{fold}" / "validation").glob("*.nii.gz")
+            }
             assert validated == set(splits[fold]["val"])
             assert (model / f"fold_{fold}" / "progress.png").stat().st_size > 1000
         pooled = json.loads((model / "crossval" / "summary.json").read_text())
         assert 0.0 <= pooled["foreground_mean"]["Dice"] <= 1.0
 
 
-def test_running_it_again_trains_nothing(job: tuple[Path, subprocess.CompletedProcess[str]], balrsam: Balrsam) -> None:
+def test_running_it_again_trains_nothing(
+    job: tuple[Path, subprocess.CompletedProcess[str]], balrsam: Balrsam
+) -> None:
     folder, _ = job
     checkpoints = sorted((folder / "results").rglob("checkpoint_final.safetensors"))
     before = [(path, path.stat().st_mtime_ns) for path in checkpoints]

@@ -28,30 +28,50 @@ def ask(balrsam: Balrsam, job: Job, folder: Path, *words: str) -> str:
     return balrsam(words[0], "999", *where, *words[1:]).stdout
 
 
-def test_status_and_dry_run_show_a_finished_run_as_done_wherever_it_was_moved(finished: Path, job: Job, balrsam: Balrsam) -> None:
+def test_status_and_dry_run_show_a_finished_run_as_done_wherever_it_was_moved(
+    finished: Path, job: Job, balrsam: Balrsam
+) -> None:
     before = {path: path.stat().st_mtime_ns for path in finished.rglob("*")}
     lines = ask(balrsam, job, finished, "status").splitlines()
     assert lines[0] == "Dataset999_Demo: no run is going on"
     assert [line.split()[:2] for line in lines[1:]] == [
-        ["done", name] for name in ("prepare", "train_2d_fold_0", "crossval_2d", "find_best_configuration", "predict", "evaluate")
+        ["done", name]
+        for name in (
+            "prepare",
+            "train_2d_fold_0",
+            "crossval_2d",
+            "find_best_configuration",
+            "predict",
+            "evaluate",
+        )
     ]
     assert "Dice 0." in lines[2]
     planned = ask(balrsam, job, finished, "run", "--dry-run", *job.words).splitlines()
     assert [line.split()[0] for line in planned] == ["done"] * 6
-    assert {path: path.stat().st_mtime_ns for path in finished.rglob("*")} == before, "looking changes nothing"
+    assert {path: path.stat().st_mtime_ns for path in finished.rglob("*")} == before, (
+        "looking changes nothing"
+    )
 
 
-def test_only_what_was_damaged_is_made_again(finished: Path, undisturbed: Undisturbed, job: Job, balrsam: Balrsam) -> None:
+def test_only_what_was_damaged_is_made_again(
+    finished: Path, undisturbed: Undisturbed, job: Job, balrsam: Balrsam
+) -> None:
     mask = next((finished / RESULTS / "2d__balrsam/fold_0/validation").glob("*.nii.gz"))
     content, status = bytearray(mask.read_bytes()), mask.stat()
     content[-9] ^= 1  # inside the checksum: a careful reader would notice, a size and a date would not
     mask.write_bytes(content)
     os.utime(mask, ns=(status.st_atime_ns, status.st_mtime_ns))
     (finished / RESULTS / "predictions" / "dataset.json").unlink()
-    kept = [finished / RESULTS / "2d__balrsam/fold_0/checkpoint_final.safetensors", finished / "preprocessed/Dataset999_Demo/plan.json"]
+    kept = [
+        finished / RESULTS / "2d__balrsam/fold_0/checkpoint_final.safetensors",
+        finished / "preprocessed/Dataset999_Demo/plan.json",
+    ]
     times = [path.stat().st_mtime_ns for path in kept]
     planned = ask(balrsam, job, finished, "run", "--dry-run", *job.words)
-    assert f"stale        train_2d_fold_0: results/2d__balrsam/fold_0/validation/{mask.name} was changed" in planned
+    assert (
+        f"stale        train_2d_fold_0: results/2d__balrsam/fold_0/validation/{mask.name} was changed"
+        in planned
+    )
     assert "stale        predict: results/predictions/dataset.json is gone" in planned
     assert "time: about" in planned
     assert job.finish(finished) == 0
@@ -59,15 +79,21 @@ def test_only_what_was_damaged_is_made_again(finished: Path, undisturbed: Undist
     assert outcome(finished, undisturbed.folder) == undisturbed.outcome
 
 
-def test_other_settings_are_refused_by_training_and_name_what_changed(finished: Path, job: Job, balrsam: Balrsam) -> None:
+def test_other_settings_are_refused_by_training_and_name_what_changed(
+    finished: Path, job: Job, balrsam: Balrsam
+) -> None:
     words = [word if word != "3" else "4" for word in job.words]
-    assert "stale        train_2d_fold_0: --epochs 3 -> 4" in ask(balrsam, job, finished, "run", "--dry-run", *words)
+    assert "stale        train_2d_fold_0: --epochs 3 -> 4" in ask(
+        balrsam, job, finished, "run", "--dry-run", *words
+    )
     where = (f"--raw={job.raw}", *roots(finished)[1:])
     assert "--accept-changed-settings" in balrsam("run", "999", *where, *words, code=2).stderr
     assert "failed       train_2d_fold_0" in ask(balrsam, job, finished, "status")
 
 
-def test_of_two_runs_at_once_one_is_refused_one_waits_and_none_corrupts(job: Job, undisturbed: Undisturbed, tmp_path: Path) -> None:
+def test_of_two_runs_at_once_one_is_refused_one_waits_and_none_corrupts(
+    job: Job, undisturbed: Undisturbed, tmp_path: Path
+) -> None:
     folder = tmp_path / "run"
     first = job.start(folder)
     lock = folder / RESULTS / "run" / ".balrsam.lock"

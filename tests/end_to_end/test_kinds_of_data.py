@@ -1,4 +1,5 @@
-"""The one command, from raw folder to scored predictions, on every kind of dataset that nnU-Net takes; training lasts a second."""
+"""The one command, from raw folder to scored predictions, on every kind of dataset that nnU-Net takes;
+training lasts a second."""
 
 from __future__ import annotations
 
@@ -29,7 +30,11 @@ def test_a_dataset_of_this_kind_runs_from_raw_folder_to_scores(
 
     dataset = open_dataset(folder)
     there = tmp_path / "results" / folder.name
-    predictions = {path.name.split(".")[0]: path for path in (there / "predictions").iterdir() if path.name.startswith("test_")}
+    predictions = {
+        path.name.split(".")[0]: path
+        for path in (there / "predictions").iterdir()
+        if path.name.startswith("test_")
+    }
     assert sorted(predictions) == sorted(names)
     labels = {0, *(value for values in dataset.description.labels.values for value in values)}
     for case, files in dataset.test_cases().items():

@@ -37,7 +37,12 @@ def make_scheme() -> Callable[..., LabelScheme]:
 def write_map() -> Write:
     """Write an array (z, y, x), or (y, x), to a file; spacing in (x, y, z)."""
 
-    def write(path: Path, array: npt.NDArray[np.generic], spacing_xyz: tuple[float, ...] | None = None, **geometry: object) -> Path:
+    def write(
+        path: Path,
+        array: npt.NDArray[np.generic],
+        spacing_xyz: tuple[float, ...] | None = None,
+        **geometry: object,
+    ) -> Path:
         path.parent.mkdir(parents=True, exist_ok=True)
         image = sitk.GetImageFromArray(array)
         if spacing_xyz:
@@ -52,15 +57,20 @@ def write_map() -> Write:
     return write
 
 
-def ball(shape: tuple[int, int, int], centre: tuple[float, float, float], radius: float) -> npt.NDArray[np.bool_]:
+def ball(
+    shape: tuple[int, int, int], centre: tuple[float, float, float], radius: float
+) -> npt.NDArray[np.bool_]:
     """A filled ball in an array of `shape`."""
     grid = np.ogrid[tuple(slice(length) for length in shape)]
-    return np.asarray(sum((axis - middle) ** 2 for axis, middle in zip(grid, centre, strict=True)) <= radius**2)
+    return np.asarray(
+        sum((axis - middle) ** 2 for axis, middle in zip(grid, centre, strict=True)) <= radius**2
+    )
 
 
 @pytest.fixture
 def folder_pair(tmp_path: Path, write_map: Write) -> tuple[Path, Path]:
-    """Predictions and references of four cases with two labels; case 2 misses label 2, case 3 has a spurious label 2."""
+    """Predictions and references of four cases with two labels; case 2 misses label 2, case 3 has a spurious
+    label 2."""
     for number in range(4):
         reference = ball((12, 20, 20), (6, 8, 8), 5).astype(np.uint8)
         prediction = ball((12, 20, 20), (6, 8 + number / 2, 8), 5).astype(np.uint8)

@@ -38,6 +38,9 @@ def test_scoring_works_where_torch_is_not_installed(folder_pair: tuple[Path, Pat
 
 
 def test_importing_the_package_loads_nothing_heavy() -> None:
-    script = "import sys, evaluation, evaluation.cli; print(sorted({'numpy', 'scipy', 'pandas', 'torch', 'SimpleITK'} & set(sys.modules)))"
+    script = (
+        "import sys, evaluation, evaluation.cli; print(sorted({'numpy', 'scipy', 'pandas', 'torch', "
+        "'SimpleITK'} & set(sys.modules)))"
+    )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"

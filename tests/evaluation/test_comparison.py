@@ -12,9 +12,9 @@ import pytest
 from balrsam_pipeline.errors import EvaluationError
 from evaluation import EvaluationOptions, LabelScore, Summary
 from evaluation.comparison import OVERALL, compare
-from evaluation.metrics.score import Counts
+from evaluation.metrics.score_case import Counts
 from evaluation.strata import UNKNOWN, by_stratum, read_strata
-from evaluation.summary import CaseFiles
+from evaluation.summary import PairPaths
 
 COUNTS = Counts(true_positives=1, false_positives=1, false_negatives=1, true_negatives=1)
 
@@ -34,9 +34,11 @@ def summary(dice: np.ndarray, labels: tuple[str, ...] = ("a", "b")) -> Summary:
         for case in range(len(dice))
         for number, label in enumerate(labels)
     ]
-    files = {row.case: CaseFiles(prediction="p", reference="r") for row in rows}
+    files = {row.case: PairPaths(prediction="p", reference="r") for row in rows}
     keys = {label: str(number) for number, label in enumerate(labels, 1)}
-    return Summary(labels=keys, rows=tuple(rows), options=EvaluationOptions(metrics=("overlap",)), unit="mm", files=files)
+    return Summary(
+        labels=keys, rows=tuple(rows), options=EvaluationOptions(metrics=("overlap",)), unit="mm", files=files
+    )
 
 
 def test_the_better_model_is_named_on_the_labels_where_it_is_better_and_nowhere_else() -> None:
@@ -63,12 +65,17 @@ def test_labels_are_matched_by_value_not_by_name() -> None:
     ("change", "message"),
     [
         (lambda other: replace(other, rows=other.rows[2:]), "c00"),
-        (lambda other: replace(other, options=EvaluationOptions(metrics=("overlap",), protocol="brats")), "protocol"),
+        (
+            lambda other: replace(other, options=EvaluationOptions(metrics=("overlap",), protocol="brats")),
+            "protocol",
+        ),
         (lambda other: replace(other, labels={"a": "1", "b": "7"}), "labels"),
     ],
     ids=["cases", "protocol", "labels"],
 )
-def test_what_was_not_scored_alike_is_not_compared(change: Callable[[Summary], Summary], message: str) -> None:
+def test_what_was_not_scored_alike_is_not_compared(
+    change: Callable[[Summary], Summary], message: str
+) -> None:
     one = summary(np.random.default_rng(1).random((5, 2)))
     with pytest.raises(EvaluationError, match=message):
         compare(one, change(one))
@@ -87,9 +94,15 @@ def table(path: Path, text: str) -> Path:
 
 def test_strata_are_the_groups_of_a_column_and_cases_without_a_row_form_one(tmp_path: Path) -> None:
     one = summary(np.arange(8).reshape(4, 2) / 8)
-    strata = read_strata(table(tmp_path / "s.csv", "case,site\nc00,A\nc01,B\nc02,A\nc99,C\n"), "site", one.cases)
+    strata = read_strata(
+        table(tmp_path / "s.csv", "case,site\nc00,A\nc01,B\nc02,A\nc99,C\n"), "site", one.cases
+    )
     parts = by_stratum(one, strata)
-    assert {name: part.cases for name, part in parts.items()} == {"A": ("c00", "c02"), "B": ("c01",), UNKNOWN: ("c03",)}
+    assert {name: part.cases for name, part in parts.items()} == {
+        "A": ("c00", "c02"),
+        "B": ("c01",),
+        UNKNOWN: ("c03",),
+    }
     assert parts["A"].foreground_mean["dice"] == pytest.approx((0 + 1 + 4 + 5) / 4 / 8)
 
 
@@ -102,7 +115,8 @@ def test_a_column_of_many_numbers_is_cut_into_quarters(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "column"), [("case,site\nc00,A\n", "age"), ("site\nA\n", "site"), ("case,site\nx,A\n", "site"), ("", "site")]
+    ("text", "column"),
+    [("case,site\nc00,A\n", "age"), ("site\nA\n", "site"), ("case,site\nx,A\n", "site"), ("", "site")],
 )
 def test_a_table_that_does_not_fit_is_refused(tmp_path: Path, text: str, column: str) -> None:
     with pytest.raises(EvaluationError):

@@ -17,7 +17,11 @@ def test_folders_without_a_dataset_json_are_scored_by_the_values_found(
     assert main(["evaluate", *map(str, folder_pair), "--workers", "1"]) == 0
     out = capsys.readouterr().out
     assert "4 cases" in out and "report.html" in out
-    assert {path.name for path in (folder_pair[0] / "evaluation").iterdir()} == {"summary.json", "per_case.csv", "report.html"}
+    assert {path.name for path in (folder_pair[0] / "evaluation").iterdir()} == {
+        "summary.json",
+        "per_case.csv",
+        "report.html",
+    }
     assert set(json.loads((folder_pair[0] / "evaluation" / "summary.json").read_text())["mean"]) == {"1", "2"}
 
 
@@ -39,9 +43,14 @@ def test_nnunets_dataset_json_in_the_folder_of_predictions_names_the_labels(
     assert "NSD@2.5" in summary["foreground_mean"]
 
 
-def test_two_files_are_scored_whatever_they_are_called(folder_pair: tuple[Path, Path], tmp_path: Path) -> None:
+def test_two_files_are_scored_whatever_they_are_called(
+    folder_pair: tuple[Path, Path], tmp_path: Path
+) -> None:
     files = [str(folder_pair[0] / "case_0.nii.gz"), str(folder_pair[1] / "case_1.nii.gz")]
-    assert main(["evaluate", *files, "--output", str(tmp_path / "out"), "--metrics", "overlap", "detection"]) == 0
+    assert (
+        main(["evaluate", *files, "--output", str(tmp_path / "out"), "--metrics", "overlap", "detection"])
+        == 0
+    )
     assert "LesionF1" in json.loads((tmp_path / "out" / "summary.json").read_text())["foreground_mean"]
 
 
@@ -59,19 +68,44 @@ def test_two_files_are_scored_whatever_they_are_called(folder_pair: tuple[Path, 
     ],
     ids=lambda words: words[0],
 )
-def test_a_wrong_option_is_one_clear_message(folder_pair: tuple[Path, Path], words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_wrong_option_is_one_clear_message(
+    folder_pair: tuple[Path, Path], words: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
     assert main(["evaluate", *map(str, folder_pair), *words]) == 2
     message = capsys.readouterr().err
-    assert "found:" in message and "mend:" in message and "Traceback" not in message
+    assert "found:" in message and "fix:" in message and "Traceback" not in message
     assert not (folder_pair[0] / "evaluation").exists(), "nothing half-written"
 
 
-def test_two_evaluations_are_compared(folder_pair: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_two_evaluations_are_compared(
+    folder_pair: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     main(["evaluate", *map(str, folder_pair), "--workers", "1", "--output", str(tmp_path / "a")])
-    main(["evaluate", str(folder_pair[1]), str(folder_pair[1]), "--workers", "1", "--output", str(tmp_path / "b")])
+    main(
+        [
+            "evaluate",
+            str(folder_pair[1]),
+            str(folder_pair[1]),
+            "--workers",
+            "1",
+            "--output",
+            str(tmp_path / "b"),
+        ]
+    )
     capsys.readouterr()
     assert (
-        main(["compare", str(tmp_path / "a"), str(tmp_path / "b"), "--names", "ours", "<script>truth", "--output", str(tmp_path / "c")])
+        main(
+            [
+                "compare",
+                str(tmp_path / "a"),
+                str(tmp_path / "b"),
+                "--names",
+                "ours",
+                "<script>truth",
+                "--output",
+                str(tmp_path / "c"),
+            ]
+        )
         == 0
     )
     assert "0:1:3" in capsys.readouterr().out
@@ -85,7 +119,10 @@ def test_two_evaluations_are_compared(folder_pair: tuple[Path, Path], tmp_path: 
 def test_the_real_pair_is_scored(test_data: Path, tmp_path: Path) -> None:
     folder = test_data / "multi_organ_ct"
     files = [str(folder / f"organs_small_model_{model}.nii.gz") for model in "ba"]
-    assert main(["evaluate", *files, "--output", str(tmp_path), "--images", str(folder / "ct_small.nii.gz")]) == 0
+    assert (
+        main(["evaluate", *files, "--output", str(tmp_path), "--images", str(folder / "ct_small.nii.gz")])
+        == 0
+    )
     summary = json.loads((tmp_path / "summary.json").read_text())
     assert len(summary["mean"]) == 41
     dice = [metrics["Dice"] for metrics in summary["mean"].values()]
@@ -93,7 +130,9 @@ def test_the_real_pair_is_scored(test_data: Path, tmp_path: Path) -> None:
     assert summary["balrsam"]["status_counts"]["13"]["missed"] == 1
 
 
-def test_a_file_and_a_folder_are_no_pair(folder_pair: tuple[Path, Path], capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_file_and_a_folder_are_no_pair(
+    folder_pair: tuple[Path, Path], capsys: pytest.CaptureFixture[str]
+) -> None:
     assert main(["evaluate", str(folder_pair[0]), str(folder_pair[1] / "case_0.nii.gz")]) == 2
     assert "a file and a folder" in capsys.readouterr().err
     assert main(["evaluate", str(folder_pair[0]), str(folder_pair[1] / "nothing")]) == 2

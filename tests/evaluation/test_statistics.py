@@ -44,7 +44,11 @@ def test_a_paired_test_finds_a_constant_shift_and_no_difference_in_itself() -> N
 
 
 def test_the_wilcoxon_p_value_of_five_equal_signs_is_one_in_sixteen() -> None:
-    test = paired_test(np.array([1.0, 2.0, 3.0, 4.0, 5.0, np.nan]), np.array([0.0, 0.0, 0.0, 0.0, 0.0, 1.0]), higher_is_better=True)
+    test = paired_test(
+        np.array([1.0, 2.0, 3.0, 4.0, 5.0, np.nan]),
+        np.array([0.0, 0.0, 0.0, 0.0, 0.0, 1.0]),
+        higher_is_better=True,
+    )
     assert test.p_value == pytest.approx(2 / 2**5) and test.pairs == 5
 
 
@@ -67,5 +71,6 @@ def test_holm_keeps_the_order_and_never_lowers_a_p_value(p_values: list[float]) 
     adjusted = [value for value in holm(p_values) if value is not None]
     assert all(before <= after <= 1 for before, after in zip(p_values, adjusted, strict=True))
     assert sorted(adjusted) == [
-        adjusted[index] for index in sorted(range(len(p_values)), key=lambda index: (p_values[index], adjusted[index]))
+        adjusted[index]
+        for index in sorted(range(len(p_values)), key=lambda index: (p_values[index], adjusted[index]))
     ]

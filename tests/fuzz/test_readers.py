@@ -1,4 +1,5 @@
-"""Whatever is in a file from outside: it is read, or refused with an error; nothing crashes, hangs, or is written elsewhere."""
+"""Whatever is in a file from outside: it is read, or refused with an error; nothing crashes, hangs, or is
+written elsewhere."""
 
 from __future__ import annotations
 

@@ -12,7 +12,9 @@ from support.datasets import describe, organ_case, volume_dataset, write_volume
 from balrsam_pipeline.cli import main
 
 
-def test_verify_prints_what_is_wrong_and_how_to_mend_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_verify_prints_what_is_wrong_and_how_to_fix_it(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     folder = volume_dataset(tmp_path / "Dataset001_Masks")
     assert main(["verify", str(folder), "--workers", "1"]) == 0
     _, label = organ_case(0)
@@ -20,10 +22,12 @@ def test_verify_prints_what_is_wrong_and_how_to_mend_it(tmp_path: Path, capsys: 
     capsys.readouterr()
     assert main(["verify", str(folder), "--workers", "1", "--json"]) == 1
     report = json.loads(capsys.readouterr().out)
-    assert {problem["case"] for problem in report["problems"] if problem["severity"] == "error"} == {"case_03"}
+    assert {problem["case"] for problem in report["problems"] if problem["severity"] == "error"} == {
+        "case_03"
+    }
 
 
-def test_fix_writes_a_mended_copy(tmp_path: Path) -> None:
+def test_fix_writes_a_fixed_copy(tmp_path: Path) -> None:
     folder = volume_dataset(tmp_path / "Dataset001_Masks")
     describe(folder, {"background": 0, "organ": 1}, ["T1"], 6)
     for path in (folder / "labelsTr").iterdir():

@@ -28,11 +28,27 @@ def test_statistics_are_what_drawing_equally_from_every_case_tends_to(dataset: P
     generator = np.random.RandomState(1234)
     drawn = []
     for path in sorted((dataset / "labelsTr").iterdir()):
-        image = sitk.GetArrayFromImage(sitk.ReadImage(str(dataset / "imagesTr" / path.name.replace(".nii", "_0000.nii"))))
+        image = sitk.GetArrayFromImage(
+            sitk.ReadImage(str(dataset / "imagesTr" / path.name.replace(".nii", "_0000.nii")))
+        )
         drawn.append(generator.choice(image[sitk.GetArrayFromImage(sitk.ReadImage(str(path))) > 0], 200_000))
     values = np.concatenate(drawn).astype(float)
-    expected = [values.mean(), values.std(), values.min(), values.max(), *np.percentile(values, (0.5, 50, 99.5))]
-    own = [found.mean, found.std, found.min, found.max, found.percentile_00_5, found.median, found.percentile_99_5]
+    expected = [
+        values.mean(),
+        values.std(),
+        values.min(),
+        values.max(),
+        *np.percentile(values, (0.5, 50, 99.5)),
+    ]
+    own = [
+        found.mean,
+        found.std,
+        found.min,
+        found.max,
+        found.percentile_00_5,
+        found.median,
+        found.percentile_99_5,
+    ]
     np.testing.assert_allclose(own, expected, rtol=3e-3)
 
 
@@ -70,11 +86,15 @@ def test_other_labels_in_dataset_json_are_measured_again(dataset: Path, tmp_path
     assert set(again.fingerprint.cases[0].label_voxels) == {"whole", "core"}
 
 
-@pytest.mark.parametrize("name", ["fingerprint.json", "fingerprint_sources.json", "fingerprint_quantiles.npy"])
+@pytest.mark.parametrize(
+    "name", ["fingerprint.json", "fingerprint_sources.json", "fingerprint_quantiles.npy"]
+)
 def test_damaged_leftovers_are_measured_again(dataset: Path, tmp_path: Path, name: str) -> None:
     first = extract_fingerprint(open_dataset(dataset), tmp_path, None, 1)
     (tmp_path / name).write_bytes(b"{ nonsense")
-    os.utime(dataset / "imagesTr" / "case_02_0000.nii.gz", (1, 1))  # with nothing changed, the quantiles are not even opened
+    os.utime(
+        dataset / "imagesTr" / "case_02_0000.nii.gz", (1, 1)
+    )  # with nothing changed, the quantiles are not even opened
     again = extract_fingerprint(open_dataset(dataset), tmp_path, None, 1)
     assert len(again.measured) == 4
     assert again.fingerprint == first.fingerprint

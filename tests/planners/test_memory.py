@@ -15,7 +15,9 @@ from planners.memory import saved_bytes, training_memory
 NETWORK = replace(example_plan().configurations["2d"].network, lora_rank=0, adapter_rank=0)
 
 
-@pytest.mark.parametrize("network", [NETWORK, replace(NETWORK, input_channels=3, mask_stride=1, input_size=(64, 64))])
+@pytest.mark.parametrize(
+    "network", [NETWORK, replace(NETWORK, input_channels=3, mask_stride=1, input_size=(64, 64))]
+)
 @pytest.mark.parametrize("batch", [1, 3])
 def test_counted_bytes_are_those_of_a_real_step(network: NetworkPlan, batch: int) -> None:
     counted = training_memory(network, (56, 40), batch, half=False)
@@ -35,4 +37,7 @@ def test_half_precision_keeps_less() -> None:
 
 def test_only_what_trains_has_optimiser_state() -> None:
     adapted = replace(NETWORK, from_scratch=False, lora_rank=4, adapter_rank=8)
-    assert training_memory(adapted, (56, 40), 1, half=True).state < training_memory(NETWORK, (56, 40), 1, half=True).state
+    assert (
+        training_memory(adapted, (56, 40), 1, half=True).state
+        < training_memory(NETWORK, (56, 40), 1, half=True).state
+    )

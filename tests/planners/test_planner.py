@@ -8,14 +8,18 @@ import pytest
 from support.fingerprints import make_fingerprint
 
 from balrsam_pipeline.dataset import DatasetDescription, LabelScheme
+from balrsam_pipeline.describe import plan_page
 from balrsam_pipeline.plan import read_plan, write_versioned
-from balrsam_pipeline.plan_page import plan_page
-from planners.budget import Budget
+from planners.hardware import Hardware
 from planners.planner import Overrides, plan_dataset
 
-LABELS = LabelScheme(names=("organ",), values=((1,),), has_regions=False, region_order=(), ignore_value=None, largest=1)
-DESCRIPTION = DatasetDescription(name="X", channel_names=("T1",), labels=LABELS, label_names={1: "organ"}, file_ending=".nii.gz")
-CPU = Budget(gpu_memory_gb=None)
+LABELS = LabelScheme(
+    names=("organ",), values=((1,),), has_regions=False, region_order=(), ignore_value=None, largest=1
+)
+DESCRIPTION = DatasetDescription(
+    name="X", channel_names=("T1",), labels=LABELS, label_names={1: "organ"}, file_ending=".nii.gz"
+)
+CPU = Hardware(gpu_memory_gb=None)
 
 
 def test_every_decision_has_its_reason() -> None:
@@ -48,19 +52,27 @@ def test_triplanar_patches_hold_slices_of_every_orientation() -> None:
     configuration = plan_dataset(make_fingerprint(), DESCRIPTION, CPU).configurations["triplanar"]
     assert configuration.slicing_axes == (0, 1, 2)
     assert configuration.mirror_axes == ()  # 35 mm from left to right: one side of a body
-    assert configuration.patch_size == (64, 32)  # all of 51 voxels in whole tokens, and 0.85 of 36, where that saves a third
+    assert configuration.patch_size == (
+        64,
+        32,
+    )  # all of 51 voxels in whole tokens, and 0.85 of 36, where that saves a third
 
 
 def test_context_slices_are_channels() -> None:
     configurations = plan_dataset(make_fingerprint(), DESCRIPTION, CPU).configurations
-    assert (configurations["2d"].network.input_channels, configurations["2.5d"].network.input_channels) == (1, 9)
+    assert (configurations["2d"].network.input_channels, configurations["2.5d"].network.input_channels) == (
+        1,
+        9,
+    )
 
 
 @pytest.mark.slow
 def test_a_small_card_gets_a_smaller_input_until_a_useful_batch_fits() -> None:
     fingerprint = make_fingerprint([(1.0, 1.0, 1.0)], (100, 800, 800))
     plans = [
-        plan_dataset(fingerprint, DESCRIPTION, Budget(gpu_memory_gb=memory), Overrides(backbone="vit_b")).configurations["2d"]
+        plan_dataset(
+            fingerprint, DESCRIPTION, Hardware(gpu_memory_gb=memory), Overrides(backbone="vit_b")
+        ).configurations["2d"]
         for memory in (6.0, 40.0)
     ]
     assert max(plans[0].network.input_size) < max(plans[1].network.input_size)
@@ -69,7 +81,9 @@ def test_a_small_card_gets_a_smaller_input_until_a_useful_batch_fits() -> None:
 
 def test_the_page_tells_what_and_why() -> None:
     fingerprint = make_fingerprint()
-    page = plan_page(plan_dataset(fingerprint, DESCRIPTION, CPU, Overrides(batch_size=5)), fingerprint, DESCRIPTION)
+    page = plan_page(
+        plan_dataset(fingerprint, DESCRIPTION, CPU, Overrides(batch_size=5)), fingerprint, DESCRIPTION
+    )
     for words in ("volumes", "organ", "vit_t, trained from scratch", "batches of 5", "Decided by you"):
         assert words in page
     assert all(len(line) <= 130 for line in page.splitlines())

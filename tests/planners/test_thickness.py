@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from planners.thickness import in_plane_thickness_px
+from planners.case_fingerprint import in_plane_thickness_px
 
 
 @pytest.mark.parametrize("width", [2, 4, 10, 20])

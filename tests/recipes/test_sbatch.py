@@ -1,4 +1,5 @@
-"""The sbatch recipe with a SLURM that is not there: srun runs the command, scontrol notes what it is asked."""
+"""The sbatch recipe with a SLURM that is not there: srun runs the command, scontrol notes what it is
+asked."""
 
 from __future__ import annotations
 
@@ -15,8 +16,13 @@ RECIPE = REPOSITORY / "docs" / "recipes" / "train_folds.sbatch"
 
 
 def run(folder: Path, exit_code: int, array: bool = True) -> tuple[int, str, str]:
-    """Run the recipe with a `balrsam` that ends with `exit_code`: (exit code, what it was called with, what scontrol was asked)."""
-    commands = {"srun": '"$@"', "balrsam": f'echo "$@" > {folder}/called; exit {exit_code}', "scontrol": f'echo "$@" >> {folder}/asked'}
+    """Run the recipe with a `balrsam` that ends with `exit_code`: (exit code, what it was called with, what
+    scontrol was asked)."""
+    commands = {
+        "srun": '"$@"',
+        "balrsam": f'echo "$@" > {folder}/called; exit {exit_code}',
+        "scontrol": f'echo "$@" >> {folder}/asked',
+    }
     for name, body in commands.items():
         path = folder / "bin" / name
         path.parent.mkdir(exist_ok=True)
@@ -26,7 +32,10 @@ def run(folder: Path, exit_code: int, array: bool = True) -> tuple[int, str, str
     environment |= {"SLURM_ARRAY_JOB_ID": "11", "SLURM_ARRAY_TASK_ID": "3"} if array else {}
     words = ["bash", str(RECIPE), "Dataset004_Hippocampus", "2d", "--max-minutes", "20"]
     done = subprocess.run(words, env=environment, capture_output=True, text=True, cwd=folder)
-    texts = [(folder / name).read_text().strip() if (folder / name).is_file() else "" for name in ("called", "asked")]
+    texts = [
+        (folder / name).read_text().strip() if (folder / name).is_file() else ""
+        for name in ("called", "asked")
+    ]
     return done.returncode, texts[0], texts[1]
 
 
@@ -39,7 +48,11 @@ def test_a_training_that_saved_and_stopped_is_put_into_the_queue_again(tmp_path:
 
 @pytest.mark.parametrize("exit_code", [0, 1, 2, 130])
 def test_any_other_end_is_an_end(tmp_path: Path, exit_code: int) -> None:
-    assert run(tmp_path, exit_code) == (exit_code, "train Dataset004_Hippocampus --configuration 2d --fold 3 --max-minutes 20", "")
+    assert run(tmp_path, exit_code) == (
+        exit_code,
+        "train Dataset004_Hippocampus --configuration 2d --fold 3 --max-minutes 20",
+        "",
+    )
 
 
 def test_without_an_array_it_says_what_is_missing(tmp_path: Path) -> None:

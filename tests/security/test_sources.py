@@ -11,16 +11,49 @@ import pytest
 REPOSITORY = Path(__file__).resolve().parents[2]
 PACKAGES = ("balrsam_pipeline", "planners", "trainers", "evaluation")
 FILES = sorted(path for name in (*PACKAGES, "benchmarks") for path in (REPOSITORY / name).rglob("*.py"))
-MODULES = {"pickle", "cPickle", "_pickle", "dill", "cloudpickle", "marshal", "shelve", "joblib", "pty", "commands"}
+MODULES = {
+    "pickle",
+    "cPickle",
+    "_pickle",
+    "dill",
+    "cloudpickle",
+    "marshal",
+    "shelve",
+    "joblib",
+    "pty",
+    "commands",
+}
 CALLS = {
-    "eval", "exec", "compile", "__import__", "os.system", "os.popen", "os.execv", "os.execl", "os.spawnl", "subprocess.getoutput",
-    "subprocess.getstatusoutput", "pandas.read_pickle", "pd.read_pickle", "yaml.load", "tempfile.mktemp",
-}  # fmt: skip
+    "eval",
+    "exec",
+    "compile",
+    "__import__",
+    "os.system",
+    "os.popen",
+    "os.execv",
+    "os.execl",
+    "os.spawnl",
+    "subprocess.getoutput",
+    "subprocess.getstatusoutput",
+    "pandas.read_pickle",
+    "pd.read_pickle",
+    "yaml.load",
+    "tempfile.mktemp",
+}
 
 
 def test_the_search_finds_what_it_looks_for() -> None:
-    bad = ("import pickle", "from marshal import loads", "eval('1')", "os.system('x')", "run('x', shell=True)", "torch.load(p)",
-           "np.load(p, allow_pickle=True)", "torch.load(p, weights_only=False)", "extractall('x')")  # fmt: skip
+    bad = (
+        "import pickle",
+        "from marshal import loads",
+        "eval('1')",
+        "os.system('x')",
+        "run('x', shell=True)",
+        "torch.load(p)",
+        "np.load(p, allow_pickle=True)",
+        "torch.load(p, weights_only=False)",
+        "extractall('x')",
+    )
     assert [line for line in bad if not list(findings(ast.parse(line)))] == []
     good = ("model.eval()", "re.compile('x')", "torch.load(p, weights_only=True)", "run(['x'])", "np.load(p)")
     assert [line for line in good if list(findings(ast.parse(line)))] == []

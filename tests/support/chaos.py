@@ -33,7 +33,14 @@ class Job:
         command = [sys.executable, "-m", "balrsam_pipeline", "run", "999", *where, *self.words]
         environment = os.environ | {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
         with (folder / "output.txt").open("a") as output:
-            return subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT, text=True, start_new_session=True, env=environment)
+            return subprocess.Popen(
+                command,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                text=True,
+                start_new_session=True,
+                env=environment,
+            )
 
     def finish(self, folder: Path) -> int:
         """Run to the end; returns the exit code."""
@@ -42,7 +49,8 @@ class Job:
 
 @dataclass(frozen=True)
 class Undisturbed:
-    """A run that nothing happened to: its folder, what it made, the names of all it left, and the seconds it took."""
+    """A run that nothing happened to: its folder, what it made, the names of all it left, and the seconds it
+    took."""
 
     folder: Path
     outcome: dict[str, object]
@@ -65,13 +73,16 @@ def processes_of_session(session: int) -> list[int]:
 
 
 def kill_one(run: subprocess.Popen[str], longest_s: float, chance: random.Random) -> str | None:
-    """Kill -9 the main process of a run, or another one when there is one, at a random moment; returns which, or None if it ended before.
+    """Kill -9 the main process of a run, or another one when there is one, at a random moment; returns which,
+    or None if it ended before.
 
     Processes left behind must end by themselves.
     """
     kind = chance.choice(("main", "other"))
     try:
-        run.wait(chance.uniform(0.0, longest_s if kind == "main" else longest_s / 3))  # workers are there early: when cases are prepared
+        run.wait(
+            chance.uniform(0.0, longest_s if kind == "main" else longest_s / 3)
+        )  # workers are there early: when cases are prepared
         return None
     except subprocess.TimeoutExpired:
         victims = [run.pid] if kind == "main" else _others(run)
@@ -102,18 +113,30 @@ def _others(run: subprocess.Popen[str]) -> list[int]:
 
 
 def outcome(folder: Path, moved_from: Path | None = None) -> dict[str, object]:
-    """What a run made: masks by voxels, checkpoints by tensors, everything else that must be reproducible by bytes but for the paths."""
+    """What a run made: masks by voxels, checkpoints by tensors, everything else that must be reproducible by
+    bytes but for the paths."""
     found: dict[str, object] = {}
     for path in sorted(path for path in folder.rglob("*") if path.is_file() and path.parent.name != "run"):
         name = path.relative_to(folder).as_posix()
         if path.name.endswith(".nii.gz"):
             image = sitk.ReadImage(str(path))
-            found[name] = (hashlib.sha256(sitk.GetArrayFromImage(image).tobytes()).hexdigest(), image.GetSpacing(), image.GetOrigin())
+            found[name] = (
+                hashlib.sha256(sitk.GetArrayFromImage(image).tobytes()).hexdigest(),
+                image.GetSpacing(),
+                image.GetOrigin(),
+            )
         elif path.name == "checkpoint_final.safetensors":
             with safe_open(path, framework="np") as file:
-                found |= {f"{name}:{key}": hashlib.sha256(file.get_tensor(key).tobytes()).hexdigest() for key in file.keys()}  # noqa: SIM118
+                found |= {
+                    f"{name}:{key}": hashlib.sha256(file.get_tensor(key).tobytes()).hexdigest()
+                    for key in file.keys()  # noqa: SIM118
+                }
         elif path.suffix in (".b2nd", ".csv") or path.name in REPRODUCIBLE or path.parent.name == "2d":
-            content = path.read_bytes().replace(str(folder).encode(), b"FOLDER").replace(str(moved_from or folder).encode(), b"FOLDER")
+            content = (
+                path.read_bytes()
+                .replace(str(folder).encode(), b"FOLDER")
+                .replace(str(moved_from or folder).encode(), b"FOLDER")
+            )
             found[name] = hashlib.sha256(content).hexdigest()
     return found
 

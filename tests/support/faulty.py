@@ -1,4 +1,5 @@
-"""Functions for workers that misbehave; in a module of their own, so that workers of a cluster can import them."""
+"""Functions for workers that misbehave; in a module of their own, so that workers of a cluster can import
+them."""
 
 from __future__ import annotations
 

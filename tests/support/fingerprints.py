@@ -6,12 +6,19 @@ from collections.abc import Sequence
 
 from balrsam_pipeline.plan import CaseFingerprint, ChannelStatistics, Fingerprint
 
-STATISTICS = ChannelStatistics(mean=100, median=100, std=20, min=0, max=300, percentile_00_5=40, percentile_99_5=180)
+STATISTICS = ChannelStatistics(
+    mean=100, median=100, std=20, min=0, max=300, percentile_00_5=40, percentile_99_5=180
+)
 Triple = tuple[float, float, float]
 
 
 def make_case(
-    index: int, spacing: Triple, shape: tuple[int, int, int], thickness: dict[str, float], orientation: str = "LPS", kept: float = 1.0
+    index: int,
+    spacing: Triple,
+    shape: tuple[int, int, int],
+    thickness: dict[str, float],
+    orientation: str = "LPS",
+    kept: float = 1.0,
 ) -> CaseFingerprint:
     """One case; `kept` is the share of its slices that the nonzero crop leaves."""
     return CaseFingerprint(
@@ -37,5 +44,8 @@ def make_fingerprint(
 ) -> Fingerprint:
     """One case a spacing, all of one shape."""
     thickness = thickness or {"organ": 10.0}
-    cases = tuple(make_case(index, spacing, shape, thickness, orientation, kept) for index, spacing in enumerate(spacings))
+    cases = tuple(
+        make_case(index, spacing, shape, thickness, orientation, kept)
+        for index, spacing in enumerate(spacings)
+    )
     return Fingerprint(dataset="Dataset001_X", cases=cases, channel_statistics=(STATISTICS,))

@@ -56,7 +56,9 @@ def _pillow(form: str, channels: int) -> bytes:
 def _tiff(array: npt.NDArray[Any], compression: str | None) -> bytes:
     import tifffile
 
-    return _written("a.tif", lambda path: tifffile.imwrite(path, array, compression=compression, photometric="minisblack"))
+    return _written(
+        "a.tif", lambda path: tifffile.imwrite(path, array, compression=compression, photometric="minisblack")
+    )
 
 
 def _json(value: Any) -> bytes:
@@ -65,7 +67,16 @@ def _json(value: Any) -> bytes:
 
 def _description(labels: dict[str, Any], **more: Any) -> bytes:
     names = {"0": "T1", "1": "T2"}
-    return _json({"name": "x", "channel_names": names, "labels": labels, "numTraining": 3, "file_ending": ".nii.gz", **more})
+    return _json(
+        {
+            "name": "x",
+            "channel_names": names,
+            "labels": labels,
+            "numTraining": 3,
+            "file_ending": ".nii.gz",
+            **more,
+        }
+    )
 
 
 def _summary() -> bytes:
@@ -75,34 +86,77 @@ def _summary() -> bytes:
     from evaluation import EvaluationOptions, evaluate_folders
     from evaluation.reports.summary_json import summary_to_json
 
-    labels = LabelScheme(names=("organ",), values=((1,),), has_regions=False, region_order=(), ignore_value=None, largest=1)
+    labels = LabelScheme(
+        names=("organ",), values=((1,),), has_regions=False, region_order=(), ignore_value=None, largest=1
+    )
     options = EvaluationOptions(metrics=("overlap", "surface", "nsd", "detection"))
     with tempfile.TemporaryDirectory() as folder:
         for part in ("predictions", "references"):
             for case in ("a", "b"):
-                write_volume(Path(folder) / part / f"{case}.nii.gz", (_volume() > 1).astype(np.uint8), (1.0, 1.0, 1.0))
-        summary = evaluate_folders(Path(folder) / "predictions", Path(folder) / "references", labels, ".nii.gz", options)
+                write_volume(
+                    Path(folder) / part / f"{case}.nii.gz", (_volume() > 1).astype(np.uint8), (1.0, 1.0, 1.0)
+                )
+        summary = evaluate_folders(
+            Path(folder) / "predictions", Path(folder) / "references", labels, ".nii.gz", options
+        )
     return _json(summary_to_json(summary))
 
 
 def _nnunet_summary() -> bytes:
     numbers = {"Dice": 0.5, "IoU": 1 / 3, "TP": 10, "FP": 10, "FN": 10, "TN": 70, "n_pred": 20, "n_ref": 20}
-    cases = [{"reference_file": f"/r/{case}.nii.gz", "prediction_file": "/p", "metrics": {"1": numbers}} for case in "ab"]
+    cases = [
+        {"reference_file": f"/r/{case}.nii.gz", "prediction_file": "/p", "metrics": {"1": numbers}}
+        for case in "ab"
+    ]
     return _json({"foreground_mean": numbers, "mean": {"1": numbers}, "metric_per_case": cases})
 
 
 def _best() -> bytes:
-    rules = {"schema_version": 1, "steps": [{"kind": "minimum_size", "names": ["organ"], "minimum_mm3": 5.0}], "reasons": ["r"]}
-    score = {"configurations": ["2d"], "dice": 0.9, "dice_low": 0.8, "dice_high": 1.0, "cost": 1.0, "p_value": None, "tied_with_best": True}
-    best = {"dataset": "Dataset001_X", "configurations": ["2d"], "folds": [0, 1], "postprocessing": rules, "reason": "r"}
+    rules = {
+        "schema_version": 1,
+        "steps": [{"kind": "minimum_size", "names": ["organ"], "minimum_mm3": 5.0}],
+        "reasons": ["r"],
+    }
+    score = {
+        "configurations": ["2d"],
+        "dice": 0.9,
+        "dice_low": 0.8,
+        "dice_high": 1.0,
+        "cost": 1.0,
+        "p_value": None,
+        "tied_with_best": True,
+    }
+    best = {
+        "dataset": "Dataset001_X",
+        "configurations": ["2d"],
+        "folds": [0, 1],
+        "postprocessing": rules,
+        "reason": "r",
+    }
     return _json({"schema_version": 1, **best, "candidates": [score]})
 
 
 def _prediction() -> bytes:
-    labels = {"names": ["a"], "values": [[1]], "has_regions": False, "region_order": [], "ignore_value": None, "largest": 1}
-    member = {"dataset": "D", "configuration": "2d", "plan_sha256": "0", "weights_sha256": "0", "models": 1, "weight": 1.0}
+    labels = {
+        "names": ["a"],
+        "values": [[1]],
+        "has_regions": False,
+        "region_order": [],
+        "ignore_value": None,
+        "largest": 1,
+    }
+    member = {
+        "dataset": "D",
+        "configuration": "2d",
+        "plan_sha256": "0",
+        "weights_sha256": "0",
+        "models": 1,
+        "weight": 1.0,
+    }
     rules = {"schema_version": 1, "steps": [], "reasons": []}
-    return _json({"members": [member], "mirror": True, "tile_step": 0.5, "labels": labels, "postprocessing": rules})
+    return _json(
+        {"members": [member], "mirror": True, "tile_step": 0.5, "labels": labels, "postprocessing": rules}
+    )
 
 
 def _case() -> bytes:
@@ -120,12 +174,22 @@ def _case() -> bytes:
         spacing_mm=spacing,
         target_spacing_mm=spacing,
     )
-    stored = StoredCase(properties=properties, recipe_sha256="0", foreground={"a": (0, 3)}, stored_bytes={"case.b2nd": 10})
+    stored = StoredCase(
+        properties=properties, recipe_sha256="0", foreground={"a": (0, 3)}, stored_bytes={"case.b2nd": 10}
+    )
     return _json(to_json(stored))
 
 
 def _step() -> bytes:
-    record = {"step": "step", "command": "c", "state": "done", "inputs": {"raw/a": "0"}, "begun": "2026", "pid": 1, "host": "h"}
+    record = {
+        "step": "step",
+        "command": "c",
+        "state": "done",
+        "inputs": {"raw/a": "0"},
+        "begun": "2026",
+        "pid": 1,
+        "host": "h",
+    }
     return _json({**record, "outputs": {"results/a": {"size": 1, "sha256": "0"}}, "seconds": 1.0})
 
 
@@ -133,8 +197,12 @@ def _step() -> bytes:
 def tiny_plan() -> Plan:
     """A plan whose network is as small as the backbone allows."""
     plan = example_plan()
-    network = replace(plan.configurations["2d"].network, classes=2, input_size=(16, 16), cden_width=8, mask_stride=4)
-    return replace(plan, configurations={"2d": replace(plan.configurations["2d"], network=network, patch_size=(16, 16))})
+    network = replace(
+        plan.configurations["2d"].network, classes=2, input_size=(16, 16), cden_width=8, mask_stride=4
+    )
+    return replace(
+        plan, configurations={"2d": replace(plan.configurations["2d"], network=network, patch_size=(16, 16))}
+    )
 
 
 @cache
@@ -149,7 +217,11 @@ def tiny_network() -> tuple[Any, NetworkPlan]:
 def _torch(legacy: bool) -> bytes:
     import torch
 
-    tensors = {"image_encoder.patch_embed.proj.weight": torch.zeros(768, 1, 2, 2), "a": torch.arange(6.0), "b": torch.zeros(2, 3)}
+    tensors = {
+        "image_encoder.patch_embed.proj.weight": torch.zeros(768, 1, 2, 2),
+        "a": torch.arange(6.0),
+        "b": torch.zeros(2, 3),
+    }
     buffer = io.BytesIO()
     torch.save({"state_dict": tensors, "epoch": 3}, buffer, _use_new_zipfile_serialization=not legacy)
     return buffer.getvalue()
@@ -167,7 +239,10 @@ def _training_checkpoint() -> bytes:
 
     from trainers.checkpoints import Checkpoint, write_checkpoint
 
-    checkpoint = Checkpoint({"ema/a": torch.arange(6.0), "weights/b": torch.zeros(2, 3)}, {"plan_sha256": "0", "state": {"step": 3}})
+    checkpoint = Checkpoint(
+        {"ema/a": torch.arange(6.0), "weights/b": torch.zeros(2, 3)},
+        {"plan_sha256": "0", "state": {"step": 3}},
+    )
     return _written("c.safetensors", lambda path: write_checkpoint(path, checkpoint))
 
 
@@ -177,7 +252,10 @@ def _trained(prefix: str) -> bytes:
     from balrsam_pipeline.network import trainable_state
 
     model, _ = tiny_network()
-    return save({f"{prefix}{name}": tensor.contiguous() for name, tensor in trainable_state(model).items()}, {"base_sha256": ""})
+    return save(
+        {f"{prefix}{name}": tensor.contiguous() for name, tensor in trainable_state(model).items()},
+        {"base_sha256": ""},
+    )
 
 
 def _model_zip() -> bytes:
@@ -214,22 +292,32 @@ SEEDS: dict[str, Callable[[], bytes]] = {
         regions_class_order=[1, 2],
         dataset={"a": {"images": ["imagesTr/a.nii.gz"], "label": "labelsTr/a.nii.gz"}},
     ),
-    "splits_final.json": lambda: _json([{"train": ["a", "b"], "val": ["c"]}, {"train": ["c", "b"], "val": ["a"]}]),
+    "splits_final.json": lambda: _json(
+        [{"train": ["a", "b"], "val": ["c"]}, {"train": ["c", "b"], "val": ["a"]}]
+    ),
     "plan.json": lambda: _json(to_json(example_plan())),
     "fingerprint.json": lambda: _json(to_json(make_fingerprint())),
     "summary.json": _summary,
     "nnunet_summary.json": _nnunet_summary,
-    "settings.json": lambda: _json({"epochs": 3, "loss": {"dice": 1.0}, "augmentation": {"scaling_range": [0.7, 1.4]}, "amp": True}),
+    "settings.json": lambda: _json(
+        {"epochs": 3, "loss": {"dice": 1.0}, "augmentation": {"scaling_range": [0.7, 1.4]}, "amp": True}
+    ),
     "best_configuration.json": _best,
-    "postprocessing.json": lambda: _json({"schema_version": 1, "steps": [{"kind": "largest_component", "names": ["a"]}], "reasons": []}),
+    "postprocessing.json": lambda: _json(
+        {"schema_version": 1, "steps": [{"kind": "largest_component", "names": ["a"]}], "reasons": []}
+    ),
     "prediction.json": _prediction,
     "case.json": _case,
     "step.json": _step,
     "hashes.json": lambda: _json({"/a": [1, 2, 3, 4, "0"]}),
-    "log.jsonl": lambda: b'{"event": "epoch", "epoch": 1, "step": 100, "progress": 0.5, "left_s": 3, "quick_dice": 0.5}\n' * 3,
+    "log.jsonl": lambda: (
+        b'{"event": "epoch", "epoch": 1, "step": 100, "progress": 0.5, "left_s": 3, "quick_dice": 0.5}\n' * 3
+    ),
     "groups.csv": lambda: b"case,group\na,1\nb,1\nc,2\n",
     "strata.csv": lambda: b'case,site\na,x\nb,"y, z"\nc,x\n',
-    "numbers.csv": lambda: b"case,size\n" + b"".join(f"{case},{index}.5\n".encode() for index, case in enumerate("abcdefghijkl")),
+    "numbers.csv": lambda: (
+        b"case,size\n" + b"".join(f"{case},{index}.5\n".encode() for index, case in enumerate("abcdefghijkl"))
+    ),
     "tensors.pth": lambda: _torch(legacy=False),
     "old.pth": lambda: _torch(legacy=True),
     "tensors.safetensors": _small_safetensors,

@@ -1,7 +1,8 @@
-"""Feeding damaged files to every reader of outside files: `python -m support.fuzzing FOLDER FIRST LAST READER…` prints what went wrong.
+"""Feeding damaged files to every reader of outside files: `python -m support.fuzzing FOLDER FIRST LAST
+READER…` prints what went wrong.
 
-It runs in a process of its own with little memory, so that a header that announces terabytes cannot have them, and a reader that
-crashes or hangs can be named.
+It runs in a process of its own with little memory, so that a header that announces terabytes cannot have
+them, and a reader that crashes or hangs can be named.
 """
 
 from __future__ import annotations
@@ -48,21 +49,21 @@ def readers() -> dict[str, Reader]:
 
     from balrsam_pipeline.dataset import read_description, read_folds, read_groups
     from balrsam_pipeline.imageio import read_geometry, read_image, read_label
-    from balrsam_pipeline.inference.best import read_best
-    from balrsam_pipeline.inference.manifest import read_manifest
+    from balrsam_pipeline.inference.best_configuration import read_best
     from balrsam_pipeline.inference.postprocessing import read_postprocessing
+    from balrsam_pipeline.inference.prediction_json import read_manifest
     from balrsam_pipeline.inference.sharing.install import install_model
     from balrsam_pipeline.network import load_adapter, load_trained
     from balrsam_pipeline.network.checkpoints import read_sam, read_tensors
     from balrsam_pipeline.plan import read_fingerprint, read_plan
     from balrsam_pipeline.preprocessing import read_stored
-    from balrsam_pipeline.run.contents import ContentHashes
+    from balrsam_pipeline.run.file_hashes import ContentHashes
     from balrsam_pipeline.run.records import read_record
     from evaluation.reports.summary_json import read_summary
     from evaluation.strata import read_strata
     from trainers.checkpoints import read_checkpoint
     from trainers.config import read_training_config
-    from trainers.loggers import read_log
+    from trainers.loggers.jsonl import read_log
 
     model, network = tiny_network()
 
@@ -76,11 +77,21 @@ def readers() -> dict[str, Reader]:
     images = {
         name: Reader(name, kind, pictures)
         for name, kind in (
-            ("a.nii.gz", "gzip"), ("a.nii", "bytes"), ("a.mha", "text"), ("b.mha", "text"), ("a.nrrd", "text"), ("b.nrrd", "text"),
-            ("a.gipl", "bytes"), ("a.png", "png"), ("b.png", "png"), ("a.bmp", "bytes"), ("a.jpg", "bytes"), ("a.tif", "bytes"),
+            ("a.nii.gz", "gzip"),
+            ("a.nii", "bytes"),
+            ("a.mha", "text"),
+            ("b.mha", "text"),
+            ("a.nrrd", "text"),
+            ("b.nrrd", "text"),
+            ("a.gipl", "bytes"),
+            ("a.png", "png"),
+            ("b.png", "png"),
+            ("a.bmp", "bytes"),
+            ("a.jpg", "bytes"),
+            ("a.tif", "bytes"),
             ("b.tif", "bytes"),
         )
-    }  # fmt: skip
+    }
     return images | {
         "dataset.json": Reader("dataset.json", "json", read_description),
         "regions.json": Reader("regions.json", "json", read_description),
@@ -90,7 +101,9 @@ def readers() -> dict[str, Reader]:
         "summary.json": Reader("summary.json", "json", read_summary),
         "nnunet_summary.json": Reader("nnunet_summary.json", "json", read_summary),
         "settings.json": Reader("settings.json", "json", read_training_config),
-        "best_configuration.json": Reader("best_configuration.json", "json", lambda path: read_best(path.parent)),
+        "best_configuration.json": Reader(
+            "best_configuration.json", "json", lambda path: read_best(path.parent)
+        ),
         "postprocessing.json": Reader("postprocessing.json", "json", read_postprocessing),
         "prediction.json": Reader("prediction.json", "json", read_manifest),
         "case.json": Reader("case.json", "json", lambda path: read_stored(path.parent, "case")),
@@ -99,15 +112,21 @@ def readers() -> dict[str, Reader]:
         "log.jsonl": Reader("log.jsonl", "json", read_log),
         "groups.csv": Reader("groups.csv", "text", read_groups),
         "strata.csv": Reader("strata.csv", "text", lambda path: read_strata(path, "site", ("a", "b", "c"))),
-        "numbers.csv": Reader("numbers.csv", "text", lambda path: read_strata(path, "size", tuple("abcdefghijkl"))),
+        "numbers.csv": Reader(
+            "numbers.csv", "text", lambda path: read_strata(path, "size", tuple("abcdefghijkl"))
+        ),
         "tensors.pth": Reader("tensors.pth", "zip", read_tensors),
         "old.pth": Reader("old.pth", "bytes", read_tensors),
         "sam.pt": Reader("tensors.pth", "zip", lambda path: read_sam(path, "vit_b")),
         "tensors.safetensors": Reader("tensors.safetensors", "bytes", read_tensors),
         "training.safetensors": Reader("training.safetensors", "bytes", read_checkpoint),
         "adapter.safetensors": Reader("adapter.safetensors", "bytes", lambda path: load_adapter(path, model)),
-        "trained.safetensors": Reader("trained.safetensors", "bytes", lambda path: load_trained(path, network)),
-        "model.zip": Reader("model.zip", "zip", lambda path: install_model(path, path.parent / "results", True)),
+        "trained.safetensors": Reader(
+            "trained.safetensors", "bytes", lambda path: load_trained(path, network)
+        ),
+        "model.zip": Reader(
+            "model.zip", "zip", lambda path: install_model(path, path.parent / "results", True)
+        ),
     }
 
 
@@ -126,10 +145,16 @@ def main(folder: Path, first: int, last: int, names: list[str]) -> None:
             file = file.with_name(name)
         for number in range(first, last):
             print(f"at {name} {number}", flush=True)
-            file.write_bytes(mutate(seed, random.Random(zlib.crc32(f"{name} {number}".encode())), known[name].kind))
+            file.write_bytes(
+                mutate(seed, random.Random(zlib.crc32(f"{name} {number}".encode())), known[name].kind)
+            )
             problem, was_refused = _read(known[name], file)
             refused += was_refused
-            strangers = [path for path in folder.rglob("*") if path.is_file() and path != file and "results" not in path.parts]
+            strangers = [
+                path
+                for path in folder.rglob("*")
+                if path.is_file() and path != file and "results" not in path.parts
+            ]
             if strangers:
                 problem = f"{problem} wrote {strangers}"
             if problem:
@@ -155,7 +180,11 @@ def _read(reader: Reader, file: Path) -> tuple[str, bool]:
 
 
 def _limit_memory() -> None:
-    taken = next(int(line.split()[1]) * 1024 for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmSize"))
+    taken = next(
+        int(line.split()[1]) * 1024
+        for line in Path("/proc/self/status").read_text().splitlines()
+        if line.startswith("VmSize")
+    )
     resource.setrlimit(resource.RLIMIT_AS, (taken + MEMORY_BYTES, resource.RLIM_INFINITY))
 
 

@@ -1,4 +1,5 @@
-"""One small raw dataset of each kind that users have, with two test images each: what planning and the whole run are tried on."""
+"""One small raw dataset of each kind that users have, with two test images each: what planning and the whole
+run are tried on."""
 
 from __future__ import annotations
 
@@ -39,7 +40,12 @@ def ct_of_one_label(raw: Path, data: Path) -> Path:
 def mr_stored_lps(raw: Path, data: Path) -> Path:
     """The liver of a real MR that is stored left-posterior-superior."""
     folder = raw / "Dataset102_LiverMR"
-    crops(data / "multi_organ_ct" / "mr_small.nii.gz", data / "multi_organ_ct" / "mr_small_organs.nii.gz", folder, 5)
+    crops(
+        data / "multi_organ_ct" / "mr_small.nii.gz",
+        data / "multi_organ_ct" / "mr_small_organs.nii.gz",
+        folder,
+        5,
+    )
     return describe(folder, {"background": 0, "liver": 1}, ["MR"], CASES)
 
 
@@ -51,7 +57,9 @@ def two_channels(raw: Path, data: Path) -> Path:
 def regions(raw: Path, data: Path) -> Path:
     """Overlapping regions, as in BraTS."""
     folder = volume_dataset(raw / "Dataset104_Regions")
-    return describe(folder, {"background": 0, "whole": [1, 2], "core": [2]}, ["T1"], CASES, regions_class_order=[1, 2])
+    return describe(
+        folder, {"background": 0, "whole": [1, 2], "core": [2]}, ["T1"], CASES, regions_class_order=[1, 2]
+    )
 
 
 def ignore_label(raw: Path, data: Path) -> Path:
@@ -76,7 +84,9 @@ def tiff_of_sixteen_bits(raw: Path, data: Path) -> Path:
         (folder / name).mkdir(parents=True)
     for index in range(CASES):
         images, label = organ_case(index, (1, 60, 70))
-        tifffile.imwrite(folder / "imagesTr" / f"cell_{index}_0000.tif", (images[0][0].astype(np.uint16) + 1) * 150)
+        tifffile.imwrite(
+            folder / "imagesTr" / f"cell_{index}_0000.tif", (images[0][0].astype(np.uint16) + 1) * 150
+        )
         tifffile.imwrite(folder / "labelsTr" / f"cell_{index}.tif", label[0])
     return describe(folder, {"background": 0, "organ": 1, "core": 2}, ["fluorescence"], CASES, ".tif")
 
@@ -92,8 +102,16 @@ def drive(raw: Path, data: Path) -> Path:
 
 
 KINDS: tuple[Builder, ...] = (
-    hippocampus, drive, ct_of_one_label, mr_stored_lps, two_channels, regions, ignore_label, thick_slices, tiff_of_sixteen_bits,
-)  # fmt: skip
+    hippocampus,
+    drive,
+    ct_of_one_label,
+    mr_stored_lps,
+    two_channels,
+    regions,
+    ignore_label,
+    thick_slices,
+    tiff_of_sixteen_bits,
+)
 
 
 def take_test_images(folder: Path) -> list[str]:

@@ -1,4 +1,5 @@
-"""One engine of damage: bytes, JSON values, tables, compressed voxels, zips; the same seed gives the same damage."""
+"""One engine of damage: bytes, JSON values, tables, compressed voxels, zips; the same seed gives the same
+damage."""
 
 from __future__ import annotations
 
@@ -15,8 +16,40 @@ from typing import Any
 
 Mutation = Callable[[bytes, random.Random], bytes]
 
-NUMBERS = (0, -1, 1, 2, 255, 256, 32767, -32768, 65535, 2**31 - 1, -(2**31), 2**32 - 1, 2**63 - 1, 10**12, 10**30, -(10**30))
-TEXTS = ("", " ", "\x00", "../../x", "/etc/passwd", "C:\\x", "é漢字🙂", "‮abc", "a" * 5000, "NaN", "$HOME", "{}", "%s%n", "\ud83d")
+NUMBERS = (
+    0,
+    -1,
+    1,
+    2,
+    255,
+    256,
+    32767,
+    -32768,
+    65535,
+    2**31 - 1,
+    -(2**31),
+    2**32 - 1,
+    2**63 - 1,
+    10**12,
+    10**30,
+    -(10**30),
+)
+TEXTS = (
+    "",
+    " ",
+    "\x00",
+    "../../x",
+    "/etc/passwd",
+    "C:\\x",
+    "é漢字🙂",
+    "‮abc",
+    "a" * 5000,
+    "NaN",
+    "$HOME",
+    "{}",
+    "%s%n",
+    "\ud83d",
+)
 WILD_NAMES = (
     "../../escaped.json",
     "/tmp/escaped.json",
@@ -28,15 +61,30 @@ WILD_NAMES = (
     "d/",
 )
 ODD_VALUES: tuple[Any, ...] = (
-    None, True, False, [], {}, [[]], [None], {"": None}, {"0": 0}, 0.1, -0.0, 1e308, float("nan"), float("inf"), -float("inf"),
-)  # fmt: skip
+    None,
+    True,
+    False,
+    [],
+    {},
+    [[]],
+    [None],
+    {"": None},
+    {"0": 0},
+    0.1,
+    -0.0,
+    1e308,
+    float("nan"),
+    float("inf"),
+    -float("inf"),
+)
 
 
 def mutate(content: bytes, chance: random.Random, kind: str) -> bytes:
     """Damage the content of a file.
 
     Args:
-        kind: "bytes", "text", "json", "gzip" (what it holds), "png" (with checksums put right) or "zip" (its members).
+        kind: "bytes", "text", "json", "gzip" (what it holds), "png" (with checksums put right) or "zip" (its
+            members).
     """
     choices: dict[str, tuple[Mutation, ...]] = {
         "bytes": (_bytes,),
@@ -52,7 +100,9 @@ def mutate(content: bytes, chance: random.Random, kind: str) -> bytes:
 
 
 def _bytes(content: bytes, chance: random.Random) -> bytes:
-    return chance.choice((_flip, _flip, _truncate, _splice, _insert, _delete, _huge_number, _huge_number, _run))(content, chance)
+    return chance.choice(
+        (_flip, _flip, _truncate, _splice, _insert, _delete, _huge_number, _huge_number, _run)
+    )(content, chance)
 
 
 def _flip(content: bytes, chance: random.Random) -> bytes:
@@ -67,7 +117,11 @@ def _truncate(content: bytes, chance: random.Random) -> bytes:
 
 
 def _splice(content: bytes, chance: random.Random) -> bytes:
-    start, target, length = chance.randrange(len(content) + 1), chance.randrange(len(content) + 1), chance.randrange(1, 200)
+    start, target, length = (
+        chance.randrange(len(content) + 1),
+        chance.randrange(len(content) + 1),
+        chance.randrange(1, 200),
+    )
     return content[:target] + content[start : start + length] + content[target + length :]
 
 
@@ -86,7 +140,12 @@ def _huge_number(content: bytes, chance: random.Random) -> bytes:
     form = chance.choice(("<h", "<i", "<q", "<f", "<d", ">h", ">i", ">q", ">d"))
     number = chance.choice(NUMBERS)
     if form[1] in "fd":
-        field = struct.pack(form, chance.choice((float("nan"), float("inf"), -1e30, 1e30, 0.0, -0.0, 1e-300 if form[1] == "d" else 1e-40)))
+        field = struct.pack(
+            form,
+            chance.choice(
+                (float("nan"), float("inf"), -1e30, 1e30, 0.0, -0.0, 1e-300 if form[1] == "d" else 1e-40)
+            ),
+        )
     else:
         size = 8 * struct.calcsize(form)
         field = struct.pack(form, max(-(1 << size - 1), min((1 << size - 1) - 1, number)))
@@ -110,7 +169,9 @@ def _text_numbers(content: bytes, chance: random.Random) -> bytes:
     if not found:
         return _bytes(content, chance)
     match = chance.choice(found)
-    new = chance.choice((*(str(number) for number in NUMBERS), "nan", "inf", "1e999", "0.0", "x", "")).encode()
+    new = chance.choice(
+        (*(str(number) for number in NUMBERS), "nan", "inf", "1e999", "0.0", "x", "")
+    ).encode()
     return content[: match.start()] + new + content[match.end() :]
 
 
@@ -164,7 +225,16 @@ def _json(content: bytes, chance: random.Random) -> bytes:
 
 
 def _odd(chance: random.Random) -> Any:
-    return chance.choice((*ODD_VALUES, chance.choice(NUMBERS), chance.choice(NUMBERS), chance.choice(TEXTS), chance.choice(TEXTS), 10**400))
+    return chance.choice(
+        (
+            *ODD_VALUES,
+            chance.choice(NUMBERS),
+            chance.choice(NUMBERS),
+            chance.choice(TEXTS),
+            chance.choice(TEXTS),
+            10**400,
+        )
+    )
 
 
 def _nest(chance: random.Random) -> bytes:
@@ -186,7 +256,9 @@ def _twice(content: bytes, chance: random.Random) -> bytes:
 def _places(value: Any) -> list[tuple[Any, Any]]:
     """Every (container, key) below a JSON value."""
     found: list[tuple[Any, Any]] = []
-    entries = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    entries = (
+        value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    )
     for key, item in entries:
         found.append((value, key))
         found += _places(item)
@@ -206,7 +278,9 @@ def _png_header(content: bytes, chance: random.Random) -> bytes:
         return _bytes(content, chance)
     header = bytearray(content[16:29])
     if chance.random() < 0.7:
-        struct.pack_into(">I", header, chance.choice((0, 4)), chance.choice((0, 1, 2**16, 2**24, 2**31 - 1, 10**6)))
+        struct.pack_into(
+            ">I", header, chance.choice((0, 4)), chance.choice((0, 1, 2**16, 2**24, 2**31 - 1, 10**6))
+        )
     else:
         header[chance.choice((8, 9, 10, 11, 12))] = chance.randrange(256)
     return content[:16] + bytes(header) + struct.pack(">I", zlib.crc32(b"IHDR" + header)) + content[33:]
@@ -221,7 +295,11 @@ def _png_body(content: bytes, chance: random.Random) -> bytes:
     body = _bytes(content[start + 4 : start + 4 + length], chance)
     chunk = b"IDAT" + body
     return (
-        content[: start - 4] + struct.pack(">I", len(body)) + chunk + struct.pack(">I", zlib.crc32(chunk)) + content[start + 8 + length :]
+        content[: start - 4]
+        + struct.pack(">I", len(body))
+        + chunk
+        + struct.pack(">I", zlib.crc32(chunk))
+        + content[start + 8 + length :]
     )
 
 
@@ -244,7 +322,16 @@ def _zip_structure(content: bytes, chance: random.Random) -> bytes:
     name, body = members[index]
     action = chance.randrange(4)
     wild = chance.choice(
-        ("../../escaped.json", "/tmp/escaped.json", "a/../../b.json", "..\\x.json", ".hidden", "a\x00b.json", "x" * 300 + ".json", "d/")
+        (
+            "../../escaped.json",
+            "/tmp/escaped.json",
+            "a/../../b.json",
+            "..\\x.json",
+            ".hidden",
+            "a\x00b.json",
+            "x" * 300 + ".json",
+            "d/",
+        )
     )
     if action == 0:
         members[index] = (wild, body)

@@ -34,7 +34,9 @@ def example_plan() -> Plan:
         network=network,
         reasons={"patch_size": "covers the slice"},
     )
-    statistics = ChannelStatistics(mean=1, median=1, std=1, min=0, max=2, percentile_00_5=0, percentile_99_5=2)
+    statistics = ChannelStatistics(
+        mean=1, median=1, std=1, min=0, max=2, percentile_00_5=0, percentile_99_5=2
+    )
     return Plan(
         dataset="Dataset001_X",
         fingerprint_sha256="0" * 64,

@@ -1,4 +1,5 @@
-"""What the end-to-end tests share: folders, small copies of real datasets, and what must not be left behind."""
+"""What the end-to-end tests share: folders, small copies of real datasets, and what must not be left
+behind."""
 
 from __future__ import annotations
 

@@ -53,7 +53,10 @@ class MemoryStore:
         return np.take(self.labels[case], index, axis=axis)
 
     def foreground(self, case: str) -> dict[str, np.ndarray]:
-        return {name: np.argwhere(self.labels[case] == value).astype(np.int32) for value, name in ((1, "outer"), (2, "inner"))}
+        return {
+            name: np.argwhere(self.labels[case] == value).astype(np.int32)
+            for value, name in ((1, "outer"), (2, "inner"))
+        }
 
 
 def tiny_configuration(**changes: object) -> Configuration:
@@ -108,12 +111,15 @@ def make_store() -> Callable[..., MemoryStore]:
 
 @pytest.fixture(scope="session")
 def prepared(tmp_path_factory: pytest.TempPathFactory) -> Roots:
-    """Roots with the demo dataset, planned by hand (a tiny network) and preprocessed; results are for each test to place."""
+    """Roots with the demo dataset, planned by hand (a tiny network) and preprocessed; results are for each
+    test to place."""
     folder = tmp_path_factory.mktemp("prepared")
     roots = Roots(raw=folder / "raw", preprocessed=folder / "preprocessed", results=folder / "results")
     size = DemoSize(training_cases=5, test_cases=0, shape_zyx=(8, 32, 32))
     dataset = open_dataset(generate_dataset(roots.raw, size))
-    statistics = ChannelStatistics(mean=0, median=0, std=1, min=0, max=1, percentile_00_5=0, percentile_99_5=1)
+    statistics = ChannelStatistics(
+        mean=0, median=0, std=1, min=0, max=1, percentile_00_5=0, percentile_99_5=1
+    )
     configuration = tiny_configuration(channels=2, patch_size=(32, 32))
     plan = Plan(
         dataset=dataset.name,
@@ -129,7 +135,9 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> Roots:
     for case, files in cases.items():
         image, label = read_case(files, dataset.description)
         store = store_folder(preprocessed, configuration)
-        write_case(store, case, preprocess_image(image, label, plan, configuration), dataset.description.labels)
+        write_case(
+            store, case, preprocess_image(image, label, plan, configuration), dataset.description.labels
+        )
     return roots
 
 
@@ -139,12 +147,24 @@ def make_request(prepared: Roots, tmp_path: Path) -> Callable[..., TrainRequest]
 
     def make(**settings: object) -> TrainRequest:
         roots = dataclasses.replace(prepared, results=tmp_path / "results")
-        return TrainRequest(dataset=prepared.raw / DATASET_NAME, roots=roots, device="cpu", workers=0, config=tiny_training(**settings))
+        return TrainRequest(
+            dataset=prepared.raw / DATASET_NAME,
+            roots=roots,
+            device="cpu",
+            workers=0,
+            config=tiny_training(**settings),
+        )
 
     return make
 
 
 def tiny_training(**settings: object) -> TrainingConfig:
     """Six steps of two samples, saved after every one of three epochs."""
-    values = {"epochs": 3, "steps_per_epoch": 2, "batch_size": 2, "save_every_s": 0.0, "quick_validation_patches": 2}
+    values = {
+        "epochs": 3,
+        "steps_per_epoch": 2,
+        "batch_size": 2,
+        "save_every_s": 0.0,
+        "quick_validation_patches": 2,
+    }
     return TrainingConfig(**(values | settings))  # type: ignore[arg-type]

@@ -1,4 +1,5 @@
-"""Training that adapts a SAM checkpoint: what moves, what stays, and what the trained file is good for without it."""
+"""Training that adapts a SAM checkpoint: what moves, what stays, and what the trained file is good for
+without it."""
 
 from __future__ import annotations
 
@@ -30,7 +31,8 @@ def sam(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def adapt(make_request: Callable[..., TrainRequest], sam: Path, tmp_path: Path) -> Adapted:
-    """A request that trains the demo dataset with the plan changed to adapt `sam`; keyword arguments are settings."""
+    """A request that trains the demo dataset with the plan changed to adapt `sam`; keyword arguments are
+    settings."""
 
     def make(**settings: object) -> TrainRequest:
         request = make_request(**settings)
@@ -39,8 +41,12 @@ def adapt(make_request: Callable[..., TrainRequest], sam: Path, tmp_path: Path) 
         if not target.exists():
             plan = read_plan(dataset / "plan.json")
             configuration = plan.configurations["2d"]
-            network = dataclasses.replace(configuration.network, from_scratch=False, lora_rank=2, lora_alpha=2.0, adapter_rank=4)
-            adapted = dataclasses.replace(plan, configurations={"2d": dataclasses.replace(configuration, network=network)})
+            network = dataclasses.replace(
+                configuration.network, from_scratch=False, lora_rank=2, lora_alpha=2.0, adapter_rank=4
+            )
+            adapted = dataclasses.replace(
+                plan, configurations={"2d": dataclasses.replace(configuration, network=network)}
+            )
             (target / dataset.name).mkdir(parents=True)
             for path in dataset.iterdir():
                 (target / dataset.name / path.name).symlink_to(path)
@@ -54,7 +60,11 @@ def adapt(make_request: Callable[..., TrainRequest], sam: Path, tmp_path: Path) 
 
 def network_of(request: TrainRequest) -> NetworkPlan:
     """The planned network of a request."""
-    return read_plan(request.roots.preprocessed / request.dataset.name / "plan.json").configurations["2d"].network
+    return (
+        read_plan(request.roots.preprocessed / request.dataset.name / "plan.json")
+        .configurations["2d"]
+        .network
+    )
 
 
 def trained_file(request: TrainRequest) -> Path:
@@ -70,7 +80,9 @@ def test_only_what_is_not_sams_encoder_is_trained_and_saved(adapt: Adapted, sam:
     assert "image_encoder.blocks.0.mlp.lin1.weight" not in names
     assert path.stat().st_size < 0.6 * sam.stat().st_size
     start, end = build(network_of(request), sam), load_trained(path, network_of(request), sam)
-    assert torch.equal(start.image_encoder.blocks[0].mlp.lin1.weight, end.image_encoder.blocks[0].mlp.lin1.weight)
+    assert torch.equal(
+        start.image_encoder.blocks[0].mlp.lin1.weight, end.image_encoder.blocks[0].mlp.lin1.weight
+    )
 
 
 def test_with_nothing_frozen_the_encoder_trains_and_predicts_again(adapt: Adapted, sam: Path) -> None:

@@ -7,14 +7,21 @@ import torch
 from torch import nn
 
 from balrsam_pipeline.errors import CheckpointError, TrainingError
-from trainers.checkpoints import Checkpoint, CheckpointFolder, load_optimiser_tensors, optimiser_tensors, read_checkpoint
+from trainers.checkpoints import (
+    Checkpoint,
+    CheckpointFolder,
+    load_optimiser_tensors,
+    optimiser_tensors,
+    read_checkpoint,
+)
 from trainers.config import TrainingConfig
 from trainers.optimisation import make_optimiser
 
 
 def checkpoint(step):
     return Checkpoint(
-        {"weights/a": torch.full((2, 3), float(step)), "rng/torch": torch.get_rng_state()}, {"step": step, "plan_sha256": "ab"}
+        {"weights/a": torch.full((2, 3), float(step)), "rng/torch": torch.get_rng_state()},
+        {"step": step, "plan_sha256": "ab"},
     )
 
 
@@ -103,7 +110,10 @@ def test_the_optimisers_state_survives_to_the_bit_channels_last_included():
     whole, resumed = make(), make()
     optimiser = make_optimiser(whole, config)
     step(whole, optimiser, 5)
-    saved = {name: tensor.clone().contiguous() for name, tensor in optimiser_tensors(optimiser, names(whole)).items()}
+    saved = {
+        name: tensor.clone().contiguous()
+        for name, tensor in optimiser_tensors(optimiser, names(whole)).items()
+    }
     with torch.no_grad():
         for own, other in zip(resumed.parameters(), whole.parameters(), strict=True):
             own.copy_(other)

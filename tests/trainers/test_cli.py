@@ -13,7 +13,11 @@ from trainers.config import LossConfig
 def parse(prepared, command, *words):
     parser = argparse.ArgumentParser()
     COMMANDS[command].add_arguments(parser)
-    roots = [word for name in ("raw", "preprocessed", "results") for word in (f"--{name}", str(getattr(prepared, name)))]
+    roots = [
+        word
+        for name in ("raw", "preprocessed", "results")
+        for word in (f"--{name}", str(getattr(prepared, name)))
+    ]
     return parser.parse_args(["Dataset999_Demo", *words, *roots])
 
 
@@ -24,12 +28,31 @@ def test_the_command_line_is_what_the_documentation_says():
         command.add_arguments(parser)
         options[name] = {option for action in parser._actions for option in action.option_strings}
     common = {
-        *("--configuration", "--max-minutes", "--epochs", "--batch-size", "--learning-rate", "--seed", "--settings", "--device"),
-        *("--workers", "--continue-on-worker-loss", "--accept-changed-settings", "--checkpoint", "--init-from", "--budget-clock"),
+        *(
+            "--configuration",
+            "--max-minutes",
+            "--epochs",
+            "--batch-size",
+            "--learning-rate",
+            "--seed",
+            "--settings",
+            "--device",
+        ),
+        *(
+            "--workers",
+            "--continue-on-worker-loss",
+            "--accept-changed-settings",
+            "--checkpoint",
+            "--init-from",
+            "--budget-clock",
+        ),
         *("--watch", "--freeze", "--raw", "--preprocessed", "--results"),
     }
     cluster = {"--cluster", "--tls-ca", "--tls-cert", "--tls-key", "--gpus-per-fold"}
-    assert options == {"train": common | {"--fold"}, "crossval": common | cluster | {"--folds", "--parallel-folds", "--configurations"}}
+    assert options == {
+        "train": common | {"--fold"},
+        "crossval": common | cluster | {"--folds", "--parallel-folds", "--configurations"},
+    }
 
 
 def test_a_time_budget_replaces_the_epochs_unless_both_are_given(prepared):

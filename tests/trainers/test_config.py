@@ -7,11 +7,23 @@ import pytest
 
 from balrsam_pipeline.errors import TrainingError
 from balrsam_pipeline.serialise import from_json, to_json
-from trainers.config import AugmentationConfig, LossConfig, TrainingConfig, differences, read_training_config, with_defaults
+from trainers.config import (
+    AugmentationConfig,
+    LossConfig,
+    TrainingConfig,
+    differences,
+    read_training_config,
+    with_defaults,
+)
 
 
 def test_settings_survive_json():
-    config = TrainingConfig(epochs=None, max_minutes=3.5, loss=LossConfig(boundary=0.1), augmentation=AugmentationConfig(mirroring=False))
+    config = TrainingConfig(
+        epochs=None,
+        max_minutes=3.5,
+        loss=LossConfig(boundary=0.1),
+        augmentation=AugmentationConfig(mirroring=False),
+    )
     assert from_json(TrainingConfig, json.loads(json.dumps(to_json(config))), "here", TrainingError) == config
 
 
@@ -45,9 +57,13 @@ def test_the_plan_fills_in_batch_size_and_learning_rate(make_configuration):
     configuration = make_configuration(batch_size=7)
     completed = TrainingConfig().completed(configuration)
     assert (completed.batch_size, completed.learning_rate) == (7, 3e-3)
-    adapted = dataclasses.replace(configuration, network=dataclasses.replace(configuration.network, from_scratch=False))
+    adapted = dataclasses.replace(
+        configuration, network=dataclasses.replace(configuration.network, from_scratch=False)
+    )
     assert TrainingConfig().completed(adapted).learning_rate == 1e-3
-    given = TrainingConfig(batch_size=2, learning_rate=0.5, augmentation=AugmentationConfig(rotation_degrees=90.0))
+    given = TrainingConfig(
+        batch_size=2, learning_rate=0.5, augmentation=AugmentationConfig(rotation_degrees=90.0)
+    )
     assert given.completed(configuration) == given
 
 

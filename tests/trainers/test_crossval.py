@@ -16,5 +16,7 @@ def test_folds_are_trained_pooled_and_then_left_alone(make_request):
 
 
 def test_folds_train_at_the_same_time_on_several_devices(make_request):
-    result = cross_validate(CrossvalRequest(train=make_request(epochs=1), folds=(0, 1), parallel_devices=("cpu", "cpu")))
+    result = cross_validate(
+        CrossvalRequest(train=make_request(epochs=1), folds=(0, 1), parallel_devices=("cpu", "cpu"))
+    )
     assert set(result.summary.groups.values()) == {"fold 0", "fold 1"}

@@ -14,7 +14,7 @@ from balrsam_pipeline.plan import read_plan
 from trainers.checkpoints import CheckpointFolder, read_checkpoint
 from trainers.config import AugmentationConfig
 from trainers.fold import train_fold
-from trainers.loggers import read_log
+from trainers.loggers.jsonl import read_log
 from trainers.stopping import TrainingStopped
 from trainers.trainer import Trainer
 
@@ -35,7 +35,13 @@ def test_a_fold_is_trained_validated_and_then_left_alone(make_request, caplog):
     result = train_fold(make_request())
     names = {path.name for path in result.folder.iterdir()}
     kinds = ("latest", "previous", "best", "final")
-    assert names == {*(f"checkpoint_{kind}.safetensors" for kind in kinds), "log.jsonl", "progress.png", "run.json", "validation"}
+    assert names == {
+        *(f"checkpoint_{kind}.safetensors" for kind in kinds),
+        "log.jsonl",
+        "progress.png",
+        "run.json",
+        "validation",
+    }
     assert (result.folder / "validation" / "summary.json").is_file()
     assert len(list((result.folder / "validation").glob("*.nii.gz"))) == 1
     assert result.summary is not None and 0 <= result.summary.foreground_mean["dice"] <= 1
@@ -43,7 +49,9 @@ def test_a_fold_is_trained_validated_and_then_left_alone(make_request, caplog):
     final = read_checkpoint(CheckpointFolder(result.folder).path("final"))
     assert {name.split("/")[0] for name in final.tensors} == {"ema"}
     assert json.loads((result.folder / "run.json").read_text())["steps"] == 6
-    assert (result.folder.parent / "plan.json").is_file() and (result.folder.parent / "dataset.json").is_file()
+    assert (result.folder.parent / "plan.json").is_file() and (
+        result.folder.parent / "dataset.json"
+    ).is_file()
     again = train_fold(make_request())
     assert again.already_done and again.summary is not None
     assert again.summary.foreground_mean == result.summary.foreground_mean
@@ -105,7 +113,7 @@ def test_without_mirroring_the_stored_plan_forbids_it_in_prediction_too(make_req
 
 
 def test_losses_that_stay_non_finite_end_the_run_and_name_the_cases(make_request, monkeypatch):
-    monkeypatch.setattr("trainers.patches.augment_intensity", lambda image, *_: image * float("nan"))
+    monkeypatch.setattr("trainers.data.patches.augment_intensity", lambda image, *_: image * float("nan"))
     with pytest.raises(TrainingError, match=r"10 times in a row, last on demo_\d+ slice"):
         train_fold(make_request(epochs=20))
     log = read_log(make_request().model_folder("2d") / "fold_0" / "log.jsonl")
@@ -116,9 +124,12 @@ def test_intensities_may_be_changed_on_the_device_instead_of_in_the_loader(make_
     def not_here(*_):
         raise AssertionError("the loader changed intensities")
 
-    monkeypatch.setattr("trainers.patches.augment_intensity", not_here)
+    monkeypatch.setattr("trainers.data.patches.augment_intensity", not_here)
     always = AugmentationConfig(on_device=True, noise_probability=1.0)
-    (noisy,) = (record["loss"] for record in read_log(train_fold(make_request(epochs=1, augmentation=always)).folder / "log.jsonl"))
+    (noisy,) = (
+        record["loss"]
+        for record in read_log(train_fold(make_request(epochs=1, augmentation=always)).folder / "log.jsonl")
+    )
     assert noisy > 0
 
 
@@ -134,12 +145,16 @@ def test_one_non_finite_batch_is_skipped_and_training_goes_on(make_request, monk
     result = train_fold(make_request())
     final = read_checkpoint(CheckpointFolder(result.folder).path("final"))
     assert all(torch.isfinite(tensor).all() for tensor in final.tensors.values())
-    assert [record["step"] for record in read_log(result.folder / "log.jsonl") if record["event"] == "skipped"] == [4]
+    assert [
+        record["step"] for record in read_log(result.folder / "log.jsonl") if record["event"] == "skipped"
+    ] == [4]
 
 
 def test_running_out_of_memory_names_the_remedies(make_request, monkeypatch):
     def greedy(self, batch):
-        raise RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried to allocate 99 bytes")
+        raise RuntimeError(
+            "[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried to allocate 99 bytes"
+        )
 
     monkeypatch.setattr(Trainer, "_backward", greedy)
     with pytest.raises(TrainingError, match="--batch-size 1"):
@@ -167,7 +182,9 @@ def test_a_run_starts_from_a_trained_checkpoint_and_trains_what_is_not_frozen(ma
     trained = CheckpointFolder(train_fold(make_request(epochs=1)).folder).path("final")
     source = read_checkpoint(trained).part("ema")
     request = make_request(epochs=1, freeze="decoder")
-    request = dataclasses.replace(request, init_from=trained, roots=dataclasses.replace(request.roots, results=tmp_path / "transfer"))
+    request = dataclasses.replace(
+        request, init_from=trained, roots=dataclasses.replace(request.roots, results=tmp_path / "transfer")
+    )
     ours = read_checkpoint(CheckpointFolder(train_fold(request).folder).path("final")).part("ema")
     frozen = "mask_decoder.transformer.norm_final_attn.weight"
     assert torch.equal(ours[frozen], source[frozen])

@@ -9,9 +9,20 @@ from balrsam_pipeline.dataset.labels import LabelScheme
 from trainers.config import LossConfig
 from trainers.losses import SegmentationLoss, boundary_target, one_hot, region_target
 
-CLASSES = LabelScheme(names=("a", "b"), values=((1,), (2,)), has_regions=False, region_order=(), ignore_value=None, largest=2)
-IGNORING = LabelScheme(names=("a", "b"), values=((1,), (2,)), has_regions=False, region_order=(), ignore_value=3, largest=2)
-REGIONS = LabelScheme(names=("whole", "core"), values=((1, 2), (2,)), has_regions=True, region_order=(1, 2), ignore_value=3, largest=2)
+CLASSES = LabelScheme(
+    names=("a", "b"), values=((1,), (2,)), has_regions=False, region_order=(), ignore_value=None, largest=2
+)
+IGNORING = LabelScheme(
+    names=("a", "b"), values=((1,), (2,)), has_regions=False, region_order=(), ignore_value=3, largest=2
+)
+REGIONS = LabelScheme(
+    names=("whole", "core"),
+    values=((1, 2), (2,)),
+    has_regions=True,
+    region_order=(1, 2),
+    ignore_value=3,
+    largest=2,
+)
 
 
 def example(seed=0):
@@ -22,7 +33,9 @@ def example(seed=0):
 def test_cross_entropy_equals_torchs():
     logits, label = example()
     parts = SegmentationLoss(CLASSES, LossConfig())(logits, None, label).parts
-    assert parts["cross_entropy"].item() == pytest.approx(torch.nn.functional.cross_entropy(logits, label).item(), abs=1e-6)
+    assert parts["cross_entropy"].item() == pytest.approx(
+        torch.nn.functional.cross_entropy(logits, label).item(), abs=1e-6
+    )
 
 
 def test_label_smoothing_equals_torchs():
@@ -36,7 +49,10 @@ def test_dice_of_hard_probabilities_is_the_overlap_of_sets():
     _, label = example()
     predicted = torch.roll(label, 1, dims=2)
     parts = SegmentationLoss(CLASSES, LossConfig())(one_hot(predicted, 3) * 200 - 100, None, label).parts
-    dices = [2 * ((predicted == k) & (label == k)).sum() / ((predicted == k).sum() + (label == k).sum()) for k in (1, 2)]
+    dices = [
+        2 * ((predicted == k) & (label == k)).sum() / ((predicted == k).sum() + (label == k).sum())
+        for k in (1, 2)
+    ]
     assert parts["dice"].item() == pytest.approx(1 - float(sum(dices)) / 2, abs=1e-5)
 
 
@@ -92,7 +108,9 @@ def test_sums_over_two_halves_give_the_loss_and_gradient_of_the_whole_batch():
         SegmentationLoss(IGNORING, LossConfig(), lambda s: sums.append(s) or s)(
             logits[half : half + 1], boundary[half : half + 1], label[half : half + 1]
         )
-    both = SegmentationLoss(IGNORING, LossConfig(), lambda s: sums[0] + sums[1])(logits[:1], boundary[:1], label[:1]).total
+    both = SegmentationLoss(IGNORING, LossConfig(), lambda s: sums[0] + sums[1])(
+        logits[:1], boundary[:1], label[:1]
+    ).total
     (gradient,) = torch.autograd.grad(both, logits)
     assert both.item() == pytest.approx(whole.item(), abs=1e-6)
     torch.testing.assert_close(gradient, expected)

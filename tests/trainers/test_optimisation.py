@@ -22,14 +22,30 @@ def test_norms_biases_positions_and_tokens_do_not_decay():
         def __init__(self):
             super().__init__()
             self.linear, self.norm = nn.Linear(3, 4), nn.LayerNorm(4)
-            self.pos_embed, self.class_tokens = nn.Parameter(torch.zeros(1, 2, 2, 4)), nn.Parameter(torch.zeros(2, 4))
+            self.pos_embed, self.class_tokens = (
+                nn.Parameter(torch.zeros(1, 2, 2, 4)),
+                nn.Parameter(torch.zeros(2, 4)),
+            )
             self.frozen = nn.Parameter(torch.zeros(3, 3), requires_grad=False)
 
     model = Model()
-    decay = {id(p): group["weight_decay"] for group in make_optimiser(model, CONFIG).param_groups for p in group["params"]}
+    decay = {
+        id(p): group["weight_decay"]
+        for group in make_optimiser(model, CONFIG).param_groups
+        for p in group["params"]
+    }
     assert decay == {
         id(model.linear.weight): CONFIG.weight_decay,
-        **{id(p): 0.0 for p in (model.linear.bias, model.norm.weight, model.norm.bias, model.pos_embed, model.class_tokens)},
+        **{
+            id(p): 0.0
+            for p in (
+                model.linear.bias,
+                model.norm.weight,
+                model.norm.bias,
+                model.pos_embed,
+                model.class_tokens,
+            )
+        },
     }
 
 

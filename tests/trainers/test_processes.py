@@ -14,18 +14,28 @@ from pathlib import Path
 import pytest
 import torch
 
-from balrsam_pipeline.atomic import write_json
+from balrsam_pipeline.files import write_json
 from balrsam_pipeline.serialise import to_json
 from trainers.checkpoints import CheckpointFolder, read_checkpoint
 from trainers.fold import train_fold
-from trainers.loggers import read_log
+from trainers.loggers.jsonl import read_log
 
 EPOCHS = 12
 
 
 def command(request, settings_file, launcher=("-m",)):
     write_json(settings_file, to_json(request.config))
-    words = [sys.executable, *launcher, "balrsam_pipeline", "train", str(request.dataset), "--device", "cpu", "--workers", "0"]
+    words = [
+        sys.executable,
+        *launcher,
+        "balrsam_pipeline",
+        "train",
+        str(request.dataset),
+        "--device",
+        "cpu",
+        "--workers",
+        "0",
+    ]
     for name in ("raw", "preprocessed", "results"):
         words += [f"--{name}", str(getattr(request.roots, name))]
     return [*words, "--settings", str(settings_file)]
@@ -36,7 +46,8 @@ def environment():
 
 
 def kill_after(words, log, records, delay_s):
-    """Start training, wait until the log holds `records` lines and `delay_s` more, then kill -9; returns whether it was alive."""
+    """Start training, wait until the log holds `records` lines and `delay_s` more, then kill -9; returns
+    whether it was alive."""
     process = subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, env=environment())
     while process.poll() is None and len(read_log(log)) < records:
         time.sleep(0.002)
@@ -50,7 +61,9 @@ def kill_after(words, log, records, delay_s):
 
 def check_killed_runs(make_request, tmp_path, kills):
     request = make_request(epochs=EPOCHS)
-    reference = dataclasses.replace(request, roots=dataclasses.replace(request.roots, results=tmp_path / "reference"))
+    reference = dataclasses.replace(
+        request, roots=dataclasses.replace(request.roots, results=tmp_path / "reference")
+    )
     torch_threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
@@ -64,14 +77,18 @@ def check_killed_runs(make_request, tmp_path, kills):
     done = subprocess.run(words, capture_output=True, text=True, env=environment())
     assert done.returncode == 0, done.stderr
     for kind in ("final", "latest"):
-        ours, theirs = (read_checkpoint(CheckpointFolder(place).path(kind)).tensors for place in (folder, expected))
+        ours, theirs = (
+            read_checkpoint(CheckpointFolder(place).path(kind)).tensors for place in (folder, expected)
+        )
         assert ours.keys() == theirs.keys()
         assert all(torch.equal(ours[name], theirs[name]) for name in ours)
     assert {path.name for path in folder.rglob("*")} == {path.name for path in expected.rglob("*")}
     assert [record["step"] for record in read_log(folder / "log.jsonl")] == list(range(2, 2 * EPOCHS + 1, 2))
 
 
-def test_killed_at_random_moments_and_resumed_it_ends_with_the_same_bits_and_no_stray_files(make_request, tmp_path):
+def test_killed_at_random_moments_and_resumed_it_ends_with_the_same_bits_and_no_stray_files(
+    make_request, tmp_path
+):
     check_killed_runs(make_request, tmp_path, kills=3)
 
 
@@ -83,9 +100,24 @@ def test_twenty_kills_change_nothing(make_request, tmp_path):
 def test_two_gloo_ranks_train_as_one_process_does(make_request, tmp_path):
     request = make_request(epochs=3, batch_size=3)
     alone = train_fold(request).folder
-    shared = dataclasses.replace(request, roots=dataclasses.replace(request.roots, results=tmp_path / "shared"))
-    launcher = ("-m", "torch.distributed.run", "--nproc-per-node", "2", "--master-port", str(29500 + os.getpid() % 1000), "-m")
-    done = subprocess.run(command(shared, tmp_path / "settings.json", launcher), capture_output=True, text=True, env=environment())
+    shared = dataclasses.replace(
+        request, roots=dataclasses.replace(request.roots, results=tmp_path / "shared")
+    )
+    launcher = (
+        "-m",
+        "torch.distributed.run",
+        "--nproc-per-node",
+        "2",
+        "--master-port",
+        str(29500 + os.getpid() % 1000),
+        "-m",
+    )
+    done = subprocess.run(
+        command(shared, tmp_path / "settings.json", launcher),
+        capture_output=True,
+        text=True,
+        env=environment(),
+    )
     assert done.returncode == 0, done.stderr
     folder = shared.model_folder("2d") / "fold_0"
     ours, theirs = read_log(folder / "log.jsonl"), read_log(alone / "log.jsonl")
@@ -101,7 +133,9 @@ def ranks_of(launcher_pid):
     for place in Path("/proc").glob("[0-9]*"):
         try:
             parent = int((place / "stat").read_text().rsplit(")", 1)[1].split()[1])
-            values = dict(item.split("=", 1) for item in (place / "environ").read_text().split("\0") if "=" in item)
+            values = dict(
+                item.split("=", 1) for item in (place / "environ").read_text().split("\0") if "=" in item
+            )
         except OSError:
             continue
         if parent == launcher_pid and "RANK" in values:
@@ -112,10 +146,20 @@ def ranks_of(launcher_pid):
 @pytest.mark.skipif(not Path("/proc/self").is_dir(), reason="finds the ranks through /proc")
 def test_a_dead_rank_ends_the_job_with_its_error_and_the_job_goes_on_from_there(make_request, tmp_path):
     request = make_request(epochs=14, batch_size=3)
-    launcher = ("-m", "torch.distributed.run", "--nproc-per-node", "2", "--master-port", str(28500 + os.getpid() % 1000), "-m")
+    launcher = (
+        "-m",
+        "torch.distributed.run",
+        "--nproc-per-node",
+        "2",
+        "--master-port",
+        str(28500 + os.getpid() % 1000),
+        "-m",
+    )
     words = command(request, tmp_path / "settings.json", launcher)
     log = request.model_folder("2d") / "fold_0" / "log.jsonl"
-    with subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, env=environment()) as process:
+    with subprocess.Popen(
+        words, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, env=environment()
+    ) as process:
         while process.poll() is None and len(read_log(log)) < 2:
             time.sleep(0.01)
         os.kill(ranks_of(process.pid)[1], signal.SIGKILL)

@@ -1,4 +1,5 @@
-"""Augmentation: parameters are drawn in one step and applied in another, so that any sample can be replayed."""
+"""Augmentation: parameters are drawn in one step and applied in another, so that any sample can be
+replayed."""
 
 from trainers.augmentation.batched import augment_intensity_batch
 from trainers.augmentation.geometry import Geometry2d, cut_patch, draw_geometry

@@ -1,7 +1,7 @@
 """Rotation, scaling and mirroring of a 2D patch, in one interpolation straight from the slice.
 
-batchgenerators' spatial transform cuts an enlarged patch and maps a dense coordinate grid; an affine of the slice itself costs
-less than half of that and sees real tissue at the corners where the slice has it.
+batchgenerators' spatial transform cuts an enlarged patch and maps a dense coordinate grid; an affine of the
+slice itself costs less than half of that and sees real tissue at the corners where the slice has it.
 
 Suffixes: `image_chw` channels (slices-major for 2.5d), `label_hw` integer labels, `_yx` row and column.
 """
@@ -21,12 +21,15 @@ from trainers.config import AugmentationConfig
 Scalar = TypeVar("Scalar", bound=np.generic)
 WIDE_PATCH = 1.5  # nnU-Net: beyond this aspect ratio a large rotation would fill the patch with padding
 WIDE_PATCH_DEGREES, SQUARE_PATCH_DEGREES = 15.0, 180.0
-MOST_ONE_HOT_LABELS = 8  # labels are interpolated one by one; beyond this many in a slice the nearest label is taken
+MOST_ONE_HOT_LABELS = (
+    8  # labels are interpolated one by one; beyond this many in a slice the nearest label is taken
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Geometry2d:
-    """Drawn parameters: `angle` in radians, `scale` > 1 shows less tissue larger, `mirror` for (slice axis, y, x)."""
+    """Drawn parameters: `angle` in radians, `scale` > 1 shows less tissue larger, `mirror` for (slice axis,
+    y, x)."""
 
     angle: float = 0.0
     scale: float = 1.0
@@ -34,20 +37,27 @@ class Geometry2d:
 
 
 def draw_geometry(
-    rng: np.random.Generator, config: AugmentationConfig, patch_yx: tuple[int, int], mirrored: tuple[bool, bool, bool]
+    rng: np.random.Generator,
+    config: AugmentationConfig,
+    patch_yx: tuple[int, int],
+    mirrored: tuple[bool, bool, bool],
 ) -> Geometry2d:
     """Draw rotation, scaling and mirroring; `mirrored` says which of (slice axis, y, x) may be mirrored."""
     aspect = max(patch_yx) / min(patch_yx)
     rule = WIDE_PATCH_DEGREES if aspect > WIDE_PATCH else SQUARE_PATCH_DEGREES
     largest = math.radians(rule if config.rotation_degrees is None else config.rotation_degrees)
-    draws = rng.random(8)  # always as many, so that switching one transform off leaves the others as they were
+    draws = rng.random(
+        8
+    )  # always as many, so that switching one transform off leaves the others as they were
     angle, scale = 0.0, 1.0
     if config.enabled and draws[0] < config.rotation_probability:
         angle = (2 * draws[1] - 1) * largest
     if config.enabled and draws[2] < config.scaling_probability:
         scale = _scale(draws[3], draws[4], config.scaling_range)
     may_flip = config.enabled and config.mirroring
-    flips = [bool(may_flip and allowed and draw < 0.5) for draw, allowed in zip(draws[5:], mirrored, strict=True)]
+    flips = [
+        bool(may_flip and allowed and draw < 0.5) for draw, allowed in zip(draws[5:], mirrored, strict=True)
+    ]
     return Geometry2d(angle=float(angle), scale=float(scale), mirror=(flips[0], flips[1], flips[2]))
 
 
@@ -65,7 +75,8 @@ def cut_patch(
     patch_yx: tuple[int, int],
     geometry: Geometry2d,
 ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.int16]]:
-    """Cut a patch whose upper left voxel is `corner_yx` (it may lie outside) and apply `geometry` about its centre.
+    """Cut a patch whose upper left voxel is `corner_yx` (it may lie outside) and apply `geometry` about its
+    centre.
 
     Outside the slice the image is 0 and the label is 0 (background), as at prediction.
     """
@@ -74,19 +85,27 @@ def cut_patch(
     else:
         image, label = _warp(image_chw, label_hw, corner_yx, patch_yx, geometry)
     _, flip_y, flip_x = geometry.mirror
-    flips = (slice(None, None, -1) if flip_y else slice(None), slice(None, None, -1) if flip_x else slice(None))
+    flips = (
+        slice(None, None, -1) if flip_y else slice(None),
+        slice(None, None, -1) if flip_x else slice(None),
+    )
     return np.ascontiguousarray(image[(slice(None), *flips)]), np.ascontiguousarray(label[flips])
 
 
-def _crop(array: npt.NDArray[Scalar], corner_yx: tuple[int, int], patch_yx: tuple[int, int]) -> npt.NDArray[Scalar]:
+def _crop(
+    array: npt.NDArray[Scalar], corner_yx: tuple[int, int], patch_yx: tuple[int, int]
+) -> npt.NDArray[Scalar]:
     patch = np.zeros((*array.shape[:-2], *patch_yx), dtype=array.dtype)
-    (from_y, to_y), (from_x, to_x) = (_overlap(*axis) for axis in zip(corner_yx, patch_yx, array.shape[-2:], strict=True))
+    (from_y, to_y), (from_x, to_x) = (
+        _overlap(*axis) for axis in zip(corner_yx, patch_yx, array.shape[-2:], strict=True)
+    )
     patch[..., to_y, to_x] = array[..., from_y, from_x]
     return patch
 
 
 def _overlap(corner: int, size: int, length: int) -> tuple[slice, slice]:
-    """What an interval that starts at `corner` shares with 0…length: in the latter's and in its own coordinates."""
+    """What an interval that starts at `corner` shares with 0…length: in the latter's and in its own
+    coordinates."""
     first = min(max(corner, 0), length)
     last = max(first, min(corner + size, length))
     return slice(first, last), slice(first - corner, last - corner)
@@ -105,7 +124,9 @@ def _warp(
     offset = np.array(corner_yx) + middle - matrix @ middle
 
     def sample(plane: npt.NDArray[np.generic], order: int) -> npt.NDArray[np.float32]:
-        warped = ndimage.affine_transform(plane, matrix, offset, output_shape=patch_yx, order=order, mode="constant", output=np.float32)
+        warped = ndimage.affine_transform(
+            plane, matrix, offset, output_shape=patch_yx, order=order, mode="constant", output=np.float32
+        )
         return np.asarray(warped)
 
     image = np.stack([sample(plane, 1) for plane in image_chw])
@@ -113,6 +134,11 @@ def _warp(
     if len(present) > MOST_ONE_HOT_LABELS:
         return image, sample(label_hw, 0).astype(np.int16)
     values = present[present != 0]
-    covers = np.stack([np.zeros(patch_yx, np.float32), *(sample((label_hw == value).astype(np.float32), 1) for value in values)])
+    covers = np.stack(
+        [
+            np.zeros(patch_yx, np.float32),
+            *(sample((label_hw == value).astype(np.float32), 1) for value in values),
+        ]
+    )
     covers[0] = 1 - covers.sum(axis=0)  # background, and what lies outside the slice
     return image, np.concatenate([[0], values]).astype(np.int16)[covers.argmax(axis=0)]

@@ -1,9 +1,10 @@
 """Intensity augmentation with batchgenerators' functions, replayable from one seed.
 
-batchgenerators draws from NumPy's global generator; `seeded` hands it a state made from the sample's own seed and puts the former
-state back, so that a sample depends on nothing but its seed.
+batchgenerators draws from NumPy's global generator; `seeded` hands it a state made from the sample's own seed
+and puts the former state back, so that a sample depends on nothing but its seed.
 
-Suffix: `image_cshw` channels, slices (1 for 2d), rows, columns: neighbouring slices of a channel are changed alike.
+Suffix: `image_cshw` channels, slices (1 for 2d), rows, columns: neighbouring slices of a channel are changed
+alike.
 """
 
 from __future__ import annotations
@@ -37,7 +38,9 @@ def seeded(seed: int) -> Iterator[None]:
         np.random.set_state(state)  # noqa: NPY002
 
 
-def augment_intensity(image_chw: npt.NDArray[np.float32], channels: int, seed: int, config: AugmentationConfig) -> npt.NDArray[np.float32]:
+def augment_intensity(
+    image_chw: npt.NDArray[np.float32], channels: int, seed: int, config: AugmentationConfig
+) -> npt.NDArray[np.float32]:
     """Noise, blur, brightness, contrast, low resolution and gamma in nnU-Net's order, with its probabilities.
 
     Args:
@@ -52,7 +55,9 @@ def augment_intensity(image_chw: npt.NDArray[np.float32], channels: int, seed: i
     return np.ascontiguousarray(image_cshw.swapaxes(0, 1).reshape(image_chw.shape), dtype=np.float32)
 
 
-def _augment(image_cshw: npt.NDArray[np.float32], chance: npt.NDArray[np.float64], config: AugmentationConfig) -> npt.NDArray[np.float32]:
+def _augment(
+    image_cshw: npt.NDArray[np.float32], chance: npt.NDArray[np.float64], config: AugmentationConfig
+) -> npt.NDArray[np.float32]:
     if chance[0] < config.noise_probability:
         variance = np.random.uniform(*config.noise_variance)  # noqa: NPY002
         image_cshw = augment_gaussian_noise(image_cshw, (variance, variance))
@@ -67,10 +72,19 @@ def _augment(image_cshw: npt.NDArray[np.float32], chance: npt.NDArray[np.float64
         image_cshw = augment_contrast(image_cshw, config.contrast_range)
     if chance[4] < config.low_resolution_probability:
         image_cshw = augment_linear_downsampling_scipy(
-            image_cshw, config.low_resolution_zoom, p_per_channel=PER_CHANNEL, order_downsample=0, order_upsample=3, ignore_axes=(0,)
+            image_cshw,
+            config.low_resolution_zoom,
+            p_per_channel=PER_CHANNEL,
+            order_downsample=0,
+            order_upsample=3,
+            ignore_axes=(0,),
         )
     if chance[5] < config.inverted_gamma_probability:
-        image_cshw = augment_gamma(image_cshw, config.gamma_range, invert_image=True, per_channel=True, retain_stats=True)
+        image_cshw = augment_gamma(
+            image_cshw, config.gamma_range, invert_image=True, per_channel=True, retain_stats=True
+        )
     if chance[6] < config.gamma_probability:
-        image_cshw = augment_gamma(image_cshw, config.gamma_range, invert_image=False, per_channel=True, retain_stats=True)
+        image_cshw = augment_gamma(
+            image_cshw, config.gamma_range, invert_image=False, per_channel=True, retain_stats=True
+        )
     return image_cshw

@@ -1,4 +1,5 @@
-"""Making nnU-Net v2 raw datasets from other formats: the source is only read, the target is whole or not there."""
+"""Making nnU-Net v2 raw datasets from other formats: the source is only read, the target is whole or not
+there."""
 
 from balrsam_pipeline.dataset.converters.conversion import Conversion, Converted, Converter
 from balrsam_pipeline.dataset.converters.decathlon import convert_decathlon

@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
-from balrsam_pipeline.atomic import read_json, write_json
 from balrsam_pipeline.errors import DatasetError
 from balrsam_pipeline.execution import local_executor, run_cases
+from balrsam_pipeline.files import read_json, write_json
 from balrsam_pipeline.progress import track
 
 Job = TypeVar("Job")
@@ -26,7 +26,8 @@ class Conversion:
         channel_names: in channel order; a name such as "CT" chooses the normalisation.
         labels: name -> value, for folders without a dataset.json.
         value_map: colour or grey value in the masks -> label value; see `value_map.parse_value_map`.
-        images, masks, test: folders of the source that hold images, masks and test images, where the format does not fix them.
+        images, masks, test: folders of the source that hold images, masks and test images, where the format
+            does not fix them.
         workers: processes.
     """
 
@@ -54,14 +55,17 @@ Converter = Callable[[Conversion], Converted]
 
 
 def run_all(function: Callable[[Job], Done], jobs: Mapping[str, Job], workers: int) -> dict[str, Done]:
-    """Do one job a case; the first that fails stops the conversion, because a dataset is made whole or not at all.
+    """Do one job a case; the first that fails stops the conversion, because a dataset is made whole or not at
+    all.
 
     Raises:
         DatasetError: a job failed; the message names its file.
     """
     results = {}
     with local_executor(min(workers, len(jobs))) as executor:
-        for outcome in track(run_cases(function, jobs, executor, workers, DatasetError), len(jobs), "converting"):
+        for outcome in track(
+            run_cases(function, jobs, executor, workers, DatasetError), len(jobs), "converting"
+        ):
             if outcome.error is not None:
                 raise outcome.error
             if outcome.value is not None:
@@ -69,7 +73,9 @@ def run_all(function: Callable[[Job], Done], jobs: Mapping[str, Job], workers: i
     return results
 
 
-def write_dataset_json(folder: Path, names: tuple[str, ...], labels: Mapping[str, Any], ending: str, **others: Any) -> None:
+def write_dataset_json(
+    folder: Path, names: tuple[str, ...], labels: Mapping[str, Any], ending: str, **others: Any
+) -> None:
     """Write dataset.json; `numTraining` is counted from labelsTr.
 
     Args:
@@ -94,12 +100,17 @@ def labels_from_v1(content: Any, where: Path) -> dict[str, int]:
         DatasetError: no such labels, or the values are no numbers.
     """
     labels = content.get("labels") if isinstance(content, dict) else None
-    if not isinstance(labels, dict) or not labels or not all(key.isascii() and key.isdigit() for key in labels):
+    if (
+        not isinstance(labels, dict)
+        or not labels
+        or not all(key.isascii() and key.isdigit() for key in labels)
+    ):
         raise DatasetError(
             where,
             found=f"labels {str(labels)[:60]}",
             expected='value -> name, such as {"0": "background", "1": "liver"}',
-            mend="correct dataset.json; a folder with name -> value is in nnU-Net v2's format already and needs no conversion",
+            fix="correct dataset.json; a folder with name -> value is in nnU-Net v2's format already and "
+            "needs no conversion",
         )
     named: dict[str, int] = {}
     for value, name in sorted(((int(key), str(name)) for key, name in labels.items())):
@@ -117,7 +128,10 @@ def channels_from_v1(content: Any, where: Path) -> tuple[str, ...]:
     names = content.get("modality", content.get("channel_names")) if isinstance(content, dict) else None
     if not isinstance(names, dict) or not names or not all(key.isascii() and key.isdigit() for key in names):
         raise DatasetError(
-            where, found=f"modality {str(names)[:60]}", expected='{"0": "MRI"}, one entry a channel', mend="write it into dataset.json"
+            where,
+            found=f"modality {str(names)[:60]}",
+            expected='{"0": "MRI"}, one entry a channel',
+            fix="write it into dataset.json",
         )
     return tuple(str(names[key]) for key in sorted(names, key=int))
 
@@ -130,5 +144,10 @@ def read_v1_json(source: Path) -> dict[str, Any]:
     """
     content = read_json(source / "dataset.json")
     if not isinstance(content, dict):
-        raise DatasetError(source / "dataset.json", found="no JSON object", expected="a JSON object", mend="download the dataset again")
+        raise DatasetError(
+            source / "dataset.json",
+            found="no JSON object",
+            expected="a JSON object",
+            fix="download the dataset again",
+        )
     return content

@@ -37,7 +37,8 @@ def convert_decathlon(conversion: Conversion) -> Converted:
     """Convert a folder such as Task01_BrainTumour; images of several channels are split into one file each.
 
     Raises:
-        DatasetError: dataset.json is malformed, a listed file is missing or damaged, or an image has other channels than stated.
+        DatasetError: dataset.json is malformed, a listed file is missing or damaged, or an image has other
+            channels than stated.
     """
     content, where = read_v1_json(conversion.source), conversion.source / "dataset.json"
     names = conversion.channel_names or channels_from_v1(content, where)
@@ -45,14 +46,24 @@ def convert_decathlon(conversion: Conversion) -> Converted:
     training = [(find(entry, "image"), find(entry, "label")) for entry in _entries(content, "training")]
     test = [find(entry, "image") for entry in _entries(content, "test")]
     if not training:
-        raise DatasetError(where, found='no "training" entries', expected="images with labels", mend="download the dataset again")
+        raise DatasetError(
+            where,
+            found='no "training" entries',
+            expected="images with labels",
+            fix="download the dataset again",
+        )
     with new_folder(conversion.target, conversion.source) as new:
         (new / "labelsTr").mkdir()
-        jobs = {f"imagesTr/{image.name}": _Job(image, label, len(names), new / "imagesTr") for image, label in training}
+        jobs = {
+            f"imagesTr/{image.name}": _Job(image, label, len(names), new / "imagesTr")
+            for image, label in training
+        }
         jobs |= {f"imagesTs/{image.name}": _Job(image, None, len(names), new / "imagesTs") for image in test}
         run_all(_convert_case, jobs, conversion.workers)
         others = {key: content.get(key) for key in ("name", "description", "reference", "licence", "release")}
-        write_dataset_json(new, names, dict(conversion.labels) or labels_from_v1(content, where), ENDING, **others)
+        write_dataset_json(
+            new, names, dict(conversion.labels) or labels_from_v1(content, where), ENDING, **others
+        )
     return Converted(target=conversion.target, training_cases=len(training), test_cases=len(test))
 
 
@@ -67,10 +78,13 @@ def _convert_case(job: _Job) -> bool:
                 job.image,
                 found=f"{image.data.shape[0]} channel(s)",
                 expected=f"{job.channels}, as dataset.json says",
-                mend='correct "modality" in dataset.json, or name the channels: --channels',
+                fix='correct "modality" in dataset.json, or name the channels: --channels',
             )
         for index in range(job.channels):
-            write_image(job.target / f"{case}_{index:04d}{ENDING}", Image(image.data[index : index + 1], image.geometry))
+            write_image(
+                job.target / f"{case}_{index:04d}{ENDING}",
+                Image(image.data[index : index + 1], image.geometry),
+            )
     if job.label is not None:
         copy_file(job.label, job.target.parent / "labelsTr" / f"{case}{ENDING}")
     return True
@@ -89,6 +103,6 @@ def _path(source: Path, where: Path, entry: Any, key: str) -> Path:
             where,
             found=f"{key} {str(name)!r}, which is no NIfTI file there",
             expected=f"paths of {ENDING} files inside {source.name}",
-            mend="unpack the whole archive again, or remove the entry",
+            fix="unpack the whole archive again, or remove the entry",
         )
     return path

@@ -11,16 +11,16 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from balrsam_pipeline.dataset.checks.geometry import check_same_grid
 from balrsam_pipeline.dataset.converters.conversion import Conversion, Converted, run_all, write_dataset_json
 from balrsam_pipeline.dataset.converters.segmentation import read_segmentation, segment_names
 from balrsam_pipeline.dataset.converters.value_map import apply_value_map
+from balrsam_pipeline.dataset.integrity.checks.geometry import check_same_grid
 from balrsam_pipeline.dataset.new_folder import new_folder
 from balrsam_pipeline.dataset.raw import label_values
 from balrsam_pipeline.errors import DatasetError
 from balrsam_pipeline.imageio import FILE_ENDINGS, Geometry, Image, read_label, write_image, write_label
 from balrsam_pipeline.imageio.dicom import Series, find_series, read_series
-from balrsam_pipeline.imageio.medical import reoriented
+from balrsam_pipeline.imageio.simpleitk_io import reoriented
 
 ENDING = ".nii.gz"
 SEGMENTATION = "SEG"
@@ -42,20 +42,23 @@ class _Task:
 
 
 def convert_dicom(conversion: Conversion) -> Converted:
-    """Convert `images/CASE/` (DICOM files, any depth) with a label in `masks/CASE.nii.gz`, or a label file or DICOM-SEG beside the series.
+    """Convert `images/CASE/` (DICOM files, any depth) with a label in `masks/CASE.nii.gz`, or a label file or
+    DICOM-SEG beside the series.
 
-    Hounsfield units and geometry come from the DICOM header; each series becomes one channel, in the order of series numbers. Cases in
-    `test/` need no label.
+    Hounsfield units and geometry come from the DICOM header; each series becomes one channel, in the order of
+    series numbers. Cases in `test/` need no label.
 
     Raises:
-        DatasetError: a folder is missing, a case has no series or another number of them, slices are missing, or a label does not lie
-            on the image's grid.
+        DatasetError: a folder is missing, a case has no series or another number of them, slices are missing,
+            or a label does not lie on the image's grid.
     """
     training = _cases(conversion, conversion.source / conversion.images, labelled=True)
     tests = conversion.source / conversion.test
     test = _cases(conversion, tests, labelled=False) if tests.is_dir() else {}
     first = next(iter(training.values())).images
-    names = conversion.channel_names or tuple(f"{series.modality}{index or ''}" for index, series in enumerate(first))
+    names = conversion.channel_names or tuple(
+        f"{series.modality}{index or ''}" for index, series in enumerate(first)
+    )
     _require_series({**training, **test}, len(names))
     values = dict(conversion.labels) or _segment_values(training)
     with new_folder(conversion.target, conversion.source) as new:
@@ -87,14 +90,26 @@ def _read_label(path: Path, geometry: Geometry, task: _Task) -> npt.NDArray[Any]
     if not is_image(path):
         return read_segmentation(path, geometry, task.values)
     label = read_label(path)
-    if label.geometry.orientation != geometry.orientation and geometry.dimension == label.geometry.dimension == 3:
+    if (
+        label.geometry.orientation != geometry.orientation
+        and geometry.dimension == label.geometry.dimension == 3
+    ):
         label = reoriented(label, geometry.orientation)
     off = next(check_same_grid(path.name, "label", label.geometry, geometry), None)
     if off is not None:
-        raise DatasetError(path, found=off.found, expected=off.expected, mend="resample the label to the series (nearest neighbour)")
+        raise DatasetError(
+            path,
+            found=off.found,
+            expected=off.expected,
+            fix="resample the label to the series (nearest neighbour)",
+        )
     if task.value_map:
         return apply_value_map(label.data, task.value_map)
-    return np.asarray(label.data[0] == 255, dtype=np.uint8) if label_values(label.data) in ((0, 255), (255,)) else label.data[0]
+    return (
+        np.asarray(label.data[0] == 255, dtype=np.uint8)
+        if label_values(label.data) in ((0, 255), (255,))
+        else label.data[0]
+    )
 
 
 def _cases(conversion: Conversion, folder: Path, labelled: bool) -> dict[str, _Job]:
@@ -103,10 +118,15 @@ def _cases(conversion: Conversion, folder: Path, labelled: bool) -> dict[str, _J
             folder,
             found="no such folder" if not folder.is_dir() else "no folder in it",
             expected="one folder of DICOM files a case",
-            mend="name the folder that holds the cases: --images FOLDER (inside the source; '.' for the source itself)",
+            fix="name the folder that holds the cases: --images FOLDER (inside the source; '.' for the "
+            "source itself)",
         )
     cases: dict[str, _Job] = {}
-    for place in sorted(path for path in folder.iterdir() if path.is_dir() and path.name not in (conversion.masks, conversion.test)):
+    for place in sorted(
+        path
+        for path in folder.iterdir()
+        if path.is_dir() and path.name not in (conversion.masks, conversion.test)
+    ):
         series = find_series(place)
         images = tuple(one for one in series if one.modality not in NO_IMAGE)
         segmentations = [one.files[0] for one in series if one.modality == SEGMENTATION]
@@ -123,8 +143,11 @@ def _label(place: Path, masks: Path, segmentations: list[Path]) -> Path:
         raise DatasetError(
             place,
             found=f"{len(candidates)} labels" if candidates else "no label",
-            expected=f"one: {masks.name}/{place.name}.nii.gz, or an image file or a DICOM-SEG beside the series",
-            mend="add it, or move the case to the folder of test images" if not candidates else "leave one of them there",
+            expected=f"one: {masks.name}/{place.name}.nii.gz, or an image file or a DICOM-SEG beside the "
+            "series",
+            fix="add it, or move the case to the folder of test images"
+            if not candidates
+            else "leave one of them there",
         )
     return candidates[0]
 
@@ -136,12 +159,14 @@ def _require_series(cases: Mapping[str, _Job], count: int) -> None:
                 f"case {job.case}",
                 found=f"{len(job.images)} image series",
                 expected=f"{count}, one a channel",
-                mend="move the series that are not to be used out of the folder, or name the channels: --channels",
+                fix="move the series that are not to be used out of the folder, or name the channels: "
+                "--channels",
             )
 
 
 def _segment_values(training: Mapping[str, _Job]) -> dict[str, int]:
-    """A value for every segment name that occurs, the same in all cases: numbers mean something else in every DICOM-SEG."""
+    """A value for every segment name that occurs, the same in all cases: numbers mean something else in every
+    DICOM-SEG."""
     files = [job.label for job in training.values() if job.label is not None and not is_image(job.label)]
     names = dict.fromkeys(name for path in files for name in segment_names(path))
     return {name: value for value, name in enumerate(names, 1)}

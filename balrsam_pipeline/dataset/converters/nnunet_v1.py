@@ -28,14 +28,20 @@ def convert_nnunet_v1(conversion: Conversion) -> Converted:
     """
     content, where = read_v1_json(conversion.source), conversion.source / "dataset.json"
     names = conversion.channel_names or channels_from_v1(content, where)
-    training = with_labels(image_cases(conversion.source / "imagesTr", ENDING, len(names)), conversion.source / "labelsTr", ENDING)
+    training = with_labels(
+        image_cases(conversion.source / "imagesTr", ENDING, len(names)),
+        conversion.source / "labelsTr",
+        ENDING,
+    )
     tests = conversion.source / "imagesTs"
     test = image_cases(tests, ENDING, len(names)) if tests.is_dir() and any(tests.glob(f"*{ENDING}")) else {}
     with new_folder(conversion.target, conversion.source) as new:
         run_all(partial(_copy_case, new=new, images="imagesTr"), training, conversion.workers)
         run_all(partial(_copy_case, new=new, images="imagesTs"), test, conversion.workers)
         others = {key: content.get(key) for key in ("name", "description", "reference", "licence", "release")}
-        write_dataset_json(new, names, dict(conversion.labels) or labels_from_v1(content, where), ENDING, **others)
+        write_dataset_json(
+            new, names, dict(conversion.labels) or labels_from_v1(content, where), ENDING, **others
+        )
     return Converted(target=conversion.target, training_cases=len(training), test_cases=len(test))
 
 

@@ -12,14 +12,28 @@ from typing import Any
 import numpy.typing as npt
 
 from balrsam_pipeline.dataset.converters.conversion import Conversion, Converted, run_all, write_dataset_json
-from balrsam_pipeline.dataset.converters.value_map import Colour, apply_value_map, choose_value_map, mask_colours
+from balrsam_pipeline.dataset.converters.value_map import (
+    Colour,
+    apply_value_map,
+    choose_value_map,
+    mask_colours,
+)
 from balrsam_pipeline.dataset.new_folder import copy_image, new_folder
 from balrsam_pipeline.errors import DatasetError, ImageError
-from balrsam_pipeline.imageio import FILE_ENDINGS, Image, as_label, file_ending_of, read_image, write_image, write_label
+from balrsam_pipeline.imageio import (
+    FILE_ENDINGS,
+    Image,
+    as_label,
+    file_ending_of,
+    read_image,
+    write_image,
+    write_label,
+)
 from balrsam_pipeline.imageio.formats import format_of
 
 MASK_WORDS = re.compile(
-    r"(^(mask|seg|label|gt)[_\-.]+)|([_\-.]*(mask|masks|seg|segmentation|label|labels|gt|groundtruth|annotation)$)", re.IGNORECASE
+    r"(^(mask|seg|label|gt)[_\-.]+)|([_\-.]*(mask|masks|seg|segmentation|label|labels|gt|groundtruth|annotation)$)",
+    re.IGNORECASE,
 )
 IMAGE_WORDS = re.compile(r"(^(image|img)[_\-.]+)|([_\-.]+(image|img|0000)$)", re.IGNORECASE)
 PICTURES = (".png", ".bmp", ".jpg", ".jpeg")
@@ -42,22 +56,32 @@ class _Task:
 def convert_pairs(conversion: Conversion) -> Converted:
     """Convert `images/` and `masks/` (and `test/`, images without masks); masks are mapped to label values.
 
-    Images and masks belong together when their names agree but for words such as "mask", "seg" or "image". PNG, BMP and JPEG become
-    PNG, so that labels can be PNG too; other formats are kept.
+    Images and masks belong together when their names agree but for words such as "mask", "seg" or "image".
+    PNG, BMP and JPEG become PNG, so that labels can be PNG too; other formats are kept.
 
     Raises:
-        DatasetError: a folder is missing, an image has no mask or a mask no image, formats are mixed, sizes differ, or a colour
-            of the masks has no label value.
+        DatasetError: a folder is missing, an image has no mask or a mask no image, formats are mixed, sizes
+            differ, or a colour of the masks has no label value.
     """
     images, masks = conversion.source / conversion.images, conversion.source / conversion.masks
     masks_of = _by_case(masks, MASK_WORDS)
     pairs = _pair(_by_case(images, IMAGE_WORDS), masks_of, images, masks)
     tests = conversion.source / conversion.test
-    test = {case: _Pair(case, path) for case, path in _by_case(tests, IMAGE_WORDS).items()} if tests.is_dir() else {}
+    test = (
+        {case: _Pair(case, path) for case, path in _by_case(tests, IMAGE_WORDS).items()}
+        if tests.is_dir()
+        else {}
+    )
     ending = _ending([*pairs.values(), *test.values()], images)
     as_colours = any(len(colour) > 1 for colour in conversion.value_map)
-    colours = run_all(partial(_mask_colours, as_colours=as_colours), {case: masks_of[case] for case in pairs}, conversion.workers)
-    value_map = choose_value_map([colour for found in colours.values() for colour in found], conversion.value_map, masks)
+    colours = run_all(
+        partial(_mask_colours, as_colours=as_colours),
+        {case: masks_of[case] for case in pairs},
+        conversion.workers,
+    )
+    value_map = choose_value_map(
+        [colour for found in colours.values() for colour in found], conversion.value_map, masks
+    )
     task = _Task(ending=ending, value_map=value_map, as_colours=as_colours)
     with new_folder(conversion.target, conversion.source) as new:
         counts = run_all(partial(_convert_case, task=task, new=new / "imagesTr"), pairs, conversion.workers)
@@ -65,7 +89,9 @@ def convert_pairs(conversion: Conversion) -> Converted:
         _require_channels(counts, names, images)
         counts = run_all(partial(_convert_case, task=task, new=new / "imagesTs"), test, conversion.workers)
         _require_channels(counts, names, tests)
-        labels = dict(conversion.labels) or {f"label_{value}": value for value in sorted(set(value_map.values()) - {0})}
+        labels = dict(conversion.labels) or {
+            f"label_{value}": value for value in sorted(set(value_map.values()) - {0})
+        }
         write_dataset_json(new, names, labels, ending, name=conversion.source.name)
     return Converted(target=conversion.target, training_cases=len(pairs), test_cases=len(test))
 
@@ -93,7 +119,7 @@ def _convert_case(pair: _Pair, task: _Task, new: Path) -> int:
                 pair.mask,
                 found=f"{mask.shape[1:]} voxels (z, y, x)",
                 expected=f"{image.data.shape[1:]}, as {pair.image.name}",
-                mend="export the mask in the size of its image",
+                fix="export the mask in the size of its image",
             )
         label = apply_value_map(mask, task.value_map)
         write_label(new.parent / "labelsTr" / f"{pair.case}{task.ending}", label, image.geometry)
@@ -116,7 +142,7 @@ def _by_case(folder: Path, words: re.Pattern[str]) -> dict[str, Path]:
             folder,
             found="no such folder",
             expected="a folder of images and one of masks",
-            mend="name them: --images FOLDER --masks FOLDER (inside the source)",
+            fix="name them: --images FOLDER --masks FOLDER (inside the source)",
         )
     found: dict[str, Path] = {}
     for path in sorted(folder.iterdir()):
@@ -132,13 +158,15 @@ def _by_case(folder: Path, words: re.Pattern[str]) -> dict[str, Path]:
                 folder,
                 found=f"{found[case].name} and {path.name}, both of case {case}",
                 expected="one file a case",
-                mend="rename one of them, or move it away",
+                fix="rename one of them, or move it away",
             )
         found[case] = path
     return found
 
 
-def _pair(images: dict[str, Path], masks: dict[str, Path], image_folder: Path, mask_folder: Path) -> dict[str, _Pair]:
+def _pair(
+    images: dict[str, Path], masks: dict[str, Path], image_folder: Path, mask_folder: Path
+) -> dict[str, _Pair]:
     for missing, folder, what in (
         (sorted(set(images) - set(masks)), mask_folder, "mask"),
         (sorted(set(masks) - set(images)), image_folder, "image"),
@@ -148,11 +176,14 @@ def _pair(images: dict[str, Path], masks: dict[str, Path], image_folder: Path, m
                 folder,
                 found=f"no {what} for {len(missing)} case(s): {', '.join(missing[:6])}",
                 expected="names that agree but for words such as mask, seg, image",
-                mend=f"rename or add the {what}s; images without masks belong in test/",
+                fix=f"rename or add the {what}s; images without masks belong in test/",
             )
     if not images:
         raise DatasetError(
-            image_folder, found="no image", expected=f"files ending in {', '.join(FILE_ENDINGS)}", mend="check --images and --masks"
+            image_folder,
+            found="no image",
+            expected=f"files ending in {', '.join(FILE_ENDINGS)}",
+            fix="check --images and --masks",
         )
     return {case: _Pair(case, image, masks[case]) for case, image in images.items()}
 
@@ -164,7 +195,10 @@ def _ending(pairs: list[_Pair], folder: Path) -> str:
         return ".png"
     if len(endings) > 1:
         raise DatasetError(
-            folder, found=f"images of {', '.join(sorted(endings))}", expected="one format", mend="convert them to one, or make two datasets"
+            folder,
+            found=f"images of {', '.join(sorted(endings))}",
+            expected="one format",
+            fix="convert them to one, or make two datasets",
         )
     return endings.pop()
 
@@ -176,5 +210,5 @@ def _require_channels(counts: Mapping[str, int], names: tuple[str, ...], where: 
             where,
             found=f"{counts[different[0]]} channel(s) in {', '.join(different[:6])}",
             expected=f"{len(names)}: {', '.join(names)}",
-            mend="save all images as grey or all as RGB, or name the channels: --channels",
+            fix="save all images as grey or all as RGB, or name the channels: --channels",
         )

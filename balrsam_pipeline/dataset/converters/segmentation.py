@@ -25,7 +25,10 @@ def segment_names(path: Path) -> tuple[str, ...]:
         UsageError: pydicom is not installed.
     """
     dataset = _read(path, voxels=False)
-    return tuple(str(segment.SegmentLabel) for segment in sorted(dataset.SegmentSequence, key=lambda segment: segment.SegmentNumber))
+    return tuple(
+        str(segment.SegmentLabel)
+        for segment in sorted(dataset.SegmentSequence, key=lambda segment: segment.SegmentNumber)
+    )
 
 
 def read_segmentation(path: Path, geometry: Geometry, values: Mapping[str, int]) -> npt.NDArray[np.uint16]:
@@ -47,7 +50,11 @@ def read_segmentation(path: Path, geometry: Geometry, values: Mapping[str, int])
     _require_same_plane(path, dataset, geometry)
     label = np.zeros(geometry.shape_zyx, dtype=np.uint16)
     placed = sorted(
-        (int(group.SegmentIdentificationSequence[0].ReferencedSegmentNumber), _slice_of(path, group, geometry), index)
+        (
+            int(group.SegmentIdentificationSequence[0].ReferencedSegmentNumber),
+            _slice_of(path, group, geometry),
+            index,
+        )
         for index, group in enumerate(dataset.PerFrameFunctionalGroupsSequence)
     )
     for segment, z, index in placed:
@@ -75,7 +82,7 @@ def _pydicom() -> ModuleType:
             "DICOM-SEG labels",
             found="no pydicom",
             expected="pydicom to read them",
-            mend="pip install 'balrsam-pipeline[dicom]', or save the labels as NIfTI",
+            fix="pip install 'balrsam-pipeline[dicom]', or save the labels as NIfTI",
         ) from None
     return pydicom  # type: ignore[no-any-return]
 
@@ -88,7 +95,9 @@ def _require_same_plane(path: Path, dataset: Any, geometry: Geometry) -> None:
     same_plane = np.allclose(cosines, np.concatenate([direction[:, 0], direction[:, 1]]), atol=ALIGNED)
     if not same_plane or (int(dataset.Rows), int(dataset.Columns)) != geometry.shape_zyx[1:]:
         raise _wrong(
-            path, f"frames of {dataset.Rows} × {dataset.Columns} pixels in another plane or size", "the planes of the image series"
+            path,
+            f"frames of {dataset.Rows} × {dataset.Columns} pixels in another plane or size",
+            "the planes of the image series",
         )
 
 
@@ -96,11 +105,15 @@ def _slice_of(path: Path, group: Any, geometry: Geometry) -> int:
     """The slice of the series that a frame lies on."""
     position = np.array(group.PlanePositionSequence[0].ImagePositionPatient, dtype=np.float64)
     direction = np.array(geometry.direction).reshape(3, 3)
-    index_xyz = (direction.T @ (position - np.array(geometry.origin_mm))) / np.array(geometry.spacing_mm[::-1])
+    index_xyz = (direction.T @ (position - np.array(geometry.origin_mm))) / np.array(
+        geometry.spacing_mm[::-1]
+    )
     z = round(float(index_xyz[2]))
     if np.abs(index_xyz - (0, 0, z)).max() > OFF_GRID_VOXELS or not 0 <= z < geometry.shape_zyx[0]:
         raise _wrong(
-            path, f"a frame at voxel {', '.join(f'{value:.2f}' for value in index_xyz)} (x, y, z)", "frames on slices of the series"
+            path,
+            f"a frame at voxel {', '.join(f'{value:.2f}' for value in index_xyz)} (x, y, z)",
+            "frames on slices of the series",
         )
     return z
 
@@ -110,5 +123,5 @@ def _wrong(path: Path, found: str, expected: str) -> ImageError:
         path,
         found=found,
         expected=expected,
-        mend="resample the segmentation to its series with the tool that made it, or save it as NIfTI",
+        fix="resample the segmentation to its series with the tool that made it, or save it as NIfTI",
     )

@@ -15,7 +15,8 @@ MANY = 64  # more different values than this are no mask
 
 
 def parse_value_map(text: str) -> dict[Colour, int]:
-    """Read "255=1" or "#ff0000=1,0/255/0=2": grey value, hex colour or red/green/blue, each with its label value.
+    """Read "255=1" or "#ff0000=1,0/255/0=2": grey value, hex colour or red/green/blue, each with its label
+    value.
 
     Raises:
         UsageError: the text is not of this form.
@@ -30,24 +31,30 @@ def parse_value_map(text: str) -> dict[Colour, int]:
                 "--value-map",
                 found=f"'{item}'",
                 expected="COLOUR=VALUE, with a grey value, #rrggbb or r/g/b",
-                mend="for example: --value-map 255=1, or --value-map '#ff0000=1,0/255/0=2'",
+                fix="for example: --value-map 255=1, or --value-map '#ff0000=1,0/255/0=2'",
             ) from None
     return parsed
 
 
 def mask_colours(mask_czyx: npt.NDArray[Any]) -> tuple[Colour, ...]:
-    """The different colours of a mask of whole numbers, ascending; transparency is not looked at, equal parts make a grey."""
+    """The different colours of a mask of whole numbers, ascending; transparency is not looked at, equal parts
+    make a grey."""
     channels = _colours(mask_czyx).astype(np.uint64)
     if channels.shape[0] == 1:
         return tuple((int(value),) for value in np.unique(channels))
     packed = np.unique((channels[0] << 32) | (channels[1] << 16) | channels[2])
-    return tuple(_canonical((int(value) >> 32, (int(value) >> 16) & 0xFFFF, int(value) & 0xFFFF)) for value in packed)
+    return tuple(
+        _canonical((int(value) >> 32, (int(value) >> 16) & 0xFFFF, int(value) & 0xFFFF)) for value in packed
+    )
 
 
-def choose_value_map(colours: Sequence[Colour], given: Mapping[Colour, int], where: object) -> dict[Colour, int]:
+def choose_value_map(
+    colours: Sequence[Colour], given: Mapping[Colour, int], where: object
+) -> dict[Colour, int]:
     """The map for a whole dataset: the one given, else what admits no doubt.
 
-    Masks of 0 and one other value become 0 and 1; values 0, 1, 2 … without gaps stay. Black is background unless stated.
+    Masks of 0 and one other value become 0 and 1; values 0, 1, 2 … without gaps stay. Black is background
+    unless stated.
 
     Args:
         colours: all that occur in any mask.
@@ -65,13 +72,16 @@ def choose_value_map(colours: Sequence[Colour], given: Mapping[Colour, int], whe
         return {ordered[0]: 0, ordered[1]: 1}
     unknown = [colour for colour in ordered if colour not in complete]
     if unknown:
-        shown = ", ".join("/".join(map(str, colour)) for colour in unknown[:12]) + (" …" if len(unknown) > 12 else "")
+        shown = ", ".join("/".join(map(str, colour)) for colour in unknown[:12]) + (
+            " …" if len(unknown) > 12 else ""
+        )
         many = len(ordered) > MANY
         raise DatasetError(
             where,
             found=f"{len(unknown)} colour(s) without a label value: {shown}",
             expected="a label value for every colour in the masks",
-            mend="masks of so many colours were blurred or saved as JPEG: export them again without anti-aliasing"
+            fix="masks of so many colours were blurred or saved as JPEG: export them again without "
+            "anti-aliasing"
             if many
             else f"name them: --value-map '{'/'.join(map(str, unknown[0]))}=1,…' (0 for what is background)",
         )
@@ -79,7 +89,8 @@ def choose_value_map(colours: Sequence[Colour], given: Mapping[Colour, int], whe
 
 
 def apply_value_map(mask_czyx: npt.NDArray[Any], value_map: Mapping[Colour, int]) -> npt.NDArray[np.uint16]:
-    """Turn a mask (channel, z, y, x) into label values (z, y, x); colours that are not in the map become 0."""
+    """Turn a mask (channel, z, y, x) into label values (z, y, x); colours that are not in the map become
+    0."""
     colours = _colours(mask_czyx)
     count = colours.shape[0]
     label = np.zeros(colours.shape[1:], dtype=np.uint16)

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from balrsam_pipeline.atomic import read_json
 from balrsam_pipeline.dataset import read_description
 from balrsam_pipeline.errors import PredictionError
+from balrsam_pipeline.files import read_json
 from balrsam_pipeline.inference.model_folder import configuration_of, trained_folds
 from balrsam_pipeline.plan import read_plan
 
@@ -18,7 +18,8 @@ def model_card(dataset: str, folders: Sequence[Path], folds: Sequence[int] | Non
     description = read_description(folders[0] / "dataset.json")
     lines = [
         f"# {dataset}", "",
-        f"A BALR-SAM model for medical image segmentation, made with balrsam-pipeline. Channels: {', '.join(description.channel_names)}. "
+        "A BALR-SAM model for medical image segmentation, made with balrsam-pipeline. Channels: "
+        f"{', '.join(description.channel_names)}. "
         f"Segments: {', '.join(description.labels.names)}.", "",
     ]  # fmt: skip
     for folder in folders:
@@ -26,10 +27,13 @@ def model_card(dataset: str, folders: Sequence[Path], folds: Sequence[int] | Non
     lines += [
         "## How to use", "",
         "    balrsam install_model THIS_FILE.zip",
-        f"    balrsam predict -i IMAGES -o PREDICTIONS -d {dataset} --configuration {configuration_of(folders[0])}", "",
-        f"Images are named CASE_0000{description.file_ending} (one file a channel). Models that adapt a SAM checkpoint need that "
+        f"    balrsam predict -i IMAGES -o PREDICTIONS -d {dataset} --configuration "
+        f"{configuration_of(folders[0])}", "",
+        f"Images are named CASE_0000{description.file_ending} (one file a channel). Models that adapt a SAM "
+        "checkpoint need that "
         "checkpoint: `balrsam download_checkpoint`.", "",
-        "Not a medical device. Scores are from cross-validation on the training data's source; other scanners and patients may differ.", "",
+        "Not a medical device. Scores are from cross-validation on the training data's source; other "
+        "scanners and patients may differ.", "",
     ]  # fmt: skip
     return "\n".join(lines)
 
@@ -40,7 +44,8 @@ def _configuration(folder: Path, folds: Sequence[int] | None) -> list[str]:
     lines = [
         f"## Configuration {configuration.name}", "",
         f"- backbone {network.backbone}, {'trained from scratch' if network.from_scratch else 'adapted'}, "
-        f"input {network.input_size[0]} × {network.input_size[1]}, patch {configuration.patch_size[0]} × {configuration.patch_size[1]}",
+        f"input {network.input_size[0]} × {network.input_size[1]}, patch {configuration.patch_size[0]} × "
+        f"{configuration.patch_size[1]}",
         f"- spacing {' × '.join(f'{value:g}' for value in configuration.spacing_mm)} mm (transposed axes)",
         f"- folds {', '.join(map(str, folds or trained_folds(folder)))}", "",
     ]  # fmt: skip
@@ -54,7 +59,9 @@ def _scores(summary: dict[str, Any]) -> list[str]:
     """A table of Dice and HD95: all foreground, then every label."""
     rows = {"mean of foreground": summary.get("foreground_mean", {}), **summary.get("mean", {})}
     lines = ["| | Dice | HD95 |", "|---|---|---|"]
-    lines += [f"| {name} | {_number(row.get('Dice'))} | {_number(row.get('HD95'))} |" for name, row in rows.items()]
+    lines += [
+        f"| {name} | {_number(row.get('Dice'))} | {_number(row.get('HD95'))} |" for name, row in rows.items()
+    ]
     return [*lines, ""]
 
 

@@ -1,4 +1,5 @@
-"""`install_model`: unpack a shared model, trusting nothing that the zip says about itself until it is checked."""
+"""`install_model`: unpack a shared model, trusting nothing that the zip says about itself until it is
+checked."""
 
 from __future__ import annotations
 
@@ -13,7 +14,7 @@ from pathlib import Path, PurePosixPath
 
 from balrsam_pipeline.dataset import read_description
 from balrsam_pipeline.errors import PredictionError
-from balrsam_pipeline.inference.best import NAME as BEST_NAME
+from balrsam_pipeline.inference.best_configuration import NAME as BEST_NAME
 from balrsam_pipeline.inference.model_folder import configuration_of
 from balrsam_pipeline.inference.sharing.manifest import FORMAT, NAME, ModelManifest
 from balrsam_pipeline.plan import read_plan
@@ -26,21 +27,28 @@ ENDINGS = (".json", ".md", ".safetensors")
 BLOCK = 2**20
 
 
-def install_model(archive: Path, results: Path, overwrite: bool = False, limit_bytes: int = LARGEST_MODEL_BYTES) -> list[Path]:
+def install_model(
+    archive: Path, results: Path, overwrite: bool = False, limit_bytes: int = LARGEST_MODEL_BYTES
+) -> list[Path]:
     """Unpack a shared model into the results folder; returns its model folders.
 
-    Nothing is put in place before every file is unpacked, as large as the manifest says, and of the right hash.
+    Nothing is put in place before every file is unpacked, as large as the manifest says, and of the right
+    hash.
 
     Args:
         overwrite: replace model folders that are there.
         limit_bytes: the most that may be unpacked.
 
     Raises:
-        PredictionError: the zip is no shared model, is damaged, or tries to write elsewhere; or the model is there already.
+        PredictionError: the zip is no shared model, is damaged, or tries to write runner; or the model is
+            there already.
     """
     results.mkdir(parents=True, exist_ok=True)
     try:
-        with zipfile.ZipFile(archive) as opened, tempfile.TemporaryDirectory(dir=results, prefix=".install-") as folder:
+        with (
+            zipfile.ZipFile(archive) as opened,
+            tempfile.TemporaryDirectory(dir=results, prefix=".install-") as folder,
+        ):
             manifest = _read_manifest(opened, archive)
             _require_safe(opened, manifest, archive, limit_bytes)
             targets = [results / manifest.dataset / name for name in manifest.models]
@@ -72,7 +80,8 @@ def _read_manifest(opened: zipfile.ZipFile, archive: Path) -> ModelManifest:
 
 
 def _require_safe(opened: zipfile.ZipFile, manifest: ModelManifest, archive: Path, limit_bytes: int) -> None:
-    """Refuse names that lead elsewhere, links, files that are not in the manifest, and sizes beyond the limit."""
+    """Refuse names that lead runner, links, files that are not in the manifest, and sizes beyond the
+    limit."""
     members = opened.infolist()
     names = [item.filename for item in members]
     if len(names) > MOST_FILES or len(set(names)) != len(names) or set(names) - {NAME} != set(manifest.files):
@@ -117,7 +126,10 @@ def _require_free(targets: list[Path], overwrite: bool) -> None:
     there = [target for target in targets if target.exists()]
     if there and not overwrite:
         raise PredictionError(
-            there[0], found="a model folder already", expected="a free place", mend="install with --overwrite, or into another --results"
+            there[0],
+            found="a model folder already",
+            expected="a free place",
+            fix="install with --overwrite, or into another --results",
         )
 
 
@@ -150,5 +162,5 @@ def _refused(archive: Path, found: str) -> PredictionError:
         archive,
         found=found,
         expected="a model made by 'balrsam export_model'",
-        mend="get the file again from whoever shared it; do not unpack it",
+        fix="get the file again from whoever shared it; do not unpack it",
     )

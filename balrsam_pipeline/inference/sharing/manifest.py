@@ -22,7 +22,8 @@ class ModelManifest:
 
     Attributes:
         models: names of its model folders, such as `2d__balrsam`.
-        files: name in the zip (`DATASET/2d__balrsam/plan.json`) -> size and hash; the manifest itself is not listed.
+        files: name in the zip (`DATASET/2d__balrsam/plan.json`) -> size and hash; the manifest itself is not
+            listed.
     """
 
     format: str = FORMAT

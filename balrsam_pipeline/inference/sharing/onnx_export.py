@@ -1,6 +1,7 @@
 """`export_onnx`: the merged network of one fold as ONNX, checked against PyTorch on the spot.
 
-The file holds the network alone: patch in, logits out. What surrounds it (normalisation, spacing, tiles) is in a JSON beside it.
+The file holds the network alone: patch in, logits out. What surrounds it (normalisation, spacing, tiles) is
+in a JSON beside it.
 """
 
 from __future__ import annotations
@@ -14,8 +15,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from balrsam_pipeline.atomic import atomic_path, write_json
 from balrsam_pipeline.errors import PredictionError
+from balrsam_pipeline.files import atomic_path, write_json
 from balrsam_pipeline.inference.predictor import Predictor, PredictorOptions
 from balrsam_pipeline.serialise import to_json
 
@@ -41,8 +42,8 @@ def export_onnx(folder: Path, fold: int, output: Path, batch_size: int = 1) -> O
     """Export one fold's network for patches of a fixed shape (batch_size, channels × slices, y, x).
 
     Raises:
-        PredictionError: onnx, onnxscript or onnxruntime is not installed, the network is too large for one file, or ONNX Runtime
-            computes other logits than PyTorch.
+        PredictionError: onnx, onnxscript or onnxruntime is not installed, the network is too large for one
+            file, or ONNX Runtime computes other logits than PyTorch.
     """
     _require_packages()
     predictor = Predictor.from_results(folder, [fold], PredictorOptions(device="cpu"))
@@ -56,9 +57,16 @@ def export_onnx(folder: Path, fold: int, output: Path, batch_size: int = 1) -> O
         plain = Path(scratch) / "network.onnx"
         with torch.no_grad():
             torch.onnx.export(
-                model, (patches[0],), str(plain), input_names=["image"], output_names=["logits"], opset_version=OPSET,
-                dynamo=True, external_data=False, verbose=False,
-            )  # fmt: skip
+                model,
+                (patches[0],),
+                str(plain),
+                input_names=["image"],
+                output_names=["logits"],
+                opset_version=OPSET,
+                dynamo=True,
+                external_data=False,
+                verbose=False,
+            )
         difference = _largest_difference(plain, model, patches, folder)
         with atomic_path(output) as temporary:
             temporary.write_bytes(plain.read_bytes())
@@ -68,13 +76,18 @@ def export_onnx(folder: Path, fold: int, output: Path, batch_size: int = 1) -> O
         "channel_statistics": to_json(predictor.plan.channel_statistics),
         "labels": to_json(predictor.labels),
         "input": {"name": "image", "shape": list(shape), "dtype": "float32"},
-        "output": {"name": "logits", "shape": [batch_size, predictor.labels.classes, *configuration.patch_size]},
+        "output": {
+            "name": "logits",
+            "shape": [batch_size, predictor.labels.classes, *configuration.patch_size],
+        },
     }
     write_json(settings, content)
     return OnnxResult(path=output, settings=settings, shape=shape, max_difference=difference)
 
 
-def _largest_difference(path: Path, model: torch.nn.Module, patches: list[torch.Tensor], where: Path) -> float:
+def _largest_difference(
+    path: Path, model: torch.nn.Module, patches: list[torch.Tensor], where: Path
+) -> float:
     """Run both on the same patches.
 
     Raises:
@@ -93,7 +106,7 @@ def _largest_difference(path: Path, model: torch.nn.Module, patches: list[torch.
                 where,
                 found=f"ONNX Runtime's logits differ from PyTorch's by {difference:.3g}",
                 expected="a difference of rounding alone",
-                mend="update torch, onnx and onnxruntime; do not use the file",
+                fix="update torch, onnx and onnxruntime; do not use the file",
             )
         worst = max(worst, difference)
     return worst
@@ -106,7 +119,7 @@ def _require_packages() -> None:
             "export_onnx",
             found=f"{', '.join(missing)} not installed",
             expected=f"{', '.join(NEEDED)}",
-            mend=f"pip install {' '.join(missing)}",
+            fix=f"pip install {' '.join(missing)}",
         )
 
 
@@ -117,5 +130,5 @@ def _require_size(model: torch.nn.Module, where: Path) -> None:
             where,
             found=f"{size / 2**30:.1f} GiB of weights",
             expected="less than 2 GiB, the most that one ONNX file holds",
-            mend="export a smaller backbone",
+            fix="export a smaller backbone",
         )

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from balrsam_pipeline import __version__
-from balrsam_pipeline.atomic import atomic_path, read_json
 from balrsam_pipeline.errors import PredictionError
-from balrsam_pipeline.inference.best import NAME as BEST_NAME
+from balrsam_pipeline.files import atomic_path, read_json
+from balrsam_pipeline.inference.best_configuration import NAME as BEST_NAME
 from balrsam_pipeline.inference.model_folder import checkpoint_file, configuration_of, trained_folds
 from balrsam_pipeline.inference.sharing.card import model_card
 from balrsam_pipeline.inference.sharing.manifest import NAME, ModelManifest, SharedFile
@@ -31,7 +31,8 @@ class ExportRequest:
         folders: model folders of one dataset.
         folds: which; None takes all that are trained.
         fingerprint: the dataset's fingerprint.json, or None to leave it out.
-        with_choice: include best_configuration.json, so that `predict --best` works where the model is installed.
+        with_choice: include best_configuration.json, so that `predict --best` works where the model is
+            installed.
     """
 
     folders: tuple[Path, ...]
@@ -53,12 +54,15 @@ def export_model(request: ExportRequest) -> ModelManifest:
             "export_model",
             found=f"models of {', '.join(sorted(datasets))}",
             expected="models of one dataset",
-            mend="export them one by one",
+            fix="export them one by one",
         )
     dataset = datasets.pop()
     files: dict[str, Content] = {}
     for folder in request.folders:
-        files |= {f"{dataset}/{folder.resolve().name}/{name}": content for name, content in _model_files(folder, request.folds).items()}
+        files |= {
+            f"{dataset}/{folder.resolve().name}/{name}": content
+            for name, content in _model_files(folder, request.folds).items()
+        }
     if request.fingerprint is not None:
         files[f"{dataset}/fingerprint.json"] = request.fingerprint
     if request.with_choice:
@@ -89,14 +93,18 @@ def _model_files(folder: Path, folds: Sequence[int] | None) -> dict[str, Content
 def _without_cases(summary: Path) -> bytes:
     """The means of a summary alone: case names and paths of the training data stay at home."""
     content = read_json(summary, PredictionError)
-    return json.dumps({key: content[key] for key in ("foreground_mean", "mean") if key in content}, indent=2).encode()
+    return json.dumps(
+        {key: content[key] for key in ("foreground_mean", "mean") if key in content}, indent=2
+    ).encode()
 
 
 def _describe(content: Content) -> SharedFile:
     if isinstance(content, bytes):
         return SharedFile(sha256=hashlib.sha256(content).hexdigest(), size_bytes=len(content))
     with content.open("rb") as file:
-        return SharedFile(sha256=hashlib.file_digest(file, "sha256").hexdigest(), size_bytes=content.stat().st_size)
+        return SharedFile(
+            sha256=hashlib.file_digest(file, "sha256").hexdigest(), size_bytes=content.stat().st_size
+        )
 
 
 def _write_zip(path: Path, files: dict[str, Content]) -> None:

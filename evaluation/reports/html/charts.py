@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from evaluation.definitions import metric_of
+from evaluation.metrics.registry import metric_of
 from evaluation.reports.html.markup import number, text
 from evaluation.summary import Summary
 
@@ -33,8 +33,14 @@ def box_plots(summary: Summary, key: str) -> str:
     """One row a label: a dot a case, a box from five cases on, a cross for each missed or spurious one."""
     metric = metric_of(key)
     scored = [(row.label, row.case, row.values[key]) for row in summary.rows if row.status == "scored"]
-    values = {name: [(case, value) for label, case, value in scored if label == name and value is not None] for name in summary.labels}
-    gone = {label: sum(row.label == label and row.status in ("missed", "spurious") for row in summary.rows) for label in summary.labels}
+    values = {
+        name: [(case, value) for label, case, value in scored if label == name and value is not None]
+        for name in summary.labels
+    }
+    gone = {
+        label: sum(row.label == label and row.status in ("missed", "spurious") for row in summary.rows)
+        for label in summary.labels
+    }
     numbers = [value for pairs in values.values() for _, value in pairs]
     if not numbers:
         return "<p class='sub'>No label is in both masks of any case.</p>"
@@ -46,11 +52,17 @@ def box_plots(summary: Summary, key: str) -> str:
     for index, label in enumerate(summary.labels):
         middle = TOP + ROW * index + ROW / 2
         there = values[label]
-        parts.append(f"<text x='{LEFT - 32}' y='{middle + 4}' text-anchor='end'>{text(_short(label))}<title>{text(label)}</title></text>")
+        parts.append(
+            f"<text x='{LEFT - 32}' y='{middle + 4}' "
+            f"text-anchor='end'>{text(_short(label))}<title>{text(label)}</title></text>"
+        )
         parts += _row([value for _, value in there], [case for case, _ in there], middle, scale)
         if gone[label]:
             parts.append(_cross(bad, middle, gone[label], metric.better == "lower"))
-    return f"<svg viewBox='0 0 {WIDTH} {height}' role='img' aria-label='{text(title)} per label'>{''.join(parts)}</svg>"
+    return (
+        f"<svg viewBox='0 0 {WIDTH} {height}' role='img' aria-label='{text(title)} per "
+        f"label'>{''.join(parts)}</svg>"
+    )
 
 
 def group_boxes(groups: Mapping[str, Sequence[tuple[str, float]]], title: str) -> str:
@@ -67,7 +79,10 @@ def group_boxes(groups: Mapping[str, Sequence[tuple[str, float]]], title: str) -
     parts = [_axis(scale, height, title)]
     for index, (name, pairs) in enumerate(groups.items()):
         middle = TOP + ROW * index + ROW / 2
-        parts.append(f"<text x='{LEFT - 12}' y='{middle + 4}' text-anchor='end'>{text(_short(name))}<title>{text(name)}</title></text>")
+        parts.append(
+            f"<text x='{LEFT - 12}' y='{middle + 4}' "
+            f"text-anchor='end'>{text(_short(name))}<title>{text(name)}</title></text>"
+        )
         parts += _row([value for _, value in pairs], [case for case, _ in pairs], middle, scale)
     return f"<svg viewBox='0 0 {WIDTH} {height}' role='img' aria-label='{text(title)}'>{''.join(parts)}</svg>"
 
@@ -86,14 +101,21 @@ def dumbbells(rows: Sequence[tuple[str, float | None, float | None, str]], title
     parts = [_axis(scale, height, title)]
     for index, (label, first, second, kind) in enumerate(rows):
         middle = TOP + ROW * index + ROW / 2
-        parts.append(f"<text x='{LEFT - 12}' y='{middle + 4}' text-anchor='end'>{text(_short(label))}<title>{text(label)}</title></text>")
+        parts.append(
+            f"<text x='{LEFT - 12}' y='{middle + 4}' "
+            f"text-anchor='end'>{text(_short(label))}<title>{text(label)}</title></text>"
+        )
         if first is None or second is None:
             continue
         one, other = scale.x(first), scale.x(second)
         parts.append(f"<line class='link' x1='{one:.1f}' x2='{other:.1f}' y1='{middle}' y2='{middle}'/>")
-        parts.append(f"<circle class='{kind}' cx='{other:.1f}' cy='{middle}' r='5.5'><title>B {number(second)}</title></circle>")
         parts.append(
-            f"<circle cx='{one:.1f}' cy='{middle}' r='5' fill='var(--card)' stroke='var(--ink)' stroke-width='1.5'>"
+            f"<circle class='{kind}' cx='{other:.1f}' cy='{middle}' r='5.5'><title>B "
+            f"{number(second)}</title></circle>"
+        )
+        parts.append(
+            f"<circle cx='{one:.1f}' cy='{middle}' r='5' fill='var(--card)' stroke='var(--ink)' "
+            "stroke-width='1.5'>"
             f"<title>A {number(first)}</title></circle>"
         )
     return f"<svg viewBox='0 0 {WIDTH} {height}' role='img' aria-label='{text(title)}'>{''.join(parts)}</svg>"
@@ -103,7 +125,9 @@ def _scale(numbers: Sequence[float], distance: bool) -> Scale:
     if distance:
         return Scale(0.0, max(numbers) * 1.05 or 1.0)
     low, high = min(numbers), max(*numbers, 1.0)
-    return Scale(max(np.floor(low * 10 - 0.2) / 10, 0.0) if low >= 0 else float(np.floor(low * 10) / 10), high)
+    return Scale(
+        max(np.floor(low * 10 - 0.2) / 10, 0.0) if low >= 0 else float(np.floor(low * 10) / 10), high
+    )
 
 
 def _axis(scale: Scale, height: float, title: str) -> str:
@@ -113,11 +137,16 @@ def _axis(scale: Scale, height: float, title: str) -> str:
     bottom = height - 34
     lines = "".join(
         f"<line class='grid' x1='{scale.x(tick):.1f}' x2='{scale.x(tick):.1f}' y1='{TOP - 4}' y2='{bottom}'/>"
-        f"<text class='tick' x='{scale.x(tick):.1f}' y='{TOP - 10}' text-anchor='middle'>{tick + 0.0:.{digits}f}</text>"
-        f"<text class='tick' x='{scale.x(tick):.1f}' y='{bottom + 14}' text-anchor='middle'>{tick + 0.0:.{digits}f}</text>"
+        f"<text class='tick' x='{scale.x(tick):.1f}' y='{TOP - 10}' "
+        f"text-anchor='middle'>{tick + 0.0:.{digits}f}</text>"
+        f"<text class='tick' x='{scale.x(tick):.1f}' y='{bottom + 14}' "
+        f"text-anchor='middle'>{tick + 0.0:.{digits}f}</text>"
         for tick in ticks
     )
-    return lines + f"<text class='tick' x='{(LEFT + WIDTH - RIGHT) / 2}' y='{height - 4}' text-anchor='middle'>{text(title)}</text>"
+    return (
+        lines + f"<text class='tick' x='{(LEFT + WIDTH - RIGHT) / 2}' y='{height - 4}' "
+        f"text-anchor='middle'>{text(title)}</text>"
+    )
 
 
 def _step(span: float) -> float:
@@ -134,20 +163,34 @@ def _row(values: Sequence[float], cases: Sequence[str], middle: float, scale: Sc
         inner = [value for value in values if first - reach <= value <= third + reach]
         low, high = max(low, min(inner)), min(high, max(inner))
         left, right = scale.x(first), scale.x(third)
-        parts.append(f"<line class='whisker' x1='{scale.x(low):.1f}' x2='{scale.x(high):.1f}' y1='{middle}' y2='{middle}'/>")
-        parts.append(f"<rect class='box' x='{left:.1f}' y='{middle - 8}' width='{max(right - left, 1):.1f}' height='16' rx='2'/>")
-        parts.append(f"<line class='median' x1='{scale.x(median):.1f}' x2='{scale.x(median):.1f}' y1='{middle - 8}' y2='{middle + 8}'/>")
+        parts.append(
+            f"<line class='whisker' x1='{scale.x(low):.1f}' x2='{scale.x(high):.1f}' y1='{middle}' "
+            f"y2='{middle}'/>"
+        )
+        parts.append(
+            f"<rect class='box' x='{left:.1f}' y='{middle - 8}' width='{max(right - left, 1):.1f}' "
+            "height='16' rx='2'/>"
+        )
+        parts.append(
+            f"<line class='median' x1='{scale.x(median):.1f}' x2='{scale.x(median):.1f}' y1='{middle - 8}' "
+            f"y2='{middle + 8}'/>"
+        )
     if len(values) <= MOST_DOTS:
         radius = 5 if len(values) == 1 else 2.6
         for index, (case, value) in enumerate(zip(cases, values, strict=True)):
             y = middle + ((index * 7) % 11 - 5) * (0.9 if len(values) > 1 else 0)
             title = f"<title>{text(case)}: {number(value)}</title>"
-            parts.append(f"<circle class='dot' cx='{scale.x(value):.1f}' cy='{y:.1f}' r='{radius}'>{title}</circle>")
+            parts.append(
+                f"<circle class='dot' cx='{scale.x(value):.1f}' cy='{y:.1f}' r='{radius}'>{title}</circle>"
+            )
     return parts
 
 
 def _cross(x: float, y: float, count: int, after: bool) -> str:
-    cross = f"<path class='gone' d='M{x - 4} {y - 4}l8 8m0 -8l-8 8'><title>{count} missed or spurious</title></path>"
+    cross = (
+        f"<path class='gone' d='M{x - 4} {y - 4}l8 8m0 -8l-8 8'><title>{count} missed or "
+        "spurious</title></path>"
+    )
     label = f"<text class='tick' x='{x + 10}' y='{y + 4}'>{count}</text>" if after and count > 1 else ""
     return cross + label
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from evaluation.comparison import OVERALL, Comparison, ComparisonRow, values_of
-from evaluation.definitions import metric_of
+from evaluation.metrics.registry import metric_of
 from evaluation.reports.html.charts import dumbbells
 from evaluation.reports.html.markup import embedded, interval, number, p_value, page, section, table, text
 from evaluation.summary import Summary
@@ -32,7 +32,12 @@ def comparison_page(comparison: Comparison, first: Summary, second: Summary) -> 
         _others("".join(_rows(comparison, key, first.unit) for key in metrics if key not in main)),
         section("method", "Method", f"<p class='method'>{text(_method(comparison, first))}</p>"),
     ]
-    return page(title, "".join(body), [embedded("comparison-data", _data(first, second, main))], scripts=("tables.js",))
+    return page(
+        title,
+        "".join(body),
+        [embedded("comparison-data", _data(first, second, main))],
+        scripts=("tables.js",),
+    )
 
 
 def _sentence(comparison: Comparison, key: str) -> str:
@@ -40,12 +45,16 @@ def _sentence(comparison: Comparison, key: str) -> str:
     labels = [row for row in comparison.rows if row.metric == key and row.label != OVERALL]
     wins = {side: sum(row.verdict == side for row in labels) for side in ("A", "B")}
     name = {"A": comparison.name_a, "B": comparison.name_b}
-    who = f"<b>{text(name[row.verdict])} is better</b>" if row.verdict in name else "<b>no clear difference</b>"
+    who = (
+        f"<b>{text(name[row.verdict])} is better</b>" if row.verdict in name else "<b>no clear difference</b>"
+    )
     return (
-        f"{text(metric_of(key).title)}: {who}. Mean {number(row.mean_a)} (A) and {number(row.mean_b)} (B), difference "
+        f"{text(metric_of(key).title)}: {who}. Mean {number(row.mean_a)} (A) and {number(row.mean_b)} (B), "
+        "difference "
         f"{number(row.test.difference, signed=True)} {interval(row.test.interval)}, p {_equals(row.p_holm)}. "
         f"A wins {row.test.first_wins} cases, B {row.test.second_wins}, {row.test.ties} tie. "
-        f"By label: A is better on {wins['A']}, B on {wins['B']}, no clear difference on {len(labels) - wins['A'] - wins['B']}."
+        f"By label: A is better on {wins['A']}, B on {wins['B']}, no clear difference on "
+        f"{len(labels) - wins['A'] - wins['B']}."
     )
 
 
@@ -57,8 +66,14 @@ def _chart(comparison: Comparison, key: str, unit: str) -> str:
         if row.metric == key and row.label != OVERALL
     ]
     title = f"mean {metric.title}{f' ({unit})' if metric.unit == 'length' else ''}"
-    lead = "Ring: A. Dot: B; green where B is better and red where A is, after Holm's correction; grey where there is no clear difference."
-    return section(f"chart-{key}", f"{metric.title} by label", dumbbells(rows, title, metric.family == "distance"), lead)
+    lead = (
+        "Ring: A. Dot: B; green where B is better and red where A is, after Holm's correction; grey "
+        "where "
+        "there is no clear difference."
+    )
+    return section(
+        f"chart-{key}", f"{metric.title} by label", dumbbells(rows, title, metric.family == "distance"), lead
+    )
 
 
 def _cases(comparison: Comparison, first: Summary, second: Summary, key: str) -> str:
@@ -70,16 +85,38 @@ def _cases(comparison: Comparison, first: Summary, second: Summary, key: str) ->
     for index in order:
         a, b = (None if np.isnan(values[index]) else float(values[index]) for values in (one, other))
         difference = None if a is None or b is None else a - b
-        better = "–" if difference is None else "tie" if difference == 0 else "A" if (difference > 0) == higher else "B"
-        rows.append([text(comparison.cases[index]), number(a), number(b), number(difference, signed=True), better])
+        better = (
+            "–"
+            if difference is None
+            else "tie"
+            if difference == 0
+            else "A"
+            if (difference > 0) == higher
+            else "B"
+        )
+        rows.append(
+            [text(comparison.cases[index]), number(a), number(b), number(difference, signed=True), better]
+        )
     attributes = [f"class='open-case' tabindex='0' data-case='{index}'" for index in order]
-    options = "".join(f"<option value='{value}'>{title}</option>" for value, title in (("", "all"), ("A", "A"), ("B", "B"), ("tie", "tie")))
+    options = "".join(
+        f"<option value='{value}'>{title}</option>"
+        for value, title in (("", "all"), ("A", "A"), ("B", "B"), ("tie", "tie"))
+    )
     controls = (
         "<div class='controls'><label>find <input type='search' data-filter='cases'></label>"
-        f"<label>better <select data-filter='cases'>{options}</select></label><span id='shown-count' class='small'></span></div>"
+        f"<label>better <select data-filter='cases'>{options}</select></label><span id='shown-count' "
+        "class='small'></span></div>"
     )
-    body = controls + table(["case", "A", "B", "A − B", "better"], rows, attributes) + "<div id='case-detail' hidden></div>"
-    lead = f"Mean {metric_of(key).title} over the labels of a case, largest difference first. Click a column to sort, a row to open."
+    body = (
+        controls
+        + table(["case", "A", "B", "A − B", "better"], rows, attributes)
+        + "<div id='case-detail' hidden></div>"
+    )
+    lead = (
+        f"Mean {metric_of(key).title} over the labels of a case, largest difference first. Click a "
+        "column "
+        "to sort, a row to open."
+    )
     return section("cases", "Every case", body, lead)
 
 
@@ -89,7 +126,10 @@ def _data(first: Summary, second: Summary, keys: Sequence[str]) -> dict[str, Any
 
     def values(summary: Summary, key: str, labels: Sequence[str]) -> list[list[float | None]]:
         columns = [values_of(summary, key, label) for label in labels]
-        return [[None if np.isnan(value) else float(f"{value:.5g}") for value in row] for row in np.stack(columns, axis=1)]
+        return [
+            [None if np.isnan(value) else float(f"{value:.5g}") for value in row]
+            for row in np.stack(columns, axis=1)
+        ]
 
     return {
         "labels": list(first.labels),
@@ -107,7 +147,19 @@ def _data(first: Summary, second: Summary, keys: Sequence[str]) -> dict[str, Any
 def _rows(comparison: Comparison, key: str, unit: str) -> str:
     metric = metric_of(key)
     rows = [_cells(row) for row in comparison.rows if row.metric == key]
-    header = ["label", "A", "B", "A − B", "95 % interval", "A better", "tie", "B better", "p (Holm)", "effect", "verdict"]
+    header = [
+        "label",
+        "A",
+        "B",
+        "A − B",
+        "95 % interval",
+        "A better",
+        "tie",
+        "B better",
+        "p (Holm)",
+        "effect",
+        "verdict",
+    ]
     title = f"{metric.title}{f' ({unit})' if metric.unit == 'length' else ''}"
     return section(f"table-{key}", title, table(header, rows), f"{metric.better} is better")
 
@@ -141,8 +193,11 @@ def _equals(value: float | None) -> str:
 
 def _method(comparison: Comparison, first: Summary) -> str:
     return (
-        f"{comparison.name_a} and {comparison.name_b} were compared on the same {len(comparison.cases)} cases with two-sided Wilcoxon "
-        "signed-rank tests on paired values; p values of labels were corrected by Holm's method for each metric. Effect sizes are "
-        "matched-pairs rank-biserial correlations, positive where A has the larger value. Intervals are 95 % percentile bootstrap "
+        f"{comparison.name_a} and {comparison.name_b} were compared on the same {len(comparison.cases)} "
+        "cases with two-sided Wilcoxon "
+        "signed-rank tests on paired values; p values of labels were corrected by Holm's method for each "
+        "metric. Effect sizes are "
+        "matched-pairs rank-biserial correlations, positive where A has the larger value. Intervals are 95 % "
+        "percentile bootstrap "
         f"intervals of the mean difference over cases (2000 resamples). {first.options.rules.text}"
     )

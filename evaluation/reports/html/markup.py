@@ -1,4 +1,5 @@
-"""Small pieces of HTML. Every text that comes from data goes through `text`, so that a file name can never become markup."""
+"""Small pieces of HTML. Every text that comes from data goes through `text`, so that a file name can never
+become markup."""
 
 from __future__ import annotations
 
@@ -43,33 +44,49 @@ def interval(bounds: tuple[float, float] | None) -> str:
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[str]], attributes: Sequence[str] = ()) -> str:
-    """A table of cells that are markup already; the first column is text, the others numbers. A click on a title sorts (tables.js).
+    """A table of cells that are markup already; the first column is text, the others numbers. A click on a
+    title sorts (tables.js).
 
     Args:
         attributes: of each row, such as `TOTAL` for one that stays at the end.
     """
     head = "".join(f"<th scope='col'>{cell}</th>" for cell in header)
     body = "".join(
-        f"<tr {attribute}><th scope='row'>{row[0]}</th>" + "".join(f"<td>{cell}</td>" for cell in row[1:]) + "</tr>"
+        f"<tr {attribute}><th scope='row'>{row[0]}</th>"
+        + "".join(f"<td>{cell}</td>" for cell in row[1:])
+        + "</tr>"
         for row, attribute in zip(rows, attributes or [""] * len(rows), strict=True)
     )
-    return f"<div class='scroll'><table class='sortable static'><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>"
+    return (
+        "<div class='scroll'><table class='sortable "
+        f"static'><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>"
+    )
 
 
 def section(identifier: str, title: str, body: str, lead: str = "") -> str:
     """A titled part of the page; nothing where there is no body."""
     if not body:
         return ""
-    return f"<section id='{identifier}'><h2>{text(title)}</h2>{f'<p class=lead>{text(lead)}</p>' if lead else ''}{body}</section>"
+    return (
+        "<section "
+        f"id='{identifier}'><h2>{text(title)}</h2>{f'<p class=lead>{text(lead)}</p>' if lead else ''}"
+        f"{body}</section>"
+    )
 
 
 def embedded(identifier: str, value: Any) -> str:
     """JSON data for the page's script; '<' is escaped, so that no text can end the element."""
-    data = json.dumps(value, allow_nan=False, separators=(",", ":")).replace("<", "\\u003c").replace("\u2028", "\\u2028")
+    data = (
+        json.dumps(value, allow_nan=False, separators=(",", ":"))
+        .replace("<", "\\u003c")
+        .replace("\u2028", "\\u2028")
+    )
     return f"<script type='application/json' id='{identifier}'>{data}</script>"
 
 
-def page(title: str, body: str, data: Sequence[str] = (), scripts: Sequence[str] = ("report.js", "tables.js")) -> str:
+def page(
+    title: str, body: str, data: Sequence[str] = (), scripts: Sequence[str] = ("report.js", "tables.js")
+) -> str:
     """A whole page with its style and scripts inside; the content policy forbids every request."""
     policy = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'unsafe-inline'"
     return (

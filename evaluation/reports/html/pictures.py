@@ -1,6 +1,8 @@
-"""Slices of cases for the page: image, reference and prediction, as two tall pictures a case that the script takes apart.
+"""Slices of cases for the page: image, reference and prediction, as two tall pictures a case that the script
+takes apart.
 
-Slices are shown as radiologists hang them: axial, the patient's right on the left, anterior on top, where the file says which way is which.
+Slices are shown as radiologists hang them: axial, the patient's right on the left, anterior on top, where the
+file says which way is which.
 """
 
 from __future__ import annotations
@@ -18,7 +20,7 @@ from PIL import Image as Pillow
 
 from balrsam_pipeline.errors import BalrsamError
 from balrsam_pipeline.imageio import FILE_ENDINGS, Geometry, file_ending_of, read_image, read_label
-from evaluation.summary import CaseFiles, Summary, case_means
+from evaluation.summary import PairPaths, Summary, case_means
 
 LOG = logging.getLogger(__name__)
 MOST_CASES, MOST_SLICES, MOST_PIXELS = 100, 24, 384
@@ -30,7 +32,8 @@ Array = npt.NDArray[Any]
 
 @dataclass(frozen=True, slots=True)
 class _View:
-    """How an array (z, y, x) is turned to be looked at, and what lies at the edges of a slice: left, right, top, bottom."""
+    """How an array (z, y, x) is turned to be looked at, and what lies at the edges of a slice: left, right,
+    top, bottom."""
 
     axes: tuple[int, int, int]
     flips: tuple[int, int, int]
@@ -43,7 +46,8 @@ class _View:
 
 
 def worst_cases(summary: Summary) -> tuple[str, ...]:
-    """The cases with the lowest mean Dice over their labels, worst first; cases without any label are left out."""
+    """The cases with the lowest mean Dice over their labels, worst first; cases without any label are left
+    out."""
     means = case_means(summary, "dice")
     return tuple(sorted(means, key=lambda case: (means[case], case))[:MOST_CASES])
 
@@ -63,8 +67,11 @@ def pictures_of(summary: Summary, label_values: dict[int, int], images: Path | N
     return made
 
 
-def picture_of(case: str, files: CaseFiles, label_values: dict[int, int], images: Path | None) -> dict[str, Any] | None:
-    """The slices of one case as JSON values for the script; None where a file cannot be read any more, or nothing is labelled.
+def picture_of(
+    case: str, files: PairPaths, label_values: dict[int, int], images: Path | None
+) -> dict[str, Any] | None:
+    """The slices of one case as JSON values for the script; None where a file cannot be read any more, or
+    nothing is labelled.
 
     Args:
         label_values: value in the label map -> its number on the page, 1 to 255.
@@ -72,7 +79,9 @@ def picture_of(case: str, files: CaseFiles, label_values: dict[int, int], images
     """
     try:
         reference = read_label(Path(files.reference))
-        prediction = read_label(Path(files.prediction)).data if files.prediction else np.zeros_like(reference.data)
+        prediction = (
+            read_label(Path(files.prediction)).data if files.prediction else np.zeros_like(reference.data)
+        )
         image = _image(case, Path(files.reference), images, reference.geometry)
     except BalrsamError as problem:
         LOG.warning("no picture of %s: %s", case, problem)
@@ -86,7 +95,11 @@ def picture_of(case: str, files: CaseFiles, label_values: dict[int, int], images
     step = max(1, -(-max(rows.stop - rows.start, columns.stop - columns.start) // MOST_PIXELS))
     cut = (slices, slice(rows.start, rows.stop, step), slice(columns.start, columns.stop, step))
     labels = [part[cut[0]][:, cut[1], cut[2]] for part in pair]
-    gray = None if image is None else np.stack([view.turn(channel)[cut[0]][:, cut[1], cut[2]] for channel in image], axis=-1)
+    gray = (
+        None
+        if image is None
+        else np.stack([view.turn(channel)[cut[0]][:, cut[1], cut[2]] for channel in image], axis=-1)
+    )
     wrong = (labels[0] != labels[1]).sum(axis=(1, 2))
     return {
         "case": case,
@@ -113,11 +126,17 @@ def _view(geometry: Geometry) -> _View:
     letters = geometry.orientation
     if geometry.dimension == 2 or sorted(_pair_of(letter) for letter in letters) != ["AP", "LR", "SI"]:
         return _View((0, 1, 2), (1, 1, 1), ("", "", "", ""))
-    axis_of = {_pair_of(letter): 2 - index for index, letter in enumerate(letters)}  # letters are of x, y, z; axes of z, y, x
+    axis_of = {
+        _pair_of(letter): 2 - index for index, letter in enumerate(letters)
+    }  # letters are of x, y, z; axes of z, y, x
     letter_of = {_pair_of(letter): letter for letter in letters}
     return _View(
         axes=(axis_of["SI"], axis_of["AP"], axis_of["LR"]),
-        flips=(1 if letter_of["SI"] == "S" else -1, 1 if letter_of["AP"] == "P" else -1, 1 if letter_of["LR"] == "L" else -1),
+        flips=(
+            1 if letter_of["SI"] == "S" else -1,
+            1 if letter_of["AP"] == "P" else -1,
+            1 if letter_of["LR"] == "L" else -1,
+        ),
         marks=("R", "L", "A", "P"),
     )
 
@@ -127,7 +146,8 @@ def _pair_of(letter: str) -> str:
 
 
 def _window(reference: Array, prediction: Array) -> tuple[npt.NDArray[np.int64], slice, slice]:
-    """Which slices to show (where there are too many: evenly spaced ones and the worst), and the part of them that holds labels."""
+    """Which slices to show (where there are too many: evenly spaced ones and the worst), and the part of them
+    that holds labels."""
     there = (reference > 0) | (prediction > 0)
     slices = np.flatnonzero(there.any(axis=(1, 2)))
     if len(slices) > MOST_SLICES:
@@ -143,14 +163,19 @@ def _window(reference: Array, prediction: Array) -> tuple[npt.NDArray[np.int64],
 
 
 def _image(case: str, reference: Path, images: Path | None, geometry: Geometry) -> Array | None:
-    """The first channel (1, z, y, x), or the three of a colour picture; None where no image is found or it does not fit."""
+    """The first channel (1, z, y, x), or the three of a colour picture; None where no image is found or it
+    does not fit."""
     folder = images
     if folder is None and reference.parent.name.startswith("labels"):
         folder = reference.parent.with_name("images" + reference.parent.name.removeprefix("labels"))
     if folder is None or not (folder.is_dir() or folder.is_file()):
         return None
     endings = dict.fromkeys([file_ending_of(reference), *FILE_ENDINGS])
-    candidates = [folder] if folder.is_file() else [folder / f"{case}{middle}{ending}" for ending in endings for middle in ("_0000", "")]
+    candidates = (
+        [folder]
+        if folder.is_file()
+        else [folder / f"{case}{middle}{ending}" for ending in endings for middle in ("_0000", "")]
+    )
     found = next((path for path in candidates if path.is_file()), None)
     if found is None:
         return None
@@ -162,7 +187,8 @@ def _image(case: str, reference: Path, images: Path | None, geometry: Geometry) 
 
 
 def _shades(image_syxc: Array) -> npt.NDArray[np.uint8]:
-    """Brightness 0 to 255: colours as they are, CT in a soft-tissue window, else between the 1st and 99.5th percentile."""
+    """Brightness 0 to 255: colours as they are, CT in a soft-tissue window, else between the 1st and 99.5th
+    percentile."""
     if image_syxc.shape[-1] == 3:
         return image_syxc.astype(np.uint8)
     values = image_syxc[..., 0].astype(np.float32)

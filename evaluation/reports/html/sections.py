@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from evaluation.definitions import metric_of
-from evaluation.metrics.detection import BIN_NAMES
+from evaluation.metrics.lesions import BIN_NAMES
+from evaluation.metrics.registry import metric_of
 from evaluation.reports.html.charts import box_plots, group_boxes
 from evaluation.reports.html.markup import TOTAL, interval, number, plural, section, table, text
 from evaluation.strata import Strata, by_stratum
@@ -27,12 +27,24 @@ def titled(key: str, unit: str) -> str:
 def headline(summary: Summary) -> str:
     """The numbers that a reader wants first, and what they rest on."""
     counts = status_counts(summary.rows)
-    keys = [key for key in ("dice", "hd95") if key in summary.metrics] + [key for key in summary.metrics if key.startswith("nsd_")]
+    keys = [key for key in ("dice", "hd95") if key in summary.metrics] + [
+        key for key in summary.metrics if key.startswith("nsd_")
+    ]
     cards = [
-        _card(number(summary.foreground_mean[key]), f"mean {titled(key, summary.unit)}", interval(summary.foreground_interval[key]))
+        _card(
+            number(summary.foreground_mean[key]),
+            f"mean {titled(key, summary.unit)}",
+            interval(summary.foreground_interval[key]),
+        )
         for key in keys
     ]
-    cards.append(_card(str(len(summary.cases)), "case" if len(summary.cases) == 1 else "cases", plural(len(summary.labels), "label")))
+    cards.append(
+        _card(
+            str(len(summary.cases)),
+            "case" if len(summary.cases) == 1 else "cases",
+            plural(len(summary.labels), "label"),
+        )
+    )
     failures = counts["missed"] + counts["spurious"]
     cards.append(
         _card(
@@ -48,11 +60,14 @@ def headline(summary: Summary) -> str:
 def charts(summary: Summary) -> str:
     """Box plots per label, one metric at a time."""
     keys = [
-        key for key in ("dice", "hd95", *summary.metrics) if key in summary.metrics and metric_of(key).family in ("overlap", "distance")
+        key
+        for key in ("dice", "hd95", *summary.metrics)
+        if key in summary.metrics and metric_of(key).family in ("overlap", "distance")
     ]
     keys = list(dict.fromkeys(keys))
     buttons = "".join(
-        f"<button class='chip' type='button' data-chart='chart-{index}' aria-pressed='{'false' if index else 'true'}'>"
+        f"<button class='chip' type='button' data-chart='chart-{index}' "
+        f"aria-pressed='{'false' if index else 'true'}'>"
         f"{text(titled(key, summary.unit))}</button>"
         for index, key in enumerate(keys)
     )
@@ -61,10 +76,13 @@ def charts(summary: Summary) -> str:
         for index, key in enumerate(keys)
     )
     lead = (
-        "A dot is a case; from five cases on, the box spans the middle half, its line is the median, whiskers reach 1.5 box lengths. "
+        "A dot is a case; from five cases on, the box spans the middle half, its line is the median, "
+        "whiskers reach 1.5 box lengths. "
         "A red cross marks labels that were missed or are spurious."
     )
-    return section("labels", "How good is each label?", f"<div class='controls'>{buttons}</div>{drawings}", lead)
+    return section(
+        "labels", "How good is each label?", f"<div class='controls'>{buttons}</div>{drawings}", lead
+    )
 
 
 def label_table(summary: Summary) -> str:
@@ -74,14 +92,26 @@ def label_table(summary: Summary) -> str:
     for label in summary.labels:
         aggregates = summary.per_label[label]
         counts = status_counts([row for row in summary.rows if row.label == label])
-        cells = [f"{number(aggregates[key].mean)} <small>{interval(aggregates[key].interval)}</small>" for key in keys]
-        rows.append([text(label), *cells, *(str(counts[status]) for status in ("absent", "missed", "spurious"))])
+        cells = [
+            f"{number(aggregates[key].mean)} <small>{interval(aggregates[key].interval)}</small>"
+            for key in keys
+        ]
+        rows.append(
+            [text(label), *cells, *(str(counts[status]) for status in ("absent", "missed", "spurious"))]
+        )
     total = status_counts(summary.rows)
-    means = [f"{number(summary.foreground_mean[key])} <small>{interval(summary.foreground_interval[key])}</small>" for key in keys]
-    rows.append(["mean over labels", *means, *(str(total[status]) for status in ("absent", "missed", "spurious"))])
+    means = [
+        f"{number(summary.foreground_mean[key])} <small>{interval(summary.foreground_interval[key])}</small>"
+        for key in keys
+    ]
+    rows.append(
+        ["mean over labels", *means, *(str(total[status]) for status in ("absent", "missed", "spurious"))]
+    )
     attributes = [""] * len(summary.labels) + [TOTAL]
     header = ["label", *(text(titled(key, summary.unit)) for key in keys), "absent", "missed", "spurious"]
-    lead = "Means over cases" + (", with 95 % intervals from resampled cases." if len(summary.cases) > 2 else ".")
+    lead = "Means over cases" + (
+        ", with 95 % intervals from resampled cases." if len(summary.cases) > 2 else "."
+    )
     return section("means", "Means per label", table(header, rows, attributes), lead)
 
 
@@ -91,7 +121,9 @@ def parts(summary: Summary) -> str:
         return ""
     strata = Strata(name="part", groups=summary.groups)
     lead = "Each part's mean over labels, and every case's mean Dice over its labels."
-    return section("folds", "Cross-validation", _groups_table(summary, strata) + _groups_chart(summary, strata), lead)
+    return section(
+        "folds", "Cross-validation", _groups_table(summary, strata) + _groups_chart(summary, strata), lead
+    )
 
 
 def strata_table(summary: Summary, strata: Strata | None) -> str:
@@ -99,7 +131,9 @@ def strata_table(summary: Summary, strata: Strata | None) -> str:
     if strata is None:
         return ""
     lead = "Means over labels for the cases of each group, and every case's mean Dice over its labels."
-    return section("strata", f"By {strata.name}", _groups_table(summary, strata) + _groups_chart(summary, strata), lead)
+    return section(
+        "strata", f"By {strata.name}", _groups_table(summary, strata) + _groups_chart(summary, strata), lead
+    )
 
 
 def lesions(summary: Summary) -> str:
@@ -111,7 +145,15 @@ def lesions(summary: Summary) -> str:
         total = lesions_of(summary, label)
         numbers = zip(BIN_NAMES, total.references, total.found, total.predictions, total.real, strict=True)
         rows += [
-            [f"{text(label)}, {name}", str(wanted), str(found), _share(found, wanted), str(predicted), str(real), _share(real, predicted)]
+            [
+                f"{text(label)}, {name}",
+                str(wanted),
+                str(found),
+                _share(found, wanted),
+                str(predicted),
+                str(real),
+                _share(real, predicted),
+            ]
             for name, wanted, found, predicted, real in numbers
         ]
     header = ["label and volume", "in reference", "found", "recall", "predicted", "real", "precision"]
@@ -124,19 +166,29 @@ def method(summary: Summary) -> str:
     folds = f" of {len(set(summary.groups.values()))} cross-validation folds" if summary.groups else ""
     names = [metric_of(key).title for key in summary.metrics]
     paragraph = (
-        f"Segmentations of {plural(len(summary.cases), 'case')}{folds} were compared with the reference in the original image space for "
+        f"Segmentations of {plural(len(summary.cases), 'case')}{folds} were compared with the reference in "
+        "the original image space for "
         f"{plural(len(summary.labels), 'label')} ({', '.join(names)}). Distances are in {unit}. "
         "HD95 is the larger of the two directed 95th percentiles of distances between border voxels. "
-        "Scores are averaged over cases for each label, then over labels; intervals are 95 % percentile bootstrap intervals "
-        f"over cases (2000 resamples). {summary.options.rules.text} (balrsam-pipeline, protocol {summary.options.rules.identifier})."
+        "Scores are averaged over cases for each label, then over labels; intervals are 95 % percentile "
+        "bootstrap intervals "
+        f"over cases (2000 resamples). {summary.options.rules.text} (balrsam-pipeline, protocol "
+        f"{summary.options.rules.identifier})."
     )
     if summary.options.rules.pooled_hd95:
-        paragraph = paragraph.replace("HD95 is the larger of the two directed 95th percentiles of distances between border voxels. ", "")
+        paragraph = paragraph.replace(
+            "HD95 is the larger of the two directed 95th percentiles of distances between border voxels. ", ""
+        )
     definitions = "".join(
-        f"<li><b>{text(metric_of(key).title)}</b> <code>{text(metric_of(key).definition)}</code>: {text(metric_of(key).text)}.</li>"
+        f"<li><b>{text(metric_of(key).title)}</b> <code>{text(metric_of(key).definition)}</code>: "
+        f"{text(metric_of(key).text)}.</li>"
         for key in summary.metrics
     )
-    return section("method", "Method", f"<div class='method'><p>{text(paragraph)}</p><ul class='plain'>{definitions}</ul></div>")
+    return section(
+        "method",
+        "Method",
+        f"<div class='method'><p>{text(paragraph)}</p><ul class='plain'>{definitions}</ul></div>",
+    )
 
 
 def warnings(summary: Summary) -> str:
@@ -149,15 +201,28 @@ def _groups_table(summary: Summary, strata: Strata) -> str:
     keys = shown_keys(summary)
     rows = []
     for name, part in by_stratum(summary, strata).items():
-        cells = [f"{number(part.foreground_mean[key])} <small>{interval(part.foreground_interval[key])}</small>" for key in keys]
+        cells = [
+            f"{number(part.foreground_mean[key])} <small>{interval(part.foreground_interval[key])}</small>"
+            for key in keys
+        ]
         counts = status_counts(part.rows)
-        rows.append([text(name), str(len(part.cases)), *cells, str(counts["missed"]), str(counts["spurious"])])
-    header = [text(strata.name), "cases", *(text(titled(key, summary.unit)) for key in keys), "missed", "spurious"]
+        rows.append(
+            [text(name), str(len(part.cases)), *cells, str(counts["missed"]), str(counts["spurious"])]
+        )
+    header = [
+        text(strata.name),
+        "cases",
+        *(text(titled(key, summary.unit)) for key in keys),
+        "missed",
+        "spurious",
+    ]
     return table(header, rows)
 
 
 def _groups_chart(summary: Summary, strata: Strata) -> str:
-    groups = {name: list(case_means(part, "dice").items()) for name, part in by_stratum(summary, strata).items()}
+    groups = {
+        name: list(case_means(part, "dice").items()) for name, part in by_stratum(summary, strata).items()
+    }
     return group_boxes(groups, "mean Dice of a case")
 
 
@@ -170,14 +235,18 @@ def _verdict(summary: Summary) -> str:
     best, worst = max(there, key=lambda label: there[label]), min(there, key=lambda label: there[label])
     good = sum(mean >= 0.9 for mean in there.values())
     return (
-        f"Best: <b>{text(best)}</b> (Dice {number(there[best])}). Worst: <b>{text(worst)}</b> (Dice {number(there[worst])}). "
+        f"Best: <b>{text(best)}</b> (Dice {number(there[best])}). Worst: <b>{text(worst)}</b> (Dice "
+        f"{number(there[worst])}). "
         f"{good} of {len(there)} labels have a mean Dice of 0.9 or more."
     )
 
 
 def _card(value: str, caption: str, detail: str, alert: bool = False) -> str:
     kind = "card alert" if alert else "card"
-    return f"<div class='{kind}'><b>{text(value)}</b><span>{text(caption)}</span><small>{text(detail)}</small></div>"
+    return (
+        f"<div class='{kind}'><b>{text(value)}</b><span>{text(caption)}</span>"
+        f"<small>{text(detail)}</small></div>"
+    )
 
 
 def _share(part: int, whole: int) -> str:

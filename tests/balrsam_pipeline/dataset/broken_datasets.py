@@ -23,7 +23,9 @@ GRID = Geometry(dimension=3, shape_zyx=(4, 10, 12), spacing_mm=(3.0, 1.0, 1.0), 
 def edit_json(folder: Path, **changes: Any) -> None:
     """Replace keys of dataset.json; None removes one."""
     content = json.loads((folder / "dataset.json").read_text()) | changes
-    (folder / "dataset.json").write_text(json.dumps({key: value for key, value in content.items() if value is not None}))
+    (folder / "dataset.json").write_text(
+        json.dumps({key: value for key, value in content.items() if value is not None})
+    )
 
 
 def good_volumes(folder: Path) -> Path:
@@ -40,7 +42,11 @@ def good_volumes(folder: Path) -> Path:
         write_label(folder / "labelsTr" / f"{case}.nii.gz", label, GRID)
     write_image(folder / "imagesTs" / "organ_900_0000.nii.gz", Image(ct[:, :, ::-1].copy(), GRID))
     write_image(folder / "imagesTs" / "organ_900_0001.nii.gz", Image(pet[:, :, ::-1].copy(), GRID))
-    content = {"channel_names": {"0": "CT", "1": "PET"}, "labels": {"background": 0, "organ": 1, "lesion": 2}, "file_ending": ".nii.gz"}
+    content = {
+        "channel_names": {"0": "CT", "1": "PET"},
+        "labels": {"background": 0, "organ": 1, "lesion": 2},
+        "file_ending": ".nii.gz",
+    }
     (folder / "dataset.json").write_text(json.dumps(content | {"numTraining": CASES}))
     return folder
 
@@ -56,7 +62,11 @@ def good_pictures(folder: Path) -> Path:
         mask = np.zeros((10, 12), np.uint8)
         mask[2:5, 3:9] = 1
         PillowImage.fromarray(mask).save(folder / "labelsTr" / f"eye_{index}.png")
-    content = {"channel_names": {"0": "R", "1": "G", "2": "B"}, "labels": {"background": 0, "vessel": 1}, "file_ending": ".png"}
+    content = {
+        "channel_names": {"0": "R", "1": "G", "2": "B"},
+        "labels": {"background": 0, "vessel": 1},
+        "file_ending": ".png",
+    }
     (folder / "dataset.json").write_text(json.dumps(content | {"numTraining": CASES}))
     return folder
 
@@ -69,7 +79,11 @@ def good_stacks(folder: Path) -> Path:
         stack = generator.integers(0, 65536, (1, *geometry.shape_zyx)).astype(np.uint16)
         write_image(folder / "imagesTr" / f"cell_{index}_0000.tif", Image(stack, geometry))
         write_label(folder / "labelsTr" / f"cell_{index}.tif", stack[0] > 30000, geometry)
-    content = {"channel_names": {"0": "microscopy"}, "labels": {"background": 0, "cell": 1}, "file_ending": ".tif"}
+    content = {
+        "channel_names": {"0": "microscopy"},
+        "labels": {"background": 0, "cell": 1},
+        "file_ending": ".tif",
+    }
     (folder / "dataset.json").write_text(json.dumps(content | {"numTraining": CASES}))
     return folder
 
@@ -158,7 +172,8 @@ def rename_cases(folder: Path, names: list[str]) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Broken:
-    """One way to break a dataset, and what must be found: kind, case, severity, and whether `fix_dataset` mends it."""
+    """One way to break a dataset, and what must be found: kind, case, severity, and whether `fix_dataset`
+    fixes it."""
 
     kind: str
     case: str
@@ -178,12 +193,29 @@ SQUASHED = {"background": 0, "organ": 1, "lesion": 3}
 CATALOGUE = (
     # dataset.json
     Broken("dataset_json", "dataset.json", lambda f: (f / "dataset.json").unlink(), name="no dataset.json"),
-    Broken("dataset_json", "dataset.json", lambda f: (f / "dataset.json").write_text("{"), name="dataset.json is no JSON"),
+    Broken(
+        "dataset_json",
+        "dataset.json",
+        lambda f: (f / "dataset.json").write_text("{"),
+        name="dataset.json is no JSON",
+    ),
     Broken("dataset_json", "dataset.json", lambda f: edit_json(f, labels=None), name="no labels"),
     Broken("dataset_json", "dataset.json", lambda f: edit_json(f, labels={"organ": 1}), name="no background"),
-    Broken("dataset_json", "dataset.json", lambda f: edit_json(f, labels={"0": "background", "1": "organ"}), name="labels the v1 way"),
-    Broken("dataset_json", "dataset.json", lambda f: edit_json(f, channel_names=None), name="no channel names"),
-    Broken("dataset_json", "dataset.json", lambda f: edit_json(f, file_ending="nii.gz"), name="file ending without dot"),
+    Broken(
+        "dataset_json",
+        "dataset.json",
+        lambda f: edit_json(f, labels={"0": "background", "1": "organ"}),
+        name="labels the v1 way",
+    ),
+    Broken(
+        "dataset_json", "dataset.json", lambda f: edit_json(f, channel_names=None), name="no channel names"
+    ),
+    Broken(
+        "dataset_json",
+        "dataset.json",
+        lambda f: edit_json(f, file_ending="nii.gz"),
+        name="file ending without dot",
+    ),
     Broken(
         "dataset_json",
         "dataset.json",
@@ -200,7 +232,9 @@ CATALOGUE = (
     Broken(
         "region_order",
         "dataset.json",
-        lambda f: edit_json(f, labels={"background": 0, "organ": [1, 2], "lesion": 2}, regions_class_order=[1, 5]),
+        lambda f: edit_json(
+            f, labels={"background": 0, "organ": [1, 2], "lesion": 2}, regions_class_order=[1, 5]
+        ),
     ),
     Broken(
         "labels_share_value",
@@ -214,8 +248,15 @@ CATALOGUE = (
         lambda f: (edit_json(f, labels=SQUASHED), each_label(f, lambda zyx: np.where(zyx == 2, 3, zyx))),
         fixable=True,
     ),
-    Broken("reader_reorients", "dataset.json", lambda f: edit_json(f, overwrite_image_reader_writer="NibabelIOWithReorient"), "warning"),
-    Broken("label_in_no_case", "dataset.json", lambda f: each_label(f, lambda zyx: np.minimum(zyx, 1)), "warning"),
+    Broken(
+        "reader_reorients",
+        "dataset.json",
+        lambda f: edit_json(f, overwrite_image_reader_writer="NibabelIOWithReorient"),
+        "warning",
+    ),
+    Broken(
+        "label_in_no_case", "dataset.json", lambda f: each_label(f, lambda zyx: np.minimum(zyx, 1)), "warning"
+    ),
     # files
     Broken("images_folder_missing", "imagesTr", lambda f: shutil.rmtree(f / "imagesTr")),
     Broken("labels_folder_missing", "labelsTr", lambda f: shutil.rmtree(f / "labelsTr")),
@@ -237,18 +278,48 @@ CATALOGUE = (
         "warning",
         True,
     ),
-    Broken("image_name", "imagesTr/organ_777.nii.gz", lambda f: shutil.copy(ct(f), f / "imagesTr" / "organ_777.nii.gz")),
-    Broken("other_format", "imagesTr/organ_777.png", lambda f: (f / "imagesTr" / "organ_777.png").write_bytes(b""), "warning"),
-    Broken("stray_file", "imagesTr/notes.txt", lambda f: (f / "imagesTr" / "notes.txt").write_text("x"), "warning", True),
+    Broken(
+        "image_name",
+        "imagesTr/organ_777.nii.gz",
+        lambda f: shutil.copy(ct(f), f / "imagesTr" / "organ_777.nii.gz"),
+    ),
+    Broken(
+        "other_format",
+        "imagesTr/organ_777.png",
+        lambda f: (f / "imagesTr" / "organ_777.png").write_bytes(b""),
+        "warning",
+    ),
+    Broken(
+        "stray_file",
+        "imagesTr/notes.txt",
+        lambda f: (f / "imagesTr" / "notes.txt").write_text("x"),
+        "warning",
+        True,
+    ),
     Broken(
         "listed_file_missing",
         "a",
-        lambda f: edit_json(f, dataset={"a": {"images": ["imagesTr/a.nii.gz", "imagesTr/b.nii.gz"], "label": "labelsTr/a.nii.gz"}}),
+        lambda f: edit_json(
+            f,
+            dataset={
+                "a": {"images": ["imagesTr/a.nii.gz", "imagesTr/b.nii.gz"], "label": "labelsTr/a.nii.gz"}
+            },
+        ),
     ),
     # damaged and odd images
-    Broken("image_unreadable", SECOND, lambda f: ct(f).write_bytes(ct(f).read_bytes()[:-100]), name="truncated image"),
+    Broken(
+        "image_unreadable",
+        SECOND,
+        lambda f: ct(f).write_bytes(ct(f).read_bytes()[:-100]),
+        name="truncated image",
+    ),
     Broken("image_unreadable", SECOND, lambda f: ct(f).write_bytes(b""), name="empty image file"),
-    Broken("image_unreadable", SECOND, lambda f: ct(f).write_bytes(gzip.compress(b"no image")), name="no image inside"),
+    Broken(
+        "image_unreadable",
+        SECOND,
+        lambda f: ct(f).write_bytes(gzip.compress(b"no image")),
+        name="no image inside",
+    ),
     Broken("image_unreadable", SECOND, lambda f: four_axes(ct(f)), name="four axes"),
     Broken(
         "image_unreadable",
@@ -259,80 +330,189 @@ CATALOGUE = (
     ),
     Broken("label_unreadable", SECOND, lambda f: label(f).write_bytes(b"hello")),
     Broken(
-        "image_unreadable", "eye_1", lambda f: (f / "imagesTr" / "eye_1_0000.png").write_bytes(b"x"), base=good_pictures, name="damaged png"
+        "image_unreadable",
+        "eye_1",
+        lambda f: (f / "imagesTr" / "eye_1_0000.png").write_bytes(b"x"),
+        base=good_pictures,
+        name="damaged png",
     ),
     Broken("alpha_channel", "eye_1", add_alpha, fixable=True, base=good_pictures),
     Broken(
         "channel_count",
         "eye_1",
-        lambda f: PillowImage.open(f / "imagesTr" / "eye_1_0000.png").convert("L").save(f / "imagesTr" / "eye_1_0000.png"),
+        lambda f: (
+            PillowImage.open(f / "imagesTr" / "eye_1_0000.png")
+            .convert("L")
+            .save(f / "imagesTr" / "eye_1_0000.png")
+        ),
         base=good_pictures,
     ),
     Broken("nan_or_infinite", SECOND, lambda f: change(pet(f), put(np.nan, np.float32)), name="NaN"),
     Broken("nan_or_infinite", SECOND, lambda f: change(pet(f), put(np.inf, np.float32)), name="infinity"),
     Broken("constant_channel", SECOND, lambda f: change(pet(f), lambda data: data * 0), "warning"),
     Broken("absurd_intensity", SECOND, lambda f: change(pet(f), put(3e12, np.float32)), "warning"),
-    Broken("ct_not_in_hu", SECOND, lambda f: change(ct(f), lambda data: data + 1024), "warning", name="CT offset by 1024"),
-    Broken("ct_not_in_hu", SECOND, lambda f: change(ct(f), lambda data: (data % 256).astype(np.uint8)), "warning", name="windowed CT"),
+    Broken(
+        "ct_not_in_hu",
+        SECOND,
+        lambda f: change(ct(f), lambda data: data + 1024),
+        "warning",
+        name="CT offset by 1024",
+    ),
+    Broken(
+        "ct_not_in_hu",
+        SECOND,
+        lambda f: change(ct(f), lambda data: (data % 256).astype(np.uint8)),
+        "warning",
+        name="windowed CT",
+    ),
     # grids
     Broken("channel_shape", SECOND, lambda f: change(pet(f), lambda data: data[:, :, :-1])),
     Broken("channel_spacing", SECOND, lambda f: change(pet(f), spacing_mm=(4.0, 1.0, 1.0))),
-    Broken("channel_spacing", SECOND, lambda f: change(pet(f), spacing_mm=(3.02, 1.0, 1.0)), fixable=True, name="rounded channel spacing"),
+    Broken(
+        "channel_spacing",
+        SECOND,
+        lambda f: change(pet(f), spacing_mm=(3.02, 1.0, 1.0)),
+        fixable=True,
+        name="rounded channel spacing",
+    ),
     Broken("channel_origin", SECOND, lambda f: change(pet(f), origin_mm=(0.0, 0.0, 0.0)), "warning", True),
     Broken("channel_direction", SECOND, lambda f: change(pet(f), direction=FLIPPED), "warning"),
     Broken("label_shape", SECOND, lambda f: change(label(f), lambda data: data[:, :-1])),
     Broken("label_spacing", SECOND, lambda f: change(label(f), spacing_mm=(3.0, 0.5, 0.5))),
-    Broken("label_spacing", SECOND, lambda f: change(label(f), spacing_mm=(3.0, 1.01, 1.0)), fixable=True, name="rounded label spacing"),
+    Broken(
+        "label_spacing",
+        SECOND,
+        lambda f: change(label(f), spacing_mm=(3.0, 1.01, 1.0)),
+        fixable=True,
+        name="rounded label spacing",
+    ),
     Broken("label_origin", SECOND, lambda f: change(label(f), origin_mm=(0.0, 0.0, 0.0)), "warning", True),
-    Broken("label_direction", SECOND, lambda f: change(label(f), direction=FLIPPED), "warning", name="label stored turned"),
-    Broken("label_direction", SECOND, lambda f: change(label(f), direction=ROTATED), "warning", True, name="label direction rounded"),
-    Broken("absurd_spacing", SECOND, lambda f: [change(path(f), spacing_mm=(3e-6, 1e-6, 1e-6)) for path in (ct, pet, label)], "warning"),
-    Broken("spacing_outlier", SECOND, lambda f: [change(path(f), spacing_mm=(90.0, 30.0, 30.0)) for path in (ct, pet, label)], "warning"),
-    Broken("mixed_orientations", SECOND, lambda f: [change(path(f), direction=FLIPPED) for path in (ct, pet, label)], "warning"),
+    Broken(
+        "label_direction",
+        SECOND,
+        lambda f: change(label(f), direction=FLIPPED),
+        "warning",
+        name="label stored turned",
+    ),
+    Broken(
+        "label_direction",
+        SECOND,
+        lambda f: change(label(f), direction=ROTATED),
+        "warning",
+        True,
+        name="label direction rounded",
+    ),
+    Broken(
+        "absurd_spacing",
+        SECOND,
+        lambda f: [change(path(f), spacing_mm=(3e-6, 1e-6, 1e-6)) for path in (ct, pet, label)],
+        "warning",
+    ),
+    Broken(
+        "spacing_outlier",
+        SECOND,
+        lambda f: [change(path(f), spacing_mm=(90.0, 30.0, 30.0)) for path in (ct, pet, label)],
+        "warning",
+    ),
+    Broken(
+        "mixed_orientations",
+        SECOND,
+        lambda f: [change(path(f), direction=FLIPPED) for path in (ct, pet, label)],
+        "warning",
+    ),
     Broken(
         "mixed_dimensions",
         SECOND,
         lambda f: [
-            change(path(f), lambda data: data[:, 1:2], dimension=2, spacing_mm=(999.0, 1.0, 1.0), origin_mm=(5.0, -7.0, 0.0))
+            change(
+                path(f),
+                lambda data: data[:, 1:2],
+                dimension=2,
+                spacing_mm=(999.0, 1.0, 1.0),
+                origin_mm=(5.0, -7.0, 0.0),
+            )
             for path in (ct, pet, label)
         ],
     ),
     Broken(
         "spacing_file_missing",
         "cell_1",
-        lambda f: [path.unlink() for path in ((f / "imagesTr" / "cell_1_0000.json"), (f / "labelsTr" / "cell_1.json"))],
+        lambda f: [
+            path.unlink()
+            for path in ((f / "imagesTr" / "cell_1_0000.json"), (f / "labelsTr" / "cell_1.json"))
+        ],
         "warning",
         base=good_stacks,
     ),
     # label values
     Broken("label_of_0_and_255", "eye_1", lambda f: save_label_as(f, "L"), fixable=True, base=good_pictures),
-    Broken("label_grey_as_colours", "eye_1", lambda f: save_label_as(f, "RGB", 1), fixable=True, base=good_pictures),
     Broken(
-        "label_grey_as_colours", "eye_1", lambda f: save_label_as(f, "RGB"), fixable=True, base=good_pictures, name="grey colours 0, 255"
+        "label_grey_as_colours",
+        "eye_1",
+        lambda f: save_label_as(f, "RGB", 1),
+        fixable=True,
+        base=good_pictures,
+    ),
+    Broken(
+        "label_grey_as_colours",
+        "eye_1",
+        lambda f: save_label_as(f, "RGB"),
+        fixable=True,
+        base=good_pictures,
+        name="grey colours 0, 255",
     ),
     Broken("label_colours", "eye_1", lambda f: save_label_as(f, "colours"), base=good_pictures),
     Broken(
-        "label_of_0_and_255", SECOND, lambda f: change(label(f), lambda data: (data > 0) * np.uint8(255)), name="0 and 255 of two labels"
+        "label_of_0_and_255",
+        SECOND,
+        lambda f: change(label(f), lambda data: (data > 0) * np.uint8(255)),
+        name="0 and 255 of two labels",
     ),
-    Broken("label_stored_as_float", SECOND, lambda f: change(label(f), lambda data: data.astype(np.float32)), "warning", True),
+    Broken(
+        "label_stored_as_float",
+        SECOND,
+        lambda f: change(label(f), lambda data: data.astype(np.float32)),
+        "warning",
+        True,
+    ),
     Broken("label_fractions", SECOND, lambda f: change(label(f), put(0.5, np.float32))),
     Broken("label_nan", SECOND, lambda f: change(label(f), put(np.nan, np.float32))),
     Broken("label_negative", SECOND, lambda f: change(label(f), put(-1, np.int16))),
     Broken("label_unknown_value", SECOND, lambda f: change(label(f), put(7, np.uint8))),
-    Broken("label_unreadable", SECOND, lambda f: change(label(f), put(70000, np.int32)), name="label value beyond 16 bits"),
+    Broken(
+        "label_unreadable",
+        SECOND,
+        lambda f: change(label(f), put(70000, np.int32)),
+        name="label value beyond 16 bits",
+    ),
     Broken("label_empty", SECOND, lambda f: change(label(f), lambda data: data * 0), "warning"),
     # cases among each other
-    Broken("duplicated_image", "organ_004", lambda f: [shutil.copy(path(f), path(f, 4)) for path in (ct, pet)], "warning"),
     Broken(
-        "test_image_in_training",
-        "imagesTs/organ_900",
-        lambda f: [shutil.copy(path(f), f / "imagesTs" / path(f).name.replace("organ_001", "organ_900")) for path in (ct, pet)],
+        "duplicated_image",
+        "organ_004",
+        lambda f: [shutil.copy(path(f), path(f, 4)) for path in (ct, pet)],
         "warning",
     ),
     Broken(
-        "label_missing_from_fold", "splits", lambda f: [change(label(f, i), lambda d: np.minimum(d, 1)) for i in range(1, CASES)], "warning"
+        "test_image_in_training",
+        "imagesTs/organ_900",
+        lambda f: [
+            shutil.copy(path(f), f / "imagesTs" / path(f).name.replace("organ_001", "organ_900"))
+            for path in (ct, pet)
+        ],
+        "warning",
     ),
-    Broken("too_few_cases", "imagesTr", lambda f: [path.unlink() for i in range(1, CASES) for path in (ct(f, i), pet(f, i), label(f, i))]),
+    Broken(
+        "label_missing_from_fold",
+        "splits",
+        lambda f: [change(label(f, i), lambda d: np.minimum(d, 1)) for i in range(1, CASES)],
+        "warning",
+    ),
+    Broken(
+        "too_few_cases",
+        "imagesTr",
+        lambda f: [path.unlink() for i in range(1, CASES) for path in (ct(f, i), pet(f, i), label(f, i))],
+    ),
     Broken("splits_file", "splits_final.json", lambda f: (f / "splits_final.json").write_text("[{}]")),
     Broken(
         "splits_file",
@@ -341,7 +521,9 @@ CATALOGUE = (
         name="case on both sides",
     ),
     Broken(
-        "split_unknown_case", "splits_final.json", lambda f: write_splits(f, lambda s: [*s, {"train": ["organ_000"], "val": ["ghost"]}])
+        "split_unknown_case",
+        "splits_final.json",
+        lambda f: write_splits(f, lambda s: [*s, {"train": ["organ_000"], "val": ["ghost"]}]),
     ),
     Broken(
         "split_missing_case",
@@ -349,9 +531,20 @@ CATALOGUE = (
         lambda f: write_splits(f, lambda s: [{"train": ["organ_000"], "val": ["organ_001"]}]),
         "warning",
     ),
-    Broken("groups_file", "groups.csv", lambda f: (f / "groups.csv").write_text("organ_000,p1\norgan_000,p2\n")),
-    Broken("group_unknown_case", "groups.csv", lambda f: (f / "groups.csv").write_text("ghost,p1\norgan_000,p2\n")),
-    Broken("group_missing", "groups.csv", lambda f: (f / "groups.csv").write_text("organ_000,p1\norgan_001,p1\n"), "warning"),
+    Broken(
+        "groups_file", "groups.csv", lambda f: (f / "groups.csv").write_text("organ_000,p1\norgan_000,p2\n")
+    ),
+    Broken(
+        "group_unknown_case",
+        "groups.csv",
+        lambda f: (f / "groups.csv").write_text("ghost,p1\norgan_000,p2\n"),
+    ),
+    Broken(
+        "group_missing",
+        "groups.csv",
+        lambda f: (f / "groups.csv").write_text("organ_000,p1\norgan_001,p1\n"),
+        "warning",
+    ),
     Broken(
         "patient_in_several_folds",
         "splits_final.json",
@@ -364,7 +557,9 @@ CATALOGUE = (
     Broken(
         "patient_in_several_folds",
         "splits",
-        lambda f: rename_cases(f, ["patient1_a", "patient1_b", "patient2_a", "patient2_b", "patient3_a", "patient3_b"]),
+        lambda f: rename_cases(
+            f, ["patient1_a", "patient1_b", "patient2_a", "patient2_b", "patient3_a", "patient3_b"]
+        ),
         "warning",
         name="patients by name",
     ),

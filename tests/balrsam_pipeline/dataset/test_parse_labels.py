@@ -76,8 +76,8 @@ def test_regions_may_have_an_ignore_label() -> None:
         ({"labels": BRATS, "regions_class_order": [1, 2, "x"]}, "regions_class_order"),
     ],
 )
-def test_labels_that_make_no_sense_are_refused_with_a_mend(content: dict[str, Any], complaint: str) -> None:
+def test_labels_that_make_no_sense_are_refused_with_a_fix(content: dict[str, Any], complaint: str) -> None:
     with pytest.raises(DatasetError) as caught:
         parse_labels(content, "dataset.json")
     assert complaint in caught.value.found
-    assert caught.value.mend
+    assert caught.value.fix

@@ -76,7 +76,9 @@ def test_the_old_key_modality_is_read_too(tmp_path: Path) -> None:
         ({"dataset": {"a": "x"}}, "case a"),
     ],
 )
-def test_a_malformed_dataset_json_is_named_with_its_key(tmp_path: Path, changes: dict[str, Any], complaint: str) -> None:
+def test_a_malformed_dataset_json_is_named_with_its_key(
+    tmp_path: Path, changes: dict[str, Any], complaint: str
+) -> None:
     make_dataset(tmp_path, cases=1, **changes)
     with pytest.raises(DatasetError) as caught:
         open_dataset(tmp_path)
@@ -111,20 +113,26 @@ def test_an_rgb_picture_is_one_file_of_three_channels(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("label", "complaint", "mend"),
+    ("label", "complaint", "fix"),
     [
         (np.full((3, 4, 5), 255), "a mask of 0 and 255", "--fix"),
         (np.full((3, 4, 5), 7), "label values 7", "dataset.json"),
         (np.ones((3, 4, 6)), "shape", "resample"),
     ],
 )
-def test_a_label_that_does_not_fit_is_refused_when_the_case_is_read(tmp_path: Path, label: Any, complaint: str, mend: str) -> None:
+def test_a_label_that_does_not_fit_is_refused_when_the_case_is_read(
+    tmp_path: Path, label: Any, complaint: str, fix: str
+) -> None:
     dataset = open_dataset(make_dataset(tmp_path))
-    write_label(tmp_path / "labelsTr" / "liver_0.nii.gz", label, Geometry(dimension=3, shape_zyx=label.shape, spacing_mm=GRID.spacing_mm))
+    write_label(
+        tmp_path / "labelsTr" / "liver_0.nii.gz",
+        label,
+        Geometry(dimension=3, shape_zyx=label.shape, spacing_mm=GRID.spacing_mm),
+    )
     with pytest.raises(DatasetError) as caught:
         read_case(dataset.training_cases()["liver_0"], dataset.description)
     assert complaint in caught.value.found
-    assert mend in caught.value.mend
+    assert fix in caught.value.fix
     assert "liver_0" in caught.value.where
 
 

@@ -16,7 +16,9 @@ def test_the_dataset_is_the_same_every_time(tmp_path: Path) -> None:
     assert len(files) == 1 + 3 * 2 + 3
     for file in files:
         if file.name.endswith(".nii.gz"):
-            assert np.array_equal(*(sitk.GetArrayFromImage(sitk.ReadImage(str(folder / file))) for folder in (one, two)))
+            assert np.array_equal(
+                *(sitk.GetArrayFromImage(sitk.ReadImage(str(folder / file))) for folder in (one, two))
+            )
 
 
 def test_every_case_shows_both_labels_with_the_core_inside_the_organ(tmp_path: Path) -> None:

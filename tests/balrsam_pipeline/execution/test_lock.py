@@ -21,7 +21,9 @@ QUICK = LockTiming(heartbeat_s=0.1, stale_s=0.3, look_s=0.05)
 
 def holding(folder: Path, seconds: float = 60) -> subprocess.Popen[str]:
     """Another process that holds `folder` for so many seconds."""
-    holder = subprocess.Popen([sys.executable, "-c", HOLD, str(folder), str(seconds)], stdout=subprocess.PIPE, text=True)
+    holder = subprocess.Popen(
+        [sys.executable, "-c", HOLD, str(folder), str(seconds)], stdout=subprocess.PIPE, text=True
+    )
     assert holder.stdout is not None
     assert holder.stdout.readline() == "held\n"
     return holder
@@ -29,7 +31,11 @@ def holding(folder: Path, seconds: float = 60) -> subprocess.Popen[str]:
 
 def lock_of_another_host(folder: Path) -> Path:
     path = folder / LOCK_NAME
-    path.write_text(json.dumps({"pid": 4711, "host": "node17", "since": "2026-11-01T10:00:00+00:00", "command": "balrsam run"}))
+    path.write_text(
+        json.dumps(
+            {"pid": 4711, "host": "node17", "since": "2026-11-01T10:00:00+00:00", "command": "balrsam run"}
+        )
+    )
     return path
 
 
@@ -40,7 +46,7 @@ def test_a_second_process_is_refused_and_told_who_holds_it_where_and_since_when(
             pass
         assert f"since {time.strftime('%Y-', time.gmtime())}" in refusal.value.found
         assert os.uname().nodename in refusal.value.found
-        assert f"kill {holder.pid}" in refusal.value.mend
+        assert f"kill {holder.pid}" in refusal.value.fix
         assert (seen := lock_holder(tmp_path)) is not None
         assert seen.pid == holder.pid
     finally:
@@ -77,9 +83,12 @@ def test_the_lock_is_released_by_an_exception(tmp_path: Path) -> None:
 
 def test_a_holder_on_another_host_is_respected_while_its_heart_beats(tmp_path: Path) -> None:
     lock_of_another_host(tmp_path)
-    with pytest.raises(UsageError, match=r"pid 4711 on node17 since 2026-11-01") as refusal, folder_lock(tmp_path):
+    with (
+        pytest.raises(UsageError, match=r"pid 4711 on node17 since 2026-11-01") as refusal,
+        folder_lock(tmp_path),
+    ):
         pass
-    assert "kill 4711 on node17" in refusal.value.mend
+    assert "kill 4711 on node17" in refusal.value.fix
 
 
 def test_a_holder_on_another_host_without_a_heartbeat_is_dead(tmp_path: Path) -> None:
@@ -111,7 +120,9 @@ def test_a_clock_that_goes_wrong_kills_nobody(tmp_path: Path) -> None:
         beating.join()
 
 
-def test_where_the_file_system_has_no_flock_the_lock_file_decides(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_where_the_file_system_has_no_flock_the_lock_file_decides(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     holder = holding(tmp_path)
 
     def unsupported(*_: object) -> None:

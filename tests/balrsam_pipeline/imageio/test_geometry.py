@@ -11,8 +11,21 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from scipy.spatial.transform import Rotation
 
-from balrsam_pipeline.imageio import Geometry, Image, read_geometry, read_image, read_label, write_image, write_label
-from balrsam_pipeline.imageio.geometry import direction_differs, orientation_code, origin_differs, spacing_differs
+from balrsam_pipeline.imageio import (
+    Geometry,
+    Image,
+    read_geometry,
+    read_image,
+    read_label,
+    write_image,
+    write_label,
+)
+from balrsam_pipeline.imageio.geometry import (
+    direction_differs,
+    orientation_code,
+    origin_differs,
+    spacing_differs,
+)
 
 MEDICAL = (".nii.gz", ".nii", ".mha", ".nrrd")
 positions = st.floats(-500, 500, allow_nan=False, width=32)
@@ -21,9 +34,15 @@ angles = st.floats(-180, 180, allow_nan=False)
 flips = st.sampled_from([1.0, -1.0])
 
 
-def volume_geometry(angles_deg: tuple[float, float, float], flip: tuple[float, float, float], **others: object) -> Geometry:
+def volume_geometry(
+    angles_deg: tuple[float, float, float], flip: tuple[float, float, float], **others: object
+) -> Geometry:
     matrix = Rotation.from_euler("xyz", angles_deg, degrees=True).as_matrix() * np.array(flip)
-    chosen = {"shape_zyx": (3, 4, 5), "spacing_mm": (4.0, 0.5, 0.75), "origin_mm": (10.0, -20.5, 300.25)} | others
+    chosen = {
+        "shape_zyx": (3, 4, 5),
+        "spacing_mm": (4.0, 0.5, 0.75),
+        "origin_mm": (10.0, -20.5, 300.25),
+    } | others
     return Geometry(dimension=3, direction=tuple(float(value) for value in matrix.ravel()), **chosen)  # type: ignore[arg-type]
 
 
@@ -43,7 +62,8 @@ def test_a_label_written_with_an_images_geometry_reads_back_with_the_same(
     image = read_image([tmp_path / f"image{ending}"])
     write_label(tmp_path / f"label{ending}", np.ones((3, 4, 5)), image.geometry)
     label = read_geometry(tmp_path / f"label{ending}")
-    # NIfTI keeps 32-bit numbers: what was read once must be kept to the last of their bits, MHA and NRRD keep 64
+    # NIfTI keeps 32-bit numbers: what was read once must be kept to the last of their bits, MHA and NRRD keep
+    # 64
     assert label.shape_zyx == image.geometry.shape_zyx
     np.testing.assert_allclose(label.spacing_mm, image.geometry.spacing_mm, rtol=1.2e-7)
     np.testing.assert_allclose(label.origin_mm, image.geometry.origin_mm, rtol=1.2e-7, atol=1e-5)
@@ -108,7 +128,9 @@ def test_sheared_nifti_that_simpleitk_refuses_is_read_and_written_unchanged(tmp_
 
 def test_differences_within_tolerance_do_not_count() -> None:
     first = volume_geometry((0, 0, 0), (1, 1, 1))
-    near = volume_geometry((0.01, 0, 0), (1, 1, 1), spacing_mm=(4.001, 0.5, 0.75), origin_mm=(10.003, -20.5, 300.25))
+    near = volume_geometry(
+        (0.01, 0, 0), (1, 1, 1), spacing_mm=(4.001, 0.5, 0.75), origin_mm=(10.003, -20.5, 300.25)
+    )
     far = volume_geometry((5, 0, 0), (1, 1, 1), spacing_mm=(4.1, 0.5, 0.75), origin_mm=(10.3, -20.5, 300.25))
     for differs in (spacing_differs, origin_differs, direction_differs):
         assert not differs(first, near)

@@ -19,7 +19,9 @@ from balrsam_pipeline.imageio import read_geometry, read_image, read_label, writ
 def volume(tmp_path: Path) -> Path:
     generator = np.random.default_rng(0)
     path = tmp_path / "a.nii.gz"
-    sitk.WriteImage(sitk.GetImageFromArray(generator.integers(-1000, 1000, (7, 8, 9)).astype(np.int16)), str(path))
+    sitk.WriteImage(
+        sitk.GetImageFromArray(generator.integers(-1000, 1000, (7, 8, 9)).astype(np.int16)), str(path)
+    )
     return path
 
 
@@ -27,7 +29,9 @@ def volume(tmp_path: Path) -> Path:
 @pytest.mark.parametrize("ending", [".nii", ".nii.gz"])
 def test_voxels_and_type_equal_simpleitks(tmp_path: Path, dtype: type, ending: str) -> None:
     path = tmp_path / f"a{ending}"
-    sitk.WriteImage(sitk.GetImageFromArray((np.random.default_rng(0).random((4, 5, 6)) * 100).astype(dtype)), str(path))
+    sitk.WriteImage(
+        sitk.GetImageFromArray((np.random.default_rng(0).random((4, 5, 6)) * 100).astype(dtype)), str(path)
+    )
     expected = sitk.GetArrayFromImage(sitk.ReadImage(str(path)))
     image = read_image([path])
     assert image.data.dtype == expected.dtype
@@ -46,18 +50,40 @@ def test_real_volumes_equal_simpleitks(test_data: Path) -> None:
 
 
 CHANGES: dict[str, object] = {
-    "dim": [3, 4, 3, 2, 1, 1, 1, 1], "pixdim": [-1, 2, 3, 4, 1, 1, 1, 1], "qform_code": 0, "sform_code": 0,
-    "quatern_b": 0.5, "quatern_c": 0.5, "quatern_d": 0.5, "qoffset_x": 7, "qoffset_y": 7, "qoffset_z": 7,
-    "srow_x": [2, 0, 0, 9], "srow_y": [0, -3, 0, 9], "srow_z": [0, 0, 4, 9], "xyzt_units": 1, "dim_info": 57, "slice_code": 1,
-    "intent_code": 1002, "toffset": 3, "cal_max": 5, "scl_slope": 2, "datatype": 512,
-}  # fmt: skip
+    "dim": [3, 4, 3, 2, 1, 1, 1, 1],
+    "pixdim": [-1, 2, 3, 4, 1, 1, 1, 1],
+    "qform_code": 0,
+    "sform_code": 0,
+    "quatern_b": 0.5,
+    "quatern_c": 0.5,
+    "quatern_d": 0.5,
+    "qoffset_x": 7,
+    "qoffset_y": 7,
+    "qoffset_z": 7,
+    "srow_x": [2, 0, 0, 9],
+    "srow_y": [0, -3, 0, 9],
+    "srow_z": [0, 0, 4, 9],
+    "xyzt_units": 1,
+    "dim_info": 57,
+    "slice_code": 1,
+    "intent_code": 1002,
+    "toffset": 3,
+    "cal_max": 5,
+    "scl_slope": 2,
+    "datatype": 512,
+}
 
 
 @pytest.mark.parametrize("codes", [(1, 1), (0, 1), (1, 0), (2, 4)])
-def test_every_header_has_the_geometry_that_simpleitk_gives_it(tmp_path: Path, codes: tuple[int, int]) -> None:
+def test_every_header_has_the_geometry_that_simpleitk_gives_it(
+    tmp_path: Path, codes: tuple[int, int]
+) -> None:
     header = nib.Nifti1Image(np.zeros((2, 3, 4), np.int16), np.diag([2.0, 3.0, 4.0, 1.0])).header
     header["qform_code"], header["sform_code"] = codes
-    for name, value in {"dim": header["dim"], **CHANGES}.items():  # one after the other: what was read before must not matter
+    for name, value in {
+        "dim": header["dim"],
+        **CHANGES,
+    }.items():  # one after the other: what was read before must not matter
         changed = header.copy()
         changed[name] = value
         path = tmp_path / f"{name}.nii"
@@ -83,10 +109,15 @@ def test_slope_and_intercept_are_applied(tmp_path: Path) -> None:
 
 def test_big_endian_and_nifti_2_and_several_gzip_members_are_read(tmp_path: Path) -> None:
     stored = np.arange(24, dtype=np.int16).reshape(2, 3, 4)
-    nib.save(nib.Nifti1Image(stored.astype(">i2"), np.eye(4), nib.Nifti1Header(endianness=">")), tmp_path / "big.nii.gz")
+    nib.save(
+        nib.Nifti1Image(stored.astype(">i2"), np.eye(4), nib.Nifti1Header(endianness=">")),
+        tmp_path / "big.nii.gz",
+    )
     nib.save(nib.Nifti2Image(stored, np.eye(4)), tmp_path / "two.nii.gz")
     content = gzip.decompress((tmp_path / "two.nii.gz").read_bytes())
-    (tmp_path / "members.nii.gz").write_bytes(gzip.compress(content[:400]) + gzip.compress(content[400:]) + gzip.compress(b""))
+    (tmp_path / "members.nii.gz").write_bytes(
+        gzip.compress(content[:400]) + gzip.compress(content[400:]) + gzip.compress(b"")
+    )
     for name in ("big", "two", "members"):
         np.testing.assert_array_equal(read_image([tmp_path / f"{name}.nii.gz"]).data[0].T, stored)
 
@@ -99,8 +130,12 @@ def test_a_trailing_axis_of_one_is_dropped(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("endianness", "ending"), [("<", ".nii.gz"), (">", ".nii")])
-def test_a_label_takes_over_the_spatial_fields_of_its_image_bit_for_bit(tmp_path: Path, endianness: str, ending: str) -> None:
-    affine = np.array([[-0.7, 0.1, 0.01, 31.1], [0.1, 0.8, 0.03, -7.7], [0.02, -0.04, 2.5, 1 / 3], [0, 0, 0, 1]])  # sheared too
+def test_a_label_takes_over_the_spatial_fields_of_its_image_bit_for_bit(
+    tmp_path: Path, endianness: str, ending: str
+) -> None:
+    affine = np.array(
+        [[-0.7, 0.1, 0.01, 31.1], [0.1, 0.8, 0.03, -7.7], [0.02, -0.04, 2.5, 1 / 3], [0, 0, 0, 1]]
+    )  # sheared too
     source = nib.Nifti1Image(np.zeros((4, 5, 6), np.float32), affine, nib.Nifti1Header(endianness=endianness))
     source.header.set_qform(np.diag([2.0, 3.0, 4.0, 1.0]), 1)
     source.header.set_slope_inter(2.0, -1.0)
@@ -108,7 +143,18 @@ def test_a_label_takes_over_the_spatial_fields_of_its_image_bit_for_bit(tmp_path
     geometry, label = read_geometry(tmp_path / "a.nii.gz"), np.arange(120, dtype=np.int16).reshape(6, 5, 4)
     write_label(tmp_path / f"b{ending}", label, geometry, like=tmp_path / "a.nii.gz")
     first, second = nib.load(tmp_path / "a.nii.gz").header, nib.load(tmp_path / f"b{ending}").header
-    for field in ("pixdim", "srow_x", "srow_y", "srow_z", "quatern_b", "quatern_c", "quatern_d", "qoffset_x", "sform_code", "qform_code"):
+    for field in (
+        "pixdim",
+        "srow_x",
+        "srow_y",
+        "srow_z",
+        "quatern_b",
+        "quatern_c",
+        "quatern_d",
+        "qoffset_x",
+        "sform_code",
+        "qform_code",
+    ):
         np.testing.assert_array_equal(second[field], first[field])
     assert read_geometry(tmp_path / f"b{ending}") == geometry
     np.testing.assert_array_equal(read_label(tmp_path / f"b{ending}").data[0], label)
@@ -125,7 +171,7 @@ def test_four_axes_are_refused_with_the_way_out(tmp_path: Path) -> None:
     for read in (lambda path: read_image([path]), read_geometry):
         with pytest.raises(ImageError, match="4 axes") as caught:
             read(tmp_path / "a.nii.gz")
-        assert "balrsam convert" in caught.value.mend
+        assert "balrsam convert" in caught.value.fix
 
 
 @pytest.mark.parametrize(
@@ -140,14 +186,23 @@ def test_four_axes_are_refused_with_the_way_out(tmp_path: Path) -> None:
         lambda content: gzip.compress(gzip.decompress(content)[:-10]),
         lambda content: gzip.decompress(content)[:-10],
     ],
-    ids=["half", "no end", "hole", "empty", "text", "gzipped text", "voxels missing", "uncompressed, voxels missing"],
+    ids=[
+        "half",
+        "no end",
+        "hole",
+        "empty",
+        "text",
+        "gzipped text",
+        "voxels missing",
+        "uncompressed, voxels missing",
+    ],
 )
 def test_a_damaged_file_is_named(volume: Path, damage: object, capfd: pytest.CaptureFixture[str]) -> None:
     volume.write_bytes(damage(volume.read_bytes()))  # type: ignore[operator]
     with pytest.raises(ImageError) as caught:
         read_image([volume])
     assert caught.value.where == str(volume)
-    assert caught.value.mend
+    assert caught.value.fix
     assert capfd.readouterr().err == ""
 
 

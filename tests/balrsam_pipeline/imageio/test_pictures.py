@@ -114,7 +114,9 @@ def test_a_malformed_spacing_file_is_named(tmp_path: Path) -> None:
 @pytest.mark.parametrize("ending", [".png", ".bmp", ".jpg", ".tif"])
 def test_a_damaged_picture_is_named(tmp_path: Path, ending: str) -> None:
     path = tmp_path / f"a{ending}"
-    write_image(path, Image(np.tile(COLOURS, (20, 20, 1)).transpose(2, 0, 1)[:, None], picture_geometry(120, 140)))
+    write_image(
+        path, Image(np.tile(COLOURS, (20, 20, 1)).transpose(2, 0, 1)[:, None], picture_geometry(120, 140))
+    )
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
     with pytest.raises(ImageError, match=rf"a\{ending}"):
         read_image([path])
@@ -130,7 +132,9 @@ def test_a_png_that_announces_more_pixels_than_it_can_hold_is_refused(tmp_path: 
     picture = io.BytesIO()
     PillowImage.fromarray(np.full((12, 10, 3), 7, np.uint8)).save(picture, "PNG")
     content = bytearray(picture.getvalue())
-    content[20:24] = (2**24).to_bytes(4, "big")  # the height; without the check, twelve rows and 16 million black ones
+    content[20:24] = (2**24).to_bytes(
+        4, "big"
+    )  # the height; without the check, twelve rows and 16 million black ones
     content[29:33] = zlib.crc32(content[12:29]).to_bytes(4, "big")
     (tmp_path / "a.png").write_bytes(content)
     for read in (read_label, lambda path: read_image([path])):

@@ -9,7 +9,15 @@ import pytest
 import SimpleITK as sitk
 
 from balrsam_pipeline.errors import ImageError
-from balrsam_pipeline.imageio import FILE_ENDINGS, Geometry, Image, read_image, read_label, write_image, write_label
+from balrsam_pipeline.imageio import (
+    FILE_ENDINGS,
+    Geometry,
+    Image,
+    read_image,
+    read_label,
+    write_image,
+    write_label,
+)
 
 GRID = Geometry(dimension=3, shape_zyx=(3, 4, 5), spacing_mm=(2.0, 1.0, 1.0))
 
@@ -55,7 +63,9 @@ def test_a_label_that_is_no_whole_number_is_refused(tmp_path: Path, value: float
         read_label(tmp_path / "a.nii.gz")
 
 
-@pytest.mark.parametrize(("largest", "expected"), [(1, sitk.sitkUInt8), (255, sitk.sitkUInt8), (256, sitk.sitkUInt16)])
+@pytest.mark.parametrize(
+    ("largest", "expected"), [(1, sitk.sitkUInt8), (255, sitk.sitkUInt8), (256, sitk.sitkUInt16)]
+)
 def test_a_label_is_written_as_the_smallest_type(tmp_path: Path, largest: int, expected: int) -> None:
     write_label(tmp_path / "a.nii.gz", np.full((3, 4, 5), largest, np.int64), GRID)
     assert sitk.ReadImage(str(tmp_path / "a.nii.gz")).GetPixelID() == expected
@@ -87,9 +97,13 @@ def test_an_unknown_ending_lists_the_known_ones(tmp_path: Path) -> None:
 @pytest.mark.parametrize("damage", ["half", "hole"])
 def test_damaged_compressed_voxels_are_noticed(tmp_path: Path, ending: str, damage: str) -> None:
     path = tmp_path / f"a{ending}"
-    write_image(path, Image(np.random.default_rng(0).integers(0, 99, (1, 30, 40, 50)).astype(np.int16), GRID_LARGE))
+    write_image(
+        path, Image(np.random.default_rng(0).integers(0, 99, (1, 30, 40, 50)).astype(np.int16), GRID_LARGE)
+    )
     content, middle = path.read_bytes(), path.stat().st_size // 2
-    path.write_bytes(content[:middle] if damage == "half" else content[:middle] + bytes(40) + content[middle + 40 :])
+    path.write_bytes(
+        content[:middle] if damage == "half" else content[:middle] + bytes(40) + content[middle + 40 :]
+    )
     with pytest.raises(ImageError, match=f"a{ending}"):
         read_image([path])
 

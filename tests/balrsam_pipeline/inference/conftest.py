@@ -62,24 +62,54 @@ def plain_labels(count: int = 2) -> LabelScheme:
 
 def region_labels() -> LabelScheme:
     """Two nested regions: whole = {1, 2}, core = {2}."""
-    return LabelScheme(names=("whole", "core"), values=((1, 2), (2,)), has_regions=True, region_order=(1, 2), ignore_value=None, largest=2)
+    return LabelScheme(
+        names=("whole", "core"),
+        values=((1, 2), (2,)),
+        has_regions=True,
+        region_order=(1, 2),
+        ignore_value=None,
+        largest=2,
+    )
 
 
 def make_plan(**changes: object) -> Plan:
-    """A plan with one configuration "2d" that leaves intensities and spacing of 1 mm as they are; `changes` go to it."""
+    """A plan with one configuration "2d" that leaves intensities and spacing of 1 mm as they are; `changes`
+    go to it."""
     network = NetworkPlan(
-        backbone="vit_t", from_scratch=True, input_channels=1, classes=3, input_size=(32, 32), lora_rank=0, lora_alpha=1.0, adapter_rank=0,
-        decoder_attention="exact", decoder_rank=1, cden_width=8, mask_stride=4,
-    )  # fmt: skip
+        backbone="vit_t",
+        from_scratch=True,
+        input_channels=1,
+        classes=3,
+        input_size=(32, 32),
+        lora_rank=0,
+        lora_alpha=1.0,
+        adapter_rank=0,
+        decoder_attention="exact",
+        decoder_rank=1,
+        cden_width=8,
+        mask_stride=4,
+    )
     configuration = Configuration(
-        name="2d", transpose=(0, 1, 2), spacing_mm=(1.0, 1.0, 1.0), slicing_axes=(0,), context_slices=0, normalization=("none",),
-        normalize_inside_mask=(False,), patch_size=(16, 16), batch_size=2, mirror_axes=(0, 1, 2), network=network,
-    )  # fmt: skip
+        name="2d",
+        transpose=(0, 1, 2),
+        spacing_mm=(1.0, 1.0, 1.0),
+        slicing_axes=(0,),
+        context_slices=0,
+        normalization=("none",),
+        normalize_inside_mask=(False,),
+        patch_size=(16, 16),
+        batch_size=2,
+        mirror_axes=(0, 1, 2),
+        network=network,
+    )
     configuration = replace(configuration, **changes)
     return Plan(
-        dataset="Dataset900_Test", fingerprint_sha256="0" * 64, channel_statistics=(STATISTICS,) * len(configuration.normalization),
-        configurations={configuration.name: configuration}, default_configuration=configuration.name,
-    )  # fmt: skip
+        dataset="Dataset900_Test",
+        fingerprint_sha256="0" * 64,
+        channel_statistics=(STATISTICS,) * len(configuration.normalization),
+        configurations={configuration.name: configuration},
+        default_configuration=configuration.name,
+    )
 
 
 @pytest.fixture
@@ -90,7 +120,9 @@ def image_folder(tmp_path: Path) -> Callable[..., Path]:
         folder = tmp_path / "images"
         for index in range(cases):
             data = np.random.default_rng(index).integers(0, 3, shape).astype(np.float32)
-            geometry = Geometry(dimension=3, shape_zyx=shape, spacing_mm=(1.0, 1.0, 1.0), origin_mm=(3.0, -2.0, 1.0))
+            geometry = Geometry(
+                dimension=3, shape_zyx=shape, spacing_mm=(1.0, 1.0, 1.0), origin_mm=(3.0, -2.0, 1.0)
+            )
             write_image(folder / f"case{index}_0000.nii.gz", Image(data[None], geometry))
         return folder
 
@@ -109,12 +141,18 @@ def fakes() -> SimpleNamespace:
     )
 
 
-DATASET_JSON = {"channel_names": {"0": "MR"}, "labels": {"background": 0, "l1": 1, "l2": 2}, "numTraining": 1, "file_ending": ".nii.gz"}
+DATASET_JSON = {
+    "channel_names": {"0": "MR"},
+    "labels": {"background": 0, "l1": 1, "l2": 2},
+    "numTraining": 1,
+    "file_ending": ".nii.gz",
+}
 
 
 @pytest.fixture
 def model_folder(tmp_path: Path) -> Callable[..., Path]:
-    """A function that writes results/Dataset900_Test/NAME__balrsam with random vit_t networks, as training leaves it."""
+    """A function that writes results/Dataset900_Test/NAME__balrsam with random vit_t networks, as training
+    leaves it."""
 
     def write(name: str = "2d", folds: tuple[int, ...] = (0, 1), **changes: object) -> Path:
         folder = tmp_path / "results" / "Dataset900_Test" / f"{name}__balrsam"

@@ -11,17 +11,24 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from skimage.transform import resize
 
-from balrsam_pipeline.inference.export import WeightedSource, export_label
-from balrsam_pipeline.inference.grids import ImageGrid
+from balrsam_pipeline.inference.export import (
+    ImageGrid,
+    WeightedSource,
+    chunk_spans,
+    export_label,
+    resampled_chunk,
+)
 from balrsam_pipeline.inference.logits import ArrayLogits, LazyLogits
-from balrsam_pipeline.inference.resampling import chunk_spans, resampled_chunk
 
 shapes = st.tuples(st.integers(1, 9), st.integers(2, 12), st.integers(2, 12))
 
 
 def oracle_resize(logits: np.ndarray, shape: tuple[int, int, int]) -> np.ndarray:
     return np.stack(
-        [resize(channel, shape, order=1, mode="edge", clip=False, anti_aliasing=False) for channel in logits.astype(np.float64)]
+        [
+            resize(channel, shape, order=1, mode="edge", clip=False, anti_aliasing=False)
+            for channel in logits.astype(np.float64)
+        ]
     )
 
 
@@ -36,16 +43,27 @@ def test_resampled_chunks_are_those_of_skimage_resize(
 ) -> None:
     logits = random_logits(2, shape_in)
     tensor = torch.from_numpy(logits)
-    source = LazyLogits(lambda start, stop: tensor[:, start:stop], 2, shape_in, slab=2) if lazy else ArrayLogits(tensor)
-    chunks = [resampled_chunk(source, shape_out, start, stop).numpy() for start, stop in chunk_spans(2, shape_out, chunk_bytes)]
+    source = (
+        LazyLogits(lambda start, stop: tensor[:, start:stop], 2, shape_in, slab=2)
+        if lazy
+        else ArrayLogits(tensor)
+    )
+    chunks = [
+        resampled_chunk(source, shape_out, start, stop).numpy()
+        for start, stop in chunk_spans(2, shape_out, chunk_bytes)
+    ]
     np.testing.assert_allclose(np.concatenate(chunks, axis=1), oracle_resize(logits, shape_out), atol=1e-5)
 
 
 @pytest.mark.parametrize("transpose", [(0, 1, 2), (2, 0, 1), (1, 2, 0), (2, 1, 0)])
-def test_labels_land_where_crop_and_transpose_say(fakes: SimpleNamespace, transpose: tuple[int, int, int]) -> None:
+def test_labels_land_where_crop_and_transpose_say(
+    fakes: SimpleNamespace, transpose: tuple[int, int, int]
+) -> None:
     grid = ImageGrid(shape_zyx=(9, 10, 11), crop_zyx=((1, 7), (2, 10), (0, 5)), transpose=transpose)
     logits = random_logits(4, (5, 6, 7))
-    label = export_label([WeightedSource(ArrayLogits(torch.from_numpy(logits)))], grid, fakes.plain_labels(3), chunk_bytes=500)
+    label = export_label(
+        [WeightedSource(ArrayLogits(torch.from_numpy(logits)))], grid, fakes.plain_labels(3), chunk_bytes=500
+    )
     expected = np.zeros((9, 10, 11), dtype=np.uint8)
     inside = oracle_resize(logits, grid.cropped_shape).argmax(0)
     expected[1:7, 2:10, 0:5] = inside.transpose(np.argsort(transpose))
@@ -61,15 +79,22 @@ def test_regions_are_painted_in_their_order(fakes: SimpleNamespace) -> None:
 
 
 @pytest.mark.parametrize("regions", [False, True])
-def test_an_ensemble_decodes_the_weighted_mean_of_probabilities(fakes: SimpleNamespace, regions: bool) -> None:
+def test_an_ensemble_decodes_the_weighted_mean_of_probabilities(
+    fakes: SimpleNamespace, regions: bool
+) -> None:
     labels = fakes.region_labels() if regions else fakes.plain_labels(2)
     shape = (4, 5, 6)
     logits = [random_logits(labels.classes, shape, seed) for seed in range(3)]
     weights = [1.0, 2.0, 0.5]
     grid = ImageGrid(shape_zyx=shape, crop_zyx=((0, 4), (0, 5), (0, 6)), transpose=(0, 1, 2))
     got: list[np.ndarray] = []
-    sources = [WeightedSource(ArrayLogits(torch.from_numpy(item)), weight) for item, weight in zip(logits, weights, strict=True)]
-    label = export_label(sources, grid, labels, lambda start, stop, values: got.append(values.numpy().copy()), chunk_bytes=300)
+    sources = [
+        WeightedSource(ArrayLogits(torch.from_numpy(item)), weight)
+        for item, weight in zip(logits, weights, strict=True)
+    ]
+    label = export_label(
+        sources, grid, labels, lambda start, stop, values: got.append(values.numpy().copy()), chunk_bytes=300
+    )
     if regions:
         each = [1 / (1 + np.exp(-item.astype(np.float64))) for item in logits]
     else:

@@ -48,18 +48,33 @@ def rotation() -> tuple[float, ...]:
 LPS, SWAPPED = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0), (0.0, 0.0, 1.0, 1.0, 0.0, 0.0, 0.0, 1.0, 0.0)
 ODD = {
     "oblique": lambda p: write_sitk(
-        p / "a_0000.nii.gz", volume(np.float32), Spacing=(0.7, 0.8, 2.5), Origin=(-31.5, 12.25, 7.0), Direction=rotation()
+        p / "a_0000.nii.gz",
+        volume(np.float32),
+        Spacing=(0.7, 0.8, 2.5),
+        Origin=(-31.5, 12.25, 7.0),
+        Direction=rotation(),
     ),
-    "negative axes": lambda p: write_nibabel(p / "a_0000.nii.gz", volume(np.int16), np.diag([-0.9, -1.1, 3.0, 1.0])),
+    "negative axes": lambda p: write_nibabel(
+        p / "a_0000.nii.gz", volume(np.int16), np.diag([-0.9, -1.1, 3.0, 1.0])
+    ),
     "left posterior superior": lambda p: write_sitk(
         p / "a_0000.mha", volume(np.int16), Direction=(1.0, 0, 0, 0, 1, 0, 0, 0, 1), Origin=(5.0, 6.0, 7.0)
     ),
-    "right anterior inferior": lambda p: write_sitk(p / "a_0000.nrrd", volume(np.int16), Direction=(-1.0, 0, 0, 0, -1, 0, 0, 0, -1)),
-    "axes swapped": lambda p: write_sitk(
-        p / "a_0000.nii.gz", volume(np.int16), Direction=(0.0, 0, 1, 1, 0, 0, 0, 1, 0), Spacing=(0.5, 1.5, 4.0)
+    "right anterior inferior": lambda p: write_sitk(
+        p / "a_0000.nrrd", volume(np.int16), Direction=(-1.0, 0, 0, 0, -1, 0, 0, 0, -1)
     ),
-    "2D with spacing": lambda p: write_sitk(p / "a_0000.nii.gz", volume(np.float32, (9, 7)), Spacing=(0.25, 0.4), Origin=(3.0, -4.0)),
-    "one slice": lambda p: write_sitk(p / "a_0000.nii.gz", volume(np.float32, (1, 9, 7)), Spacing=(1.0, 1.0, 5.0), Origin=(1.0, 2.0, 3.0)),
+    "axes swapped": lambda p: write_sitk(
+        p / "a_0000.nii.gz",
+        volume(np.int16),
+        Direction=(0.0, 0, 1, 1, 0, 0, 0, 1, 0),
+        Spacing=(0.5, 1.5, 4.0),
+    ),
+    "2D with spacing": lambda p: write_sitk(
+        p / "a_0000.nii.gz", volume(np.float32, (9, 7)), Spacing=(0.25, 0.4), Origin=(3.0, -4.0)
+    ),
+    "one slice": lambda p: write_sitk(
+        p / "a_0000.nii.gz", volume(np.float32, (1, 9, 7)), Spacing=(1.0, 1.0, 5.0), Origin=(1.0, 2.0, 3.0)
+    ),
     "4 mm gaps": lambda p: write_sitk(p / "a_0000.nii.gz", volume(np.float32), Spacing=(0.5, 0.5, 4.0)),
     "uint8": lambda p: write_sitk(p / "a_0000.nii.gz", volume(np.uint8), Spacing=(1.0, 1.0, 1.25)),
     "uint16 metaimage": lambda p: write_sitk(p / "a_0000.mha", volume(np.uint16), Spacing=(1.0, 2.0, 3.0)),
@@ -69,12 +84,20 @@ ODD = {
 
 
 @pytest.mark.parametrize("name", ODD)
-def test_the_prediction_lies_exactly_where_its_image_does(fakes: SimpleNamespace, tmp_path: Path, name: str) -> None:
+def test_the_prediction_lies_exactly_where_its_image_does(
+    fakes: SimpleNamespace, tmp_path: Path, name: str
+) -> None:
     path = ODD[name](tmp_path)
     channels = 3 if name == "RGB picture" else 1
-    plan = fakes.make_plan(normalization=("none",) * channels, normalize_inside_mask=(False,) * channels, spacing_mm=(1.0, 0.6, 0.7))
+    plan = fakes.make_plan(
+        normalization=("none",) * channels,
+        normalize_inside_mask=(False,) * channels,
+        spacing_mm=(1.0, 0.6, 0.7),
+    )
     network = fakes.PixelNetwork(channels=channels)
-    predictor = Predictor([network], plan, plan.configuration("2d"), fakes.plain_labels(2), PredictorOptions(device="cpu"))
+    predictor = Predictor(
+        [network], plan, plan.configuration("2d"), fakes.plain_labels(2), PredictorOptions(device="cpu")
+    )
     report = predictor.predict_files({"a": CaseFiles("a", (path,))}, tmp_path / "out")
     assert not report.failed
     written = tmp_path / "out" / f"a{label_ending(file_ending_of(path))}"

@@ -14,7 +14,13 @@ from scipy import ndimage
 
 from balrsam_pipeline.errors import PredictionError
 from balrsam_pipeline.imageio import Geometry
-from balrsam_pipeline.inference import Postprocessing, PostprocessingStep, apply_postprocessing, read_postprocessing, write_postprocessing
+from balrsam_pipeline.inference import (
+    Postprocessing,
+    PostprocessingStep,
+    apply_postprocessing,
+    read_postprocessing,
+    write_postprocessing,
+)
 from balrsam_pipeline.inference.postprocessing import dropped_voxels, voxel_size
 
 CORNERS = np.ones((3, 3, 3))
@@ -29,9 +35,15 @@ def geometry(shape: tuple[int, ...]) -> Geometry:
 def test_what_is_dropped_agrees_with_scipy(mask: np.ndarray, minimum: float) -> None:
     components, count = ndimage.label(mask, structure=CORNERS)
     sizes = ndimage.sum_labels(mask, components, range(1, count + 1))
-    small = dropped_voxels(mask, geometry(mask.shape), PostprocessingStep(kind="minimum_size", names=("l1",), minimum_mm3=minimum))
+    small = dropped_voxels(
+        mask,
+        geometry(mask.shape),
+        PostprocessingStep(kind="minimum_size", names=("l1",), minimum_mm3=minimum),
+    )
     np.testing.assert_array_equal(small, np.isin(components, 1 + np.flatnonzero(sizes * 1.5 < minimum)))
-    rest = mask & ~dropped_voxels(mask, geometry(mask.shape), PostprocessingStep(kind="largest_component", names=("l1",)))
+    rest = mask & ~dropped_voxels(
+        mask, geometry(mask.shape), PostprocessingStep(kind="largest_component", names=("l1",))
+    )
     assert rest.sum() == (sizes.max() if count else 0)
     assert ndimage.label(rest, structure=CORNERS)[1] == min(count, 1)
 
@@ -52,8 +64,13 @@ def test_sizes_of_2d_images_are_areas() -> None:
     assert voxel_size(geometry((1, 4, 4))) == 1.5
 
 
-def test_rules_survive_the_file_and_a_foreign_label_is_refused(fakes: SimpleNamespace, tmp_path: Path) -> None:
-    rules = Postprocessing(steps=(PostprocessingStep(kind="minimum_size", names=("liver",), minimum_mm3=2.5),), reasons=("because",))
+def test_rules_survive_the_file_and_a_foreign_label_is_refused(
+    fakes: SimpleNamespace, tmp_path: Path
+) -> None:
+    rules = Postprocessing(
+        steps=(PostprocessingStep(kind="minimum_size", names=("liver",), minimum_mm3=2.5),),
+        reasons=("because",),
+    )
     write_postprocessing(tmp_path / "postprocessing.json", rules)
     assert read_postprocessing(tmp_path / "postprocessing.json") == rules
     with pytest.raises(PredictionError, match="liver"):

@@ -19,7 +19,7 @@ import pytest
 from balrsam_pipeline.cli import main
 from balrsam_pipeline.imageio import read_label
 from balrsam_pipeline.inference import Predictor, PredictorOptions
-from balrsam_pipeline.inference.best import BestConfiguration, write_best
+from balrsam_pipeline.inference.best_configuration import BestConfiguration, write_best
 from balrsam_pipeline.inference.postprocessing import Postprocessing, PostprocessingStep, write_postprocessing
 
 Folders = Callable[..., Path]
@@ -31,7 +31,9 @@ def labels_of(folder: Path) -> dict[str, np.ndarray]:
     return {path.name: read_label(path).data for path in sorted(folder.glob("*.nii.gz"))}
 
 
-def test_a_folder_is_predicted_by_the_average_of_the_folds(image_folder: Folders, model_folder: Folders, tmp_path: Path) -> None:
+def test_a_folder_is_predicted_by_the_average_of_the_folds(
+    image_folder: Folders, model_folder: Folders, tmp_path: Path
+) -> None:
     model, images = model_folder(), image_folder(2)
     assert main(["predict", "-i", str(images), "-o", str(tmp_path / "out"), "--model", str(model), *CPU]) == 0
     predictor = Predictor.from_results(model, None, PredictorOptions(device="cpu"))
@@ -43,14 +45,18 @@ def test_a_folder_is_predicted_by_the_average_of_the_folds(image_folder: Folders
     assert (tmp_path / "out" / "dataset.json").is_file()
 
 
-def test_parts_together_are_the_whole_and_a_list_names_images(image_folder: Folders, model_folder: Folders, tmp_path: Path) -> None:
+def test_parts_together_are_the_whole_and_a_list_names_images(
+    image_folder: Folders, model_folder: Folders, tmp_path: Path
+) -> None:
     model, images = model_folder(folds=(0,)), image_folder(3)
     listing = tmp_path / "list.txt"
     listing.write_text("\n".join(f"images/{path.name}" for path in sorted(images.iterdir())))
     words = ["--model", str(model), "--no-mirror", *CPU]
     assert main(["predict", "-i", str(listing), "-o", str(tmp_path / "whole"), *words]) == 0
     for part in ("1/2", "2/2"):
-        assert main(["predict", "-i", str(images), "-o", str(tmp_path / "parts"), "--part", part, *words]) == 0
+        assert (
+            main(["predict", "-i", str(images), "-o", str(tmp_path / "parts"), "--part", part, *words]) == 0
+        )
     whole, parts = labels_of(tmp_path / "whole"), labels_of(tmp_path / "parts")
     assert sorted(whole) == sorted(parts) == ["case0.nii.gz", "case1.nii.gz", "case2.nii.gz"]
     for name in whole:
@@ -63,7 +69,9 @@ def test_failed_cases_are_listed_and_the_exit_code_is_1(
     images = image_folder(3)
     (images / "case1_0000.nii.gz").write_bytes(b"no image")
     (images / "case2_0000.nii.gz").rename(images / "case2_0001.nii.gz")
-    code = main(["predict", "-i", str(images), "-o", str(tmp_path / "out"), "--model", str(model_folder()), *CPU])
+    code = main(
+        ["predict", "-i", str(images), "-o", str(tmp_path / "out"), "--model", str(model_folder()), *CPU]
+    )
     shown = capsys.readouterr().out
     assert code == 1
     assert "2 failed" in shown and "- case1" in shown and "case2" in shown
@@ -83,19 +91,42 @@ def test_failed_cases_are_listed_and_the_exit_code_is_1(
     ],
 )
 def test_wrong_options_end_with_one_message(
-    image_folder: Folders, model_folder: Folders, tmp_path: Path, capsys: pytest.CaptureFixture[str], words: list[str], said: str
+    image_folder: Folders,
+    model_folder: Folders,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    words: list[str],
+    said: str,
 ) -> None:
     model_folder(folds=(0,))
-    common = ["predict", "-i", str(image_folder(1)), "-o", str(tmp_path / "out"), "--results", str(tmp_path / "results"), *CPU]
+    common = [
+        "predict",
+        "-i",
+        str(image_folder(1)),
+        "-o",
+        str(tmp_path / "out"),
+        "--results",
+        str(tmp_path / "results"),
+        *CPU,
+    ]
     assert main([*common, *words]) == 2
     assert said in capsys.readouterr().err
 
 
-def test_the_best_choice_brings_its_models_and_postprocessing(image_folder: Folders, model_folder: Folders, tmp_path: Path) -> None:
+def test_the_best_choice_brings_its_models_and_postprocessing(
+    image_folder: Folders, model_folder: Folders, tmp_path: Path
+) -> None:
     folders = [model_folder("2d", (0,)), model_folder("2.5d", (0,), context_slices=0)]
-    rules = Postprocessing(steps=(PostprocessingStep(kind="minimum_size", names=("l1", "l2"), minimum_mm3=1e9),))
+    rules = Postprocessing(
+        steps=(PostprocessingStep(kind="minimum_size", names=("l1", "l2"), minimum_mm3=1e9),)
+    )
     best = BestConfiguration(
-        dataset="Dataset900_Test", configurations=("2d", "2.5d"), folds=(0,), postprocessing=rules, reason="", candidates=()
+        dataset="Dataset900_Test",
+        configurations=("2d", "2.5d"),
+        folds=(0,),
+        postprocessing=rules,
+        reason="",
+        candidates=(),
     )
     write_best(folders[0].parent, best)
     words = ["predict", "-i", str(image_folder(1)), "-d", "900", "--results", str(tmp_path / "results"), *CPU]
@@ -105,30 +136,72 @@ def test_the_best_choice_brings_its_models_and_postprocessing(image_folder: Fold
     assert labels_of(tmp_path / "plain")["case0.nii.gz"].any()
 
 
-def test_a_models_own_postprocessing_is_applied(image_folder: Folders, model_folder: Folders, tmp_path: Path) -> None:
+def test_a_models_own_postprocessing_is_applied(
+    image_folder: Folders, model_folder: Folders, tmp_path: Path
+) -> None:
     model = model_folder(folds=(0,))
-    rules = Postprocessing(steps=(PostprocessingStep(kind="minimum_size", names=("l1", "l2"), minimum_mm3=1e9),))
+    rules = Postprocessing(
+        steps=(PostprocessingStep(kind="minimum_size", names=("l1", "l2"), minimum_mm3=1e9),)
+    )
     write_postprocessing(model / "crossval" / "postprocessing.json", rules)
-    assert main(["predict", "-i", str(image_folder(1)), "-o", str(tmp_path / "out"), "--model", str(model), *CPU]) == 0
+    assert (
+        main(
+            ["predict", "-i", str(image_folder(1)), "-o", str(tmp_path / "out"), "--model", str(model), *CPU]
+        )
+        == 0
+    )
     assert not labels_of(tmp_path / "out")["case0.nii.gz"].any()
 
 
-def test_ensembling_folders_equals_ensembling_models_and_a_numpy_mean(image_folder: Folders, model_folder: Folders, tmp_path: Path) -> None:
+def test_ensembling_folders_equals_ensembling_models_and_a_numpy_mean(
+    image_folder: Folders, model_folder: Folders, tmp_path: Path
+) -> None:
     models, images = [model_folder("2d", (0,)), model_folder("2.5d", (0, 1))], image_folder(2)
     for index, model in enumerate(models):
-        words = ["-i", str(images), "-o", str(tmp_path / f"p{index}"), "--model", str(model), "--save-probabilities", *CPU]
+        words = [
+            "-i",
+            str(images),
+            "-o",
+            str(tmp_path / f"p{index}"),
+            "--model",
+            str(model),
+            "--save-probabilities",
+            *CPU,
+        ]
         assert main(["predict", *words]) == 0
     folders = [str(tmp_path / f"p{index}") for index in range(2)]
-    assert main(["ensemble", "-i", *folders, "-o", str(tmp_path / "e"), "--weights", "1", "3", "--save-probabilities"]) == 0
+    assert (
+        main(
+            [
+                "ensemble",
+                "-i",
+                *folders,
+                "-o",
+                str(tmp_path / "e"),
+                "--weights",
+                "1",
+                "3",
+                "--save-probabilities",
+            ]
+        )
+        == 0
+    )
     words = ["--model", *map(str, models), "--weights", "1", "3", *CPU]
     assert main(["predict", "-i", str(images), "-o", str(tmp_path / "direct"), *words]) == 0
     for case in ("case0", "case1"):
-        each = [np.asarray(blosc2.open(f"{folder}/{case}_probabilities.b2nd")[:], dtype=np.float64) for folder in folders]
+        each = [
+            np.asarray(blosc2.open(f"{folder}/{case}_probabilities.b2nd")[:], dtype=np.float64)
+            for folder in folders
+        ]
         mean = (each[0] + 3 * each[1]) / 4
         assert each[0].shape == (3, 5, 20, 18)
         np.testing.assert_allclose(each[0].sum(0), 1, atol=2e-3)
-        np.testing.assert_allclose(blosc2.open(str(tmp_path / "e" / f"{case}_probabilities.b2nd"))[:], mean, atol=1e-3)
-        sure = np.sort(mean, axis=0)[-1] - np.sort(mean, axis=0)[-2] > 2e-3  # float16 may decide otherwise below
+        np.testing.assert_allclose(
+            blosc2.open(str(tmp_path / "e" / f"{case}_probabilities.b2nd"))[:], mean, atol=1e-3
+        )
+        sure = (
+            np.sort(mean, axis=0)[-1] - np.sort(mean, axis=0)[-2] > 2e-3
+        )  # float16 may decide otherwise below
         for folder in ("e", "direct"):
             label = labels_of(tmp_path / folder)[f"{case}.nii.gz"][0]
             np.testing.assert_array_equal(label[sure], mean.argmax(0)[sure])
@@ -139,7 +212,19 @@ def test_folders_of_other_cases_are_not_ensembled(
 ) -> None:
     model, images = model_folder(folds=(0,)), image_folder(2)
     for name in ("a", "b"):
-        main(["predict", "-i", str(images), "-o", str(tmp_path / name), "--model", str(model), "--save-probabilities", *CPU])
+        main(
+            [
+                "predict",
+                "-i",
+                str(images),
+                "-o",
+                str(tmp_path / name),
+                "--model",
+                str(model),
+                "--save-probabilities",
+                *CPU,
+            ]
+        )
         (images / "case1_0000.nii.gz").unlink(missing_ok=True)
     assert main(["ensemble", "-i", str(tmp_path / "a"), str(tmp_path / "b"), "-o", str(tmp_path / "e")]) == 2
     assert "case1" in capsys.readouterr().err
@@ -169,7 +254,19 @@ def test_folders_of_other_geometry_or_labels_are_not_ensembled(
 ) -> None:
     model, images = model_folder(folds=(0,)), image_folder(1)
     for name in ("a", "b"):
-        main(["predict", "-i", str(images), "-o", str(tmp_path / name), "--model", str(model), "--save-probabilities", *CPU])
+        main(
+            [
+                "predict",
+                "-i",
+                str(images),
+                "-o",
+                str(tmp_path / name),
+                "--model",
+                str(model),
+                "--save-probabilities",
+                *CPU,
+            ]
+        )
     change_metadata(tmp_path / "b" / "case0_probabilities.b2nd", change)
     assert main(["ensemble", "-i", str(tmp_path / "a"), str(tmp_path / "b"), "-o", str(tmp_path / "e")]) == 2
     assert said in capsys.readouterr().err
@@ -189,9 +286,24 @@ def test_a_run_is_not_continued_under_another_plan(
 
 
 def kill_and_continue(images: Path, model: Path, output: Path, wait_s: float) -> int:
-    """Kill the command after `wait_s` seconds, then run it to the end; returns how many outputs were there when it died."""
-    words = [sys.executable, "-m", "balrsam_pipeline", "predict", "-i", str(images), "-o", str(output), "--model", str(model), *CPU]
-    process = subprocess.Popen([*words, "--workers", "2"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    """Kill the command after `wait_s` seconds, then run it to the end; returns how many outputs were there
+    when it died."""
+    words = [
+        sys.executable,
+        "-m",
+        "balrsam_pipeline",
+        "predict",
+        "-i",
+        str(images),
+        "-o",
+        str(output),
+        "--model",
+        str(model),
+        *CPU,
+    ]
+    process = subprocess.Popen(
+        [*words, "--workers", "2"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
     while not (output / "prediction.json").exists() and process.poll() is None:
         time.sleep(0.01)
     time.sleep(wait_s)
@@ -207,7 +319,9 @@ def test_killing_at_random_moments_and_continuing_gives_the_same_files(
     image_folder: Folders, model_folder: Folders, tmp_path: Path, moments: int
 ) -> None:
     model, images = model_folder(folds=(0,), patch_size=(48, 48)), image_folder(8, (6, 40, 40))
-    assert main(["predict", "-i", str(images), "-o", str(tmp_path / "whole"), "--model", str(model), *CPU]) == 0
+    assert (
+        main(["predict", "-i", str(images), "-o", str(tmp_path / "whole"), "--model", str(model), *CPU]) == 0
+    )
     expected = {path.name: path.read_bytes() for path in (tmp_path / "whole").glob("*.nii.gz")}
     chance = random.Random(moments)
     for moment in range(moments):

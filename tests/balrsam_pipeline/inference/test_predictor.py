@@ -13,15 +13,27 @@ import torch
 from balrsam_pipeline.dataset import CaseFiles, image_cases
 from balrsam_pipeline.errors import PredictionError
 from balrsam_pipeline.imageio import read_geometry, read_image, read_label
-from balrsam_pipeline.inference import FileOptions, Member, Postprocessing, PostprocessingStep, Predictor, PredictorOptions, predict_cases
+from balrsam_pipeline.inference import (
+    FileOptions,
+    Member,
+    Postprocessing,
+    PostprocessingStep,
+    Predictor,
+    PredictorOptions,
+    predict_cases,
+)
 from balrsam_pipeline.inference.logits import ArrayLogits, LazyLogits
 from balrsam_pipeline.plan import Plan
 
 CPU = PredictorOptions(device="cpu", amp=False)
 
 
-def predictor_of(fakes: SimpleNamespace, plan: Plan, models: list[torch.nn.Module], options: PredictorOptions = CPU) -> Predictor:
-    return Predictor(models, plan, plan.configuration(plan.default_configuration), fakes.plain_labels(2), options)
+def predictor_of(
+    fakes: SimpleNamespace, plan: Plan, models: list[torch.nn.Module], options: PredictorOptions = CPU
+) -> Predictor:
+    return Predictor(
+        models, plan, plan.configuration(plan.default_configuration), fakes.plain_labels(2), options
+    )
 
 
 def test_the_logits_are_the_mean_over_folds(fakes: SimpleNamespace) -> None:
@@ -45,7 +57,9 @@ def test_triplanar_is_the_mean_of_three_orientations(fakes: SimpleNamespace) -> 
         turned = np.ascontiguousarray(np.moveaxis(image, axis + 1, 1))
         logits = predictor_of(fakes, one_way, [network]).predict_preprocessed(turned)
         expected += np.moveaxis(logits, 1, axis + 1) / 3
-    np.testing.assert_allclose(predictor_of(fakes, three_ways, [network]).predict_preprocessed(image), expected, atol=1e-5)
+    np.testing.assert_allclose(
+        predictor_of(fakes, three_ways, [network]).predict_preprocessed(image), expected, atol=1e-5
+    )
 
 
 @pytest.mark.parametrize("slicing_axes", [(0,), (0, 1, 2)])
@@ -54,15 +68,21 @@ def test_logits_too_large_to_hold_are_the_same(fakes: SimpleNamespace, slicing_a
     plan = fakes.make_plan(slicing_axes=slicing_axes)
     network = fakes.WeightedNetwork(1, 3)
     whole = predictor_of(fakes, plan, [network]).logits(image)
-    bounded = predictor_of(fakes, plan, [network], PredictorOptions(device="cpu", amp=False, held_bytes=0)).logits(image)
+    bounded = predictor_of(
+        fakes, plan, [network], PredictorOptions(device="cpu", amp=False, held_bytes=0)
+    ).logits(image)
     assert isinstance(whole, ArrayLogits)
     assert isinstance(bounded, LazyLogits if slicing_axes == (0,) else ArrayLogits)
-    torch.testing.assert_close(bounded.read(0, 7), whole.read(0, 7), atol=2e-3, rtol=2e-3)  # the file on disk is float16
+    torch.testing.assert_close(
+        bounded.read(0, 7), whole.read(0, 7), atol=2e-3, rtol=2e-3
+    )  # the file on disk is float16
 
 
 def test_an_array_is_segmented_on_its_own_grid(fakes: SimpleNamespace) -> None:
     image = np.random.default_rng(0).integers(0, 3, (1, 4, 20, 15)).astype(np.uint8)
-    label = predictor_of(fakes, fakes.make_plan(), [fakes.PixelNetwork()]).predict_array(image, (2.0, 1.0, 1.0))
+    label = predictor_of(fakes, fakes.make_plan(), [fakes.PixelNetwork()]).predict_array(
+        image, (2.0, 1.0, 1.0)
+    )
     np.testing.assert_array_equal(label, image[0])
 
 
@@ -70,7 +90,9 @@ def test_files_are_predicted_with_the_geometry_of_their_images(
     fakes: SimpleNamespace, image_folder: Callable[..., Path], tmp_path: Path
 ) -> None:
     cases = image_cases(image_folder(4), ".nii.gz", 1)
-    report = predictor_of(fakes, fakes.make_plan(transpose=(1, 0, 2)), [fakes.PixelNetwork()]).predict_files(cases, tmp_path / "out")
+    report = predictor_of(fakes, fakes.make_plan(transpose=(1, 0, 2)), [fakes.PixelNetwork()]).predict_files(
+        cases, tmp_path / "out"
+    )
     assert [path.name for path in report.written] == [f"case{index}.nii.gz" for index in range(4)]
     assert not report.failed
     for case, files in cases.items():
@@ -81,7 +103,9 @@ def test_files_are_predicted_with_the_geometry_of_their_images(
     assert "network" in report.table()
 
 
-def test_a_broken_case_is_reported_and_the_others_finish(fakes: SimpleNamespace, image_folder: Callable[..., Path], tmp_path: Path) -> None:
+def test_a_broken_case_is_reported_and_the_others_finish(
+    fakes: SimpleNamespace, image_folder: Callable[..., Path], tmp_path: Path
+) -> None:
     folder = image_folder(3)
     (folder / "case1_0000.nii.gz").write_bytes(b"no image")
     report = predictor_of(fakes, fakes.make_plan(), [fakes.PixelNetwork()]).predict_files(
@@ -89,7 +113,10 @@ def test_a_broken_case_is_reported_and_the_others_finish(fakes: SimpleNamespace,
     )
     assert list(report.failed) == ["case1"]
     assert len(report.written) == 2
-    assert sorted(path.name for path in (tmp_path / "out").glob("*.nii.gz")) == ["case0.nii.gz", "case2.nii.gz"]
+    assert sorted(path.name for path in (tmp_path / "out").glob("*.nii.gz")) == [
+        "case0.nii.gz",
+        "case2.nii.gz",
+    ]
 
 
 def test_an_image_with_other_channels_is_refused_with_both_numbers(
@@ -97,7 +124,9 @@ def test_an_image_with_other_channels_is_refused_with_both_numbers(
 ) -> None:
     plan = fakes.make_plan(normalization=("none", "none"), normalize_inside_mask=(False, False))
     cases = image_cases(image_folder(1), ".nii.gz", 1)
-    report = predictor_of(fakes, plan, [fakes.PixelNetwork(channels=2)]).predict_files(cases, tmp_path / "out")
+    report = predictor_of(fakes, plan, [fakes.PixelNetwork(channels=2)]).predict_files(
+        cases, tmp_path / "out"
+    )
     assert report.failed["case0"].found == "1 channel(s)"
     assert report.failed["case0"].expected.startswith("2")
 
@@ -122,7 +151,13 @@ def test_a_case_that_fails_leaves_no_older_prediction_behind(
     fakes: SimpleNamespace, image_folder: Callable[..., Path], tmp_path: Path
 ) -> None:
     plan, images = fakes.make_plan(), image_folder(2)
-    predictor = Predictor([fakes.PixelNetwork()], plan, plan.configuration("2d"), fakes.plain_labels(2), PredictorOptions(device="cpu"))
+    predictor = Predictor(
+        [fakes.PixelNetwork()],
+        plan,
+        plan.configuration("2d"),
+        fakes.plain_labels(2),
+        PredictorOptions(device="cpu"),
+    )
     cases = {name: CaseFiles(name, (images / f"{name}_0000.nii.gz",)) for name in ("case0", "case1")}
     predictor.predict_files(cases, tmp_path / "out", FileOptions(save_probabilities=True))
     (images / "case1_0000.nii.gz").write_bytes(b"no image")
@@ -130,10 +165,14 @@ def test_a_case_that_fails_leaves_no_older_prediction_behind(
     assert {path.name for path in (tmp_path / "out").glob("case*")} == {"case0.nii.gz"}
 
 
-def test_postprocessing_is_applied_to_what_is_written(fakes: SimpleNamespace, image_folder: Callable[..., Path], tmp_path: Path) -> None:
+def test_postprocessing_is_applied_to_what_is_written(
+    fakes: SimpleNamespace, image_folder: Callable[..., Path], tmp_path: Path
+) -> None:
     rules = Postprocessing(steps=(PostprocessingStep(kind="minimum_size", names=("l1",), minimum_mm3=1e9),))
     cases = image_cases(image_folder(1), ".nii.gz", 1)
-    predictor_of(fakes, fakes.make_plan(), [fakes.PixelNetwork()]).predict_files(cases, tmp_path, FileOptions(postprocessing=rules))
+    predictor_of(fakes, fakes.make_plan(), [fakes.PixelNetwork()]).predict_files(
+        cases, tmp_path, FileOptions(postprocessing=rules)
+    )
     assert set(np.unique(read_label(tmp_path / "case0.nii.gz").data)) == {0, 2}
 
 
@@ -145,7 +184,8 @@ def test_an_ensemble_of_other_slicing_is_the_mean_of_probabilities(
     plans = [fakes.make_plan(mirror_axes=()), fakes.make_plan(mirror_axes=(), transpose=(2, 0, 1))]
     networks = [fakes.WeightedNetwork(1, 3, seed) for seed in (0, 1)]
     members = [
-        Member(predictor_of(fakes, plan, [network]), weight) for plan, network, weight in zip(plans, networks, (1.0, 3.0), strict=True)
+        Member(predictor_of(fakes, plan, [network]), weight)
+        for plan, network, weight in zip(plans, networks, (1.0, 3.0), strict=True)
     ]
     predict_cases(members, files, tmp_path / "out")
     image = read_image(files["case0"].images).data
@@ -153,7 +193,9 @@ def test_an_ensemble_of_other_slicing_is_the_mean_of_probabilities(
     for member in members:
         order = member.predictor.configuration.transpose
         turned = np.ascontiguousarray(image.transpose(0, *(1 + axis for axis in order)))
-        logits = member.predictor.predict_preprocessed(turned).transpose(0, *(1 + axis for axis in np.argsort(order)))
+        logits = member.predictor.predict_preprocessed(turned).transpose(
+            0, *(1 + axis for axis in np.argsort(order))
+        )
         mean += member.weight * np.exp(logits) / np.exp(logits).sum(0)
     np.testing.assert_array_equal(read_label(tmp_path / "out" / "case0.nii.gz").data[0], mean.argmax(0))
 
@@ -163,7 +205,12 @@ def test_folds_hold_their_equal_weights_once(fakes: SimpleNamespace) -> None:
     models = [fakes.WeightedNetwork(1, 3, seed=0) for _ in range(2)]
     models[1].layer.bias.data += 1
     image = np.random.default_rng(0).normal(size=(1, 3, 16, 16)).astype(np.float32)
-    settings = (plan, plan.configuration("2d"), fakes.plain_labels(2), PredictorOptions(device="cpu", amp=False))
+    settings = (
+        plan,
+        plan.configuration("2d"),
+        fakes.plain_labels(2),
+        PredictorOptions(device="cpu", amp=False),
+    )
     apart = np.mean([Predictor([model], *settings).predict_preprocessed(image) for model in models], axis=0)
     together = Predictor((model for model in models), *settings)
     np.testing.assert_allclose(together.predict_preprocessed(image), apart, atol=1e-5)
@@ -176,6 +223,10 @@ def test_a_cpu_takes_few_batches_of_equal_size(fakes: SimpleNamespace) -> None:
     plan, seen = fakes.make_plan(), []
     network = fakes.WeightedNetwork(1, 3)
     network.register_forward_pre_hook(lambda _, inputs: seen.append(len(inputs[0])))
-    predictor = Predictor([network], plan, plan.configuration("2d"), fakes.plain_labels(2), PredictorOptions(device="cpu"))
-    predictor.predict_preprocessed(np.zeros((1, 75, 16, 16), np.float32))  # 75 slices in 4 mirrored copies; 256 patches of 32×32 fit
+    predictor = Predictor(
+        [network], plan, plan.configuration("2d"), fakes.plain_labels(2), PredictorOptions(device="cpu")
+    )
+    predictor.predict_preprocessed(
+        np.zeros((1, 75, 16, 16), np.float32)
+    )  # 75 slices in 4 mirrored copies; 256 patches of 32×32 fit
     assert seen == [150, 150]

@@ -51,7 +51,9 @@ def make_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Backb
             sam = stock_sam(backbone)
             with torch.no_grad():
                 for name, parameter in sam.named_parameters():
-                    if "rel_pos" in name or "pos_embed" in name:  # SAM starts these at zero, which would test nothing
+                    if (
+                        "rel_pos" in name or "pos_embed" in name
+                    ):  # SAM starts these at zero, which would test nothing
                         parameter.copy_(0.05 * torch.randn(parameter.shape, generator=generator))
                     elif parameter.dim() == 1:
                         parameter.add_(0.02 * torch.randn(parameter.shape, generator=generator))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from balrsam_pipeline.network import count_cost, describe_network, preset
-from balrsam_pipeline.network.accounting import meta_network
+from balrsam_pipeline.network.profiling import meta_network
 
 
 @pytest.mark.parametrize("attention", ["low_rank", "exact"])
@@ -21,7 +21,10 @@ def test_vit_h_trains_11_7_million_parameters_1_8_percent_of_all(attention: str)
 
 def test_the_breakdown_of_vit_h_is_the_published_one() -> None:
     parts = count_cost(preset("vit_h"), (1024, 1024)).parts
-    assert parts["bottleneck adapters"] == (5_326_848, 5_326_848)  # 2 · 32 blocks · (2 · 1280 · 32 + 32 + 1280)
+    assert parts["bottleneck adapters"] == (
+        5_326_848,
+        5_326_848,
+    )  # 2 · 32 blocks · (2 · 1280 · 32 + 32 + 1280)
     assert parts["LoRA on q and v"] == (655_360, 655_360)  # 32 blocks · 4 · 1280 · 4
     assert parts["image encoder, SAM's"] == (637_026_048, 0)
 

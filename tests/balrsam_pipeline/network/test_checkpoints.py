@@ -27,8 +27,14 @@ def tensors(make_checkpoint: MakeCheckpoint) -> dict[str, Tensor]:
 VARIANTS: dict[str, Callable[[dict[str, Tensor]], object]] = {
     "SAM's own": lambda tensors: tensors,
     "MedSAM's, the same keys": lambda tensors: dict(reversed(tensors.items())),
-    "micro-sam's model_state": lambda tensors: {"model_state": {f"sam.{key}": value for key, value in tensors.items()}, "iteration": 7},
-    "Lightning's state_dict": lambda tensors: {"state_dict": {f"model.sam.{key}": value for key, value in tensors.items()}, "epoch": 3},
+    "micro-sam's model_state": lambda tensors: {
+        "model_state": {f"sam.{key}": value for key, value in tensors.items()},
+        "iteration": 7,
+    },
+    "Lightning's state_dict": lambda tensors: {
+        "state_dict": {f"model.sam.{key}": value for key, value in tensors.items()},
+        "epoch": 3,
+    },
     "a DataParallel prefix": lambda tensors: {f"module.{key}": value for key, value in tensors.items()},
     "half precision": lambda tensors: {key: value.half() for key, value in tensors.items()},
     "with pixel_mean": lambda tensors: {**tensors, "pixel_mean": torch.zeros(3, 1, 1)},
@@ -36,13 +42,17 @@ VARIANTS: dict[str, Callable[[dict[str, Tensor]], object]] = {
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
-def test_every_variant_of_a_sam_file_gives_the_same_tensors(variant: str, tensors: dict[str, Tensor], tmp_path: Path) -> None:
+def test_every_variant_of_a_sam_file_gives_the_same_tensors(
+    variant: str, tensors: dict[str, Tensor], tmp_path: Path
+) -> None:
     path = tmp_path / "sam.pt"
     torch.save(VARIANTS[variant](tensors), path)
     read = read_sam(path, "vit_t")
     assert read.keys() == tensors.keys()
     for key, tensor in read.items():
-        torch.testing.assert_close(tensor, tensors[key], atol=1e-3 if variant == "half precision" else 0, rtol=1e-3)
+        torch.testing.assert_close(
+            tensor, tensors[key], atol=1e-3 if variant == "half precision" else 0, rtol=1e-3
+        )
 
 
 def test_safetensors_and_the_old_torch_format_are_read(tensors: dict[str, Tensor], tmp_path: Path) -> None:
@@ -52,11 +62,15 @@ def test_safetensors_and_the_old_torch_format_are_read(tensors: dict[str, Tensor
         assert torch.equal(read_sam(tmp_path / name, "vit_t")[KEY], tensors[KEY])
 
 
-def test_a_renamed_a_missing_and_a_misshapen_key_are_named(tensors: dict[str, Tensor], tmp_path: Path) -> None:
+def test_a_renamed_a_missing_and_a_misshapen_key_are_named(
+    tensors: dict[str, Tensor], tmp_path: Path
+) -> None:
     renamed = {("image_encoder.qkv_weight" if key == KEY else key): value for key, value in tensors.items()}
     refuse(renamed, tmp_path, KEY, "image_encoder.qkv_weight")
     refuse(
-        {key: value for key, value in tensors.items() if key != "mask_decoder.iou_token.weight"}, tmp_path, "mask_decoder.iou_token.weight"
+        {key: value for key, value in tensors.items() if key != "mask_decoder.iou_token.weight"},
+        tmp_path,
+        "mask_decoder.iou_token.weight",
     )
     refuse({**tensors, KEY: tensors[KEY][:-1]}, tmp_path, KEY, "(575, 192)", "(576, 192)")
     refuse({**tensors, "image_encoder.extra": tensors[KEY]}, tmp_path, "unexpected", "image_encoder.extra")
@@ -73,7 +87,9 @@ def refuse(tensors: dict[str, Tensor], folder: Path, *words: str) -> None:
 
 @pytest.mark.parametrize("ending", ["pth", "safetensors"])
 @pytest.mark.parametrize("keep", [0.0, 0.001, 0.5, 0.999])
-def test_a_truncated_file_is_named(ending: str, keep: float, tensors: dict[str, Tensor], tmp_path: Path) -> None:
+def test_a_truncated_file_is_named(
+    ending: str, keep: float, tensors: dict[str, Tensor], tmp_path: Path
+) -> None:
     path = tmp_path / f"short.{ending}"
     save_file(tensors, path) if ending == "safetensors" else torch.save(tensors, path)
     os.truncate(path, int(path.stat().st_size * keep))
@@ -99,7 +115,9 @@ def test_a_pickle_with_code_is_refused_and_not_run(tensors: dict[str, Tensor], t
     assert not trace.exists()
 
 
-def test_other_files_are_explained(tensors: dict[str, Tensor], tmp_path: Path, make_checkpoint: MakeCheckpoint) -> None:
+def test_other_files_are_explained(
+    tensors: dict[str, Tensor], tmp_path: Path, make_checkpoint: MakeCheckpoint
+) -> None:
     path = tmp_path / "other.pth"
     torch.save({"encoder.weight": torch.zeros(3)}, path)
     with pytest.raises(CheckpointError, match=r"patch_embed"):

@@ -1,4 +1,5 @@
-"""The re-associated attentions are stock SAM's function; low rank tends to it; saved bytes fall as claimed."""
+"""The re-associated attentions are stock SAM's function; low rank tends to it; saved bytes fall as
+claimed."""
 
 from __future__ import annotations
 
@@ -9,11 +10,11 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from balrsam_pipeline.network.accounting import count_saved_bytes
 from balrsam_pipeline.network.adapters import Lora
 from balrsam_pipeline.network.backbone import sam_modeling, stock_sam
 from balrsam_pipeline.network.decoder import MaskDecoder
 from balrsam_pipeline.network.hosvd import shared_latent, truncation_error
+from balrsam_pipeline.network.profiling import count_saved_bytes
 from balrsam_pipeline.network.tensor_attention import ImageToToken, LowRankTokenToImage, TokenToImage
 from balrsam_pipeline.plan import NetworkPlan
 
@@ -42,18 +43,29 @@ def tokens() -> tuple[Tensor, Tensor, Tensor]:
 def test_exact_token_to_image_equals_stock_with_gradients(tokens: tuple[Tensor, Tensor, Tensor]) -> None:
     query, image, position = tokens
     stock, ours = stock_attention(), TokenToImage()
-    ours.load_state_dict({name: tensor for name, tensor in stock.state_dict().items() if name != "k_proj.bias"})
-    check_equal(lambda: stock(q=query, k=image + position, v=image), lambda: ours(query, image, position), tokens)
+    ours.load_state_dict(
+        {name: tensor for name, tensor in stock.state_dict().items() if name != "k_proj.bias"}
+    )
+    check_equal(
+        lambda: stock(q=query, k=image + position, v=image), lambda: ours(query, image, position), tokens
+    )
 
 
 @pytest.mark.parametrize("count", [5, 40])
-def test_image_to_token_equals_stock_with_gradients(count: int, tokens: tuple[Tensor, Tensor, Tensor]) -> None:
+def test_image_to_token_equals_stock_with_gradients(
+    count: int, tokens: tuple[Tensor, Tensor, Tensor]
+) -> None:
     _, image, position = tokens
-    keys, values = torch.randn(2, count, 256, requires_grad=True), torch.randn(2, count, 256, requires_grad=True)
+    keys, values = (
+        torch.randn(2, count, 256, requires_grad=True),
+        torch.randn(2, count, 256, requires_grad=True),
+    )
     stock, ours = stock_attention(), ImageToToken()
     ours.load_state_dict(stock.state_dict())
     check_equal(
-        lambda: stock(q=image + position, k=keys, v=values), lambda: ours(image, position, keys, values), (image, position, keys, values)
+        lambda: stock(q=image + position, k=keys, v=values),
+        lambda: ours(image, position, keys, values),
+        (image, position, keys, values),
     )
 
 
@@ -62,7 +74,9 @@ def check_equal(stock: Callable[[], Tensor], ours: Callable[[], Tensor], inputs:
     torch.testing.assert_close(found, expected, atol=1e-4, rtol=1e-4)
     weight = torch.randn(expected.shape, generator=torch.Generator().manual_seed(1))
     for a, b in zip(
-        torch.autograd.grad((found * weight).sum(), inputs), torch.autograd.grad((expected * weight).sum(), inputs), strict=True
+        torch.autograd.grad((found * weight).sum(), inputs),
+        torch.autograd.grad((expected * weight).sum(), inputs),
+        strict=True,
     ):
         torch.testing.assert_close(a, b, atol=2e-4, rtol=1e-3)
 
@@ -98,7 +112,9 @@ def test_second_moments_weight_the_truncation_towards_what_occurs() -> None:
     key, value = torch.randn(128, 256, generator=generator), torch.randn(128, 256, generator=generator)
     inputs = torch.randn(5000, 256, generator=generator) * torch.logspace(0, -2, 256)
     plain, weighted = (shared_latent(key, value, 32, moment) for moment in (None, inputs.T @ inputs / 5000))
-    errors = [float((inputs @ (key - latent.key_core @ latent.latent).T).norm()) for latent in (plain, weighted)]
+    errors = [
+        float((inputs @ (key - latent.key_core @ latent.latent).T).norm()) for latent in (plain, weighted)
+    ]
     assert errors[1] < 0.7 * errors[0]
 
 
@@ -124,10 +140,14 @@ def stock_decoder_bytes(tokens: int) -> float:
     with torch.device("meta"):
         modeling = sam_modeling()
         transformer = modeling.TwoWayTransformer(depth=2, embedding_dim=256, mlp_dim=2048, num_heads=8)
-        decoder = modeling.MaskDecoder(transformer_dim=256, transformer=transformer, num_multimask_outputs=tokens - 1)
+        decoder = modeling.MaskDecoder(
+            transformer_dim=256, transformer=transformer, num_multimask_outputs=tokens - 1
+        )
         embedding, position = torch.empty(1, 256, 64, 64, requires_grad=True), torch.empty(1, 256, 64, 64)
         dense = torch.nn.Parameter(torch.empty(1, 256, 1, 1)).expand(1, -1, 64, 64)
-        return decoder_bytes(decoder, lambda: decoder.predict_masks(embedding, position, torch.empty(1, 0, 256), dense)[0])
+        return decoder_bytes(
+            decoder, lambda: decoder.predict_masks(embedding, position, torch.empty(1, 0, 256), dense)[0]
+        )
 
 
 def our_decoder_bytes(network: NetworkPlan) -> float:
@@ -139,7 +159,9 @@ def our_decoder_bytes(network: NetworkPlan) -> float:
 
 
 @pytest.mark.parametrize("form", ["exact", "low_rank"])
-def test_the_whole_decoder_saves_at_least_60_percent_less_than_stock(form: str, make_plan: Callable[..., NetworkPlan]) -> None:
+def test_the_whole_decoder_saves_at_least_60_percent_less_than_stock(
+    form: str, make_plan: Callable[..., NetworkPlan]
+) -> None:
     network = make_plan(backbone="vit_b", input_size=(1024, 1024), decoder_attention=form)
     stock = stock_decoder_bytes(4)
     assert stock == pytest.approx(99.5, abs=0.1)
@@ -148,8 +170,11 @@ def test_the_whole_decoder_saves_at_least_60_percent_less_than_stock(form: str, 
 
 
 @pytest.mark.parametrize(("form", "share"), [("exact", 0.20), ("low_rank", 0.25)])
-def test_decoder_attention_saves_less_than_stock(form: str, share: float, make_plan: Callable[..., NetworkPlan]) -> None:
-    """The two-way transformer alone, 4096 image tokens, 4 mask tokens and the IoU token: its attentions, MLP and norms."""
+def test_decoder_attention_saves_less_than_stock(
+    form: str, share: float, make_plan: Callable[..., NetworkPlan]
+) -> None:
+    """The two-way transformer alone, 4096 image tokens, 4 mask tokens and the IoU token: its attentions, MLP
+    and norms."""
     with torch.device("meta"):
         stock = stock_sam("vit_b").mask_decoder.transformer
         image, position = torch.empty(1, 256, 64, 64, requires_grad=True), torch.empty(1, 256, 64, 64)
@@ -181,7 +206,9 @@ def test_training_vit_b_at_1024_saves_at_most_40_percent_of_stock_sam_with_lora(
         image = torch.empty(1, 3, 1024, 1024)
         dense = sam.prompt_encoder.no_mask_embed.weight.reshape(1, -1, 1, 1).expand(1, -1, 64, 64)
         sparse, position = torch.empty(1, 0, 256), torch.empty(1, 256, 64, 64)
-        stock = decoder_bytes(sam, lambda: sam.mask_decoder.predict_masks(sam.image_encoder(image), position, sparse, dense)[0])
+        stock = decoder_bytes(
+            sam, lambda: sam.mask_decoder.predict_masks(sam.image_encoder(image), position, sparse, dense)[0]
+        )
     network = preset("vit_b")
     saving = count_cost(network, (1024, 1024)).saved_bytes / MIB
     plain = count_cost(replace(network, checkpointed_blocks=0), (1024, 1024)).saved_bytes / MIB

@@ -14,7 +14,7 @@ import pytest
 from balrsam_pipeline.cli import main
 from balrsam_pipeline.errors import CheckpointError
 from balrsam_pipeline.network.download import fetch
-from balrsam_pipeline.network.locate import OFFICIAL, Official, find_checkpoint
+from balrsam_pipeline.network.official_checkpoints import OFFICIAL, Official, find_checkpoint
 
 CONTENT = bytes(range(256)) * 20_000  # 5 MB, several chunks
 FILE = Official("sam_test.pth", hashlib.sha256(CONTENT).hexdigest())
@@ -86,15 +86,21 @@ def test_a_wrong_file_is_refused_with_its_hash(server: str, tmp_path: Path) -> N
     assert not (tmp_path / "sam_test.pth").exists()
 
 
-def test_offline_the_command_says_what_to_do_by_hand(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    code = main(["download_checkpoint", "vit_b", "--folder", str(tmp_path), "--url", "http://127.0.0.1:9/sam.pth"])
+def test_offline_the_command_says_what_to_do_by_hand(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    code = main(
+        ["download_checkpoint", "vit_b", "--folder", str(tmp_path), "--url", "http://127.0.0.1:9/sam.pth"]
+    )
     message = capsys.readouterr().err
     assert code == 2
     assert f"copy it to {tmp_path / 'sam_vit_b_01ec64.pth'}" in message
     assert "Traceback" not in message
 
 
-def test_official_files_are_found_where_they_are_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_official_files_are_found_where_they_are_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("balrsam_checkpoints", str(tmp_path))
     assert find_checkpoint("vit_b") is None
     (tmp_path / OFFICIAL["vit_b"].name).write_bytes(b"")
@@ -116,7 +122,11 @@ def test_names_and_passwords_log_in_and_are_never_shown(
     caplog.set_level("DEBUG")
     host = server.removeprefix("http://")
     words = ["download_checkpoint", "vit_b", "--folder", str(tmp_path), "--url"]
-    for url in (SECRET.format(host="127.0.0.1:9"), SECRET.format(host=host).replace("https", "http"), "https://anna:hunter2!@[broken/f"):
+    for url in (
+        SECRET.format(host="127.0.0.1:9"),
+        SECRET.format(host=host).replace("https", "http"),
+        "https://anna:hunter2!@[broken/f",
+    ):
         assert main([*words, url]) == 2
     shown = "".join(capfd.readouterr()) + caplog.text
     assert "127.0.0.1:9/models/f.pth" in shown

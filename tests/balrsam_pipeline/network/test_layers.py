@@ -9,9 +9,9 @@ import pytest
 import torch
 from torch.nn import functional
 
-from balrsam_pipeline.network.accounting import count_saved_bytes
 from balrsam_pipeline.network.backbone import sam_modeling
 from balrsam_pipeline.network.layers import LayerNorm2d, Linear, project
+from balrsam_pipeline.network.profiling import count_saved_bytes
 
 
 @pytest.mark.parametrize("shape", [(32, 7, 5, 24), (1, 64, 24), (3, 5, 24), (24,)])

@@ -12,8 +12,20 @@ from hypothesis import strategies as st
 from torch import nn
 
 from balrsam_pipeline.errors import CheckpointError, PlanError
-from balrsam_pipeline.network import build, compile_network, count_cost, measure_second_moments, trainable_state
-from balrsam_pipeline.network.attention import Attention, join_windows, one_hot_positions, split_windows, window_of
+from balrsam_pipeline.network import (
+    build,
+    compile_network,
+    count_cost,
+    measure_second_moments,
+    trainable_state,
+)
+from balrsam_pipeline.network.attention import (
+    Attention,
+    join_windows,
+    one_hot_positions,
+    split_windows,
+    window_of,
+)
 from balrsam_pipeline.plan import Backbone, NetworkPlan
 
 MakePlan = Callable[..., NetworkPlan]
@@ -21,9 +33,15 @@ MakeCheckpoint = Callable[[Backbone], tuple[nn.Module, Path]]
 
 
 @pytest.mark.parametrize("stride", [1, 2, 4])
-@pytest.mark.parametrize(("size", "patch"), [((112, 80), (56, 40)), ((64, 96), (64, 96)), ((32, 48), (37, 61))])
-def test_logits_have_the_images_own_size(stride: int, size: tuple[int, int], patch: tuple[int, int], make_plan: MakePlan) -> None:
-    model = build(make_plan(from_scratch=True, input_channels=2, classes=3, input_size=size, mask_stride=stride))
+@pytest.mark.parametrize(
+    ("size", "patch"), [((112, 80), (56, 40)), ((64, 96), (64, 96)), ((32, 48), (37, 61))]
+)
+def test_logits_have_the_images_own_size(
+    stride: int, size: tuple[int, int], patch: tuple[int, int], make_plan: MakePlan
+) -> None:
+    model = build(
+        make_plan(from_scratch=True, input_channels=2, classes=3, input_size=size, mask_stride=stride)
+    )
     output = model.forward_training(torch.randn(2, 2, *patch))
     assert output.logits.shape == (2, 3, *patch)
     assert output.boundary_logits is not None
@@ -45,20 +63,26 @@ def test_everything_is_trained_from_scratch_and_every_parameter_gets_a_gradient(
     assert [name for name, parameter in model.named_parameters() if parameter.grad is None] == []
 
 
-def test_only_adapters_cden_and_decoder_are_trained_on_a_checkpoint(make_plan: MakePlan, make_checkpoint: MakeCheckpoint) -> None:
+def test_only_adapters_cden_and_decoder_are_trained_on_a_checkpoint(
+    make_plan: MakePlan, make_checkpoint: MakeCheckpoint
+) -> None:
     model = build(make_plan(input_channels=1), make_checkpoint("vit_t")[1])
     output = model.forward_training(torch.randn(2, 1, 60, 60))
     assert output.boundary_logits is not None
     (output.logits.square().mean() + output.boundary_logits.square().mean()).backward()
     for name, parameter in model.named_parameters():
-        trained = any(part in name for part in (".lora.", "_adapter.", "cden.", "mask_decoder.", "channel_projection."))
+        trained = any(
+            part in name for part in (".lora.", "_adapter.", "cden.", "mask_decoder.", "channel_projection.")
+        )
         trained = trained and not name.endswith("position_frequencies")
         assert parameter.requires_grad == trained, name
         assert (parameter.grad is not None) == trained, name
 
 
 @pytest.mark.parametrize("blocks", [2, 6])
-def test_checkpointing_changes_memory_and_not_gradients(blocks: int, make_plan: MakePlan, make_checkpoint: MakeCheckpoint) -> None:
+def test_checkpointing_changes_memory_and_not_gradients(
+    blocks: int, make_plan: MakePlan, make_checkpoint: MakeCheckpoint
+) -> None:
     image, gradients, kept = torch.randn(1, 3, 64, 64), [], []
     for count in (0, blocks):
         network = make_plan(input_size=(64, 64), checkpointed_blocks=count)
@@ -72,7 +96,9 @@ def test_checkpointing_changes_memory_and_not_gradients(blocks: int, make_plan: 
         torch.testing.assert_close(gradients[1][name], gradient, msg=name)
 
 
-def test_merging_keeps_the_logits_and_leaves_no_lora(make_plan: MakePlan, make_checkpoint: MakeCheckpoint) -> None:
+def test_merging_keeps_the_logits_and_leaves_no_lora(
+    make_plan: MakePlan, make_checkpoint: MakeCheckpoint
+) -> None:
     model = build(make_plan(mask_stride=2), make_checkpoint("vit_t")[1]).eval()
     with torch.no_grad():
         for name, parameter in model.named_parameters():
@@ -85,7 +111,9 @@ def test_merging_keeps_the_logits_and_leaves_no_lora(make_plan: MakePlan, make_c
     assert not [name for name in model.state_dict() if ".lora." in name or "boundary" in name]
 
 
-def test_a_grey_image_reaches_sam_as_three_equal_channels(make_plan: MakePlan, make_checkpoint: MakeCheckpoint) -> None:
+def test_a_grey_image_reaches_sam_as_three_equal_channels(
+    make_plan: MakePlan, make_checkpoint: MakeCheckpoint
+) -> None:
     model = build(make_plan(input_channels=1), make_checkpoint("vit_t")[1])
     image = torch.randn(1, 1, 112, 112)
     assert model.channel_projection is not None
@@ -117,7 +145,14 @@ def test_planned_grids_are_not_padded(grid: tuple[int, int]) -> None:
 def test_a_small_network_learns_a_bright_square(make_plan: MakePlan) -> None:
     torch.manual_seed(0)
     model = build(
-        make_plan(from_scratch=True, input_channels=1, classes=2, input_size=(32, 32), mask_stride=2, decoder_attention="low_rank")
+        make_plan(
+            from_scratch=True,
+            input_channels=1,
+            classes=2,
+            input_size=(32, 32),
+            mask_stride=2,
+            decoder_attention="low_rank",
+        )
     )
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3)
     generator = torch.Generator().manual_seed(0)
@@ -160,7 +195,9 @@ def test_a_failing_compiler_leaves_the_network_as_it_was(
     assert model(torch.randn(1, 3, 32, 32)).shape == (1, 4, 32, 32)
 
 
-def test_a_checkpoint_is_needed_exactly_when_one_is_adapted(make_plan: MakePlan, make_checkpoint: MakeCheckpoint) -> None:
+def test_a_checkpoint_is_needed_exactly_when_one_is_adapted(
+    make_plan: MakePlan, make_checkpoint: MakeCheckpoint
+) -> None:
     with pytest.raises(CheckpointError, match="download_checkpoint vit_t"):
         build(make_plan())
     with pytest.raises(CheckpointError, match="trained from scratch"):
@@ -169,6 +206,8 @@ def test_a_checkpoint_is_needed_exactly_when_one_is_adapted(make_plan: MakePlan,
         make_plan(checkpointed_blocks=-1)
 
 
-def test_trainable_state_is_small_beside_the_network(make_plan: MakePlan, make_checkpoint: MakeCheckpoint) -> None:
+def test_trainable_state_is_small_beside_the_network(
+    make_plan: MakePlan, make_checkpoint: MakeCheckpoint
+) -> None:
     model = build(make_plan(), make_checkpoint("vit_t")[1])
     assert not [name for name in trainable_state(model) if name.endswith(("qkv.weight", "pos_embed"))]

@@ -30,7 +30,13 @@ def stock_masks(sam: nn.Module, embedding: Tensor) -> Tensor:
 
 
 @pytest.mark.parametrize(
-    "backbone", ["vit_t", "vit_b", pytest.param("vit_l", marks=pytest.mark.slow), pytest.param("vit_h", marks=pytest.mark.slow)]
+    "backbone",
+    [
+        "vit_t",
+        "vit_b",
+        pytest.param("vit_l", marks=pytest.mark.slow),
+        pytest.param("vit_h", marks=pytest.mark.slow),
+    ],
 )
 def test_embedding_and_masks_equal_stock_sam_at_1024(
     backbone: Backbone, make_checkpoint: MakeCheckpoint, make_plan: Callable[..., NetworkPlan]
@@ -42,7 +48,9 @@ def test_embedding_and_masks_equal_stock_sam_at_1024(
         expected = sam.image_encoder(image)
         embedding, details, _ = model.embed(image)
         torch.testing.assert_close(embedding, expected, atol=1e-4, rtol=0)
-        torch.testing.assert_close(model.mask_decoder(embedding, details), stock_masks(sam, expected), atol=1e-4, rtol=0)
+        torch.testing.assert_close(
+            model.mask_decoder(embedding, details), stock_masks(sam, expected), atol=1e-4, rtol=0
+        )
 
 
 def test_encoder_at_448_equals_stock_with_interpolated_tables(
@@ -53,7 +61,9 @@ def test_encoder_at_448_equals_stock_with_interpolated_tables(
     tensors = {}
     for name, tensor in sam.state_dict().items():
         if name.endswith("pos_embed"):
-            tensor = functional.interpolate(tensor.movedim(-1, 1), size=(28, 28), mode="bicubic").movedim(1, -1)
+            tensor = functional.interpolate(tensor.movedim(-1, 1), size=(28, 28), mode="bicubic").movedim(
+                1, -1
+            )
         elif "rel_pos_" in name and tensor.shape[0] == 127:
             tensor = functional.interpolate(tensor.T[None], size=55, mode="linear")[0].T
         tensors[name] = tensor
@@ -61,13 +71,17 @@ def test_encoder_at_448_equals_stock_with_interpolated_tables(
     model = build(make_plan(input_size=(448, 448)), path)
     image = torch.randn(2, 3, 448, 448, generator=torch.Generator().manual_seed(1))
     with torch.no_grad():
-        torch.testing.assert_close(model.image_encoder(image)[0], small.image_encoder(image), atol=1e-4, rtol=0)
+        torch.testing.assert_close(
+            model.image_encoder(image)[0], small.image_encoder(image), atol=1e-4, rtol=0
+        )
 
 
 def test_masks_of_a_grid_that_pads_equal_stock(make_plan: Callable[..., NetworkPlan], tmp_path: Path) -> None:
     sam = stock_sam("vit_t")
     path = tmp_path / "sam.pth"
-    torch.save(sam.state_dict(), path)  # tables are zero here, so stock at another size needs no interpolation but of pos_embed
+    torch.save(
+        sam.state_dict(), path
+    )  # tables are zero here, so stock at another size needs no interpolation but of pos_embed
     small = stock_sam("vit_t", image_size=320)
     tensors = {
         name: small.state_dict()[name] if "rel_pos_" in name or name.endswith("pos_embed") else tensor
@@ -101,7 +115,13 @@ def test_gradients_of_the_augmented_attention_equal_stock() -> None:
         inputs[0].grad = None
         out = call(inputs[0])
         (out * weight).sum().backward()
-        results.append({"out": out.detach(), "input": inputs[0].grad, **{name: p.grad for name, p in module.named_parameters()}})
+        results.append(
+            {
+                "out": out.detach(),
+                "input": inputs[0].grad,
+                **{name: p.grad for name, p in module.named_parameters()},
+            }
+        )
     assert results[0].keys() == results[1].keys()
     for name in results[0]:
         torch.testing.assert_close(results[1][name], results[0][name], atol=1e-4, rtol=1e-4, msg=name)
@@ -112,4 +132,6 @@ def test_importing_the_network_leaves_the_whole_segment_anything_package_alone()
 
     sam_modeling()
     assert "segment_anything.modeling" in sys.modules
-    assert getattr(sys.modules.get("segment_anything"), "__file__", "real") is not None, "an empty parent package was left behind"
+    assert getattr(sys.modules.get("segment_anything"), "__file__", "real") is not None, (
+        "an empty parent package was left behind"
+    )

@@ -25,7 +25,9 @@ NETWORK = NetworkPlan(
     cden_width=8,
     mask_stride=4,
 )
-STATISTICS = ChannelStatistics(mean=40.0, median=40.0, std=20.0, min=-1000.0, max=900.0, percentile_00_5=-60.0, percentile_99_5=160.0)
+STATISTICS = ChannelStatistics(
+    mean=40.0, median=40.0, std=20.0, min=-1000.0, max=900.0, percentile_00_5=-60.0, percentile_99_5=160.0
+)
 
 
 def make_plan(
@@ -58,7 +60,9 @@ def make_plan(
     return plan, configuration
 
 
-def make_image(shape: tuple[int, int, int], spacing: tuple[float, float, float] = (1.0, 1.0, 1.0), channels: int = 1) -> Image:
+def make_image(
+    shape: tuple[int, int, int], spacing: tuple[float, float, float] = (1.0, 1.0, 1.0), channels: int = 1
+) -> Image:
     data = np.random.default_rng(3).integers(-100, 1000, (channels, *shape)).astype(np.int16)
     return Image(data, Geometry(dimension=3, shape_zyx=shape, spacing_mm=spacing))
 

@@ -1,4 +1,5 @@
-"""Resampling against independent oracles: skimage's `resize`, scipy's `map_coordinates`, batchgenerators' `resize_segmentation`."""
+"""Resampling against independent oracles: skimage's `resize`, scipy's `map_coordinates`, batchgenerators'
+`resize_segmentation`."""
 
 from __future__ import annotations
 
@@ -31,12 +32,16 @@ def volume(shape: Shape, seed: int = 0) -> npt.NDArray[np.float32]:
 
 
 def blobs(shape: Shape, seed: int = 0) -> npt.NDArray[np.int16]:
-    return np.digitize(gaussian_filter(np.random.default_rng(seed).normal(size=shape), 2), [0.0, 0.05, 0.1]).astype(np.int16)
+    return np.digitize(
+        gaussian_filter(np.random.default_rng(seed).normal(size=shape), 2), [0.0, 0.05, 0.1]
+    ).astype(np.int16)
 
 
 def nnunet_separate_z(image: npt.NDArray[np.float32], shape: Shape) -> npt.NDArray[np.float64]:
     """Each slice with skimage, then nearest neighbour along z with scipy, as nnU-Net writes it."""
-    planes = np.stack([resize(plane.astype(float), shape[1:], 3, mode="edge", anti_aliasing=False) for plane in image])
+    planes = np.stack(
+        [resize(plane.astype(float), shape[1:], 3, mode="edge", anti_aliasing=False) for plane in image]
+    )
     grid = np.mgrid[: shape[0], : shape[1], : shape[2]].astype(float)
     grid[0] = len(image) / shape[0] * (grid[0] + 0.5) - 0.5
     found: npt.NDArray[np.float64] = map_coordinates(planes, grid, order=0, mode="nearest")
@@ -52,13 +57,17 @@ def nnunet_separate_z(image: npt.NDArray[np.float32], shape: Shape) -> npt.NDArr
 def test_a_volume_is_resampled_as_skimage_resizes_it(shape: Shape, target: Shape, order: int) -> None:
     image = volume(shape)
     expected = resize(image.astype(float), target, order, mode="edge", anti_aliasing=False)
-    np.testing.assert_allclose(resample(image[None], target, ISOTROPIC, ISOTROPIC, order)[0], expected, atol=2e-5)
+    np.testing.assert_allclose(
+        resample(image[None], target, ISOTROPIC, ISOTROPIC, order)[0], expected, atol=2e-5
+    )
 
 
 @pytest.mark.parametrize("target", [(6, 40, 23), (9, 40, 23), (4, 15, 20), (6, 20, 20)])
 def test_slices_far_apart_are_resampled_one_by_one(target: Shape) -> None:
     image = volume((6, 20, 20))
-    np.testing.assert_allclose(resample(image[None], target, COARSE, COARSE)[0], nnunet_separate_z(image, target), atol=2e-5)
+    np.testing.assert_allclose(
+        resample(image[None], target, COARSE, COARSE)[0], nnunet_separate_z(image, target), atol=2e-5
+    )
 
 
 @pytest.mark.parametrize("axis", [1, 2])
@@ -92,9 +101,14 @@ def test_a_volume_that_fits_is_unchanged() -> None:
 def test_labels_are_resampled_as_batchgenerators_does(shape: Shape, target: Shape, seed: int) -> None:
     label = blobs(shape, seed)
     found = resample_label(label, plan_resampling(shape, target, ISOTROPIC, ISOTROPIC, 1))
-    masks = [resize((label == value).astype(float), target, 1, mode="edge", anti_aliasing=False) for value in np.unique(label)]
+    masks = [
+        resize((label == value).astype(float), target, 1, mode="edge", anti_aliasing=False)
+        for value in np.unique(label)
+    ]
     shares = np.sort(masks, axis=0)
-    clear = shares[-1] - (shares[-2] if len(shares) > 1 else 0) > 1e-4  # float noise decides ties in the reference
+    clear = (
+        shares[-1] - (shares[-2] if len(shares) > 1 else 0) > 1e-4
+    )  # float noise decides ties in the reference
     np.testing.assert_array_equal(found[clear], resize_segmentation(label, target, 1)[clear])
 
 

@@ -12,7 +12,14 @@ from balrsam_pipeline.errors import PreprocessingError
 from balrsam_pipeline.imageio import Geometry
 from balrsam_pipeline.preprocessing import CaseProperties, CaseStore, PreprocessedCase, write_case
 
-LABELS = LabelScheme(names=("whole", "core"), values=((1, 2), (2,)), has_regions=True, region_order=(1, 2), ignore_value=None, largest=2)
+LABELS = LabelScheme(
+    names=("whole", "core"),
+    values=((1, 2), (2,)),
+    has_regions=True,
+    region_order=(1, 2),
+    ignore_value=None,
+    largest=2,
+)
 
 
 def make_case(shape: tuple[int, int, int], channels: int = 2) -> PreprocessedCase:
@@ -32,7 +39,9 @@ def make_case(shape: tuple[int, int, int], channels: int = 2) -> PreprocessedCas
     return PreprocessedCase(image_czyx=image, label_zyx=label, properties=properties)
 
 
-@pytest.mark.parametrize(("shape", "all_axes"), [((7, 9, 11), False), ((40, 70, 70), False), ((40, 70, 70), True)])
+@pytest.mark.parametrize(
+    ("shape", "all_axes"), [((7, 9, 11), False), ((40, 70, 70), False), ((40, 70, 70), True)]
+)
 @pytest.mark.parametrize("axis", [0, 1, 2])
 def test_a_slice_with_its_neighbours_comes_back_along_any_axis(
     tmp_path: Path, shape: tuple[int, int, int], all_axes: bool, axis: int
@@ -45,13 +54,17 @@ def test_a_slice_with_its_neighbours_comes_back_along_any_axis(
         expected = np.concatenate([case.image_czyx.take(neighbour, axis + 1) for neighbour in neighbours])
         np.testing.assert_array_equal(store.read_slice("a", index, context=1, axis=axis), expected)
         assert case.label_zyx is not None
-        np.testing.assert_array_equal(store.read_label_slice("a", index, axis), case.label_zyx.take(index, axis))
+        np.testing.assert_array_equal(
+            store.read_label_slice("a", index, axis), case.label_zyx.take(index, axis)
+        )
 
 
 def test_a_single_slice_volume_repeats_it_as_its_own_neighbour(tmp_path: Path) -> None:
     case = make_case((1, 8, 8), channels=3)
     write_case(tmp_path, "a", case, LABELS)
-    np.testing.assert_array_equal(CaseStore(tmp_path).read_slice("a", 0, context=1), np.concatenate([case.image_czyx[:, 0]] * 3))
+    np.testing.assert_array_equal(
+        CaseStore(tmp_path).read_slice("a", 0, context=1), np.concatenate([case.image_czyx[:, 0]] * 3)
+    )
 
 
 def test_locations_are_those_of_each_region(tmp_path: Path) -> None:
@@ -68,7 +81,10 @@ def test_a_case_without_foreground_has_no_locations(tmp_path: Path) -> None:
     assert case.label_zyx is not None
     case.label_zyx[:] = 0
     write_case(tmp_path, "a", case, LABELS)
-    assert {name: rows.shape for name, rows in CaseStore(tmp_path).foreground("a").items()} == {"whole": (0, 3), "core": (0, 3)}
+    assert {name: rows.shape for name, rows in CaseStore(tmp_path).foreground("a").items()} == {
+        "whole": (0, 3),
+        "core": (0, 3),
+    }
 
 
 def test_many_voxels_are_thinned_to_ten_thousand_of_their_own(tmp_path: Path) -> None:

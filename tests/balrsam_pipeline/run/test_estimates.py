@@ -13,7 +13,15 @@ from balrsam_pipeline.run.execute import records_folder
 from balrsam_pipeline.run.records import StepRecord, begin, write_record
 from balrsam_pipeline.run.steps import RunRequest, planning_step, steps_after_planning
 
-EPOCH = {"event": "epoch", "step": 100, "epoch": 1, "progress": 0.25, "elapsed_s": 100.0, "left_s": 300.0, "quick_dice": 0.5}
+EPOCH = {
+    "event": "epoch",
+    "step": 100,
+    "epoch": 1,
+    "progress": 0.25,
+    "elapsed_s": 100.0,
+    "left_s": 300.0,
+    "quick_dice": 0.5,
+}
 
 
 def job(folder: Path, max_minutes: float | None = None) -> RunRequest:
@@ -26,7 +34,9 @@ def done(step: str, cases: int, seconds: float) -> StepRecord:
 
 
 def of_fold(request: RunRequest, fold: int) -> Estimate:
-    return estimate(steps_after_planning(request, example_plan(), range(2))[fold], request, records_folder(request))
+    return estimate(
+        steps_after_planning(request, example_plan(), range(2))[fold], request, records_folder(request)
+    )
 
 
 def write_log(request: RunRequest, fold: int, *lines: str) -> Path:
@@ -46,7 +56,9 @@ def test_a_budget_in_minutes_is_believed_without_validation(tmp_path: Path) -> N
     assert of_fold(job(tmp_path, 20.0), 0) == Estimate(1200.0, "--max-minutes; validation not counted")
 
 
-def test_a_fold_that_was_begun_takes_what_its_log_expects_and_the_next_as_long_as_all_of_it(tmp_path: Path) -> None:
+def test_a_fold_that_was_begun_takes_what_its_log_expects_and_the_next_as_long_as_all_of_it(
+    tmp_path: Path,
+) -> None:
     request = job(tmp_path)
     write_log(request, 0, json.dumps(EPOCH), '{"event": "skipped"}', '{"event": "ep')
     assert of_fold(request, 0).seconds == 300.0
@@ -66,7 +78,9 @@ def test_planning_is_estimated_by_the_seconds_an_image_of_another_dataset(tmp_pa
         (request.dataset / "imagesTr" / f"{number}.nii.gz").write_text("")
     other = request.roots.results / "Dataset001_Old" / "run"
     write_record(other, done("prepare", 4, 2.0))
-    assert estimate(planning_step(request), request, records_folder(request)) == Estimate(5.0, "0.5 s an image, measured on Dataset001_Old")
+    assert estimate(planning_step(request), request, records_folder(request)) == Estimate(
+        5.0, "0.5 s an image, measured on Dataset001_Old"
+    )
 
 
 @pytest.mark.parametrize(("seconds", "words"), [(0.2, "0 s"), (40, "40 s"), (150, "2 min"), (7200, "2.0 h")])

@@ -12,8 +12,8 @@ import pytest
 
 from balrsam_pipeline.errors import PredictionError
 from balrsam_pipeline.paths import Roots
-from balrsam_pipeline.run.contents import ContentHashes
-from balrsam_pipeline.run.execute import carry_out, check, records_folder
+from balrsam_pipeline.run.execute import check, records_folder, run_step
+from balrsam_pipeline.run.file_hashes import ContentHashes
 from balrsam_pipeline.run.state import StepState
 from balrsam_pipeline.run.steps import RunRequest, Step
 
@@ -51,7 +51,7 @@ class Job:
             if self.code == 9:
                 raise SystemExit(9)  # as if killed after the first
         if self.code == 2:
-            note(str(PredictionError("case a", found="nonsense", expected="sense", mend="mend it")))
+            note(str(PredictionError("case a", found="nonsense", expected="sense", fix="fix it")))
         return self.code
 
     def state(self, step: Step = COPY) -> StepState:
@@ -59,11 +59,11 @@ class Job:
 
     def run(self, step: Step = COPY) -> int:
         hashes = ContentHashes(records_folder(self.request) / "hashes.json")
-        return carry_out(step, check(step, self.request, hashes), self.request, hashes, self.command)
+        return run_step(step, check(step, self.request, hashes), self.request, hashes, self.command)
 
     def said(self, step: Step = COPY) -> tuple[str, str]:
         state = self.state(step)
-        return state.standing, state.why
+        return state.status, state.why
 
 
 @pytest.fixture
@@ -101,7 +101,9 @@ def test_the_record_holds_command_contents_and_time(job: Job) -> None:
         (lambda job: (job.predictions / "b").write_text("xx"), "results/predictions/b was changed"),
     ],
 )
-def test_a_changed_input_or_output_makes_a_step_stale_and_says_which(job: Job, change: Callable[[Job], object], why: str) -> None:
+def test_a_changed_input_or_output_makes_a_step_stale_and_says_which(
+    job: Job, change: Callable[[Job], object], why: str
+) -> None:
     job.run()
     change(job)
     assert job.said() == ("stale", why)

@@ -59,7 +59,10 @@ def test_the_steps_are_a_graph_of_commands_that_balrsam_has(tmp_path: Path) -> N
     for folder in ("imagesTs", "labelsTs"):
         (chosen.dataset / folder).mkdir()
     two = dataclasses.replace(PLAN, configurations=PLAN.configurations | {"2.5d": PLAN.configurations["2d"]})
-    steps = (planning_step(chosen), *steps_after_planning(dataclasses.replace(chosen, configurations=("2d", "2.5d")), two, range(2)))
+    steps = (
+        planning_step(chosen),
+        *steps_after_planning(dataclasses.replace(chosen, configurations=("2d", "2.5d")), two, range(2)),
+    )
     assert {step.command for step in steps} <= set(COMMANDS)
     assert len({step.name for step in steps}) == len(steps) == 10
     done: set[str] = set()

@@ -14,8 +14,13 @@ def test_a_cluster_gets_all_folds_at_once_and_every_step_that_works_case_by_case
     for folder in ("imagesTs", "labelsTs"):
         (roots.raw / "Dataset001_X" / folder).mkdir(parents=True)
     cluster = ClusterOptions(address="tcp://127.0.0.1:8786")
-    request = RunRequest(dataset=roots.raw / "Dataset001_X", roots=roots, cluster=cluster, folds=(0, 2), device="cuda")
-    steps = {step.name: step for step in (planning_step(request), *steps_after_planning(request, example_plan(), range(5)))}
+    request = RunRequest(
+        dataset=roots.raw / "Dataset001_X", roots=roots, cluster=cluster, folds=(0, 2), device="cuda"
+    )
+    steps = {
+        step.name: step
+        for step in (planning_step(request), *steps_after_planning(request, example_plan(), range(5)))
+    }
     sent = {name for name, step in steps.items() if "--cluster" in step.words}
     assert sent == {"prepare", "train_on_cluster", "predict", "evaluate"}
     assert "--configurations 2d --folds 0 2" in str(steps["train_on_cluster"])

@@ -12,7 +12,14 @@ from balrsam_pipeline.imageio import Geometry, write_label
 from evaluation.best_configuration.choose_rules import choose_postprocessing
 from evaluation.best_configuration.dice import score_rules
 
-LABELS = LabelScheme(names=("organ", "lesion"), values=((1,), (2,)), has_regions=False, region_order=(), ignore_value=None, largest=2)
+LABELS = LabelScheme(
+    names=("organ", "lesion"),
+    values=((1,), (2,)),
+    has_regions=False,
+    region_order=(),
+    ignore_value=None,
+    largest=2,
+)
 GEOMETRY = Geometry(dimension=3, shape_zyx=(8, 24, 24), spacing_mm=(2.0, 1.0, 1.0))
 
 

@@ -19,7 +19,7 @@ from balrsam_pipeline.cli import main
 from balrsam_pipeline.dataset import parse_labels
 from balrsam_pipeline.imageio import Geometry, Image, read_geometry, read_label, write_image, write_label
 from balrsam_pipeline.inference import Postprocessing, read_best, read_postprocessing
-from balrsam_pipeline.inference.best import BestConfiguration
+from balrsam_pipeline.inference.best_configuration import BestConfiguration
 from balrsam_pipeline.network import build, trainable_state
 from balrsam_pipeline.paths import resolve_roots
 from balrsam_pipeline.plan import ChannelStatistics, Configuration, NetworkPlan, Plan, write_versioned
@@ -28,7 +28,12 @@ from evaluation.best_configuration.find import BestRequest, command_lines
 
 NAME = "Dataset901_Blobs"
 GEOMETRY = Geometry(dimension=3, shape_zyx=(4, 16, 16), spacing_mm=(2.0, 1.0, 1.0))
-CONTENT = {"channel_names": {"0": "MR"}, "labels": {"background": 0, "blob": 1}, "numTraining": 4, "file_ending": ".nii.gz"}
+CONTENT = {
+    "channel_names": {"0": "MR"},
+    "labels": {"background": 0, "blob": 1},
+    "numTraining": 4,
+    "file_ending": ".nii.gz",
+}
 STATISTICS = ChannelStatistics(mean=0, median=0, std=1, min=-1, max=1, percentile_00_5=-1, percentile_99_5=1)
 
 
@@ -48,15 +53,35 @@ def make_raw(folder: Path) -> Path:
 
 
 def make_model(folder: Path, name: str, raw: Path, flips: float) -> None:
-    """A fold with random weights, and validation predictions that are the labels with a share of voxels flipped, plus an island."""
+    """A fold with random weights, and validation predictions that are the labels with a share of voxels
+    flipped, plus an island."""
     network = NetworkPlan(
-        backbone="vit_t", from_scratch=True, input_channels=1, classes=2, input_size=(32, 32), lora_rank=0, lora_alpha=1.0, adapter_rank=0,
-        decoder_attention="exact", decoder_rank=1, cden_width=8, mask_stride=4,
-    )  # fmt: skip
+        backbone="vit_t",
+        from_scratch=True,
+        input_channels=1,
+        classes=2,
+        input_size=(32, 32),
+        lora_rank=0,
+        lora_alpha=1.0,
+        adapter_rank=0,
+        decoder_attention="exact",
+        decoder_rank=1,
+        cden_width=8,
+        mask_stride=4,
+    )
     configuration = Configuration(
-        name=name, transpose=(0, 1, 2), spacing_mm=(2.0, 1.0, 1.0), slicing_axes=(0,), context_slices=0, normalization=("none",),
-        normalize_inside_mask=(False,), patch_size=(16, 16), batch_size=2, mirror_axes=(), network=network,
-    )  # fmt: skip
+        name=name,
+        transpose=(0, 1, 2),
+        spacing_mm=(2.0, 1.0, 1.0),
+        slicing_axes=(0,),
+        context_slices=0,
+        normalization=("none",),
+        normalize_inside_mask=(False,),
+        patch_size=(16, 16),
+        batch_size=2,
+        mirror_axes=(),
+        network=network,
+    )
     plan = Plan(
         dataset=NAME,
         fingerprint_sha256="0" * 64,
@@ -78,21 +103,45 @@ def make_model(folder: Path, name: str, raw: Path, flips: float) -> None:
         label[0, 15, 15] = 1
         write_label(validation / f"c{index}.nii.gz", label, GEOMETRY)
     scheme = parse_labels(CONTENT, "dataset.json")
-    write_reports(evaluate_folders(validation, raw / "labelsTr", scheme, ".nii.gz", EvaluationOptions(metrics=("overlap",))), validation)
+    write_reports(
+        evaluate_folders(
+            validation, raw / "labelsTr", scheme, ".nii.gz", EvaluationOptions(metrics=("overlap",))
+        ),
+        validation,
+    )
 
 
 def test_the_printed_commands_predict_and_submit(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     raw, results = make_raw(tmp_path / "raw" / NAME), tmp_path / "results"
     make_model(results / NAME / "2d__balrsam", "2d", raw, flips=0.05)
     make_model(results / NAME / "2.5d__balrsam", "2.5d", raw, flips=0.3)
-    assert main(["find_best_configuration", str(raw), "--results", str(results), "--device", "cpu", "--workers", "1"]) == 0
+    assert (
+        main(
+            [
+                "find_best_configuration",
+                str(raw),
+                "--results",
+                str(results),
+                "--device",
+                "cpu",
+                "--workers",
+                "1",
+            ]
+        )
+        == 0
+    )
     shown = capsys.readouterr().out
     best = read_best(results / NAME)
     assert best.configurations == ("2d",)
     assert {score.configurations for score in best.candidates} == {("2d",), ("2.5d",), ("2.5d", "2d")}
     assert [step.kind for step in best.postprocessing.steps] == ["largest_component"]
-    assert read_postprocessing(results / NAME / "2d__balrsam" / "crossval" / "postprocessing.json") == best.postprocessing
-    commands = [shlex.split(line.strip())[1:] for line in shown.splitlines() if line.strip().startswith("balrsam ")]
+    assert (
+        read_postprocessing(results / NAME / "2d__balrsam" / "crossval" / "postprocessing.json")
+        == best.postprocessing
+    )
+    commands = [
+        shlex.split(line.strip())[1:] for line in shown.splitlines() if line.strip().startswith("balrsam ")
+    ]
     assert [words[0] for words in commands] == ["predict", "submit"]
     for words in commands:
         assert main(words) == 0
@@ -104,15 +153,31 @@ def test_a_model_trained_again_is_ensembled_again(tmp_path: Path) -> None:
     raw, results = make_raw(tmp_path / "raw" / NAME), tmp_path / "results"
     for name in ("2d", "2.5d"):
         make_model(results / NAME / f"{name}__balrsam", name, raw, flips=0.1)
-    words = ["find_best_configuration", str(raw), "--results", str(results), "--device", "cpu", "--workers", "1"]
+    words = [
+        "find_best_configuration",
+        str(raw),
+        "--results",
+        str(results),
+        "--device",
+        "cpu",
+        "--workers",
+        "1",
+    ]
     assert main(words) == 0
     manifest = results / NAME / "ensembles" / "2.5d__2d" / "fold_0" / "prediction.json"
     before = json.loads(manifest.read_text())
     checkpoint = results / NAME / "2d__balrsam" / "fold_0" / "checkpoint_final.safetensors"
-    save_file({name: tensor + 0.01 for name, tensor in load_file(checkpoint).items()}, checkpoint, {"base_sha256": ""})
+    save_file(
+        {name: tensor + 0.01 for name, tensor in load_file(checkpoint).items()},
+        checkpoint,
+        {"base_sha256": ""},
+    )
     assert main(words) == 0
     after = json.loads(manifest.read_text())
-    assert [one != other for one, other in zip(after["members"], before["members"], strict=True)] == [False, True]
+    assert [one != other for one, other in zip(after["members"], before["members"], strict=True)] == [
+        False,
+        True,
+    ]
 
 
 def test_nothing_trained_is_said_plainly(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -132,29 +197,68 @@ def test_a_container_folder_predicts_as_a_process(tmp_path: Path) -> None:
     raw, results = make_raw(tmp_path / "raw" / NAME), tmp_path / "results"
     make_model(results / NAME / "2d__balrsam", "2d", raw, flips=0.1)
     container = tmp_path / "container"
-    words = ["--container", "-d", "901", "--configuration", "2d", "--results", str(results), "-o", str(container)]
-    assert main(["submit", "--format", "grand-challenge", "--input-slugs", "mri", "--output-slug", "blobs", *words]) == 0
+    words = [
+        "--container",
+        "-d",
+        "901",
+        "--configuration",
+        "2d",
+        "--results",
+        str(results),
+        "-o",
+        str(container),
+    ]
+    assert (
+        main(
+            [
+                "submit",
+                "--format",
+                "grand-challenge",
+                "--input-slugs",
+                "mri",
+                "--output-slug",
+                "blobs",
+                *words,
+            ]
+        )
+        == 0
+    )
     for name in ("Dockerfile", "requirements.txt", "README.md", "container.json", "inference.py"):
         assert (container / name).is_file()
     source = tmp_path / "in" / "images" / "mri" / "patient.mha"
-    write_image(source, Image(np.random.default_rng(0).normal(size=(1, *GEOMETRY.shape_zyx)).astype(np.float32), GEOMETRY))
+    write_image(
+        source,
+        Image(np.random.default_rng(0).normal(size=(1, *GEOMETRY.shape_zyx)).astype(np.float32), GEOMETRY),
+    )
     environment = {key: value for key, value in os.environ.items() if not key.startswith("balrsam_")}
     subprocess.run(
         [sys.executable, "inference.py", "--input", str(tmp_path / "in"), "--output", str(tmp_path / "out")],
-        cwd=container, env=environment, check=True, capture_output=True,
-    )  # fmt: skip
+        cwd=container,
+        env=environment,
+        check=True,
+        capture_output=True,
+    )
     assert read_geometry(tmp_path / "out" / "images" / "blobs" / "patient.mha") == read_geometry(source)
 
 
 @pytest.mark.parametrize(
     ("ending", "labels", "form"),
-    [(".nii.gz", 1, "msd"), (".nii.gz", 2, "msd"), (".png", 1, "isic"), (".png", 2, "plain"), (".tif", 1, "plain"), (".mha", 1, "plain")],
+    [
+        (".nii.gz", 1, "msd"),
+        (".nii.gz", 2, "msd"),
+        (".png", 1, "isic"),
+        (".png", 2, "plain"),
+        (".tif", 1, "plain"),
+        (".mha", 1, "plain"),
+    ],
 )
 def test_the_printed_form_fits_the_dataset(tmp_path: Path, ending: str, labels: int, form: str) -> None:
     names = {"background": 0, **{f"l{value}": value for value in range(1, labels + 1)}}
     content = {"channel_names": {"0": "MR"}, "labels": names, "numTraining": 1, "file_ending": ending}
     (tmp_path / "dataset.json").write_text(json.dumps(content))
     empty = Postprocessing()
-    best = BestConfiguration(dataset=NAME, configurations=("2d",), folds=(0,), postprocessing=empty, reason="", candidates=())
+    best = BestConfiguration(
+        dataset=NAME, configurations=("2d",), folds=(0,), postprocessing=empty, reason="", candidates=()
+    )
     request = BestRequest(dataset=tmp_path, roots=resolve_roots(tmp_path, tmp_path, tmp_path))
     assert f"--format {form} " in command_lines(best, request)[1]

@@ -12,21 +12,52 @@ from evaluation.best_configuration.ranking import rank
 
 def configuration(name: str, slicing_axes: tuple[int, ...] = (0,), context: int = 0) -> Configuration:
     network = NetworkPlan(
-        backbone="vit_t", from_scratch=True, input_channels=1 + 2 * context, classes=2, input_size=(112, 112), lora_rank=0, lora_alpha=1.0,
-        adapter_rank=0, decoder_attention="exact", decoder_rank=8, cden_width=8, mask_stride=4,
-    )  # fmt: skip
+        backbone="vit_t",
+        from_scratch=True,
+        input_channels=1 + 2 * context,
+        classes=2,
+        input_size=(112, 112),
+        lora_rank=0,
+        lora_alpha=1.0,
+        adapter_rank=0,
+        decoder_attention="exact",
+        decoder_rank=8,
+        cden_width=8,
+        mask_stride=4,
+    )
     return Configuration(
-        name=name, transpose=(0, 1, 2), spacing_mm=(1.0, 1.0, 1.0), slicing_axes=slicing_axes, context_slices=context,
-        normalization=("z_score",), normalize_inside_mask=(False,), patch_size=(64, 64), batch_size=2, mirror_axes=(), network=network,
-    )  # fmt: skip
+        name=name,
+        transpose=(0, 1, 2),
+        spacing_mm=(1.0, 1.0, 1.0),
+        slicing_axes=slicing_axes,
+        context_slices=context,
+        normalization=("z_score",),
+        normalize_inside_mask=(False,),
+        patch_size=(64, 64),
+        batch_size=2,
+        mirror_axes=(),
+        network=network,
+    )
 
 
-THREE = (configuration("2d"), configuration("2.5d", context=1), configuration("triplanar", slicing_axes=(0, 1, 2)))
+THREE = (
+    configuration("2d"),
+    configuration("2.5d", context=1),
+    configuration("triplanar", slicing_axes=(0, 1, 2)),
+)
 
 
 def test_every_configuration_every_pair_and_all_together_are_candidates() -> None:
     names = [item.name for item in candidates(THREE)]
-    assert names == ["2d", "2.5d", "triplanar", "2d + 2.5d", "2d + triplanar", "2.5d + triplanar", "2d + 2.5d + triplanar"]
+    assert names == [
+        "2d",
+        "2.5d",
+        "triplanar",
+        "2d + 2.5d",
+        "2d + triplanar",
+        "2.5d + triplanar",
+        "2d + 2.5d + triplanar",
+    ]
     assert [item.name for item in candidates(THREE[:2])] == ["2d", "2.5d", "2d + 2.5d"]
     assert len(candidates(THREE, ensembles=False)) == 3
 
@@ -55,7 +86,9 @@ def test_the_better_one_is_taken_where_the_difference_is_clear() -> None:
 
 def test_the_cheaper_one_is_taken_within_noise_and_the_reason_says_so() -> None:
     base = table(0.8, 0.05, 0)
-    _, chosen, reason = rank({CHEAP: base, DEAR: base + np.random.default_rng(3).normal(0.01, 0.05, base.shape)})
+    _, chosen, reason = rank(
+        {CHEAP: base, DEAR: base + np.random.default_rng(3).normal(0.01, 0.05, base.shape)}
+    )
     assert chosen == CHEAP
     assert "within noise" in reason and "costs 33%" in reason
 

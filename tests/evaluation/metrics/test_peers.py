@@ -8,8 +8,8 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from evaluation.metrics.surface import surface_metrics
-from evaluation.metrics.surface_elements import element_areas, neighbourhood_codes, surface_dice
+from evaluation.metrics.normalized_surface_dice import element_areas, neighbourhood_codes, surface_dice
+from evaluation.metrics.surface_distance import surface_metrics
 
 Mask = npt.NDArray[np.bool_]
 SPACINGS = ((1.0, 1.0, 1.0), (5.0, 0.8, 0.8), (0.5, 1.5, 2.0))
@@ -37,7 +37,9 @@ def test_hd95_is_monais() -> None:
     torch = pytest.importorskip("torch")
     for first, second, spacing_mm in pairs():
         batch = [torch.from_numpy(mask)[None, None].float() for mask in (first, second)]
-        theirs = monai.compute_hausdorff_distance(*batch, include_background=True, percentile=95, spacing=spacing_mm).item()
+        theirs = monai.compute_hausdorff_distance(
+            *batch, include_background=True, percentile=95, spacing=spacing_mm
+        ).item()
         assert surface_metrics(first, second, spacing_mm)["hd95"] == pytest.approx(theirs, abs=1e-4)
 
 
@@ -47,6 +49,8 @@ def test_nsd_is_that_of_surface_distance() -> None:
         theirs = peer.compute_surface_distances(second, first, spacing_mm=spacing_mm)
         for tolerance_mm in (0.5, 1.0, 2.0, 5.0):
             expected = peer.compute_surface_dice_at_tolerance(theirs, tolerance_mm)
-            assert surface_dice(first, second, spacing_mm, (tolerance_mm,))[0] == pytest.approx(expected, abs=1e-3)
+            assert surface_dice(first, second, spacing_mm, (tolerance_mm,))[0] == pytest.approx(
+                expected, abs=1e-3
+            )
         ours = element_areas(spacing_mm)[neighbourhood_codes(first)].sum()
         assert ours == pytest.approx(theirs["surfel_areas_pred"].sum(), rel=1e-6)

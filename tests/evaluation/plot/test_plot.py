@@ -48,18 +48,25 @@ def folders(tmp_path: Path) -> Path:
     for case, missing in (("a", 4), ("b", 10), ("c", 0)):
         prediction = truth.copy()
         prediction[..., :missing] = 0
-        write_image(tmp_path / "images" / f"{case}_0000.nii.gz", Image(truth[None].astype(np.float32), GEOMETRY))
+        write_image(
+            tmp_path / "images" / f"{case}_0000.nii.gz", Image(truth[None].astype(np.float32), GEOMETRY)
+        )
         write_label(tmp_path / "predictions" / f"{case}.nii.gz", prediction, GEOMETRY)
         write_label(tmp_path / "references" / f"{case}.nii.gz", truth, GEOMETRY)
     return tmp_path
 
 
-def test_the_worst_case_is_drawn_with_true_proportions(folders: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_worst_case_is_drawn_with_true_proportions(
+    folders: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     words = [str(folders / "predictions"), str(folders / "references"), "--images", str(folders / "images")]
     assert main(["plot", *words, "-o", str(folders / "out"), "--worst", "1", "--slices", "2"]) == 0
     assert [path.name for path in (folders / "out").iterdir()] == ["b.png"]
     width, height = Pillow.open(folders / "out" / "b.png").size
-    assert (width, height) == (4 * 320 + 3 * 6, 3 * 22 + 2 * 320 + 6)  # 10 rows of 2 mm are as long as 20 columns of 1 mm
+    assert (width, height) == (
+        4 * 320 + 3 * 6,
+        3 * 22 + 2 * 320 + 6,
+    )  # 10 rows of 2 mm are as long as 20 columns of 1 mm
     assert "b.png" in capsys.readouterr().out
 
 

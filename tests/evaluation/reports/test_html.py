@@ -22,7 +22,14 @@ from evaluation.strata import Strata
 
 Make = Callable[..., LabelScheme]
 EVIL = "<img src=x onerror=alert(1)>'\"&"
-FLAGS = ("--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking", "--window-size=1280,900")
+FLAGS = (
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--window-size=1280,900",
+)
 
 
 @pytest.fixture
@@ -38,7 +45,12 @@ def data_of(page: str, identifier: str) -> Any:
 
 
 def test_names_cannot_become_markup(summary: Summary, tmp_path: Path) -> None:
-    write_html(summary, tmp_path / "report.html", f"title {EVIL}", Strata(name=EVIL, groups=dict.fromkeys(summary.cases, EVIL)))
+    write_html(
+        summary,
+        tmp_path / "report.html",
+        f"title {EVIL}",
+        Strata(name=EVIL, groups=dict.fromkeys(summary.cases, EVIL)),
+    )
     page = (tmp_path / "report.html").read_text(encoding="utf-8")
     assert "<img" not in page
     assert data_of(page, "report-data")["labels"] == ["organ", EVIL]
@@ -53,7 +65,12 @@ def test_the_page_needs_nothing_else(summary: Summary, tmp_path: Path) -> None:
 
 def test_the_parts_follow_from_what_was_evaluated(summary: Summary, tmp_path: Path) -> None:
     write_html(summary, tmp_path / "one.html", "title")
-    write_html(pool([summary]), tmp_path / "two.html", "title", Strata(name="site", groups=dict.fromkeys(summary.cases, "Basel")))
+    write_html(
+        pool([summary]),
+        tmp_path / "two.html",
+        "title",
+        Strata(name="site", groups=dict.fromkeys(summary.cases, "Basel")),
+    )
     one, two = ((tmp_path / name).read_text(encoding="utf-8") for name in ("one.html", "two.html"))
     for identifier in ("labels", "means", "worst", "cases", "lesions", "method"):
         assert f"<section id='{identifier}'>" in one
@@ -64,12 +81,17 @@ def test_the_parts_follow_from_what_was_evaluated(summary: Summary, tmp_path: Pa
 def test_pictures_show_the_worst_cases_first_with_both_label_maps(summary: Summary, tmp_path: Path) -> None:
     write_html(summary, tmp_path / "report.html", "title")
     shown = data_of((tmp_path / "report.html").read_text(encoding="utf-8"), "picture-data")
-    dice = {case: np.mean([row.values["dice"] or 0.0 for row in summary.rows if row.case == case]) for case in summary.cases}
+    dice = {
+        case: np.mean([row.values["dice"] or 0.0 for row in summary.rows if row.case == case])
+        for case in summary.cases
+    }
     assert [picture["case"] for picture in shown] == sorted(dice, key=lambda case: dice[case])
     assert shown[0]["marks"] == ["R", "L", "A", "P"] and len(shown[0]["slices"]) > 5
 
 
-def test_there_are_pictures_of_as_many_cases_as_fit_the_page(summary: Summary, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_there_are_pictures_of_as_many_cases_as_fit_the_page(
+    summary: Summary, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(report, "MOST_CHIPS", 1)
     write_html(summary, tmp_path / "report.html", "title")
     page = (tmp_path / "report.html").read_text(encoding="utf-8")
@@ -90,7 +112,9 @@ def test_a_report_is_made_where_the_files_have_gone(summary: Summary, tmp_path: 
 
 @pytest.fixture
 def browser() -> Iterator[Any]:
-    webdriver = pytest.importorskip("selenium.webdriver", reason="selenium is not installed (pip install selenium)")
+    webdriver = pytest.importorskip(
+        "selenium.webdriver", reason="selenium is not installed (pip install selenium)"
+    )
     program = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
     driver = shutil.which("chromedriver")
     if not program or not driver:
@@ -109,7 +133,9 @@ def browser() -> Iterator[Any]:
 
 def picture(browser: Any, name: str) -> str:
     """One of the three pictures, as data."""
-    return str(browser.execute_script("return document.getElementById(arguments[0]).toDataURL()", f"film-{name}"))
+    return str(
+        browser.execute_script("return document.getElementById(arguments[0]).toDataURL()", f"film-{name}")
+    )
 
 
 def wait_for(condition: Callable[[], bool]) -> None:
@@ -130,7 +156,9 @@ def test_the_page_can_be_used_in_a_browser(summary: Summary, tmp_path: Path, bro
         return browser.find_elements("css selector", selector)
 
     def column(number: int) -> list[str]:
-        return [row.find_elements("css selector", "th, td")[number].text for row in find("#case-table tbody tr")]
+        return [
+            row.find_elements("css selector", "th, td")[number].text for row in find("#case-table tbody tr")
+        ]
 
     dice = 2  # after the case and its part of the cross-validation
     assert len(column(0)) == 4
@@ -164,14 +192,18 @@ def test_the_page_can_be_used_in_a_browser(summary: Summary, tmp_path: Path, bro
 
     find("[data-chart=chart-1]")[0].click()
     assert [chart.is_displayed() for chart in find(".chart")][:2] == [False, True]
-    assert [entry for entry in browser.get_log("browser") if entry["level"] == "SEVERE"] == [], "no error, and no refused request"
+    assert [entry for entry in browser.get_log("browser") if entry["level"] == "SEVERE"] == [], (
+        "no error, and no refused request"
+    )
 
 
 def test_the_page_of_a_comparison_can_be_used_in_a_browser(
     summary: Summary, folder_pair: tuple[Path, Path], make_scheme: Make, tmp_path: Path, browser: Any
 ) -> None:
     options = EvaluationOptions(metrics=("overlap", "surface"))
-    other = evaluate_folders(folder_pair[1], folder_pair[1], make_scheme({"organ": 1, EVIL: 2}), ".nii.gz", options)
+    other = evaluate_folders(
+        folder_pair[1], folder_pair[1], make_scheme({"organ": 1, EVIL: 2}), ".nii.gz", options
+    )
     comparison = compare(summary, other, (EVIL, "perfect"))
     (tmp_path / "comparison.html").write_text(comparison_page(comparison, summary, other), encoding="utf-8")
     browser.get((tmp_path / "comparison.html").as_uri())
@@ -206,37 +238,59 @@ def test_the_page_of_a_comparison_can_be_used_in_a_browser(
 def test_a_picture_is_the_same_whichever_way_the_file_is_stored(
     tmp_path: Path, make_scheme: Make, write_map: Callable[..., Path], code: str
 ) -> None:
-    """SimpleITK's own reorientation is the oracle: the patient's right is on the left, anterior on top, inferior slices first."""
+    """SimpleITK's own reorientation is the oracle: the patient's right is on the left, anterior on top,
+    inferior slices first."""
     import SimpleITK as sitk
 
     rng = np.random.default_rng(0)
     label, other = (rng.integers(0, 3, (9, 11, 7)).astype(np.uint8) for _ in range(2))
-    for folder, array in (("labelsTr", label), ("predictions", other), ("imagesTr", label.astype(np.int16) * 100)):
+    for folder, array in (
+        ("labelsTr", label),
+        ("predictions", other),
+        ("imagesTr", label.astype(np.int16) * 100),
+    ):
         for name, orientation in (("LPS", "LPS"), ("other", code)):
-            path = write_map(tmp_path / name / folder / f"x{'_0000' if folder == 'imagesTr' else ''}.nii.gz", array, (1.0, 1.0, 3.0))
+            path = write_map(
+                tmp_path / name / folder / f"x{'_0000' if folder == 'imagesTr' else ''}.nii.gz",
+                array,
+                (1.0, 1.0, 3.0),
+            )
             sitk.WriteImage(sitk.DICOMOrient(sitk.ReadImage(str(path)), orientation), str(path))
     found = []
     for name in ("LPS", "other"):
-        summary = evaluate_folders(tmp_path / name / "predictions", tmp_path / name / "labelsTr", make_scheme({"a": 1, "b": 2}), ".nii.gz")
+        summary = evaluate_folders(
+            tmp_path / name / "predictions",
+            tmp_path / name / "labelsTr",
+            make_scheme({"a": 1, "b": 2}),
+            ".nii.gz",
+        )
         write_html(summary, tmp_path / f"{name}.html", "title")
         found.append(data_of((tmp_path / f"{name}.html").read_text(encoding="utf-8"), "picture-data"))
     assert found[0][0]["image"] is not None and found[0][0]["marks"] == ["R", "L", "A", "P"]
     assert found[0] == found[1]
 
 
-def test_an_oversized_case_is_thinned_but_keeps_its_worst_slice(tmp_path: Path, make_scheme: Make, write_map: Callable[..., Path]) -> None:
+def test_an_oversized_case_is_thinned_but_keeps_its_worst_slice(
+    tmp_path: Path, make_scheme: Make, write_map: Callable[..., Path]
+) -> None:
     reference = np.ones((90, 6, 800), dtype=np.uint8)
     prediction = reference.copy()
     prediction[37] = 0
     write_map(tmp_path / "a" / "x.nii.gz", prediction)
     write_map(tmp_path / "b" / "x.nii.gz", reference)
-    write_html(evaluate_folders(tmp_path / "a", tmp_path / "b", make_scheme({"a": 1}), ".nii.gz"), tmp_path / "r.html", "title")
+    write_html(
+        evaluate_folders(tmp_path / "a", tmp_path / "b", make_scheme({"a": 1}), ".nii.gz"),
+        tmp_path / "r.html",
+        "title",
+    )
     (picture,) = data_of((tmp_path / "r.html").read_text(encoding="utf-8"), "picture-data")
     assert len(picture["slices"]) <= 24 and picture["slices"][picture["start"]] == 37
     assert picture["width"] <= 384 and picture["aspect"] == pytest.approx(800 / 6, rel=0.01)
 
 
-def test_a_case_without_any_label_has_no_picture(tmp_path: Path, make_scheme: Make, write_map: Callable[..., Path]) -> None:
+def test_a_case_without_any_label_has_no_picture(
+    tmp_path: Path, make_scheme: Make, write_map: Callable[..., Path]
+) -> None:
     for folder in "ab":
         write_map(tmp_path / folder / "x.nii.gz", np.zeros((3, 4, 5), dtype=np.uint8))
     options = EvaluationOptions(protocol="brats")

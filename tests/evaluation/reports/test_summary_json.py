@@ -36,7 +36,10 @@ def test_a_summary_is_read_back_as_it_was_written(summary: Summary, tmp_path: Pa
     write_summary(summary, tmp_path / "summary.json")
     again = read_summary(tmp_path)
     assert again == summary
-    assert again.foreground_mean == summary.foreground_mean and again.foreground_interval == summary.foreground_interval
+    assert (
+        again.foreground_mean == summary.foreground_mean
+        and again.foreground_interval == summary.foreground_interval
+    )
     pooled = pool([summary])
     write_summary(pooled, tmp_path / "pooled.json")
     assert read_summary(tmp_path / "pooled.json") == pooled
@@ -59,9 +62,13 @@ def test_nnunets_tools_find_what_they_look_for(summary: Summary, tmp_path: Path)
         assert Path(case["reference_file"]).is_file() and Path(case["prediction_file"]).is_file()
         metrics = case["metrics"]["(1, 2)"]
         assert counts <= set(metrics)
-        assert metrics["Dice"] == pytest.approx(2 * metrics["TP"] / (2 * metrics["TP"] + metrics["FP"] + metrics["FN"]))
+        assert metrics["Dice"] == pytest.approx(
+            2 * metrics["TP"] / (2 * metrics["TP"] + metrics["FP"] + metrics["FN"])
+        )
         assert metrics["n_ref"] == metrics["TP"] + metrics["FN"]
-    assert value["mean"]["7"]["Dice"] is None, "a label that never occurs has no mean, and does not spoil the others"
+    assert value["mean"]["7"]["Dice"] is None, (
+        "a label that never occurs has no mean, and does not spoil the others"
+    )
     assert value["foreground_mean"]["Dice"] is not None
 
 
@@ -74,11 +81,18 @@ def test_every_report_names_protocol_and_definitions(summary: Summary, tmp_path:
     assert "default/1" in page and "hd95-directed-percentile-max/1" in page
 
 
-def test_the_csv_has_a_row_for_each_case_and_label_and_empty_cells_where_undefined(summary: Summary, tmp_path: Path) -> None:
+def test_the_csv_has_a_row_for_each_case_and_label_and_empty_cells_where_undefined(
+    summary: Summary, tmp_path: Path
+) -> None:
     frame = pd.read_csv(write_reports(summary, tmp_path)["per_case.csv"])
     assert len(frame) == 12 and set(frame["label"]) == {"whole", "lesion", "never"}
     missed = frame[(frame["case"] == "case_2") & (frame["label"] == "lesion")].iloc[0]
-    assert missed["status"] == "missed" and missed["dice"] == 0 and pd.isna(missed["hd95"]) and missed["image_diagonal"] > 0
+    assert (
+        missed["status"] == "missed"
+        and missed["dice"] == 0
+        and pd.isna(missed["hd95"])
+        and missed["image_diagonal"] > 0
+    )
     assert missed["reference_ml"] == pytest.approx(missed["reference_voxels"] * 0.8 * 0.8 * 2.0 / 1000)
 
 
@@ -86,8 +100,16 @@ def test_nnunets_own_summary_is_read_as_far_as_it_goes(tmp_path: Path) -> None:
     numbers = {"Dice": 0.5, "IoU": 1 / 3, "TP": 10, "FP": 10, "FN": 10, "TN": 70, "n_pred": 20, "n_ref": 20}
     gone = dict.fromkeys(numbers, 0) | {"Dice": float("nan"), "IoU": float("nan"), "TN": 100}
     cases = [
-        {"reference_file": "/r/b.nii.gz", "prediction_file": "/p/b.nii.gz", "metrics": {"1": numbers, "2": gone}},
-        {"reference_file": "/r/a.nii.gz", "prediction_file": "/p/a.nii.gz", "metrics": {"1": numbers, "2": numbers}},
+        {
+            "reference_file": "/r/b.nii.gz",
+            "prediction_file": "/p/b.nii.gz",
+            "metrics": {"1": numbers, "2": gone},
+        },
+        {
+            "reference_file": "/r/a.nii.gz",
+            "prediction_file": "/p/a.nii.gz",
+            "metrics": {"1": numbers, "2": numbers},
+        },
     ]
     value = {"foreground_mean": numbers, "mean": {"1": numbers, "2": numbers}, "metric_per_case": cases}
     (tmp_path / "summary.json").write_text(json.dumps(value))
@@ -96,7 +118,9 @@ def test_nnunets_own_summary_is_read_as_far_as_it_goes(tmp_path: Path) -> None:
     assert [row.status for row in summary.rows] == ["scored", "scored", "scored", "absent"]
 
 
-@pytest.mark.parametrize("text", ["{}", "[]", "nonsense", '{"balrsam": {"schema_version": 99}}', '{"balrsam": {}}', '{"mean": 3}'])
+@pytest.mark.parametrize(
+    "text", ["{}", "[]", "nonsense", '{"balrsam": {"schema_version": 99}}', '{"balrsam": {}}', '{"mean": 3}']
+)
 def test_what_is_no_summary_is_refused(tmp_path: Path, text: str) -> None:
     (tmp_path / "summary.json").write_text(text)
     with pytest.raises(EvaluationError):

@@ -15,7 +15,7 @@ import pytest
 from balrsam_pipeline.errors import PredictionError
 from balrsam_pipeline.imageio import Geometry, Image, read_geometry, read_label, write_image, write_label
 from evaluation.submission import FORMS, SubmissionRequest, pack_submission
-from evaluation.submission.forms import member_name
+from evaluation.submission.leaderboards import member_name
 
 GEOMETRY = Geometry(dimension=3, shape_zyx=(4, 6, 5), spacing_mm=(3.0, 1.0, 0.5), origin_mm=(10.0, -5.0, 2.0))
 OBLIQUE = (0.8, -0.6, 0.0, 0.6, 0.8, 0.0, 0.0, 0.0, 1.0)
@@ -32,7 +32,9 @@ def request_of(tmp_path: Path) -> SubmissionRequest:
     """Two cases, predicted soundly."""
     images, predictions = tmp_path / "Dataset007_Thing" / "imagesTs", tmp_path / "predictions"
     for case in ("a_001", "b_002"):
-        write_image(images / f"{case}_0000.nii.gz", Image(np.ones((1, *GEOMETRY.shape_zyx), np.int16), GEOMETRY))
+        write_image(
+            images / f"{case}_0000.nii.gz", Image(np.ones((1, *GEOMETRY.shape_zyx), np.int16), GEOMETRY)
+        )
         write_label(predictions / f"{case}.nii.gz", label(), GEOMETRY)
     description = {
         "channel_names": {"0": "CT"},
@@ -41,10 +43,14 @@ def request_of(tmp_path: Path) -> SubmissionRequest:
         "file_ending": ".nii.gz",
     }
     (predictions / "dataset.json").write_text(json.dumps(description))
-    return SubmissionRequest(predictions=predictions, images=images, form=FORMS["msd"], output=tmp_path / "out" / "submission.zip")
+    return SubmissionRequest(
+        predictions=predictions, images=images, form=FORMS["msd"], output=tmp_path / "out" / "submission.zip"
+    )
 
 
-def test_a_sound_submission_is_packed_with_manifest_and_report(request_of: SubmissionRequest, tmp_path: Path) -> None:
+def test_a_sound_submission_is_packed_with_manifest_and_report(
+    request_of: SubmissionRequest, tmp_path: Path
+) -> None:
     done = pack_submission(request_of)
     with zipfile.ZipFile(done.archive) as archive:
         assert archive.namelist() == ["Task07_Thing/a_001.nii.gz", "Task07_Thing/b_002.nii.gz"]
@@ -62,7 +68,9 @@ def test_a_sound_submission_is_packed_with_manifest_and_report(request_of: Submi
 def test_packing_twice_gives_the_same_bytes(request_of: SubmissionRequest) -> None:
     first = pack_submission(request_of).sha256
     time.sleep(1.1)  # gzip and zip would note the second
-    assert pack_submission(replace(request_of, output=request_of.output.with_name("again.zip"))).sha256 == first
+    assert (
+        pack_submission(replace(request_of, output=request_of.output.with_name("again.zip"))).sha256 == first
+    )
 
 
 def rewrite(geometry: Geometry) -> Callable[[Path], None]:
@@ -73,7 +81,9 @@ def rewrite(geometry: Geometry) -> Callable[[Path], None]:
 
 
 def write_fractions(predictions: Path) -> None:
-    write_image(predictions / "a_001.nii.gz", Image(np.full((1, *GEOMETRY.shape_zyx), 0.5, np.float32), GEOMETRY))
+    write_image(
+        predictions / "a_001.nii.gz", Image(np.full((1, *GEOMETRY.shape_zyx), 0.5, np.float32), GEOMETRY)
+    )
 
 
 def write_foreign_value(predictions: Path) -> None:
@@ -113,7 +123,9 @@ def test_an_archive_above_the_limit_is_refused(request_of: SubmissionRequest) ->
     assert not request_of.output.exists()
 
 
-@pytest.mark.parametrize("template", ["mask.nii.gz", "../{case}.nii.gz", "/{case}.nii.gz", "{patient}.nii.gz"])
+@pytest.mark.parametrize(
+    "template", ["mask.nii.gz", "../{case}.nii.gz", "/{case}.nii.gz", "{patient}.nii.gz"]
+)
 def test_templates_that_cannot_name_every_case_are_refused(template: str) -> None:
     with pytest.raises(PredictionError, match="template"):
         member_name(template, "a", "Dataset001_A", ".nii.gz")
@@ -128,7 +140,9 @@ def test_labels_are_mapped_to_the_leaderboards(request_of: SubmissionRequest, tm
     done = pack_submission(replace(request_of, label_map={1: 205, 2: 500}, form=FORMS["plain"]))
     with zipfile.ZipFile(done.archive) as archive:
         archive.extract("a_001.nii.gz", tmp_path)
-    np.testing.assert_array_equal(read_label(tmp_path / "a_001.nii.gz").data[0], np.array([0, 205, 500])[label()])
+    np.testing.assert_array_equal(
+        read_label(tmp_path / "a_001.nii.gz").data[0], np.array([0, 205, 500])[label()]
+    )
 
 
 def test_several_labels_do_not_fit_a_binary_form(request_of: SubmissionRequest) -> None:
@@ -150,7 +164,11 @@ def test_pictures_are_packed_as_isic_wants_them(tmp_path: Path) -> None:
         "file_ending": ".png",
     }
     (predictions / "dataset.json").write_text(json.dumps(content))
-    done = pack_submission(SubmissionRequest(predictions=predictions, images=images, form=FORMS["isic"], output=tmp_path / "s.zip"))
+    done = pack_submission(
+        SubmissionRequest(
+            predictions=predictions, images=images, form=FORMS["isic"], output=tmp_path / "s.zip"
+        )
+    )
     with zipfile.ZipFile(done.archive) as archive:
         archive.extract("ISIC_1_segmentation.png", tmp_path)
     np.testing.assert_array_equal(read_label(tmp_path / "ISIC_1_segmentation.png").data[0], mask * 255)

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from support.fingerprints import make_fingerprint
 
-from planners.budget import Budget, GiB
+from planners.hardware import GiB, Hardware
 from planners.rules.batch_size import HEADROOM, LARGEST, cpu_batch_size, gpu_batch_size
 from planners.rules.input_size import given_input_size, input_size, largest_side
 from planners.rules.mask_stride import mask_stride, thinnest_label
@@ -21,7 +21,12 @@ from planners.rules.mask_stride import mask_stride, thinnest_label
         ((100, 91), 224, (112, 96), (112, 96)),
         ((150, 220), 224, (160, 224), (160, 224)),
         ((300, 400), 896, (300, 400), (336, 448)),
-        ((512, 512), 896, (512, 512), (448, 448)),  # 448 costs a third of 672 and loses an eighth of the resolution
+        (
+            (512, 512),
+            896,
+            (512, 512),
+            (448, 448),
+        ),  # 448 costs a third of 672 and loses an eighth of the resolution
     ],
 )
 def test_slices_are_seen_whole_where_the_budget_allows(
@@ -32,9 +37,18 @@ def test_slices_are_seen_whole_where_the_budget_allows(
 
 
 @pytest.mark.parametrize(
-    ("slice_yx", "side"), [((36, 51), (32, 64)), ((36, 35), (48, 48)), ((58, 50), (64, 64)), ((20, 16), (32, 16)), ((150, 220), (160, 224))]
+    ("slice_yx", "side"),
+    [
+        ((36, 51), (32, 64)),
+        ((36, 35), (48, 48)),
+        ((58, 50), (64, 64)),
+        ((20, 16), (32, 16)),
+        ((150, 220), (160, 224)),
+    ],
 )
-def test_on_a_cpu_small_slices_are_neither_enlarged_nor_padded_by_a_row_of_tokens(slice_yx: tuple[int, int], side: tuple[int, int]) -> None:
+def test_on_a_cpu_small_slices_are_neither_enlarged_nor_padded_by_a_row_of_tokens(
+    slice_yx: tuple[int, int], side: tuple[int, int]
+) -> None:
     size = input_size(slice_yx, 20.0, 224, cpu=True).value
     assert size.patch == size.input == side
 
@@ -46,8 +60,15 @@ def test_thin_labels_are_tiled_and_thick_ones_shrunk() -> None:
     assert input_size((400, 400), 3.0, 224, cpu=True).value.patch == (128, 128)
 
 
-@given(st.tuples(st.integers(1, 3000), st.integers(1, 3000)), st.floats(0.5, 100), st.sampled_from([224, 448, 672, 896]), st.booleans())
-def test_any_slice_gets_a_size_within_the_budget(slice_yx: tuple[int, int], thickness: float, largest: int, cpu: bool) -> None:
+@given(
+    st.tuples(st.integers(1, 3000), st.integers(1, 3000)),
+    st.floats(0.5, 100),
+    st.sampled_from([224, 448, 672, 896]),
+    st.booleans(),
+)
+def test_any_slice_gets_a_size_within_the_budget(
+    slice_yx: tuple[int, int], thickness: float, largest: int, cpu: bool
+) -> None:
     size = input_size(slice_yx, thickness, largest, cpu=cpu).value
     assert max(size.input) <= largest
     assert all(side % 16 == 0 and side > 0 for side in size.input)
@@ -62,9 +83,12 @@ def test_a_given_side_is_taken() -> None:
 
 
 @pytest.mark.parametrize(
-    ("thickness", "scale", "stride"), [(30.0, 1.0, 4), (10.0, 1.0, 2), (4.4, 1.0, 1), (2.0, 1.0, 1), (2.0, 2.0, 2), (2.0, 4.0, 4)]
+    ("thickness", "scale", "stride"),
+    [(30.0, 1.0, 4), (10.0, 1.0, 2), (4.4, 1.0, 1), (2.0, 1.0, 1), (2.0, 2.0, 2), (2.0, 4.0, 4)],
 )
-def test_masks_are_as_fine_as_the_thinnest_label_asks_but_no_finer_than_voxels(thickness: float, scale: float, stride: int) -> None:
+def test_masks_are_as_fine_as_the_thinnest_label_asks_but_no_finer_than_voxels(
+    thickness: float, scale: float, stride: int
+) -> None:
     assert mask_stride("vessel", thickness, scale).value == stride
 
 
@@ -92,5 +116,5 @@ def test_a_gpu_batch_is_the_largest_that_fits(fixed_gb: float, each_gb: float, c
 
 
 def test_more_memory_allows_longer_sides() -> None:
-    sides = [largest_side(Budget(gpu_memory_gb=memory)) for memory in (None, 6.0, 11.0, 24.0)]
+    sides = [largest_side(Hardware(gpu_memory_gb=memory)) for memory in (None, 6.0, 11.0, 24.0)]
     assert sides == [224, 448, 672, 896]

@@ -35,10 +35,16 @@ def test_many_thick_slices_keep_the_median() -> None:
 
 
 @pytest.mark.parametrize(
-    ("spacing", "expected"), [((1, 1, 1), (0, 1, 2)), ((5, 1, 1), (0, 1, 2)), ((1, 4, 1), (1, 0, 2)), ((1, 1, 4), (2, 0, 1))]
+    ("spacing", "expected"),
+    [((1, 1, 1), (0, 1, 2)), ((5, 1, 1), (0, 1, 2)), ((1, 4, 1), (1, 0, 2)), ((1, 1, 4), (2, 0, 1))],
 )
-def test_slices_are_cut_across_the_coarsest_axis(spacing: tuple[float, float, float], expected: tuple[int, int, int]) -> None:
-    assert transpose(spacing, (100.0, 90.0, 80.0) if min(spacing) < max(spacing) else (80.0, 100.0, 100.0)).value == expected
+def test_slices_are_cut_across_the_coarsest_axis(
+    spacing: tuple[float, float, float], expected: tuple[int, int, int]
+) -> None:
+    assert (
+        transpose(spacing, (100.0, 90.0, 80.0) if min(spacing) < max(spacing) else (80.0, 100.0, 100.0)).value
+        == expected
+    )
 
 
 @pytest.mark.parametrize(
@@ -52,7 +58,9 @@ def test_slices_are_cut_across_the_coarsest_axis(spacing: tuple[float, float, fl
         ((50.0, 50.0, 50.0), (0, 1, 2)),
     ],
 )
-def test_where_all_axes_are_alike_slices_are_nearest_to_squares(size: tuple[float, float, float], expected: tuple[int, int, int]) -> None:
+def test_where_all_axes_are_alike_slices_are_nearest_to_squares(
+    size: tuple[float, float, float], expected: tuple[int, int, int]
+) -> None:
     assert transpose((1.0, 1.0, 1.0), size).value == expected
 
 
@@ -67,7 +75,9 @@ def test_thick_slices_are_no_triplanar() -> None:
 
 
 def test_two_dimensional_images_take_2d_alone() -> None:
-    found = configurations(make_fingerprint([(999.0, 1.0, 1.0)], (1, 500, 500)), (999.0, 1.0, 1.0), 0, from_scratch=True)
+    found = configurations(
+        make_fingerprint([(999.0, 1.0, 1.0)], (1, 500, 500)), (999.0, 1.0, 1.0), 0, from_scratch=True
+    )
     assert tuple(found) == ("2d",)
     assert default_configuration(tuple(found)) == "2d"
 
@@ -90,7 +100,10 @@ WIDE = (160, 170, 180)
 def test_volumes_are_mirrored_left_to_right_unless_labels_are_named_by_it_and_pictures_anyhow(
     names: tuple[str, ...], orientation: str, expected: tuple[int, ...]
 ) -> None:
-    assert mirror_axes(make_fingerprint(shape=WIDE, orientation=orientation), names, (0, 1, 2), (0,)).value == expected
+    assert (
+        mirror_axes(make_fingerprint(shape=WIDE, orientation=orientation), names, (0, 1, 2), (0,)).value
+        == expected
+    )
 
 
 def test_mirroring_follows_the_transposed_axes() -> None:
@@ -99,17 +112,21 @@ def test_mirroring_follows_the_transposed_axes() -> None:
 
 
 @pytest.mark.parametrize(
-    ("spacing", "orientation", "expected"), [((1, 1, 3.0), "LPS", (2,)), ((1, 1, 2.5), "LPS", ()), ((1, 2.5, 1), "PLS", (1,))]
+    ("spacing", "orientation", "expected"),
+    [((1, 1, 3.0), "LPS", (2,)), ((1, 1, 2.5), "LPS", ()), ((1, 2.5, 1), "PLS", (1,))],
 )
 def test_volumes_too_narrow_for_both_sides_of_a_body_are_not_mirrored(
     spacing: tuple[float, float, float], orientation: str, expected: tuple[int, ...]
 ) -> None:
-    fingerprint = make_fingerprint([spacing], (36, 50, 35), orientation=orientation)  # 105, 87.5 and 125 mm from left to right
+    fingerprint = make_fingerprint(
+        [spacing], (36, 50, 35), orientation=orientation
+    )  # 105, 87.5 and 125 mm from left to right
     assert mirror_axes(fingerprint, ("organ",), (0, 1, 2), (0,)).value == expected
 
 
 @pytest.mark.parametrize(
-    ("spacing_mm", "from_scratch", "expected"), [(1.0, True, 4), (0.5, True, 4), (2.0, True, 2), (5.0, True, 1), (1.0, False, 1)]
+    ("spacing_mm", "from_scratch", "expected"),
+    [(1.0, True, 4), (0.5, True, 4), (2.0, True, 2), (5.0, True, 1), (1.0, False, 1)],
 )
 def test_neighbouring_slices_reach_four_millimetres_where_sam_does_not_set_their_number(
     spacing_mm: float, from_scratch: bool, expected: int

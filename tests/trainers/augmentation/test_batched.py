@@ -14,7 +14,9 @@ from trainers.augmentation.batched import augment_intensity_batch, draw_intensit
 from trainers.augmentation.intensity import augment_intensity
 from trainers.config import AugmentationConfig
 
-PROBABILITIES = [field.name for field in dataclasses.fields(AugmentationConfig) if field.name.endswith("_probability")]
+PROBABILITIES = [
+    field.name for field in dataclasses.fields(AugmentationConfig) if field.name.endswith("_probability")
+]
 SEEDS = np.arange(6, dtype=np.uint32)
 
 
@@ -24,7 +26,9 @@ def only(name: str, **ranges: tuple[float, float]) -> AugmentationConfig:
 
 
 def batch(channels: int = 2, slices: int = 3) -> torch.Tensor:
-    return torch.from_numpy(np.random.default_rng(0).normal(size=(len(SEEDS), channels * slices, 24, 20)).astype(np.float32))
+    return torch.from_numpy(
+        np.random.default_rng(0).normal(size=(len(SEEDS), channels * slices, 24, 20)).astype(np.float32)
+    )
 
 
 def of_channel(image_chw: np.ndarray, channel: int, channels: int = 2) -> np.ndarray:
@@ -46,7 +50,9 @@ def test_a_fixed_gamma_is_batchgenerators(name: str):
     for sample, before in zip(changed, batch().numpy(), strict=True):
         for channel in range(2):
             whole = of_channel(before, channel)[None].copy()
-            expected = augment_gamma(whole, (1.3, 1.3), invert_image=name != "gamma", per_channel=True, retain_stats=True)[0]
+            expected = augment_gamma(
+                whole, (1.3, 1.3), invert_image=name != "gamma", per_channel=True, retain_stats=True
+            )[0]
             np.testing.assert_allclose(of_channel(sample, channel), expected, atol=1e-4)
 
 
@@ -74,7 +80,9 @@ def test_low_resolution_is_close_to_batchgenerators_on_a_smooth_image():
 
 
 def test_noise_and_brightness_have_the_spread_that_was_drawn():
-    noisy = augment_intensity_batch(torch.zeros(len(SEEDS), 1, 200, 200), 1, SEEDS, only("noise", noise_variance=(0.05, 0.05)))
+    noisy = augment_intensity_batch(
+        torch.zeros(len(SEEDS), 1, 200, 200), 1, SEEDS, only("noise", noise_variance=(0.05, 0.05))
+    )
     assert noisy.std().item() == pytest.approx(0.05, rel=0.02)
     brighter = augment_intensity_batch(batch(), 2, SEEDS, only("brightness", brightness_range=(1.1, 1.1)))
     torch.testing.assert_close(brighter, batch() * 1.1)
@@ -84,7 +92,9 @@ def test_a_sample_depends_on_its_own_seed_alone():
     always = AugmentationConfig(**dict.fromkeys(PROBABILITIES, 1.0))
     whole = augment_intensity_batch(batch(), 2, SEEDS, always)
     for order in (SEEDS[::-1].copy(), SEEDS[2:4]):
-        torch.testing.assert_close(augment_intensity_batch(batch()[order.astype(int)], 2, order, always), whole[order.astype(int)])
+        torch.testing.assert_close(
+            augment_intensity_batch(batch()[order.astype(int)], 2, order, always), whole[order.astype(int)]
+        )
 
 
 def test_the_image_that_was_given_stays_as_it_was():
@@ -96,11 +106,18 @@ def test_the_image_that_was_given_stays_as_it_was():
 def test_transforms_come_as_often_and_as_strong_as_in_the_loader():
     """Mean absolute change over many samples, each transform alone, against the NumPy form."""
     generator = np.random.default_rng(1)
-    images = ndimage.gaussian_filter(generator.normal(size=(400, 1, 16, 16)), (0, 0, 1, 1)).astype(np.float32) * 3
+    images = (
+        ndimage.gaussian_filter(generator.normal(size=(400, 1, 16, 16)), (0, 0, 1, 1)).astype(np.float32) * 3
+    )
     seeds = np.arange(400, dtype=np.uint32)
     for name in ("noise", "blur", "brightness", "contrast", "low_resolution", "inverted_gamma", "gamma"):
         config = only(name)
         ours = augment_intensity_batch(torch.from_numpy(images), 1, seeds, config).numpy()
-        theirs = np.stack([augment_intensity(image.copy(), 1, int(seed), config) for image, seed in zip(images, seeds, strict=True)])
+        theirs = np.stack(
+            [
+                augment_intensity(image.copy(), 1, int(seed), config)
+                for image, seed in zip(images, seeds, strict=True)
+            ]
+        )
         found, expected = np.abs(ours - images).mean(), np.abs(theirs - images).mean()
         assert found == pytest.approx(expected, rel=0.2), name

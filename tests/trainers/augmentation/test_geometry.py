@@ -14,7 +14,9 @@ from trainers.config import AugmentationConfig
 
 def slice_of(height, width, channels=2):
     rng = np.random.default_rng(height * 100 + width)
-    image = ndimage.gaussian_filter(rng.normal(size=(channels, height, width)), (0, 1.5, 1.5)).astype(np.float32)
+    image = ndimage.gaussian_filter(rng.normal(size=(channels, height, width)), (0, 1.5, 1.5)).astype(
+        np.float32
+    )
     return image, (image[0] > 0).astype(np.int16) * 2
 
 

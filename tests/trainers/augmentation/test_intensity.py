@@ -7,7 +7,13 @@ import numpy as np
 from trainers.augmentation.intensity import augment_intensity
 from trainers.config import AugmentationConfig
 
-ALWAYS = AugmentationConfig(**{field.name: 1.0 for field in dataclasses.fields(AugmentationConfig) if field.name.endswith("_probability")})
+ALWAYS = AugmentationConfig(
+    **{
+        field.name: 1.0
+        for field in dataclasses.fields(AugmentationConfig)
+        if field.name.endswith("_probability")
+    }
+)
 
 
 def image(channels=2, slices=3):
@@ -32,7 +38,11 @@ def test_numpys_global_generator_is_left_as_it_was():
 
 
 def test_neighbouring_slices_of_a_channel_are_changed_alike():
-    off = {field.name: 0.0 for field in dataclasses.fields(AugmentationConfig) if field.name.endswith("_probability")}
+    off = {
+        field.name: 0.0
+        for field in dataclasses.fields(AugmentationConfig)
+        if field.name.endswith("_probability")
+    }
     chosen = {"brightness_probability": 1.0, "blur_probability": 1.0, "low_resolution_probability": 1.0}
     config = AugmentationConfig(**(off | chosen))
     same = np.tile(image(channels=2, slices=1), (3, 1, 1))
@@ -56,4 +66,6 @@ def test_a_constant_image_stays_finite():
 
 def test_switched_off_it_returns_the_image():
     picture = image()
-    np.testing.assert_array_equal(augment_intensity(picture.copy(), 2, 0, AugmentationConfig(enabled=False)), picture)
+    np.testing.assert_array_equal(
+        augment_intensity(picture.copy(), 2, 0, AugmentationConfig(enabled=False)), picture
+    )

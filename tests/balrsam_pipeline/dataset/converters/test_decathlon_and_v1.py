@@ -38,7 +38,9 @@ def make_v1(folder: Path, decathlon: bool, channels: int = 2) -> Path:
         place, case = ("imagesTr", f"BRATS_{index:03d}") if index < CASES else ("imagesTs", "BRATS_900")
         parts = [volume(10 * index + channel, (4, 6, 7)) for channel in range(channels)]
         if decathlon:
-            sitk.WriteImage(sitk.JoinSeries(parts) if channels > 1 else parts[0], str(folder / place / f"{case}.nii.gz"))
+            sitk.WriteImage(
+                sitk.JoinSeries(parts) if channels > 1 else parts[0], str(folder / place / f"{case}.nii.gz")
+            )
         else:
             for channel, part in enumerate(parts):
                 sitk.WriteImage(part, str(folder / place / f"{case}_{channel:04d}.nii.gz"))
@@ -51,7 +53,8 @@ def make_v1(folder: Path, decathlon: bool, channels: int = 2) -> Path:
         "labels": {"0": "background", "1": "edema", "2": "tumour"},
         "numTraining": CASES,
         "training": [
-            {"image": f"./imagesTr/BRATS_{index:03d}.nii.gz", "label": f"./labelsTr/BRATS_{index:03d}.nii.gz"} for index in range(CASES)
+            {"image": f"./imagesTr/BRATS_{index:03d}.nii.gz", "label": f"./labelsTr/BRATS_{index:03d}.nii.gz"}
+            for index in range(CASES)
         ],
         "test": ["./imagesTs/BRATS_900.nii.gz"],
     }
@@ -73,7 +76,9 @@ def test_the_new_folder_holds_the_same_voxels_and_labels(tmp_path: Path, source:
     assert dataset.description.labels.names == ("edema", "tumour")
     image, found = read_case(dataset.training_cases()["BRATS_003"], dataset.description)
     for channel in range(channels):
-        np.testing.assert_array_equal(image.data[channel], sitk.GetArrayFromImage(volume(30 + channel, (4, 6, 7))))
+        np.testing.assert_array_equal(
+            image.data[channel], sitk.GetArrayFromImage(volume(30 + channel, (4, 6, 7)))
+        )
     assert image.geometry.spacing_mm == (4.0, 1.5, 1.0)
     assert image.geometry.origin_mm == (-9.0, 3.0, 12.5)
     assert found is not None
@@ -101,7 +106,9 @@ def test_a_damaged_image_of_several_channels_is_named(tmp_path: Path) -> None:
 def test_another_number_of_channels_than_stated_is_named(tmp_path: Path) -> None:
     folder = make_v1(tmp_path / "Task01", decathlon=True)
     with pytest.raises(DatasetError, match="2 channel"):
-        CONVERTERS["decathlon"](Conversion(source=folder, target=tmp_path / "Dataset001_X", channel_names=("a", "b", "c")))
+        CONVERTERS["decathlon"](
+            Conversion(source=folder, target=tmp_path / "Dataset001_X", channel_names=("a", "b", "c"))
+        )
 
 
 def test_a_folder_in_todays_format_is_told_so(tmp_path: Path) -> None:

@@ -51,7 +51,10 @@ def write_series(folder: Path, image: sitk.Image, uid: str, number: int = 1) -> 
         part = image[:, :, index]
         for tag, value in tags.items():
             part.SetMetaData(tag, value)
-        part.SetMetaData("0020|0032", "\\".join(f"{value:.6f}" for value in image.TransformIndexToPhysicalPoint((0, 0, index))))
+        part.SetMetaData(
+            "0020|0032",
+            "\\".join(f"{value:.6f}" for value in image.TransformIndexToPhysicalPoint((0, 0, index))),
+        )
         part.SetMetaData("0020|0013", str(index + 1))
         part.SetMetaData("0008|0018", f"1.2.826.0.1.3680043.2.1125.{uid}.{number}.{index + 1}")
         writer.SetFileName(str(folder / f"{(index * 7) % 11:03d}.dcm"))  # names say nothing about the order
@@ -65,9 +68,13 @@ def write_label(path: Path, like: sitk.Image, orientation: str = "") -> None:
     sitk.WriteImage(sitk.DICOMOrient(label, orientation) if orientation else label, str(path))
 
 
-def make_source(folder: Path, orientation: str = "", direction: tuple[float, ...] = (1.0, 0, 0, 0, 1.0, 0, 0, 0, 1.0)) -> Path:
+def make_source(
+    folder: Path, orientation: str = "", direction: tuple[float, ...] = (1.0, 0, 0, 0, 1.0, 0, 0, 0, 1.0)
+) -> Path:
     for index in range(3):
-        write_series(folder / "images" / f"patient{index}" / "series", volume(index, direction), f"{index + 1}")
+        write_series(
+            folder / "images" / f"patient{index}" / "series", volume(index, direction), f"{index + 1}"
+        )
         write_label(folder / "masks" / f"patient{index}.nii.gz", volume(index, direction), orientation)
     return folder
 
@@ -78,8 +85,12 @@ def convert(tmp_path: Path, folder: Path, **options: object) -> Path:
 
 @pytest.mark.parametrize("direction", [(1.0, 0, 0, 0, 1.0, 0, 0, 0, 1.0), OBLIQUE], ids=["axial", "oblique"])
 @pytest.mark.parametrize("orientation", ["", "RAS", "LAI"])
-def test_voxels_geometry_and_label_are_kept_however_the_label_is_stored(tmp_path: Path, orientation: str, direction: tuple) -> None:
-    target = convert(tmp_path, make_source(tmp_path / "source", orientation, direction), labels={"liver": 1, "spleen": 2})
+def test_voxels_geometry_and_label_are_kept_however_the_label_is_stored(
+    tmp_path: Path, orientation: str, direction: tuple
+) -> None:
+    target = convert(
+        tmp_path, make_source(tmp_path / "source", orientation, direction), labels={"liver": 1, "spleen": 2}
+    )
     dataset = open_dataset(target)
     image, label = read_case(dataset.training_cases()["patient1"], dataset.description)
     np.testing.assert_array_equal(image.data[0], sitk.GetArrayFromImage(volume(1)))
@@ -112,7 +123,12 @@ def test_a_label_on_another_grid_is_refused(tmp_path: Path) -> None:
 def test_two_series_are_two_channels_in_the_order_of_their_numbers(tmp_path: Path) -> None:
     folder = make_source(tmp_path / "source")
     for index in range(3):
-        write_series(folder / "images" / f"patient{index}" / "a_later_one", volume(50 + index), f"{index + 1}", number=2)
+        write_series(
+            folder / "images" / f"patient{index}" / "a_later_one",
+            volume(50 + index),
+            f"{index + 1}",
+            number=2,
+        )
     dataset = open_dataset(convert(tmp_path, folder, channel_names=("early", "late")))
     image, _ = read_case(dataset.training_cases()["patient2"], dataset.description)
     np.testing.assert_array_equal(image.data[1], sitk.GetArrayFromImage(volume(52)))
@@ -134,9 +150,17 @@ def write_segmentation(path: Path, series: Path, names: tuple[str, ...], values:
     pydicom = pytest.importorskip("pydicom")
     from pydicom.sr.codedict import codes
 
-    slices = sorted((pydicom.dcmread(file) for file in series.iterdir()), key=lambda file: file.InstanceNumber)
+    slices = sorted(
+        (pydicom.dcmread(file) for file in series.iterdir()), key=lambda file: file.InstanceNumber
+    )
     for file in slices:
-        file.PatientBirthDate, file.PatientSex, file.AccessionNumber, file.StudyID, file.ReferringPhysicianName = "", "", "", "", ""
+        (
+            file.PatientBirthDate,
+            file.PatientSex,
+            file.AccessionNumber,
+            file.StudyID,
+            file.ReferringPhysicianName,
+        ) = "", "", "", "", ""
     descriptions = [
         highdicom.seg.SegmentDescription(
             segment_number=number,
@@ -169,7 +193,9 @@ def test_a_dicom_seg_is_placed_by_position_and_its_segments_by_name(tmp_path: Pa
     folder = make_source(tmp_path / "source", direction=direction)
     for index in range(3):
         (folder / "masks" / f"patient{index}.nii.gz").unlink()
-        names, values = (("liver", "spleen"), (1, 2)) if index != 1 else (("spleen", "liver"), (2, 1))  # numbers differ between files
+        names, values = (
+            (("liver", "spleen"), (1, 2)) if index != 1 else (("spleen", "liver"), (2, 1))
+        )  # numbers differ between files
         case = folder / "images" / f"patient{index}"
         write_segmentation(case / "seg.dcm", case / "series", names, values)
     dataset = open_dataset(convert(tmp_path, folder))

@@ -18,11 +18,16 @@ LABEL = np.zeros((12, 10), np.uint8)
 LABEL[2:6, 2:6], LABEL[7:9, 1:8] = 1, 2
 
 
-def make_pairs(folder: Path, image: str = "{}.jpg", mask: str = "{}_mask.png", colours: object = (0, 255, 255)) -> Path:
+def make_pairs(
+    folder: Path, image: str = "{}.jpg", mask: str = "{}_mask.png", colours: object = (0, 255, 255)
+) -> Path:
     generator = np.random.default_rng(0)
     table = np.array(colours, np.uint8)
     for index in range(5):
-        for path in (folder / "images" / image.format(f"eye{index}"), folder / "masks" / mask.format(f"eye{index}")):
+        for path in (
+            folder / "images" / image.format(f"eye{index}"),
+            folder / "masks" / mask.format(f"eye{index}"),
+        ):
             path.parent.mkdir(parents=True, exist_ok=True)
         PillowImage.fromarray(generator.integers(0, 255, (12, 10, 3)).astype(np.uint8)).save(
             folder / "images" / image.format(f"eye{index}")
@@ -32,7 +37,9 @@ def make_pairs(folder: Path, image: str = "{}.jpg", mask: str = "{}_mask.png", c
 
 
 def convert(tmp_path: Path, folder: Path, **options: object) -> Path:
-    return CONVERTERS["pairs"](Conversion(source=folder, target=tmp_path / "Dataset001_Eyes", **options)).target  # type: ignore[arg-type]
+    return CONVERTERS["pairs"](
+        Conversion(source=folder, target=tmp_path / "Dataset001_Eyes", **options)
+    ).target  # type: ignore[arg-type]
 
 
 def label_of(target: Path, case: str = "eye1") -> np.ndarray:
@@ -51,7 +58,9 @@ def label_of(target: Path, case: str = "eye1") -> np.ndarray:
         ("{}.png", "{}_GT.gif.png"),
     ],
 )
-def test_masks_of_0_and_255_become_0_and_1_whatever_the_files_are_called(tmp_path: Path, image: str, mask: str) -> None:
+def test_masks_of_0_and_255_become_0_and_1_whatever_the_files_are_called(
+    tmp_path: Path, image: str, mask: str
+) -> None:
     if "gif" in mask:
         mask = "{}_GT.png"
     target = convert(tmp_path, make_pairs(tmp_path / "source", image, mask))
@@ -66,12 +75,15 @@ def test_pixels_of_pictures_are_kept(tmp_path: Path) -> None:
     folder = make_pairs(tmp_path / "source")
     target = convert(tmp_path, folder)
     np.testing.assert_array_equal(
-        np.asarray(PillowImage.open(target / "imagesTr" / "eye2_0000.png")), np.asarray(PillowImage.open(folder / "images" / "eye2.jpg"))
+        np.asarray(PillowImage.open(target / "imagesTr" / "eye2_0000.png")),
+        np.asarray(PillowImage.open(folder / "images" / "eye2.jpg")),
     )
 
 
 def test_masks_of_label_values_are_kept(tmp_path: Path) -> None:
-    target = convert(tmp_path, make_pairs(tmp_path / "source", colours=(0, 1, 2)), labels={"disc": 1, "cup": 2})
+    target = convert(
+        tmp_path, make_pairs(tmp_path / "source", colours=(0, 1, 2)), labels={"disc": 1, "cup": 2}
+    )
     np.testing.assert_array_equal(label_of(target), LABEL)
     assert open_dataset(target).description.labels.names == ("disc", "cup")
 
@@ -80,7 +92,7 @@ def test_colours_become_the_values_of_the_map(tmp_path: Path) -> None:
     folder = make_pairs(tmp_path / "source", colours=((0, 0, 0), (255, 0, 0), (0, 128, 255)))
     with pytest.raises(DatasetError, match="0/128/255, 255/0/0") as caught:
         convert(tmp_path, folder)
-    assert "--value-map" in caught.value.mend
+    assert "--value-map" in caught.value.fix
     target = convert(tmp_path, folder, value_map=parse_value_map("#ff0000=1,0/128/255=2"))
     np.testing.assert_array_equal(label_of(target), LABEL)
 
@@ -89,11 +101,15 @@ def test_grey_masks_of_two_structures_need_a_map(tmp_path: Path) -> None:
     folder = make_pairs(tmp_path / "source", colours=(0, 128, 255))
     with pytest.raises(DatasetError, match="128, 255"):
         convert(tmp_path, folder)
-    np.testing.assert_array_equal(label_of(convert(tmp_path, folder, value_map={(128,): 1, (255,): 2})), LABEL)
+    np.testing.assert_array_equal(
+        label_of(convert(tmp_path, folder, value_map={(128,): 1, (255,): 2})), LABEL
+    )
 
 
 def test_inverted_masks_can_be_mapped(tmp_path: Path) -> None:
-    target = convert(tmp_path, make_pairs(tmp_path / "source", colours=(255, 0, 0)), value_map={(255,): 0, (0,): 1})
+    target = convert(
+        tmp_path, make_pairs(tmp_path / "source", colours=(255, 0, 0)), value_map={(255,): 0, (0,): 1}
+    )
     np.testing.assert_array_equal(label_of(target), LABEL > 0)
 
 
@@ -101,7 +117,9 @@ def test_volumes_can_be_paired_too(tmp_path: Path) -> None:
     for index in range(3):
         for name, dtype in (("images", np.int16), ("masks", np.float32)):
             (tmp_path / "source" / name).mkdir(parents=True, exist_ok=True)
-            image = sitk.GetImageFromArray(np.stack([LABEL, LABEL]).astype(dtype) + (index if name == "images" else 0))
+            image = sitk.GetImageFromArray(
+                np.stack([LABEL, LABEL]).astype(dtype) + (index if name == "images" else 0)
+            )
             image.SetSpacing((0.5, 0.5, 3.0))
             sitk.WriteImage(image, str(tmp_path / "source" / name / f"liver_{index}.nii.gz"))
     target = convert(tmp_path, tmp_path / "source", channel_names=("CT",))
@@ -137,7 +155,9 @@ def break_format(folder: Path) -> None:
     (folder / "images" / "eye3.jpg").rename(folder / "images" / "eye3.mha")
 
 
-@pytest.mark.parametrize("damage", [break_missing, break_extra, break_size, break_twice, break_grey, break_format])
+@pytest.mark.parametrize(
+    "damage", [break_missing, break_extra, break_size, break_twice, break_grey, break_format]
+)
 def test_what_does_not_fit_is_named_and_nothing_is_left(tmp_path: Path, damage: object) -> None:
     folder = make_pairs(tmp_path / "source")
     damage(folder)  # type: ignore[operator]
@@ -152,7 +172,9 @@ def test_value_maps_are_read_in_three_notations_and_applied_to_grey_and_colour()
     pixels = np.array([[0, 0, 0], [255, 255, 255], [0, 255, 0], [10, 20, 30]], np.uint8).T.reshape(3, 1, 1, 4)
     assert apply_value_map(pixels, value_map).ravel().tolist() == [0, 1, 2, 3]
     assert mask_colours(pixels) == ((0,), (0, 255, 0), (10, 20, 30), (255,))
-    assert apply_value_map(np.array([0, 255, 10], np.uint8).reshape(1, 1, 1, 3), value_map).ravel().tolist() == [0, 1, 0]
+    assert apply_value_map(
+        np.array([0, 255, 10], np.uint8).reshape(1, 1, 1, 3), value_map
+    ).ravel().tolist() == [0, 1, 0]
 
 
 @pytest.mark.parametrize("text", ["255", "#ff=1", "1/2=3", "a=1", "255=x"])

@@ -1,4 +1,5 @@
-"""A shared model predicts the same where it is installed; a hostile or damaged zip is refused and writes nothing."""
+"""A shared model predicts the same where it is installed; a hostile or damaged zip is refused and writes
+nothing."""
 
 from __future__ import annotations
 
@@ -41,8 +42,26 @@ def test_an_installed_model_predicts_the_same(shared: Path, image_folder: Folder
     installed = install_model(shared, tmp_path / "elsewhere")
     assert [path.name for path in installed] == ["2d__balrsam"]
     images = image_folder(1)
-    for name, model in (("here", tmp_path / "results" / "Dataset900_Test" / "2d__balrsam"), ("there", installed[0])):
-        assert main(["predict", "-i", str(images), "-o", str(tmp_path / name), "--model", str(model), "--device", "cpu"]) == 0
+    for name, model in (
+        ("here", tmp_path / "results" / "Dataset900_Test" / "2d__balrsam"),
+        ("there", installed[0]),
+    ):
+        assert (
+            main(
+                [
+                    "predict",
+                    "-i",
+                    str(images),
+                    "-o",
+                    str(tmp_path / name),
+                    "--model",
+                    str(model),
+                    "--device",
+                    "cpu",
+                ]
+            )
+            == 0
+        )
     here, there = (read_label(tmp_path / name / "case0.nii.gz").data for name in ("here", "there"))
     np.testing.assert_array_equal(here, there)
 
@@ -50,7 +69,9 @@ def test_an_installed_model_predicts_the_same(shared: Path, image_folder: Folder
 def test_the_card_shows_the_numbers_and_case_names_stay_at_home(shared: Path) -> None:
     with zipfile.ZipFile(shared) as archive:
         card = archive.read("README.md").decode()
-        everything = b"".join(archive.read(name) for name in archive.namelist() if name.endswith((".json", ".md")))
+        everything = b"".join(
+            archive.read(name) for name in archive.namelist() if name.endswith((".json", ".md"))
+        )
     assert "| mean of foreground | 0.8700 | 1.5000 |" in card
     assert "l1, l2" in card
     assert b"secret" not in everything
@@ -69,8 +90,10 @@ def test_a_model_that_is_there_is_not_replaced_unasked(shared: Path, tmp_path: P
     assert install_model(shared, tmp_path / "elsewhere", overwrite=True)
 
 
-def rebuild(shared: Path, target: Path, change: Callable[[dict[str, bytes], dict[str, object]], None], mode: int = 0) -> Path:
-    """The same zip with `change(members, manifest)` applied; hashes of changed members are not mended."""
+def rebuild(
+    shared: Path, target: Path, change: Callable[[dict[str, bytes], dict[str, object]], None], mode: int = 0
+) -> Path:
+    """The same zip with `change(members, manifest)` applied; hashes of changed members are not fixed."""
     with zipfile.ZipFile(shared) as archive:
         members = {name: archive.read(name) for name in archive.namelist()}
     manifest = json.loads(members.pop("manifest.json"))
@@ -93,7 +116,15 @@ def listed(manifest: dict[str, object], name: str, content: bytes) -> None:
 
 @pytest.mark.parametrize(
     "name",
-    ["../outside.json", "/tmp/outside.json", "a/../../outside.json", "C:/outside.json", "..\\outside.json", "run.py", "a/.hidden.json"],
+    [
+        "../outside.json",
+        "/tmp/outside.json",
+        "a/../../outside.json",
+        "C:/outside.json",
+        "..\\outside.json",
+        "run.py",
+        "a/.hidden.json",
+    ],
 )
 def test_names_that_lead_elsewhere_are_refused(shared: Path, tmp_path: Path, name: str) -> None:
     def add(members: dict[str, bytes], manifest: dict[str, object]) -> None:
@@ -130,7 +161,9 @@ def test_a_bomb_is_refused_before_it_is_unpacked(shared: Path, tmp_path: Path) -
         listed(manifest, "bomb.json", bomb)
 
     with pytest.raises(PredictionError, match="to unpack, more than"):
-        install_model(rebuild(shared, tmp_path / "bad.zip", declared), tmp_path / "elsewhere", limit_bytes=40 * 2**20)
+        install_model(
+            rebuild(shared, tmp_path / "bad.zip", declared), tmp_path / "elsewhere", limit_bytes=40 * 2**20
+        )
 
     def understated(members: dict[str, bytes], manifest: dict[str, object]) -> None:
         members["bomb.json"] = bomb
@@ -142,14 +175,18 @@ def test_a_bomb_is_refused_before_it_is_unpacked(shared: Path, tmp_path: Path) -
 
 
 def test_files_that_the_manifest_does_not_list_are_refused(shared: Path, tmp_path: Path) -> None:
-    bad = rebuild(shared, tmp_path / "bad.zip", lambda members, manifest: members.update({"more.json": b"{}"}))
+    bad = rebuild(
+        shared, tmp_path / "bad.zip", lambda members, manifest: members.update({"more.json": b"{}"})
+    )
     with pytest.raises(PredictionError, match="other than those"):
         install_model(bad, tmp_path / "elsewhere")
 
 
 @pytest.mark.parametrize("dataset", ["..", "../up", "/abs", "a/b", ".hidden"])
 def test_a_dataset_name_that_leads_elsewhere_is_refused(shared: Path, tmp_path: Path, dataset: str) -> None:
-    bad = rebuild(shared, tmp_path / "bad.zip", lambda members, manifest: manifest.update({"dataset": dataset}))
+    bad = rebuild(
+        shared, tmp_path / "bad.zip", lambda members, manifest: manifest.update({"dataset": dataset})
+    )
     with pytest.raises(PredictionError, match="model or dataset named"):
         install_model(bad, tmp_path / "elsewhere")
 
@@ -165,8 +202,12 @@ def test_what_is_no_model_is_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(importlib.util.find_spec("onnxruntime") is None, reason="needs onnx, onnxscript and onnxruntime")
-def test_onnx_computes_what_pytorch_computes(model_folder: Folders, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.skipif(
+    importlib.util.find_spec("onnxruntime") is None, reason="needs onnx, onnxscript and onnxruntime"
+)
+def test_onnx_computes_what_pytorch_computes(
+    model_folder: Folders, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     model = model_folder(folds=(0,))
     assert main(["export_onnx", "--model", str(model), "-o", str(tmp_path / "m.onnx")]) == 0
     assert "largest difference" in capsys.readouterr().out
@@ -174,6 +215,10 @@ def test_onnx_computes_what_pytorch_computes(model_folder: Folders, tmp_path: Pa
 
 
 @pytest.mark.skipif(importlib.util.find_spec("onnxruntime") is not None, reason="onnxruntime is installed")
-def test_without_onnx_the_message_says_what_to_install(model_folder: Folders, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["export_onnx", "--model", str(model_folder(folds=(0,))), "-o", str(tmp_path / "m.onnx")]) == 2
+def test_without_onnx_the_message_says_what_to_install(
+    model_folder: Folders, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert (
+        main(["export_onnx", "--model", str(model_folder(folds=(0,))), "-o", str(tmp_path / "m.onnx")]) == 2
+    )
     assert "pip install onnx" in capsys.readouterr().err

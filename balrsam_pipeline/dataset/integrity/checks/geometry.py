@@ -1,0 +1,106 @@
+"""Do the channels and the label of a case lie on one grid?
+
+A different shape or spacing is an error, as in nnU-Net. A different origin or direction is a warning: voxels
+are paired by index, as nnU-Net pairs them, and tools that drop the header are common; the user should look at
+one such case.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from balrsam_pipeline.dataset.integrity.report import Problem
+from balrsam_pipeline.imageio import Geometry
+from balrsam_pipeline.imageio.geometry import direction_differs, origin_differs, spacing_differs
+from balrsam_pipeline.imageio.tiff import sidecar
+
+SMALLEST_MM, LARGEST_MM = 1e-3, 100.0  # microscopy to whole-body scouts; beyond, the unit is hardly mm
+HEADER_MEND = (
+    "look at one case in a viewer; if voxels match, copy the image's header: balrsam verify "
+    "DATASET --fix NEW_FOLDER"
+)
+
+
+def check_same_grid(case: str, what: str, found: Geometry, image: Geometry) -> Iterator[Problem]:
+    """Compare a channel or label with the first channel.
+
+    Args:
+        what: "channel 1" or "label", for messages; kinds begin with its first word.
+    """
+    kind = what.split()[0]
+    if found.shape_zyx != image.shape_zyx:
+        fix = "resample it to the image's grid (nearest neighbour for labels)"
+        yield Problem(
+            f"{kind}_shape",
+            case,
+            f"{what} of {_sizes(found.shape_zyx)} voxels",
+            f"{_sizes(image.shape_zyx)} (z × y × x)",
+            fix,
+        )
+        return
+    if spacing_differs(image, found):
+        spacing = f"{_sizes(image.spacing_mm)} mm (z × y × x), as channel 0"
+        yield Problem(
+            f"{kind}_spacing",
+            case,
+            f"{what} with spacing {_sizes(found.spacing_mm)} mm",
+            spacing,
+            HEADER_MEND,
+        )
+    if origin_differs(image, found):
+        origin = f"{_sizes(image.origin_mm)} mm, as channel 0"
+        yield Problem(
+            f"{kind}_origin",
+            case,
+            f"{what} with origin {_sizes(found.origin_mm)} mm",
+            origin,
+            HEADER_MEND,
+            "warning",
+        )
+    if direction_differs(image, found):
+        turned = found.orientation != image.orientation
+        yield Problem(
+            f"{kind}_direction",
+            case,
+            f"{what} stored {found.orientation}"
+            if turned
+            else f"{what} with direction {_sizes(found.direction)}",
+            f"{image.orientation if turned else _sizes(image.direction)}, as channel 0",
+            "look at the case in a viewer: if the label is mirrored there, reorient it; if only the header "
+            "is wrong, copy the image's"
+            if turned
+            else HEADER_MEND,
+            "warning",
+        )
+
+
+def check_spacing(case: str, geometry: Geometry) -> Iterator[Problem]:
+    """Is the spacing one that a scanner or a microscope has?"""
+    spacing = geometry.spacing_mm[-geometry.dimension :]
+    if any(not SMALLEST_MM <= value <= LARGEST_MM for value in spacing):
+        yield Problem(
+            "absurd_spacing",
+            case,
+            f"spacing {_sizes(spacing)} mm",
+            f"between {SMALLEST_MM:g} and {LARGEST_MM:g} mm",
+            "write the spacing in mm into the header (it may be in m or μm)",
+            "warning",
+        )
+
+
+def check_spacing_file(case: str, path: Path, geometry: Geometry) -> Iterator[Problem]:
+    """Does a TIFF stack bring its spacing?"""
+    if geometry.dimension == 3 and path.suffix.lower() in (".tif", ".tiff") and sidecar(path) is None:
+        yield Problem(
+            "spacing_file_missing",
+            case,
+            f"no {path.stem}.json beside {path.name}: spacing 1 × 1 × 1 mm is assumed",
+            "a spacing file beside every TIFF stack",
+            f'write {path.stem}.json: {{"spacing": [z, y, x]}} in mm',
+            "warning",
+        )
+
+
+def _sizes(values: tuple[float, ...] | tuple[int, ...]) -> str:
+    return " × ".join(f"{value:.6g}" for value in values)

@@ -1,0 +1,92 @@
+"""Are the voxels of an image numbers that its channel can have?"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from balrsam_pipeline.dataset.description import DatasetDescription
+from balrsam_pipeline.dataset.integrity.report import Problem
+
+AIR_HU = -500.0  # any CT of a patient that was not cut out of its surroundings holds air or lung below this
+HU_LIMIT = 70000.0  # above metal in extended-scale CT; 16-bit readers overflow before
+LARGEST_SANE = 1e9
+
+
+def check_channels(case: str, count: int, description: DatasetDescription) -> Iterator[Problem]:
+    """Does the image have the channels that dataset.json names?"""
+    names = description.channel_names
+    if count == len(names):
+        return
+    if count == len(names) + 1 and count in (2, 4):
+        yield Problem(
+            "alpha_channel",
+            case,
+            f"{count} channels, probably transparency as the last",
+            f"{len(names)}: {', '.join(names)}",
+            "drop the last channel in a copy of the dataset: balrsam verify DATASET --fix NEW_FOLDER",
+        )
+        return
+    yield Problem(
+        "channel_count",
+        case,
+        f"{count} channel(s) in the image",
+        f"{len(names)}: {', '.join(names)}",
+        "correct channel_names in dataset.json, or save the image with those channels (grey: 1, RGB: 3)",
+    )
+
+
+def check_intensities(
+    case: str, image_czyx: npt.NDArray[Any], description: DatasetDescription
+) -> Iterator[Problem]:
+    """Look for NaN, infinities, constant channels, absurd values, and CT that is not in Hounsfield units."""
+    for index, channel in enumerate(image_czyx):
+        name = description.channel_names[index] if index < len(description.channel_names) else str(index)
+        low, high = float(channel.min()), float(channel.max())
+        if not (np.isfinite(low) and np.isfinite(high)):
+            count = int(channel.size - np.count_nonzero(np.isfinite(channel)))
+            yield Problem(
+                "nan_or_infinite",
+                case,
+                f"{count} voxel(s) NaN or infinite in channel {index} ({name})",
+                "finite numbers",
+                "find out what made them, and save the image without (air in CT is -1024, background in "
+                "MR 0)",
+            )
+        elif low == high:
+            yield Problem(
+                "constant_channel",
+                case,
+                f"channel {index} ({name}) is {low:g} everywhere",
+                "an image",
+                "export the channel again, or leave the case out",
+                "warning",
+            )
+        elif max(abs(low), abs(high)) > LARGEST_SANE:
+            yield Problem(
+                "absurd_intensity",
+                case,
+                f"channel {index} ({name}) ranges from {low:g} to {high:g}",
+                f"at most {LARGEST_SANE:g}",
+                "look for a wrong scl_slope or rescale slope, or voxels read as the wrong type",
+                "warning",
+            )
+        elif name.casefold() == "ct":
+            yield from _check_hounsfield(case, index, low, high)
+
+
+def _check_hounsfield(case: str, index: int, low: float, high: float) -> Iterator[Problem]:
+    if low > AIR_HU or high > HU_LIMIT:
+        yield Problem(
+            "ct_not_in_hu",
+            case,
+            f"channel {index} (CT) ranges from {low:g} to {high:g}",
+            f"Hounsfield units: air below {AIR_HU:g}",
+            "apply rescale slope and intercept (often: subtract 1024); a windowed 8-bit export has lost "
+            "them: name the channel "
+            "otherwise (such as windowed_ct) so that it is z-scored",
+            "warning",
+        )

@@ -1,0 +1,123 @@
+"""Are the values of a label file those that dataset.json knows, stored as label values should be?"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from balrsam_pipeline.dataset.integrity.report import Problem
+from balrsam_pipeline.dataset.labels import LabelScheme
+from balrsam_pipeline.imageio import as_label
+
+FIX = "in a copy of the dataset: balrsam verify DATASET --fix NEW_FOLDER"
+SHOWN_VALUES = 10
+
+
+def check_stored_label(
+    case: str, raw_czyx: npt.NDArray[Any]
+) -> tuple[npt.NDArray[Any] | None, tuple[Problem, ...]]:
+    """Look at a label as it is on disk.
+
+    Args:
+        raw_czyx: the voxels of the label file, of any type and number of channels.
+
+    Returns:
+        The label values (1, z, y, x) as integers, or None where the file holds no label, and the problems
+        found.
+    """
+    if raw_czyx.shape[0] != 1:
+        label, more = check_stored_label(case, raw_czyx[:1]) if is_grey(raw_czyx) else (None, ())
+        return label, (_colour_problem(case, raw_czyx), *more)
+    if raw_czyx.dtype.kind != "f":
+        if raw_czyx.min() < 0:
+            return None, (_negative(case, int(raw_czyx.min())),)
+        return as_label(raw_czyx, case), ()
+    low, high = float(raw_czyx.min()), float(raw_czyx.max())
+    if not (np.isfinite(low) and np.isfinite(high)):
+        found = (
+            f"{int(raw_czyx.size - np.count_nonzero(np.isfinite(raw_czyx)))} voxel(s) NaN or infinite "
+            "in "
+            "the label"
+        )
+        return None, (
+            Problem(
+                "label_nan", case, found, "label values", "find out what made them, and save the label again"
+            ),
+        )
+    if not np.array_equal(raw_czyx, np.rint(raw_czyx)):
+        return None, (
+            Problem(
+                "label_fractions",
+                case,
+                f"label values between whole numbers, from {low:g} to {high:g}",
+                "whole numbers",
+                "resample labels with nearest neighbour; a probability map must be thresholded first",
+            ),
+        )
+    if low < 0:
+        return None, (_negative(case, int(low)),)
+    stored = Problem(
+        "label_stored_as_float",
+        case,
+        f"label values stored as {raw_czyx.dtype}",
+        "an integer type",
+        f"store them as integers {FIX} (they are whole numbers and are read as such)",
+        "warning",
+    )
+    return as_label(raw_czyx, case), (stored,)
+
+
+def check_values(case: str, values: tuple[int, ...], scheme: LabelScheme) -> Iterator[Problem]:
+    """Compare the values that occur in a label with those that dataset.json knows."""
+    unknown = [value for value in values if value not in scheme.allowed_values]
+    expected = f"values among {', '.join(map(str, sorted(scheme.allowed_values)))}"
+    if values in ((0, 255), (255,)) and unknown:
+        yield Problem("label_of_0_and_255", case, "a mask of 0 and 255", expected, f"turn 255 into 1 {FIX}")
+    elif unknown:
+        shown = ", ".join(map(str, unknown[:SHOWN_VALUES])) + (" …" if len(unknown) > SHOWN_VALUES else "")
+        yield Problem(
+            "label_unknown_value",
+            case,
+            f"label values {shown}",
+            expected,
+            "correct the label file, or add the value to labels in dataset.json (is this an image instead of "
+            "a label?)",
+        )
+    elif set(values) <= {0, scheme.ignore_value}:
+        found = (
+            "only background in the label"
+            if values == (0,)
+            else "nothing but background and ignore in the label"
+        )
+        fix = "fine if the case is a healthy one; otherwise add the missing label"
+        yield Problem("label_empty", case, found, "some foreground", fix, "warning")
+
+
+def _colour_problem(case: str, raw_czyx: npt.NDArray[Any]) -> Problem:
+    if is_grey(raw_czyx):
+        found, fix = f"a grey mask saved with {raw_czyx.shape[0]} channels", f"keep one channel {FIX}"
+        return Problem("label_grey_as_colours", case, found, "one channel of label values", fix)
+    colours = np.unique(raw_czyx.reshape(raw_czyx.shape[0], -1)[:3], axis=1).T
+    shown = ", ".join(str(tuple(int(value) for value in colour)) for colour in colours[:4]) + (
+        " …" if len(colours) > 4 else ""
+    )
+    return Problem(
+        "label_colours",
+        case,
+        f"a colour mask of {len(colours)} colour(s): {shown}",
+        "one channel of label values",
+        "say which colour is which label: balrsam convert --from pairs with a value map",
+    )
+
+
+def is_grey(raw_czyx: npt.NDArray[Any]) -> bool:
+    """Whether the colour channels of a mask are all the same (a fourth, transparency, is not looked at)."""
+    colours = raw_czyx[:3] if raw_czyx.shape[0] > 2 else raw_czyx[:1]
+    return bool(np.all(colours == colours[:1]))
+
+
+def _negative(case: str, low: int) -> Problem:
+    return Problem("label_negative", case, f"label value {low}", "0 or more", "renumber the label file")

@@ -1,0 +1,178 @@
+"""Is every file there, under the name that the format asks for? Nothing but names is looked at."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from balrsam_pipeline.dataset.cases import CaseFiles, FolderScan, is_complete, scan_images
+from balrsam_pipeline.dataset.integrity.report import Problem, of_test_case, problem_of
+from balrsam_pipeline.dataset.raw import RawDataset
+from balrsam_pipeline.errors import DatasetError
+from balrsam_pipeline.imageio import FILE_ENDINGS, label_ending
+
+SPARE_FILES = ("Thumbs.db", "desktop.ini")
+
+
+def check_files(dataset: RawDataset) -> tuple[dict[str, CaseFiles], dict[str, CaseFiles], list[Problem]]:
+    """Find the cases that can be read, and what is missing or does not belong.
+
+    Returns:
+        Training cases and test cases whose image files are complete (the label may be None), and problems.
+    """
+    if dataset.description.listed is not None:
+        training, problems = _listed(dataset.description.listed)
+    else:
+        training, problems = _scanned(dataset)
+    test: dict[str, CaseFiles] = {}
+    folder = dataset.folder / "imagesTs"
+    if folder.is_dir():
+        scan = scan_images(folder, dataset.description.file_ending)
+        found: list[Problem] = []
+        test = _complete(dataset, scan, found)
+        found += _strays(scan, "imagesTs", dataset.description.file_ending)
+        problems += [of_test_case(problem) for problem in found]
+    stated = dataset.description.stated_cases
+    if (
+        stated is not None
+        and stated != len(training)
+        and not any(problem.severity == "error" for problem in problems)
+    ):
+        problems.append(
+            Problem(
+                "num_training",
+                "dataset.json",
+                f"numTraining {stated}",
+                f"{len(training)}, as there are training cases",
+                "add the missing cases, or correct numTraining: balrsam verify DATASET --fix NEW_FOLDER",
+                "warning",
+            )
+        )
+    return training, test, problems
+
+
+def _listed(listed: dict[str, CaseFiles]) -> tuple[dict[str, CaseFiles], list[Problem]]:
+    problems = [
+        Problem(
+            "listed_file_missing",
+            case,
+            f"no file {path}",
+            "the file that dataset.json lists",
+            "add the file, or correct its entry in dataset.json",
+        )
+        for case, files in listed.items()
+        for path in (*files.images, *([files.label] if files.label else []))
+        if not path.is_file()
+    ]
+    broken = {problem.case for problem in problems}
+    return {case: files for case, files in listed.items() if case not in broken}, problems
+
+
+def _scanned(dataset: RawDataset) -> tuple[dict[str, CaseFiles], list[Problem]]:
+    problems: list[Problem] = []
+    ending = dataset.description.file_ending
+    try:
+        scan = scan_images(dataset.folder / "imagesTr", ending)
+    except DatasetError as error:
+        return {}, [problem_of(error, "images_folder_missing", "imagesTr")]
+    cases = _complete(dataset, scan, problems)
+    problems += _strays(scan, "imagesTr", ending)
+    if not scan.channels:
+        fix = "rename the images (a single channel is 0000), or correct file_ending in dataset.json"
+        problems.append(
+            Problem(
+                "no_cases",
+                "imagesTr",
+                f"no image named CASE_0000{ending}",
+                "at least two training cases",
+                fix,
+            )
+        )
+    labels = dataset.folder / "labelsTr"
+    if not labels.is_dir():
+        fix = "add the folder with one label a case"
+        return cases, [
+            *problems,
+            Problem("labels_folder_missing", "labelsTr", "no such folder", "labels named CASE" + ending, fix),
+        ]
+    for case, files in cases.items():
+        label = labels / f"{case}{label_ending(ending)}"
+        if label.is_file():
+            cases[case] = CaseFiles(case, files.images, label)
+        else:
+            fix = "add the label, or move the case's images out of imagesTr"
+            problems.append(
+                Problem("label_missing", case, f"no labelsTr/{label.name}", "one label a training case", fix)
+            )
+    problems += _extra_labels(labels, label_ending(ending), set(scan.channels))
+    return cases, problems
+
+
+def _complete(dataset: RawDataset, scan: FolderScan, problems: list[Problem]) -> dict[str, CaseFiles]:
+    """The cases with all channel files; problems of the others are added to `problems`."""
+    ending, names = dataset.description.file_ending, dataset.description.channel_names
+    cases = {}
+    for case, found in scan.channels.items():
+        if is_complete(found, ending, len(names)):
+            cases[case] = CaseFiles(case, tuple(found[number] for number in sorted(found)))
+            continue
+        wanted = set(range(len(names)))
+        if wanted - set(found):
+            missing = ", ".join(
+                f"{case}_{number:04d}{ending} ({names[number]})" for number in sorted(wanted - set(found))
+            )
+            fix = "add the file, or leave the case out; correct channel_names if the channel does not exist"
+            problems.append(
+                Problem("channel_missing", case, f"no {missing}", f"{len(names)} channel file(s)", fix)
+            )
+        if set(found) - wanted:
+            extra = ", ".join(found[number].name for number in sorted(set(found) - wanted))
+            fix = "name the channel in channel_names of dataset.json, or remove the file"
+            problems.append(
+                Problem("channel_extra", case, extra, f"channels 0000 to {len(names) - 1:04d}", fix)
+            )
+    return cases
+
+
+def _strays(scan: FolderScan, folder: str, ending: str) -> Iterator[Problem]:
+    for path in scan.strays:
+        if path.name in SPARE_FILES:
+            continue
+        image = path.name.endswith(ending) and path.is_file()
+        other = any(path.name.lower().endswith(known) for known in FILE_ENDINGS)
+        yield Problem(
+            "image_name" if image else "other_format" if other else "stray_file",
+            f"{folder}/{path.name}",
+            "an image without a channel number"
+            if image
+            else f"an image that is not {ending}"
+            if other
+            else "a file that is no image",
+            f"images named CASE_0000{ending}",
+            f"rename it to {path.name.removesuffix(ending)}_0000{ending}"
+            if image
+            else f"save it as {ending}"
+            if other
+            else "move it out of the folder (it is not read)",
+            "error" if image else "warning",
+        )
+
+
+def _extra_labels(labels: Path, ending: str, cases: set[str]) -> Iterator[Problem]:
+    for path in sorted(labels.iterdir()):
+        if (
+            path.name.startswith(".")
+            or path.name in SPARE_FILES
+            or (ending in (".tif", ".tiff") and path.suffix == ".json")
+        ):
+            continue
+        if not path.name.endswith(ending) or path.name.removesuffix(ending) not in cases:
+            fix = "add the image, or move the label out of labelsTr (it is not read)"
+            yield Problem(
+                "label_without_image",
+                f"labelsTr/{path.name}",
+                "a file that belongs to no case",
+                f"CASE{ending}",
+                fix,
+                "warning",
+            )

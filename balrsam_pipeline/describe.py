@@ -1,0 +1,235 @@
+"""A plan in plain words: a page such as a colleague would write who had looked at the data."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import textwrap
+from statistics import median
+from typing import TYPE_CHECKING
+
+from balrsam_pipeline.command import Command, add_roots, roots_of
+from balrsam_pipeline.dataset import DatasetDescription
+from balrsam_pipeline.errors import UsageError
+from balrsam_pipeline.paths import find_dataset
+from balrsam_pipeline.plan import CaseFingerprint, Configuration, Fingerprint, Plan
+
+if TYPE_CHECKING:
+    from balrsam_pipeline.plan import NetworkPlan
+
+
+WIDTH = 100
+_HEADINGS = {
+    "like": "Whose plan",
+    "spacing_mm": "Spacing",
+    "transpose": "Slices",
+    "normalization": "Intensities",
+    "normalize_inside_mask": "Normalised",
+    "patch_size": "What the network sees",
+    "mask_stride": "Masks",
+    "mirror_axes": "Mirroring",
+    "backbone": "Backbone",
+    "ranks": "Ranks",
+    "checkpointed_blocks": "Checkpointed blocks",
+    "batch_size": "Batch",
+}
+
+
+def plan_page(plan: Plan, fingerprint: Fingerprint | None, description: DatasetDescription) -> str:
+    """The page: the data, what holds for all configurations, what each adds, and what the user overrode."""
+    parts = [f"{plan.dataset}\n{'=' * len(plan.dataset)}"]
+    if fingerprint is not None:
+        parts.append(_data(fingerprint, description))
+    parts.append(_names(plan, description))
+    first, *others = plan.configurations.values()
+    parts.append(_configuration(first, {}, plan))
+    parts += [_configuration(configuration, first.reasons, plan) for configuration in others]
+    if plan.overrides:
+        decided = ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in plan.overrides.items())
+        parts.append(_paragraph(f"Decided by you, not by the rules: {decided}."))
+    return "\n\n".join(parts) + "\n"
+
+
+def _data(fingerprint: Fingerprint, description: DatasetDescription) -> str:
+    cases = fingerprint.cases
+    if all(case.shape_zyx[0] == 1 for case in cases):
+        what = f"{len(cases)} images, typically of {_middle(cases, 1):.0f} × {_middle(cases, 2):.0f} pixels"
+    else:
+        spacing = " × ".join(f"{median(case.spacing_mm[axis] for case in cases):.3g}" for axis in range(3))
+        shape = " × ".join(f"{_middle(cases, axis):.0f}" for axis in range(3))
+        what = f"{len(cases)} volumes, typically of {shape} voxels (z × y × x) of {spacing} mm"
+    channels = ", ".join(description.channel_names)
+    plural = "channels" if len(description.channel_names) > 1 else "channel"
+    return _paragraph(f"The data are {what}, {plural} {channels}. {_rarest(cases, description)}")
+
+
+def _rarest(cases: tuple[CaseFingerprint, ...], description: DatasetDescription) -> str:
+    shown = {
+        name: sum(case.label_voxels.get(name, 0) > 0 for case in cases) for name in description.labels.names
+    }
+    missing = {name: count for name, count in shown.items() if count < len(cases)}
+    if not missing:
+        return "Every case shows every label."
+    rarest = sorted(missing, key=lambda name: missing[name])[:5]
+    return (
+        "Not every case shows every label: "
+        + ", ".join(f"{name} is in {missing[name]} of {len(cases)}" for name in rarest)
+        + "."
+    )
+
+
+def _names(plan: Plan, description: DatasetDescription) -> str:
+    names = description.labels.names
+    kind = (
+        "regions, which may overlap"
+        if description.labels.has_regions
+        else "labels"
+        if len(names) > 1
+        else "label"
+    )
+    ignore = (
+        " Voxels marked ignore take no part in training or scoring."
+        if description.labels.ignore_value is not None
+        else ""
+    )
+    configurations = ", ".join(plan.configurations)
+    return _paragraph(
+        f"To be found: {len(names)} {kind}, {', '.join(names)}.{ignore} "
+        f"Planned: {configurations}; if none is named, {plan.default_configuration} is trained."
+    )
+
+
+def _configuration(configuration: Configuration, known: dict[str, str], plan: Plan) -> str:
+    """One configuration; reasons that equal those `known` from the first are not told again."""
+    network = configuration.network
+    title = f"{configuration.name} — {configuration.reasons.get('configuration', '')}".rstrip(" —")
+    patch, seen = (" × ".join(map(str, size)) for size in (configuration.patch_size, network.input_size))
+    how = (
+        "trained from scratch"
+        if network.from_scratch
+        else f"frozen and adapted (LoRA {network.lora_rank}, adapters {network.adapter_rank})"
+    )
+    summary = (
+        f"{network.backbone}, {how}; patches of {patch} voxels shown to it as {seen} pixels; batches of "
+        f"{configuration.batch_size}; "
+        f"channels in: {network.input_channels}, masks out: {network.classes}, at stride "
+        f"{network.mask_stride}."
+    )
+    lines = [title, "-" * len(title), _paragraph(summary)]
+    news = {
+        name: reason
+        for name, reason in configuration.reasons.items()
+        if name in _HEADINGS and known.get(name) != reason
+    }
+    lines += [_entry(_HEADINGS[name], news[name]) for name in _HEADINGS if name in news]
+    if known:
+        lines.append(_entry("Else", f"as in {next(iter(plan.configurations))}"))
+    return "\n".join(lines)
+
+
+def _middle(cases: tuple[CaseFingerprint, ...], axis: int) -> float:
+    return float(median(case.shape_zyx[axis] for case in cases))
+
+
+def _entry(heading: str, text: str) -> str:
+    return textwrap.fill(f"{heading}: {text}.", WIDTH, initial_indent="  ", subsequent_indent="    ")
+
+
+def _paragraph(text: str) -> str:
+    return textwrap.fill(text, WIDTH)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Options of `balrsam describe`."""
+    parser.add_argument("dataset", nargs="?", help="a planned dataset: folder name, number, or path")
+    parser.add_argument(
+        "--configuration", metavar="NAME", help="with a dataset: also the network of this configuration"
+    )
+    parser.add_argument(
+        "--backbone",
+        choices=("vit_t", "vit_b", "vit_l", "vit_h"),
+        help="instead of a dataset: a network as published",
+    )
+    parser.add_argument(
+        "--input-size",
+        type=int,
+        metavar="PIXELS",
+        help="with --backbone: side of the input (default: 1024; vit_t: 224)",
+    )
+    parser.add_argument(
+        "--classes", type=int, default=4, metavar="K", help="with --backbone: logit channels (default: 4)"
+    )
+    parser.add_argument(
+        "--decoder-attention", choices=("low_rank", "exact"), help="with --backbone (default: low_rank)"
+    )
+    add_roots(parser)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Run `balrsam describe`."""
+    from balrsam_pipeline.network.profiling import describe_network
+
+    if (arguments.dataset is None) == (arguments.backbone is None):
+        raise UsageError(
+            "balrsam describe",
+            found="neither a dataset nor --backbone"
+            if arguments.dataset is None
+            else "both a dataset and --backbone",
+            expected="one of them",
+            fix="balrsam describe DATASET, or balrsam describe --backbone vit_h",
+        )
+    if arguments.backbone is not None:
+        print(describe_network(_chosen_network(arguments)))
+        return 0
+    return _describe_dataset(arguments)
+
+
+def _chosen_network(arguments: argparse.Namespace) -> NetworkPlan:
+    from balrsam_pipeline.network.presets import preset
+
+    network = preset(arguments.backbone, classes=arguments.classes)
+    if arguments.input_size is not None:
+        network = dataclasses.replace(network, input_size=(arguments.input_size, arguments.input_size))
+    if arguments.decoder_attention is not None:
+        network = dataclasses.replace(network, decoder_attention=arguments.decoder_attention)
+    return network
+
+
+def _describe_dataset(arguments: argparse.Namespace) -> int:
+    from balrsam_pipeline.dataset import read_description
+    from balrsam_pipeline.describe import plan_page
+    from balrsam_pipeline.network.profiling import describe_network
+    from balrsam_pipeline.plan import read_fingerprint, read_plan
+
+    roots = roots_of(arguments)
+    dataset = find_dataset(arguments.dataset, roots)
+    folder = roots.preprocessed / dataset.name
+    if not (folder / "plan.json").is_file():
+        raise UsageError(
+            folder / "plan.json",
+            found="no such file",
+            expected=f"the plan of {dataset.name}",
+            fix=f"make it: balrsam plan_and_preprocess {arguments.dataset} (with the same --raw and "
+            "--preprocessed)",
+        )
+    plan = read_plan(folder / "plan.json")
+    fingerprint = (
+        read_fingerprint(folder / "fingerprint.json") if (folder / "fingerprint.json").is_file() else None
+    )
+    print(plan_page(plan, fingerprint, read_description(dataset / "dataset.json")))
+    if arguments.configuration is not None:
+        print(f"\nThe network of '{arguments.configuration}':\n")
+        print(describe_network(plan.configuration(arguments.configuration).network))
+    return 0
+
+
+COMMANDS = {
+    "describe": Command(
+        summary="What was planned for a dataset and why, in plain words; or a network: its parts, "
+        "parameters, memory and FLOPs.",
+        example="balrsam describe Dataset004_Hippocampus --configuration 2d\nbalrsam describe --backbone "
+        "vit_h",
+        add_arguments=add_arguments,
+        run=run,
+    )
+}

@@ -1,1 +1,0 @@
-"""The command that reads a plan or a network to people."""

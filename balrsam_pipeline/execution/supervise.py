@@ -1,0 +1,48 @@
+"""`python -m balrsam_pipeline.execution.supervise COMMAND…`: run a command that ends when whoever started it
+does.
+
+Standard input is a pipe that the starter holds open. When it closes, because the starter wants the command to
+stop or was killed, the command gets SIGTERM (training then saves and exits with 75), and SIGKILL with its
+children if that takes too long.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+from types import FrameType
+
+GRACE_S = 60.0
+
+
+def run_attached(command: list[str], grace_s: float = GRACE_S) -> int:
+    """Run `command` until it ends or standard input closes; returns its exit code (128 + the signal that
+    killed it)."""
+    child = subprocess.Popen(command, stdin=subprocess.DEVNULL, start_new_session=True)
+
+    def hand_on(number: int, frame: FrameType | None) -> None:
+        child.send_signal(number)
+
+    def stop_when_left() -> None:
+        while os.read(
+            0, 4096
+        ):  # unbuffered: a buffered read would hold a lock that the end of this process wants
+            pass
+        child.terminate()
+        try:
+            child.wait(grace_s)
+        except subprocess.TimeoutExpired:
+            os.killpg(child.pid, signal.SIGKILL)
+
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1):
+        signal.signal(number, hand_on)
+    threading.Thread(target=stop_when_left, daemon=True).start()
+    code = child.wait()
+    return code if code >= 0 else 128 - code
+
+
+if __name__ == "__main__":
+    sys.exit(run_attached(sys.argv[1:]))

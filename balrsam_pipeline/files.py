@@ -1,0 +1,82 @@
+"""Writing files so that a reader finds the old one or the new one, never half of one."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from balrsam_pipeline.errors import BalrsamError, DatasetError
+
+
+@contextmanager
+def atomic_path(path: Path, durable: bool = True) -> Iterator[Path]:
+    """Yield a temporary sibling of `path` to write to; on success it is fsynced and renamed to `path`.
+
+    The temporary name keeps the file ending (`.tmp-PID-` is put in front), because image libraries choose the
+    format by it. On any exception the temporary file is removed and `path` is as it was.
+
+    Args:
+        durable: wait until the content is on the disk. Without, a power cut (not a kill) may leave the file
+            short: for what is checked before use and can be made again.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".tmp-{os.getpid()}-{path.name}")
+    try:
+        yield temporary
+        if durable:
+            _to_disk(temporary)
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _to_disk(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def write_text(path: Path, text: str, durable: bool = True) -> None:
+    """Write `text` as UTF-8 to `path`, atomically."""
+    with atomic_path(path, durable) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
+def write_json(path: Path, value: Any, durable: bool = True) -> None:
+    """Write `value` as indented JSON to `path`, atomically; NaN and infinities are refused (they are not
+    JSON)."""
+    write_text(path, json.dumps(value, indent=2, allow_nan=False) + "\n", durable)
+
+
+def read_json(path: Path, error: type[BalrsamError] = DatasetError) -> Any:
+    """Read a JSON file.
+
+    Raises:
+        error: the file is missing, unreadable, or no JSON; the message names the line.
+    """
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise error(
+            path, found="no such file", expected="a JSON file", fix=f"create {path.name}, or check the path"
+        ) from None
+    except (OSError, UnicodeDecodeError) as problem:
+        raise error(
+            path,
+            found=f"cannot be read: {problem}",
+            expected="a readable UTF-8 JSON file",
+            fix="check permissions and encoding",
+        ) from None
+    except (json.JSONDecodeError, RecursionError) as problem:
+        raise error(
+            path,
+            found=f"no valid JSON: {problem}",
+            expected="valid JSON",
+            fix="correct the file at the place named",
+        ) from None

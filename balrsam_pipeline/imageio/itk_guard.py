@@ -1,0 +1,234 @@
+"""Are the headers of MHA, NRRD and GIPL files what they should be? Asked before ITK sees them.
+
+ITK's readers trust these headers: absurd numbers of axes and overlong fields make them write beyond their
+buffers, absurd sizes make them ask for terabytes, and a header may name another file to read voxels from.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+import struct
+import zlib
+from pathlib import Path
+
+from balrsam_pipeline.errors import ImageError
+
+LARGEST_RATIO = 1032  # what deflate can reach: bounds the voxels that a compressed file can hold
+LONGEST_FIELD = 1000  # characters; NRRD's key:=value pairs, which carry tags of segments, may be longer
+LONGEST_HEADER = 1 << 20
+MOST_AXES = 4
+MOST_CHANNELS = 1 << 16
+GIPL_HEADER_BYTES = 256
+GIPL_BYTES = {1: 0.125, 7: 1, 8: 1, 15: 2, 16: 2, 31: 4, 32: 4, 64: 4, 65: 8}  # image type -> bytes a voxel
+MHA_BYTES = {"CHAR": 1, "SHORT": 2, "INT": 4, "LONG": 4, "LONG_LONG": 8, "FLOAT": 4, "DOUBLE": 8}
+NRRD_BYTES = {
+    re.compile(r"(signed |unsigned )?char|u?int8(_t)?|uchar"): 1,
+    re.compile(r"(signed |unsigned )?short( int)?|u?int16(_t)?|ushort"): 2,
+    re.compile(r"(signed |unsigned )?int|u?int32(_t)?|uint|float"): 4,
+    re.compile(r"(signed |unsigned )?long long( int)?|u?longlong|u?int64(_t)?|double"): 8,
+}
+NUMBER = r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d{1,3})?"
+NUMBERS = re.compile(rf"\s*{NUMBER}(\s+{NUMBER})*\s*")
+Fields = dict[str, str]
+
+
+def refuse_unsound_header(path: Path) -> None:
+    """Check the header of an MHA, NRRD or GIPL file; other files, and missing ones, are passed over.
+
+    Raises:
+        ImageError: a field is missing, overlong or absurd, or the file is too small for the voxels that it
+            announces.
+    """
+    check = CHECKS.get(path.suffix.lower())
+    if check is None:
+        return
+    try:
+        with path.open("rb") as stream:
+            start = stream.read(LONGEST_HEADER)
+        size = path.stat().st_size
+    except OSError:
+        return  # the reader itself says what is wrong with the path
+    check(path, start, size)
+
+
+def _check_mha(path: Path, start: bytes, size: int) -> None:
+    end = re.search(rb"^ElementDataFile[ \t]*=[^\n]*\n", start, re.MULTILINE)
+    if end is None:
+        raise _unsound(path, "no ElementDataFile")
+    fields: Fields = {}
+    for line in _text(path, start[: end.end()]).splitlines():
+        name, equals, value = line.partition("=")
+        if not line.strip():
+            continue
+        if (
+            not equals
+            or not re.fullmatch(r"\w+", name.strip())
+            or name.strip() in fields
+            or len(line) > LONGEST_FIELD
+        ):
+            raise _unsound(path, f"the line {line[:60]!r}")
+        fields[name.strip()] = value.strip()
+    if fields["ElementDataFile"] != "LOCAL":
+        raise _unsound(path, f"voxels in another file: {fields['ElementDataFile'][:60]!r}")
+    axes = _whole(path, fields, "NDims", 1, MOST_AXES)
+    sizes = _wholes(path, fields.get("DimSize", ""), axes)
+    channels = _whole(path, fields, "ElementNumberOfChannels", 1, MOST_CHANNELS, 1)
+    lengths = {
+        "ElementSpacing": axes,
+        "ElementSize": axes,
+        "Offset": axes,
+        "Position": axes,
+        "Origin": axes,
+        "CenterOfRotation": axes,
+    }
+    lengths |= {"TransformMatrix": axes**2, "Rotation": axes**2, "Orientation": axes**2}
+    for name, count in lengths.items():
+        if name in fields and (not NUMBERS.fullmatch(fields[name]) or len(fields[name].split()) != count):
+            raise _unsound(path, f"{name} = {fields[name][:60]!r}")
+    kind = fields.get("ElementType", "").removeprefix("MET_").removesuffix("_ARRAY")
+    if kind.removeprefix("U") not in MHA_BYTES:
+        raise _unsound(path, f"ElementType = {kind[:60]!r}")
+    compressed = fields.get("CompressedData", "False").lower() == "true"
+    _require_voxels(
+        path, math.prod(sizes) * channels * MHA_BYTES[kind.removeprefix("U")], size - end.end(), compressed
+    )
+
+
+def _check_nrrd(path: Path, start: bytes, size: int) -> None:
+    end = re.search(rb"\r?\n\r?\n", start)
+    if not start.startswith(b"NRRD000") or end is None:
+        raise _unsound(path, "no NRRD header that ends with an empty line")
+    fields: Fields = {}
+    for line in _text(path, start[: end.start()]).splitlines()[1:]:
+        if line.startswith("#") or ":=" in line:
+            continue
+        name, colon, value = line.partition(":")
+        if not colon or name.strip() in fields or len(line) > LONGEST_FIELD:
+            raise _unsound(path, f"the line {line[:60]!r}")
+        fields[name.strip()] = value.strip()
+    if {"data file", "datafile"} & fields.keys():
+        raise _unsound(path, "voxels in another file")
+    axes = _whole(path, fields, "dimension", 1, MOST_AXES)
+    sizes = _wholes(path, fields.get("sizes", ""), axes)
+    kind = " ".join(fields.get("type", "").split())
+    voxel_bytes = next((size for pattern, size in NRRD_BYTES.items() if pattern.fullmatch(kind)), None)
+    if voxel_bytes is None:
+        raise _unsound(path, f"type: {kind[:60]!r}")
+    encoding = fields.get("encoding", "")
+    if encoding not in ("raw", "gzip", "gz", "ascii", "text", "txt", "hex", "bzip2", "bz2"):
+        raise _unsound(path, f"encoding: {encoding[:60]!r}")
+    if any(name in fields for name in ("line skip", "lineskip", "byte skip", "byteskip")):
+        raise _unsound(path, "lines or bytes to skip")
+    _require_voxels(path, math.prod(sizes) * voxel_bytes, size - end.end(), encoding != "raw")
+
+
+def _check_gipl(path: Path, start: bytes, size: int) -> None:
+    if len(start) < GIPL_HEADER_BYTES:
+        raise _unsound(path, f"{len(start)} bytes")
+    *sizes, kind = struct.unpack(">5H", start[:10])
+    if kind not in GIPL_BYTES or min(sizes[:2]) < 1:
+        raise _unsound(path, f"size {' × '.join(map(str, sizes))} of image type {kind}")
+    _require_voxels(
+        path,
+        math.prod(max(1, length) for length in sizes) * GIPL_BYTES[kind],
+        size - GIPL_HEADER_BYTES,
+        False,
+    )
+
+
+CHECKS = {".mha": _check_mha, ".nrrd": _check_nrrd, ".gipl": _check_gipl}
+
+
+def _text(path: Path, header: bytes) -> str:
+    try:
+        text = header.decode("utf-8")
+    except UnicodeDecodeError:
+        text = header.decode("latin-1")
+    if "\0" in text:
+        raise _unsound(path, "a header with zero bytes")
+    return text
+
+
+def _whole(path: Path, fields: Fields, name: str, least: int, most: int, default: int | None = None) -> int:
+    text = fields.get(name, "" if default is None else str(default))
+    if not re.fullmatch(r"\d{1,9}", text) or not least <= int(text) <= most:
+        raise _unsound(path, f"{name} {text[:60]!r}")
+    return int(text)
+
+
+def _wholes(path: Path, text: str, count: int) -> list[int]:
+    if (
+        not re.fullmatch(r"\d{1,9}(\s+\d{1,9})*", text)
+        or len(text.split()) != count
+        or min(map(int, text.split())) < 1
+    ):
+        raise _unsound(path, f"sizes {text[:60]!r}")
+    return [int(part) for part in text.split()]
+
+
+def _require_voxels(path: Path, announced: float, present: int, compressed: bool) -> None:
+    if announced > present * (LARGEST_RATIO if compressed else 1):
+        raise _unsound(path, f"{present} bytes of voxels where the header announces {announced:.0f}")
+
+
+def _unsound(path: Path, found: str) -> ImageError:
+    return ImageError(
+        path,
+        found=f"a header with {found}" if not found[0].isdigit() else found,
+        expected="a whole file with a sound header",
+        fix="copy or export the file again; leave the case out if the original is damaged",
+    )
+
+
+HEADER_LIMIT_BYTES = 65536
+CHUNK_BYTES = 1 << 20
+MHA_DATA = re.compile(rb"ElementDataFile\s*=\s*LOCAL\r?\n")
+MHA_COMPRESSED = re.compile(rb"^CompressedData\s*=\s*True", re.MULTILINE | re.IGNORECASE)
+NRRD_DATA = re.compile(rb"\r?\n\r?\n")
+NRRD_COMPRESSED = re.compile(rb"^encoding:\s*(gzip|gz)", re.MULTILINE | re.IGNORECASE)
+NRRD_DETACHED = re.compile(rb"^data ?file:", re.MULTILINE | re.IGNORECASE)
+
+
+def verify_compressed_voxels(path: Path) -> None:
+    """Decompress the voxels of an MHA or NRRD file once and throw them away; other files are passed over.
+
+    Raises:
+        ImageError: the compressed voxels are damaged or end too early.
+    """
+    try:
+        with path.open("rb") as stream:
+            start = stream.read(HEADER_LIMIT_BYTES)
+            offset = _compressed_from(start)
+            if offset is None:
+                return
+            stream.seek(offset)
+            decoder = zlib.decompressobj(wbits=47)  # 47: zlib (MHA) or gzip (NRRD), whichever it is
+            while not decoder.eof and (chunk := stream.read(CHUNK_BYTES)):
+                decoder.decompress(chunk)
+    except OSError:
+        return  # the reader itself says what is wrong with the path
+    except zlib.error as problem:
+        raise _damaged(path, f"damaged voxels ({problem})") from None
+    if not decoder.eof:
+        raise _damaged(path, "compressed voxels that end too early")
+
+
+def _compressed_from(start: bytes) -> int | None:
+    if start.startswith(b"NRRD"):
+        end = NRRD_DATA.search(start)
+        header = start[: end.end()] if end else b""
+        return (
+            end.end() if end and NRRD_COMPRESSED.search(header) and not NRRD_DETACHED.search(header) else None
+        )
+    end = MHA_DATA.search(start)
+    return end.end() if end and MHA_COMPRESSED.search(start[: end.start()]) else None
+
+
+def _damaged(path: Path, found: str) -> ImageError:
+    return ImageError(
+        path,
+        found=found,
+        expected="a whole file",
+        fix="copy or export the file again; leave the case out if the original is damaged",
+    )

@@ -1,0 +1,73 @@
+"""`best_configuration.json` of a dataset: which model or ensemble to predict with, and its postprocessing."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from balrsam_pipeline.errors import PredictionError
+from balrsam_pipeline.files import read_json, write_json
+from balrsam_pipeline.inference.postprocessing import Postprocessing
+from balrsam_pipeline.serialise import from_json, to_json
+
+NAME = "best_configuration.json"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CandidateScore:
+    """How one candidate did in cross-validation: mean foreground Dice and its 95 % bootstrap interval.
+
+    `p_value` is of the paired test against the candidate with the highest Dice; None for that one.
+    """
+
+    configurations: tuple[str, ...]
+    dice: float
+    dice_low: float
+    dice_high: float
+    cost: float
+    p_value: float | None
+    tied_with_best: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BestConfiguration:
+    """What `balrsam find_best_configuration` chose.
+
+    Attributes:
+        configurations: one, or several to ensemble with equal weights.
+        folds: those that were compared and are used for prediction.
+        postprocessing: rules for the chosen candidate.
+        reason: why it was chosen, in plain words.
+        candidates: every candidate, best first.
+    """
+
+    schema_version: int = 1
+    dataset: str
+    configurations: tuple[str, ...]
+    folds: tuple[int, ...]
+    postprocessing: Postprocessing
+    reason: str
+    candidates: tuple[CandidateScore, ...]
+
+
+def read_best(results: Path) -> BestConfiguration:
+    """Read the choice from a dataset's results folder.
+
+    Raises:
+        PredictionError: nothing was chosen yet, or the file is malformed.
+    """
+    path = results / NAME
+    if not path.is_file():
+        raise PredictionError(
+            path,
+            found="no such file",
+            expected="the choice of the best configuration",
+            fix=f"make it: balrsam find_best_configuration {results.name}, or name one with --configuration",
+        )
+    return from_json(BestConfiguration, read_json(path, PredictionError), path, PredictionError)
+
+
+def write_best(results: Path, best: BestConfiguration) -> Path:
+    """Write the choice into a dataset's results folder, atomically; returns the file."""
+    write_json(results / NAME, to_json(best))
+    return results / NAME

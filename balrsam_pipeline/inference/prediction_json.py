@@ -1,0 +1,81 @@
+"""`prediction.json` in a folder of predictions: what made them, so that a continued run cannot mix two
+models."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from balrsam_pipeline.dataset.labels import LabelScheme
+from balrsam_pipeline.errors import PredictionError
+from balrsam_pipeline.files import read_json, write_json
+from balrsam_pipeline.inference.postprocessing import Postprocessing
+from balrsam_pipeline.serialise import from_json, to_json
+
+NAME = "prediction.json"
+
+
+class MadeOtherwiseError(PredictionError):
+    """A folder to be continued holds predictions of other models or options."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MemberRecord:
+    """One model of a prediction: its dataset, configuration, plan, weights' hash, and weight in the
+    ensemble."""
+
+    dataset: str
+    configuration: str
+    plan_sha256: str
+    weights_sha256: str
+    models: int
+    weight: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Manifest:
+    """What made the predictions of a folder."""
+
+    schema_version: int = 1
+    members: tuple[MemberRecord, ...]
+    mirror: bool
+    tile_step: float
+    labels: LabelScheme
+    postprocessing: Postprocessing
+
+
+def start_folder(folder: Path, manifest: Manifest, continuing: bool) -> None:
+    """Make the folder and write its manifest; when continuing, the one that is there must be the same.
+
+    Raises:
+        MadeOtherwiseError: the folder holds predictions made otherwise.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / NAME
+    if continuing and path.is_file():
+        before = read_manifest(path)
+        if before != manifest:
+            raise MadeOtherwiseError(
+                folder,
+                found=f"predictions made otherwise: {', '.join(_differences(before, manifest))} differ",
+                expected="the same models and options as when the run began",
+                fix="give the same command as before, or another output folder, or leave out --continue to "
+                "predict all again",
+            )
+        return
+    write_json(path, to_json(manifest))
+
+
+def read_manifest(path: Path) -> Manifest:
+    """Read prediction.json.
+
+    Raises:
+        PredictionError: missing or malformed.
+    """
+    return from_json(Manifest, read_json(path, PredictionError), path, PredictionError)
+
+
+def _differences(first: Manifest, second: Manifest) -> Sequence[str]:
+    one, other = to_json(first), to_json(second)
+    return [key for key in one if one[key] != other[key]]

@@ -1,0 +1,284 @@
+"""Slices in, logits out: batches over slices, tiles and mirrors of one volume along one axis.
+
+Suffixes: `volume_dchw` slices first (d), `batch_bchw`, `logits_dkhw`.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import product
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+LOG = logging.getLogger(__name__)
+Network = Callable[[Tensor], Tensor]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SliceSettings:
+    """How slices are cut into patches and batched; `batch_size` counts patches, mirrored copies included."""
+
+    patch_size: tuple[int, int]
+    tile_step: float
+    batch_size: int
+    context_slices: int
+    mirrors: tuple[Mirror, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class _Block:
+    """Slices `start` to `stop` seen through one tile, mirrored in one way: part of a batch."""
+
+    tile: Tile
+    mirror: Mirror
+    start: int
+    stop: int
+
+
+def with_context(volume_dchw: Tensor, start: int, stop: int, context: int, reverse: bool = False) -> Tensor:
+    """Slices `start` to `stop` with `context` neighbours on each side as channels, edge slices repeated.
+
+    Args:
+        volume_dchw: slices (d, C, h, w).
+        reverse: whether the last neighbour comes first, as in a volume mirrored along the slicing axis.
+
+    Returns:
+        (stop - start, C * (2 * context + 1), h, w); slice-major: all channels of slice -context first.
+    """
+    if context == 0:
+        return volume_dchw[start:stop]
+    offsets = torch.arange(-context, context + 1, device=volume_dchw.device)
+    if reverse:
+        offsets = offsets.flip(0)
+    positions = torch.arange(start, stop, device=volume_dchw.device)
+    index = (positions[:, None] + offsets).clamp(0, volume_dchw.shape[0] - 1)
+    return volume_dchw[index].flatten(1, 2)
+
+
+def slice_logits(
+    networks: Sequence[Network], volume_dchw: Tensor, span: tuple[int, int], settings: SliceSettings
+) -> Tensor:
+    """Logits of the slices `span[0]` to `span[1]`, averaged over networks, mirrors and (Gaussian-weighted)
+    tiles.
+
+    Args:
+        networks: each maps (b, channels, y, x) to logits (b, K, y, x).
+        volume_dchw: all slices (d, C, h, w), so that neighbours can be seen; float32 on the networks' device.
+
+    Returns:
+        (span, K, h, w) float32 on the same device.
+    """
+    height, width = volume_dchw.shape[2:]
+    rows, columns = (
+        padding(size, patch) for size, patch in zip((height, width), settings.patch_size, strict=True)
+    )
+    first, last = (
+        max(0, span[0] - settings.context_slices),
+        min(volume_dchw.shape[0], span[1] + settings.context_slices),
+    )
+    padded = functional.pad(volume_dchw[first:last], (*columns, *rows))
+    local = _LocalSlices(padded, span[0] - first, span[1] - first)
+    summed = _sum_of_patches(networks, local, settings)
+    return summed[:, :, rows[0] : rows[0] + height, columns[0] : columns[0] + width]
+
+
+@dataclass(frozen=True, slots=True)
+class _LocalSlices:
+    """Padded slices, of which those from `start` to `stop` are asked for and the rest are neighbours."""
+
+    volume_dchw: Tensor
+    start: int
+    stop: int
+
+
+def _sum_of_patches(networks: Sequence[Network], local: _LocalSlices, settings: SliceSettings) -> Tensor:
+    """The weighted mean of all patches' logits, (slices, K, padded height, padded width)."""
+    volume = local.volume_dchw
+    size = (volume.shape[2], volume.shape[3])
+    places = tiles(size, settings.patch_size, settings.tile_step)
+    window = (
+        torch.from_numpy(gaussian_window(settings.patch_size)).to(volume.device) if len(places) > 1 else None
+    )
+    total: Tensor | None = None
+    patches = len(places) * len(settings.mirrors) * (local.stop - local.start)
+    even = math.ceil(
+        patches / max(1, math.ceil(patches / settings.batch_size))
+    )  # as many batches, none of them nearly empty
+    for blocks in _batches(places, settings.mirrors, local.stop - local.start, even):
+        batch = torch.cat([_patches(local, block, settings) for block in blocks])
+        logits = _mean_over_networks(networks, batch)
+        if total is None:
+            total = volume.new_zeros((local.stop - local.start, logits.shape[1], *size))
+        offset = 0
+        for block in blocks:
+            count = block.stop - block.start
+            part = logits[offset : offset + count].flip(block.mirror.dimensions)
+            _add(total, block, part if window is None else part * window, settings.patch_size)
+            offset += count
+    if total is None:
+        raise ValueError("no slices to predict")
+    return total.div_(_weights(size, places, window, settings).to(total.device))
+
+
+def _batches(
+    places: Sequence[Tile], mirrors: Sequence[Mirror], slices: int, batch_size: int
+) -> Iterator[list[_Block]]:
+    """Cut the list of all (tile, mirror, slice) into batches of `batch_size`, slices in one piece where they
+    fit."""
+    batch: list[_Block] = []
+    room = batch_size
+    for tile in places:
+        for mirror in mirrors:
+            start = 0
+            while start < slices:
+                stop = min(slices, start + room)
+                batch.append(_Block(tile, mirror, start, stop))
+                room -= stop - start
+                start = stop
+                if room == 0:
+                    yield batch
+                    batch, room = [], batch_size
+    if batch:
+        yield batch
+
+
+def _patches(local: _LocalSlices, block: _Block, settings: SliceSettings) -> Tensor:
+    height, width = settings.patch_size
+    cut = local.volume_dchw[:, :, block.tile.y : block.tile.y + height, block.tile.x : block.tile.x + width]
+    start, stop = local.start + block.start, local.start + block.stop
+    return with_context(cut, start, stop, settings.context_slices, block.mirror.context).flip(
+        block.mirror.dimensions
+    )
+
+
+def _mean_over_networks(networks: Sequence[Network], batch_bchw: Tensor) -> Tensor:
+    """Averaged logits in float32; a batch too large for the GPU is halved until it fits."""
+    try:
+        total = networks[0](batch_bchw).float()
+        for network in networks[1:]:
+            total = total + network(batch_bchw).float()
+        return total / len(networks)
+    except torch.cuda.OutOfMemoryError:
+        if len(batch_bchw) == 1:
+            raise
+        LOG.warning("a batch of %d patches does not fit on the GPU; halving it", len(batch_bchw))
+    torch.cuda.empty_cache()
+    middle = len(batch_bchw) // 2
+    return torch.cat(
+        [_mean_over_networks(networks, part) for part in (batch_bchw[:middle], batch_bchw[middle:])]
+    )
+
+
+def _add(total: Tensor, block: _Block, part: Tensor, patch_size: tuple[int, int]) -> None:
+    tile = block.tile
+    total[block.start : block.stop, :, tile.y : tile.y + patch_size[0], tile.x : tile.x + patch_size[1]] += (
+        part
+    )
+
+
+def _weights(
+    size: tuple[int, int], places: Sequence[Tile], window: Tensor | None, settings: SliceSettings
+) -> Tensor:
+    if window is None:
+        return torch.tensor(float(len(settings.mirrors)))
+    weights = window.new_zeros(size)
+    for tile in places:
+        weights[tile.y : tile.y + window.shape[0], tile.x : tile.x + window.shape[1]] += window
+    return weights * len(settings.mirrors)
+
+
+SIGMA_SCALE = 1 / 8  # of the patch side; nnU-Net's compute_gaussian
+
+
+@dataclass(frozen=True, slots=True)
+class Tile:
+    """The upper left corner (y, x) of one tile, in pixels of the padded slice."""
+
+    y: int
+    x: int
+
+
+def tile_starts(size: int, patch: int, step: float) -> tuple[int, ...]:
+    """Evenly spread starts of tiles that cover `size` pixels with at most `step * patch` pixels between two
+    starts.
+
+    Args:
+        size: pixels to cover, at least `patch`.
+        patch: pixels of a tile.
+        step: largest distance of neighbours as a fraction of the patch, in (0, 1].
+    """
+    reach = size - patch
+    if reach <= 0:
+        return (0,)
+    count = math.ceil(reach / max(1.0, patch * step)) + 1
+    return tuple(round(index * reach / (count - 1)) for index in range(count))
+
+
+def tiles(size_yx: tuple[int, int], patch_yx: tuple[int, int], step: float) -> tuple[Tile, ...]:
+    """All tiles of a slice of `size_yx` pixels, row by row."""
+    rows = tile_starts(size_yx[0], patch_yx[0], step)
+    columns = tile_starts(size_yx[1], patch_yx[1], step)
+    return tuple(Tile(y, x) for y in rows for x in columns)
+
+
+def padding(size: int, patch: int) -> tuple[int, int]:
+    """Pixels to add before and after, so that `size` reaches `patch`; the odd pixel goes after."""
+    missing = max(0, patch - size)
+    return missing // 2, missing - missing // 2
+
+
+def gaussian_window(patch_yx: tuple[int, int]) -> npt.NDArray[np.float32]:
+    """Weights (y, x) of a tile's pixels: a Gaussian with its peak, 1, at the centre; never below 1e-3.
+
+    The floor keeps the weighted mean exact to float32 where a pixel lies in one tile's corner alone.
+    """
+    rows, columns = (_gaussian(side) for side in patch_yx)
+    window = np.outer(rows, columns)
+    return np.asarray(np.maximum(window / window.max(), 1e-3), dtype=np.float32)
+
+
+def _gaussian(side: int) -> npt.NDArray[np.float64]:
+    distance = np.arange(side) - (side - 1) / 2
+    return np.asarray(np.exp(-0.5 * (distance / (side * SIGMA_SCALE)) ** 2), dtype=np.float64)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Mirror:
+    """One mirrored copy: `rows`/`columns` flip a slice's y/x, `context` reverses the order of its
+    neighbours."""
+
+    rows: bool = False
+    columns: bool = False
+    context: bool = False
+
+    @property
+    def dimensions(self) -> tuple[int, ...]:
+        """Dimensions of a (batch, channel, y, x) tensor to flip."""
+        return ((2,) if self.rows else ()) + ((3,) if self.columns else ())
+
+
+def mirrors(mirror_axes: Sequence[int], slicing_axis: int, context_slices: int) -> tuple[Mirror, ...]:
+    """Every combination of the mirrors that change what the network sees, the unmirrored copy first.
+
+    Mirroring along the slicing axis changes nothing for a slice alone, and the order of its neighbours where
+    it has some.
+
+    Args:
+        mirror_axes: volume axes (0, 1, 2) on which the network was trained mirrored.
+        slicing_axis: volume axis along which slices are cut.
+        context_slices: neighbours on each side that the network sees.
+    """
+    rows_axis, columns_axis = (axis for axis in range(3) if axis != slicing_axis)
+    flip_rows, flip_columns = rows_axis in mirror_axes, columns_axis in mirror_axes
+    flip_context = context_slices > 0 and slicing_axis in mirror_axes
+    choices = [(False, True) if flips else (False,) for flips in (flip_rows, flip_columns, flip_context)]
+    return tuple(
+        Mirror(rows=rows, columns=columns, context=context) for rows, columns, context in product(*choices)
+    )

@@ -1,0 +1,77 @@
+"""How long each stage of prediction took, added up over threads."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+
+
+class StageClock:
+    """Adds up seconds by stage; a stage entered inside another pauses the outer one, so that times are
+    exclusive."""
+
+    def __init__(self) -> None:
+        """Start at zero."""
+        self._seconds: dict[str, float] = {}
+        self._lock = threading.Lock()
+        self._thread = threading.local()
+
+    @contextmanager
+    def stage(self, name: str) -> Iterator[None]:
+        """Count the time inside the block for the stage `name`."""
+        outer: str | None = getattr(self._thread, "name", None)
+        self._switch(name)
+        try:
+            yield
+        finally:
+            self._switch(outer)
+
+    def _switch(self, name: str | None) -> None:
+        now, before = time.perf_counter(), getattr(self._thread, "name", None)
+        if before is not None:
+            with self._lock:
+                self._seconds[before] = self._seconds.get(before, 0.0) + now - self._thread.since
+        self._thread.name, self._thread.since = name, now
+
+    def add(self, seconds: Mapping[str, float]) -> None:
+        """Add what was counted runner."""
+        with self._lock:
+            for name, value in seconds.items():
+                self._seconds[name] = self._seconds.get(name, 0.0) + value
+
+    def seconds(self) -> dict[str, float]:
+        """Seconds of each stage, in the order in which stages first ended."""
+        with self._lock:
+            return dict(self._seconds)
+
+
+class NetworkLock:
+    """Lets one thread at a time run the network; the time spent waiting is counted apart from the
+    network's."""
+
+    def __init__(self, clock: StageClock) -> None:
+        """Count times on `clock`."""
+        self._clock = clock
+        self._lock = threading.Lock()
+
+    @contextmanager
+    def hold(self) -> Iterator[None]:
+        """Wait for the network_lock, then count the block as the stage "network"."""
+        with self._clock.stage("waiting"):
+            self._lock.acquire()
+        try:
+            with self._clock.stage("network"):
+                yield
+        finally:
+            self._lock.release()
+
+
+def stage_table(seconds: Mapping[str, float], cases: int, wall_s: float) -> str:
+    """A table for a terminal: stage, seconds in all, seconds a case; the last row is the time that passed."""
+    rows = [(name, value) for name, value in seconds.items()] + [("wall clock", wall_s)]
+    width = max(len(name) for name, _ in rows)
+    lines = [f"{'stage':<{width}}  {'total s':>9}  {'s a case':>9}"]
+    lines += [f"{name:<{width}}  {value:9.2f}  {value / max(1, cases):9.3f}" for name, value in rows]
+    return "\n".join(lines)

@@ -1,0 +1,143 @@
+"""What training changes, apart from what it leaves as it was: tens of megabytes beside a frozen SAM of
+gigabytes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from balrsam_pipeline.errors import CheckpointError
+from balrsam_pipeline.files import atomic_path
+from balrsam_pipeline.network.builder import build
+from balrsam_pipeline.network.checkpoints import checkpoint_sha256, read_tensors, refuse_mismatch
+from balrsam_pipeline.network.model import BalrSam
+from balrsam_pipeline.network.official_checkpoints import find_checkpoint
+from balrsam_pipeline.plan import NetworkPlan
+
+WEIGHTS_FOR_INFERENCE = "ema/"  # prefix in a training checkpoint
+BASE = "base_sha256"
+
+
+def trainable_state(model: BalrSam) -> dict[str, Tensor]:
+    """The trained tensors by name (the parameters themselves, detached, not copies)."""
+    return {
+        name: parameter.detach() for name, parameter in model.named_parameters() if parameter.requires_grad
+    }
+
+
+def load_trainable_state(
+    model: BalrSam, tensors: Mapping[str, Tensor], where: object = "trained weights"
+) -> None:
+    """Copy trained tensors into a network built from the same plan.
+
+    Raises:
+        CheckpointError: a tensor is missing, unexpected or misshapen; the message names it.
+    """
+    own = trainable_state(model)
+    problems = {
+        "missing": [name for name in own if name not in tensors],
+        "unexpected": [name for name in tensors if name not in own],
+        "misshapen": [
+            f"{name} {tuple(tensors[name].shape)} for {tuple(tensor.shape)}"
+            for name, tensor in own.items()
+            if name in tensors and tensors[name].shape != tensor.shape
+        ],
+    }
+    refuse_mismatch(
+        where,
+        problems,
+        "the trained tensors of this plan's network",
+        "use the plan that the file was trained with",
+    )
+    with torch.no_grad():
+        for name, tensor in own.items():
+            tensor.copy_(tensors[name])
+
+
+def save_adapter(path: Path, model: BalrSam, metadata: Mapping[str, str]) -> None:
+    """Write the trained tensors as safetensors, atomically.
+
+    Args:
+        metadata: at least `base_sha256` (empty from scratch) and `plan_sha256`; kept in the file's header.
+    """
+    with atomic_path(path) as temporary:
+        save_file(
+            {name: tensor.contiguous() for name, tensor in trainable_state(model).items()},
+            temporary,
+            dict(metadata),
+        )
+
+
+def load_adapter(path: Path, model: BalrSam, base_sha256: str = "") -> dict[str, str]:
+    """Read trained tensors into a network built from the same plan and base; returns the file's metadata.
+
+    Raises:
+        CheckpointError: the file is damaged, was trained on another base, or does not fit the network.
+    """
+    tensors, metadata = read_tensors(path), read_metadata(path)
+    _check_base(path, metadata, base_sha256)
+    load_trainable_state(model, tensors, path)
+    return metadata
+
+
+def load_trained(checkpoint: Path, network: NetworkPlan, base: Path | None = None) -> BalrSam:
+    """The network of a training checkpoint, ready to predict: EMA weights, LoRA merged, eval mode.
+
+    Args:
+        base: the SAM checkpoint it adapts; default the one `find_checkpoint` finds.
+
+    Raises:
+        CheckpointError: the checkpoint or its base is missing, damaged, or they do not belong together.
+    """
+    metadata = read_metadata(checkpoint)
+    tensors = {
+        name.removeprefix(WEIGHTS_FOR_INFERENCE): tensor
+        for name, tensor in read_tensors(checkpoint).items()
+        if name.startswith(WEIGHTS_FOR_INFERENCE)
+    }
+    if not network.from_scratch:
+        base = base or find_checkpoint(network.backbone)
+        if base is not None:
+            _check_base(checkpoint, metadata, checkpoint_sha256(base))
+    model = build(network, None if network.from_scratch else base)
+    for name, parameter in model.named_parameters():
+        parameter.requires_grad_(
+            parameter.requires_grad or name in tensors
+        )  # SAM's encoder too, where it was trained along
+    load_trainable_state(model, tensors, checkpoint)
+    model.merge_for_inference()
+    return model.train(False)
+
+
+def read_metadata(path: Path) -> dict[str, str]:
+    """The header's strings of a safetensors file.
+
+    Raises:
+        CheckpointError: no such file, or damaged.
+    """
+    try:
+        with safe_open(path, framework="pt") as file:
+            return dict(file.metadata() or {})
+    except (SafetensorError, OSError, ValueError) as problem:
+        raise CheckpointError(
+            path,
+            found=f"cannot be read: {problem}",
+            expected="a complete safetensors file",
+            fix="train again, or copy it again",
+        ) from None
+
+
+def _check_base(path: Path, metadata: Mapping[str, str], base_sha256: str) -> None:
+    trained_on = metadata.get(BASE, "")
+    if trained_on != base_sha256:
+        raise CheckpointError(
+            path,
+            found=f"weights trained on the base with sha256 {trained_on or '(none: from scratch)'}",
+            expected=f"that base; given is {base_sha256 or '(none)'}",
+            fix="give the SAM file it was trained on: --checkpoint FILE",
+        )

@@ -1,0 +1,93 @@
+"""What must go before a step is done again, so that its command does not take damaged or outdated files for
+finished work."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+from balrsam_pipeline.execution.lock import LOCK_NAME, alive, lock_holder
+from balrsam_pipeline.run.file_hashes import find_files
+from balrsam_pipeline.run.state import StepState
+from balrsam_pipeline.run.steps import Step
+
+STORED = re.compile(r"(?P<case>.+?)(_label|_foreground)?\.b2nd")
+LOCKS = ".balrsam*.lock"
+LEFTOVER = re.compile(r"\.tmp-(?P<pid>\d+)-.+")
+
+
+def clear_for(step: Step, state: StepState, bases: Mapping[str, Path]) -> None:
+    """Remove outputs of a step that are damaged, with what marks them as finished, or all that other inputs
+    made."""
+    present = find_files(step.outputs, bases)
+    damaged = [present[label] for label in state.damaged if label in present]
+    for label in filter(_is_inside, state.damaged):
+        for marker in _markers(step, label, bases):
+            marker.unlink(missing_ok=True)
+    for path in damaged:
+        path.unlink(missing_ok=True)
+    if state.same_inputs:
+        return
+    if step.command == "predict":
+        for path in present.values():
+            path.unlink(missing_ok=True)
+    if step.command == "find_best_configuration":
+        shutil.rmtree(bases["results"] / "ensembles", ignore_errors=True)
+
+
+def remove_leftovers(folders: Iterable[Path]) -> None:
+    """Remove temporary files of dead processes, and locks that they left, below `folders`; where another
+    process is at work, they stay."""
+    for top in folders:
+        for path in [*top.rglob(".tmp*"), *top.rglob(LOCKS)]:
+            leftover = LEFTOVER.fullmatch(path.name)
+            if (
+                path.is_file()
+                and not _in_use(path, top)
+                and (leftover is None or not alive(int(leftover["pid"])))
+            ):
+                path.unlink(missing_ok=True)
+
+
+def _in_use(path: Path, top: Path) -> bool:
+    """Whether another process holds the folder of `path`, or one between it and `top`; our own locks stay
+    too."""
+    folders = [folder for folder in path.parents if folder.is_relative_to(top)]
+    holders = [lock_holder(folder, name=lock.name) for folder in folders for lock in folder.glob(LOCKS)]
+    return any(
+        holder is not None and (holder.pid != os.getpid() or path.name == LOCK_NAME) for holder in holders
+    )
+
+
+def _is_inside(label: str) -> bool:
+    """Whether a label stays below its base; a record that was tampered with might not."""
+    rest = label.partition("/")[2]
+    return not rest.startswith("/") and ".." not in rest.split("/")
+
+
+def _markers(step: Step, label: str, bases: Mapping[str, Path]) -> list[Path]:
+    """Files whose presence tells the step's command that the output called `label` is finished."""
+    base, _, rest = label.partition("/")
+    path = bases[base] / rest
+    if step.command == "plan_and_preprocess":
+        stored = STORED.fullmatch(path.name)
+        if stored is None or path.parent == bases["preprocessed"]:
+            return (
+                [bases["preprocessed"] / "fingerprint_sources.json"]
+                if path.name.startswith("fingerprint")
+                else []
+            )
+        return [path.with_name(f"{path.stem}.json"), path.with_name(f"{stored['case']}.json")]
+    if step.command == "train":
+        fold = next(
+            bases["results"] / output.partition("/")[2]
+            for output in step.outputs
+            if output.endswith("checkpoint_final.safetensors")
+        )
+        return [fold.parent / "validation" / "summary.json"] if path.parent.name == "validation" else [fold]
+    if step.command == "crossval":
+        return [path.with_name("summary.json")]
+    return []

@@ -1,0 +1,155 @@
+"""Scoring a folder of predictions against a folder of references."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from balrsam_pipeline.dataset.labels import LabelScheme
+from balrsam_pipeline.errors import BalrsamError, EvaluationError
+from balrsam_pipeline.execution import ExecutionOptions, open_executor, run_cases
+from balrsam_pipeline.progress import track
+from evaluation.metrics.score_case import LabelScore, score_pair
+from evaluation.options import EvaluationOptions
+from evaluation.pairs import Pair, find_pairs, read_pair
+from evaluation.summary import PairPaths, Summary
+
+LOG = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Task:
+    pair: Pair
+    labels: LabelScheme
+    options: EvaluationOptions
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Scored:
+    rows: tuple[LabelScore, ...]
+    unit: str
+    warnings: tuple[str, ...]
+
+
+def evaluate_folders(
+    predictions: Path,
+    references: Path,
+    labels: LabelScheme,
+    file_ending: str,
+    options: EvaluationOptions | None = None,
+    cases: Sequence[str] | None = None,
+) -> Summary:
+    """Score every case of two folders, matched by file name.
+
+    Args:
+        predictions: folder of CASE + file_ending.
+        references: the same, with the truth.
+        labels: what to score.
+        options: protocol, metrics, workers (default: `EvaluationOptions()`).
+        cases: which cases to score; None means all, and then both folders must hold the same cases.
+
+    Raises:
+        EvaluationError: a file is missing, or a pair does not fit together.
+        DatasetError: a file cannot be read or is no label map.
+    """
+    options = options or EvaluationOptions()
+    pairs = find_pairs(predictions, references, file_ending, cases, options.missing_as_empty)
+    return evaluate_pairs(pairs, labels, options)
+
+
+def evaluate_pairs(
+    pairs: Sequence[Pair],
+    labels: LabelScheme,
+    options: EvaluationOptions,
+    execution: ExecutionOptions | None = None,
+) -> Summary:
+    """Score pairs of files.
+
+    Args:
+        execution: where; None takes `options.workers` processes here.
+
+    Raises:
+        EvaluationError, DatasetError: the first problem in the order of cases; it tells how many more there
+            are.
+        ClusterError: the cluster cannot be used.
+    """
+    execution = execution or ExecutionOptions(workers=options.workers)
+    tasks = {
+        pair.case: _Task(pair=_seen_from_workers(pair, execution), labels=labels, options=options)
+        for pair in pairs
+    }
+    scored: dict[str, _Scored] = {}
+    problems: dict[str, BalrsamError] = {}
+    workers = max(1, min(execution.workers, len(tasks)))
+    folders = {
+        path.parent
+        for task in tasks.values()
+        for path in (task.pair.prediction, task.pair.reference)
+        if path is not None
+    }
+    with open_executor(replace(execution, workers=workers), sorted(folders)) as executor:
+        outcomes = run_cases(_score, tasks, executor, workers, EvaluationError)
+        for outcome in track(outcomes, len(tasks), "scoring"):
+            if outcome.error is not None:
+                problems[outcome.case] = outcome.error
+            elif outcome.value is not None:
+                scored[outcome.case] = outcome.value
+    if problems:
+        raise _first(problems)
+    return _summarise(pairs, scored, labels, options)
+
+
+def _seen_from_workers(pair: Pair, execution: ExecutionOptions) -> Pair:
+    prediction = execution.shared(pair.prediction) if pair.prediction is not None else None
+    return Pair(case=pair.case, prediction=prediction, reference=execution.shared(pair.reference))
+
+
+def _score(task: _Task) -> _Scored:
+    pair = read_pair(task.pair, task.labels)
+    rows = score_pair(
+        task.pair.case, pair.prediction_zyx, pair.reference_zyx, pair.spacing_mm, task.labels, task.options
+    )
+    return _Scored(rows=rows, unit=pair.unit, warnings=pair.warnings)
+
+
+def _first(problems: Mapping[str, BalrsamError]) -> BalrsamError:
+    case = min(problems)
+    problem = problems[case]
+    if len(problems) == 1:
+        return problem
+    return type(problem)(
+        problem.where,
+        found=f"{problem.found} (and {len(problems) - 1} more cases with problems: "
+        f"{', '.join(sorted(problems)[1:6])})",
+        expected=problem.expected,
+        fix=problem.fix,
+    )
+
+
+def _summarise(
+    pairs: Sequence[Pair], scored: Mapping[str, _Scored], labels: LabelScheme, options: EvaluationOptions
+) -> Summary:
+    units = {result.unit for result in scored.values()}
+    cases = sorted(scored)
+    warnings = tuple(warning for case in cases for warning in scored[case].warnings)
+    for warning in warnings:
+        LOG.warning("%s", warning)
+    return Summary(
+        labels={name: _nnunet_key(values) for name, values in zip(labels.names, labels.values, strict=True)},
+        rows=tuple(row for case in cases for row in scored[case].rows),
+        options=options,
+        unit="voxels" if options.rules.unit_spacing else "mm" if "mm" in units else "px",
+        files={
+            pair.case: PairPaths(
+                prediction=str(pair.prediction) if pair.prediction else None, reference=str(pair.reference)
+            )
+            for pair in pairs
+        },
+        warnings=warnings,
+    )
+
+
+def _nnunet_key(values: tuple[int, ...]) -> str:
+    return str(values[0]) if len(values) == 1 else str(tuple(values))

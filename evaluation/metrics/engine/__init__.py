@@ -1,0 +1,2 @@
+"""Counting and measuring label maps fast: confusion counts, bit masks, nearest surfaces, distance
+transforms."""

@@ -1,0 +1,54 @@
+"""nnU-Net's own summary.json as a summary, so that a model can be compared with one that nnU-Net scored
+(voxel overlap only)."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any
+
+from balrsam_pipeline.imageio import file_ending_of
+from evaluation.metrics.registry import keys_of
+from evaluation.metrics.score_case import Counts, LabelScore, overlap_metrics
+from evaluation.options import EvaluationOptions
+from evaluation.summary import PairPaths, Summary
+
+
+def from_nnunet(value: dict[str, Any]) -> Summary:
+    """A summary from the JSON value of nnU-Net's summary.json; labels go by their keys ('1').
+
+    Raises:
+        KeyError, TypeError: the value does not have nnU-Net's layout.
+    """
+    options = EvaluationOptions(metrics=("overlap",))
+    labels = {key: key for key in value["mean"]}
+    rows, files = [], {}
+    for entry in sorted(value["metric_per_case"], key=lambda entry: str(entry["reference_file"])):
+        name = Path(entry["reference_file"])
+        case = name.name[: -len(file_ending_of(name))]
+        files[case] = PairPaths(prediction=entry["prediction_file"], reference=entry["reference_file"])
+        rows += [_row(case, key, entry["metrics"][key], options) for key in labels]
+    return Summary(labels=labels, rows=tuple(rows), options=options, unit="mm", files=files)
+
+
+def _row(case: str, label: str, numbers: dict[str, Any], options: EvaluationOptions) -> LabelScore:
+    counts = Counts(
+        true_positives=_whole(numbers["TP"]),
+        false_positives=_whole(numbers["FP"]),
+        false_negatives=_whole(numbers["FN"]),
+        true_negatives=_whole(numbers["TN"]),
+    )
+    values = overlap_metrics(counts)
+    return LabelScore(
+        case=case,
+        label=label,
+        status=counts.status,
+        counts=counts,
+        values={key: values[key] for key in keys_of(options.metrics, ())},
+        diagonal=0.0,
+        voxel_mm3=1.0,
+    )
+
+
+def _whole(number: float) -> int:
+    return int(number) if math.isfinite(number) else 0

@@ -1,0 +1,84 @@
+"""What each leaderboard wants: names of files, their format, and which values masks hold."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from balrsam_pipeline.errors import PredictionError
+from balrsam_pipeline.paths import dataset_number
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Form:
+    """The form of one leaderboard's archive.
+
+    Attributes:
+        template: name of each file in the archive; fields {case}, {dataset}, {number} and {ending} (the
+            predictions' own).
+        foreground: the value that a mask's single foreground label gets; None keeps label values.
+        source: where the form is described.
+    """
+
+    name: str
+    template: str
+    foreground: int | None = None
+    source: str
+
+
+FORMS: dict[str, Form] = {
+    "msd": Form(
+        name="msd",
+        template="Task{number:02d}_{dataset}/{case}.nii.gz",
+        source="Medical Segmentation Decathlon, evaluation server: one folder a task, files named as the "
+        "images",
+    ),
+    "amos": Form(
+        name="amos", template="{case}.nii.gz", source="AMOS 2022: files named as the images, all in one level"
+    ),
+    "isic": Form(
+        name="isic",
+        template="{case}_segmentation.png",
+        foreground=255,
+        source="ISIC 2018 task 1: 8-bit PNG masks of 0 and 255, ID_segmentation.png",
+    ),
+    "grand-challenge": Form(
+        name="grand-challenge", template="{case}.mha", source="grand-challenge.org prefers MetaImage"
+    ),
+    "plain": Form(name="plain", template="{case}{ending}", source="files as predicted"),
+}
+
+
+def member_name(template: str, case: str, dataset: str, ending: str) -> str:
+    """The name of a case's file in the archive.
+
+    Args:
+        dataset: such as "Dataset004_Hippocampus"; its number and the rest of its name are fields of the
+            template.
+
+    Raises:
+        PredictionError: the template has an unknown field, or makes a name outside the archive.
+    """
+    number = dataset_number(dataset)
+    fields = {
+        "case": case,
+        "dataset": re.sub(r"^Dataset\d+_", "", dataset),
+        "number": number or 0,
+        "ending": ending,
+    }
+    try:
+        name = template.format(**fields)
+    except (KeyError, IndexError, ValueError) as problem:
+        raise _bad(template, f"a template that cannot be filled in ({problem})") from None
+    if name.startswith(("/", "\\")) or ".." in name.split("/") or "{case}" not in template:
+        raise _bad(template, "a template without {case}, or one that leads out of the archive")
+    return name
+
+
+def _bad(template: str, found: str) -> PredictionError:
+    return PredictionError(
+        f"--template {template}",
+        found=found,
+        expected="a relative name with the fields {case}, {dataset}, {number}, {ending}",
+        fix='for example --template "{case}.nii.gz"',
+    )

@@ -1,0 +1,157 @@
+"""Measuring one training case: shapes, spacing, foreground intensities, label sizes and thickness.
+
+Suffixes: `image_czyx`, `label_zyx` on the raw image's axes.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import edt
+import numpy as np
+import numpy.typing as npt
+
+from balrsam_pipeline.dataset import CaseFiles, DatasetDescription, LabelScheme, read_case
+from balrsam_pipeline.errors import DatasetError
+from balrsam_pipeline.imageio import Image
+from balrsam_pipeline.plan import CaseFingerprint, ChannelStatistics
+from balrsam_pipeline.preprocessing.cropping import nonzero_box
+from planners.file_hashes import content_sha256
+
+QUANTILES = 4096  # order statistics kept of a case: percentiles 0.5 and 99.5 lie on the 20th from either end
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MeasureTask:
+    """One case to measure, and the description of its dataset."""
+
+    files: CaseFiles
+    description: DatasetDescription
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Measurement:
+    """A case's fingerprint, and `QUANTILES` order statistics a channel (c, q) of its foreground; none where
+    it shows none."""
+
+    fingerprint: CaseFingerprint
+    quantiles_cq: npt.NDArray[np.float32]
+
+
+def measure_case(task: MeasureTask) -> Measurement:
+    """Read and measure one case.
+
+    Raises:
+        DatasetError: a file cannot be read, has no label, or holds NaN or infinite values in the foreground.
+    """
+    image, label = read_case(task.files, task.description)
+    if label is None:
+        raise DatasetError(
+            f"case {task.files.case}",
+            found="no label",
+            expected="a label map",
+            fix="add it, or move the image to imagesTs",
+        )
+    return measure(task.files, task.description, image, label)
+
+
+def measure(files: CaseFiles, description: DatasetDescription, image: Image, label: Image) -> Measurement:
+    """Measure a case that was read from `files`.
+
+    Raises:
+        DatasetError: NaN or infinite values in the foreground.
+
+    Source: nnU-Net v2, `DatasetFingerprintExtractor.analyze_case`.
+    """
+    labels = description.labels
+    box = nonzero_box(image.data)
+    label_zyx = label.data[0]
+    foreground_zyx = label_zyx != 0
+    if labels.ignore_value is not None:
+        foreground_zyx &= label_zyx != labels.ignore_value
+    samples = [np.sort(channel_zyx[foreground_zyx]) for channel_zyx in image.data]
+    spacing_mm = image.geometry.spacing_mm
+    voxels, thickness = _label_sizes(label_zyx, labels, int(np.argmax(spacing_mm)))
+    fingerprint = CaseFingerprint(
+        case=files.case,
+        shape_zyx=image.geometry.shape_zyx,
+        cropped_shape_zyx=_sizes(box),
+        spacing_mm=spacing_mm,
+        orientation=image.geometry.orientation,
+        dtype=str(image.data.dtype),
+        content_sha256=content_sha256(files, description),
+        label_voxels=voxels,
+        label_thickness_px=thickness,
+        channel_statistics=tuple(_statistics(values, files.case) for values in samples if len(values)),
+    )
+    return Measurement(fingerprint=fingerprint, quantiles_cq=_quantiles(samples))
+
+
+def _sizes(box: tuple[tuple[int, int], tuple[int, int], tuple[int, int]]) -> tuple[int, int, int]:
+    depth, height, width = (stop - start for start, stop in box)
+    return depth, height, width
+
+
+def _statistics(ordered: npt.NDArray[Any], case: str) -> ChannelStatistics:
+    """Statistics of sorted foreground values."""
+    if not np.isfinite(ordered[-1]) or not np.isfinite(ordered[0]):
+        raise DatasetError(
+            f"case {case}",
+            found="NaN or infinite values in the foreground",
+            expected="finite intensities",
+            fix="replace them in the image: balrsam verify DATASET --fix NEW_FOLDER",
+        )
+    low, middle, high = np.percentile(ordered, (0.5, 50.0, 99.5))
+    return ChannelStatistics(
+        mean=float(ordered.mean(dtype=np.float64)),
+        median=float(middle),
+        std=float(ordered.std(dtype=np.float64)),
+        min=float(ordered[0]),
+        max=float(ordered[-1]),
+        percentile_00_5=float(low),
+        percentile_99_5=float(high),
+    )
+
+
+def _quantiles(samples: list[npt.NDArray[Any]]) -> npt.NDArray[np.float32]:
+    """Values at evenly spaced ranks of each sorted sample, (c, q): what sampling with replacement gives,
+    without the chance."""
+    if len(samples[0]) == 0:
+        return np.zeros((len(samples), 0), dtype=np.float32)
+    ranks = ((np.arange(QUANTILES) + 0.5) / QUANTILES * len(samples[0])).astype(np.intp)
+    return np.stack([values[ranks].astype(np.float32) for values in samples])
+
+
+def _label_sizes(
+    label_zyx: npt.NDArray[Any], labels: LabelScheme, slice_axis: int
+) -> tuple[dict[str, int], dict[str, float]]:
+    """Voxels and in-plane thickness of each label or region; thickness only of those that the case shows."""
+    by_slice = np.moveaxis(label_zyx, slice_axis, 0)
+    voxels, thickness = {}, {}
+    for name in labels.names:
+        mask_zyx = labels.mask(by_slice, name)
+        voxels[name] = int(mask_zyx.sum())
+        measured = in_plane_thickness_px(mask_zyx)
+        if measured is not None:
+            thickness[name] = measured
+    return voxels, thickness
+
+
+MOST_SLICES = 16  # evenly spread over those that show the label: enough for a mean, and memory stays bounded
+
+
+def in_plane_thickness_px(mask_zyx: npt.NDArray[np.bool_]) -> float | None:
+    """Mean thickness of a mask within slices, in voxels; None where the mask is empty.
+
+    In a strip of width w the distance to the edge is w / 4 on average, so thickness is four times the mean
+    distance. A disk counts two thirds of its diameter. The image's border counts as an edge.
+    """
+    shown = np.flatnonzero(mask_zyx.any(axis=(1, 2)))
+    if len(shown) == 0:
+        return None
+    chosen = shown[np.unique(np.linspace(0, len(shown) - 1, MOST_SLICES).round().astype(int))]
+    # slices one below the other with an empty row between: one distance transform instead of many small ones
+    stacked = np.pad(mask_zyx[chosen], ((0, 0), (0, 1), (0, 0))).reshape(-1, mask_zyx.shape[2])
+    distance = edt.edt(np.ascontiguousarray(stacked), black_border=True, parallel=1)
+    return float(4 * (distance[stacked].mean() - 0.5))

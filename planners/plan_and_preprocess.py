@@ -1,0 +1,167 @@
+"""`plan_and_preprocess` as one function: check, measure, plan, fold, preprocess; only what changed is done
+again."""
+
+from __future__ import annotations
+
+from concurrent.futures import Executor
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from balrsam_pipeline.dataset import RawDataset, folds_of, open_dataset, write_folds
+from balrsam_pipeline.dataset.integrity.checks.structure import check_files
+from balrsam_pipeline.errors import BalrsamError, DatasetError
+from balrsam_pipeline.execution import ExecutionOptions, folder_lock, open_executor
+from balrsam_pipeline.files import read_json, write_json, write_text
+from balrsam_pipeline.plan import Plan, read_plan, write_versioned
+from balrsam_pipeline.preprocessing import store_folder
+from planners.file_hashes import folder_state_sha256
+from planners.fingerprint import Extraction, changed_cases, extract_fingerprint
+from planners.hardware import Hardware
+from planners.plan_like import plan_like
+from planners.planner import Overrides, plan_dataset
+from planners.preprocess import PreprocessReport, preprocess_cases
+from planners.scan import Survey, survey_dataset
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PrepareRequest:
+    """What `plan_and_preprocess` is asked to do.
+
+    Attributes:
+        raw: the raw dataset's folder.
+        preprocessed: the folder of preprocessed datasets.
+        configurations: those to preprocess; None is all that the plan has.
+        like: a plan to take over instead of planning.
+        execution: where cases are worked on.
+    """
+
+    raw: Path
+    preprocessed: Path
+    hardware: Hardware
+    overrides: Overrides
+    configurations: tuple[str, ...] | None
+    like: Plan | None
+    execution: ExecutionOptions
+    verify: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Preparation:
+    """What was done: the plan, which cases were measured, what preprocessing did to each store, and the
+    check's warnings."""
+
+    folder: Path
+    plan: Plan
+    extraction: Extraction
+    reports: tuple[PreprocessReport, ...]
+    warnings: str
+
+
+def prepare(request: PrepareRequest) -> Preparation:
+    """Check, measure, plan and preprocess a dataset.
+
+    Raises:
+        BalrsamError: the dataset has errors, cannot be measured or planned, or another process prepares it.
+    """
+    dataset = open_dataset(request.raw)
+    folder = request.preprocessed / dataset.name
+    workers = request.execution.workers
+    with folder_lock(folder), open_executor(request.execution, (dataset.folder, folder)) as executor:
+        survey = survey_once(dataset, folder, executor, workers) if request.verify else None
+        surveyed = survey.measurements if survey else None
+        extraction = extract_fingerprint(dataset, folder, executor, workers, surveyed)
+        plan = _plan(request, dataset, extraction)
+        names = _chosen(request, plan)
+        if plan.default_configuration not in names:
+            plan = replace(plan, default_configuration=names[0])
+        _write_if_new(folder, plan)
+        write_folds(folder / "splits.json", folds_of(dataset))
+        write_text(folder / "dataset.json", (dataset.folder / "dataset.json").read_text(encoding="utf-8"))
+        reports = _preprocess(dataset, plan, names, folder, extraction, executor, workers)
+    warnings = survey.report.table() if survey and survey.report.problems else ""
+    return Preparation(folder=folder, plan=plan, extraction=extraction, reports=reports, warnings=warnings)
+
+
+def survey_once(dataset: RawDataset, folder: Path, executor: Executor | None, workers: int) -> Survey | None:
+    """Check a dataset, and measure what changed on the way; None where it is as it was when it last passed.
+
+    Raises:
+        DatasetError: there are errors; the message is their table.
+    """
+    path = folder / "integrity.json"
+    state = folder_state_sha256(dataset.folder)
+    if _passed_before(path, state):
+        return None
+    labelled = {
+        case: files
+        for case, files in check_files(dataset)[0].items()
+        if files.label is not None and files.label.is_file()
+    }
+    survey = survey_dataset(dataset, changed_cases(dataset, labelled, folder), executor, workers)
+    errors = survey.report.errors
+    write_json(path, {"dataset_state_sha256": state, "passed": not errors, **survey.report.to_json()})
+    if errors:
+        raise DatasetError(
+            dataset.folder,
+            found=f"{len(errors)} error(s)\n{survey.report.table()}",
+            expected="a dataset without errors",
+            fix=errors[0].fix
+            if len(errors) == 1
+            else "fix them one by one, or those that are mechanical at once: balrsam verify DATASET --fix "
+            "NEW_FOLDER",
+        )
+    return survey
+
+
+def _passed_before(path: Path, state: str) -> bool:
+    if not path.is_file():
+        return False
+    try:
+        before = read_json(path)
+    except BalrsamError:
+        return False
+    return (
+        isinstance(before, dict)
+        and before.get("passed") is True
+        and before.get("dataset_state_sha256") == state
+    )
+
+
+def _plan(request: PrepareRequest, dataset: RawDataset, extraction: Extraction) -> Plan:
+    if request.like is not None:
+        return plan_like(request.like, extraction.fingerprint, dataset.description)
+    return plan_dataset(extraction.fingerprint, dataset.description, request.hardware, request.overrides)
+
+
+def _chosen(request: PrepareRequest, plan: Plan) -> tuple[str, ...]:
+    names = request.configurations or tuple(plan.configurations)
+    for name in names:
+        plan.configuration(name)
+    return names
+
+
+def _write_if_new(folder: Path, plan: Plan) -> None:
+    path = folder / "plan.json"
+    try:
+        if path.is_file() and read_plan(path) == plan:
+            return
+    except BalrsamError:
+        path.unlink()
+    write_versioned(path, plan)
+
+
+def _preprocess(
+    dataset: RawDataset,
+    plan: Plan,
+    names: tuple[str, ...],
+    folder: Path,
+    extraction: Extraction,
+    executor: Executor | None,
+    workers: int,
+) -> tuple[PreprocessReport, ...]:
+    """Preprocess one configuration a store: those that share a store share its cases."""
+    contents = {case.case: case.content_sha256 for case in extraction.fingerprint.cases}
+    stores = {store_folder(folder, plan.configuration(name)): name for name in names}
+    return tuple(
+        preprocess_cases(dataset, plan, name, folder, contents, executor, workers) for name in stores.values()
+    )

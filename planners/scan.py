@@ -1,0 +1,80 @@
+"""Checking and measuring a dataset in one pass: each case is read once for both."""
+
+from __future__ import annotations
+
+from collections.abc import Set
+from concurrent.futures import Executor
+from dataclasses import dataclass
+
+from balrsam_pipeline.dataset import CaseFiles, DatasetDescription, RawDataset
+from balrsam_pipeline.dataset.integrity.check_case import CaseFacts, inspect_case
+from balrsam_pipeline.dataset.integrity.check_dataset import report_of
+from balrsam_pipeline.dataset.integrity.checks.structure import check_files
+from balrsam_pipeline.dataset.integrity.report import IntegrityReport, problem_of
+from balrsam_pipeline.errors import DatasetError
+from balrsam_pipeline.execution import run_cases
+from balrsam_pipeline.progress import track
+from planners.case_fingerprint import Measurement, measure
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SurveyTask:
+    """One case to check, and to `measure` if nothing is wrong with it."""
+
+    files: CaseFiles
+    description: DatasetDescription
+    measure: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Surveyed:
+    """What was found out about a case; `measurement` is None where it was not asked for or the case has
+    errors."""
+
+    facts: CaseFacts
+    measurement: Measurement | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Survey:
+    """The integrity report of a dataset, and the cases that were measured on the way."""
+
+    report: IntegrityReport
+    measurements: dict[str, Measurement]
+
+
+def survey_dataset(
+    dataset: RawDataset, to_measure: Set[str], executor: Executor | None, workers: int
+) -> Survey:
+    """Check every case of a dataset and measure those in `to_measure`; nothing wrong with it raises."""
+    training, test, _ = check_files(dataset)
+    facts: dict[bool, list[CaseFacts]] = {True: [], False: []}
+    measurements: dict[str, Measurement] = {}
+    for trains, cases in ((True, training), (False, test)):
+        tasks = {
+            case: SurveyTask(
+                files=files, description=dataset.description, measure=trains and case in to_measure
+            )
+            for case, files in cases.items()
+        }
+        for outcome in track(
+            run_cases(survey_case, tasks, executor, workers, DatasetError), len(tasks), "checking"
+        ):
+            if outcome.value is not None:
+                facts[trains].append(outcome.value.facts)
+                if outcome.value.measurement is not None:
+                    measurements[outcome.case] = outcome.value.measurement
+            elif outcome.error is not None:  # nothing known raises; a library or the machine did
+                problem = problem_of(outcome.error, "case_failed", outcome.case)
+                facts[trains].append(CaseFacts(case=outcome.case, problems=(problem,)))
+    return Survey(report=report_of(dataset, facts[True], facts[False]), measurements=measurements)
+
+
+def survey_case(task: SurveyTask) -> Surveyed:
+    """Read one case, check it, and measure it if asked to."""
+    inspected = inspect_case(task.files, task.description)
+    sound = not any(problem.severity == "error" for problem in inspected.facts.problems)
+    measurement = None
+    if task.measure and sound and inspected.image is not None and inspected.label is not None:
+        measurement = measure(task.files, task.description, inspected.image, inspected.label)
+    return Surveyed(facts=inspected.facts, measurement=measurement)

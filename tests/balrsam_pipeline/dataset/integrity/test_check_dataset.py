@@ -1,0 +1,94 @@
+"""Every kind of broken dataset is found with its case and fix; good ones are left alone; nothing crashes."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import broken_datasets
+import pytest
+from broken_datasets import CATALOGUE
+
+from balrsam_pipeline.dataset import open_dataset
+from balrsam_pipeline.dataset.integrity.check_case import inspect_case
+from balrsam_pipeline.dataset.integrity.check_dataset import check_dataset, report_of
+
+
+def test_the_catalogue_holds_at_least_thirty_kinds() -> None:
+    assert len({broken.kind for broken in CATALOGUE}) >= 30
+    assert len({broken.name or broken.kind for broken in CATALOGUE}) == len(CATALOGUE)
+
+
+def test_every_kind_is_documented() -> None:
+    page = (Path(__file__).parents[3] / "docs" / "datasets.md").read_text(encoding="utf-8")
+    assert [broken.kind for broken in CATALOGUE if f"`{broken.kind}`" not in page] == []
+
+
+@pytest.mark.parametrize(
+    "good", [broken_datasets.good_volumes, broken_datasets.good_pictures, broken_datasets.good_stacks]
+)
+def test_a_good_dataset_has_no_problem(fresh: Any, tmp_path: Path, good: Any) -> None:
+    report = check_dataset(fresh(good, tmp_path / "Dataset001_Good"))
+    assert report.problems == ()
+    assert report.training_cases == 6
+    assert "nothing wrong" in report.table()
+
+
+@pytest.mark.parametrize("broken", CATALOGUE, ids=lambda broken: broken.name or broken.kind)
+def test_what_is_broken_is_found_with_its_case_and_fix(fresh: Any, tmp_path: Path, broken: Any) -> None:
+    folder = fresh(broken.base, tmp_path / "Dataset001_Broken")
+    broken.damage(folder)
+    report = check_dataset(folder)
+    found = [problem for problem in report.problems if problem.kind == broken.kind]
+    assert {problem.case for problem in found} == {broken.case}, report.table()
+    assert {problem.severity for problem in found} == {broken.severity}
+    assert all(problem.found and problem.expected and problem.fix for problem in found)
+    assert found[0].fix in report.table()
+    listed = json.loads(json.dumps(report.to_json()))["problems"]
+    assert [problem["fix"] for problem in listed] == [problem.fix for problem in report.problems]
+
+
+def test_all_problems_of_all_cases_come_in_one_report(fresh: Any, tmp_path: Path) -> None:
+    folder = fresh(broken_datasets.good_volumes, tmp_path / "Dataset001_Broken")
+    broken_datasets.ct(folder, 0).write_bytes(b"x")
+    broken_datasets.change(broken_datasets.label(folder, 1), broken_datasets.put(7, "uint8"))
+    broken_datasets.label(folder, 2).unlink()
+    broken_datasets.change(broken_datasets.pet(folder, 3), broken_datasets.put(float("nan"), "float32"))
+    broken_datasets.change(broken_datasets.label(folder, 3), origin_mm=(0.0, 0.0, 0.0))
+    found = {(problem.kind, problem.case) for problem in check_dataset(folder).problems}
+    assert found == {
+        ("image_unreadable", "organ_000"),
+        ("label_unknown_value", "organ_001"),
+        ("label_missing", "organ_002"),
+        ("nan_or_infinite", "organ_003"),
+        ("label_origin", "organ_003"),
+    }
+
+
+def test_workers_find_what_one_process_finds(
+    fresh: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("balrsam_pipeline.dataset.integrity.check_dataset.SMALL_BYTES", 0)
+    folder = fresh(broken_datasets.good_volumes, tmp_path / "Dataset001_Broken")
+    broken_datasets.ct(folder, 0).write_bytes(b"x")
+    broken_datasets.change(broken_datasets.label(folder, 1), broken_datasets.put(7, "uint8"))
+    assert check_dataset(folder, workers=2) == check_dataset(folder, workers=1)
+
+
+def test_a_pass_that_reads_every_case_anyway_makes_the_same_report(fresh: Any, tmp_path: Path) -> None:
+    folder = fresh(broken_datasets.good_volumes, tmp_path / "Dataset001_Broken")
+    broken_datasets.change(broken_datasets.label(folder, 1), broken_datasets.put(7, "uint8"))
+    dataset = open_dataset(folder)
+    inspected = [inspect_case(files, dataset.description) for files in dataset.training_cases().values()]
+    tests = [inspect_case(files, dataset.description).facts for files in dataset.test_cases().values()]
+    assert report_of(dataset, [case.facts for case in inspected], tests) == check_dataset(folder)
+    assert [problem.kind for problem in inspected[1].facts.problems] == ["label_unknown_value"]
+    assert inspected[1].image is not None
+
+
+@pytest.mark.parametrize("name", ["Dataset004_Hippocampus", "Dataset020_DRIVE"])
+def test_real_datasets_have_no_error(test_data: Path, name: str) -> None:
+    report = check_dataset(test_data / "raw" / name)
+    assert report.errors == ()
+    assert {problem.kind for problem in report.warnings} <= {"label_stored_as_float"}

@@ -1,0 +1,129 @@
+"""Batches over slices, tiles and mirrors give what a plain loop gives."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import pytest
+import torch
+from torch.nn import functional
+
+from balrsam_pipeline.inference.sliding_window import (
+    Mirror,
+    SliceSettings,
+    gaussian_window,
+    mirrors,
+    padding,
+    slice_logits,
+    tiles,
+    with_context,
+)
+
+
+def brute_force(
+    networks: list[torch.nn.Module], volume: torch.Tensor, settings: SliceSettings
+) -> torch.Tensor:
+    """One slice, one tile, one mirror, one network at a time."""
+    height, width = volume.shape[2:]
+    rows, columns = padding(height, settings.patch_size[0]), padding(width, settings.patch_size[1])
+    padded = functional.pad(volume, (*columns, *rows))
+    window = torch.from_numpy(gaussian_window(settings.patch_size))
+    result = []
+    for index in range(len(volume)):
+        total, weight = 0.0, torch.zeros(padded.shape[2:])
+        for tile in tiles(tuple(padded.shape[2:]), settings.patch_size, settings.tile_step):
+            place = (
+                slice(tile.y, tile.y + settings.patch_size[0]),
+                slice(tile.x, tile.x + settings.patch_size[1]),
+            )
+            for mirror in settings.mirrors:
+                order = range(-settings.context_slices, settings.context_slices + 1)
+                neighbours = [
+                    min(max(index + offset, 0), len(volume) - 1)
+                    for offset in (reversed(order) if mirror.context else order)
+                ]
+                patch = torch.cat([padded[neighbour][(slice(None), *place)] for neighbour in neighbours])[
+                    None
+                ].flip(mirror.dimensions)
+                logits = sum(network(patch) for network in networks) / len(networks)
+                placed = torch.zeros(logits.shape[1], *padded.shape[2:])
+                placed[(slice(None), *place)] = logits.flip(mirror.dimensions)[0] * window
+                total = total + placed
+                weight[place] += window
+        result.append((total / weight)[:, rows[0] : rows[0] + height, columns[0] : columns[0] + width])
+    return torch.stack(result)
+
+
+@pytest.mark.parametrize("size", [(20, 30), (7, 30), (5, 6), (12, 16)])
+@pytest.mark.parametrize("context", [0, 2])
+@pytest.mark.parametrize("batch_size", [1, 5, 64])
+@torch.inference_mode()
+def test_batches_agree_with_a_plain_loop(
+    fakes: SimpleNamespace, size: tuple[int, int], context: int, batch_size: int
+) -> None:
+    volume = torch.randn(4, 2, *size, generator=torch.Generator().manual_seed(1))
+    settings = SliceSettings(
+        patch_size=(12, 16),
+        tile_step=0.5,
+        batch_size=batch_size,
+        context_slices=context,
+        mirrors=mirrors((0, 1, 2), 0, context),
+    )
+    networks = [fakes.WeightedNetwork(2 * (2 * context + 1), 3, seed) for seed in (0, 1)]
+    torch.testing.assert_close(
+        slice_logits(networks, volume, (0, 4), settings),
+        brute_force(networks, volume, settings),
+        atol=1e-5,
+        rtol=1e-4,
+    )
+
+
+@torch.inference_mode()
+def test_a_span_in_the_middle_sees_its_neighbours(fakes: SimpleNamespace) -> None:
+    volume = torch.randn(9, 1, 8, 8, generator=torch.Generator().manual_seed(2))
+    settings = SliceSettings(
+        patch_size=(8, 8), tile_step=0.5, batch_size=4, context_slices=1, mirrors=(Mirror(),)
+    )
+    networks = [fakes.WeightedNetwork(3, 2)]
+    whole = slice_logits(networks, volume, (0, 9), settings)
+    parts = [slice_logits(networks, volume, span, settings) for span in ((0, 2), (2, 3), (3, 9))]
+    torch.testing.assert_close(torch.cat(parts), whole)
+
+
+def test_context_is_slice_major_and_repeats_the_edge() -> None:
+    volume = torch.arange(6.0).reshape(3, 2, 1, 1)  # slice d has channels 2d, 2d + 1
+    assert with_context(volume, 0, 1, 1).flatten().tolist() == [0, 1, 0, 1, 2, 3]
+    assert with_context(volume, 1, 2, 1, reverse=True).flatten().tolist() == [4, 5, 2, 3, 0, 1]
+
+
+def test_mirrors_that_change_nothing_are_left_out() -> None:
+    assert mirrors((0, 1, 2), 0, 0) == (
+        Mirror(),
+        Mirror(columns=True),
+        Mirror(rows=True),
+        Mirror(rows=True, columns=True),
+    )
+    assert len(mirrors((0, 1, 2), 0, 1)) == 8
+    assert mirrors((0,), 1, 0) == (
+        Mirror(),
+        Mirror(rows=True),
+    )  # rows of slices along axis 1 run along axis 0
+    assert mirrors((), 0, 3) == (Mirror(),)
+
+
+@torch.inference_mode()
+def test_a_batch_too_large_for_the_gpu_is_halved() -> None:
+    sizes = []
+
+    def network(batch: torch.Tensor) -> torch.Tensor:
+        if len(batch) > 3:
+            raise torch.cuda.OutOfMemoryError("out of memory")
+        sizes.append(len(batch))
+        return batch * 2
+
+    volume = torch.rand(10, 1, 4, 4)
+    settings = SliceSettings(
+        patch_size=(4, 4), tile_step=0.5, batch_size=10, context_slices=0, mirrors=(Mirror(),)
+    )
+    torch.testing.assert_close(slice_logits([network], volume, (0, 10), settings), volume * 2)
+    assert max(sizes) <= 3

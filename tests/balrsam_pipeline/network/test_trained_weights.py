@@ -1,0 +1,102 @@
+"""Adapter files and training checkpoints: bitwise equal logits on the right base, refusal on another."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import save_file
+from torch import nn
+
+from balrsam_pipeline.errors import CheckpointError
+from balrsam_pipeline.network import (
+    BalrSam,
+    build,
+    checkpoint_sha256,
+    load_adapter,
+    load_trainable_state,
+    load_trained,
+    save_adapter,
+    trainable_state,
+)
+from balrsam_pipeline.plan import Backbone, NetworkPlan
+
+MakePlan = Callable[..., NetworkPlan]
+MakeCheckpoint = Callable[[Backbone], tuple[nn.Module, Path]]
+
+
+def trained(network: NetworkPlan, base: Path | None) -> BalrSam:
+    """A network with all trained tensors moved, as after training."""
+    model = build(network, base).eval()
+    generator = torch.Generator().manual_seed(5)
+    with torch.no_grad():
+        for tensor in trainable_state(model).values():
+            tensor.add_(0.05 * torch.randn(tensor.shape, generator=generator))
+    return model
+
+
+def test_an_adapter_file_reloads_to_bitwise_equal_logits(
+    make_plan: MakePlan, make_checkpoint: MakeCheckpoint, tmp_path: Path
+) -> None:
+    base, network, image = (
+        make_checkpoint("vit_t")[1],
+        make_plan(decoder_attention="low_rank"),
+        torch.randn(1, 3, 90, 70),
+    )
+    model, sha256 = trained(network, base), checkpoint_sha256(base)
+    save_adapter(tmp_path / "adapter.safetensors", model, {"base_sha256": sha256, "plan_sha256": "p"})
+    again = build(network, base).eval()
+    assert load_adapter(tmp_path / "adapter.safetensors", again, sha256)["plan_sha256"] == "p"
+    with torch.no_grad():
+        assert torch.equal(again(image), model(image))
+
+
+def test_another_base_is_refused(
+    make_plan: MakePlan, make_checkpoint: MakeCheckpoint, tmp_path: Path
+) -> None:
+    base, network = make_checkpoint("vit_t")[1], make_plan()
+    path = tmp_path / "adapter.safetensors"
+    save_adapter(path, build(network, base), {"base_sha256": "0" * 64})
+    with pytest.raises(CheckpointError, match=f"(?s)adapter.*{'0' * 64}.*--checkpoint"):
+        load_adapter(path, build(network, base), checkpoint_sha256(base))
+    with pytest.raises(CheckpointError, match="trained on the base"):
+        load_trained(path, network, base)
+
+
+def test_missing_unexpected_and_misshapen_trained_tensors_are_named(make_plan: MakePlan) -> None:
+    model = build(make_plan(from_scratch=True))
+    tensors = dict(trainable_state(model))
+    first, second = list(tensors)[:2]
+    tensors["extra"] = tensors.pop(first)
+    tensors[second] = tensors[second][:1]
+    with pytest.raises(CheckpointError) as caught:
+        load_trainable_state(model, tensors)
+    for word in (f"missing: {first}", "unexpected: extra", f"misshapen: {second}"):
+        assert word in str(caught.value)
+
+
+@pytest.mark.parametrize("from_scratch", [True, False])
+def test_a_training_checkpoint_predicts_with_its_ema_weights(
+    from_scratch: bool, make_plan: MakePlan, make_checkpoint: MakeCheckpoint, tmp_path: Path
+) -> None:
+    base = None if from_scratch else make_checkpoint("vit_t")[1]
+    network = make_plan(from_scratch=from_scratch, mask_stride=2)
+    model, path = trained(network, base), tmp_path / "checkpoint_final.safetensors"
+    tensors = {f"ema/{name}": tensor.clone() for name, tensor in trainable_state(model).items()}
+    tensors["weights/other"] = torch.zeros(2)
+    save_file(tensors, path, {"base_sha256": checkpoint_sha256(base) if base else ""})
+    loaded, image = load_trained(path, network, base), torch.randn(1, 3, 60, 80)
+    assert not loaded.training
+    with torch.no_grad():
+        torch.testing.assert_close(loaded(image), model(image), atol=1e-4, rtol=1e-4)
+
+
+def test_a_damaged_training_checkpoint_is_named(make_plan: MakePlan, tmp_path: Path) -> None:
+    path = tmp_path / "checkpoint_final.safetensors"
+    path.write_bytes(b"\x10\x00")
+    with pytest.raises(CheckpointError, match="checkpoint_final"):
+        load_trained(path, make_plan(from_scratch=True))
+    with pytest.raises(CheckpointError, match="absent"):
+        load_trained(tmp_path / "absent.safetensors", make_plan(from_scratch=True))

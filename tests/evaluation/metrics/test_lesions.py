@@ -1,0 +1,48 @@
+"""Lesion-wise detection on a drawing small enough to count by eye."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from evaluation.metrics.lesions import NOTHING, add, detect
+
+PICTURE = {
+    "reference": ["##....#...", "##........", ".........#", "...#......", "..#......."],
+    "prediction": [".#........", "....#.....", ".........#", "...#.....#", "........#."],
+}
+
+
+def mask(name: str) -> np.ndarray:
+    return np.array([[letter == "#" for letter in line] for line in PICTURE[name]])[None]
+
+
+def test_components_are_matched_by_overlap_and_counted_by_volume() -> None:
+    found = detect(mask("prediction"), mask("reference"), voxel_mm3=60.0)
+    assert sum(found.references) == 4 and sum(found.found) == 3
+    assert sum(found.predictions) == 4 and sum(found.real) == 3
+    assert found.references == (2, 2, 0, 0), "two dots of 0.06 ml; a pair of 0.12 ml and a square of 0.24 ml"
+    assert found.metrics() == {"lesion_precision": 0.75, "lesion_recall": 0.75, "lesion_f1": 0.75}
+
+
+def test_empty_masks_leave_undefined_what_cannot_be_said() -> None:
+    empty, full = mask("reference") & False, mask("reference")
+    assert detect(empty, empty, 1.0).metrics() == {
+        "lesion_precision": None,
+        "lesion_recall": None,
+        "lesion_f1": None,
+    }
+    assert detect(empty, full, 1.0).metrics() == {
+        "lesion_precision": None,
+        "lesion_recall": 0.0,
+        "lesion_f1": 0.0,
+    }
+    assert detect(full, empty, 1.0).metrics() == {
+        "lesion_precision": 0.0,
+        "lesion_recall": None,
+        "lesion_f1": 0.0,
+    }
+
+
+def test_cases_add_up() -> None:
+    once = detect(mask("prediction"), mask("reference"), 60.0)
+    assert add(add(NOTHING, once), once).references == (4, 4, 0, 0)

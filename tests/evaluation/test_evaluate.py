@@ -1,0 +1,193 @@
+"""Scoring folders: pairs by name, and every way in which files can fail to be a pair."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from balrsam_pipeline.dataset.labels import LabelScheme
+from balrsam_pipeline.errors import BalrsamError, EvaluationError
+from evaluation import EvaluationOptions, evaluate_folders, pool, summary_table
+
+Make = Callable[..., LabelScheme]
+LABELS = {"organ": 1, "lesion": 2}
+
+
+def test_the_summary_of_a_folder_is_that_of_its_cases(
+    folder_pair: tuple[Path, Path], make_scheme: Make
+) -> None:
+    summary = evaluate_folders(*folder_pair, make_scheme(LABELS), ".nii.gz")
+    assert summary.cases == ("case_0", "case_1", "case_2", "case_3")
+    status = {(row.case, row.label): row.status for row in summary.rows}
+    assert (
+        status["case_2", "lesion"] == "missed"
+        and status["case_3", "lesion"] == "spurious"
+        and status["case_0", "lesion"] == "scored"
+    )
+    per_case = [row.values["dice"] or 0.0 for row in summary.rows if row.label == "organ"]
+    assert summary.per_label["organ"]["dice"].mean == pytest.approx(np.mean(per_case))
+    means = [summary.per_label[label]["dice"].mean or 0.0 for label in LABELS]
+    assert summary.foreground_mean["dice"] == pytest.approx(np.mean(means))
+    table = summary_table(summary)
+    assert "organ" in table and "4 cases" in table and "nan" not in table.lower()
+
+
+def test_cases_scored_in_parallel_give_the_same_summary(
+    folder_pair: tuple[Path, Path], make_scheme: Make
+) -> None:
+    one = evaluate_folders(*folder_pair, make_scheme(LABELS), ".nii.gz", EvaluationOptions(workers=1))
+    two = evaluate_folders(*folder_pair, make_scheme(LABELS), ".nii.gz", EvaluationOptions(workers=2))
+    assert one.rows == two.rows
+
+
+def test_a_missing_prediction_is_an_error_that_names_it(
+    folder_pair: tuple[Path, Path], make_scheme: Make
+) -> None:
+    (folder_pair[0] / "case_1.nii.gz").unlink()
+    with pytest.raises(EvaluationError, match="no prediction for case_1"):
+        evaluate_folders(*folder_pair, make_scheme(LABELS), ".nii.gz")
+
+
+def test_a_missing_prediction_counts_as_missed_where_that_is_asked_for(
+    folder_pair: tuple[Path, Path], make_scheme: Make
+) -> None:
+    (folder_pair[0] / "case_1.nii.gz").unlink()
+    summary = evaluate_folders(
+        *folder_pair, make_scheme(LABELS), ".nii.gz", EvaluationOptions(missing_as_empty=True)
+    )
+    rows = [row for row in summary.rows if row.case == "case_1"]
+    assert [row.status for row in rows] == ["missed", "missed"] and all(
+        row.values["dice"] == 0 for row in rows
+    )
+    assert summary.files["case_1"].prediction is None
+
+
+def test_a_prediction_without_a_reference_is_an_error_even_then(
+    folder_pair: tuple[Path, Path], make_scheme: Make
+) -> None:
+    (folder_pair[1] / "case_1.nii.gz").unlink()
+    with pytest.raises(EvaluationError, match="no reference for case_1"):
+        evaluate_folders(
+            *folder_pair, make_scheme(LABELS), ".nii.gz", EvaluationOptions(missing_as_empty=True)
+        )
+
+
+def test_named_cases_alone_are_scored(folder_pair: tuple[Path, Path], make_scheme: Make) -> None:
+    (folder_pair[0] / "case_1.nii.gz").unlink()
+    summary = evaluate_folders(*folder_pair, make_scheme(LABELS), ".nii.gz", cases=["case_3", "case_0"])
+    assert summary.cases == ("case_0", "case_3")
+
+
+def test_empty_folders_are_an_error(tmp_path: Path, make_scheme: Make) -> None:
+    (tmp_path / "a").mkdir()
+    with pytest.raises(EvaluationError, match="no file ending"):
+        evaluate_folders(tmp_path / "a", tmp_path / "a", make_scheme(LABELS), ".nii.gz")
+    with pytest.raises(EvaluationError, match="no such folder"):
+        evaluate_folders(tmp_path / "b", tmp_path / "a", make_scheme(LABELS), ".nii.gz")
+
+
+@pytest.mark.parametrize(
+    ("what", "change"),
+    [
+        ("shape", {"array": np.zeros((12, 20, 21), dtype=np.uint8)}),
+        ("spacing", {"spacing_xyz": (0.8, 0.8, 2.1)}),
+        ("origin", {"origin": (1.0, 0.0, 0.0)}),
+        ("direction", {"direction": (-1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0)}),
+    ],
+)
+def test_a_prediction_on_another_grid_is_refused(
+    folder_pair: tuple[Path, Path],
+    make_scheme: Make,
+    write_map: Callable[..., Path],
+    what: str,
+    change: dict[str, object],
+) -> None:
+    geometry = {"array": np.zeros((12, 20, 20), dtype=np.uint8), "spacing_xyz": (0.8, 0.8, 2.0)} | change
+    write_map(folder_pair[0] / "case_2.nii.gz", **geometry)
+    with pytest.raises(EvaluationError, match=what):
+        evaluate_folders(*folder_pair, make_scheme(LABELS), ".nii.gz")
+
+
+def test_rounding_of_a_header_is_no_other_grid(
+    folder_pair: tuple[Path, Path], make_scheme: Make, write_map: Callable[..., Path]
+) -> None:
+    write_map(
+        folder_pair[0] / "case_2.nii.gz",
+        np.ones((12, 20, 20), dtype=np.uint8),
+        (0.80001, 0.8, 2.0),
+        origin=(0.001, 0.0, 0.0),
+    )
+    assert len(evaluate_folders(*folder_pair, make_scheme(LABELS), ".nii.gz").cases) == 4
+
+
+def test_labels_that_are_no_whole_numbers_are_refused(
+    folder_pair: tuple[Path, Path], make_scheme: Make, write_map: Callable[..., Path]
+) -> None:
+    write_map(folder_pair[0] / "case_2.nii.gz", np.full((12, 20, 20), 0.5, dtype=np.float32), (0.8, 0.8, 2.0))
+    with pytest.raises(BalrsamError, match="case_2"):
+        evaluate_folders(*folder_pair, make_scheme(LABELS), ".nii.gz")
+
+
+def test_whole_numbers_stored_as_floats_are_labels(
+    folder_pair: tuple[Path, Path], make_scheme: Make, write_map: Callable[..., Path]
+) -> None:
+    before = evaluate_folders(*folder_pair, make_scheme(LABELS), ".nii.gz")
+    import SimpleITK as sitk
+
+    path = folder_pair[0] / "case_0.nii.gz"
+    sitk.WriteImage(sitk.Cast(sitk.ReadImage(str(path)), sitk.sitkFloat32), str(path))
+    assert evaluate_folders(*folder_pair, make_scheme(LABELS), ".nii.gz").rows == before.rows
+
+
+def test_a_label_that_is_not_listed_is_reported(folder_pair: tuple[Path, Path], make_scheme: Make) -> None:
+    summary = evaluate_folders(*folder_pair, make_scheme({"organ": 1}), ".nii.gz")
+    assert any("case_0" in warning and "label values 2 " in warning for warning in summary.warnings)
+
+
+def test_other_files_in_the_folder_are_not_looked_at(
+    folder_pair: tuple[Path, Path], make_scheme: Make
+) -> None:
+    for name in ("dataset.json", "plans.json", "case_0.npz", ".tmp-1-case_9.nii.gz"):
+        (folder_pair[0] / name).write_text("{}")
+    assert len(evaluate_folders(*folder_pair, make_scheme(LABELS), ".nii.gz").cases) == 4
+
+
+def test_pictures_are_measured_in_pixels(
+    tmp_path: Path, make_scheme: Make, write_map: Callable[..., Path]
+) -> None:
+    first, second = np.zeros((30, 40), dtype=np.uint8), np.zeros((30, 40), dtype=np.uint8)
+    first[5:15, 5:15], second[5:15, 8:18] = 1, 1
+    write_map(tmp_path / "a" / "x.png", first)
+    write_map(tmp_path / "b" / "x.png", second)
+    summary = evaluate_folders(tmp_path / "a", tmp_path / "b", make_scheme({"vessel": 1}), ".png")
+    assert summary.unit == "px" and summary.foreground_mean["hd95"] == 3.0
+
+
+def test_folds_pool_into_one_summary_and_refuse_a_case_twice(
+    folder_pair: tuple[Path, Path], make_scheme: Make
+) -> None:
+    labels = make_scheme(LABELS)
+    halves = [
+        evaluate_folders(*folder_pair, labels, ".nii.gz", cases=cases)
+        for cases in (["case_1", "case_3"], ["case_0", "case_2"])
+    ]
+    whole = evaluate_folders(*folder_pair, labels, ".nii.gz")
+    pooled = pool(halves)
+    assert pooled.rows == whole.rows and pooled.foreground_mean == whole.foreground_mean
+    assert pooled.groups == {"case_1": "fold 0", "case_3": "fold 0", "case_0": "fold 1", "case_2": "fold 1"}
+    with pytest.raises(EvaluationError, match="two parts"):
+        pool([whole, halves[0]])
+    with pytest.raises(EvaluationError, match="none"):
+        pool([])
+    with pytest.raises(EvaluationError, match="alike"):
+        pool(
+            [
+                halves[0],
+                evaluate_folders(
+                    *folder_pair, labels, ".nii.gz", EvaluationOptions(protocol="brats"), ["case_0"]
+                ),
+            ]
+        )

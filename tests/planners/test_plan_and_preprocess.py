@@ -1,0 +1,234 @@
+"""`balrsam plan_and_preprocess` end to end on every kind of dataset."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from support import kinds
+from support.datasets import describe, organ_case, volume_dataset, write_volume
+
+from balrsam_pipeline.cli import main
+from balrsam_pipeline.plan import Plan, read_plan
+from balrsam_pipeline.preprocessing import CaseStore
+
+Prepare = Callable[..., tuple[Plan, CaseStore]]
+ISOTROPIC = (1.0, 1.0, 1.0)
+
+
+@pytest.fixture
+def prepare(tmp_path: Path) -> Prepare:
+    """Run the command on a raw dataset folder; returns the plan and the store of `2d`."""
+
+    def run(folder: Path, *words: str, code: int = 0) -> tuple[Plan, CaseStore]:
+        options = ["--preprocessed", str(tmp_path / "pre"), "--workers", "1", "--gpu-memory-gb", "0"]
+        assert main(["plan_and_preprocess", str(folder), *options, *words]) == code
+        there = tmp_path / "pre" / folder.name
+        return read_plan(there / "plan.json"), CaseStore(there / "2d")
+
+    return run
+
+
+def test_one_organ_of_a_ct_in_hounsfield_units(test_data: Path, tmp_path: Path, prepare: Prepare) -> None:
+    plan, store = prepare(kinds.ct_of_one_label(tmp_path / "raw", test_data))
+    configuration = plan.configurations["2d"]
+    assert configuration.normalization == ("ct",)
+    assert configuration.spacing_mm == (3.0, 3.0, 3.0)
+    statistics = plan.channel_statistics[0]
+    expected = (
+        np.array([statistics.percentile_00_5, statistics.percentile_99_5]) - statistics.mean
+    ) / statistics.std
+    image = store.read_image("part_2")
+    np.testing.assert_allclose([image.min(), image.max()], expected, atol=1e-4)
+
+
+def test_an_mr_stored_lps_of_few_thick_slices(test_data: Path, tmp_path: Path, prepare: Prepare) -> None:
+    plan, store = prepare(kinds.mr_stored_lps(tmp_path / "raw", test_data))
+    assert store.properties("part_0").geometry.orientation == "LPS"
+    image = store.read_image("part_0")
+    assert (abs(float(image.mean())), float(image.std())) == pytest.approx((0, 1), abs=1e-3)
+    assert plan.configurations["2d"].normalization == ("z_score",)
+
+
+def test_two_channels(tmp_path: Path, prepare: Prepare) -> None:
+    plan, store = prepare(kinds.two_channels(tmp_path / "raw", tmp_path))
+    assert plan.configurations["2.5d"].network.input_channels == 2 * 9
+    assert store.read_slice("case_00", 3, context=1).shape == (6, 40, 36)
+
+
+def test_regions(tmp_path: Path, prepare: Prepare) -> None:
+    plan, store = prepare(kinds.regions(tmp_path / "raw", tmp_path))
+    assert plan.configurations["2d"].network.classes == 2
+    rows = store.foreground("case_00")
+    assert len(rows["whole"]) > len(rows["core"]) > 0
+
+
+def test_an_ignore_label(tmp_path: Path, prepare: Prepare) -> None:
+    plan, store = prepare(kinds.ignore_label(tmp_path / "raw", tmp_path))
+    assert plan.configurations["2d"].network.classes == 3
+    assert set(store.foreground("case_00")) == {"organ", "core"}
+    assert (store.read_label_slice("case_00", 7) == 3).all()
+
+
+def test_slices_of_five_millimetres(tmp_path: Path, prepare: Prepare) -> None:
+    plan, store = prepare(kinds.thick_slices(tmp_path / "raw", tmp_path), "--spacing", "5", "1", "1")
+    assert tuple(plan.configurations) == ("2d", "2.5d")
+    assert plan.overrides == {"spacing_mm": "5 × 1 × 1"}
+    assert store.shape("case_00") == (10, 32, 29)
+
+
+def test_pictures_of_sixteen_bits(tmp_path: Path, prepare: Prepare) -> None:
+    plan, store = prepare(kinds.tiff_of_sixteen_bits(tmp_path / "raw", tmp_path))
+    assert tuple(plan.configurations) == ("2d",)
+    assert store.shape("cell_0") == (1, 60, 70)
+
+
+def test_hippocampus_and_drive_run_unchanged(test_data: Path, tmp_path: Path, prepare: Prepare) -> None:
+    plan, _ = prepare(kinds.hippocampus(tmp_path / "raw", test_data))
+    assert tuple(plan.configurations) == ("2d", "2.5d", "triplanar")
+    assert plan.configurations["2d"].patch_size == plan.configurations["2d"].network.input_size
+    assert max(plan.configurations["2d"].patch_size) <= 64
+    plan, store = prepare(kinds.drive(tmp_path / "raw", test_data))
+    assert tuple(plan.configurations) == ("2d",)
+    assert store.read_slice("DRIVE_021" if "DRIVE_021" in store.cases else store.cases[0], 0).shape == (
+        3,
+        584,
+        565,
+    )
+
+
+def test_a_second_run_does_nothing_and_a_changed_case_alone_is_redone(
+    tmp_path: Path, prepare: Prepare, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = volume_dataset(tmp_path / "raw" / "Dataset108_Again")
+    prepare(folder)
+    before = {path: path.stat().st_mtime_ns for path in (tmp_path / "pre").rglob("*.b2nd")}
+    prepare(folder)
+    assert "6 cases, 0 measured anew" in capsys.readouterr().out
+    assert before == {path: path.stat().st_mtime_ns for path in (tmp_path / "pre").rglob("*.b2nd")}
+    images, _ = organ_case(99)
+    write_volume(folder / "imagesTr" / "case_03_0000.nii.gz", images[0], ISOTROPIC)
+    prepare(folder)
+    changed = {
+        path.name.removesuffix(".b2nd") for path, time in before.items() if path.stat().st_mtime_ns != time
+    }
+    assert changed == {"case_03", "case_03_label", "case_03_foreground"}
+
+
+def test_a_truncated_store_is_made_again(tmp_path: Path, prepare: Prepare) -> None:
+    folder = volume_dataset(tmp_path / "raw" / "Dataset109_Truncated")
+    _, store = prepare(folder)
+    path = store.folder / "case_01.b2nd"
+    whole = path.read_bytes()
+    path.write_bytes(whole[:100])
+    prepare(folder)
+    assert path.read_bytes() == whole
+
+
+def test_a_removed_case_leaves_the_store(tmp_path: Path, prepare: Prepare) -> None:
+    folder = volume_dataset(tmp_path / "raw" / "Dataset110_Removed")
+    prepare(folder)
+    (folder / "imagesTr" / "case_05_0000.nii.gz").unlink()
+    (folder / "labelsTr" / "case_05.nii.gz").unlink()
+    describe(folder, {"background": 0, "organ": 1, "core": 2}, ["T1"], 5)
+    _, store = prepare(folder)
+    assert len(store.cases) == 5
+    assert not list(store.folder.glob("case_05*"))
+
+
+def test_a_case_that_fails_is_named_and_the_others_finish(
+    tmp_path: Path, prepare: Prepare, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = volume_dataset(tmp_path / "raw" / "Dataset111_Failing")
+    images, _ = organ_case(0)
+    describe(folder, {"background": 0, "organ": 1, "core": 2}, ["rgb_to_0_1"], 6)
+    for index in range(6):
+        write_volume(
+            folder / "imagesTr" / f"case_{index:02d}_0000.nii.gz", np.clip(images[0], 0, 255), ISOTROPIC
+        )
+    write_volume(folder / "imagesTr" / "case_02_0000.nii.gz", images[0] + 500, ISOTROPIC)
+    _, store = prepare(folder, code=1)
+    assert len(store.cases) == 5
+    assert "failed: case case_02" in capsys.readouterr().out
+
+
+def test_an_error_in_the_dataset_stops_before_anything_is_planned(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = volume_dataset(tmp_path / "raw" / "Dataset112_Broken")
+    _, label = organ_case(0)
+    write_volume(folder / "labelsTr" / "case_04.nii.gz", label * 100, ISOTROPIC)
+    assert (
+        main(["plan_and_preprocess", str(folder), "--preprocessed", str(tmp_path / "pre"), "--workers", "1"])
+        == 2
+    )
+    assert "case_04" in capsys.readouterr().err
+    assert not (tmp_path / "pre" / folder.name / "plan.json").exists()
+
+
+def test_one_dataset_is_planned_like_another(
+    tmp_path: Path, prepare: Prepare, capsys: pytest.CaptureFixture[str]
+) -> None:
+    first = volume_dataset(tmp_path / "raw" / "Dataset113_First", spacing=(1.0, 0.7, 0.7))
+    second = volume_dataset(tmp_path / "raw" / "Dataset114_Second", spacing=(1.0, 1.0, 1.0))
+    model, _ = prepare(first)
+    assert prepare(second, "--like", "113")[0] == prepare(second, "--like", "Dataset113_First")[0]
+    plan, _ = prepare(second, "--like", str(tmp_path / "pre" / "Dataset113_First" / "plan.json"))
+    assert plan.configurations["2d"].spacing_mm == pytest.approx((1.0, 0.7, 0.7))
+    assert plan.channel_statistics == model.channel_statistics
+    assert plan.overrides["like"] == "Dataset113_First"
+    path = tmp_path / "newer.json"
+    content = json.loads((tmp_path / "pre" / first.name / "plan.json").read_text())
+    path.write_text(json.dumps(content | {"schema_version": 99}))
+    assert (
+        main(
+            ["plan_and_preprocess", str(second), "--like", str(path), "--preprocessed", str(tmp_path / "pre")]
+        )
+        == 2
+    )
+    assert "schema_version 99" in capsys.readouterr().err
+
+
+def test_a_plan_for_other_channels_is_refused(
+    tmp_path: Path, prepare: Prepare, capsys: pytest.CaptureFixture[str]
+) -> None:
+    prepare(volume_dataset(tmp_path / "raw" / "Dataset115_One"))
+    other = volume_dataset(tmp_path / "raw" / "Dataset116_Two", channels=2)
+    words = ["--like", "Dataset115_One", "--preprocessed", str(tmp_path / "pre"), "--workers", "1"]
+    assert main(["plan_and_preprocess", str(other), *words]) == 2
+    assert "2 channel(s)" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--input-size", "100"], "multiple of 16"),
+        (["--batch-size", "0"], "1 or more"),
+        (["--spacing", "1", "0", "1"], "positive"),
+        (["--like", "Dataset999_Nowhere"], "no such plan"),
+        (["--like", "Dataset999_Nowhere", "--batch-size", "3"], "together with batch_size"),
+        (["--configurations", "triplanar"], "configuration 'triplanar'"),
+    ],
+)
+def test_options_that_cannot_be_carried_out_are_refused(
+    tmp_path: Path, words: list[str], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = volume_dataset(tmp_path / "raw" / "Dataset117_Options", spacing=(4.0, 1.0, 1.0))
+    assert (
+        main(
+            [
+                "plan_and_preprocess",
+                str(folder),
+                "--preprocessed",
+                str(tmp_path / "pre"),
+                "--workers",
+                "1",
+                *words,
+            ]
+        )
+        == 2
+    )
+    assert message in capsys.readouterr().err

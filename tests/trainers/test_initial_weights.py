@@ -1,0 +1,64 @@
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+
+from balrsam_pipeline.errors import CheckpointError
+from trainers.checkpoints import Checkpoint, write_checkpoint
+from trainers.initial_weights import freeze_decoder, start_from
+
+
+def weights(classes, value, grid=2):
+    return {
+        "image_encoder.pos_embed": torch.full((1, grid, grid, 4), value),
+        "image_encoder.block": torch.full((3, 3), value),
+        "mask_decoder.class_tokens": torch.stack([torch.full((4,), value + row) for row in range(classes)]),
+    }
+
+
+def write(path, tensors, classes):
+    write_checkpoint(
+        path, Checkpoint({f"ema/{name}": tensor for name, tensor in tensors.items()}, {"classes": classes})
+    )
+    return path
+
+
+def test_classes_are_matched_by_name_and_the_rest_is_copied(tmp_path):
+    path = write(tmp_path / "trained.safetensors", weights(3, 10.0), ["background", "liver", "spleen"])
+    own = weights(3, 0.0)
+    start_from(path, own, ["background", "spleen", "kidney"])
+    assert own["image_encoder.block"].unique().tolist() == [10.0]
+    assert own["mask_decoder.class_tokens"][:, 0].tolist() == [10.0, 12.0, 2.0]
+
+
+def test_positions_are_stretched_to_another_grid_and_misfits_are_left_and_named(tmp_path, caplog):
+    caplog.set_level("INFO")
+    trained = weights(2, 5.0) | {"image_encoder.block": torch.zeros(2, 2)}
+    path = write(tmp_path / "trained.safetensors", trained, ["background", "a"])
+    own = weights(2, 0.0, grid=6)
+    start_from(path, own, ["background", "a"])
+    torch.testing.assert_close(own["image_encoder.pos_embed"], torch.full((1, 6, 6, 4), 5.0))
+    assert own["image_encoder.block"].abs().max() == 0
+    assert "left as they were: image_encoder.block" in caplog.text
+
+
+def test_a_checkpoint_of_another_network_is_refused(tmp_path):
+    path = write(tmp_path / "trained.safetensors", {"other": torch.zeros(1)}, [])
+    with pytest.raises(CheckpointError, match="no tensor that fits"):
+        start_from(path, weights(2, 0.0), ["background", "a"])
+
+
+def test_freezing_the_decoder_leaves_class_tokens_trainable():
+    class Decoder(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.class_tokens, self.transformer = nn.Parameter(torch.zeros(2, 4)), nn.Linear(4, 4)
+
+    model = nn.Module()
+    model.mask_decoder, model.cden = Decoder(), nn.Linear(2, 2)
+    freeze_decoder(model)
+    assert {name for name, parameter in model.named_parameters() if not parameter.requires_grad} == {
+        "mask_decoder.transformer.weight",
+        "mask_decoder.transformer.bias",
+    }

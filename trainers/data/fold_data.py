@@ -1,0 +1,102 @@
+"""Opening what a fold trains on: plan, split, preprocessed cases, labels."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from balrsam_pipeline.dataset import Fold, RawDataset, open_dataset, read_folds
+from balrsam_pipeline.dataset.labels import LabelScheme
+from balrsam_pipeline.errors import TrainingError
+from balrsam_pipeline.plan import Configuration, Plan, read_plan
+from balrsam_pipeline.preprocessing import CaseStore, store_folder
+from trainers.data.patches import CachedSource, SliceSource
+from trainers.data.sampling import SamplingCase
+from trainers.request import TrainRequest
+
+CACHE_BYTES = (
+    2 * 2**30
+)  # decoded cases are kept in memory up to this size, over all processes that make batches
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FoldData:
+    """A fold's plan and data; `folder` is where its results go."""
+
+    raw: RawDataset
+    plan: Plan
+    configuration: Configuration
+    fold: Fold
+    store: CaseStore
+    folder: Path
+
+    @property
+    def labels(self) -> LabelScheme:
+        """The dataset's label scheme."""
+        return self.raw.description.labels
+
+    def sampling_cases(self, cases: Sequence[str]) -> tuple[SamplingCase, ...]:
+        """What sampling needs of `cases`."""
+        return tuple(SamplingCase(case=case, shape_zyx=self.store.shape(case)) for case in cases)
+
+    def source(self, cases: Sequence[SamplingCase], processes: int) -> SliceSource:
+        """Where patches are read from: memory where `cases` fit in every process, else the store."""
+        bytes_a_voxel = 4 * len(self.configuration.normalization) + 2
+        size = (
+            sum(case.shape_zyx[0] * case.shape_zyx[1] * case.shape_zyx[2] for case in cases) * bytes_a_voxel
+        )
+        return CachedSource(self.store) if size * max(1, processes) <= CACHE_BYTES else self.store
+
+
+def open_fold(request: TrainRequest) -> FoldData:
+    """Open the fold that `request` names.
+
+    Raises:
+        TrainingError: the dataset is not preprocessed, or has no such fold.
+        PlanError: the plan has no such configuration.
+    """
+    raw = open_dataset(request.dataset)
+    preprocessed = request.roots.preprocessed / request.dataset.name
+    fix = f"balrsam plan_and_preprocess {request.dataset.name}"
+    for name in ("plan.json", "splits.json"):
+        if not (preprocessed / name).is_file():
+            raise TrainingError(
+                preprocessed, found=f"no {name}", expected="a planned and preprocessed dataset", fix=fix
+            )
+    plan = read_plan(preprocessed / "plan.json")
+    configuration = plan.configuration(request.configuration or plan.default_configuration)
+    augmentation = request.config.augmentation
+    if not (augmentation.enabled and augmentation.mirroring):
+        plan, configuration = _without_mirroring(plan, configuration)
+    folds = read_folds(preprocessed / "splits.json")
+    if not 0 <= request.fold < len(folds):
+        expected = f"a fold from 0 to {len(folds) - 1}"
+        raise TrainingError(
+            preprocessed / "splits.json",
+            found=f"fold {request.fold}",
+            expected=expected,
+            fix="choose one with --fold",
+        )
+    fold, store = folds[request.fold], CaseStore(store_folder(preprocessed, configuration))
+    missing = sorted(set(fold.train + fold.val) - set(store.cases))
+    if missing:
+        found = f"{len(missing)} cases of the fold missing: {', '.join(missing[:5])}"
+        raise TrainingError(
+            store_folder(preprocessed, configuration),
+            found=found,
+            expected="every case preprocessed",
+            fix=fix,
+        )
+    folder = request.model_folder(configuration.name) / f"fold_{request.fold}"
+    return FoldData(raw=raw, plan=plan, configuration=configuration, fold=fold, store=store, folder=folder)
+
+
+def _without_mirroring(plan: Plan, configuration: Configuration) -> tuple[Plan, Configuration]:
+    """The same without mirror axes, so that prediction, which reads the stored plan, does not average over
+    unseen mirrors."""
+    reasons = configuration.reasons | {"mirror_axes": "mirroring was switched off in training"}
+    changed = dataclasses.replace(configuration, mirror_axes=(), reasons=reasons)
+    configurations = plan.configurations | {configuration.name: changed}
+    return dataclasses.replace(plan, configurations=configurations), changed

@@ -1,0 +1,116 @@
+"""From a sample to pixels: the slice is read from the case store (small datasets are kept in memory) and
+augmented.
+
+Suffixes: `image_chw` channels (slices-major for 2.5d), `label_hw` integer labels.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from balrsam_pipeline.plan import Configuration
+from trainers.augmentation import augment_intensity, cut_patch
+from trainers.config import AugmentationConfig
+from trainers.data.sampling import Sample
+
+
+class SliceSource(Protocol):
+    """What patches are read from; `balrsam_pipeline.preprocessing.CaseStore` is one."""
+
+    def read_slice(self, case: str, index: int, context: int = 0, axis: int = 0) -> npt.NDArray[np.float32]:
+        """A slice with `context` neighbours on each side, (channels x slices, height, width),
+        slices-major."""
+
+    def read_label_slice(self, case: str, index: int, axis: int = 0) -> npt.NDArray[np.int16]:
+        """The labels of a slice, (height, width)."""
+
+    def read_image(self, case: str) -> npt.NDArray[np.float32]:
+        """The whole case, (channel, z, y, x)."""
+
+    def shape(self, case: str) -> tuple[int, int, int]:
+        """The preprocessed shape of a case, (z, y, x)."""
+
+    def foreground(self, case: str) -> Mapping[str, npt.NDArray[np.int32]]:
+        """For each label of a case some of its voxels, (n, 3)."""
+
+
+class CachedSource:
+    """A slice source that keeps whole cases in memory after their first use, for datasets that fit."""
+
+    def __init__(self, source: SliceSource) -> None:
+        self._source = source
+        self._images: dict[str, npt.NDArray[np.float32]] = {}
+        self._labels: dict[str, npt.NDArray[np.int16]] = {}
+        self._foreground: dict[str, Mapping[str, npt.NDArray[np.int32]]] = {}
+
+    def read_slice(self, case: str, index: int, context: int = 0, axis: int = 0) -> npt.NDArray[np.float32]:
+        """As the source's; edge slices are repeated where neighbours are missing."""
+        if case not in self._images:
+            self._images[case] = self._source.read_image(case)
+        image_czyx = self._images[case]
+        wanted = np.clip(np.arange(index - context, index + context + 1), 0, image_czyx.shape[1 + axis] - 1)
+        slices_schw = np.moveaxis(image_czyx, 1 + axis, 0)[wanted]
+        return np.asarray(slices_schw.reshape(-1, *slices_schw.shape[2:]))
+
+    def read_label_slice(self, case: str, index: int, axis: int = 0) -> npt.NDArray[np.int16]:
+        """As the source's."""
+        if case not in self._labels:
+            self._labels[case] = np.stack(
+                [self._source.read_label_slice(case, z) for z in range(self._source.shape(case)[0])]
+            )
+        return np.asarray(np.take(self._labels[case], index, axis=axis))
+
+    def read_image(self, case: str) -> npt.NDArray[np.float32]:
+        """As the source's."""
+        return self._source.read_image(case)
+
+    def shape(self, case: str) -> tuple[int, int, int]:
+        """As the source's."""
+        return self._source.shape(case)
+
+    def foreground(self, case: str) -> Mapping[str, npt.NDArray[np.int32]]:
+        """As the source's."""
+        if case not in self._foreground:
+            self._foreground[case] = self._source.foreground(case)
+        return self._foreground[case]
+
+
+class PatchReader:
+    """Turns samples into augmented patches of the configuration's size."""
+
+    def __init__(
+        self, source: SliceSource, configuration: Configuration, augmentation: AugmentationConfig
+    ) -> None:
+        self._source, self._configuration, self._augmentation = source, configuration, augmentation
+
+    @property
+    def channels(self) -> int:
+        """Channels of a patch: image channels times slices."""
+        return self._configuration.network.input_channels
+
+    @property
+    def patch_size(self) -> tuple[int, int]:
+        """Height and width of a patch."""
+        return self._configuration.patch_size
+
+    def read(self, sample: Sample) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.int16]]:
+        """The patch (channels, height, width) of a sample and its labels (height, width)."""
+        context = self._configuration.context_slices
+        image_chw = self._source.read_slice(sample.case, sample.slice_index, context, sample.axis)
+        label_hw = self._source.read_label_slice(sample.case, sample.slice_index, sample.axis)
+        slices = 2 * context + 1
+        channels = image_chw.shape[0] // slices
+        if sample.geometry.mirror[0]:
+            image_chw = image_chw.reshape(slices, channels, *image_chw.shape[1:])[::-1].reshape(
+                image_chw.shape
+            )
+        image, label = cut_patch(
+            image_chw, label_hw, sample.corner_yx, self._configuration.patch_size, sample.geometry
+        )
+        if sample.intensity_seed is not None and not self._augmentation.on_device:
+            image = augment_intensity(image, channels, sample.intensity_seed, self._augmentation)
+        return image, label

@@ -1,0 +1,152 @@
+"""Which patch a sample shows: a pure function of (seed, epoch, index), whoever asks and in whatever order.
+
+Suffix: `_yx` row and column within a slice; axes are those of the preprocessed (transposed) volume.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+
+from balrsam_pipeline.plan import Configuration
+from trainers.augmentation import Geometry2d, draw_geometry
+from trainers.config import TrainingConfig
+
+GOLDEN_RATIO = (5**0.5 - 1) / 2
+Foreground = Callable[[str], Mapping[str, npt.NDArray[np.int32]]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SamplingCase:
+    """What sampling knows of every case."""
+
+    case: str
+    shape_zyx: tuple[int, int, int]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sample:
+    """One patch and all that was drawn for it; `corner_yx` may lie outside the slice, where there is
+    padding."""
+
+    case: str
+    axis: int
+    slice_index: int
+    corner_yx: tuple[int, int]
+    geometry: Geometry2d = field(default_factory=Geometry2d)
+    intensity_seed: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Sampler:
+    """Draws samples of the training cases of a fold; `foreground` gives, for each label of a case, some of
+    its voxels (n, 3)."""
+
+    cases: Sequence[SamplingCase]
+    foreground: Foreground
+    configuration: Configuration
+    config: TrainingConfig
+
+    def draw(self, epoch: int, index: int) -> Sample:
+        """The sample number `index` of `epoch`: case, slice, position and augmentation."""
+        rng = np.random.default_rng((self.config.seed, epoch, index))
+        case = self.cases[int(rng.integers(len(self.cases)))]
+        axes = self.configuration.slicing_axes
+        axis = axes[int(rng.integers(len(axes)))]
+        forced = rng.random() < self.config.foreground_fraction
+        centre_zyx = self._foreground_voxel(case, rng) if forced else None
+        slice_index = int(rng.integers(case.shape_zyx[axis])) if centre_zyx is None else int(centre_zyx[axis])
+        plane = in_plane_axes(axis)
+        corner = [
+            _corner(
+                rng, case.shape_zyx[across], size, None if centre_zyx is None else int(centre_zyx[across])
+            )
+            for across, size in zip(plane, self.configuration.patch_size, strict=True)
+        ]
+        mirrored = [across in self.configuration.mirror_axes for across in (axis, *plane)]
+        geometry = draw_geometry(
+            rng,
+            self.config.augmentation,
+            self.configuration.patch_size,
+            (mirrored[0], mirrored[1], mirrored[2]),
+        )
+        return Sample(
+            case=case.case,
+            axis=axis,
+            slice_index=slice_index,
+            corner_yx=(corner[0], corner[1]),
+            geometry=geometry,
+            intensity_seed=int(rng.integers(2**32)),
+        )
+
+    def _foreground_voxel(self, case: SamplingCase, rng: np.random.Generator) -> npt.NDArray[np.int32] | None:
+        present = [voxels for voxels in self.foreground(case.case).values() if len(voxels)]
+        if not present:
+            return None
+        voxels = present[int(rng.integers(len(present)))]
+        voxel: npt.NDArray[np.int32] = voxels[int(rng.integers(len(voxels)))]
+        return voxel
+
+
+def in_plane_axes(axis: int) -> tuple[int, int]:
+    """The two axes of a slice cut across `axis`, in order."""
+    first, second = (other for other in range(3) if other != axis)
+    return first, second
+
+
+def centred_corner(length: int, size: int, centre: int) -> int:
+    """Where a patch of `size` starts so that `centre` is in its middle, kept inside `length` where it fits,
+    else centred."""
+    if size >= length:
+        return -((size - length) // 2)
+    return min(max(centre - size // 2, 0), length - size)
+
+
+def _corner(rng: np.random.Generator, length: int, size: int, centre: int | None) -> int:
+    if size >= length or centre is not None:
+        return centred_corner(length, size, 0 if centre is None else centre)
+    return int(rng.integers(length - size + 1))
+
+
+def fixed_samples(
+    cases: Sequence[SamplingCase], foreground: Foreground, configuration: Configuration, count: int
+) -> tuple[Sample, ...]:
+    """About `count` unaugmented samples spread evenly over the cases, their foreground and the axes: the
+    quick validation's.
+
+    Each case starts elsewhere in its foreground (steps of the golden ratio), so that one sample a case covers
+    it too: always its middle would be, in some anatomy, always where two labels meet.
+    """
+    samples: list[Sample] = []
+    per_case = max(1, count // max(1, len(cases)))
+    chosen = (
+        cases
+        if len(cases) <= count
+        else [cases[position] for position in np.linspace(0, len(cases) - 1, count).astype(int)]
+    )
+    for rank, case in enumerate(chosen):
+        voxels = [array for array in foreground(case.case).values() if len(array)]
+        everything = np.concatenate(voxels) if voxels else np.array([[size // 2 for size in case.shape_zyx]])
+        ordered = everything[
+            np.lexsort(everything.T[::-1])
+        ]  # by slice, so that even steps cover the extent of the foreground
+        for number in range(per_case):
+            position = int((number + rank * GOLDEN_RATIO % 1) / per_case * len(ordered))
+            axis = configuration.slicing_axes[len(samples) % len(configuration.slicing_axes)]
+            plane = in_plane_axes(axis)
+            corner = [
+                centred_corner(case.shape_zyx[across], size, int(ordered[position][across]))
+                for across, size in zip(plane, configuration.patch_size, strict=True)
+            ]
+            samples.append(
+                Sample(
+                    case=case.case,
+                    axis=axis,
+                    slice_index=int(ordered[position][axis]),
+                    corner_yx=(corner[0], corner[1]),
+                )
+            )
+    return tuple(samples)

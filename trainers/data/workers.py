@@ -1,0 +1,201 @@
+"""Batches made ahead of time by worker processes: the same batches in the same order, however many there are.
+
+Worker w of n makes the batches w, w + n, … into shared memory. Each notes the sample it works on, so that
+when it dies (out of memory, a damaged file, kill) the message can name the case and the signal.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import signal
+from collections.abc import Iterator
+from dataclasses import dataclass
+from multiprocessing.connection import Connection
+from multiprocessing.context import BaseContext
+from typing import Any
+
+import numpy as np
+from threadpoolctl import threadpool_limits
+
+from balrsam_pipeline.errors import BalrsamError, TrainingError
+from trainers.data.loader import Batch, BatchSource
+
+AHEAD = 2  # batches a worker makes before they are asked for
+LOST_MOST = 10  # replaced workers after which something is wrong with the machine or the data
+
+
+@dataclass(slots=True)
+class _Worker:
+    process: Any  # of the context's own Process class
+    pipe: Connection
+    slots: Any  # shared memory for AHEAD batches
+    working_on: Any  # shared integer: position in the batch of the sample being made
+    pending: list[int]
+
+
+class WorkerLoader:
+    """Makes batches in `workers` processes.
+
+    Args:
+        source: makes the batch of a step; travels to each worker once.
+        replace_lost: start a new process for one that died, instead of raising.
+    """
+
+    def __init__(self, source: BatchSource, workers: int, replace_lost: bool = False) -> None:
+        self._source, self._count, self._replace_lost, self._lost = source, workers, replace_lost, 0
+        method = "forkserver" if "forkserver" in multiprocessing.get_all_start_methods() else "spawn"
+        self._context: BaseContext = multiprocessing.get_context(method)
+        self._shapes = _Shapes.of(source)
+        self._workers = [self._start() for _ in range(workers)]
+
+    def batches(self, first_step: int) -> Iterator[Batch]:
+        """Batches of `first_step`, `first_step` + 1, … without end.
+
+        Raises:
+            TrainingError: a worker died, or could not make a batch.
+        """
+        count = self._count
+        for step in range(first_step, first_step + AHEAD * count):
+            self._ask(self._workers[step % count], step)
+        step = first_step
+        while True:
+            index = step % count
+            batch = self._receive(index, step)
+            self._ask(self._workers[index], step + AHEAD * count)
+            yield batch
+            step += 1
+
+    def describe(self, step: int) -> str:
+        """What the batch of `step` shows, in words."""
+        return self._source.describe(step)
+
+    def close(self) -> None:
+        """End the worker processes."""
+        for worker in self._workers:
+            worker.pipe.close()
+            worker.process.terminate()
+            worker.process.join()
+
+    def _start(self) -> _Worker:
+        ours, theirs = self._context.Pipe()
+        slots = self._context.RawArray("b", AHEAD * self._shapes.slot_bytes)
+        working_on = self._context.RawValue("q", -1)
+        arguments = (self._source, self._shapes, theirs, slots, working_on)
+        process = self._context.Process(target=_work, args=arguments, daemon=True)  # type: ignore[attr-defined]
+        process.start()
+        theirs.close()
+        return _Worker(process, ours, slots, working_on, [])
+
+    def _ask(self, worker: _Worker, step: int) -> None:
+        worker.pending.append(step)
+        try:
+            worker.pipe.send((step, self._slot(step)))
+        except (BrokenPipeError, ConnectionResetError):
+            return  # it died; noticed when its batch is wanted
+
+    def _receive(self, index: int, step: int) -> Batch:
+        worker = self._workers[index]
+        try:
+            problem = worker.pipe.recv()
+        except (EOFError, ConnectionResetError):
+            self._lose(index)
+            return self._receive(index, step)
+        if problem is not None:
+            raise problem
+        worker.pending.remove(step)
+        image, label, seeds = self._shapes.views(worker.slots, self._slot(step))
+        return Batch(image.copy(), label.copy(), seeds.copy())
+
+    def _slot(self, step: int) -> int:
+        return (step // self._count) % AHEAD
+
+    def _lose(self, index: int) -> None:
+        """A worker died: say how and on what, then replace it or raise."""
+        worker = self._workers[index]
+        worker.process.join()
+        self._lost += 1
+        code, position = worker.process.exitcode, worker.working_on.value
+        how = signal.Signals(-code).name if code is not None and code < 0 else f"exit code {code}"
+        step = worker.pending[0]
+        samples = self._source.samples(step)
+        what = (
+            f"{samples[position].case} slice {samples[position].slice_index}"
+            if 0 <= position < len(samples)
+            else "no sample"
+        )
+        if not self._replace_lost or self._lost > LOST_MOST:
+            raise TrainingError(
+                f"worker process {worker.process.pid} (batch of step {step})",
+                found=f"it died by {how} while working on {what}",
+                expected="worker processes to live as long as the training",
+                fix="SIGKILL often means the system ran out of memory: use fewer --workers; "
+                "or replace lost workers with --continue-on-worker-loss; the same command goes on from the "
+                "last checkpoint",
+            )
+        worker.pipe.close()
+        fresh = self._start()
+        for pending in worker.pending:
+            self._ask(fresh, pending)
+        self._workers[index] = fresh
+
+
+@dataclass(frozen=True, slots=True)
+class _Shapes:
+    """Where a batch's images, labels and seeds lie in shared memory."""
+
+    image: tuple[int, int, int, int]
+    label: tuple[int, int, int]
+
+    @classmethod
+    def of(cls, source: BatchSource) -> _Shapes:
+        count, (height, width) = len(source.samples(0)), source.reader.patch_size
+        return cls((count, source.reader.channels, height, width), (count, height, width))
+
+    @property
+    def slot_bytes(self) -> int:
+        return 4 * int(np.prod(self.image)) + 4 * self.image[0] + 2 * int(np.prod(self.label)) + self.padding
+
+    @property
+    def padding(self) -> int:
+        """Bytes that bring the next slot to a multiple of 4."""
+        return 2 * int(np.prod(self.label)) % 4
+
+    def views(
+        self, slots: Any, slot: int
+    ) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any], np.ndarray[Any, Any]]:
+        start = slot * self.slot_bytes
+        image = np.frombuffer(slots, np.float32, int(np.prod(self.image)), start).reshape(self.image)
+        seeds = np.frombuffer(slots, np.uint32, self.image[0], start + image.nbytes)
+        label = np.frombuffer(
+            slots, np.int16, int(np.prod(self.label)), start + image.nbytes + seeds.nbytes
+        ).reshape(self.label)
+        return image, label, seeds
+
+
+def _work(source: BatchSource, shapes: _Shapes, pipe: Connection, slots: Any, working_on: Any) -> None:
+    """The life of a worker: a step comes in, its batch goes to shared memory, None (or the problem) goes
+    back."""
+    signal.signal(
+        signal.SIGINT, signal.SIG_IGN
+    )  # Ctrl-C reaches the whole group; the trainer decides when workers end
+    with threadpool_limits(1):
+        while True:
+            try:
+                step, slot = pipe.recv()
+            except EOFError:
+                return
+            image, label, seeds = shapes.views(slots, slot)
+            try:
+                for position, sample in enumerate(source.samples(step)):
+                    working_on.value = position
+                    image[position], label[position] = source.reader.read(sample)
+                    seeds[position] = sample.intensity_seed or 0
+                working_on.value = -1
+                pipe.send(None)
+            except BalrsamError as problem:
+                pipe.send(problem)
+            except Exception as problem:
+                found = f"{type(problem).__name__}: {problem}"
+                where = f"a batch of step {step} ({source.samples(step)[working_on.value].case})"
+                fix = "check that case: balrsam verify DATASET"
+                pipe.send(TrainingError(where, found=found, expected="a patch of it", fix=fix))

@@ -1,0 +1,78 @@
+"""Where weights start and which of them move: transfer from a trained checkpoint, and what is frozen besides
+SAM's encoder."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from balrsam_pipeline.errors import CheckpointError
+from trainers.checkpoints import read_checkpoint
+
+LOG = logging.getLogger(__name__)
+PER_CLASS = ("mask_decoder.class_tokens", "mask_decoder.hypernetworks.")  # first axis: one row a class
+DECODER = "mask_decoder."
+POSITIONS = "pos_embed"  # (1, y, x, width): stretched to another grid of tokens
+
+
+def freeze_decoder(model: nn.Module) -> None:
+    """Freeze the mask decoder, except what belongs to single classes: those are new with every dataset."""
+    for name, parameter in model.named_parameters():
+        if name.startswith(DECODER) and not name.startswith(PER_CLASS):
+            parameter.requires_grad_(False)
+
+
+def start_from(path: Path, weights: Mapping[str, Tensor], classes: Sequence[str]) -> None:
+    """Copy the averaged weights of a trained checkpoint into `weights`; classes are matched by name.
+
+    Rows of classes that the checkpoint does not know, and tensors that do not fit (other channels, other
+    ranks), stay as they are and are named in the log.
+
+    Raises:
+        CheckpointError: the file is no training checkpoint, or nothing in it fits.
+    """
+    checkpoint = read_checkpoint(path)
+    trained, known = checkpoint.part("ema"), [str(name) for name in checkpoint.metadata.get("classes", [])]
+    rows = [(new, known.index(name)) for new, name in enumerate(classes) if name in known]
+    left: list[str] = []
+    with torch.no_grad():
+        for name, tensor in weights.items():
+            source = trained.get(name)
+            if source is not None and name.startswith(PER_CLASS) and source.shape[1:] == tensor.shape[1:]:
+                for new, old in rows:
+                    tensor[new].copy_(source[old])
+            elif source is not None and name.endswith(POSITIONS) and source.shape[-1] == tensor.shape[-1]:
+                tensor.copy_(_stretched(source, tensor.shape[1:3]))
+            elif source is not None and source.shape == tensor.shape:
+                tensor.copy_(source)
+            else:
+                left.append(name)
+    if len(left) == len(weights):
+        raise CheckpointError(
+            path,
+            found="no tensor that fits this plan's network",
+            expected="a checkpoint of the same backbone and sizes",
+            fix="choose a checkpoint trained with a like plan (balrsam describe FOLDER shows it), or leave "
+            "out --init-from",
+        )
+    unknown = [name for name in classes if name not in known]
+    LOG.info(
+        "started from %s; new classes: %s; left as they were: %s",
+        path,
+        ", ".join(unknown) or "none",
+        ", ".join(left) or "none",
+    )
+
+
+def _stretched(positions_1yxc: Tensor, size_yx: Sequence[int]) -> Tensor:
+    if tuple(positions_1yxc.shape[1:3]) == tuple(size_yx):
+        return positions_1yxc
+    stretched = functional.interpolate(
+        positions_1yxc.permute(0, 3, 1, 2), size=tuple(size_yx), mode="bicubic", align_corners=False
+    )
+    return stretched.permute(0, 2, 3, 1)

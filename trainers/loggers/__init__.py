@@ -1,0 +1,1 @@
+"""Where a training run writes what happens: log.jsonl, progress.png, TensorBoard, Weights & Biases."""

@@ -1,0 +1,108 @@
+"""Optional watchers of a run, each an entry of `WATCHERS`: a bar on a terminal, TensorBoard, Weights &
+Biases."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from tqdm import tqdm
+
+from balrsam_pipeline.errors import TrainingError
+from trainers.loggers.jsonl import Logger
+from trainers.loggers.progress_png import Record
+
+FIGURES = ("loss", "quick_dice", "learning_rate", "samples_per_s")
+
+
+class Bar:
+    """A progress bar with loss, Dice, learning rate, samples/s and time left."""
+
+    def __init__(self) -> None:
+        self._bar = tqdm(total=100, unit="%", bar_format="{l_bar}{bar}| {postfix}")
+
+    def log(self, record: Record) -> None:
+        """Move the bar."""
+        if record["event"] != "epoch":
+            return
+        self._bar.n = round(100 * float(record["progress"]))
+        self._bar.set_postfix_str(
+            f"loss {float(record['loss']):.3f}, Dice {float(record['quick_dice']):.3f}, lr "
+            f"{float(record['learning_rate']):.1e}, "
+            f"{float(record['samples_per_s']):.0f} samples/s, {float(record['left_s']) / 60:.0f} min left"
+        )
+
+    def close(self) -> None:
+        """Leave the bar as it is."""
+        self._bar.close()
+
+
+class TensorBoard:
+    """Event files in `folder`/tensorboard; wants `pip install tensorboard`."""
+
+    def __init__(self, folder: Path) -> None:
+        self._writer = _need("torch.utils.tensorboard", "tensorboard").SummaryWriter(
+            str(folder / "tensorboard")
+        )
+
+    def log(self, record: Record) -> None:
+        """Write the figures of an epoch."""
+        for name in FIGURES if record["event"] == "epoch" else ():
+            self._writer.add_scalar(name, float(record[name]), int(record["step"]))
+
+    def close(self) -> None:
+        """Flush the event file."""
+        self._writer.close()
+
+
+class WeightsAndBiases:
+    """A Weights & Biases run that goes on over resumes; wants `pip install wandb`."""
+
+    def __init__(self, folder: Path) -> None:
+        name = "-".join(folder.parts[-3:])
+        self._run = _need("wandb", "wandb").init(
+            project="balrsam", id=name, name=name, dir=str(folder), resume="allow"
+        )
+
+    def log(self, record: Record) -> None:
+        """Send the figures of an epoch."""
+        if record["event"] == "epoch":
+            self._run.log({name: float(record[name]) for name in FIGURES}, step=int(record["step"]))
+
+    def close(self) -> None:
+        """End the run."""
+        self._run.finish()
+
+
+WATCHERS: dict[str, Callable[[Path], Logger]] = {"tensorboard": TensorBoard, "wandb": WeightsAndBiases}
+
+
+def make_watchers(names: Sequence[str], folder: Path) -> list[Logger]:
+    """The watchers that were asked for, and a bar where there is a terminal.
+
+    Raises:
+        TrainingError: no such watcher, or its package is not installed.
+    """
+    unknown = sorted(set(names) - set(WATCHERS))
+    if unknown:
+        expected = f"any of {', '.join(WATCHERS)}"
+        raise TrainingError(
+            f"watcher '{unknown[0]}'", found="not known", expected=expected, fix="correct --watch"
+        )
+    bar: list[Logger] = [Bar()] if sys.stderr.isatty() else []
+    return bar + [WATCHERS[name](folder) for name in names]
+
+
+def _need(module: str, package: str) -> Any:
+    try:
+        return importlib.import_module(module)
+    except ImportError as problem:
+        raise TrainingError(
+            f"--watch {package}",
+            found=f"cannot be imported: {problem}",
+            expected=f"the package {package}",
+            fix=f"pip install {package}",
+        ) from None

@@ -1,0 +1,131 @@
+"""What training writes down while it runs: log.jsonl always, and other watchers behind the same small
+interface."""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Protocol
+
+from balrsam_pipeline.files import write_text
+from trainers.loggers.progress_png import Record, draw_progress
+
+LOG = logging.getLogger(__name__)
+SAY_EVERY_S = 60.0
+
+
+class Logger(Protocol):
+    """One watcher of a training run."""
+
+    def log(self, record: Record) -> None:
+        """Take in what happened: `event` is "epoch" (its figures) or "skipped" (a non-finite loss); `step`
+        says when."""
+
+    def close(self) -> None:
+        """Finish."""
+
+
+class JsonlLogger:
+    """log.jsonl: one JSON object an epoch; on resume, what a killed run wrote beyond its checkpoint is cut
+    off."""
+
+    def __init__(self, path: Path, resumed_step: int) -> None:
+        self.path = path
+        kept = [record for record in read_log(path) if int(record["step"]) <= resumed_step]
+        write_text(path, "".join(json.dumps(record) + "\n" for record in kept))
+
+    def log(self, record: Record) -> None:
+        """Append a line."""
+        with self.path.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(dict(record)) + "\n")
+
+    def close(self) -> None:
+        """Nothing is open between lines."""
+        return
+
+
+class TextLogger:
+    """Lines of `logging`, at most one a minute."""
+
+    def __init__(self) -> None:
+        self._last = -SAY_EVERY_S
+
+    def log(self, record: Record) -> None:
+        """Say how training goes."""
+        if record["event"] == "skipped":
+            LOG.warning("step %s skipped: loss %s on %s", record["step"], record["loss"], record["batch"])
+            return
+        now = time.monotonic()
+        if now - self._last < SAY_EVERY_S or sys.stderr.isatty():  # a terminal has a bar
+            return
+        self._last = now
+        LOG.info(
+            "epoch %d (%.0f %%): loss %.3f, quick validation Dice %.3f, %.0f samples/s, about %.0f min left",
+            record["epoch"],
+            100 * float(record["progress"]),
+            record["loss"],
+            record["quick_dice"],
+            record["samples_per_s"],
+            float(record["left_s"]) / 60,
+        )
+
+    def close(self) -> None:
+        """Nothing to finish."""
+        return
+
+
+class ProgressPicture:
+    """progress.png, drawn from the log at most once a minute and at the end."""
+
+    def __init__(self, log: Path, picture: Path) -> None:
+        self._log, self._picture, self._last = log, picture, time.monotonic()
+
+    def log(self, record: Record) -> None:
+        """Draw if it is time."""
+        if time.monotonic() - self._last >= SAY_EVERY_S:
+            self._draw()
+
+    def close(self) -> None:
+        """Draw the finished run."""
+        self._draw()
+
+    def _draw(self) -> None:
+        epochs = [record for record in read_log(self._log) if record["event"] == "epoch"]
+        if epochs:
+            draw_progress(epochs, self._picture)
+        self._last = time.monotonic()
+
+
+class Loggers:
+    """Several loggers as one."""
+
+    def __init__(self, loggers: Sequence[Logger]) -> None:
+        self._loggers = tuple(loggers)
+
+    def log(self, record: Record) -> None:
+        """Hand the record to each."""
+        for logger in self._loggers:
+            logger.log(record)
+
+    def close(self) -> None:
+        """Close each."""
+        for logger in self._loggers:
+            logger.close()
+
+
+def read_log(path: Path) -> list[dict[str, float | int | str]]:
+    """The records of a log.jsonl; a last line cut short by a kill is left out, a missing file is an empty
+    log."""
+    records = []
+    for line in path.read_text(encoding="utf-8", errors="replace").splitlines() if path.exists() else []:
+        try:
+            record = json.loads(line)
+        except (ValueError, RecursionError):
+            continue
+        if isinstance(record, dict) and isinstance(record.get("step"), int) and "event" in record:
+            records.append(record)
+    return records

@@ -1,0 +1,107 @@
+"""Several processes as one trainer: torchrun's ranks, sums over them, and agreeing when to stop."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor, distributed, nn
+from torch.distributed.nn.functional import all_reduce
+from torch.nn.parallel import DistributedDataParallel
+
+from balrsam_pipeline.errors import TrainingError
+from balrsam_pipeline.paths import launcher_environment
+
+_LOST = (
+    "closed by peer",
+    "reset by peer",
+    "Broken pipe",
+    "Socket closed",
+    "timed out",
+)  # what gloo and the store say of a dead process
+
+
+@dataclass(frozen=True, slots=True)
+class Ranks:
+    """This process among those that train together."""
+
+    rank: int = 0
+    world_size: int = 1
+    device: torch.device = field(default_factory=lambda: torch.device("cpu"))
+
+    @property
+    def first(self) -> bool:
+        """Whether this is the one that writes."""
+        return self.rank == 0
+
+    def agree(self, stop: bool, progress: float) -> tuple[bool, float]:
+        """Whether any rank was asked to stop, and the furthest rank's progress: the same answer on all."""
+        if self.world_size == 1:
+            return stop, progress
+        votes = torch.tensor([float(stop), progress], dtype=torch.float64, device=self.device)
+        distributed.all_reduce(votes, op=distributed.ReduceOp.MAX)
+        return bool(votes[0] > 0), float(votes[1])
+
+    def wrap(self, module: nn.Module) -> nn.Module:
+        """The module with gradients averaged over ranks; itself where there is one."""
+        if self.world_size == 1:
+            return module
+        devices = [self.device] if self.device.type == "cuda" else None
+        return DistributedDataParallel(module, device_ids=devices, find_unused_parameters=True)
+
+
+def sum_over_ranks(sums: Tensor) -> Tensor:
+    """Add a vector over all ranks, differentiably (the backward pass adds gradients, which averaging over
+    ranks undoes)."""
+    total: Tensor = all_reduce(sums)  # type: ignore[no-untyped-call]
+    return total
+
+
+@contextmanager
+def name_lost_ranks(ranks: Ranks) -> Iterator[None]:
+    """Turn the error of talking to a rank that died into one that says so.
+
+    Raises:
+        TrainingError: another rank ended while this one waited for it.
+    """
+    try:
+        yield
+    except RuntimeError as problem:
+        lost = isinstance(problem, distributed.DistBackendError) or any(
+            word in str(problem) for word in _LOST
+        )
+        if ranks.world_size == 1 or not lost:
+            raise
+        raise TrainingError(
+            f"rank {ranks.rank} of {ranks.world_size}",
+            found=f"another rank ended while this one waited for it ({str(problem).splitlines()[0][-120:]})",
+            expected="all ranks alive",
+            fix="see that rank's own message above or below (SIGKILL mostly means that memory ran out); "
+            "the same command goes on from the last checkpoint",
+        ) from None
+
+
+@contextmanager
+def joined_ranks(device: torch.device) -> Iterator[Ranks]:
+    """Join the other processes where torchrun started several (gloo on CPU, nccl on GPUs); leave them at the
+    end."""
+    environment = launcher_environment()
+    if environment["world_size"] == 1:
+        yield Ranks(device=device)
+        return
+    distributed.init_process_group("nccl" if device.type == "cuda" else "gloo")
+    try:
+        yield Ranks(environment["rank"], environment["world_size"], device)
+    finally:
+        distributed.destroy_process_group()
+
+
+def local_device(device: str | None) -> torch.device:
+    """The device to train on: as named, else this rank's GPU, else the CPU."""
+    if device is not None and device != "cuda":
+        return torch.device(device)
+    if device == "cuda" or torch.cuda.is_available():
+        return torch.device("cuda", launcher_environment()["local_rank"])
+    return torch.device("mps" if torch.backends.mps.is_available() else "cpu")

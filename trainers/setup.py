@@ -1,0 +1,232 @@
+"""Puts together all that the loop works with, fresh or restored from the latest checkpoint."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor, nn
+
+from balrsam_pipeline import __version__
+from balrsam_pipeline.dataset.labels import LabelScheme
+from balrsam_pipeline.errors import CheckpointError
+from balrsam_pipeline.execution import default_workers
+from balrsam_pipeline.network import BalrSam, build, checkpoint_sha256, find_checkpoint, trainable_state
+from balrsam_pipeline.plan import NetworkPlan
+from balrsam_pipeline.serialise import to_json
+from trainers.augmentation import augment_intensity_batch
+from trainers.budget import CLOCKS, Budget
+from trainers.checkpoints import Checkpoint, CheckpointFolder
+from trainers.config import AugmentationConfig, TrainingConfig
+from trainers.data.fold_data import FoldData
+from trainers.data.loader import BatchLoader, BatchSource, InlineLoader
+from trainers.data.patches import PatchReader
+from trainers.data.sampling import Sampler, fixed_samples
+from trainers.data.workers import WorkerLoader
+from trainers.initial_weights import freeze_decoder, start_from
+from trainers.loggers.boards import make_watchers
+from trainers.loggers.jsonl import JsonlLogger, Logger, Loggers, ProgressPicture, TextLogger
+from trainers.losses import SegmentationLoss
+from trainers.optimisation import WeightAverage, make_optimiser
+from trainers.parallel.ddp import Ranks, sum_over_ranks
+from trainers.precision import Precision, choose_precision
+from trainers.quick_validation import QuickValidation
+from trainers.request import TrainRequest
+from trainers.resume import RunState, averaged_weights, refuse_changed_settings
+from trainers.stopping import StopRequest
+from trainers.trainer import Trainer, TrainerParts, TrainingState
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Run:
+    """A training run ready to go."""
+
+    trainer: Trainer
+    state: TrainingState
+    run_state: RunState
+    checkpoints: CheckpointFolder
+
+
+class _TrainingForward(nn.Module):
+    """The model's training pass as `forward`, which is what gradients are averaged around."""
+
+    def __init__(self, model: BalrSam) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, image_bchw: Tensor) -> tuple[Tensor, Tensor | None]:
+        output = self.model.forward_training(image_bchw)
+        return output.logits, output.boundary_logits
+
+
+@contextmanager
+def assemble(
+    request: TrainRequest, data: FoldData, config: TrainingConfig, ranks: Ranks, stop: StopRequest
+) -> Iterator[Run]:
+    """Build or restore a run; loader processes and loggers are closed at the end.
+
+    Raises:
+        TrainingError: settings changed since the run was started.
+        CheckpointError: no sound checkpoint, or none of SAM to adapt.
+    """
+    checkpoints = CheckpointFolder(data.folder)
+    checkpoint = checkpoints.load_latest()
+    if checkpoint is not None:
+        refuse_changed_settings(checkpoint, config, data.plan.sha256(), request.accept_changed_settings)
+    precision = choose_precision(ranks.device, config.amp)
+    run_state = _run_state(request, data, config, precision, checkpoint)
+    state = run_state.restore(checkpoint) if checkpoint is not None else TrainingState()
+    loader = _loader(request, data, config, ranks)
+    logger = _loggers(request, data, state.step) if ranks.first else Loggers(())
+    model = run_state.model
+    quick = _quick_validation(data, config, precision)
+
+    def quick_dice() -> float:
+        with averaged_weights(run_state):
+            return quick.dice(model)
+
+    def save(state: TrainingState, kinds: tuple[str, ...]) -> None:
+        for kind in kinds if ranks.first else ():
+            run_state.save(checkpoints, state, kind)
+
+    parts = TrainerParts(
+        config=config,
+        augment=_augmentation_on_device(data, config.augmentation),
+        forward=ranks.wrap(_TrainingForward(model)),
+        parameters=tuple(parameter for parameter in model.parameters() if parameter.requires_grad),
+        loss=SegmentationLoss(data.labels, config.loss, sum_over_ranks if ranks.world_size > 1 else None),
+        optimiser=run_state.optimiser,
+        average=run_state.average,
+        precision=precision,
+        loader=loader,
+        budget=run_state.budget,
+        ranks=ranks,
+        logger=logger,
+        stop=stop,
+        quick_dice=quick_dice,
+        save=save,
+    )
+    try:
+        yield Run(trainer=Trainer(parts, state), state=state, run_state=run_state, checkpoints=checkpoints)
+    finally:
+        loader.close()
+        logger.close()
+
+
+def _run_state(
+    request: TrainRequest,
+    data: FoldData,
+    config: TrainingConfig,
+    precision: Precision,
+    checkpoint: Checkpoint | None,
+) -> RunState:
+    network = data.configuration.network
+    base = _base_checkpoint(request, network)
+    torch.manual_seed(config.seed)
+    model = build(network, base).to(precision.device)
+    model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # NHWC kernels train depthwise layers far faster
+    if config.freeze == "nothing":
+        model.requires_grad_(True)
+    weights = trainable_state(model)
+    if request.init_from is not None and checkpoint is None:
+        start_from(request.init_from, weights, class_names(data.labels))
+    if config.freeze == "decoder":
+        freeze_decoder(model)
+    identity = {
+        "dataset": data.plan.dataset,
+        "configuration": data.configuration.name,
+        "fold": request.fold,
+        "classes": list(class_names(data.labels)),
+        "mirror_axes": list(data.configuration.mirror_axes),
+        "plan_sha256": data.plan.sha256(),
+        "base_sha256": checkpoint_sha256(base) if base is not None else "",
+        "settings": to_json(config),
+        "balrsam_pipeline": __version__,
+    }
+    if checkpoint is not None and checkpoint.metadata["base_sha256"] != identity["base_sha256"]:
+        raise CheckpointError(
+            base or "SAM checkpoint",
+            found=f"sha256 {identity['base_sha256']}",
+            expected=f"the SAM checkpoint that this run adapts, sha256 {checkpoint.metadata['base_sha256']}",
+            fix="name that file with --checkpoint",
+        )
+    used_s = float(checkpoint.metadata["elapsed_s"]) if checkpoint is not None else 0.0
+    return RunState(
+        model=model,
+        weights=weights,
+        optimiser=make_optimiser(model, config),
+        average=WeightAverage(weights, config.ema_width),
+        precision=precision,
+        budget=Budget(config, CLOCKS[config.budget_clock], used_s),
+        identity=identity,
+    )
+
+
+def class_names(labels: LabelScheme) -> tuple[str, ...]:
+    """The name of every logit channel: regions, or background and the labels by value."""
+    if labels.has_regions:
+        return labels.names
+    by_value = {values[0]: name for name, values in zip(labels.names, labels.values, strict=True)}
+    return tuple(
+        "background" if value == 0 else by_value.get(value, f"label {value}")
+        for value in range(labels.classes)
+    )
+
+
+def _base_checkpoint(request: TrainRequest, network: NetworkPlan) -> Path | None:
+    if network.from_scratch:
+        return None
+    base = request.base or find_checkpoint(network.backbone)
+    if base is None:
+        raise CheckpointError(
+            f"SAM checkpoint for {network.backbone}",
+            found="none in the cache",
+            expected="the weights that the plan adapts",
+            fix=f"balrsam download_checkpoint {network.backbone}, or name a file: --checkpoint FILE",
+        )
+    return base
+
+
+def _loader(request: TrainRequest, data: FoldData, config: TrainingConfig, ranks: Ranks) -> BatchLoader:
+    cases = data.sampling_cases(data.fold.train)
+    workers = default_loader_workers(ranks) if request.workers is None else request.workers
+    slices = data.source(cases, workers)
+    sampler = Sampler(cases, slices.foreground, data.configuration, config)
+    reader = PatchReader(slices, data.configuration, config.augmentation)
+    source = BatchSource(sampler, reader, config.batch_size or 1, ranks.rank, ranks.world_size)
+    return WorkerLoader(source, workers, request.continue_on_worker_loss) if workers else InlineLoader(source)
+
+
+def default_loader_workers(ranks: Ranks) -> int:
+    """Beside a GPU every core but one makes batches; on the CPU the network needs the cores, and patches cost
+    it little."""
+    return max(1, default_workers() // ranks.world_size - 1) if ranks.device.type == "cuda" else 0
+
+
+def _augmentation_on_device(
+    data: FoldData, config: AugmentationConfig
+) -> Callable[[Tensor, npt.NDArray[np.uint32]], Tensor]:
+    """What changes a batch on the device: intensities where that was asked for, nothing where the loader has
+    done it."""
+    if not config.on_device:
+        return lambda image_bchw, _: image_bchw
+    channels = len(data.configuration.normalization)
+    return lambda image_bchw, seeds: augment_intensity_batch(image_bchw, channels, seeds, config)
+
+
+def _quick_validation(data: FoldData, config: TrainingConfig, precision: Precision) -> QuickValidation:
+    cases = data.sampling_cases(data.fold.val)
+    reader = PatchReader(data.source(cases, 1), data.configuration, AugmentationConfig(enabled=False))
+    samples = fixed_samples(cases, data.store.foreground, data.configuration, config.quick_validation_patches)
+    return QuickValidation(reader, samples, data.labels, precision, config.batch_size or 1)
+
+
+def _loggers(request: TrainRequest, data: FoldData, step: int) -> Logger:
+    log = JsonlLogger(data.folder / "log.jsonl", step)
+    picture = ProgressPicture(log.path, data.folder / "progress.png")
+    return Loggers((log, TextLogger(), picture, *make_watchers(request.watchers, data.folder)))
