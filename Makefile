@@ -1,6 +1,11 @@
 # make demo            set everything up and run the main job on a small generated dataset (CPU, minutes)
 # make demo DATASET=F  the same on the dataset folder F
-# make test            install what the tests need and run them all
+# make test            install what the tests need and run them all, but for the slow ones
+# make slow-test       the tests that take minutes or gigabytes each
+# make lint            ruff, mypy and the import contracts
+# make docs            build the documentation site into site/; a broken link is an error
+# make audit           known vulnerabilities of the pinned packages
+# make clean           remove what the commands above made
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
@@ -9,10 +14,10 @@ DATASET ?=
 # the torch that results were reproduced with; installed first, because a later resolver run would fetch another build
 TORCH := $(shell sed -n 's/^torch==/torch==/p' constraints.txt)
 
-.PHONY: demo test slow-test lint audit clean help
+.PHONY: demo test slow-test lint docs audit clean help
 
 help:
-	@sed -n 's/^# //p' Makefile
+	@sed -n 's/^# make/make/p' Makefile
 
 $(VENV)/.installed: setup.cfg pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "balrsam needs Python 3.11 or newer; found $$($(PYTHON) --version). Name one: make $(MAKECMDGOALS) PYTHON=python3.12"; exit 2; }
@@ -40,8 +45,15 @@ lint: $(VENV)/.installed-test
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
+$(VENV)/.installed-docs: $(VENV)/.installed
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[docs]'
+	@touch $@
+
+docs: $(VENV)/.installed-docs
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+
 audit: $(VENV)/.installed
 	.ci/audit $(BIN)/python
 
 clean:
-	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .coverage htmlcov
+	rm -rf $(VENV) build dist site *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .coverage htmlcov

@@ -13,7 +13,7 @@ from balrsam_pipeline.errors import UsageError
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Roots:
-    """The three folders of DESIGN §2: raw datasets, preprocessed data, results."""
+    """The three folders of docs/architecture.md: raw datasets, preprocessed data, results."""
 
     raw: Path
     preprocessed: Path

@@ -53,7 +53,8 @@ def positional_attention(
     Returns:
         (b, n, t, d)
 
-    Source: the function is segment_anything's `add_decomposed_rel_pos`; the form is DESIGN §4's.
+    Source: the function is segment_anything's `add_decomposed_rel_pos`; the form is explained in
+    docs/architecture.md.
     """
     b, n, t, d = q.shape
     of_rows, of_columns = relative_positions(tables[0]), relative_positions(tables[1])

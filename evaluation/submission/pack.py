@@ -274,7 +274,7 @@ def report_text(request: SubmissionRequest, findings: Sequence[Finding], archive
         "",
         f"- form: {request.form.name} ({request.form.source})",
         f"- names: `{request.template or request.form.template}`",
-        f"- result: {'archive written, then opened and checked' if archived else 'refused, no archive written'}",
+        f"- result: {'archive written, opened and checked' if archived else 'refused, no archive written'}",
         "",
     ]
     for severity, title in (("error", "Reasons to refuse"), ("warning", "Warnings")):
