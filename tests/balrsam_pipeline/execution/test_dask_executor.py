@@ -19,7 +19,7 @@ import pytest
 
 from balrsam_pipeline.cli import main
 from balrsam_pipeline.errors import ClusterError, PreprocessingError, UsageError
-from balrsam_pipeline.execution import ClusterOptions, ExecutionOptions, open_executor, remote, run_cases
+from balrsam_pipeline.execution import ClusterOptions, ExecutionOptions, dask_worker, open_executor, run_cases
 
 pytest.importorskip("distributed", reason="the extra 'cluster' is not installed")
 from support.clusters import dask_cluster, make_certificates, wait_for_workers
@@ -100,15 +100,15 @@ def test_a_folder_that_workers_do_not_see_is_an_error_before_any_work(
 
 def test_workers_with_other_versions_are_refused(cluster: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(
-        remote, "COMPARED", ("imaginary",)
+        dask_worker, "COMPARED", ("imaginary",)
     )  # here alone: the workers have the module as it is
-    remote.versions_here.cache_clear()
+    dask_worker.versions_here.cache_clear()
     try:
         with pytest.raises(ClusterError, match=r"worker tcp://.*\n.*imaginary"), open_executor(on(cluster)):
             pass
     finally:
-        remote.versions_here.cache_clear()
-    assert remote.differences({"a": "1", "b": "2"}, {"a": "1", "b": "3"}) == "b 3 (here: 2)"
+        dask_worker.versions_here.cache_clear()
+    assert dask_worker.differences({"a": "1", "b": "2"}, {"a": "1", "b": "3"}) == "b 3 (here: 2)"
 
 
 def test_a_scheduler_that_dies_ends_the_work_with_a_message(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from balrsam_pipeline.run import contents
+from balrsam_pipeline.run import file_hashes
 from balrsam_pipeline.run.file_hashes import ContentHashes, find_files
 
 
@@ -19,7 +19,7 @@ def settled(path: Path, content: bytes) -> Path:
 
 @pytest.fixture(autouse=True)
 def soon_settled(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(contents, "SETTLED_S", 0.02)
+    monkeypatch.setattr(file_hashes, "SETTLED_S", 0.02)
 
 
 def test_hashes_are_sha256_and_are_remembered(tmp_path: Path) -> None:
@@ -55,7 +55,7 @@ def test_a_change_of_the_same_size_with_the_time_put_back_is_noticed(tmp_path: P
 def test_a_file_changed_a_moment_ago_is_not_trusted_to_stay(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(contents, "SETTLED_S", 60.0)
+    monkeypatch.setattr(file_hashes, "SETTLED_S", 60.0)
     file = settled(tmp_path / "a", b"one")
     hashes = ContentHashes(tmp_path / "hashes.json")
     hashes.of([file])

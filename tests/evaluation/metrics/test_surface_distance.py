@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import itertools
 import time
 
@@ -13,10 +14,13 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from scipy.spatial.distance import cdist
 
-from evaluation.metrics import distances
 from evaluation.metrics.engine.bitmask import border, count
 from evaluation.metrics.engine.nearest import grid_for, nearest
 from evaluation.metrics.surface_distance import surface_metrics
+
+nearest_module = importlib.import_module(
+    "evaluation.metrics.engine.nearest"
+)  # the package has a function so called
 
 Mask = npt.NDArray[np.bool_]
 SPACINGS = (0.5, 0.7, 1.0, 2.5, 5.0)
@@ -107,15 +111,15 @@ def test_every_way_to_find_distances_agrees_with_the_full_distance_matrix(
     monkeypatch: pytest.MonkeyPatch, reach: int, costs: dict[str, float]
 ) -> None:
     for name, value in {"REACH": reach, **costs}.items():
-        monkeypatch.setattr(distances, name, value)
-    distances._shells.cache_clear()
+        monkeypatch.setattr(nearest_module, name, value)
+    nearest_module._shells.cache_clear()
     rng = np.random.default_rng(7)
     for _ in range(400):
         prediction, reference, spacing_mm = random_pair(rng)
         expected = slow_metrics(prediction, reference, spacing_mm)
         found = surface_metrics(prediction, reference, spacing_mm, flat_axes(prediction))
         assert found == pytest.approx(expected, rel=1e-5, abs=1e-6), (prediction, reference, spacing_mm)
-    distances._shells.cache_clear()
+    nearest_module._shells.cache_clear()
 
 
 def test_rows_of_several_words_and_sparse_masks_agree_with_the_full_distance_matrix() -> None:

@@ -12,7 +12,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from trainers import cluster, on_worker
+from trainers.parallel import cluster, cluster_worker
 from trainers.parallel.cluster import _Fold, _train_all
 from trainers.parallel.cluster_worker import FoldEnd, FoldTask, train_attached
 
@@ -20,7 +20,7 @@ from trainers.parallel.cluster_worker import FoldEnd, FoldTask, train_attached
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cluster, "LOOK_EVERY_S", 0.01)
-    monkeypatch.setattr(on_worker, "LOOK_EVERY_S", 0.05)
+    monkeypatch.setattr(cluster_worker, "LOOK_EVERY_S", 0.05)
 
 
 class PlayedCluster:
@@ -133,13 +133,15 @@ def test_training_that_is_called_off_is_asked_to_stop_and_may_save(
 ) -> None:
     child = "import pathlib, signal, sys, time\nsignal.signal(signal.SIGTERM, lambda *_: sys.exit(75))\n"
     child += f"pathlib.Path({str(tmp_path / 'started')!r}).touch(); time.sleep(60)"
-    monkeypatch.setattr(on_worker, "training_command", lambda task: [sys.executable, "-c", child])
+    monkeypatch.setattr(cluster_worker, "training_command", lambda task: [sys.executable, "-c", child])
     end = train_attached(FoldTask(name="f", words=(), folder=tmp_path), (tmp_path / "started").is_file)
     assert end.code == 75
 
 
 def test_several_processes_train_a_fold_with_torchrun() -> None:
-    command = on_worker.training_command(FoldTask(name="f", words=("train", "4"), folder=Path(), processes=3))
+    command = cluster_worker.training_command(
+        FoldTask(name="f", words=("train", "4"), folder=Path(), processes=3)
+    )
     assert command[1:] == [
         "-m",
         "torch.distributed.run",

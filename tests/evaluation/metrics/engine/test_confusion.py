@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from balrsam_pipeline.errors import EvaluationError
-from evaluation.metrics import joint
+from evaluation.metrics.engine import confusion
 from evaluation.metrics.engine.confusion import joint_counts
 
 
@@ -19,7 +19,7 @@ from evaluation.metrics.engine.confusion import joint_counts
 def test_counts_and_boxes_are_what_comparing_every_voxel_gives(
     monkeypatch: pytest.MonkeyPatch, values: list[int], step_voxels: int
 ) -> None:
-    monkeypatch.setattr(joint, "STEP_VOXELS", step_voxels)
+    monkeypatch.setattr(confusion, "STEP_VOXELS", step_voxels)
     rng = np.random.default_rng(5)
     for shape, dtype in itertools.product(
         [(4, 5, 6), (1, 7, 3), (9, 1, 2), (6, 3, 64), (5, 4, 67)], [np.uint8, np.uint16]

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy.spatial.distance import cdist
 
-from evaluation.metrics import band
+from evaluation.metrics.engine import limited_distance_transform
 from evaluation.metrics.engine.bitmask import Grid
 from evaluation.metrics.engine.limited_distance_transform import SHORT, banded_distances
 
@@ -15,7 +15,7 @@ from evaluation.metrics.engine.limited_distance_transform import SHORT, banded_d
 def test_distances_up_to_the_limit_are_exact_and_longer_ones_infinite(
     monkeypatch: pytest.MonkeyPatch, chunk_voxels: int
 ) -> None:
-    monkeypatch.setattr(band, "CHUNK_VOXELS", chunk_voxels)
+    monkeypatch.setattr(limited_distance_transform, "CHUNK_VOXELS", chunk_voxels)
     rng = np.random.default_rng(1)
     for _ in range(300):
         z, y, x = (int(rng.choice([1, 2, 7])), int(rng.choice([1, 5, 13])), int(rng.choice([1, 9, 66])))
