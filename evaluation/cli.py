@@ -73,11 +73,11 @@ def _add_evaluate(parser: argparse.ArgumentParser) -> None:
 
 def _evaluate(arguments: argparse.Namespace) -> int:
     from evaluation.evaluate import evaluate_pairs
-    from evaluation.options import EvaluationOptions
-    from evaluation.reports.table import summary_table
+    from evaluation.metrics.options import EvaluationOptions
+    from evaluation.pairs import resolve
+    from evaluation.reports.strata import read_strata
+    from evaluation.reports.tables import summary_table
     from evaluation.reports.write import make_folder, write_reports
-    from evaluation.request import resolve
-    from evaluation.strata import read_strata
 
     chosen = {"metrics": tuple(arguments.metrics)} if arguments.metrics else {}
     options = EvaluationOptions(
@@ -146,9 +146,9 @@ def _add_compare(parser: argparse.ArgumentParser) -> None:
 
 def _compare(arguments: argparse.Namespace) -> int:
     from evaluation.comparison import compare
-    from evaluation.reports.comparison_files import comparison_table, write_comparison
     from evaluation.reports.summary_json import read_summary
-    from evaluation.reports.write import make_folder
+    from evaluation.reports.tables import comparison_table
+    from evaluation.reports.write import make_folder, write_comparison
 
     names = tuple(arguments.names) if arguments.names else (_name(arguments.first), _name(arguments.second))
     first, second = read_summary(arguments.first), read_summary(arguments.second)

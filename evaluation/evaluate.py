@@ -11,8 +11,8 @@ from balrsam_pipeline.dataset.labels import LabelScheme
 from balrsam_pipeline.errors import BalrsamError, EvaluationError
 from balrsam_pipeline.execution import ExecutionOptions, open_executor, run_cases
 from balrsam_pipeline.progress import track
+from evaluation.metrics.options import EvaluationOptions
 from evaluation.metrics.score_case import LabelScore, score_pair
-from evaluation.options import EvaluationOptions
 from evaluation.pairs import Pair, find_pairs, read_pair
 from evaluation.summary import PairPaths, Summary
 

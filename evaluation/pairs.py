@@ -1,7 +1,8 @@
-"""Finding and reading pairs of label maps: matched by name, compared in geometry, checked in values."""
+"""Pairs of label maps: found by name, read, compared in geometry, checked in values; and their labels."""
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,8 +12,9 @@ import numpy.typing as npt
 
 from balrsam_pipeline.dataset.labels import LabelScheme
 from balrsam_pipeline.errors import EvaluationError
-from balrsam_pipeline.imageio import Geometry, Image, read_label
+from balrsam_pipeline.imageio import FILE_ENDINGS, Geometry, Image, file_ending_of, label_ending, read_label
 
+DESCRIPTION_NAME = "dataset.json"
 LISTED = 10  # names that a message lists before it says how many more there are
 SPACING_TOLERANCE = 1e-3  # relative
 ORIGIN_TOLERANCE = 0.05  # of a voxel
@@ -185,3 +187,108 @@ def present_values(label: npt.NDArray[np.integer]) -> tuple[int, ...]:
     seen = np.zeros(int(label.max(initial=0)) + 1, dtype=np.bool_)
     seen[label] = True
     return tuple(int(value) for value in np.flatnonzero(seen))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Request:
+    """What to score."""
+
+    pairs: tuple[Pair, ...]
+    labels: LabelScheme
+
+
+def resolve(
+    predictions: Path,
+    references: Path,
+    description: Path | None,
+    cases: Sequence[str] | None,
+    missing_as_empty: bool,
+) -> Request:
+    """Find the pairs and the labels.
+
+    Args:
+        predictions: a folder, or one label map.
+        references: a folder, or one label map.
+        description: a dataset.json; None looks in the folder of predictions, beside the folder of references,
+            and else takes every value that occurs as a label.
+
+    Raises:
+        EvaluationError: nothing to score, or files without a partner.
+    """
+    from balrsam_pipeline.dataset import read_description
+
+    for path in (predictions, references):
+        if not path.exists():
+            raise EvaluationError(
+                path, found="no such file or folder", expected="label maps", fix="check the path"
+            )
+    if predictions.is_file() != references.is_file():
+        raise EvaluationError(
+            f"{predictions} and {references}",
+            found="a file and a folder",
+            expected="two files or two folders",
+            fix="name both alike",
+        )
+    found = description or _description_near(predictions, references)
+    dataset = read_description(found) if found else None
+    if predictions.is_file() and references.is_file():
+        name = predictions.name[: -len(file_ending_of(predictions))]
+        pairs: tuple[Pair, ...] = (Pair(case=name, prediction=predictions, reference=references),)
+    else:
+        ending = label_ending(dataset.file_ending) if dataset else _ending(references)
+        pairs = find_pairs(predictions, references, ending, cases, missing_as_empty)
+    return Request(pairs=pairs, labels=dataset.labels if dataset else discover_labels(pairs))
+
+
+def discover_labels(pairs: Sequence[Pair]) -> LabelScheme:
+    """Every value other than 0 that occurs in the files, as a label of its own.
+
+    Raises:
+        EvaluationError: there is none.
+    """
+    values: set[int] = set()
+    for pair in pairs:
+        for path in (pair.prediction, pair.reference):
+            if path is not None:
+                values |= set(present_values(read_label(path).data))
+    foreground = sorted(values - {0})
+    if not foreground:
+        raise EvaluationError(
+            pairs[0].reference.parent,
+            found="no label in any file",
+            expected="label maps with foreground",
+            fix="name the labels: --labels dataset.json",
+        )
+    return LabelScheme(
+        names=tuple(str(value) for value in foreground),
+        values=tuple((value,) for value in foreground),
+        has_regions=False,
+        region_order=(),
+        ignore_value=None,
+        largest=foreground[-1],
+    )
+
+
+def _description_near(predictions: Path, references: Path) -> Path | None:
+    for folder in (predictions, references, references.parent):
+        if folder.is_dir() and (folder / DESCRIPTION_NAME).is_file():
+            return folder / DESCRIPTION_NAME
+    return None
+
+
+def _ending(folder: Path) -> str:
+    """The file ending that most files of a folder have, of those that can be read."""
+    endings = sorted(FILE_ENDINGS, key=len, reverse=True)
+    counts = Counter(
+        next((ending for ending in endings if path.name.lower().endswith(ending)), "")
+        for path in folder.iterdir()
+    )
+    counts.pop("", None)
+    if not counts:
+        raise EvaluationError(
+            folder,
+            found="no label map",
+            expected=f"files ending in {', '.join(endings)}",
+            fix="check the path",
+        )
+    return counts.most_common(1)[0][0]

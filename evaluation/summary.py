@@ -6,17 +6,20 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property, reduce
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
 from balrsam_pipeline.errors import EvaluationError
 from evaluation.metrics.lesions import NOTHING, Detection, add
+from evaluation.metrics.options import DIAGONAL, EvaluationOptions, Protocol
 from evaluation.metrics.registry import Metric, metric_of
 from evaluation.metrics.score_case import LabelScore
-from evaluation.options import EvaluationOptions
-from evaluation.protocols import DIAGONAL, Protocol
 from evaluation.statistics import Interval, bootstrap_means
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -123,6 +126,40 @@ class Summary:
         return {
             key: _mean([self.per_label[label][key].mean for label in self.labels]) for key in self.metrics
         }
+
+    def to_frame(self) -> pd.DataFrame:
+        """The rows as a table: one row per case and label, one column per metric; NaN where undefined.
+
+        Columns: `case`, `label`, `status`, `group` (where there are groups), the keys of `metrics`,
+        `predicted_voxels`, `reference_voxels`, `predicted_ml`, `reference_ml`, `image_diagonal`.
+        """
+        import pandas as pd  # here, because training scores every fold and needs no table
+
+        records = [
+            {"case": row.case, "label": row.label, "status": row.status}
+            | ({"group": self.groups[row.case]} if self.groups else {})
+            | row.values
+            | {
+                "predicted_voxels": row.counts.predicted,
+                "reference_voxels": row.counts.referenced,
+                "predicted_ml": row.counts.predicted * row.voxel_mm3 / 1000,
+                "reference_ml": row.counts.referenced * row.voxel_mm3 / 1000,
+                "image_diagonal": row.diagonal,
+            }
+            for row in self.rows
+        ]
+        return pd.DataFrame(records).astype(dict.fromkeys(self.metrics, "float64"))
+
+    @property
+    def per_case(self) -> pd.DataFrame:
+        """One row per case (the index), one column per metric: the mean over the labels that count in it.
+
+        NaN where none counts; `to_frame` has the labels apart, as they were measured.
+        """
+        import pandas as pd
+
+        means = {key: case_means(self, key) for key in self.metrics}
+        return pd.DataFrame(means, index=pd.Index(self.cases, name="case"), dtype="float64")
 
     def counted(self, key: str, label: str) -> list[float | None]:
         """What each case contributes to means of a metric of a label, in the order of cases; None where it is

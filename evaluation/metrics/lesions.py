@@ -13,7 +13,7 @@ import cc3d
 import numpy as np
 import numpy.typing as npt
 
-from evaluation.metrics.engine.bitmask import Mask
+from evaluation.metrics.engine import Mask
 
 BIN_EDGES_ML = (0.1, 1.0, 10.0)
 BIN_NAMES = ("under 0.1 ml", "0.1 to 1 ml", "1 to 10 ml", "10 ml and more")

@@ -12,8 +12,7 @@ from functools import lru_cache
 import numpy as np
 import numpy.typing as npt
 
-from evaluation.metrics.engine.bitmask import Mask
-from evaluation.metrics.engine.nearest import grid_for, nearest
+from evaluation.metrics.engine import Mask, grid_for, nearest
 
 Codes = npt.NDArray[np.uint8]
 # relative: spacings in headers are rounded, so a distance of exactly the tolerance may read as slightly more

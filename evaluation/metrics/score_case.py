@@ -10,15 +10,12 @@ import numpy.typing as npt
 
 from balrsam_pipeline.dataset.labels import LabelScheme
 from balrsam_pipeline.errors import EvaluationError
-from evaluation.metrics.engine.bitmask import Mask
-from evaluation.metrics.engine.confusion import JointCounts, joint_counts, union
-from evaluation.metrics.engine.nearest import Spacing
+from evaluation.metrics.engine import JointCounts, Mask, Spacing, joint_counts, union
 from evaluation.metrics.lesions import Detection, detect
 from evaluation.metrics.normalized_surface_dice import surface_dice
+from evaluation.metrics.options import EvaluationOptions, Status
 from evaluation.metrics.registry import keys_of, nsd_key
 from evaluation.metrics.surface_distance import surface_metrics
-from evaluation.options import EvaluationOptions
-from evaluation.protocols import Status
 
 LabelArray = npt.NDArray[np.integer]
 

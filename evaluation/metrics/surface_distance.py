@@ -9,8 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from evaluation.metrics.engine.bitmask import Grid, Mask, Words, border, count
-from evaluation.metrics.engine.nearest import Distances, Spacing, grid_for, nearest
+from evaluation.metrics.engine import Distances, Grid, Mask, Spacing, Words, border, count, grid_for, nearest
 
 
 def surface_metrics(

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from balrsam_pipeline.imageio import file_ending_of
+from evaluation.metrics.options import EvaluationOptions
 from evaluation.metrics.registry import keys_of
 from evaluation.metrics.score_case import Counts, LabelScore, overlap_metrics
-from evaluation.options import EvaluationOptions
 from evaluation.summary import PairPaths, Summary
 
 

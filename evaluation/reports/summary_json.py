@@ -16,11 +16,11 @@ from balrsam_pipeline.errors import EvaluationError
 from balrsam_pipeline.files import read_json, write_json
 from balrsam_pipeline.serialise import from_json, to_json
 from evaluation.metrics.lesions import Detection
+from evaluation.metrics.options import EvaluationOptions
 from evaluation.metrics.registry import keys_of, metric_of
 from evaluation.metrics.score_case import Counts, LabelScore
-from evaluation.options import EvaluationOptions
 from evaluation.reports.nnunet_summary import from_nnunet
-from evaluation.strata import Strata, by_stratum
+from evaluation.reports.strata import Strata, by_stratum
 from evaluation.summary import PairPaths, Summary, lesions_of, status_counts
 
 SCHEMA_VERSION = 1

@@ -1,16 +1,29 @@
-"""Writing every report of a summary into a folder."""
+"""Writing the reports of a summary, or of a comparison, into a folder: HTML, JSON and CSV."""
 
 from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from balrsam_pipeline.errors import EvaluationError
+from balrsam_pipeline.files import write_json, write_text
+from balrsam_pipeline.serialise import to_json
+from evaluation.comparison import Comparison
+from evaluation.reports.html.comparison_page import comparison_page
 from evaluation.reports.html.report import REPORT_NAME, write_html
-from evaluation.reports.per_case_csv import CSV_NAME, write_csv
+from evaluation.reports.strata import Strata
 from evaluation.reports.summary_json import SUMMARY_NAME, write_summary
-from evaluation.strata import Strata
 from evaluation.summary import Summary
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+CSV_NAME = "per_case.csv"
+COMPARISON_NAME = "comparison.json"
+COMPARISON_CSV_NAME = "comparison.csv"
+COMPARISON_HTML_NAME = "comparison.html"
+FORMULA_SIGNS = ("=", "+", "-", "@", "\t", "\r")  # what makes a cell a formula; source: OWASP, CSV injection
 
 
 def make_folder(folder: Path) -> Path:
@@ -49,9 +62,45 @@ def write_reports(
         images: folder of images to show behind the pictures (default: looked for beside the references).
     """
     paths = {name: folder / name for name in (CSV_NAME, REPORT_NAME, SUMMARY_NAME)}
-    write_csv(summary, paths[CSV_NAME])
+    write_csv(summary.to_frame(), paths[CSV_NAME])
     write_html(summary, paths[REPORT_NAME], title, strata, images)
     write_summary(
         summary, paths[SUMMARY_NAME], strata
     )  # last, because its presence says that the evaluation is complete
     return paths
+
+
+def comparison_records(comparison: Comparison) -> list[dict[str, Any]]:
+    """The rows as flat records, for a data frame."""
+    records = []
+    for row in comparison.rows:
+        value = to_json(row)
+        test = value.pop("test")
+        low, high = test.pop("interval") or (None, None)
+        records.append(value | test | {"interval_low": low, "interval_high": high})
+    return records
+
+
+def write_comparison(
+    comparison: Comparison, first: Summary, second: Summary, folder: Path
+) -> dict[str, Path]:
+    """Write comparison.csv, comparison.html and comparison.json into `folder`; returns name -> path."""
+    import pandas as pd  # here, because help must not load it
+
+    paths = {name: folder / name for name in (COMPARISON_CSV_NAME, COMPARISON_HTML_NAME, COMPARISON_NAME)}
+    write_csv(pd.DataFrame(comparison_records(comparison)), paths[COMPARISON_CSV_NAME])
+    write_text(paths[COMPARISON_HTML_NAME], comparison_page(comparison, first, second))
+    write_json(paths[COMPARISON_NAME], to_json(comparison))
+    return paths
+
+
+def write_csv(frame: pd.DataFrame, path: Path) -> None:
+    """Write a table to `path`, atomically; undefined values are empty cells.
+
+    An apostrophe goes before each text that a spreadsheet would take for a formula, such as the case '=1+1'.
+    """
+    write_text(path, frame.map(_as_text).rename(columns=_as_text).to_csv(index=False))
+
+
+def _as_text(cell: Any) -> Any:
+    return f"'{cell}" if isinstance(cell, str) and cell.startswith(FORMULA_SIGNS) else cell

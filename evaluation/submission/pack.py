@@ -269,12 +269,13 @@ def report_path(archive: Path) -> Path:
 
 def report_text(request: SubmissionRequest, findings: Sequence[Finding], archived: bool) -> str:
     """The report in Markdown: what was packed, and every finding."""
+    result = "archive written, then opened and checked again" if archived else "refused, no archive written"
     lines = [
         f"# Submission {request.output.name}",
         "",
         f"- form: {request.form.name} ({request.form.source})",
         f"- names: `{request.template or request.form.template}`",
-        f"- result: {'archive written, opened and checked' if archived else 'refused, no archive written'}",
+        f"- result: {result}",
         "",
     ]
     for severity, title in (("error", "Reasons to refuse"), ("warning", "Warnings")):

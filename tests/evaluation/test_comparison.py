@@ -13,7 +13,7 @@ from balrsam_pipeline.errors import EvaluationError
 from evaluation import EvaluationOptions, LabelScore, Summary
 from evaluation.comparison import OVERALL, compare
 from evaluation.metrics.score_case import Counts
-from evaluation.strata import UNKNOWN, by_stratum, read_strata
+from evaluation.reports.strata import UNKNOWN, by_stratum, read_strata
 from evaluation.summary import PairPaths
 
 COUNTS = Counts(true_positives=1, false_positives=1, false_negatives=1, true_negatives=1)

@@ -59,8 +59,8 @@ def readers() -> dict[str, Reader]:
     from balrsam_pipeline.preprocessing import read_stored
     from balrsam_pipeline.run.file_hashes import ContentHashes
     from balrsam_pipeline.run.records import read_record
+    from evaluation.reports.strata import read_strata
     from evaluation.reports.summary_json import read_summary
-    from evaluation.strata import read_strata
     from trainers.checkpoints import read_checkpoint
     from trainers.config import read_training_config
     from trainers.loggers.jsonl import read_log

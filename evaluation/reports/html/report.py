@@ -10,7 +10,7 @@ from evaluation.metrics.registry import metric_of
 from evaluation.reports.html import sections
 from evaluation.reports.html.markup import embedded, page, plural, section, text
 from evaluation.reports.html.pictures import pictures_of
-from evaluation.strata import Strata
+from evaluation.reports.strata import Strata
 from evaluation.summary import Summary, counted_value
 
 REPORT_NAME = "report.html"

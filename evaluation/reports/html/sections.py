@@ -6,7 +6,7 @@ from evaluation.metrics.lesions import BIN_NAMES
 from evaluation.metrics.registry import metric_of
 from evaluation.reports.html.charts import box_plots, group_boxes
 from evaluation.reports.html.markup import TOTAL, interval, number, plural, section, table, text
-from evaluation.strata import Strata, by_stratum
+from evaluation.reports.strata import Strata, by_stratum
 from evaluation.summary import Summary, case_means, lesions_of, status_counts
 
 TABLE_KEYS = ("dice", "precision", "recall", "volume_difference", "hd95", "assd")

@@ -18,7 +18,7 @@ from evaluation.comparison import compare
 from evaluation.reports.html import pictures, report
 from evaluation.reports.html.comparison_page import comparison_page
 from evaluation.reports.html.report import write_html
-from evaluation.strata import Strata
+from evaluation.reports.strata import Strata
 
 Make = Callable[..., LabelScheme]
 EVIL = "<img src=x onerror=alert(1)>'\"&"

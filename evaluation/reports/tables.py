@@ -1,10 +1,24 @@
-"""A summary as a table for a terminal."""
+"""A summary, or a comparison of two, as a table for a terminal."""
 
 from __future__ import annotations
 
+from evaluation.comparison import OVERALL, Comparison, ComparisonRow
 from evaluation.metrics.registry import metric_of
+from evaluation.reports.html.markup import p_value
 from evaluation.summary import Summary, status_counts
 
+COMPARISON_COLUMNS = (
+    "metric",
+    "label",
+    "A",
+    "B",
+    "A - B",
+    "95 % interval",
+    "A:tie:B",
+    "p (Holm)",
+    "effect",
+    "better",
+)
 COLUMNS = ("dice", "iou", "precision", "recall", "hd95", "assd")
 
 
@@ -51,6 +65,32 @@ def summary_table(summary: Summary) -> str:
     return "\n".join([text[0], rule, *text[1:-1], rule, text[-1], cases])
 
 
+def comparison_table(comparison: Comparison, metrics: tuple[str, ...] = ("dice", "hd95")) -> str:
+    """The rows of the main metrics, aligned, and what the columns mean."""
+    shown = [row for row in comparison.rows if row.metric in metrics] or list(comparison.rows)
+    lines = [COMPARISON_COLUMNS, *(_cells(row) for row in shown)]
+    widths = [max(len(line[column]) for line in lines) for column in range(len(COMPARISON_COLUMNS))]
+    text = [
+        "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
+        for line in lines
+    ]
+    return "\n".join(
+        [
+            f"A: {comparison.name_a}",
+            f"B: {comparison.name_b}",
+            f"{len(comparison.cases)} cases",
+            "",
+            text[0],
+            "-" * len(text[0]),
+            *text[1:],
+            "",
+            "A:tie:B counts cases by who is better. p: two-sided Wilcoxon signed-rank test, Holm-corrected "
+            "over labels.",
+            "effect: matched-pairs rank-biserial correlation of A - B. better: where p is below 0.05.",
+        ]
+    )
+
+
 def _title(key: str, unit: str) -> str:
     metric = metric_of(key)
     return f"{metric.title} ({unit})" if metric.unit == "length" else metric.title
@@ -58,3 +98,20 @@ def _title(key: str, unit: str) -> str:
 
 def _number(value: float | None) -> str:
     return "–" if value is None else f"{value:.4f}" if abs(value) < 10 else f"{value:.2f}"
+
+
+def _cells(row: ComparisonRow) -> tuple[str, ...]:
+    test = row.test
+    interval = f"{test.interval[0]:+.3f} … {test.interval[1]:+.3f}" if test.interval else "–"
+    return (
+        metric_of(row.metric).title,
+        OVERALL if row.label == OVERALL else row.label,
+        _number(row.mean_a),
+        _number(row.mean_b),
+        "–" if test.difference is None else f"{test.difference:+.4f}",
+        interval,
+        f"{test.first_wins}:{test.ties}:{test.second_wins}",
+        p_value(row.p_holm),
+        "–" if test.effect is None else f"{test.effect:+.2f}",
+        row.verdict if row.verdict in ("A", "B") else "",
+    )

@@ -1,1 +1,0 @@
-"""Files of the container folder, as text: the entry point, the Dockerfile, the README."""
