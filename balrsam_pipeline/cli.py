@@ -13,6 +13,8 @@ from collections.abc import Callable, Sequence
 from balrsam_pipeline import __version__
 from balrsam_pipeline.command import Command
 from balrsam_pipeline.errors import BalrsamError
+from balrsam_pipeline.printable import PrintableFormatter, printable
+from balrsam_pipeline.streams import prepare_streams
 
 INTERRUPTED = 130  # as shells report SIGINT
 
@@ -48,6 +50,8 @@ COMMANDS: dict[str, tuple[str, str]] = {
 def main(argv: Sequence[str] | None = None) -> int:
     """Run `balrsam` with `argv` (default: the process's arguments); returns the exit code: 0 done, 1 partly,
     2 not."""
+    if argv is None:
+        prepare_streams()
     words = list(sys.argv[1:] if argv is None else argv)
     if not words or words[0] in ("-h", "--help"):
         print(_overview())
@@ -74,17 +78,20 @@ def run_command(name: str, words: Sequence[str], note: Callable[[str], None] | N
     command.add_arguments(parser)
     arguments = parser.parse_args(words)
     if not logging.getLogger().handlers:
-        logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
+        logging.basicConfig(level=logging.INFO, stream=sys.stderr)
+        logging.getLogger().handlers[0].setFormatter(PrintableFormatter("%(message)s"))
         logging.getLogger("numexpr").setLevel(logging.WARNING)  # comes with blosc2, and announces its threads
     try:
-        return command.run(arguments)
+        code = command.run(arguments)
+        sys.stdout.flush()  # here, where a full disk behind `> FILE` can be told
+        return code
     except BalrsamError as problem:
         message, code = f"{type(problem).__name__}: {problem}", problem.exit_code
     except OSError as problem:
         message, code = str(_about_files(problem)), BalrsamError.exit_code
     except KeyboardInterrupt:
         message, code = "interrupted; the same command continues", INTERRUPTED
-    print(f"balrsam {name}: {message}", file=sys.stderr)
+    print(f"balrsam {name}: {printable(message)}", file=sys.stderr)
     if note is not None:
         note(message)
     return code
@@ -113,6 +120,7 @@ def load_command(name: str) -> Command:
 
 def plan_and_preprocess() -> int:
     """The console script `plan_and_preprocess DatasetXXX`."""
+    prepare_streams()
     return run_command("plan_and_preprocess", sys.argv[1:])
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from balrsam_pipeline.printable import one_line, printable
+
 
 class BalrsamError(Exception):
     """A problem that the user can fix; the command line prints it without a traceback and exits with 2.
@@ -20,7 +22,12 @@ class BalrsamError(Exception):
         self.where, self.found, self.expected, self.fix = str(where), found, expected, fix
 
     def __str__(self) -> str:
-        return f"{self.where}\n  found:    {self.found}\n  expected: {self.expected}\n  fix:      {self.fix}"
+        """The message; control characters in names are shown escaped, for a name must not act on a
+        terminal."""
+        return (
+            f"{one_line(self.where)}\n  found:    {printable(self.found)}\n"
+            f"  expected: {printable(self.expected)}\n  fix:      {printable(self.fix)}"
+        )
 
     def __reduce__(
         self,

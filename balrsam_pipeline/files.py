@@ -4,27 +4,34 @@ from __future__ import annotations
 
 import json
 import os
+import re
+import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from balrsam_pipeline.errors import BalrsamError, DatasetError
+from balrsam_pipeline.json_text import LARGEST_BYTES, JsonTextError, parse_json
+
+TEMPORARY = re.compile(r"\.tmp-\d+-(?:[0-9a-f]{8}-)?(?P<name>.+)", re.DOTALL)
 
 
 @contextmanager
 def atomic_path(path: Path, durable: bool = True) -> Iterator[Path]:
     """Yield a temporary sibling of `path` to write to; on success it is fsynced and renamed to `path`.
 
-    The temporary name keeps the file ending (`.tmp-PID-` is put in front), because image libraries choose the
-    format by it. On any exception the temporary file is removed and `path` is as it was.
+    The temporary name keeps the file ending (`.tmp-PID-RANDOM-` is put in front), because image libraries
+    choose the format by it, and nobody can guess it, to plant a link there. On any exception the temporary
+    file is removed and `path` is as it was. Where `path` is a link, the link is replaced, not what it leads
+    to.
 
     Args:
         durable: wait until the content is on the disk. Without, a power cut (not a kill) may leave the file
             short: for what is checked before use and can be made again.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".tmp-{os.getpid()}-{path.name}")
+    temporary = path.with_name(f".tmp-{os.getpid()}-{secrets.token_hex(4)}-{path.name}")
     try:
         yield temporary
         if durable:
@@ -32,6 +39,12 @@ def atomic_path(path: Path, durable: bool = True) -> Iterator[Path]:
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def final_name(temporary: Path) -> str | None:
+    """The name that a temporary file of `atomic_path` would have got; None for any other file."""
+    match = TEMPORARY.fullmatch(temporary.name)
+    return match.group("name") if match else None
 
 
 def _to_disk(path: Path) -> None:
@@ -55,28 +68,30 @@ def write_json(path: Path, value: Any, durable: bool = True) -> None:
 
 
 def read_json(path: Path, error: type[BalrsamError] = DatasetError) -> Any:
-    """Read a JSON file.
+    """Read a JSON file, within the limits of `json_text`.
 
     Raises:
         error: the file is missing, unreadable, or no JSON; the message names the line.
     """
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        if path.stat().st_size > LARGEST_BYTES or not path.is_file():
+            raise JsonTextError("no plain file, or larger than any file of ours")
+        return parse_json(path.read_bytes())
     except FileNotFoundError:
         raise error(
             path, found="no such file", expected="a JSON file", fix=f"create {path.name}, or check the path"
         ) from None
-    except (OSError, UnicodeDecodeError) as problem:
+    except OSError as problem:
         raise error(
             path,
-            found=f"cannot be read: {problem}",
-            expected="a readable UTF-8 JSON file",
-            fix="check permissions and encoding",
+            found=f"cannot be read: {problem.strerror or problem}",
+            expected="a readable JSON file",
+            fix="check the path and its permissions",
         ) from None
-    except (json.JSONDecodeError, RecursionError) as problem:
+    except JsonTextError as problem:
         raise error(
             path,
             found=f"no valid JSON: {problem}",
-            expected="valid JSON",
+            expected="valid JSON, in UTF-8",
             fix="correct the file at the place named",
         ) from None

@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 from balrsam_pipeline.errors import BalrsamError, PlanError
 
 T = TypeVar("T")
+LARGEST_WHOLE = 2**53  # what JSON's numbers hold exactly everywhere; sizes in bytes are far below
 LARGEST = sys.float_info.max  # NaN and infinities compare as not below it, and whole numbers may be beyond it
 
 
@@ -57,7 +58,9 @@ def _read(kind: Any, value: Any, where: str, key: str, error: type[BalrsamError]
         }
     if kind is float and type(value) in (int, float) and abs(value) <= LARGEST:
         return float(value)
-    if kind in (int, str, bool) and type(value) is kind:
+    if kind is int and type(value) is int and abs(value) <= LARGEST_WHOLE:
+        return value
+    if kind in (str, bool) and type(value) is kind:
         return value
     if kind is type(None) and value is None:
         return None

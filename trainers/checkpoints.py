@@ -24,6 +24,7 @@ from torch import Tensor
 
 from balrsam_pipeline.errors import CheckpointError, TrainingError
 from balrsam_pipeline.files import atomic_path
+from balrsam_pipeline.json_text import JsonTextError, parse_json
 
 LOG = logging.getLogger(__name__)
 CHECKSUM = "tensors_crc32"
@@ -158,8 +159,8 @@ def read_checkpoint(path: Path) -> Checkpoint:
     ):
         raise _unreadable(path, "its checksum does not fit its metadata")
     try:
-        content = json.loads(everything)
-    except (ValueError, RecursionError) as problem:
+        content = parse_json(everything)
+    except JsonTextError as problem:
         raise _unreadable(path, f"metadata that is no JSON ({problem})") from None
     if not isinstance(content, dict):
         raise _unreadable(path, f"metadata that is a {type(content).__name__}")

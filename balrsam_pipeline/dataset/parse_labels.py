@@ -6,6 +6,7 @@ from typing import Any
 
 from balrsam_pipeline.dataset.labels import LabelScheme
 from balrsam_pipeline.errors import DatasetError
+from balrsam_pipeline.imageio.reading import LARGEST_LABEL
 
 EXAMPLE = '"labels": {"background": 0, "liver": 1, "tumour": 2}'
 
@@ -84,13 +85,13 @@ def _values(name: str, value: Any, where: object) -> tuple[int, ...]:
     numbers = [_whole_number(item) for item in items]
     if (
         not numbers
-        or any(number is None or number < 0 for number in numbers)
+        or any(number is None or not 0 <= number <= LARGEST_LABEL for number in numbers)
         or (name == "ignore" and len(numbers) > 1)
     ):
         raise _wrong(
             where,
-            f"label '{name}' is {value!r}",
-            "a whole number, or a list of them for a region",
+            f"label '{name}' is {str(value)[:60]}",
+            f"a whole number from 0 to {LARGEST_LABEL}, or a list of them for a region",
             f"correct it: {EXAMPLE}",
         )
     return tuple(number for number in numbers if number is not None)

@@ -8,11 +8,13 @@ stopped is taken for dead; one on this host, whose process is gone.
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import json
 import logging
 import os
 import socket
+import stat
 import sys
 import threading
 import time
@@ -24,12 +26,14 @@ from pathlib import Path
 from typing import Any
 
 from balrsam_pipeline.errors import UsageError
+from balrsam_pipeline.json_text import parse_json
 
 LOG = logging.getLogger(__name__)
 LOCK_NAME = ".balrsam.lock"
 PARTS = ".balrsam-part-*.lock"
 LOOKS_BEFORE_REFUSING = 3  # somebody may only be looking who holds it, which takes the lock for an instant
 LOOK_S = 0.1
+LARGEST_PID = 2**31
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,7 +100,7 @@ def folder_lock(
 def lock_holder(folder: Path, *, name: str = LOCK_NAME, timing: LockTiming = DEFAULT_TIMING) -> Holder | None:
     """Who holds `folder` now; None where nobody does, or only a dead process did. Changes nothing."""
     try:
-        descriptor = os.open(folder / name, os.O_RDONLY)
+        descriptor = os.open(folder / name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
     except OSError:
         return None
     try:
@@ -110,7 +114,7 @@ def _acquire(path: Path, wait: bool, timing: LockTiming) -> int:
     it."""
     said, looks = False, 0
     while True:
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+        descriptor = _open_own(path)
         holder = _living_holder(descriptor, timing)
         if holder is None and _is_still(path, descriptor):
             return descriptor
@@ -127,6 +131,31 @@ def _acquire(path: Path, wait: bool, timing: LockTiming) -> int:
             LOG.info("%s: waiting for %s", path.parent, holder)
             said = True
         time.sleep(timing.look_s)
+
+
+def _open_own(path: Path) -> int:
+    """Open the lock file, or make it; a link, a second name of somebody's file, or a device is not
+    touched."""
+    try:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK, 0o644)
+    except OSError as problem:
+        if problem.errno in (errno.ELOOP, errno.EISDIR, errno.ENXIO):
+            raise _planted(path) from None
+        raise
+    state = os.fstat(descriptor)
+    if not stat.S_ISREG(state.st_mode) or state.st_nlink > 1:
+        os.close(descriptor)
+        raise _planted(path)
+    return descriptor
+
+
+def _planted(path: Path) -> UsageError:
+    return UsageError(
+        path,
+        found="a link or another kind of file under the name of our lock file",
+        expected="no such file, or a plain one that balrsam made",
+        fix="look who put it there, remove it, and run the same command again",
+    )
 
 
 def _living_holder(descriptor: int, timing: LockTiming) -> Holder | None:
@@ -181,15 +210,17 @@ def _write_holder(descriptor: int) -> None:
 
 def _read_holder(descriptor: int) -> Holder | None:
     try:
-        value: Any = json.loads(os.pread(descriptor, 4000, 0))
+        value: Any = parse_json(os.pread(descriptor, 4000, 0))
+        if not 0 < int(value["pid"]) < LARGEST_PID:
+            return None
         return Holder(
             pid=int(value["pid"]),
             host=str(value["host"]),
             since=str(value.get("since", "?")),
             command=str(value["command"]),
         )
-    except (ValueError, KeyError, TypeError, AttributeError):
-        return None  # its holder died before it could say who it is
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return None  # a planted pipe or folder; or its holder died before it could say who it is
 
 
 def _is_still(path: Path, descriptor: int) -> bool:

@@ -22,6 +22,7 @@ from balrsam_pipeline.errors import PredictionError
 from balrsam_pipeline.files import atomic_path
 from balrsam_pipeline.imageio import Geometry
 from balrsam_pipeline.inference.export import ImageGrid, ProbabilitySink
+from balrsam_pipeline.json_text import parse_json
 from balrsam_pipeline.serialise import from_json, to_json
 
 SUFFIX = "_probabilities.b2nd"
@@ -40,7 +41,7 @@ class ProbabilityFile:
         self.path = path
         try:
             self._array = blosc2.open(str(path), mode="r")
-            metadata = json.loads(self._array.schunk.vlmeta[METADATA])
+            metadata = parse_json(self._array.schunk.vlmeta[METADATA])
             self.labels = from_json(LabelScheme, metadata["labels"], path, PredictionError)
             self.geometry = from_json(Geometry, metadata["geometry"], path, PredictionError)
         except (OSError, RuntimeError, KeyError, ValueError, AttributeError) as problem:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import Any
 
 from balrsam_pipeline.errors import BalrsamError
 from balrsam_pipeline.files import read_json
+from balrsam_pipeline.json_text import parse_json
 from balrsam_pipeline.run.file_hashes import find_files
 from balrsam_pipeline.run.records import StepRecord, read_record
 from balrsam_pipeline.run.steps import RunRequest, Step
@@ -54,7 +54,7 @@ def last_epoch(fold_folder: Path) -> dict[str, Any] | None:
         return None
     for line in reversed(lines):
         try:
-            value = json.loads(line)
+            value = parse_json(line)
         except ValueError:  # cut short by a kill
             continue
         if isinstance(value, dict) and value.get("event") == "epoch":

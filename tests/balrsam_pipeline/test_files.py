@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from balrsam_pipeline.errors import PlanError
-from balrsam_pipeline.files import atomic_path, read_json, write_json
+from balrsam_pipeline.files import atomic_path, final_name, read_json, write_json
 
 
 def test_json_comes_back_as_it_was_written(tmp_path: Path) -> None:
@@ -34,3 +34,23 @@ def test_broken_json_is_an_error_that_names_the_file(tmp_path: Path, content: by
     (tmp_path / "a.json").write_bytes(content)
     with pytest.raises(PlanError, match=r"a\.json"):
         read_json(tmp_path / "a.json", PlanError)
+
+
+def test_a_write_replaces_a_link_and_never_what_it_leads_to(tmp_path: Path) -> None:
+    (tmp_path / "thesis.json").write_text("three years of work")
+    (tmp_path / "a.json").symlink_to(tmp_path / "thesis.json")
+    write_json(tmp_path / "a.json", 1)
+    assert (tmp_path / "thesis.json").read_text() == "three years of work"
+    assert not (tmp_path / "a.json").is_symlink()
+
+
+def test_nobody_can_guess_the_name_of_a_temporary_file(tmp_path: Path) -> None:
+    names = set()
+    for _ in range(3):
+        with atomic_path(tmp_path / "a.json") as temporary:
+            temporary.write_text("1")
+            names.add(temporary.name)
+    assert len(names) == 3
+    assert {final_name(Path(name)) for name in names} == {"a.json"}
+    assert final_name(Path(".tmp-123-old-name.json")) == "old-name.json"  # as older versions named them
+    assert final_name(Path("a.json")) is None

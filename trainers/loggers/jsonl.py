@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Protocol
 
 from balrsam_pipeline.files import write_text
+from balrsam_pipeline.json_text import JsonTextError, parse_json
 from trainers.loggers.progress_png import Record, draw_progress
 
 LOG = logging.getLogger(__name__)
@@ -123,8 +124,8 @@ def read_log(path: Path) -> list[dict[str, float | int | str]]:
     records = []
     for line in path.read_text(encoding="utf-8", errors="replace").splitlines() if path.exists() else []:
         try:
-            record = json.loads(line)
-        except (ValueError, RecursionError):
+            record = parse_json(line)
+        except JsonTextError:
             continue
         if isinstance(record, dict) and isinstance(record.get("step"), int) and "event" in record:
             records.append(record)

@@ -4,7 +4,6 @@ checked."""
 from __future__ import annotations
 
 import hashlib
-import json
 import shutil
 import stat
 import tempfile
@@ -17,6 +16,7 @@ from balrsam_pipeline.errors import PredictionError
 from balrsam_pipeline.inference.best_configuration import NAME as BEST_NAME
 from balrsam_pipeline.inference.model_folder import configuration_of
 from balrsam_pipeline.inference.sharing.manifest import FORMAT, NAME, ModelManifest
+from balrsam_pipeline.json_text import JsonTextError, parse_json
 from balrsam_pipeline.plan import read_plan
 from balrsam_pipeline.serialise import from_json
 
@@ -70,8 +70,8 @@ def _read_manifest(opened: zipfile.ZipFile, archive: Path) -> ModelManifest:
     if len(text) > LARGEST_MANIFEST_BYTES:
         raise _refused(archive, "a manifest.json of more than 4 MiB")
     try:
-        value = json.loads(text)
-    except (ValueError, RecursionError) as problem:
+        value = parse_json(text)
+    except JsonTextError as problem:
         raise _refused(archive, f"a manifest.json that is no JSON: {problem}") from None
     manifest = from_json(ModelManifest, value, archive, PredictionError)
     if manifest.format != FORMAT or not manifest.models or not manifest.files:

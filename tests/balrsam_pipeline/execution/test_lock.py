@@ -156,3 +156,34 @@ def test_parts_are_held_beside_each_other_but_not_beside_the_whole(tmp_path: Pat
     with folder_lock(tmp_path), pytest.raises(UsageError), folder_lock(tmp_path, part="1/2"):
         pass
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("plant", ["symbolic link", "second name", "directory", "pipe"])
+@pytest.mark.parametrize("part", [None, "1/2"])
+def test_what_was_planted_under_the_name_of_the_lock_is_refused_untouched(
+    tmp_path: Path, plant: str, part: str | None
+) -> None:
+    thesis, lock = (
+        tmp_path / "thesis.txt",
+        tmp_path / (LOCK_NAME if part is None else ".balrsam-part-1-of-2.lock"),
+    )
+    thesis.write_text("three years of work")
+    if plant == "symbolic link":
+        lock.symlink_to(thesis)
+    elif plant == "second name":
+        lock.hardlink_to(thesis)
+    elif plant == "pipe":
+        os.mkfifo(lock)
+    else:
+        lock.mkdir()
+    with pytest.raises(UsageError, match="lock"), folder_lock(tmp_path, part=part):
+        pass
+    assert lock_holder(tmp_path, name=lock.name) is None
+    assert thesis.read_text() == "three years of work"
+    assert lock.is_symlink() or lock.exists()
+
+
+def test_a_holder_whose_number_is_no_process_is_nobody(tmp_path: Path) -> None:
+    (tmp_path / LOCK_NAME).write_text('{"pid": 99999999999999999999, "host": "here", "command": "balrsam"}')
+    with folder_lock(tmp_path):
+        pass

@@ -1,0 +1,59 @@
+"""The one reader of JSON: text from files, archives and logs, with limits on size, depth and digits."""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Any
+
+LARGEST_BYTES = 2**30  # a fingerprint of 100,000 cases is a tenth of it
+DEEPEST = 100  # levels; ours have six
+MOST_DIGITS = 25  # a whole number of 64 bits has 20; Python itself refuses more than 4,300
+OPENING = re.compile(rb"[\[{]")
+
+
+class JsonTextError(ValueError):
+    """Text that is no JSON, or JSON beyond the limits; the message says what is wrong and where."""
+
+
+def parse_json(content: bytes | str) -> Any:
+    """The value of JSON text; bytes may be UTF-8 (with or without a byte-order mark), UTF-16 or UTF-32.
+
+    Raises:
+        JsonTextError: no JSON, larger than LARGEST_BYTES, deeper than DEEPEST, or a number of more than
+            MOST_DIGITS digits.
+    """
+    if len(content) > LARGEST_BYTES:
+        raise JsonTextError(f"{len(content) / 2**30:.1f} GiB of text, more than any file of ours has")
+    try:
+        value = json.loads(content, parse_int=_whole_number)
+    except RecursionError:
+        raise JsonTextError(f"lists or objects nested more than {DEEPEST} deep") from None
+    except ValueError as problem:  # no JSON, no known encoding, or too many digits
+        raise JsonTextError(str(problem)) from None
+    _refuse_depth(content, value)
+    return value
+
+
+def _whole_number(digits: str) -> int:
+    if len(digits) > MOST_DIGITS:
+        raise JsonTextError(f"a number of {len(digits)} digits ({digits[:8]}…)")
+    return int(digits)
+
+
+def _refuse_depth(content: bytes | str, value: Any) -> None:
+    """Walk level by level, for the functions that come after do so recursively."""
+    raw = content if isinstance(content, bytes) else content.encode("utf-8", "surrogatepass")
+    if sum(1 for _ in OPENING.finditer(raw)) <= DEEPEST:
+        return
+    level = [value]
+    for _ in range(DEEPEST):
+        level = [child for item in level for child in _children(item)]
+        if not level:
+            return
+    raise JsonTextError(f"lists or objects nested more than {DEEPEST} deep")
+
+
+def _children(item: Any) -> list[Any]:
+    inner = item.values() if isinstance(item, dict) else item if isinstance(item, list) else ()
+    return [child for child in inner if isinstance(child, dict | list)]

@@ -1,0 +1,35 @@
+"""Text that shows what it is and does nothing: control characters out of names and files, escaped."""
+
+from __future__ import annotations
+
+import logging
+import re
+
+# C0 but tab and line feed, DEL and C1, line and paragraph separators, marks that turn the direction of text,
+# and halves of characters (bytes of a file name that are no UTF-8)
+ACTING = re.compile(
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff]"
+)
+ONE_LINE = re.compile(f"\n|\t|{ACTING.pattern}")
+
+
+def printable(text: str) -> str:
+    """`text` with control characters as escapes; line feeds and tabs stay."""
+    return ACTING.sub(_escape, text)
+
+
+def one_line(text: str) -> str:
+    """`text` with every control character as an escape, line feeds too: for names."""
+    return ONE_LINE.sub(_escape, text)
+
+
+def _escape(match: re.Match[str]) -> str:
+    return match.group().encode("unicode_escape").decode()
+
+
+class PrintableFormatter(logging.Formatter):
+    """A log formatter whose lines hold no control characters."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """The formatted record, escaped."""
+        return printable(super().format(record))
