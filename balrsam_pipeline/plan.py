@@ -18,6 +18,9 @@ from balrsam_pipeline.serialise import from_json, to_json
 
 SCHEMA_VERSION = 1
 
+# marks fields that plans of earlier versions do not have: at their default they do not count in a plan's hash
+ADDED = {"added": True}
+
 Backbone = Literal["vit_t", "vit_b", "vit_l", "vit_h"]
 Normalization = Literal["ct", "z_score", "rgb_to_0_1", "rescale_to_0_1", "none"]
 DecoderAttention = Literal["low_rank", "exact"]
@@ -119,6 +122,9 @@ class Configuration:
         patch_size: (y, x) in voxels of the target spacing, what is cut from a slice for training and tiling.
         mirror_axes: transposed axes that may be mirrored in training and prediction.
         reasons: for each decision, in plain words, why.
+        fit_patch: whether each image is resized by itself, its proportions kept, so that its slices just fit
+            `patch_size` (pictures without a common scale); `spacing_mm` is then that of the median image.
+        antialias: whether resampling to a coarser grid averages over what it leaves out.
     """
 
     name: str
@@ -133,6 +139,8 @@ class Configuration:
     mirror_axes: tuple[int, ...]
     network: NetworkPlan
     reasons: dict[str, str] = field(default_factory=dict)
+    fit_patch: bool = field(default=False, metadata=ADDED)
+    antialias: bool = field(default=False, metadata=ADDED)
 
     def __post_init__(self) -> None:
         _require(
@@ -197,7 +205,8 @@ class Plan:
 
         Which configuration is the default does not count: it changes none of them.
         """
-        normal = to_json(from_json(Plan, to_json(self), "plan"))  # 1 and 1.0 are the same spacing
+        # read back, since 1 and 1.0 are the same spacing
+        normal = to_json(from_json(Plan, to_json(self), "plan"), without_added_defaults=True)
         return json_sha256({name: value for name, value in normal.items() if name != "default_configuration"})
 
 

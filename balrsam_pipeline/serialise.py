@@ -15,14 +15,30 @@ LARGEST_WHOLE = 2**53  # what JSON's numbers hold exactly everywhere; sizes in b
 LARGEST = sys.float_info.max  # NaN and infinities compare as not below it, and whole numbers may be beyond it
 
 
-def to_json(value: Any) -> Any:
-    """Turn dataclasses, tuples, dicts and scalars into plain JSON values (tuples become lists)."""
+def to_json(value: Any, *, without_added_defaults: bool = False) -> Any:
+    """Turn dataclasses, tuples, dicts and scalars into plain JSON values (tuples become lists).
+
+    Args:
+        without_added_defaults: leave out fields whose metadata says "added" where they have their default, so
+            that a value from before the field existed and the same value of today are alike.
+    """
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return {field.name: to_json(getattr(value, field.name)) for field in dataclasses.fields(value)}
+        return {
+            field.name: to_json(getattr(value, field.name), without_added_defaults=without_added_defaults)
+            for field in dataclasses.fields(value)
+            if not (
+                without_added_defaults
+                and field.metadata.get("added")
+                and getattr(value, field.name) == field.default
+            )
+        }
     if isinstance(value, dict):
-        return {str(key): to_json(item) for key, item in value.items()}
+        return {
+            str(key): to_json(item, without_added_defaults=without_added_defaults)
+            for key, item in value.items()
+        }
     if isinstance(value, (list, tuple)):
-        return [to_json(item) for item in value]
+        return [to_json(item, without_added_defaults=without_added_defaults) for item in value]
     return value
 
 

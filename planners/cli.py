@@ -42,7 +42,10 @@ def add_planning_arguments(parser: argparse.ArgumentParser) -> None:
         "--input-size",
         type=int,
         metavar="PIXELS",
-        help="longer side of what the network sees, a multiple of 16",
+        help="whole slices at this longer side, a multiple of 16",
+    )
+    parser.add_argument(
+        "--tiles", type=int, metavar="PIXELS", help="tiles of this side at full resolution, a multiple of 16"
     )
     parser.add_argument(
         "--batch-size", type=int, metavar="N", help="slices a training step (default: what memory holds)"
@@ -81,6 +84,7 @@ def run_planning(arguments: argparse.Namespace) -> int:
     overrides = Overrides(
         backbone=arguments.backbone,
         input_size=arguments.input_size,
+        tiles=arguments.tiles,
         batch_size=arguments.batch_size,
         spacing_mm=(spacing[0], spacing[1], spacing[2]) if spacing else None,
     )

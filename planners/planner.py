@@ -30,12 +30,20 @@ from planners.rules.configurations import (
     is_two_dimensional,
 )
 from planners.rules.decision import Decision, numbers
-from planners.rules.input_size import SIDES, Size, given_input_size, input_size, largest_side
+from planners.rules.input_size import (
+    SIDES,
+    Size,
+    given_input_size,
+    given_tiles,
+    input_size,
+    largest_side,
+)
 from planners.rules.mask_stride import mask_stride, thinnest_label
 from planners.rules.mirroring import mirror_axes
 from planners.rules.network_preset import network_preset
 from planners.rules.normalization import normalization, normalize_inside_mask
 from planners.rules.slice_axis import Order, transpose, transposed
+from planners.rules.slices import Slices, slices_of
 from planners.rules.target_spacing import target_spacing
 
 USEFUL_BATCH = 2  # below, the next smaller input size is tried
@@ -48,13 +56,15 @@ class Overrides:
 
     backbone: Backbone | None = None
     input_size: int | None = None
+    tiles: int | None = None
     batch_size: int | None = None
     spacing_mm: tuple[float, float, float] | None = None
 
     def as_text(self) -> dict[str, str]:
         """The decisions made, for the plan to record."""
         values = {
-            name: getattr(self, name) for name in ("backbone", "input_size", "batch_size", "spacing_mm")
+            name: getattr(self, name)
+            for name in ("backbone", "input_size", "tiles", "batch_size", "spacing_mm")
         }
         return {
             name: numbers(value) if isinstance(value, tuple) else str(value)
@@ -150,7 +160,7 @@ def _configuration(name: str, draft: Decision[ConfigurationDraft], common: _Comm
     return Configuration(
         name=name,
         transpose=order,
-        spacing_mm=spacing,
+        spacing_mm=_shrunk(spacing, size, draft.value),
         slicing_axes=draft.value.slicing_axes,
         context_slices=draft.value.context_slices,
         normalization=common.schemes.value,
@@ -159,9 +169,13 @@ def _configuration(name: str, draft: Decision[ConfigurationDraft], common: _Comm
         batch_size=batch,
         mirror_axes=mirrors.value,
         network=network,
+        fit_patch=size.fitted,
+        antialias=size.shrink > 1,
         reasons={
             "configuration": draft.reason,
-            "spacing_mm": common.spacing_mm.reason + _kept_along_slices(draft.value, common.fingerprint),
+            "spacing_mm": common.spacing_mm.reason
+            + _made_coarser(size)
+            + _kept_along_slices(draft.value, common.fingerprint),
             "transpose": common.order.reason,
             "normalization": common.schemes.reason,
             "normalize_inside_mask": common.inside.reason,
@@ -169,6 +183,22 @@ def _configuration(name: str, draft: Decision[ConfigurationDraft], common: _Comm
             **reasons,
         },
     )
+
+
+def _shrunk(
+    spacing_mm: tuple[float, float, float], size: Size, draft: ConfigurationDraft
+) -> tuple[float, float, float]:
+    """The spacing that slices are preprocessed to: coarser where they are seen whole but smaller."""
+    first, second, third = spacing_mm
+    if draft.slicing_axes != (0,):
+        first *= size.shrink
+    return first, second * size.shrink, third * size.shrink
+
+
+def _made_coarser(size: Size) -> str:
+    if size.shrink <= 1:
+        return ""
+    return f"; made {size.shrink:.2f} times coarser, since slices are seen whole (see what the network sees)"
 
 
 def _kept_along_slices(draft: ConfigurationDraft, fingerprint: Fingerprint) -> str:
@@ -188,6 +218,7 @@ def _fit_network(draft: ConfigurationDraft, common: _Common) -> tuple[Size, Netw
             or side == sides[-1]
             or common.overrides.batch_size
             or common.overrides.input_size
+            or common.overrides.tiles
         ):
             break
     return size, network, batch.value, {**reasons, "batch_size": batch.reason}
@@ -198,15 +229,13 @@ def _network(
 ) -> tuple[Size, NetworkPlan, dict[str, str]]:
     in_plane = common.order.value[1:]
     spacing = transposed(common.spacing_mm.value, common.order.value)
-    thinnest, thickness = thinnest_label(common.fingerprint, in_plane, (spacing[1], spacing[2]))
-    slice_yx = _median_slice(draft, common, spacing)
-    given = common.overrides.input_size
-    cpu = common.hardware.gpu_memory_gb is None
-    size = (
-        input_size(slice_yx, thickness, side, cpu=cpu) if given is None else given_input_size(given, slice_yx)
+    slices = slices_of(common.fingerprint, common.order.value, spacing, draft.slicing_axes)
+    thinnest, thickness = thinnest_label(
+        common.fingerprint, in_plane, (spacing[1], spacing[2]), slices.picture_scale
     )
-    stride = mask_stride(thinnest, thickness, size.value.scale)
     parts = network_preset(common.backbone.value)
+    size = _size(slices, thickness, side, common, adapted=not parts.value.from_scratch)
+    stride = mask_stride(thinnest, thickness, size.value.scale)
     again = checkpointed_blocks(size.value.input, from_scratch=parts.value.from_scratch)
     network = replace(
         parts.value,
@@ -226,18 +255,16 @@ def _network(
     return size.value, network, reasons
 
 
-def _median_slice(
-    draft: ConfigurationDraft, common: _Common, spacing_mm: tuple[float, float, float]
-) -> tuple[int, int]:
-    """The median slice (y, x) in voxels of the target spacing; along all axes, a slice that holds those of
-    each orientation."""
-    order = list(common.order.value)
-    shapes = np.array([case.cropped_shape_zyx for case in common.fingerprint.cases], dtype=float)[:, order]
-    own = np.array([case.spacing_mm for case in common.fingerprint.cases])[:, order]
-    depth, height, width = (
-        int(size) for size in np.ceil(np.median(shapes * own / np.array(spacing_mm), axis=0) - 1e-6)
-    )
-    return (height, width) if draft.slicing_axes == (0,) else (max(depth, height), max(height, width))
+def _size(
+    slices: Slices, thickness_px: float, side: int, common: _Common, *, adapted: bool
+) -> Decision[Size]:
+    overrides = common.overrides
+    if overrides.tiles is not None:
+        return given_tiles(overrides.tiles, slices)
+    if overrides.input_size is not None:
+        return given_input_size(overrides.input_size, slices)
+    cpu = common.hardware.gpu_memory_gb is None
+    return input_size(slices, thickness_px, side, cpu=cpu, adapted=adapted)
 
 
 def _batch_size(network: NetworkPlan, size: Size, common: _Common) -> Decision[int]:
@@ -253,11 +280,12 @@ def _batch_size(network: NetworkPlan, size: Size, common: _Common) -> Decision[i
 
 
 def _check(overrides: Overrides) -> None:
-    side, batch = overrides.input_size, overrides.batch_size
-    if side is not None and (side <= 0 or side % 16):
-        raise _refused(
-            "--input-size", str(side), "a multiple of 16, best 112, 224, 448, 672, 896 or SAM's 1024"
-        )
+    batch = overrides.batch_size
+    for option, side in (("--input-size", overrides.input_size), ("--tiles", overrides.tiles)):
+        if side is not None and (side <= 0 or side % 16):
+            raise _refused(option, str(side), "a multiple of 16, best 112, 224, 448, 672, 896 or SAM's 1024")
+    if overrides.input_size is not None and overrides.tiles is not None:
+        raise _refused("--tiles", "--input-size as well", "whole slices (--input-size) or tiles (--tiles)")
     if batch is not None and batch < 1:
         raise _refused("--batch-size", str(batch), "1 or more")
     if overrides.spacing_mm is not None and min(overrides.spacing_mm) <= 0:

@@ -234,6 +234,9 @@ def _preprocess(image: Image, members: Sequence[Member]) -> list[PreprocessedCas
         key = (
             configuration.transpose,
             configuration.spacing_mm,
+            configuration.slicing_axes,
+            configuration.patch_size if configuration.fit_patch else None,
+            configuration.antialias,
             configuration.normalization,
             configuration.normalize_inside_mask,
             plan.channel_statistics,

@@ -56,14 +56,20 @@ class PreprocessedCase:
 
 
 def target_spacing(
-    spacing_mm: tuple[float, float, float], configuration: Configuration
+    spacing_mm: tuple[float, float, float], shape_zyx: tuple[int, int, int], configuration: Configuration
 ) -> tuple[float, float, float]:
     """The spacing to resample a case of transposed `spacing_mm` to.
 
     Slices keep their distance unless volumes are cut along all three axes: a network that looks at slices
     gains nothing from interpolated ones, and labels stay as they were drawn. Source: nnU-Net v2, 2d
-    configuration.
+    configuration. Images that are fitted get the spacing at which their
+    slices just fill the patch, both in-plane axes made coarser or finer by one factor.
     """
+    if configuration.fit_patch:
+        _, base_y, base_x = configuration.spacing_mm
+        extents = (shape_zyx[1] * spacing_mm[1] / base_y, shape_zyx[2] * spacing_mm[2] / base_x)
+        factor = max(extent / side for extent, side in zip(extents, configuration.patch_size, strict=True))
+        return spacing_mm[0], base_y * factor, base_x * factor
     if configuration.slicing_axes == (0,):
         return spacing_mm[0], configuration.spacing_mm[1], configuration.spacing_mm[2]
     return configuration.spacing_mm
@@ -91,7 +97,7 @@ def preprocess_image(
     properties = _properties(image.geometry, box, configuration)
     return PreprocessedCase(
         image_czyx=_normalise_and_resample(cropped_czyx, properties, plan, configuration),
-        label_zyx=None if label is None else _resample_label(label, properties),
+        label_zyx=None if label is None else _resample_label(label, properties, configuration.antialias),
         properties=properties,
     )
 
@@ -99,13 +105,14 @@ def preprocess_image(
 def _properties(geometry: Geometry, box: Box, configuration: Configuration) -> CaseProperties:
     first, second, third = configuration.transpose
     spacing_mm = (geometry.spacing_mm[first], geometry.spacing_mm[second], geometry.spacing_mm[third])
-    target_mm = target_spacing(spacing_mm, configuration)
-    cropped_shape = tuple(stop - start for start, stop in box)
+    sizes = tuple(stop - start for start, stop in box)
+    cropped_shape = (sizes[0], sizes[1], sizes[2])
+    target_mm = target_spacing(spacing_mm, cropped_shape, configuration)
     return CaseProperties(
         geometry=geometry,
         transpose=configuration.transpose,
         crop_box=box,
-        cropped_shape=(cropped_shape[0], cropped_shape[1], cropped_shape[2]),
+        cropped_shape=cropped_shape,
         shape=resampled_shape(cropped_shape, spacing_mm, target_mm),
         spacing_mm=spacing_mm,
         target_spacing_mm=target_mm,
@@ -117,7 +124,12 @@ def _normalise_and_resample(
 ) -> npt.NDArray[np.float32]:
     mask_zyx = nonzero_mask(cropped_czyx) if any(configuration.normalize_inside_mask) else None
     resampling = plan_resampling(
-        properties.cropped_shape, properties.shape, properties.spacing_mm, properties.target_spacing_mm, 3
+        properties.cropped_shape,
+        properties.shape,
+        properties.spacing_mm,
+        properties.target_spacing_mm,
+        3,
+        configuration.antialias,
     )
     out_czyx = np.empty((len(cropped_czyx), *properties.shape), dtype=np.float32)
     for index, channel_zyx in enumerate(cropped_czyx):
@@ -145,14 +157,16 @@ def _transform(
     return channel_transform(channel_zyx, configuration.normalization[index], statistics, inside)
 
 
-def _resample_label(label: Image, properties: CaseProperties) -> npt.NDArray[np.int16]:
+def _resample_label(label: Image, properties: CaseProperties, antialias: bool) -> npt.NDArray[np.int16]:
     label_zyx = crop(
         label.data.transpose(0, *(axis + 1 for axis in properties.transpose)), properties.crop_box
     )[0]
     shape_in: Shape = properties.cropped_shape
     return resample_label(
         label_zyx,
-        plan_resampling(shape_in, properties.shape, properties.spacing_mm, properties.target_spacing_mm, 1),
+        plan_resampling(
+            shape_in, properties.shape, properties.spacing_mm, properties.target_spacing_mm, 1, antialias
+        ),
     )
 
 

@@ -7,6 +7,7 @@ anti_aliasing=False)`.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -88,15 +89,18 @@ class AxisMap:
 
 
 @lru_cache(maxsize=256)
-def axis_map(size_in: int, size_out: int, order: int) -> AxisMap:
+def axis_map(size_in: int, size_out: int, order: int, antialias: bool = False) -> AxisMap:
     """The map that resamples `size_in` voxels to `size_out` over the same extent, beyond which the edge value
     goes on.
 
     Args:
         order: 0 nearest neighbour, 1 linear, 3 cubic B-spline.
+        antialias: where there are fewer voxels than before, each is the mean over what it covers instead.
     """
     if size_in == size_out:
         return AxisMap(size_in, size_out, np.arange(size_in)[:, None], None)
+    if antialias and size_out < size_in and order > 0:
+        return _area_map(size_in, size_out)
     position = (np.arange(size_out) + 0.5) * (size_in / size_out) - 0.5
     if order == 0:
         nearest = np.floor(position + 0.5).astype(np.intp)
@@ -106,6 +110,17 @@ def axis_map(size_in: int, size_out: int, order: int) -> AxisMap:
     offsets = np.arange(weights.shape[1]) - (weights.shape[1] // 2 - 1)
     columns = np.clip(base[:, None] + offsets, 0, size_in - 1)
     return AxisMap(size_in, size_out, columns, weights.astype(np.float32))
+
+
+def _area_map(size_in: int, size_out: int) -> AxisMap:
+    """Each output the mean of the inputs it covers, those at its edges by their share."""
+    scale = size_in / size_out
+    start = np.arange(size_out) * scale
+    first = np.floor(start + 1e-9).astype(np.intp)
+    columns = first[:, None] + np.arange(math.ceil(scale) + 1)
+    covered = np.minimum(columns + 1, (start + scale)[:, None]) - np.maximum(columns, start[:, None])
+    weights = np.clip(covered, 0, None) / scale
+    return AxisMap(size_in, size_out, np.clip(columns, 0, size_in - 1), weights.astype(np.float32))
 
 
 def _linear_weights(fraction: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:

@@ -78,7 +78,12 @@ def coarse_axis(spacing_mm: Spacing, target_spacing_mm: Spacing) -> int | None:
 
 
 def plan_resampling(
-    shape_in: Shape, shape_out: Shape, spacing_mm: Spacing, target_spacing_mm: Spacing, order: int
+    shape_in: Shape,
+    shape_out: Shape,
+    spacing_mm: Spacing,
+    target_spacing_mm: Spacing,
+    order: int,
+    antialias: bool = False,
 ) -> Resampling:
     """Work out the resampling of one volume.
 
@@ -86,10 +91,11 @@ def plan_resampling(
         spacing_mm: (z, y, x) of the input; with `target_spacing_mm` it decides whether slices are resampled
             one by one.
         order: of the splines within slices (3 images, 1 labels and logits); a coarse axis gets order 0.
+        antialias: whether voxels that become fewer are averaged (within slices) instead of sampled.
     """
     coarse = coarse_axis(spacing_mm, target_spacing_mm)
     maps = [
-        axis_map(old, new, 0 if axis == coarse else order)
+        axis_map(old, new, 0 if axis == coarse else order, antialias)
         for axis, (old, new) in enumerate(zip(shape_in, shape_out, strict=True))
     ]
     return Resampling(shape_in, shape_out, (maps[0], maps[1], maps[2]), coarse)

@@ -45,9 +45,10 @@ class StoredCase:
 
 
 def store_folder(preprocessed_dataset: Path, configuration: Configuration) -> Path:
-    """The folder that a configuration's cases lie in; `2d` and `2.5d` share one, because they preprocess
-    alike."""
-    return preprocessed_dataset / ("2d" if configuration.slicing_axes == (0,) else configuration.name)
+    """The folder that a configuration's cases lie in; `2d` and `2.5d` share one where they preprocess alike,
+    that is where slices keep their resolution."""
+    alike = configuration.slicing_axes == (0,) and not configuration.antialias
+    return preprocessed_dataset / ("2d" if alike else configuration.name)
 
 
 def write_case(

@@ -1,4 +1,10 @@
-"""Patch size and network input size: whole slices where the hardware allows, few tokens, no window padding.
+"""Patch and input size: whole slices wherever the thinnest label survives it, tiles only where it does not.
+
+Two questions decide. How thin is the thinnest label: it must stay `THIN` input pixels thick, or a resized
+slice hides it. And what does a pixel's label depend on: an outline of an organ on all of the slice, so that a
+tile cut out of a head or a lesion says neither inside nor outside (docs/benchmarks.md: fetal heads score 0.58
+in tiles of 128 and 0.92 whole at 224 in the same minutes). So slices are seen whole, made smaller if they
+must be, and tiles are for vessels and the like.
 
 SAM attends within windows of 14×14 tokens of 16 pixels: sizes whose token grid is no multiple of 14 pay for
 padding above 224.
@@ -11,42 +17,50 @@ from dataclasses import dataclass
 
 from planners.hardware import Hardware
 from planners.rules.decision import Decision
+from planners.rules.slices import Slices
 
 SIDES = (112, 224, 448, 672, 896)
 TOKEN = 16
 UPSAMPLING = (4, 2, 1)  # whole factors, so that voxels fall on input pixels alike
-# on a CPU a patch may be this much smaller than the slice along an axis, at the price of two overlapping
-# tiles,
-CPU_COVER = 0.85
-CPU_SAVING = 1 / 3  # where that saves at least this share of the tokens along it,
-CPU_FEW_TOKENS = 9  # unless the whole slice has no more than these: one tile is quicker to predict than four
-SHRINK_TO = 0.85  # a slice may lose this much resolution for the sake of the next smaller side
+THIN = 4.0  # input pixels across the thinnest label; below, a slice is not made smaller but cut into tiles
+# a slice seen whole may lose this much resolution for the next smaller side: a third of the tokens for it
+SHRINK_TO = 0.85
 # of the smallest side; a whole factor that fills less leaves too few tokens, so the slice is scaled to the
 # side
 FILLED = 0.75
-THIN = 4.0  # input pixels; a label that would be thinner is kept at native resolution, in tiles
-CPU_TILE = (
-    128  # on a CPU many small tiles teach more in the same time than few large ones (docs/benchmarks.md)
-)
-COVER = (
-    2.0  # slices up to this many times the largest side are shrunk rather than tiled, where labels are thick
-)
 
+# on a CPU
+CPU_COVER = 0.85  # a patch may be this much smaller than the slice along an axis, at the price of two tiles,
+CPU_SAVING = 1 / 3  # where that saves at least this share of the tokens along it,
+CPU_FEW_TOKENS = 9  # unless the whole slice has no more than these: one tile is quicker to predict than four
+CPU_TILE = 128  # many small tiles teach more in the same time than few large ones (docs/benchmarks.md)
+
+# adapted: a frozen encoder knows structures that span several tokens, so small slices are enlarged,
+ENLARGE = 8.0  # but a voxel becomes no larger than half a token
 
 _LARGEST_BY_GB = ((16.0, 896), (8.0, 672), (0.0, 448))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Size:
-    """`patch` in voxels of the target spacing and `input` in network pixels, both (y, x)."""
+    """How a slice gets into the network.
+
+    Attributes:
+        patch: (y, x) in voxels of the spacing that slices are preprocessed to.
+        input: (y, x) in network pixels.
+        shrink: how many times coarser than the target spacing slices are preprocessed.
+        fitted: whether each image is resized by itself so that it just fits the patch.
+    """
 
     patch: tuple[int, int]
     input: tuple[int, int]
+    shrink: float = 1.0
+    fitted: bool = False
 
     @property
     def scale(self) -> float:
-        """Input pixels a voxel along the longer side."""
-        return max(self.input) / max(self.patch)
+        """Input pixels per voxel of the target spacing, along the longer side."""
+        return max(self.input) / max(self.patch) / self.shrink
 
 
 def largest_side(hardware: Hardware) -> int:
@@ -58,79 +72,102 @@ def largest_side(hardware: Hardware) -> int:
 
 
 def input_size(
-    slice_yx: tuple[int, int], thickness_px: float, largest: int, *, cpu: bool = False
+    slices: Slices, thickness_px: float, largest: int, *, cpu: bool = False, adapted: bool = False
 ) -> Decision[Size]:
     """Choose patch and input size.
 
     Args:
-        slice_yx: median slice in voxels of the target spacing.
-        thickness_px: of the thinnest label, in such voxels.
+        slices: the dataset's slices.
+        thickness_px: of the thinnest label, in voxels of the target spacing.
         largest: the longest input side that the hardware allows.
         cpu: whether a CPU trains, for which small slices are not enlarged.
+        adapted: whether a frozen encoder is adapted, for which small slices are enlarged.
     """
-    longest = max(slice_yx)
-    seen = f"slices of about {slice_yx[0]} × {slice_yx[1]} voxels"
-    if longest <= SIDES[0] or longest <= min(SIDES[1], largest):
-        return _native(slice_yx, seen) if cpu else _small(slice_yx, seen)
+    longest = slices.longest
+    if longest <= min(SIDES[1], largest) and not slices.mixed:
+        if adapted:
+            return _enlarged(slices, largest)
+        return _native(slices) if cpu else _small(slices)
     fitting = [side for side in SIDES if side >= SHRINK_TO * longest and side <= largest]
     if fitting:
-        return _scaled(slice_yx, fitting[0], f"{seen} are seen whole")
-    if longest <= COVER * largest and thickness_px * largest / longest >= THIN:
-        return _scaled(
-            slice_yx,
+        side = largest if adapted and ENLARGE * longest >= largest else fitting[0]
+        return _whole(slices, side, f"{slices} are seen whole")
+    if thickness_px * largest / longest >= THIN:
+        return _whole(
+            slices,
             largest,
-            f"{seen} are seen whole but smaller, since the hardware ends at {largest} and labels are thick",
+            f"{slices} are seen whole but smaller: at {largest} pixels the thinnest label "
+            f"({thickness_px:.1f} voxels) still spans {thickness_px * largest / longest:.1f}, and what a "
+            "pixel "
+            "shows depends on its surroundings",
         )
-    tile = CPU_TILE if cpu else largest
-    patch = (min(tile, _up(slice_yx[0])), min(tile, _up(slice_yx[1])))
+    side = CPU_TILE if cpu else largest
     return Decision(
-        Size(patch=patch, input=patch),
-        f"{seen} are more than the hardware's {largest} pixels a side, and the thinnest label "
-        f"({thickness_px:.1f} voxels) would suffer "
-        "from shrinking: tiles at full resolution"
+        _tiles(slices, side),
+        f"{slices} seen whole at {largest} pixels would leave {thickness_px * largest / longest:.1f} pixels "
+        "of "
+        f"the thinnest label ({thickness_px:.1f} voxels), under {THIN:g}: tiles at full resolution"
         + (", small ones, since on a CPU more steps are worth more than pixels" if cpu else ""),
     )
 
 
-def given_input_size(side: int, slice_yx: tuple[int, int]) -> Decision[Size]:
-    """The size for an input side that the user names: whole slices where that costs at most half the
-    resolution, else tiles."""
-    reason = f"an input side of {side} was asked for"
-    if max(slice_yx) <= COVER * side:
-        return _scaled(slice_yx, side, reason)
-    patch = (min(side, _up(slice_yx[0])), min(side, _up(slice_yx[1])))
-    return Decision(Size(patch=patch, input=patch), reason)
+def given_input_size(side: int, slices: Slices) -> Decision[Size]:
+    """Whole slices at an input side that the user names."""
+    return _whole(slices, side, f"whole slices at an input side of {side} were asked for")
 
 
-def _small(slice_yx: tuple[int, int], seen: str) -> Decision[Size]:
+def given_tiles(side: int, slices: Slices) -> Decision[Size]:
+    """Tiles at full resolution of a side that the user names."""
+    return Decision(_tiles(slices, side), f"tiles of {side} pixels were asked for")
+
+
+def _tiles(slices: Slices, side: int) -> Size:
+    patch = (min(side, _up(slices.yx[0])), min(side, _up(slices.yx[1])))
+    return Size(patch=patch, input=patch)
+
+
+def _small(slices: Slices) -> Decision[Size]:
     """Whole slices within one window of 14×14 tokens: no padding is paid, so both sides are just as long as
     needed."""
-    side = SIDES[0] if max(slice_yx) <= SIDES[0] else SIDES[1]
-    factor = next(factor for factor in UPSAMPLING if factor * max(slice_yx) <= side)
-    if side == SIDES[0] and factor * max(slice_yx) < FILLED * side:
-        return _scaled(slice_yx, side, f"{seen} are seen whole")
-    input_y, input_x = (_up(factor * size) for size in slice_yx)
+    side = SIDES[0] if slices.longest <= SIDES[0] else SIDES[1]
+    factor = next(factor for factor in UPSAMPLING if factor * slices.longest <= side)
+    if side == SIDES[0] and factor * slices.longest < FILLED * side:
+        return _whole(slices, side, f"{slices} are seen whole")
+    input_y, input_x = (_up(factor * size) for size in slices.yx)
     enlarged = f", enlarged {factor} times, since tokens cover 16 pixels" if factor > 1 else ""
     return Decision(
         Size(patch=(input_y // factor, input_x // factor), input=(input_y, input_x)),
-        f"{seen} are seen whole{enlarged}; few tokens make training quick",
+        f"{slices} are seen whole{enlarged}; few tokens make training quick",
     )
 
 
-def _native(slice_yx: tuple[int, int], seen: str) -> Decision[Size]:
+def _enlarged(slices: Slices, largest: int) -> Decision[Size]:
+    """Small slices for a frozen encoder: as large as the hardware allows, a voxel half a token at most."""
+    reach = ENLARGE * slices.longest
+    side = next((side for side in SIDES if side >= reach), largest)
+    return _whole(
+        slices,
+        min(side, largest),
+        f"{slices} are seen whole, enlarged, since a frozen encoder knows structures that span its 16-pixel "
+        "tokens",
+    )
+
+
+def _native(slices: Slices) -> Decision[Size]:
     """Small slices on a CPU: not enlarged, and without a row of tokens for their last few voxels where that
     saves much."""
-    y, x = (_up(size) for size in slice_yx)
+    y, x = (_up(size) for size in slices.yx)
     if (y // TOKEN) * (x // TOKEN) > CPU_FEW_TOKENS:
-        y, x = (_without_last_row(size) for size in slice_yx)
+        y, x = (_without_last_row(size) for size in slices.yx)
     whole = (
         "whole"
-        if y >= slice_yx[0] and x >= slice_yx[1]
+        if y >= slices.yx[0] and x >= slices.yx[1]
         else f"nearly whole, in overlapping tiles of {y} × {x}"
     )
     return Decision(
         Size(patch=(y, x), input=(y, x)),
-        f"{seen} are seen {whole}, not enlarged: on a CPU few tokens make training quick, and more steps are "
+        f"{slices} are seen {whole}, not enlarged: on a CPU few tokens make training quick, and more steps "
+        "are "
         "worth more than pixels",
     )
 
@@ -140,19 +177,35 @@ def _without_last_row(size: int) -> int:
     return shorter if whole - shorter >= CPU_SAVING * whole - 1e-6 else whole
 
 
-def _scaled(slice_yx: tuple[int, int], side: int, reason: str) -> Decision[Size]:
-    """Whole slices on a longer side of `side` pixels."""
-    scale = side / max(slice_yx)
-    sizes = [
-        side if size == max(slice_yx) else min(side, _up(math.ceil(size * scale - 1e-6))) for size in slice_yx
-    ]
-    patch = [max(1, round(size / scale)) for size in sizes]
+def _whole(slices: Slices, side: int, reason: str) -> Decision[Size]:
+    """Whole slices on a longer side of `side` pixels: resized in preprocessing where they get smaller, inside
+    the network where they get larger."""
+    scale = side / slices.longest
     padding = f"; a side of {side} pixels pays for no padded window" if side in SIDES else ""
-    return Decision(
-        Size(patch=(patch[0], patch[1]), input=(sizes[0], sizes[1])),
-        f"{reason}, {scale:.2f} input pixels a voxel{padding}",
-    )
+    if slices.pictures and (scale < 1 or slices.mixed):
+        frame = (_up_near(side * slices.frame_yx[0]), _up_near(side * slices.frame_yx[1]))
+        frame = (min(side, frame[0]), min(side, frame[1]))
+        each = "each resized by itself, since their sizes differ, " if slices.mixed else ""
+        return Decision(
+            Size(patch=frame, input=frame, shrink=1 / scale, fitted=True),
+            f"{reason}, {each}{scale:.2f} input pixels per pixel{padding}",
+        )
+    sizes = [side if size == slices.longest else min(side, _up_near(size * scale)) for size in slices.yx]
+    pixels = (sizes[0], sizes[1])
+    if scale < 1:
+        size = Size(patch=pixels, input=pixels, shrink=1 / scale)
+    else:
+        size = Size(patch=(_voxels(pixels[0], scale), _voxels(pixels[1], scale)), input=pixels)
+    return Decision(size, f"{reason}, {scale:.2f} input pixels per voxel{padding}")
+
+
+def _voxels(pixels: int, scale: float) -> int:
+    return max(1, round(pixels / scale))
 
 
 def _up(size: int) -> int:
     return math.ceil(size / TOKEN) * TOKEN
+
+
+def _up_near(size: float) -> int:
+    return _up(max(1, math.ceil(size - 1e-6)))

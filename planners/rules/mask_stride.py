@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Literal
 
 import numpy as np
 
-from balrsam_pipeline.plan import Fingerprint
+from balrsam_pipeline.plan import CaseFingerprint, Fingerprint
 from planners.rules.decision import Decision
 
 Stride = Literal[1, 2, 4]
 ACROSS = 4.0  # mask pixels that the thinnest label should span: below, its edge is all there is of it
+COARSEST = 8.0  # voxels that a mask pixel may span: outlines of shrunk slices stay true to a few voxels
 STRIDES: tuple[Stride, ...] = (4, 2, 1)
 
 
 def thinnest_label(
-    fingerprint: Fingerprint, in_plane: tuple[int, int], spacing_mm: tuple[float, float]
+    fingerprint: Fingerprint,
+    in_plane: tuple[int, int],
+    spacing_mm: tuple[float, float],
+    scale_of: Callable[[CaseFingerprint], float] = lambda _: 1.0,
 ) -> tuple[str, float]:
     """The label whose median thickness over cases is the least, and that thickness in voxels of the target
     spacing.
@@ -24,11 +29,13 @@ def thinnest_label(
     Args:
         in_plane: the raw axes of a slice.
         spacing_mm: target spacing on those axes.
+        scale_of: how many times a case is enlarged before it is compared (pictures of mixed sizes).
     """
     first, second = in_plane
     thickness: dict[str, list[float]] = {}
     for case in fingerprint.cases:
         finer = math.sqrt(case.spacing_mm[first] * case.spacing_mm[second] / (spacing_mm[0] * spacing_mm[1]))
+        finer *= scale_of(case)
         for name, pixels in case.label_thickness_px.items():
             thickness.setdefault(name, []).append(pixels * finer)
     medians = {name: float(np.median(values)) for name, values in thickness.items()}
@@ -43,9 +50,11 @@ def mask_stride(name: str, thickness_px: float, scale: float) -> Decision[Stride
     Args:
         name: of the thinnest label.
         thickness_px: its thickness in voxels of the target spacing.
-        scale: input pixels a voxel.
+        scale: input pixels per voxel.
     """
     for stride in STRIDES:
+        if stride > 1 and stride > COARSEST * scale:
+            continue
         if thickness_px * scale / stride >= ACROSS:
             return Decision(
                 stride,
