@@ -33,6 +33,19 @@ def test_the_hash_does_not_depend_on_which_configuration_is_the_default() -> Non
     assert dataclasses.replace(two, default_configuration="2.5d").sha256() == two.sha256()
 
 
+def test_a_field_added_later_counts_in_the_hash_only_where_it_is_used() -> None:
+    """Folders that were trained before the field existed keep their plan's hash."""
+    plan = example_plan()
+    names = {"fit_patch", "antialias"}
+    old = to_json(plan)
+    for configuration in old["configurations"].values():
+        assert names <= set(configuration)
+    stripped = to_json(plan, without_added_defaults=True)
+    assert not names & set(stripped["configurations"]["2d"])
+    fitted = dataclasses.replace(plan.configuration("2d"), fit_patch=True)
+    assert dataclasses.replace(plan, configurations={"2d": fitted}).sha256() != plan.sha256()
+
+
 def test_an_unknown_key_is_refused_by_name(tmp_path: Path) -> None:
     value = to_json(example_plan())
     value["configurations"]["2d"]["network"]["depth"] = 3

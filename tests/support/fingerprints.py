@@ -41,11 +41,12 @@ def make_fingerprint(
     thickness: dict[str, float] | None = None,
     orientation: str = "LPS",
     kept: float = 1.0,
+    shapes: Sequence[tuple[int, int, int]] | None = None,
 ) -> Fingerprint:
-    """One case a spacing, all of one shape."""
+    """One case per spacing, all of one shape unless `shapes` gives one for each."""
     thickness = thickness or {"organ": 10.0}
     cases = tuple(
-        make_case(index, spacing, shape, thickness, orientation, kept)
-        for index, spacing in enumerate(spacings)
+        make_case(index, spacing, one, thickness, orientation, kept)
+        for index, (spacing, one) in enumerate(zip(spacings, shapes or [shape] * len(spacings), strict=True))
     )
     return Fingerprint(dataset="Dataset001_X", cases=cases, channel_statistics=(STATISTICS,))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from skimage.transform import resize
@@ -135,3 +137,17 @@ def test_colours_beyond_255_are_refused() -> None:
 def test_a_missing_channel_is_refused() -> None:
     with pytest.raises(PreprocessingError, match="1 channels"):
         preprocess_image(make_image((3, 4, 5)), None, *make_plan(("none", "none")))
+
+
+@pytest.mark.parametrize("shape", [(1, 200, 300), (1, 300, 200), (1, 90, 40), (1, 641, 640)])
+def test_fitted_pictures_just_fill_the_patch_and_keep_their_proportions(shape: tuple[int, int, int]) -> None:
+    plan, configuration = make_plan(spacing=(999.0, 3.0, 3.0))
+    configuration = replace(configuration, fit_patch=True, antialias=True)
+    image = make_image(shape, spacing=(999.0, 1.0, 1.0))
+    label = Image((image.data > 400).astype(np.uint8), image.geometry)
+    case = preprocess_image(image, label, plan, configuration)
+    scale = 64 / max(shape)
+    assert case.image_czyx.shape == (1, 1, round(shape[1] * scale), round(shape[2] * scale))
+    assert case.label_zyx is not None
+    assert case.label_zyx.shape == case.image_czyx.shape[1:]
+    assert case.properties.target_spacing_mm == pytest.approx((999.0, 1 / scale, 1 / scale))

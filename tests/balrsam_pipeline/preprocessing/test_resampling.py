@@ -18,6 +18,7 @@ from balrsam_pipeline.preprocessing.resampling import (
     coarse_axis,
     plan_resampling,
     resample,
+    resample_image,
     resample_slab,
     resampled_shape,
 )
@@ -151,3 +152,32 @@ def test_an_axis_more_than_three_times_as_coarse_stands_apart(
     image: tuple[float, float, float], target: tuple[float, float, float], expected: int | None
 ) -> None:
     assert coarse_axis(image, target) == expected
+
+
+def test_antialiased_shrinking_by_a_whole_factor_is_the_mean_of_blocks() -> None:
+    image = np.random.default_rng(0).normal(size=(1, 1, 12, 20)).astype(np.float32)
+    blocks = image.reshape(1, 1, 3, 4, 5, 4).mean(axis=(3, 5))
+    flat = (999.0, 1.0, 1.0)
+    plan = plan_resampling((1, 12, 20), (1, 3, 5), flat, (999.0, 4.0, 4.0), 3, antialias=True)
+    out = np.empty((1, 3, 5), dtype=np.float32)
+    resample_image(image[0], plan, lambda slab, _: slab.astype(np.float32), out)
+    np.testing.assert_allclose(out, blocks[0], atol=1e-6)
+
+
+@pytest.mark.parametrize(("before", "after"), [(10, 7), (101, 16), (800, 224), (5, 1)])
+def test_antialiased_shrinking_is_the_integral_over_what_a_voxel_covers(before: int, after: int) -> None:
+    plan = plan_resampling((1, 1, before), (1, 1, after), ISOTROPIC, ISOTROPIC, 3, antialias=True)
+    row = np.random.default_rng(2).normal(size=before).astype(np.float32)
+    out = np.empty((1, 1, after), dtype=np.float32)
+    resample_image(row[None, None], plan, lambda slab, _: slab.astype(np.float32), out)
+    integral = np.concatenate([[0], np.cumsum(row, dtype=np.float64)])
+    edges = np.interp(np.linspace(0, before, after + 1), np.arange(before + 1), integral)
+    np.testing.assert_allclose(out[0, 0], np.diff(edges) * after / before, atol=1e-5)
+
+
+def test_a_shrunk_label_goes_to_the_majority() -> None:
+    label = np.zeros((1, 8, 8), dtype=np.int16)
+    label[0, :4, :4] = 1
+    label[0, 4:, 4:][np.random.default_rng(1).permutation(16).reshape(4, 4) < 9] = 2
+    plan = plan_resampling((1, 8, 8), (1, 2, 2), ISOTROPIC, ISOTROPIC, 1, antialias=True)
+    assert resample_label(label, plan).tolist() == [[[1, 0], [0, 2]]]

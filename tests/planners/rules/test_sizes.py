@@ -9,8 +9,9 @@ from support.fingerprints import make_fingerprint
 
 from planners.hardware import GiB, Hardware
 from planners.rules.batch_size import HEADROOM, LARGEST, cpu_batch_size, gpu_batch_size
-from planners.rules.input_size import given_input_size, input_size, largest_side
-from planners.rules.mask_stride import mask_stride, thinnest_label
+from planners.rules.input_size import Size, given_input_size, given_tiles, input_size, largest_side
+from planners.rules.mask_stride import COARSEST, mask_stride, thinnest_label
+from planners.rules.slices import Slices, slices_of
 
 
 @pytest.mark.parametrize(
@@ -21,18 +22,14 @@ from planners.rules.mask_stride import mask_stride, thinnest_label
         ((100, 91), 224, (112, 96), (112, 96)),
         ((150, 220), 224, (160, 224), (160, 224)),
         ((300, 400), 896, (300, 400), (336, 448)),
-        (
-            (512, 512),
-            896,
-            (512, 512),
-            (448, 448),
-        ),  # 448 costs a third of 672 and loses an eighth of the resolution
+        # 448 costs a third of 672 and loses an eighth of the resolution: preprocessed that much coarser
+        ((512, 512), 896, (448, 448), (448, 448)),
     ],
 )
-def test_slices_are_seen_whole_where_the_budget_allows(
+def test_slices_are_seen_whole_where_the_hardware_allows(
     slice_yx: tuple[int, int], largest: int, patch: tuple[int, int], pixels: tuple[int, int]
 ) -> None:
-    size = input_size(slice_yx, 20.0, largest).value
+    size = input_size(Slices(yx=slice_yx), 20.0, largest).value
     assert (size.patch, size.input) == (patch, pixels)
 
 
@@ -49,37 +46,89 @@ def test_slices_are_seen_whole_where_the_budget_allows(
 def test_on_a_cpu_small_slices_are_neither_enlarged_nor_padded_by_a_row_of_tokens(
     slice_yx: tuple[int, int], side: tuple[int, int]
 ) -> None:
-    size = input_size(slice_yx, 20.0, 224, cpu=True).value
+    size = input_size(Slices(yx=slice_yx), 20.0, 224, cpu=True).value
     assert size.patch == size.input == side
 
 
+def test_small_slices_are_enlarged_for_a_frozen_encoder_up_to_half_a_token_per_voxel() -> None:
+    heart = input_size(Slices(yx=(210, 230)), 10.0, 896, adapted=True).value
+    assert max(heart.input) == 896
+    hippocampus = input_size(Slices(yx=(36, 51)), 10.0, 896, adapted=True).value
+    assert max(hippocampus.input) == 448
+    assert hippocampus.scale <= 448 / 51 + 0.5
+
+
+@pytest.mark.parametrize("pixels", [64, 300, 540, 1024, 3000, 8000])
+@pytest.mark.parametrize("share", [0.02, 0.1, 0.3, 1.0])
+@pytest.mark.parametrize(("largest", "cpu"), [(224, True), (448, False), (896, False)])
+def test_pictures_are_whole_unless_the_thinnest_label_would_be_under_four_pixels(
+    pixels: int, share: float, largest: int, cpu: bool
+) -> None:
+    """Objects from 2 % to 100 % of pictures from 64 to 8,000 pixels."""
+    thickness = share * pixels * 2 / 3  # of a disk, as the fingerprint measures it
+    size = input_size(Slices(yx=(pixels * 3 // 4, pixels), pictures=True), thickness, largest, cpu=cpu).value
+    whole = max(size.patch) * size.shrink >= pixels - 1e-6
+    survives = share * 2 / 3 * largest >= 4
+    assert whole == (survives or pixels <= largest / 0.85)
+    if whole and size.shrink > 1:
+        assert max(size.input) <= largest
+        assert size.fitted
+
+
+def test_a_photograph_with_a_thick_lesion_is_not_cut_into_tiles() -> None:
+    size = input_size(Slices(yx=(2016, 3024), frame_yx=(0.67, 1.0), pictures=True), 700.0, 896).value
+    assert size == Size(patch=(608, 896), input=(608, 896), shrink=pytest.approx(3024 / 896), fitted=True)
+
+
+def test_fetal_heads_are_seen_whole_on_a_cpu() -> None:
+    size = input_size(Slices(yx=(540, 800), frame_yx=(0.68, 1.0), pictures=True), 248.0, 224, cpu=True).value
+    assert size.patch == size.input == (160, 224)
+
+
 def test_thin_labels_are_tiled_and_thick_ones_shrunk() -> None:
-    tiles, shrunk = input_size((400, 400), 3.0, 224).value, input_size((400, 400), 40.0, 224).value
-    assert (tiles.patch, tiles.input) == ((224, 224), (224, 224))
-    assert (shrunk.patch, shrunk.input) == ((400, 400), (224, 224))
-    assert input_size((400, 400), 3.0, 224, cpu=True).value.patch == (128, 128)
+    square = Slices(yx=(400, 400))
+    tiles, shrunk = input_size(square, 3.0, 224).value, input_size(square, 40.0, 224).value
+    assert (tiles.patch, tiles.input, tiles.shrink) == ((224, 224), (224, 224), 1.0)
+    assert (shrunk.patch, shrunk.input) == ((224, 224), (224, 224))
+    assert shrunk.shrink == pytest.approx(400 / 224)
+    assert input_size(square, 3.0, 224, cpu=True).value.patch == (128, 128)
 
 
 @given(
     st.tuples(st.integers(1, 3000), st.integers(1, 3000)),
     st.floats(0.5, 100),
     st.sampled_from([224, 448, 672, 896]),
+    st.sampled_from([(True, False), (False, False), (False, True)]),
     st.booleans(),
 )
-def test_any_slice_gets_a_size_within_the_budget(
-    slice_yx: tuple[int, int], thickness: float, largest: int, cpu: bool
+def test_any_slice_gets_a_size_within_the_hardware(
+    slice_yx: tuple[int, int], thickness: float, largest: int, kind: tuple[bool, bool], pictures: bool
 ) -> None:
-    size = input_size(slice_yx, thickness, largest, cpu=cpu).value
+    cpu, adapted = kind
+    slices = Slices(yx=slice_yx, pictures=pictures, frame_yx=tuple(side / max(slice_yx) for side in slice_yx))
+    size = input_size(slices, thickness, largest, cpu=cpu, adapted=adapted).value
     assert max(size.input) <= largest
     assert all(side % 16 == 0 and side > 0 for side in size.input)
     assert all(side > 0 for side in size.patch)
+    assert size.shrink >= 1
     scales = [pixels / voxels for pixels, voxels in zip(size.input, size.patch, strict=True)]
     assert min(size.patch) < 16 or max(scales) / min(scales) < 1.2  # round shapes stay nearly round
 
 
-def test_a_given_side_is_taken() -> None:
-    assert given_input_size(1024, (512, 512)).value.input == (1024, 1024)
-    assert given_input_size(112, (512, 512)).value.patch == (112, 112)
+def test_a_given_side_means_whole_slices_and_tiles_are_the_other_option() -> None:
+    assert given_input_size(1024, Slices(yx=(512, 512))).value.input == (1024, 1024)
+    small = given_input_size(112, Slices(yx=(512, 512))).value
+    assert (small.patch, small.shrink) == ((112, 112), pytest.approx(512 / 112))
+    assert given_tiles(112, Slices(yx=(512, 512))).value == Size(patch=(112, 112), input=(112, 112))
+
+
+def test_pictures_of_mixed_sizes_and_orientations_have_a_square_frame() -> None:
+    sizes = [(1, 400, 600), (1, 600, 400), (1, 800, 1200), (1, 3000, 2000)]
+    fingerprint = make_fingerprint([(999.0, 1.0, 1.0)] * 4, shapes=sizes)
+    slices = slices_of(fingerprint, (0, 1, 2), (999.0, 1.0, 1.0), (0,))
+    assert slices.mixed
+    assert slices.frame_yx == (1.0, 1.0)
+    assert slices.picture_scale(fingerprint.cases[3]) == slices.longest / 3000
 
 
 @pytest.mark.parametrize(
@@ -90,6 +139,11 @@ def test_masks_are_as_fine_as_the_thinnest_label_asks_but_no_finer_than_voxels(
     thickness: float, scale: float, stride: int
 ) -> None:
     assert mask_stride("vessel", thickness, scale).value == stride
+
+
+def test_a_mask_pixel_of_a_shrunk_slice_spans_few_voxels() -> None:
+    assert mask_stride("head", 248.0, 224 / 800).value == 2
+    assert 2 / (224 / 800) <= COARSEST
 
 
 def test_the_thinnest_label_is_measured_in_target_voxels() -> None:
