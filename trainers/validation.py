@@ -9,7 +9,7 @@ import torch
 
 from balrsam_pipeline.errors import TrainingError
 from balrsam_pipeline.execution import default_workers
-from balrsam_pipeline.inference import Predictor, PredictorOptions
+from balrsam_pipeline.inference import Predictor, PredictorOptions, predict_files
 from balrsam_pipeline.network import load_trained
 from evaluation import EvaluationOptions, Summary, evaluate_folders, write_reports
 from trainers.data.fold_data import FoldData
@@ -29,7 +29,7 @@ def validate_fold(data: FoldData, checkpoint: Path, base: Path | None, device: t
     predictor = Predictor(
         [model], data.plan, data.configuration, data.labels, PredictorOptions(device=str(device))
     )
-    report = predictor.predict_files(wanted, folder)
+    report = predict_files(predictor, wanted, folder)
     if report.failed:
         raise TrainingError(
             folder,

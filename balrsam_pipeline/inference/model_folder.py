@@ -12,21 +12,42 @@ from pathlib import Path
 from balrsam_pipeline.dataset import read_description
 from balrsam_pipeline.errors import PredictionError
 from balrsam_pipeline.inference.postprocessing import Postprocessing
-from balrsam_pipeline.inference.predict_cases import Member, require_same_labels
-from balrsam_pipeline.inference.predictor import Predictor, PredictorOptions
+from balrsam_pipeline.inference.predictor import Member, Predictor, PredictorOptions, require_same_labels
 from balrsam_pipeline.network import find_checkpoint, load_trained
 from balrsam_pipeline.paths import Roots, dataset_number, model_folder
 from balrsam_pipeline.plan import read_plan
 
+LOG = logging.getLogger(__name__)
 
-def load_model(
-    kind: type[Predictor],
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelChoice:
+    """Which model folders predict, with which folds and weights, and the postprocessing that was chosen for
+    them."""
+
+    folders: tuple[Path, ...]
+    weights: tuple[float, ...]
+    folds: tuple[int, ...] | None
+    checkpoint: str
+    postprocessing: Postprocessing
+
+
+def load_predictor(
     folder: Path,
-    folds: Sequence[int] | None,
-    options: PredictorOptions | None,
-    checkpoint: str,
+    folds: Sequence[int] | None = None,
+    options: PredictorOptions | None = None,
+    checkpoint: str = "final",
 ) -> Predictor:
-    """Load the folds of a model folder; see `Predictor.from_results`."""
+    """Load the trained folds of `results/DATASET/CONFIGURATION__balrsam`.
+
+    Args:
+        folds: which; None takes every fold that has finished.
+        checkpoint: "final", "best" or "latest".
+
+    Raises:
+        PredictionError: the folder is no model folder, or a fold is not trained.
+        CheckpointError: a checkpoint is damaged or does not fit the plan.
+    """
     if not (folder / "plan.json").is_file():
         raise PredictionError(
             folder,
@@ -44,7 +65,23 @@ def load_model(
     labels = read_description(folder / "dataset.json").labels
     base = None if configuration.network.from_scratch else find_checkpoint(configuration.network.backbone)
     models = (load_trained(file, configuration.network, base) for file in files)
-    return kind(models, plan, configuration, labels, options, weights_sha256=_sha256(files))
+    return Predictor(models, plan, configuration, labels, options, weights_sha256=_sha256(files))
+
+
+def load_members(choice: ModelChoice, options: PredictorOptions) -> list[Member]:
+    """Load the chosen models.
+
+    Raises:
+        PredictionError: a folder is no trained model, or the models do not fit together.
+    """
+    members = [
+        Member(load_predictor(folder, choice.folds, options, choice.checkpoint), weight)
+        for folder, weight in zip(choice.folders, choice.weights, strict=True)
+    ]
+    require_same_labels(members)
+    for folder, member in zip(choice.folders, members, strict=True):
+        LOG.info("model %s: %d fold(s), on %s", folder, len(member.predictor.models), member.predictor.device)
+    return members
 
 
 def configuration_of(folder: Path) -> str:
@@ -147,34 +184,3 @@ def _sha256(files: Sequence[Path]) -> str:
         with path.open("rb") as file:
             digest.update(hashlib.file_digest(file, "sha256").digest())
     return digest.hexdigest()
-
-
-LOG = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ModelChoice:
-    """Which model folders predict, with which folds and weights, and the postprocessing that was chosen for
-    them."""
-
-    folders: tuple[Path, ...]
-    weights: tuple[float, ...]
-    folds: tuple[int, ...] | None
-    checkpoint: str
-    postprocessing: Postprocessing
-
-
-def load_members(choice: ModelChoice, options: PredictorOptions) -> list[Member]:
-    """Load the chosen models.
-
-    Raises:
-        PredictionError: a folder is no trained model, or the models do not fit together.
-    """
-    members = [
-        Member(Predictor.from_results(folder, choice.folds, options, choice.checkpoint), weight)
-        for folder, weight in zip(choice.folders, choice.weights, strict=True)
-    ]
-    require_same_labels(members)
-    for folder, member in zip(choice.folders, members, strict=True):
-        LOG.info("model %s: %d fold(s), on %s", folder, len(member.predictor.models), member.predictor.device)
-    return members

@@ -11,40 +11,73 @@ import logging
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
-
-import numpy as np
-import numpy.typing as npt
-import torch
+from typing import Protocol
 
 from balrsam_pipeline.dataset import CaseFiles
 from balrsam_pipeline.errors import BalrsamError, PredictionError
 from balrsam_pipeline.execution import Outcome, run_cases
 from balrsam_pipeline.execution.failures import run_with_limit
-from balrsam_pipeline.imageio import Image, file_ending_of, label_ending, read_image, write_label
-from balrsam_pipeline.inference.batch import CaseRunner, FileOptions, PredictionReport
-from balrsam_pipeline.inference.export import ImageGrid, ProbabilitySink, WeightedSource, export_label
-from balrsam_pipeline.inference.logits import ArrayLogits, LogitSource
-from balrsam_pipeline.inference.postprocessing import apply_postprocessing
+from balrsam_pipeline.imageio import file_ending_of, label_ending, read_image, write_label
+from balrsam_pipeline.inference.postprocessing import Postprocessing, apply_postprocessing
+from balrsam_pipeline.inference.predict_image import label_of_image
 from balrsam_pipeline.inference.prediction_json import Manifest, MemberRecord, start_folder
-from balrsam_pipeline.inference.predictor import Predictor
-from balrsam_pipeline.inference.probabilities import probability_path, writing_probabilities
-from balrsam_pipeline.inference.timing import NetworkLock, StageClock
-from balrsam_pipeline.preprocessing import PreprocessedCase, preprocess_image
+from balrsam_pipeline.inference.predictor import Member, Predictor, require_same_labels
+from balrsam_pipeline.inference.probabilities import probability_path
+from balrsam_pipeline.inference.timing import NetworkLock, StageClock, stage_table
 from balrsam_pipeline.progress import track
 
 LOG = logging.getLogger(__name__)
+CASES_IN_FLIGHT = 3  # one being read, one at the network, one being written
 
 
-@dataclass(frozen=True, slots=True)
-class Member:
-    """One configuration's predictor in an ensemble, and its weight."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FileOptions:
+    """What to write, and how to go about it.
 
-    predictor: Predictor
-    weight: float = 1.0
+    Attributes:
+        workers: cases in flight at once, each in a thread of its own.
+        save_probabilities: write float16 probabilities beside every label map.
+        skip_existing: leave cases alone whose output is there (continue a run that was stopped).
+        postprocessing: rules applied to every label map.
+        case_timeout_s: a case that takes longer fails, with the stack of where it stood; None waits for ever.
+    """
+
+    workers: int = CASES_IN_FLIGHT
+    save_probabilities: bool = False
+    skip_existing: bool = False
+    postprocessing: Postprocessing = field(default_factory=Postprocessing)
+    case_timeout_s: float | None = None
+
+
+class CaseRunner(Protocol):
+    """Another place than this process to predict cases in."""
+
+    def outcomes(
+        self, cases: Mapping[str, CaseFiles], output: Path, options: FileOptions, clock: StageClock
+    ) -> Iterator[Outcome[Path]]:
+        """Predict the cases into `output` and yield what became of each, as in `run_cases`."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PredictionReport:
+    """What became of the cases, and where the time went (seconds of each stage, added up over threads)."""
+
+    written: tuple[Path, ...]
+    skipped: tuple[str, ...]
+    failed: dict[str, BalrsamError]
+    seconds: dict[str, float]
+    wall_s: float
+
+    def table(self) -> str:
+        """The stage table for a terminal."""
+        return stage_table(self.seconds, len(self.written), self.wall_s)
+
+    def with_failures(self, failed: Mapping[str, BalrsamError]) -> PredictionReport:
+        """The same report with cases that could not even be started."""
+        return replace(self, failed=dict(sorted({**self.failed, **failed}.items())))
 
 
 def predict_cases(
@@ -101,6 +134,13 @@ def predict_cases(
         seconds=clock.seconds(),
         wall_s=time.monotonic() - started,
     )
+
+
+def predict_files(
+    predictor: Predictor, cases: Mapping[str, CaseFiles], output: Path, options: FileOptions | None = None
+) -> PredictionReport:
+    """Predict raw cases into the folder `output` with one model; see `predict_cases`."""
+    return predict_cases((Member(predictor),), cases, output, options)
 
 
 def predict_case(
@@ -161,125 +201,6 @@ def _predict_case(job: _Job, files: CaseFiles) -> Path:
     with job.clock.stage("write"):
         write_label(path, label, geometry, like=files.images[0])
     return path
-
-
-@torch.inference_mode()
-def label_of_image(
-    case: str,
-    image: Image,
-    members: Sequence[Member],
-    *,
-    clock: StageClock | None = None,
-    network_lock: NetworkLock | None = None,
-    probabilities: Path | None = None,
-) -> npt.NDArray[np.unsignedinteger]:
-    """The label map (z, y, x) of an image, on its own grid.
-
-    Args:
-        case: named in messages.
-        clock: counts the stages "preprocess", "network" and "export".
-        network_lock: shared by threads that predict at the same time.
-        probabilities: write them to this file as well.
-
-    Raises:
-        PredictionError: the image has other channels than the model was trained with.
-    """
-    clock = clock or StageClock()
-    network_lock = network_lock or NetworkLock(clock)
-    _require_channels(case, image, members[0].predictor)
-    with clock.stage("preprocess"):
-        prepared = _preprocess(image, members)
-    grid = _grid(prepared[0])
-    sources = [
-        WeightedSource(_source(item, case_of_member, grid, network_lock), item.weight)
-        for item, case_of_member in zip(members, prepared, strict=True)
-    ]
-    del prepared
-    labels = members[0].predictor.labels
-    with clock.stage("export"), ExitStack() as stack:
-        sink: ProbabilitySink | None = None
-        if probabilities is not None:
-            sink = stack.enter_context(writing_probabilities(probabilities, grid, image.geometry, labels))
-        return export_label(sources, grid, labels, sink)
-
-
-def require_same_labels(members: Sequence[Member]) -> None:
-    """Check that the models of an ensemble segment the same things from the same channels.
-
-    Raises:
-        PredictionError: none given, or labels or channels differ.
-    """
-    if not members:
-        raise PredictionError(
-            "ensemble", found="no model", expected="at least one", fix="name a model folder: --model FOLDER"
-        )
-    first = members[0].predictor
-    for item in members[1:]:
-        if item.predictor.labels != first.labels or item.predictor.channels != first.channels:
-            raise PredictionError(
-                f"ensemble of {first.configuration.name} and {item.predictor.configuration.name}",
-                found=f"{first.channels} channels, labels {first.labels.names}; "
-                f"{item.predictor.channels} channels, labels {item.predictor.labels.names}",
-                expected="models of one dataset",
-                fix="ensemble models that were trained on the same channels and labels",
-            )
-
-
-def _preprocess(image: Image, members: Sequence[Member]) -> list[PreprocessedCase]:
-    """One preprocessed case a member; members whose configurations preprocess alike share one."""
-    done: dict[object, PreprocessedCase] = {}
-    prepared = []
-    for item in members:
-        plan, configuration = item.predictor.plan, item.predictor.configuration
-        key = (
-            configuration.transpose,
-            configuration.spacing_mm,
-            configuration.slicing_axes,
-            configuration.patch_size if configuration.fit_patch else None,
-            configuration.antialias,
-            configuration.normalization,
-            configuration.normalize_inside_mask,
-            plan.channel_statistics,
-        )
-        if key not in done:
-            done[key] = preprocess_image(image, None, plan, configuration)
-        prepared.append(done[key])
-    return prepared
-
-
-def _grid(prepared: PreprocessedCase) -> ImageGrid:
-    properties = prepared.properties
-    first, second, third = (properties.crop_box[properties.transpose.index(axis)] for axis in range(3))
-    return ImageGrid(
-        shape_zyx=properties.geometry.shape_zyx,
-        crop_zyx=(first, second, third),
-        transpose=properties.transpose,
-    )
-
-
-def _source(
-    item: Member, prepared: PreprocessedCase, grid: ImageGrid, network_lock: NetworkLock
-) -> LogitSource:
-    """A member's logits, axes in the order of the grid (configurations of one plan may slice along different
-    axes)."""
-    transpose = item.predictor.configuration.transpose
-    if transpose == grid.transpose:
-        return item.predictor.logits(prepared.image_czyx, network_lock)
-    whole = item.predictor.logits(prepared.image_czyx, network_lock, in_one_piece=True)
-    if not isinstance(whole, ArrayLogits):
-        raise TypeError("logits in one piece are an array")
-    return whole.transposed(tuple(transpose.index(axis) for axis in grid.transpose))
-
-
-def _require_channels(case: str, image: Image, predictor: Predictor) -> None:
-    if image.data.shape[0] != predictor.channels:
-        raise PredictionError(
-            f"case {case}",
-            found=f"{image.data.shape[0]} channel(s)",
-            expected=f"{predictor.channels}, as the model was trained with",
-            fix="give one file a channel (CASE_0000, CASE_0001, …) in the order of channel_names in the "
-            "model's dataset.json",
-        )
 
 
 def _output_path(files: CaseFiles, output: Path) -> Path:

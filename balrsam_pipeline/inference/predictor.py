@@ -1,5 +1,5 @@
-"""The Predictor: trained networks of one configuration (its folds), applied to preprocessed volumes, arrays
-or files.
+"""The Predictor: trained networks of one configuration (its folds), applied to preprocessed volumes; and a
+member of an ensemble.
 
 Suffixes: `image_czyx` preprocessed, axes transposed so that slices come first; `logits_kzyx` one channel a
 class or region.
@@ -8,26 +8,21 @@ class or region.
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
-from balrsam_pipeline.dataset.labels import LabelScheme
+from balrsam_pipeline.dataset import LabelScheme
+from balrsam_pipeline.errors import PredictionError
 from balrsam_pipeline.inference.logits import ArrayLogits, LazyLogits, LogitSource
 from balrsam_pipeline.inference.sliding_window import Mirror, SliceSettings, mirrors, slice_logits
 from balrsam_pipeline.inference.timing import NetworkLock, StageClock
 from balrsam_pipeline.plan import Configuration, Plan
-
-if TYPE_CHECKING:
-    from balrsam_pipeline.dataset import CaseFiles
-    from balrsam_pipeline.inference.batch import FileOptions, PredictionReport
 
 SLAB_BYTES = 128 * 2**20  # logits computed at once
 BATCH_BYTES = 256 * 2**20  # logits of one batch of patches
@@ -91,28 +86,6 @@ class Predictor:
             share_equal_weights(self.models[0], self.models[-1])
         self.weights_sha256 = weights_sha256
 
-    @classmethod
-    def from_results(
-        cls,
-        model_folder: Path,
-        folds: Sequence[int] | None = None,
-        options: PredictorOptions | None = None,
-        checkpoint: str = "final",
-    ) -> Predictor:
-        """Load the trained folds of `results/DATASET/CONFIGURATION__balrsam`.
-
-        Args:
-            folds: which; None takes every fold that has finished.
-            checkpoint: "final", "best" or "latest".
-
-        Raises:
-            PredictionError: the folder is no model folder, or a fold is not trained.
-            CheckpointError: a checkpoint is damaged or does not fit the plan.
-        """
-        from balrsam_pipeline.inference.model_folder import load_model
-
-        return load_model(cls, model_folder, folds, options, checkpoint)
-
     @property
     def channels(self) -> int:
         """Image channels that a case must have."""
@@ -160,31 +133,6 @@ class Predictor:
             on_disk: npt.NDArray[np.float16] = np.memmap(file, dtype=np.float16, mode="w+", shape=shape)
             self._add_all_logits(image_czyx, on_disk)
             return ArrayLogits(torch.from_numpy(on_disk))
-
-    def predict_array(
-        self, image_czyx: npt.NDArray[np.generic], spacing_mm: tuple[float, float, float]
-    ) -> npt.NDArray[np.integer]:
-        """The label map (z, y, x) of an image (channel, z, y, x) that has voxels of `spacing_mm` (z, y, x).
-
-        Raises:
-            PredictionError: the image has other channels than the model was trained with.
-        """
-        from balrsam_pipeline.imageio import Geometry, Image
-        from balrsam_pipeline.inference.predict_cases import Member, label_of_image
-
-        depth, height, width = image_czyx.shape[1:]
-        geometry = Geometry(
-            dimension=2 if depth == 1 else 3, shape_zyx=(depth, height, width), spacing_mm=spacing_mm
-        )
-        return label_of_image("array", Image(image_czyx, geometry), (Member(self),))
-
-    def predict_files(
-        self, cases: Mapping[str, CaseFiles], output: Path, options: FileOptions | None = None
-    ) -> PredictionReport:
-        """Predict raw cases into the folder `output`; see `inference.cases.predict_cases`."""
-        from balrsam_pipeline.inference.predict_cases import Member, predict_cases
-
-        return predict_cases((Member(self),), cases, output, options)
 
     def _add_all_logits(
         self, image_czyx: npt.NDArray[np.float32], total_kzyx: npt.NDArray[np.floating]
@@ -242,6 +190,55 @@ class Predictor:
             height, width = self.configuration.network.input_size
             wanted = CPU_BATCH_PIXELS // (height * width) if self.device.type == "cpu" else GPU_BATCH
         return max(1, min(wanted, BATCH_BYTES // patch_bytes))
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """One configuration's predictor in an ensemble, and its weight."""
+
+    predictor: Predictor
+    weight: float = 1.0
+
+
+def require_same_labels(members: Sequence[Member]) -> None:
+    """Check that the models of an ensemble segment the same things from the same channels.
+
+    Raises:
+        PredictionError: none given, or labels or channels differ.
+    """
+    if not members:
+        raise PredictionError(
+            "ensemble", found="no model", expected="at least one", fix="name a model folder: --model FOLDER"
+        )
+    first = members[0].predictor
+    for item in members[1:]:
+        if item.predictor.labels != first.labels or item.predictor.channels != first.channels:
+            raise PredictionError(
+                f"ensemble of {first.configuration.name} and {item.predictor.configuration.name}",
+                found=f"{first.channels} channels, labels {first.labels.names}; "
+                f"{item.predictor.channels} channels, labels {item.predictor.labels.names}",
+                expected="models of one dataset",
+                fix="ensemble models that were trained on the same channels and labels",
+            )
+
+
+def require_channels(case: str, channels: int, predictor: Predictor) -> None:
+    """Check that an image has as many channels as the model was trained with.
+
+    Args:
+        case: named in the message.
+
+    Raises:
+        PredictionError: it has others.
+    """
+    if channels != predictor.channels:
+        raise PredictionError(
+            f"case {case}",
+            found=f"{channels} channel(s)",
+            expected=f"{predictor.channels}, as the model was trained with",
+            fix="give one file a channel (CASE_0000, CASE_0001, …) in the order of channel_names in the "
+            "model's dataset.json",
+        )
 
 
 def share_equal_weights(first: nn.Module, other: nn.Module) -> None:

@@ -13,13 +13,12 @@ from balrsam_pipeline.errors import UsageError
 from balrsam_pipeline.execution import ExecutionOptions, folder_lock
 from balrsam_pipeline.execution.options import execution_of
 from balrsam_pipeline.files import write_text
-from balrsam_pipeline.inference.batch import FileOptions, PredictionReport
 from balrsam_pipeline.inference.best_configuration import read_best
 from balrsam_pipeline.inference.cluster import Models, OnCluster
 from balrsam_pipeline.inference.inputs import find_cases, part_of
 from balrsam_pipeline.inference.model_folder import ModelChoice, find_model, find_results, load_members
 from balrsam_pipeline.inference.postprocessing import Postprocessing, read_postprocessing
-from balrsam_pipeline.inference.predict_cases import predict_cases
+from balrsam_pipeline.inference.predict_cases import FileOptions, PredictionReport, predict_cases
 from balrsam_pipeline.inference.predictor import PredictorOptions
 from balrsam_pipeline.paths import Roots, model_folder
 

@@ -34,7 +34,7 @@ def ours(arguments: argparse.Namespace, images: list[Path]) -> dict[str, Any]:
 
     from balrsam_pipeline.allocator import keep_freed_memory
     from balrsam_pipeline.dataset import CaseFiles, LabelScheme
-    from balrsam_pipeline.inference import Predictor, PredictorOptions
+    from balrsam_pipeline.inference import Predictor, PredictorOptions, predict_files
     from balrsam_pipeline.network import build
     from balrsam_pipeline.plan import read_plan
 
@@ -54,9 +54,9 @@ def ours(arguments: argparse.Namespace, images: list[Path]) -> dict[str, Any]:
     )
     predictor = Predictor([model], plan, chosen, labels, PredictorOptions(device="cpu"))
     cases = {path.name: CaseFiles(path.name.removesuffix("_0000.nii.gz"), (path,)) for path in images}
-    predictor.predict_files(dict(list(cases.items())[:1]), output)
+    predict_files(predictor, dict(list(cases.items())[:1]), output)
     started, used = time.perf_counter(), time.process_time()
-    report = predictor.predict_files(cases, output)
+    report = predict_files(predictor, cases, output)
     wall, cpu = time.perf_counter() - started, time.process_time() - used
     if report.failed:
         raise SystemExit(str(report.failed))

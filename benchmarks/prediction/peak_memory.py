@@ -23,7 +23,7 @@ from torch import nn
 from balrsam_pipeline.allocator import keep_freed_memory
 from balrsam_pipeline.dataset import CaseFiles, LabelScheme
 from balrsam_pipeline.imageio import Geometry, Image, write_image
-from balrsam_pipeline.inference import FileOptions, Predictor, PredictorOptions
+from balrsam_pipeline.inference import FileOptions, Predictor, PredictorOptions, predict_files
 from balrsam_pipeline.plan import ChannelStatistics, Configuration, NetworkPlan, Plan
 
 
@@ -116,7 +116,7 @@ def main() -> None:
         files = write_case(Path(folder), shape)
         before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
         started = time.perf_counter()
-        report = predictor.predict_files({"large": files}, Path(folder) / "out", FileOptions(workers=1))
+        report = predict_files(predictor, {"large": files}, Path(folder) / "out", FileOptions(workers=1))
         wall = time.perf_counter() - started
     if report.failed:
         raise SystemExit(str(report.failed))

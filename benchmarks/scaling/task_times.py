@@ -8,7 +8,7 @@ from pathlib import Path
 
 from balrsam_pipeline.dataset import open_dataset
 from balrsam_pipeline.dataset.raw import RawDataset
-from balrsam_pipeline.inference import FileOptions, Predictor, PredictorOptions
+from balrsam_pipeline.inference import FileOptions, PredictorOptions, load_predictor, predict_files
 from balrsam_pipeline.inference.model_folder import configuration_of
 from balrsam_pipeline.plan import read_plan
 from evaluation.evaluate import evaluate_folders
@@ -58,10 +58,10 @@ def _preprocessing(
 def _prediction(
     dataset: RawDataset, model: Path, folder: Path, cases: int, images: float, labels: float
 ) -> dict[str, object]:
-    predictor = Predictor.from_results(model, None, PredictorOptions(device="cpu"))
+    predictor = load_predictor(model, None, PredictorOptions(device="cpu"))
     options = FileOptions(workers=1)
     seconds = [
-        _seconds(lambda case=case, files=files: predictor.predict_files({case: files}, folder, options))  # type: ignore[misc]
+        _seconds(lambda case=case, files=files: predict_files(predictor, {case: files}, folder, options))  # type: ignore[misc]
         for case, files in list(dataset.test_cases().items())[:cases]
     ]
     return {"seconds": seconds, "read_bytes": images, "written_bytes": labels}

@@ -29,14 +29,14 @@ def predict_ensemble_fold(
     from balrsam_pipeline.inference import (  # loads torch
         FileOptions,
         Member,
-        Predictor,
         PredictorOptions,
+        load_predictor,
         predict_cases,
     )
     from balrsam_pipeline.inference.prediction_json import MadeOtherwiseError
 
     options = PredictorOptions(device=device)
-    members = [Member(Predictor.from_results(folder, [fold], options)) for folder in models]
+    members = [Member(load_predictor(folder, [fold], options)) for folder in models]
     try:
         report = predict_cases(members, cases, output, FileOptions(skip_existing=True))
     except MadeOtherwiseError:

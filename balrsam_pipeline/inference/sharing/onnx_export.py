@@ -17,7 +17,8 @@ import torch
 
 from balrsam_pipeline.errors import PredictionError
 from balrsam_pipeline.files import atomic_path, write_json
-from balrsam_pipeline.inference.predictor import Predictor, PredictorOptions
+from balrsam_pipeline.inference.model_folder import load_predictor
+from balrsam_pipeline.inference.predictor import PredictorOptions
 from balrsam_pipeline.serialise import to_json
 
 LOG = logging.getLogger(__name__)
@@ -46,7 +47,7 @@ def export_onnx(folder: Path, fold: int, output: Path, batch_size: int = 1) -> O
             file, or ONNX Runtime computes other logits than PyTorch.
     """
     _require_packages()
-    predictor = Predictor.from_results(folder, [fold], PredictorOptions(device="cpu"))
+    predictor = load_predictor(folder, [fold], PredictorOptions(device="cpu"))
     model, configuration = predictor.models[0], predictor.configuration
     _require_size(model, folder)
     channels = configuration.network.input_channels

@@ -13,7 +13,7 @@ from PIL import Image as Pillow
 
 from balrsam_pipeline.dataset import CaseFiles
 from balrsam_pipeline.imageio import file_ending_of, label_ending, read_geometry
-from balrsam_pipeline.inference import Predictor, PredictorOptions
+from balrsam_pipeline.inference import Predictor, PredictorOptions, predict_files
 
 
 def volume(dtype: type, shape: tuple[int, ...] = (6, 9, 7)) -> np.ndarray:
@@ -98,7 +98,7 @@ def test_the_prediction_lies_exactly_where_its_image_does(
     predictor = Predictor(
         [network], plan, plan.configuration("2d"), fakes.plain_labels(2), PredictorOptions(device="cpu")
     )
-    report = predictor.predict_files({"a": CaseFiles("a", (path,))}, tmp_path / "out")
+    report = predict_files(predictor, {"a": CaseFiles("a", (path,))}, tmp_path / "out")
     assert not report.failed
     written = tmp_path / "out" / f"a{label_ending(file_ending_of(path))}"
     found, expected = read_geometry(written), read_geometry(path)

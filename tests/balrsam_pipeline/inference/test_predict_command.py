@@ -18,7 +18,7 @@ import pytest
 
 from balrsam_pipeline.cli import main
 from balrsam_pipeline.imageio import read_label
-from balrsam_pipeline.inference import Predictor, PredictorOptions
+from balrsam_pipeline.inference import PredictorOptions, load_predictor, predict_array
 from balrsam_pipeline.inference.best_configuration import BestConfiguration, write_best
 from balrsam_pipeline.inference.postprocessing import Postprocessing, PostprocessingStep, write_postprocessing
 
@@ -36,11 +36,11 @@ def test_a_folder_is_predicted_by_the_average_of_the_folds(
 ) -> None:
     model, images = model_folder(), image_folder(2)
     assert main(["predict", "-i", str(images), "-o", str(tmp_path / "out"), "--model", str(model), *CPU]) == 0
-    predictor = Predictor.from_results(model, None, PredictorOptions(device="cpu"))
+    predictor = load_predictor(model, None, PredictorOptions(device="cpu"))
     assert len(predictor.models) == 2
     for case in ("case0", "case1"):
         image = read_label(images / f"{case}_0000.nii.gz")
-        expected = predictor.predict_array(image.data.astype(np.float32), image.geometry.spacing_mm)
+        expected = predict_array(predictor, image.data.astype(np.float32), image.geometry.spacing_mm)
         np.testing.assert_array_equal(labels_of(tmp_path / "out")[f"{case}.nii.gz"][0], expected)
     assert (tmp_path / "out" / "dataset.json").is_file()
 

@@ -20,7 +20,9 @@ from balrsam_pipeline.inference import (
     PostprocessingStep,
     Predictor,
     PredictorOptions,
+    predict_array,
     predict_cases,
+    predict_files,
 )
 from balrsam_pipeline.inference.logits import ArrayLogits, LazyLogits
 from balrsam_pipeline.plan import Plan
@@ -80,8 +82,8 @@ def test_logits_too_large_to_hold_are_the_same(fakes: SimpleNamespace, slicing_a
 
 def test_an_array_is_segmented_on_its_own_grid(fakes: SimpleNamespace) -> None:
     image = np.random.default_rng(0).integers(0, 3, (1, 4, 20, 15)).astype(np.uint8)
-    label = predictor_of(fakes, fakes.make_plan(), [fakes.PixelNetwork()]).predict_array(
-        image, (2.0, 1.0, 1.0)
+    label = predict_array(
+        predictor_of(fakes, fakes.make_plan(), [fakes.PixelNetwork()]), image, (2.0, 1.0, 1.0)
     )
     np.testing.assert_array_equal(label, image[0])
 
@@ -90,8 +92,10 @@ def test_files_are_predicted_with_the_geometry_of_their_images(
     fakes: SimpleNamespace, image_folder: Callable[..., Path], tmp_path: Path
 ) -> None:
     cases = image_cases(image_folder(4), ".nii.gz", 1)
-    report = predictor_of(fakes, fakes.make_plan(transpose=(1, 0, 2)), [fakes.PixelNetwork()]).predict_files(
-        cases, tmp_path / "out"
+    report = predict_files(
+        predictor_of(fakes, fakes.make_plan(transpose=(1, 0, 2)), [fakes.PixelNetwork()]),
+        cases,
+        tmp_path / "out",
     )
     assert [path.name for path in report.written] == [f"case{index}.nii.gz" for index in range(4)]
     assert not report.failed
@@ -108,8 +112,10 @@ def test_a_broken_case_is_reported_and_the_others_finish(
 ) -> None:
     folder = image_folder(3)
     (folder / "case1_0000.nii.gz").write_bytes(b"no image")
-    report = predictor_of(fakes, fakes.make_plan(), [fakes.PixelNetwork()]).predict_files(
-        image_cases(folder, ".nii.gz", 1), tmp_path / "out"
+    report = predict_files(
+        predictor_of(fakes, fakes.make_plan(), [fakes.PixelNetwork()]),
+        image_cases(folder, ".nii.gz", 1),
+        tmp_path / "out",
     )
     assert list(report.failed) == ["case1"]
     assert len(report.written) == 2
@@ -124,8 +130,8 @@ def test_an_image_with_other_channels_is_refused_with_both_numbers(
 ) -> None:
     plan = fakes.make_plan(normalization=("none", "none"), normalize_inside_mask=(False, False))
     cases = image_cases(image_folder(1), ".nii.gz", 1)
-    report = predictor_of(fakes, plan, [fakes.PixelNetwork(channels=2)]).predict_files(
-        cases, tmp_path / "out"
+    report = predict_files(
+        predictor_of(fakes, plan, [fakes.PixelNetwork(channels=2)]), cases, tmp_path / "out"
     )
     assert report.failed["case0"].found == "1 channel(s)"
     assert report.failed["case0"].expected.startswith("2")
@@ -136,15 +142,15 @@ def test_continuing_skips_what_is_there_and_refuses_another_model(
 ) -> None:
     cases, output = image_cases(image_folder(3), ".nii.gz", 1), tmp_path / "out"
     predictor = predictor_of(fakes, fakes.make_plan(), [fakes.PixelNetwork()])
-    predictor.predict_files({"case1": cases["case1"]}, output)
+    predict_files(predictor, {"case1": cases["case1"]}, output)
     (output / ".tmp-99999-case2.nii.gz").write_bytes(b"half a file")
-    report = predictor.predict_files(cases, output, FileOptions(skip_existing=True))
+    report = predict_files(predictor, cases, output, FileOptions(skip_existing=True))
     assert report.skipped == ("case1",)
     assert len(report.written) == 2
     assert not list(output.glob(".tmp*"))
     other = predictor_of(fakes, fakes.make_plan(patch_size=(24, 24)), [fakes.PixelNetwork()])
     with pytest.raises(PredictionError, match="made otherwise"):
-        other.predict_files(cases, output, FileOptions(skip_existing=True))
+        predict_files(other, cases, output, FileOptions(skip_existing=True))
 
 
 def test_a_case_that_fails_leaves_no_older_prediction_behind(
@@ -159,9 +165,9 @@ def test_a_case_that_fails_leaves_no_older_prediction_behind(
         PredictorOptions(device="cpu"),
     )
     cases = {name: CaseFiles(name, (images / f"{name}_0000.nii.gz",)) for name in ("case0", "case1")}
-    predictor.predict_files(cases, tmp_path / "out", FileOptions(save_probabilities=True))
+    predict_files(predictor, cases, tmp_path / "out", FileOptions(save_probabilities=True))
     (images / "case1_0000.nii.gz").write_bytes(b"no image")
-    assert list(predictor.predict_files(cases, tmp_path / "out").failed) == ["case1"]
+    assert list(predict_files(predictor, cases, tmp_path / "out").failed) == ["case1"]
     assert {path.name for path in (tmp_path / "out").glob("case*")} == {"case0.nii.gz"}
 
 
@@ -170,8 +176,11 @@ def test_postprocessing_is_applied_to_what_is_written(
 ) -> None:
     rules = Postprocessing(steps=(PostprocessingStep(kind="minimum_size", names=("l1",), minimum_mm3=1e9),))
     cases = image_cases(image_folder(1), ".nii.gz", 1)
-    predictor_of(fakes, fakes.make_plan(), [fakes.PixelNetwork()]).predict_files(
-        cases, tmp_path, FileOptions(postprocessing=rules)
+    predict_files(
+        predictor_of(fakes, fakes.make_plan(), [fakes.PixelNetwork()]),
+        cases,
+        tmp_path,
+        FileOptions(postprocessing=rules),
     )
     assert set(np.unique(read_label(tmp_path / "case0.nii.gz").data)) == {0, 2}
 

@@ -1,0 +1,123 @@
+"""One image to its label map: preprocessing, logits of every model, export onto the image's own grid.
+
+Suffixes: `image_czyx` channels first, on the image's own axes; the result is (z, y, x).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import ExitStack
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from balrsam_pipeline.imageio import Geometry, Image
+from balrsam_pipeline.inference.export import ImageGrid, ProbabilitySink, WeightedSource, export_label
+from balrsam_pipeline.inference.logits import ArrayLogits, LogitSource
+from balrsam_pipeline.inference.predictor import Member, Predictor, require_channels
+from balrsam_pipeline.inference.probabilities import writing_probabilities
+from balrsam_pipeline.inference.timing import NetworkLock, StageClock
+from balrsam_pipeline.preprocessing import PreprocessedCase, preprocess_image
+
+
+def predict_array(
+    predictor: Predictor, image_czyx: npt.NDArray[np.generic], spacing_mm: tuple[float, float, float]
+) -> npt.NDArray[np.integer]:
+    """The label map (z, y, x) of an image (channel, z, y, x) that has voxels of `spacing_mm` (z, y, x).
+
+    Raises:
+        PredictionError: the image has other channels than the model was trained with.
+    """
+    depth, height, width = image_czyx.shape[1:]
+    geometry = Geometry(
+        dimension=2 if depth == 1 else 3, shape_zyx=(depth, height, width), spacing_mm=spacing_mm
+    )
+    return label_of_image("array", Image(image_czyx, geometry), (Member(predictor),))
+
+
+@torch.inference_mode()
+def label_of_image(
+    case: str,
+    image: Image,
+    members: Sequence[Member],
+    *,
+    clock: StageClock | None = None,
+    network_lock: NetworkLock | None = None,
+    probabilities: Path | None = None,
+) -> npt.NDArray[np.unsignedinteger]:
+    """The label map (z, y, x) of an image, on its own grid.
+
+    Args:
+        case: named in messages.
+        clock: counts the stages "preprocess", "network" and "export".
+        network_lock: shared by threads that predict at the same time.
+        probabilities: write them to this file as well.
+
+    Raises:
+        PredictionError: the image has other channels than the model was trained with.
+    """
+    clock = clock or StageClock()
+    network_lock = network_lock or NetworkLock(clock)
+    require_channels(case, image.data.shape[0], members[0].predictor)
+    with clock.stage("preprocess"):
+        prepared = _preprocess(image, members)
+    grid = _grid(prepared[0])
+    sources = [
+        WeightedSource(_source(item, case_of_member, grid, network_lock), item.weight)
+        for item, case_of_member in zip(members, prepared, strict=True)
+    ]
+    del prepared
+    labels = members[0].predictor.labels
+    with clock.stage("export"), ExitStack() as stack:
+        sink: ProbabilitySink | None = None
+        if probabilities is not None:
+            sink = stack.enter_context(writing_probabilities(probabilities, grid, image.geometry, labels))
+        return export_label(sources, grid, labels, sink)
+
+
+def _preprocess(image: Image, members: Sequence[Member]) -> list[PreprocessedCase]:
+    """One preprocessed case a member; members whose configurations preprocess alike share one."""
+    done: dict[object, PreprocessedCase] = {}
+    prepared = []
+    for item in members:
+        plan, configuration = item.predictor.plan, item.predictor.configuration
+        key = (
+            configuration.transpose,
+            configuration.spacing_mm,
+            configuration.slicing_axes,
+            configuration.patch_size if configuration.fit_patch else None,
+            configuration.antialias,
+            configuration.normalization,
+            configuration.normalize_inside_mask,
+            plan.channel_statistics,
+        )
+        if key not in done:
+            done[key] = preprocess_image(image, None, plan, configuration)
+        prepared.append(done[key])
+    return prepared
+
+
+def _grid(prepared: PreprocessedCase) -> ImageGrid:
+    properties = prepared.properties
+    first, second, third = (properties.crop_box[properties.transpose.index(axis)] for axis in range(3))
+    return ImageGrid(
+        shape_zyx=properties.geometry.shape_zyx,
+        crop_zyx=(first, second, third),
+        transpose=properties.transpose,
+    )
+
+
+def _source(
+    item: Member, prepared: PreprocessedCase, grid: ImageGrid, network_lock: NetworkLock
+) -> LogitSource:
+    """A member's logits, axes in the order of the grid (configurations of one plan may slice along different
+    axes)."""
+    transpose = item.predictor.configuration.transpose
+    if transpose == grid.transpose:
+        return item.predictor.logits(prepared.image_czyx, network_lock)
+    whole = item.predictor.logits(prepared.image_czyx, network_lock, in_one_piece=True)
+    if not isinstance(whole, ArrayLogits):
+        raise TypeError("logits in one piece are an array")
+    return whole.transposed(tuple(transpose.index(axis) for axis in grid.transpose))
