@@ -4,24 +4,27 @@ with scores."""
 from __future__ import annotations
 
 import logging
+import os
+import platform
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Any
 
 import torch
 
+from balrsam_pipeline import __version__
 from balrsam_pipeline.errors import TrainingError
 from balrsam_pipeline.execution import folder_lock
 from balrsam_pipeline.files import atomic_path, read_json, write_json
-from balrsam_pipeline.plan import read_plan, write_versioned
+from balrsam_pipeline.plan import Configuration, read_plan, write_versioned
 from balrsam_pipeline.serialise import to_json
 from evaluation import read_summary
 from trainers.checkpoints import CheckpointFolder, read_checkpoint
 from trainers.config import TrainingConfig
-from trainers.data.fold_data import FoldData, open_fold
-from trainers.machine import describe_machine
-from trainers.memory import name_memory_errors
-from trainers.parallel.ddp import Ranks, joined_ranks, local_device, name_lost_ranks
+from trainers.data import FoldData, open_fold
+from trainers.parallel import Ranks, joined_ranks, local_device, name_lost_ranks
 from trainers.request import FoldResult, TrainRequest
 from trainers.resume import refuse_changed_settings
 from trainers.setup import assemble
@@ -29,6 +32,7 @@ from trainers.stopping import StopRequest, TrainingStopped, stop_on_signals
 from trainers.validation import validate_fold
 
 LOG = logging.getLogger(__name__)
+CPU_ALLOCATOR = "DefaultCPUAllocator"  # torch raises a plain RuntimeError when the CPU's memory runs out
 
 
 def train_fold(request: TrainRequest) -> FoldResult:
@@ -83,7 +87,7 @@ def _finished(
 def _train(request: TrainRequest, data: FoldData, config: TrainingConfig, ranks: Ranks) -> None:
     with (
         stop_on_signals() as stop,
-        name_memory_errors(data.configuration, config),
+        _named_memory_errors(data.configuration, config),
         assemble(request, data, config, ranks, stop) as run,
     ):
         if ranks.first:
@@ -102,6 +106,29 @@ def _train(request: TrainRequest, data: FoldData, config: TrainingConfig, ranks:
         run.run_state.save(run.checkpoints, run.state, "final")
     if not used:
         raise _stopped(stop, data, run.state.step)
+
+
+@contextmanager
+def _named_memory_errors(configuration: Configuration, config: TrainingConfig) -> Iterator[None]:
+    """Turn any kind of out-of-memory into a TrainingError that names the remedies."""
+    try:
+        yield
+    except (MemoryError, torch.cuda.OutOfMemoryError, RuntimeError) as problem:
+        if (
+            isinstance(problem, RuntimeError)
+            and not isinstance(problem, torch.cuda.OutOfMemoryError)
+            and CPU_ALLOCATOR not in str(problem)
+        ):
+            raise
+        height, width = configuration.network.input_size
+        smaller = max(1, (config.batch_size or configuration.batch_size) // 2)
+        raise TrainingError(
+            f"training '{configuration.name}'",
+            found=f"out of memory with batch {config.batch_size} at input size {height} x {width}",
+            expected="room for weights, activations and the optimiser",
+            fix=f"a smaller batch (--batch-size {smaller}), or plan a smaller input size or backbone: "
+            "balrsam plan_and_preprocess --help; what is saved stays and the same command goes on from it",
+        ) from problem
 
 
 def _stopped(stop: StopRequest, data: FoldData, step: int) -> TrainingStopped:
@@ -138,7 +165,7 @@ def _write_model_folder(data: FoldData) -> None:
 
 
 def _note_start(data: FoldData, config: TrainingConfig, step: int, device: torch.device) -> None:
-    start = {"time": _now(), "step": step, **describe_machine(device)}
+    start = {"time": _now(), "step": step, **_machine(device)}
     earlier = (
         read_json(data.folder / "run.json", TrainingError)["starts"]
         if step and (data.folder / "run.json").is_file()
@@ -156,6 +183,25 @@ def _note_start(data: FoldData, config: TrainingConfig, step: int, device: torch
             "starts": [*earlier, start],
         },
     )
+
+
+def _machine(device: torch.device) -> dict[str, str | int]:
+    """What a run ran on: processor, device, and the versions that shape results."""
+    name = (
+        torch.cuda.get_device_name(device)
+        if device.type == "cuda"
+        else platform.processor() or platform.machine()
+    )
+    return {
+        "platform": platform.platform(),
+        "python": platform.python_version(),
+        "torch": str(torch.__version__),
+        "balrsam_pipeline": __version__,
+        "device": str(device),
+        "device_name": name,
+        "cpu_cores": os.cpu_count() or 1,
+        "torch_threads": torch.get_num_threads(),
+    }
 
 
 def _note(data: FoldData, facts: dict[str, Any]) -> None:

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from balrsam_pipeline.dataset.labels import LabelScheme
+from balrsam_pipeline.dataset import LabelScheme
 from trainers.config import LossConfig
 
 SMOOTH = 1e-5  # nnU-Net's; keeps a class absent from the batch from dividing by 0

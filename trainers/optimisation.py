@@ -1,8 +1,11 @@
-"""AdamW with decay where it belongs, the learning-rate schedule, and the moving average of weights."""
+"""How weights move: AdamW with decay where it belongs, the learning-rate schedule, mixed precision, and the
+moving average of weights."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
@@ -43,6 +46,27 @@ def learning_rate(progress: float, config: TrainingConfig) -> float:
     decay."""
     warm = min(1.0, progress / config.warmup_fraction) if config.warmup_fraction > 0 else 1.0
     return float((config.learning_rate or 0.0) * warm * (1 - min(progress, 1.0)) ** config.poly_exponent)
+
+
+@dataclass(frozen=True, slots=True)
+class Precision:
+    """How the forward pass computes on a device, and the scaler that fp16 needs (it is inert otherwise)."""
+
+    device: torch.device
+    dtype: torch.dtype
+    scaler: torch.amp.GradScaler
+
+    def autocast(self) -> AbstractContextManager[None]:
+        """The context of the forward pass."""
+        return torch.autocast(self.device.type, dtype=self.dtype, enabled=self.dtype != torch.float32)
+
+
+def choose_precision(device: torch.device, amp: bool) -> Precision:
+    """The fastest sound precision of `device`."""
+    dtype = torch.float32
+    if amp and device.type == "cuda":
+        dtype = torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float16
+    return Precision(device, dtype, torch.amp.GradScaler(device.type, enabled=dtype == torch.float16))
 
 
 class WeightAverage:

@@ -13,12 +13,10 @@ from torch import Tensor
 from balrsam_pipeline.errors import CheckpointError, TrainingError
 from balrsam_pipeline.network import BalrSam
 from balrsam_pipeline.serialise import from_json, to_json
-from trainers.budget import Budget
 from trainers.checkpoints import Checkpoint, CheckpointFolder, load_optimiser_tensors, optimiser_tensors
 from trainers.config import TrainingConfig, differences, with_defaults
-from trainers.optimisation import WeightAverage
-from trainers.precision import Precision
-from trainers.trainer import TrainingState
+from trainers.optimisation import Precision, WeightAverage
+from trainers.trainer import Budget, TrainingState
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -13,33 +13,26 @@ import torch
 from torch import Tensor, nn
 
 from balrsam_pipeline import __version__
-from balrsam_pipeline.dataset.labels import LabelScheme
+from balrsam_pipeline.dataset import LabelScheme
 from balrsam_pipeline.errors import CheckpointError
 from balrsam_pipeline.execution import default_workers
 from balrsam_pipeline.network import BalrSam, build, checkpoint_sha256, find_checkpoint, trainable_state
 from balrsam_pipeline.plan import NetworkPlan
 from balrsam_pipeline.serialise import to_json
 from trainers.augmentation import augment_intensity_batch
-from trainers.budget import CLOCKS, Budget
 from trainers.checkpoints import Checkpoint, CheckpointFolder
 from trainers.config import AugmentationConfig, TrainingConfig
-from trainers.data.fold_data import FoldData
-from trainers.data.loader import BatchLoader, BatchSource, InlineLoader
-from trainers.data.patches import PatchReader
-from trainers.data.sampling import Sampler, fixed_samples
-from trainers.data.workers import WorkerLoader
+from trainers.data import BatchLoader, FoldData, PatchReader, fixed_samples, open_loader
 from trainers.initial_weights import freeze_decoder, start_from
-from trainers.loggers.boards import make_watchers
-from trainers.loggers.jsonl import JsonlLogger, Logger, Loggers, ProgressPicture, TextLogger
+from trainers.loggers import Loggers, open_loggers
 from trainers.losses import SegmentationLoss
-from trainers.optimisation import WeightAverage, make_optimiser
-from trainers.parallel.ddp import Ranks, sum_over_ranks
-from trainers.precision import Precision, choose_precision
-from trainers.quick_validation import QuickValidation
+from trainers.optimisation import Precision, WeightAverage, choose_precision, make_optimiser
+from trainers.parallel import Ranks, sum_over_ranks
 from trainers.request import TrainRequest
 from trainers.resume import RunState, averaged_weights, refuse_changed_settings
 from trainers.stopping import StopRequest
-from trainers.trainer import Trainer, TrainerParts, TrainingState
+from trainers.trainer import CLOCKS, Budget, Trainer, TrainerParts, TrainingState
+from trainers.validation import QuickValidation
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,7 +75,7 @@ def assemble(
     run_state = _run_state(request, data, config, precision, checkpoint)
     state = run_state.restore(checkpoint) if checkpoint is not None else TrainingState()
     loader = _loader(request, data, config, ranks)
-    logger = _loggers(request, data, state.step) if ranks.first else Loggers(())
+    logger = open_loggers(data.folder, state.step, request.watchers) if ranks.first else Loggers(())
     model = run_state.model
     quick = _quick_validation(data, config, precision)
 
@@ -193,13 +186,8 @@ def _base_checkpoint(request: TrainRequest, network: NetworkPlan) -> Path | None
 
 
 def _loader(request: TrainRequest, data: FoldData, config: TrainingConfig, ranks: Ranks) -> BatchLoader:
-    cases = data.sampling_cases(data.fold.train)
     workers = default_loader_workers(ranks) if request.workers is None else request.workers
-    slices = data.source(cases, workers)
-    sampler = Sampler(cases, slices.foreground, data.configuration, config)
-    reader = PatchReader(slices, data.configuration, config.augmentation)
-    source = BatchSource(sampler, reader, config.batch_size or 1, ranks.rank, ranks.world_size)
-    return WorkerLoader(source, workers, request.continue_on_worker_loss) if workers else InlineLoader(source)
+    return open_loader(data, config, (ranks.rank, ranks.world_size), workers, request.continue_on_worker_loss)
 
 
 def default_loader_workers(ranks: Ranks) -> int:
@@ -224,9 +212,3 @@ def _quick_validation(data: FoldData, config: TrainingConfig, precision: Precisi
     reader = PatchReader(data.source(cases, 1), data.configuration, AugmentationConfig(enabled=False))
     samples = fixed_samples(cases, data.store.foreground, data.configuration, config.quick_validation_patches)
     return QuickValidation(reader, samples, data.labels, precision, config.batch_size or 1)
-
-
-def _loggers(request: TrainRequest, data: FoldData, step: int) -> Logger:
-    log = JsonlLogger(data.folder / "log.jsonl", step)
-    picture = ProgressPicture(log.path, data.folder / "progress.png")
-    return Loggers((log, TextLogger(), picture, *make_watchers(request.watchers, data.folder)))

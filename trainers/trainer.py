@@ -14,17 +14,51 @@ import torch
 from torch import Tensor, nn
 
 from balrsam_pipeline.errors import TrainingError
-from trainers.budget import Budget
 from trainers.config import TrainingConfig
-from trainers.data.loader import Batch, BatchLoader
-from trainers.loggers.jsonl import Logger
+from trainers.data import Batch, BatchLoader
+from trainers.loggers import Logger
 from trainers.losses import SegmentationLoss
-from trainers.optimisation import WeightAverage, learning_rate
-from trainers.parallel.ddp import Ranks
-from trainers.precision import Precision
+from trainers.optimisation import Precision, WeightAverage, learning_rate
+from trainers.parallel import Ranks
 from trainers.stopping import StopRequest
 
 MOST_SKIPPED_IN_A_ROW = 10
+CLOCKS: dict[str, Callable[[], float]] = {"wall": time.monotonic, "cpu": time.process_time}
+
+
+class Budget:
+    """How much of a run's steps or time is used, from 0 to 1; whichever is further counts, time over resumes.
+
+    Whole-image validation after the last step is not part of it.
+
+    Args:
+        config: names the budget.
+        clock: seconds that only grow.
+        used_s: seconds used before this process took over.
+    """
+
+    def __init__(self, config: TrainingConfig, clock: Callable[[], float], used_s: float = 0.0) -> None:
+        self._clock, self._started_s, self._used_s = clock, clock(), used_s
+        self._steps = config.epochs * config.steps_per_epoch if config.epochs is not None else None
+        self._limit_s = config.max_minutes * 60 if config.max_minutes is not None else None
+
+    def used_s(self) -> float:
+        """Seconds used so far, over all processes that worked on the run."""
+        return self._used_s + self._clock() - self._started_s
+
+    def progress(self, step: int) -> float:
+        """The share of the budget used when `step` steps are done, 0 to 1."""
+        shares = [0.0]
+        if self._steps is not None:
+            shares.append(step / self._steps)
+        if self._limit_s is not None:
+            shares.append(self.used_s() / self._limit_s)
+        return min(1.0, max(shares))
+
+    def left_s(self, step: int) -> float:
+        """Seconds that the rest of the budget will take, judged by what is used."""
+        progress = self.progress(step)
+        return self.used_s() * (1 - progress) / progress if progress > 0 else 0.0
 
 
 @dataclass

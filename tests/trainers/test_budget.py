@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from trainers.budget import Budget
 from trainers.config import TrainingConfig
+from trainers.trainer import Budget
 
 
 class Clock:

@@ -1,1 +1,18 @@
-"""From preprocessed cases to batches: sampling, patches, and the processes that make them ahead of time."""
+"""What a fold is trained on: its cases, what each sample shows, and batches made here or by workers."""
+
+from trainers.data.fold_data import FoldData, open_fold
+from trainers.data.loader import Batch, BatchLoader
+from trainers.data.patches import PatchReader
+from trainers.data.sampling import Sample, fixed_samples
+from trainers.data.workers import open_loader
+
+__all__ = [
+    "Batch",
+    "BatchLoader",
+    "FoldData",
+    "PatchReader",
+    "Sample",
+    "fixed_samples",
+    "open_fold",
+    "open_loader",
+]

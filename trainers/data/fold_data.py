@@ -7,8 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from balrsam_pipeline.dataset import Fold, RawDataset, open_dataset, read_folds
-from balrsam_pipeline.dataset.labels import LabelScheme
+from balrsam_pipeline.dataset import Fold, LabelScheme, RawDataset, open_dataset, read_folds
 from balrsam_pipeline.errors import TrainingError
 from balrsam_pipeline.plan import Configuration, Plan, read_plan
 from balrsam_pipeline.preprocessing import CaseStore, store_folder

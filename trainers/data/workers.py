@@ -18,7 +18,11 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 
 from balrsam_pipeline.errors import BalrsamError, TrainingError
-from trainers.data.loader import Batch, BatchSource
+from trainers.config import TrainingConfig
+from trainers.data.fold_data import FoldData
+from trainers.data.loader import Batch, BatchLoader, BatchSource, InlineLoader
+from trainers.data.patches import PatchReader
+from trainers.data.sampling import Sampler
 
 AHEAD = 2  # batches a worker makes before they are asked for
 LOST_MOST = 10  # replaced workers after which something is wrong with the machine or the data
@@ -31,6 +35,24 @@ class _Worker:
     slots: Any  # shared memory for AHEAD batches
     working_on: Any  # shared integer: position in the batch of the sample being made
     pending: list[int]
+
+
+def open_loader(
+    data: FoldData, config: TrainingConfig, rank: tuple[int, int], workers: int, replace_lost: bool = False
+) -> BatchLoader:
+    """What makes the training batches of a fold.
+
+    Args:
+        rank: this process's number among those that train together, and how many they are.
+        workers: processes that make batches; 0 makes them when they are asked for, here.
+        replace_lost: start a new process for one that died, instead of raising.
+    """
+    cases = data.sampling_cases(data.fold.train)
+    slices = data.source(cases, workers)
+    sampler = Sampler(cases, slices.foreground, data.configuration, config)
+    reader = PatchReader(slices, data.configuration, config.augmentation)
+    source = BatchSource(sampler, reader, config.batch_size or 1, *rank)
+    return WorkerLoader(source, workers, replace_lost) if workers else InlineLoader(source)
 
 
 class WorkerLoader:

@@ -12,8 +12,8 @@ from typing import Any
 from tqdm import tqdm
 
 from balrsam_pipeline.errors import TrainingError
-from trainers.loggers.jsonl import Logger
-from trainers.loggers.progress_png import Record
+from trainers.loggers.jsonl import JsonlLogger, Logger, Loggers, Record, TextLogger
+from trainers.loggers.progress_png import ProgressPicture
 
 FIGURES = ("loss", "quick_dice", "learning_rate", "samples_per_s")
 
@@ -78,6 +78,21 @@ class WeightsAndBiases:
 
 
 WATCHERS: dict[str, Callable[[Path], Logger]] = {"tensorboard": TensorBoard, "wandb": WeightsAndBiases}
+
+
+def open_loggers(folder: Path, resumed_step: int, watchers: Sequence[str]) -> Logger:
+    """All that a run in `folder` is logged to: log.jsonl, text, progress.png, and what was asked for.
+
+    Args:
+        resumed_step: what an earlier process logged beyond this step is cut off.
+        watchers: names of `WATCHERS`.
+
+    Raises:
+        TrainingError: no such watcher, or its package is not installed.
+    """
+    log = JsonlLogger(folder / "log.jsonl", resumed_step)
+    picture = ProgressPicture(log.path, folder / "progress.png")
+    return Loggers((log, TextLogger(), picture, *make_watchers(watchers, folder)))
 
 
 def make_watchers(names: Sequence[str], folder: Path) -> list[Logger]:

@@ -7,16 +7,16 @@ import json
 import logging
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Protocol
 
 from balrsam_pipeline.files import write_text
 from balrsam_pipeline.json_text import JsonTextError, parse_json
-from trainers.loggers.progress_png import Record, draw_progress
 
 LOG = logging.getLogger(__name__)
 SAY_EVERY_S = 60.0
+Record = Mapping[str, float | int | str]
 
 
 class Logger(Protocol):
@@ -77,28 +77,6 @@ class TextLogger:
     def close(self) -> None:
         """Nothing to finish."""
         return
-
-
-class ProgressPicture:
-    """progress.png, drawn from the log at most once a minute and at the end."""
-
-    def __init__(self, log: Path, picture: Path) -> None:
-        self._log, self._picture, self._last = log, picture, time.monotonic()
-
-    def log(self, record: Record) -> None:
-        """Draw if it is time."""
-        if time.monotonic() - self._last >= SAY_EVERY_S:
-            self._draw()
-
-    def close(self) -> None:
-        """Draw the finished run."""
-        self._draw()
-
-    def _draw(self) -> None:
-        epochs = [record for record in read_log(self._log) if record["event"] == "epoch"]
-        if epochs:
-            draw_progress(epochs, self._picture)
-        self._last = time.monotonic()
 
 
 class Loggers:

@@ -2,15 +2,37 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Sequence
 from pathlib import Path
 
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from balrsam_pipeline.files import atomic_path
+from trainers.loggers.jsonl import SAY_EVERY_S, Record, read_log
 
-Record = Mapping[str, float | int | str]
+
+class ProgressPicture:
+    """progress.png, drawn from the log at most once a minute and at the end."""
+
+    def __init__(self, log: Path, picture: Path) -> None:
+        self._log, self._picture, self._last = log, picture, time.monotonic()
+
+    def log(self, record: Record) -> None:
+        """Draw if it is time."""
+        if time.monotonic() - self._last >= SAY_EVERY_S:
+            self._draw()
+
+    def close(self) -> None:
+        """Draw the finished run."""
+        self._draw()
+
+    def _draw(self) -> None:
+        epochs = [record for record in read_log(self._log) if record["event"] == "epoch"]
+        if epochs:
+            draw_progress(epochs, self._picture)
+        self._last = time.monotonic()
 
 
 def draw_progress(records: Sequence[Record], path: Path) -> None:

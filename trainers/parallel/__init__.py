@@ -1,1 +1,6 @@
-"""Training on several devices or machines: one fold over ranks (DDP), folds over a Dask cluster."""
+"""Training in several processes: torchrun's ranks here; `trainers.parallel.cluster` for whole folds on a
+cluster."""
+
+from trainers.parallel.ddp import Ranks, joined_ranks, local_device, name_lost_ranks, sum_over_ranks
+
+__all__ = ["Ranks", "joined_ranks", "local_device", "name_lost_ranks", "sum_over_ranks"]
