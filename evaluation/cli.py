@@ -72,7 +72,7 @@ def _add_evaluate(parser: argparse.ArgumentParser) -> None:
 
 
 def _evaluate(arguments: argparse.Namespace) -> int:
-    from evaluation.evaluate import evaluate_pairs
+    from evaluation.evaluate import first_of, score_pairs
     from evaluation.metrics.options import EvaluationOptions
     from evaluation.pairs import resolve
     from evaluation.reports.strata import read_strata
@@ -109,11 +109,16 @@ def _evaluate(arguments: argparse.Namespace) -> int:
         else None
     )
     folder = make_folder(arguments.output or beside / "evaluation")
-    summary = evaluate_pairs(request.pairs, request.labels, options, execution_of(arguments, options.workers))
+    execution = execution_of(arguments, options.workers)
+    summary, problems = score_pairs(request.pairs, request.labels, options, execution)
+    if not summary.rows:
+        raise first_of(problems)
     title = arguments.title or f"{_name(arguments.predictions)} against {_name(arguments.references)}"
     paths = write_reports(summary, folder, title, strata, arguments.images)
     print(summary_table(summary))
     print("\n".join(f"wrote {path}" for path in paths.values()))
+    if problems:
+        raise first_of(problems)  # after the reports on the others are there
     return 0
 
 

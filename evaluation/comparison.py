@@ -17,6 +17,7 @@ from evaluation.summary import Summary
 SIGNIFICANCE = 0.05
 OVERALL = "all labels"
 Verdict = Literal["A", "B", "no clear difference"]
+Table = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,9 +25,11 @@ class ComparisonRow:
     """One metric of one label (or of all labels: the mean over a case's labels).
 
     Attributes:
-        mean_a, mean_b: over cases, as each summary's protocol counts empty masks.
+        mean_a, mean_b: over the cases of the test, as the protocol counts empty masks; a label that is absent
+            in one and spurious in the other counts as perfect in the one (see `paired_values`).
         p_holm: the p value corrected for the number of labels; for 'all labels' it is the p value itself.
         verdict: whose values are better, where p_holm is below 0.05.
+        left_out: cases of which one summary alone has a value; neither the means nor the test has them.
     """
 
     metric: str
@@ -36,6 +39,7 @@ class ComparisonRow:
     test: PairedTest
     p_holm: float | None
     verdict: Verdict
+    left_out: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,22 +81,55 @@ def compare(
     return Comparison(name_a=names[0], name_b=names[1], cases=first.cases, rows=tuple(rows))
 
 
-def values_of(summary: Summary, key: str, label: str) -> npt.NDArray[np.float64]:
-    """What each case contributes to a metric of a label, or of all labels (the mean over its labels); NaN
-    where nothing."""
-    if label != OVERALL:
-        return _as_array(summary.counted(key, label))
-    table = np.stack([_as_array(summary.counted(key, name)) for name in summary.labels], axis=1)
-    there = ~np.isnan(table)
+def paired_values(first: Summary, second: Summary, key: str) -> tuple[Table, Table]:
+    """What each case contributes to a metric, from both summaries on one set of cases and labels.
+
+    A label that is absent counts as perfect where the other model painted it: absent against spurious is a
+    win. What else has a value in one summary alone is left out of both.
+
+    Returns:
+        Two tables (cases, labels) in the order of `first`; NaN at the same places in both.
+    """
+    partner = {number: name for name, number in second.labels.items()}
+    one = _columns(first, key, list(first.labels))
+    other = _columns(second, key, [partner[number] for number in first.labels.values()])
+    perfect = 1.0 if metric_of(key).better == "higher" else 0.0
+    for mine, theirs in ((one, other), (other, one)):
+        mine.values_cl[mine.absent_cl & np.isnan(mine.values_cl) & ~np.isnan(theirs.values_cl)] = perfect
+    both = ~(np.isnan(one.values_cl) | np.isnan(other.values_cl))
+    return np.where(both, one.values_cl, np.nan), np.where(both, other.values_cl, np.nan)
+
+
+def case_values(table_cl: Table) -> npt.NDArray[np.float64]:
+    """The mean over the labels of each case; NaN for a case without any value."""
+    there = ~np.isnan(table_cl)
     with np.errstate(invalid="ignore"):
-        return np.asarray(np.where(there, table, 0.0).sum(axis=1) / there.sum(axis=1))
+        return np.asarray(np.where(there, table_cl, 0.0).sum(axis=1) / there.sum(axis=1))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Columns:
+    """What counts of a metric (cases, labels), NaN where nothing does; where the label is in neither mask."""
+
+    values_cl: Table
+    absent_cl: npt.NDArray[np.bool_]
+
+
+def _columns(summary: Summary, key: str, labels: Sequence[str]) -> _Columns:
+    status = {(row.case, row.label): row.status for row in summary.rows}
+    values = [[np.nan if value is None else value for value in summary.counted(key, name)] for name in labels]
+    absent = [[status[case, name] == "absent" for name in labels] for case in summary.cases]
+    return _Columns(
+        values_cl=np.array(values, dtype=np.float64).T, absent_cl=np.array(absent, dtype=np.bool_)
+    )
 
 
 def _compare_metric(first: Summary, second: Summary, key: str) -> list[ComparisonRow]:
     higher = metric_of(key).better == "higher"
-    partner = {number: name for name, number in second.labels.items()}
-    names = [(OVERALL, OVERALL), *((label, partner[number]) for label, number in first.labels.items())]
-    values = [(values_of(first, key, own), values_of(second, key, other)) for own, other in names]
+    tables = paired_values(first, second, key)
+    left_out = _left_out(first, second, key, tables[0])
+    values = [(case_values(tables[0]), case_values(tables[1]))]
+    values += [(tables[0][:, number], tables[1][:, number]) for number in range(len(first.labels))]
     tests = [paired_test(one, other, higher) for one, other in values]
     corrected = [tests[0].p_value, *holm([test.p_value for test in tests[1:]])]
     return [
@@ -104,9 +141,21 @@ def _compare_metric(first: Summary, second: Summary, key: str) -> list[Compariso
             test=test,
             p_holm=p_holm,
             verdict=_verdict(test, p_holm, higher),
+            left_out=missing,
         )
-        for (label, _), (one, other), test, p_holm in zip(names, values, tests, corrected, strict=True)
+        for label, (one, other), test, p_holm, missing in zip(
+            (OVERALL, *first.labels), values, tests, corrected, left_out, strict=True
+        )
     ]
+
+
+def _left_out(first: Summary, second: Summary, key: str, paired_cl: Table) -> list[int]:
+    """In how many cases a value of one summary has no partner: over all labels together, then for each."""
+    partner = {number: name for name, number in second.labels.items()}
+    one = _columns(first, key, list(first.labels)).values_cl
+    other = _columns(second, key, [partner[number] for number in first.labels.values()]).values_cl
+    lost = (~np.isnan(one) | ~np.isnan(other)) & np.isnan(paired_cl)
+    return [int(lost.any(axis=1).sum()), *map(int, lost.sum(axis=0))]
 
 
 def _verdict(test: PairedTest, p_holm: float | None, higher_is_better: bool) -> Verdict:
@@ -136,10 +185,6 @@ def _require_alike(first: Summary, second: Summary, names: tuple[str, str]) -> N
             expected="the same cases, labels, protocol and unit",
             fix="evaluate both alike (balrsam evaluate --cases … --labels … --protocol …), then compare",
         )
-
-
-def _as_array(values: Sequence[float | None]) -> npt.NDArray[np.float64]:
-    return np.array([np.nan if value is None else value for value in values], dtype=np.float64)
 
 
 def _mean(values: npt.NDArray[np.float64]) -> float | None:

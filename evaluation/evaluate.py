@@ -65,7 +65,7 @@ def evaluate_pairs(
     options: EvaluationOptions,
     execution: ExecutionOptions | None = None,
 ) -> Summary:
-    """Score pairs of files.
+    """Score pairs of files, all or none.
 
     Args:
         execution: where; None takes `options.workers` processes here.
@@ -73,6 +73,26 @@ def evaluate_pairs(
     Raises:
         EvaluationError, DatasetError: the first problem in the order of cases; it tells how many more there
             are.
+        ClusterError: the cluster cannot be used.
+    """
+    summary, problems = score_pairs(pairs, labels, options, execution)
+    if problems:
+        raise first_of(problems)
+    return summary
+
+
+def score_pairs(
+    pairs: Sequence[Pair],
+    labels: LabelScheme,
+    options: EvaluationOptions,
+    execution: ExecutionOptions | None = None,
+) -> tuple[Summary, dict[str, BalrsamError]]:
+    """Score those pairs of files that can be scored; an odd case does not end the work on the others.
+
+    Returns:
+        The summary of the cases that were scored (its warnings name the others); case -> its problem.
+
+    Raises:
         ClusterError: the cluster cannot be used.
     """
     execution = execution or ExecutionOptions(workers=options.workers)
@@ -96,9 +116,9 @@ def evaluate_pairs(
                 problems[outcome.case] = outcome.error
             elif outcome.value is not None:
                 scored[outcome.case] = outcome.value
-    if problems:
-        raise _first(problems)
-    return _summarise(pairs, scored, labels, options)
+    done = [pair for pair in pairs if pair.case in scored]
+    unscored = [f"{case} was not scored: {problems[case].found}" for case in sorted(problems)]
+    return _summarise(done, scored, labels, options, unscored), problems
 
 
 def _seen_from_workers(pair: Pair, execution: ExecutionOptions) -> Pair:
@@ -114,7 +134,8 @@ def _score(task: _Task) -> _Scored:
     return _Scored(rows=rows, unit=pair.unit, warnings=pair.warnings)
 
 
-def _first(problems: Mapping[str, BalrsamError]) -> BalrsamError:
+def first_of(problems: Mapping[str, BalrsamError]) -> BalrsamError:
+    """The problem of the first case, which names the others."""
     case = min(problems)
     problem = problems[case]
     if len(problems) == 1:
@@ -129,11 +150,15 @@ def _first(problems: Mapping[str, BalrsamError]) -> BalrsamError:
 
 
 def _summarise(
-    pairs: Sequence[Pair], scored: Mapping[str, _Scored], labels: LabelScheme, options: EvaluationOptions
+    pairs: Sequence[Pair],
+    scored: Mapping[str, _Scored],
+    labels: LabelScheme,
+    options: EvaluationOptions,
+    unscored: Sequence[str],
 ) -> Summary:
     units = {result.unit for result in scored.values()}
     cases = sorted(scored)
-    warnings = tuple(warning for case in cases for warning in scored[case].warnings)
+    warnings = (*unscored, *(warning for case in cases for warning in scored[case].warnings))
     for warning in warnings:
         LOG.warning("%s", warning)
     return Summary(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from balrsam_pipeline.dataset.labels import LabelScheme
-from balrsam_pipeline.errors import EvaluationError
+from balrsam_pipeline.errors import BalrsamError, EvaluationError
 from balrsam_pipeline.imageio import FILE_ENDINGS, Geometry, Image, file_ending_of, label_ending, read_label
 
 DESCRIPTION_NAME = "dataset.json"
@@ -69,14 +70,15 @@ def find_pairs(
     """Match the files of two folders by name.
 
     Args:
-        file_ending: of both, such as '.nii.gz'; other files are not looked at.
+        file_ending: such as '.nii.gz'; files of other endings of the same kind are taken too (`label_files`).
         cases: the cases to score; None means every case of both folders.
         missing_as_empty: accept cases without a prediction.
 
     Raises:
         EvaluationError: a folder does not exist or is empty, or a case has only one of its two files.
     """
-    predicted, referenced = _files(predictions, file_ending), _files(references, file_ending)
+    predicted = label_files(predictions, file_ending)
+    referenced = label_files(references, file_ending)
     wanted = sorted(set(cases)) if cases is not None else sorted(set(predicted) | set(referenced))
     if not wanted:
         raise EvaluationError(
@@ -130,16 +132,45 @@ def read_pair(pair: Pair, labels: LabelScheme) -> LabelPair:
     )
 
 
-def _files(folder: Path, file_ending: str) -> dict[str, Path]:
+def label_files(folder: Path, file_ending: str) -> dict[str, Path]:
+    """Case -> its label map in a folder, whatever the ending; names that begin with a dot are nobody's case.
+
+    Args:
+        file_ending: such as '.nii.gz'. Files of the same kind, volumes or pictures, are taken; where there
+            are none, all files that can be read.
+
+    Raises:
+        EvaluationError: no such folder, or two files of one case.
+    """
     if not folder.is_dir():
         raise EvaluationError(
             folder, found="no such folder", expected="a folder of label maps", fix="check the path"
         )
-    return {
-        path.name[: -len(file_ending)]: path
+    known = [
+        (path, ending)
         for path in sorted(folder.iterdir())
-        if path.name.endswith(file_ending) and not path.name.startswith(".") and path.is_file()
-    }
+        if (ending := _known_ending(path)) and not path.name.startswith(".") and path.is_file()
+    ]
+    pictures = file_ending.lower() in NATURAL_ENDINGS
+    alike = [(path, ending) for path, ending in known if (ending in NATURAL_ENDINGS) == pictures]
+    found: dict[str, Path] = {}
+    for path, ending in alike or known:
+        case = path.name[: -len(ending)]
+        if case in found:
+            raise EvaluationError(
+                folder,
+                found=f"two files of case {case}: {found[case].name} and {path.name}",
+                expected="one label map per case",
+                fix="move one of them elsewhere",
+            )
+        found[case] = path
+    return found
+
+
+def _known_ending(path: Path) -> str:
+    """The ending of a file that can be read, in small letters; '' for any other."""
+    name = path.name.lower()
+    return next((ending for ending in FILE_ENDINGS if name.endswith(ending)), "")
 
 
 def _listed(names: Sequence[str]) -> str:
@@ -148,17 +179,22 @@ def _listed(names: Sequence[str]) -> str:
 
 
 def _compare(pair: Pair, found: Geometry, expected: Geometry) -> None:
-    """Refuse geometries that differ by more than a writer's rounding."""
+    """Refuse geometries that differ by more than a writer's rounding.
+
+    A 2D image and a volume of one slice are compared in the plane, a picture without a physical size and any
+    other image by their shape.
+    """
     finest_mm = min(expected.spacing_mm)
     differences = []
     if found.shape_zyx != expected.shape_zyx:
         differences.append(f"shape {found.shape_zyx} against {expected.shape_zyx}")
-    if not np.allclose(found.spacing_mm, expected.spacing_mm, rtol=SPACING_TOLERANCE, atol=0):
-        differences.append(f"spacing {found.spacing_mm} against {expected.spacing_mm}")
-    if not np.allclose(found.origin_mm, expected.origin_mm, rtol=0, atol=ORIGIN_TOLERANCE * finest_mm):
-        differences.append(f"origin {found.origin_mm} against {expected.origin_mm}")
-    if not np.allclose(found.direction, expected.direction, rtol=0, atol=DIRECTION_TOLERANCE):
-        differences.append(f"direction {found.direction} against {expected.direction}")
+    names = (pair.prediction, pair.reference)
+    pictures = [path is not None and path.name.lower().endswith(NATURAL_ENDINGS) for path in names]
+    axes = slice(None) if found.dimension == expected.dimension else slice(1, None)  # of z, y, x
+    if pictures[0] == pictures[1]:
+        if not np.allclose(found.spacing_mm[axes], expected.spacing_mm[axes], rtol=SPACING_TOLERANCE, atol=0):
+            differences.append(f"spacing {found.spacing_mm[axes]} against {expected.spacing_mm[axes]}")
+        differences += _placed_otherwise(found, expected, ORIGIN_TOLERANCE * finest_mm)
     if differences:
         raise EvaluationError(
             pair.prediction,
@@ -166,6 +202,22 @@ def _compare(pair: Pair, found: Geometry, expected: Geometry) -> None:
             expected=f"the geometry of {pair.reference}",
             fix="predict on, or resample to, the grid of the reference (nearest neighbour)",
         )
+
+
+def _placed_otherwise(found: Geometry, expected: Geometry, tolerance_mm: float) -> list[str]:
+    """How origin and direction differ; of a 2D image and a volume their parts in the plane."""
+    across = found.dimension != expected.dimension
+    origins = [np.array(geometry.origin_mm)[: 2 if across else 3] for geometry in (found, expected)]
+    cosines = [
+        np.array(geometry.direction).reshape(3, 3)[: 2 if across else 3, : 2 if across else 3]
+        for geometry in (found, expected)
+    ]
+    differences = []
+    if not np.allclose(origins[0], origins[1], rtol=0, atol=tolerance_mm):
+        differences.append(f"origin {found.origin_mm} against {expected.origin_mm}")
+    if not np.allclose(cosines[0], cosines[1], rtol=0, atol=DIRECTION_TOLERANCE):
+        differences.append(f"direction {found.direction} against {expected.direction}")
+    return differences
 
 
 def _unlisted(pair: Pair, prediction: Image, reference: Image, labels: LabelScheme) -> tuple[str, ...]:
@@ -249,8 +301,8 @@ def discover_labels(pairs: Sequence[Pair]) -> LabelScheme:
     values: set[int] = set()
     for pair in pairs:
         for path in (pair.prediction, pair.reference):
-            if path is not None:
-                values |= set(present_values(read_label(path).data))
+            with suppress(BalrsamError):  # scoring names what cannot be read
+                values |= set(present_values(read_label(path).data)) if path is not None else set()
     foreground = sorted(values - {0})
     if not foreground:
         raise EvaluationError(
@@ -278,17 +330,13 @@ def _description_near(predictions: Path, references: Path) -> Path | None:
 
 def _ending(folder: Path) -> str:
     """The file ending that most files of a folder have, of those that can be read."""
-    endings = sorted(FILE_ENDINGS, key=len, reverse=True)
-    counts = Counter(
-        next((ending for ending in endings if path.name.lower().endswith(ending)), "")
-        for path in folder.iterdir()
-    )
+    counts = Counter(_known_ending(path) for path in folder.iterdir() if not path.name.startswith("."))
     counts.pop("", None)
     if not counts:
         raise EvaluationError(
             folder,
             found="no label map",
-            expected=f"files ending in {', '.join(endings)}",
+            expected=f"files ending in {', '.join(FILE_ENDINGS)}",
             fix="check the path",
         )
     return counts.most_common(1)[0][0]

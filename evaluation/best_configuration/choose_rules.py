@@ -13,7 +13,7 @@ import numpy as np
 
 from balrsam_pipeline.dataset.labels import LabelScheme
 from balrsam_pipeline.inference.postprocessing import Postprocessing, PostprocessingStep
-from evaluation.best_configuration.dice import Rules, mean_dice, score_rules
+from evaluation.best_configuration.dice import Rules, mean_dice, on_one_case_set, score_rules
 
 SIZE_FRACTIONS = (
     0.01,
@@ -37,10 +37,7 @@ def choose_postprocessing(
     """
     foreground = PostprocessingStep(kind="largest_component", names=labels.names)
     scored = score_rules(pairs, labels, [(), (foreground,)], workers)
-    (before, labels_before), (after, labels_after) = (
-        mean_dice(scored.dice_rcl[0]),
-        mean_dice(scored.dice_rcl[1]),
-    )
+    (before, labels_before), (after, labels_after) = map(mean_dice, on_one_case_set(scored.dice_rcl))
     chosen: Rules = ()
     reasons = [f"mean foreground Dice without postprocessing: {before:.4f}"]
     falls = bool(np.any(labels_after < labels_before))
@@ -82,10 +79,10 @@ def _add_where_better(
     `reasons`."""
     tried = [(name, step) for name, steps in choices.items() for step in steps]
     scored = score_rules(pairs, labels, [chosen, *((*chosen, step) for _, step in tried)], workers)
-    _, base = mean_dice(scored.dice_rcl[0])
+    dice_rcl = on_one_case_set(scored.dice_rcl)
+    _, base = mean_dice(dice_rcl[0])
     gains = {
-        (name, step): mean_dice(dice_cl)[1]
-        for (name, step), dice_cl in zip(tried, scored.dice_rcl[1:], strict=True)
+        (name, step): mean_dice(dice_cl)[1] for (name, step), dice_cl in zip(tried, dice_rcl[1:], strict=True)
     }
     for name in choices:
         index = labels.names.index(name)

@@ -83,6 +83,20 @@ def mean_dice(dice_cl: npt.NDArray[np.float64]) -> tuple[float, npt.NDArray[np.f
     return (float(per_label[usable].mean()) if usable.any() else 0.0), per_label
 
 
+def on_one_case_set(dice_rcl: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """Dice of several predictions of the same cases, with the same cases counted for each.
+
+    Args:
+        dice_rcl: (predictions, cases, labels); NaN where prediction and reference are both empty.
+
+    Returns:
+        The same, with 1 where a prediction is rightly empty and another one painted something; NaN where all
+        are empty.
+    """
+    painted = ~np.isnan(dice_rcl).all(axis=0)
+    return np.where(np.isnan(dice_rcl) & painted, 1.0, dice_rcl)
+
+
 def _score(task: _Task) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
     image, reference = read_label(task.prediction), read_label(task.reference).data[0]
     prediction = image.data[0]

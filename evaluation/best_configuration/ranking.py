@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from balrsam_pipeline.inference.best_configuration import CandidateScore
 from evaluation.best_configuration.candidates import Candidate
-from evaluation.best_configuration.dice import mean_dice
+from evaluation.best_configuration.dice import mean_dice, on_one_case_set
 from evaluation.statistics import bootstrap_means, paired_test
 
 NOISE_P = 0.05
@@ -19,7 +19,7 @@ NOISE_P = 0.05
 def rank(
     tables_cl: Mapping[Candidate, npt.NDArray[np.float64]],
 ) -> tuple[tuple[CandidateScore, ...], Candidate, str]:
-    """Rank candidates that were scored on the same cases.
+    """Rank candidates that were scored on the same cases; means, intervals and tests rest on one set of them.
 
     Args:
         tables_cl: candidate -> Dice (cases, labels), NaN where a case has none.
@@ -27,6 +27,8 @@ def rank(
     Returns:
         Scores, best first; the candidate to use; and why, in plain words.
     """
+    filled = on_one_case_set(np.stack(list(tables_cl.values())))
+    tables_cl = dict(zip(tables_cl, filled, strict=True))
     order = sorted(tables_cl, key=lambda item: (-mean_dice(tables_cl[item])[0], item.cost))
     top = order[0]
     scores, tied = [], []

@@ -73,7 +73,9 @@ def _sum(first: tuple[int, ...], second: tuple[int, ...]) -> tuple[int, ...]:
 def _matched(mask: Mask, other: Mask, voxel_mm3: float) -> tuple[tuple[int, ...], tuple[int, ...]]:
     """How many components a mask has, and how many of them the other mask touches, a volume bin each."""
     components: npt.NDArray[np.integer]
-    components, number = cc3d.connected_components(mask, connectivity=26, return_N=True)
+    # cc3d 4.1.1 reserves too few labels for masks nearly full of isolated voxels; a margin makes room
+    padded, number = cc3d.connected_components(np.pad(mask, 1), connectivity=26, return_N=True)
+    components = padded[1:-1, 1:-1, 1:-1]
     volumes_ml = np.bincount(components.ravel(), minlength=number + 1)[1:] * voxel_mm3 / 1000
     touched = np.zeros(number + 1, dtype=np.bool_)
     touched[components[other]] = True

@@ -7,6 +7,7 @@ pixels and the length of the contour.
 
 from __future__ import annotations
 
+import math
 from functools import lru_cache
 
 import numpy as np
@@ -43,14 +44,19 @@ def surface_dice(
     grid = grid_for((z, y, x), spacing_mm, flat_axes)
     elements = [(code != 0) & (code != len(areas_of) - 1) for code in codes]
     borders = [grid.pack(element) for element in elements]
-    near, total = np.zeros(len(tolerances_mm)), 0.0
+    # elements of each neighbourhood code are counted in whole numbers, so that all near is exactly 1
+    near = np.zeros((len(tolerances_mm), len(areas_of)), dtype=np.int64)
+    total = np.zeros(len(areas_of), dtype=np.int64)
     limits_mm = np.array(tolerances_mm) * (1 + ROUNDING)
     for one, other in ((0, 1), (1, 0)):
-        total += float(areas_of[codes[one][elements[one]]].sum())
+        total += np.bincount(codes[one][elements[one]], minlength=len(areas_of))
         for match in nearest(borders[one], borders[other], grid, spacing_mm, float(limits_mm.max())):
-            areas = areas_of[codes[one][tuple(grid.points(match.index, match.bits).T)]]
-            near += [float((areas * (match.distances_mm <= limit)).sum()) for limit in limits_mm]
-    return tuple(float(share) for share in near / total)
+            found = codes[one][tuple(grid.points(match.index, match.bits).T)]
+            for row, limit in zip(near, limits_mm, strict=True):
+                within = np.broadcast_to(match.distances_mm <= limit, found.shape)
+                row += np.bincount(found[within], minlength=len(areas_of))
+    area = math.fsum(areas_of * total)  # exactly rounded sums: a part is never more than the whole
+    return tuple(math.fsum(areas_of * row) / area for row in near)
 
 
 def neighbourhood_codes(mask: Mask) -> Codes:

@@ -10,7 +10,10 @@ import numpy as np
 
 from balrsam_pipeline.errors import BalrsamError, EvaluationError
 from balrsam_pipeline.imageio import FILE_ENDINGS, read_image, read_label
+from evaluation.pairs import label_files
 from evaluation.plot.figure import CasePicture, choose_slices, draw_case
+
+VOLUMES_FIRST = ".nii.gz"  # pictures in a folder of volumes may be plots of them
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,7 +44,7 @@ def plot_cases(request: PlotRequest) -> list[Path]:
         EvaluationError: there is nothing to draw, or a named case has no prediction.
         DatasetError: a file cannot be read.
     """
-    predictions = _labels_in(request.predictions)
+    predictions = label_files(request.predictions, VOLUMES_FIRST)
     if not predictions:
         raise EvaluationError(
             request.predictions,
@@ -57,7 +60,7 @@ def plot_cases(request: PlotRequest) -> list[Path]:
             expected=f"cases among {', '.join(sorted(predictions)[:8])} …",
             fix="correct --cases",
         )
-    references = _labels_in(request.references) if request.references else {}
+    references = label_files(request.references, VOLUMES_FIRST) if request.references else {}
     cases = request.cases or _worst(predictions, references, request.worst)
     return [_plot(case, predictions[case], references.get(case), request) for case in cases]
 
@@ -113,18 +116,6 @@ def _worst(predictions: Mapping[str, Path], references: Mapping[str, Path], coun
         if one.shape == other.shape:
             scored.append((mean_dice(one, other), case))
     return tuple(case for _, case in sorted(scored)[:count]) or tuple(sorted(predictions)[:count])
-
-
-def _labels_in(folder: Path) -> dict[str, Path]:
-    for ending in FILE_ENDINGS:
-        found = {
-            path.name[: -len(ending)]: path
-            for path in sorted(folder.glob(f"*{ending}"))
-            if not path.name.startswith(".")
-        }
-        if found:
-            return found
-    return {}
 
 
 def _image_of(case: str, folder: Path) -> Path:

@@ -67,10 +67,10 @@ def read_strata(path: Path, column: str, cases: tuple[str, ...]) -> Strata:
 
 def by_stratum(summary: Summary, strata: Strata) -> dict[str, Summary]:
     """A summary for each group, in order of their names."""
-    names = list(dict.fromkeys(sorted(strata.groups.values(), key=_natural)))
+    groups = {case: strata.groups[case] for case in summary.cases}  # those that were scored
+    names = list(dict.fromkeys(sorted(groups.values(), key=_natural)))
     return {
-        name: _subset(summary, {case for case, group in strata.groups.items() if group == name})
-        for name in names
+        name: _subset(summary, {case for case, group in groups.items() if group == name}) for name in names
     }
 
 

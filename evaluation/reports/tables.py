@@ -86,6 +86,7 @@ def comparison_table(comparison: Comparison, metrics: tuple[str, ...] = ("dice",
             "",
             "A:tie:B counts cases by who is better. p: two-sided Wilcoxon signed-rank test, Holm-corrected "
             "over labels.",
+            *_left_out(shown),
             "effect: matched-pairs rank-biserial correlation of A - B. better: where p is below 0.05.",
         ]
     )
@@ -115,3 +116,9 @@ def _cells(row: ComparisonRow) -> tuple[str, ...]:
         "–" if test.effect is None else f"{test.effect:+.2f}",
         row.verdict if row.verdict in ("A", "B") else "",
     )
+
+
+def _left_out(rows: list[ComparisonRow]) -> list[str]:
+    """A line on cases that are in neither means nor tests, where there are any."""
+    lost = [f"{metric_of(row.metric).title} of {row.label}: {row.left_out}" for row in rows if row.left_out]
+    return [f"left out, because one model alone has a value: {'; '.join(lost)}."] if lost else []

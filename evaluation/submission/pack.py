@@ -9,11 +9,13 @@ from pathlib import Path
 
 import numpy as np
 
-from balrsam_pipeline.dataset import LabelScheme, image_cases, read_description
+from balrsam_pipeline.dataset import DatasetDescription, LabelScheme, image_cases, read_description
+from balrsam_pipeline.dataset.cases import scan_images
 from balrsam_pipeline.errors import BalrsamError, PredictionError
 from balrsam_pipeline.execution import local_executor, run_cases
 from balrsam_pipeline.files import write_json, write_text
 from balrsam_pipeline.imageio import FILE_ENDINGS, file_ending_of, label_ending, write_label
+from evaluation.pairs import label_files
 from evaluation.submission.archive import file_sha256, verify_archive, write_archive
 from evaluation.submission.checks import Finding, check_case_sets, check_label, check_size
 from evaluation.submission.leaderboards import Form, member_name
@@ -76,11 +78,7 @@ def pack_submission(request: SubmissionRequest) -> Submission:
             written).
     """
     description = read_description(request.dataset_json or _labels_beside(request.predictions))
-    channels = len(description.channel_names)
-    images = {
-        case: files.images[0]
-        for case, files in image_cases(request.images, description.file_ending, channels).items()
-    }
+    images = test_images(request.images, description)
     predicted = predicted_files(request.predictions, label_ending(description.file_ending))
     findings = check_case_sets(predicted, images)
     mapping = value_mapping(description.labels, request)
@@ -135,17 +133,30 @@ def _labels_beside(predictions: Path) -> Path:
     )
 
 
+def test_images(folder: Path, description: DatasetDescription) -> dict[str, Path]:
+    """Case -> its first channel in the folder of test images, whatever the ending of each.
+
+    Raises:
+        DatasetError: no image, or a case lacks a channel.
+    """
+    channels, strays = len(description.channel_names), scan_images(folder, description.file_ending).strays
+    others = {ending for path in strays for ending in FILE_ENDINGS if path.name.lower().endswith(ending)}
+    found = image_cases(folder, description.file_ending, channels)
+    for ending in sorted(others - {description.file_ending}):
+        if scan_images(folder, ending).channels:
+            found = image_cases(folder, ending, channels) | found
+    return {case: files.images[0] for case, files in found.items() if not case.startswith(".")}
+
+
 def predicted_files(folder: Path, ending: str) -> dict[str, Path]:
-    """Case -> label map in a folder of predictions; files of the dataset's ending, else of any one ending
-    that is there."""
-    for choice in (ending, *FILE_ENDINGS):
-        found = {
-            path.name[: -len(choice)]: path
-            for path in sorted(folder.glob(f"*{choice}"))
-            if not path.name.startswith(".")
-        }
-        if found:
-            return found
+    """Case -> label map in a folder of predictions, whatever the ending of each.
+
+    Raises:
+        PredictionError: there is none; EvaluationError: no such folder, or two files of one case.
+    """
+    found = label_files(folder, ending)
+    if found:
+        return found
     raise PredictionError(
         folder,
         found="no label map",

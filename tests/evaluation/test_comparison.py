@@ -16,6 +16,7 @@ from evaluation.metrics.score_case import Counts
 from evaluation.reports.strata import UNKNOWN, by_stratum, read_strata
 from evaluation.summary import PairPaths
 
+EXCLUDE = EvaluationOptions(metrics=("overlap",), protocol="exclude")
 COUNTS = Counts(true_positives=1, false_positives=1, false_negatives=1, true_negatives=1)
 
 
@@ -79,6 +80,64 @@ def test_what_was_not_scored_alike_is_not_compared(
     one = summary(np.random.default_rng(1).random((5, 2)))
     with pytest.raises(EvaluationError, match=message):
         compare(one, change(one))
+
+
+ABSENT, SPURIOUS = (
+    Counts(true_positives=0, false_positives=painted, false_negatives=0, true_negatives=9)
+    for painted in (0, 4)
+)
+
+
+def repainted(one: Summary, changes: dict[tuple[str, str], Counts]) -> Summary:
+    """The summary with other counts of some (case, label): absent or spurious ones."""
+    rows = [
+        replace(
+            row,
+            status=changes[row.case, row.label].status,
+            counts=changes[row.case, row.label],
+            values={"dice": None if changes[row.case, row.label] == ABSENT else 0.0},
+        )
+        if (row.case, row.label) in changes
+        else row
+        for row in one.rows
+    ]
+    return replace(one, rows=tuple(rows))
+
+
+def test_absent_against_spurious_is_a_win_in_means_difference_and_test() -> None:
+    base = summary(np.full((20, 1), 0.8), labels=("lesion",))
+    free = [(f"c{case:02}", "lesion") for case in range(6, 20)]
+    right = repainted(base, dict.fromkeys(free, ABSENT))
+    painter = repainted(base, dict.fromkeys(free, SPURIOUS))
+    row = compare(right, painter).row("dice", "lesion")
+    assert row.mean_a == pytest.approx((6 * 0.8 + 14) / 20) and row.mean_b == pytest.approx(6 * 0.8 / 20)
+    assert row.test.difference == pytest.approx(row.mean_a - row.mean_b) and row.left_out == 0
+    assert (row.test.first_wins, row.test.ties, row.verdict) == (14, 6, "A")
+    assert compare(painter, right).row("dice", "lesion").verdict == "B"
+
+
+def test_every_label_of_a_case_counts_for_both_models_or_for_neither() -> None:
+    base = summary(np.full((5, 2), 0.5))
+    absent = dict.fromkeys([(f"c{case:02}", "b") for case in range(5)], ABSENT)
+    row = compare(repainted(base, absent), repainted(base, absent | {("c00", "b"): SPURIOUS})).row("dice")
+    assert row.mean_a == pytest.approx((4 * 0.5 + (0.5 + 1) / 2) / 5)
+    assert row.mean_b == pytest.approx((4 * 0.5 + (0.5 + 0) / 2) / 5)
+
+
+def test_cases_with_a_value_in_one_summary_alone_are_left_out_of_both_and_counted() -> None:
+    base = summary(np.linspace(0.2, 0.9, 8)[:, None], labels=("lesion",))
+    gone = replace(base.rows[0], status="missed", values={"dice": None})
+    row = compare(replace(base, rows=(gone, *base.rows[1:]), options=EXCLUDE), replace(base, options=EXCLUDE))
+    row = row.row("dice", "lesion")
+    assert row.test.pairs == 8, "a missed label counts as Dice 0"
+    precise = [
+        replace(one, rows=tuple(replace(r, values={"precision": r.values["dice"]}) for r in one.rows))
+        for one in (replace(base, rows=(gone, *base.rows[1:])), base)
+    ]
+    row = compare(*precise).row("precision", "lesion")
+    assert row.left_out == 1 and row.mean_a == row.mean_b == pytest.approx(
+        np.linspace(0.2, 0.9, 8)[1:].mean()
+    )
 
 
 def test_an_unknown_metric_is_refused() -> None:

@@ -11,6 +11,8 @@ import pytest
 from balrsam_pipeline.dataset.labels import LabelScheme
 from balrsam_pipeline.errors import BalrsamError, EvaluationError
 from evaluation import EvaluationOptions, evaluate_folders, pool, summary_table
+from evaluation.evaluate import score_pairs
+from evaluation.pairs import find_pairs
 
 Make = Callable[..., LabelScheme]
 LABELS = {"organ": 1, "lesion": 2}
@@ -153,6 +155,68 @@ def test_other_files_in_the_folder_are_not_looked_at(
     for name in ("dataset.json", "plans.json", "case_0.npz", ".tmp-1-case_9.nii.gz"):
         (folder_pair[0] / name).write_text("{}")
     assert len(evaluate_folders(*folder_pair, make_scheme(LABELS), ".nii.gz").cases) == 4
+
+
+@pytest.mark.parametrize("ending", [".nii", ".NII.GZ", ".mha", ".nrrd"])
+@pytest.mark.parametrize("changed", [0, 1], ids=["predictions", "references"])
+def test_cases_are_paired_whatever_the_endings_of_their_files(
+    folder_pair: tuple[Path, Path], make_scheme: Make, ending: str, changed: int
+) -> None:
+    import SimpleITK as sitk
+
+    before = evaluate_folders(*folder_pair, make_scheme(LABELS), ".nii.gz")
+    path = folder_pair[changed] / "case_2.nii.gz"
+    image = sitk.ReadImage(str(path))
+    path.unlink()
+    if ending.lower() == ".nii.gz":
+        sitk.WriteImage(image, str(path))
+        path.rename(path.with_name(f"case_2{ending}"))
+    else:
+        sitk.WriteImage(image, str(path.with_name(f"case_2{ending}")))
+    for options in (EvaluationOptions(), EvaluationOptions(missing_as_empty=True)):
+        assert evaluate_folders(*folder_pair, make_scheme(LABELS), ".nii.gz", options).rows == before.rows
+
+
+def test_two_files_of_one_case_are_refused_by_name(folder_pair: tuple[Path, Path], make_scheme: Make) -> None:
+    (folder_pair[0] / "case_1.nii").write_bytes(b"")
+    with pytest.raises(EvaluationError, match=r"case_1\.nii"):
+        evaluate_folders(*folder_pair, make_scheme(LABELS), ".nii.gz")
+
+
+def test_pictures_among_volumes_are_no_cases(folder_pair: tuple[Path, Path], make_scheme: Make) -> None:
+    for name in ("overview.png", "._case_0.nii.gz", ".DS_Store"):
+        (folder_pair[0] / name).write_bytes(b"")
+    assert len(evaluate_folders(*folder_pair, make_scheme(LABELS), ".nii.gz").cases) == 4
+
+
+def test_an_odd_case_is_named_and_the_others_are_scored(
+    folder_pair: tuple[Path, Path], make_scheme: Make
+) -> None:
+    labels = make_scheme(LABELS)
+    whole = evaluate_folders(*folder_pair, labels, ".nii.gz")
+    (folder_pair[0] / "case_1.nii.gz").write_bytes(b"half a file")
+    pairs = find_pairs(*folder_pair, ".nii.gz")
+    summary, problems = score_pairs(pairs, labels, EvaluationOptions())
+    assert list(problems) == ["case_1"] and summary.warnings[0].startswith("case_1 was not scored")
+    assert summary.rows == tuple(row for row in whole.rows if row.case != "case_1")
+    assert summary.cases == tuple(summary.files) == ("case_0", "case_2", "case_3")
+
+
+@pytest.mark.parametrize("flat", ["prediction", "reference"])
+def test_a_2d_image_and_a_volume_of_one_slice_are_the_same_grid(
+    tmp_path: Path, make_scheme: Make, write_map: Callable[..., Path], flat: str
+) -> None:
+    label = np.zeros((20, 30), dtype=np.uint8)
+    label[5:15, 5:15] = 1
+    for folder in ("prediction", "reference"):
+        array, spacing = (label, (0.7, 0.9)) if folder == flat else (label[None], (0.7, 0.9, 4.0))
+        write_map(tmp_path / folder / "x.nii.gz", array, spacing)
+    folders = (tmp_path / "prediction", tmp_path / "reference")
+    summary = evaluate_folders(*folders, make_scheme({"a": 1}), ".nii.gz")
+    assert summary.foreground_mean["dice"] == 1 and summary.foreground_mean["hd95"] == 0
+    write_map(tmp_path / "prediction" / "x.nii.gz", label, (0.7, 1.1))
+    with pytest.raises(EvaluationError, match="spacing"):
+        evaluate_folders(*folders, make_scheme({"a": 1}), ".nii.gz")
 
 
 def test_pictures_are_measured_in_pixels(

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import csv
 import json
+import math
 from pathlib import Path
 
 import numpy as np
@@ -75,6 +77,42 @@ def test_a_wrong_option_is_one_clear_message(
     message = capsys.readouterr().err
     assert "found:" in message and "fix:" in message and "Traceback" not in message
     assert not (folder_pair[0] / "evaluation").exists(), "nothing half-written"
+
+
+def test_an_odd_case_is_named_at_the_end_and_the_report_has_the_others(
+    folder_pair: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (folder_pair[0] / "case_1.nii.gz").write_bytes(b"half a file")
+    words = ["--workers", "1", "--output", str(tmp_path / "out"), "--metrics", "overlap", "detection"]
+    assert main(["evaluate", *map(str, folder_pair), *words]) == 2
+    assert "case_1" in capsys.readouterr().err
+    report = json.loads((tmp_path / "out" / "summary.json").read_text())
+    assert [case["case"] for case in report["metric_per_case"]] == ["case_0", "case_2", "case_3"]
+    assert "case_1 was not scored" in report["balrsam"]["warnings"][0]
+
+
+def test_names_that_begin_like_formulas_are_text_in_tables(
+    folder_pair: tuple[Path, Path], tmp_path: Path
+) -> None:
+    description = {
+        "channel_names": {"0": "MRI"},
+        "labels": {"background": 0, "=HYPERLINK(1)": 1, "@b": 2},
+        "numTraining": 4,
+        "file_ending": ".nii.gz",
+    }
+    (folder_pair[0] / "dataset.json").write_text(json.dumps(description))
+    for folder in folder_pair:
+        for number, sign in enumerate("=+-@"):
+            (folder / f"case_{number}.nii.gz").rename(folder / f"{sign}1.nii.gz")
+    for name in "ab":
+        main(["evaluate", *map(str, folder_pair), "--workers", "1", "--output", str(tmp_path / name)])
+    words = ["--names", "=a", "+b", "--output", str(tmp_path / "c")]
+    assert main(["compare", str(tmp_path / "a"), str(tmp_path / "b"), *words]) == 0
+    for path in (tmp_path / "a" / "per_case.csv", tmp_path / "c" / "comparison.csv"):
+        with path.open(newline="") as lines:
+            cells = {cell for line in csv.reader(lines) for cell in line}
+        assert "'=HYPERLINK(1)" in cells and not [cell for cell in cells if cell[:1] in "=@" and cell]
+        assert all(math.isfinite(float(cell)) for cell in cells if cell[:1] in "+-" and cell)
 
 
 def test_two_evaluations_are_compared(

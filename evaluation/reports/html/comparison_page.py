@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
-from evaluation.comparison import OVERALL, Comparison, ComparisonRow, values_of
+from evaluation.comparison import OVERALL, Comparison, ComparisonRow, case_values, paired_values
 from evaluation.metrics.registry import metric_of
 from evaluation.reports.html.charts import dumbbells
 from evaluation.reports.html.markup import embedded, interval, number, p_value, page, section, table, text
@@ -77,7 +78,7 @@ def _chart(comparison: Comparison, key: str, unit: str) -> str:
 
 
 def _cases(comparison: Comparison, first: Summary, second: Summary, key: str) -> str:
-    one, other = values_of(first, key, OVERALL), values_of(second, key, OVERALL)
+    one, other = (case_values(table_cl) for table_cl in paired_values(first, second, key))
     apart = np.nan_to_num(np.abs(one - other), nan=-1.0)
     higher = metric_of(key).better == "higher"
     order = [int(index) for index in np.argsort(-apart, kind="stable")]
@@ -122,23 +123,15 @@ def _cases(comparison: Comparison, first: Summary, second: Summary, key: str) ->
 
 def _data(first: Summary, second: Summary, keys: Sequence[str]) -> dict[str, Any]:
     """Both models' values of every case and label, for the script that opens a case."""
-    partner = {number: name for name, number in second.labels.items()}
+    tables = {key: paired_values(first, second, key) for key in keys}
 
-    def values(summary: Summary, key: str, labels: Sequence[str]) -> list[list[float | None]]:
-        columns = [values_of(summary, key, label) for label in labels]
-        return [
-            [None if np.isnan(value) else float(f"{value:.5g}") for value in row]
-            for row in np.stack(columns, axis=1)
-        ]
+    def rows(table_cl: npt.NDArray[np.float64]) -> list[list[float | None]]:
+        return [[None if np.isnan(value) else float(f"{value:.5g}") for value in row] for row in table_cl]
 
     return {
         "labels": list(first.labels),
         "metrics": [
-            {
-                "title": metric_of(key).title,
-                "a": values(first, key, list(first.labels)),
-                "b": values(second, key, [partner[number] for number in first.labels.values()]),
-            }
+            {"title": metric_of(key).title, "a": rows(tables[key][0]), "b": rows(tables[key][1])}
             for key in keys
         ],
     }
@@ -153,6 +146,7 @@ def _rows(comparison: Comparison, key: str, unit: str) -> str:
         "B",
         "A − B",
         "95 % interval",
+        "cases",
         "A better",
         "tie",
         "B better",
@@ -177,6 +171,7 @@ def _cells(row: ComparisonRow) -> list[str]:
         number(row.mean_b),
         number(test.difference, signed=True),
         interval(test.interval),
+        f"{test.pairs}" + (f" ({row.left_out} left out)" if row.left_out else ""),
         str(test.first_wins),
         str(test.ties),
         str(test.second_wins),
@@ -198,6 +193,8 @@ def _method(comparison: Comparison, first: Summary) -> str:
         "signed-rank tests on paired values; p values of labels were corrected by Holm's method for each "
         "metric. Effect sizes are "
         "matched-pairs rank-biserial correlations, positive where A has the larger value. Intervals are 95 % "
-        "percentile bootstrap "
-        f"intervals of the mean difference over cases (2000 resamples). {first.options.rules.text}"
+        "percentile bootstrap intervals of the mean difference over cases (2000 resamples). All numbers of a "
+        "row rest on the same cases: a label that one model rightly leaves out and the other paints counts as "
+        "perfect for the one; what else has a value in one alone is left out of both. "
+        f"{first.options.rules.text}"
     )

@@ -67,3 +67,16 @@ def test_dice_is_that_of_a_set_definition(tmp_path: Path) -> None:
         ours = set(zip(*np.nonzero(prediction == value), strict=True))
         truth = set(zip(*np.nonzero(reference() == value), strict=True))
         assert dice[index] == pytest.approx(2 * len(ours & truth) / (len(ours) + len(truth)))
+
+
+def test_a_rule_that_empties_what_is_empty_in_truth_raises_dice(tmp_path: Path) -> None:
+    """In half of the cases there is no lesion, and the prediction has a speck of one."""
+    pairs = write(tmp_path, reference(), cases=4)
+    for case in ("c0", "c1"):
+        truth, speck = np.where(reference() == 2, 1, reference()), np.where(reference() == 2, 1, reference())
+        speck[3, 10, 10] = 2
+        write_label(pairs[case][1], truth.astype(np.uint8), GEOMETRY)
+        write_label(pairs[case][0], speck.astype(np.uint8), GEOMETRY)
+    rules = choose_postprocessing(pairs, LABELS, workers=1)
+    assert [(step.kind, step.names) for step in rules.steps] == [("minimum_size", ("lesion",))]
+    assert any("its Dice 0.5000 -> 1.0000, kept" in reason for reason in rules.reasons)

@@ -97,3 +97,19 @@ def test_the_interval_holds_the_mean() -> None:
     (score,), chosen, reason = rank({CHEAP: table(0.8, 0.05, 0)})
     assert score.dice_low < score.dice < score.dice_high
     assert chosen == CHEAP and "only candidate" in reason
+
+
+def test_the_cheaper_one_is_not_taken_for_painting_where_nothing_is() -> None:
+    """On 14 of 20 cases the reference is empty: the dear one leaves it empty (NaN), the cheap one paints."""
+    dear, cheap = np.full((20, 1), np.nan), np.zeros((20, 1))
+    dear[:6] = cheap[:6] = 0.85
+    scores, chosen, _ = rank({CHEAP: cheap, DEAR: dear})
+    assert chosen == DEAR and not scores[1].tied_with_best
+    assert [score.dice for score in scores] == pytest.approx([(6 * 0.85 + 14) / 20, 6 * 0.85 / 20])
+
+
+def test_cases_that_are_empty_for_everybody_count_for_nobody() -> None:
+    table = np.full((10, 1), np.nan)
+    table[:4] = 0.7
+    scores, _, _ = rank({CHEAP: table, DEAR: table})
+    assert [score.dice for score in scores] == [0.7, 0.7]

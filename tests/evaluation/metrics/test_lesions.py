@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
+import pytest
 
 from evaluation.metrics.lesions import NOTHING, add, detect
 
@@ -46,3 +49,11 @@ def test_empty_masks_leave_undefined_what_cannot_be_said() -> None:
 def test_cases_add_up() -> None:
     once = detect(mask("prediction"), mask("reference"), 60.0)
     assert add(add(NOTHING, once), once).references == (4, 4, 0, 0)
+
+
+@pytest.mark.parametrize("shape", [(1, 1, 3), (1, 3, 1), (3, 1, 1), (1, 64, 3), (5, 5, 5), (1, 1, 1)])
+def test_masks_full_of_isolated_voxels_are_counted(shape: tuple[int, int, int]) -> None:
+    isolated = np.zeros(shape, dtype=np.bool_)
+    isolated[::2, ::2, ::2] = True
+    found = detect(isolated, isolated, 1.0)
+    assert sum(found.references) == sum(found.found) == math.prod((length + 1) // 2 for length in shape)

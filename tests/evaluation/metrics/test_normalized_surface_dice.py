@@ -86,3 +86,14 @@ def test_nsd_is_what_brute_force_over_elements_gives(
     (found,) = surface_dice(*pair, spacing_mm, (tolerance_mm,))
     assert found == pytest.approx(slow_nsd(*pair, spacing_mm, tolerance_mm), abs=1e-6)
     assert surface_dice(*pair[::-1], spacing_mm, (tolerance_mm,))[0] == pytest.approx(found)
+
+
+@pytest.mark.parametrize("spacing_mm", [(2.5, 0.85, 0.7), (1.0, 1.0, 1.0), (0.1, 0.3, 7.7)], ids=str)
+def test_all_within_the_tolerance_is_exactly_one(spacing_mm: tuple[float, float, float]) -> None:
+    rng = np.random.default_rng(1)
+    for _ in range(40):
+        first, second = rng.random((2, 6, 7, 8)) < rng.uniform(0.1, 0.9)
+        assert surface_dice(first, second, spacing_mm, (99.0, 1e3)) == (1.0, 1.0)
+        assert surface_dice(first, first, spacing_mm, (0.0,)) == (1.0,)
+        low, high = surface_dice(first, second, spacing_mm, (0.5, 1.0))
+        assert 0 <= low <= high <= 1

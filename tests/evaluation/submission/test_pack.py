@@ -111,6 +111,26 @@ def test_a_broken_submission_is_refused_with_its_reason(request_of: SubmissionRe
     assert f"[{rule}]" in request_of.output.with_name("submission.zip.report.md").read_text()
 
 
+@pytest.mark.parametrize("ending", [".nii", ".mha", ".nrrd"])
+def test_a_missing_case_is_named_whatever_the_ending_of_its_image(
+    request_of: SubmissionRequest, ending: str
+) -> None:
+    image = Image(np.ones((1, *GEOMETRY.shape_zyx), np.int16), GEOMETRY)
+    write_image(request_of.images / f"c_003_0000{ending}", image)
+    with pytest.raises(PredictionError, match=r"\[missing case\] c_003"):
+        pack_submission(request_of)
+    write_label(request_of.predictions / f"c_003{ending}", label(), GEOMETRY)
+    assert pack_submission(request_of).cases == 3
+
+
+def test_hidden_files_are_nobodys_case(request_of: SubmissionRequest) -> None:
+    for folder in (request_of.images, request_of.predictions):
+        for path in [*folder.glob("*.nii.gz")]:
+            path.with_name(f"._{path.name}").write_bytes(b"Mac OS X")
+        (folder / ".DS_Store").write_bytes(b"Bud1")
+    assert pack_submission(request_of).cases == 2
+
+
 def test_a_file_that_is_no_image_is_refused(request_of: SubmissionRequest) -> None:
     (request_of.predictions / "a_001.nii.gz").write_bytes(b"half a file")
     with pytest.raises(PredictionError, match="readable"):
