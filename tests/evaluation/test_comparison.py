@@ -83,8 +83,7 @@ def test_what_was_not_scored_alike_is_not_compared(
 
 
 ABSENT, SPURIOUS = (
-    Counts(true_positives=0, false_positives=painted, false_negatives=0, true_negatives=9)
-    for painted in (0, 4)
+    Counts(true_positives=0, false_positives=voxels, false_negatives=0, true_negatives=9) for voxels in (0, 4)
 )
 
 

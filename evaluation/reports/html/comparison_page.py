@@ -194,7 +194,7 @@ def _method(comparison: Comparison, first: Summary) -> str:
         "metric. Effect sizes are "
         "matched-pairs rank-biserial correlations, positive where A has the larger value. Intervals are 95 % "
         "percentile bootstrap intervals of the mean difference over cases (2000 resamples). All numbers of a "
-        "row rest on the same cases: a label that one model rightly leaves out and the other paints counts as "
-        "perfect for the one; what else has a value in one alone is left out of both. "
+        "row rest on the same cases: a label that one model rightly leaves out and the other paints counts "
+        "as perfect for the one; what else has a value in one alone is left out of both. "
         f"{first.options.rules.text}"
     )
