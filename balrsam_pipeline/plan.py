@@ -17,6 +17,9 @@ from balrsam_pipeline.files import read_json, write_json
 from balrsam_pipeline.serialise import from_json, to_json
 
 SCHEMA_VERSION = 1
+# Beyond these a plan is damaged or hostile: numbers out of a file are compared before memory is taken for
+# them. SAM itself sees 1024 pixels; label files hold 65,535 values.
+LARGEST_SIDE, LARGEST_PATCH, LARGEST_WIDTH = 4096, 2**16, 2**16
 
 # marks fields that plans of earlier versions do not have: at their default they do not count in a plan's hash
 ADDED = {"added": True}
@@ -97,14 +100,16 @@ class NetworkPlan:
     def __post_init__(self) -> None:
         _require(
             "input_size",
-            all(size > 0 and size % 16 == 0 for size in self.input_size),
+            all(0 < size <= LARGEST_SIDE and size % 16 == 0 for size in self.input_size),
             self.input_size,
-            "multiples of 16",
+            f"multiples of 16 up to {LARGEST_SIDE}",
         )
         for name in ("input_channels", "classes", "cden_width", "decoder_rank"):
-            _require(name, getattr(self, name) > 0, getattr(self, name), "at least 1")
+            value = getattr(self, name)
+            _require(name, 0 < value <= LARGEST_WIDTH, value, f"from 1 to {LARGEST_WIDTH}")
         for name in ("lora_rank", "adapter_rank", "checkpointed_blocks"):
-            _require(name, getattr(self, name) >= 0, getattr(self, name), "0 (off) or more")
+            value = getattr(self, name)
+            _require(name, 0 <= value <= LARGEST_WIDTH, value, f"from 0 (off) to {LARGEST_WIDTH}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -152,9 +157,14 @@ class Configuration:
         _require(
             "slicing_axes", self.slicing_axes in ((0,), (0, 1, 2)), self.slicing_axes, "[0] or [0, 1, 2]"
         )
-        _require("context_slices", self.context_slices >= 0, self.context_slices, "0 or more")
-        _require("patch_size", all(size > 0 for size in self.patch_size), self.patch_size, "positive numbers")
-        _require("batch_size", self.batch_size > 0, self.batch_size, "at least 1")
+        _require("context_slices", 0 <= self.context_slices <= 100, self.context_slices, "from 0 to 100")
+        _require(
+            "patch_size",
+            all(0 < size <= LARGEST_PATCH for size in self.patch_size),
+            self.patch_size,
+            f"numbers from 1 to {LARGEST_PATCH}",
+        )
+        _require("batch_size", 0 < self.batch_size <= 2**16, self.batch_size, "from 1 to 65536")
         _require("mirror_axes", set(self.mirror_axes) <= {0, 1, 2}, self.mirror_axes, "axes among 0, 1, 2")
 
 

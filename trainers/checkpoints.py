@@ -25,9 +25,10 @@ from torch import Tensor
 from balrsam_pipeline.errors import CheckpointError, TrainingError
 from balrsam_pipeline.files import atomic_path
 from balrsam_pipeline.json_text import JsonTextError, parse_json
+from balrsam_pipeline.network.checkpoints import tensors_crc32
+from balrsam_pipeline.network.trained_weights import TENSORS_CHECKSUM
 
 LOG = logging.getLogger(__name__)
-CHECKSUM = "tensors_crc32"
 METADATA_CHECKSUM = "training_crc32"  # older checkpoints have none
 EVERYTHING = "training"  # all metadata as one JSON value; strings stand beside it under their own names too
 
@@ -120,7 +121,10 @@ def write_checkpoint(
     tensors = {name: tensor.detach().to("cpu").contiguous() for name, tensor in checkpoint.tensors.items()}
     readable = {name: value for name, value in checkpoint.metadata.items() if isinstance(value, str)}
     everything = json.dumps(checkpoint.metadata)
-    sums = {CHECKSUM: str(_checksum(tensors)), METADATA_CHECKSUM: str(zlib.crc32(everything.encode()))}
+    sums = {
+        TENSORS_CHECKSUM: str(tensors_crc32(tensors)),
+        METADATA_CHECKSUM: str(zlib.crc32(everything.encode())),
+    }
     metadata = readable | {EVERYTHING: everything} | sums
     try:
         with atomic_path(path) as temporary:
@@ -151,7 +155,7 @@ def read_checkpoint(path: Path) -> Checkpoint:
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - safe_open is no mapping
     except (OSError, SafetensorError) as problem:
         raise _unreadable(path, str(problem)) from None
-    if EVERYTHING not in metadata or metadata.get(CHECKSUM) != str(_checksum(tensors)):
+    if EVERYTHING not in metadata or metadata.get(TENSORS_CHECKSUM) != str(tensors_crc32(tensors)):
         raise _unreadable(path, "its checksum does not fit its tensors")
     everything = metadata[EVERYTHING]
     if metadata.get(METADATA_CHECKSUM, str(zlib.crc32(everything.encode()))) != str(
@@ -190,15 +194,6 @@ def load_optimiser_tensors(
                 tensor.shape == target.shape
             )  # moments lie in memory as their parameter does: fused kernels rely on it
             optimiser.state[target][key] = torch.empty_like(target).copy_(tensor) if like else tensor
-
-
-def _checksum(tensors: Mapping[str, Tensor]) -> int:
-    checksum = 0
-    for name in sorted(tensors):
-        checksum = zlib.crc32(
-            tensors[name].reshape(-1).view(torch.uint8).numpy().data, zlib.crc32(name.encode(), checksum)
-        )
-    return checksum
 
 
 def _unreadable(path: Path, found: str) -> CheckpointError:

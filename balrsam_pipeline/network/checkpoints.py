@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import hashlib
 import zipfile
+import zlib
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -25,6 +26,16 @@ CONTAINERS = (
 )  # micro-sam; Lightning and many others
 OPTIONAL = {"pixel_mean", "pixel_std"}  # constants that some tools save along
 NAMED = 8  # keys named in a message
+FIRST_BYTES = 512
+OTHER_KINDS = {  # how files begin, in small letters, that are saved under a checkpoint's name by mistake
+    b"<": "a web page (HTML or XML): a login page or an error of the server",
+    b"version https://git-lfs": "a pointer of Git LFS, not the file that it stands for",
+    b"../.git/annex": "a pointer of git-annex, not the file that it stands for",
+    b"/annex/objects": "a pointer of git-annex, not the file that it stands for",
+    b"{": "JSON text, such as a server's error message",
+    b"%pdf": "a PDF",
+    b"\x1f\x8b": "a gzip archive: unpack it first",
+}
 
 
 def read_tensors(path: Path) -> dict[str, Tensor]:
@@ -41,6 +52,7 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
             expected="a checkpoint file",
             fix="check the path, or balrsam download_checkpoint",
         )
+    refuse_other_kinds(path)
     if path.suffix == ".safetensors":
         try:
             with safe_open(path, framework="pt") as file:
@@ -54,12 +66,61 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
             raise _damaged(path, problem) from None
         raise CheckpointError(
             path,
-            found=f"not a plain tensor file: {_first_line(problem)}",
-            expected="tensors alone; files that would run code are not opened",
+            found="a pickle that holds more than tensors (objects of Python, which are not opened)",
+            expected="tensors alone",
             fix="save its weights alone in a place you trust: torch.save(model.state_dict(), path), or as "
             "safetensors",
         ) from None
     return _flat(content, path)
+
+
+def refuse_other_kinds(path: Path) -> None:
+    """Refuse a file that was saved in place of a checkpoint, and say what it is.
+
+    Raises:
+        CheckpointError: it is empty, a web page, a pointer of Git LFS or git-annex, an archive, or begins
+            like no checkpoint.
+    """
+    try:
+        with path.open("rb") as file:
+            start = file.read(FIRST_BYTES)
+    except OSError as problem:
+        raise _damaged(path, problem) from None
+    what = _kind_of(start, path)
+    if what is not None:
+        raise CheckpointError(
+            path,
+            found=what,
+            expected="a checkpoint (.pth, .pt or .safetensors) under that name",
+            fix="fetch the file itself again: balrsam download_checkpoint for SAM's; 'git lfs pull' or "
+            "'git annex get' for a pointer; in a browser, log in first",
+        )
+
+
+def _kind_of(start: bytes, path: Path) -> str | None:
+    """What a file that begins so is, where it is no checkpoint; None where it may be one."""
+    if not start.strip(b"\0"):
+        return "an empty file" if not start else "nothing but zeros, no checkpoint"
+    text = start.removeprefix(b"\xef\xbb\xbf").lstrip().lower()
+    for beginning, what in OTHER_KINDS.items():
+        if text.startswith(beginning):
+            return what
+    if path.suffix == ".safetensors":
+        header = int.from_bytes(start[:8], "little")  # the length of the JSON that follows
+        sound = start[8:9] == b"{" and header <= path.stat().st_size - 8
+    else:
+        sound = start.startswith((b"PK\x03\x04", b"\x80")) or start[257:262] == b"ustar"
+    return None if sound else f"no checkpoint; it begins with {start[:16]!r}"
+
+
+def tensors_crc32(tensors: Mapping[str, Tensor]) -> int:
+    """A checksum of names and contents, of tensors on the CPU: what tells a damaged checkpoint from a sound
+    one."""
+    checksum = 0
+    for name in sorted(tensors):
+        content = tensors[name].contiguous().reshape(-1).view(torch.uint8).numpy().data
+        checksum = zlib.crc32(content, zlib.crc32(name.encode(), checksum))
+    return checksum
 
 
 def read_sam(path: Path, backbone: Backbone) -> dict[str, Tensor]:

@@ -42,14 +42,36 @@ def fetch(official: Official, folder: Path, url: str | None = None) -> Path:
         return target
     folder.mkdir(parents=True, exist_ok=True)
     part = target.with_name(f"{official.name}.part")
+    if part.is_symlink() or (part.is_file() and _begins_as_page(part)):
+        part.unlink()  # a link is replaced, not what it leads to; and no download goes on from a page
     try:
         _download(url, part)
     except (urllib.error.URLError, HTTPException, OSError, ValueError) as problem:
         raise _unreachable(url, target, problem) from None
-    _verify(part, official)
+    try:
+        _verify(part, official)
+    except CheckpointError as problem:
+        refused = _page_error(url) if _begins_as_page(part) else problem
+        part.unlink()  # or the next run would go on from what is known to be wrong
+        raise refused from None
     part.replace(target)
     LOG.info("%s: SHA-256 verified", target)
     return target
+
+
+def _begins_as_page(part: Path) -> bool:
+    with part.open("rb") as file:
+        return file.read(64).lstrip().startswith(b"<")
+
+
+def _page_error(url: str) -> CheckpointError:
+    return CheckpointError(
+        redacted(url),
+        found="a web page",
+        expected="the checkpoint",
+        fix="a proxy or login page may stand between: open the address in a browser, or give another --url; "
+        "nothing was kept",
+    )
 
 
 def _download(url: str, part: Path) -> None:
@@ -116,7 +138,7 @@ def _verify(path: Path, official: Official) -> None:
             path,
             found=f"SHA-256 {found}",
             expected=f"{official.sha256}, that of {official.name}",
-            fix=f"delete {path} and fetch it again",
+            fix=f"delete {path} where it is still there, and fetch it again",
         )
 
 

@@ -14,13 +14,19 @@ from torch import Tensor
 from balrsam_pipeline.errors import CheckpointError
 from balrsam_pipeline.files import atomic_path
 from balrsam_pipeline.network.builder import build
-from balrsam_pipeline.network.checkpoints import checkpoint_sha256, read_tensors, refuse_mismatch
+from balrsam_pipeline.network.checkpoints import (
+    checkpoint_sha256,
+    read_tensors,
+    refuse_mismatch,
+    tensors_crc32,
+)
 from balrsam_pipeline.network.model import BalrSam
 from balrsam_pipeline.network.official_checkpoints import find_checkpoint
 from balrsam_pipeline.plan import NetworkPlan
 
 WEIGHTS_FOR_INFERENCE = "ema/"  # prefix in a training checkpoint
 BASE = "base_sha256"
+TENSORS_CHECKSUM = "tensors_crc32"  # in the metadata of what we write
 
 
 def trainable_state(model: BalrSam) -> dict[str, Tensor]:
@@ -65,12 +71,9 @@ def save_adapter(path: Path, model: BalrSam, metadata: Mapping[str, str]) -> Non
     Args:
         metadata: at least `base_sha256` (empty from scratch) and `plan_sha256`; kept in the file's header.
     """
+    tensors = {name: tensor.to("cpu").contiguous() for name, tensor in trainable_state(model).items()}
     with atomic_path(path) as temporary:
-        save_file(
-            {name: tensor.contiguous() for name, tensor in trainable_state(model).items()},
-            temporary,
-            dict(metadata),
-        )
+        save_file(tensors, temporary, {**metadata, TENSORS_CHECKSUM: str(tensors_crc32(tensors))})
 
 
 def load_adapter(path: Path, model: BalrSam, base_sha256: str = "") -> dict[str, str]:
@@ -80,6 +83,7 @@ def load_adapter(path: Path, model: BalrSam, base_sha256: str = "") -> dict[str,
         CheckpointError: the file is damaged, was trained on another base, or does not fit the network.
     """
     tensors, metadata = read_tensors(path), read_metadata(path)
+    _require_sound(path, tensors, metadata)
     _check_base(path, metadata, base_sha256)
     load_trainable_state(model, tensors, path)
     return metadata
@@ -94,16 +98,19 @@ def load_trained(checkpoint: Path, network: NetworkPlan, base: Path | None = Non
     Raises:
         CheckpointError: the checkpoint or its base is missing, damaged, or they do not belong together.
     """
+    stored = read_tensors(checkpoint)
     metadata = read_metadata(checkpoint)
+    _require_sound(checkpoint, stored, metadata)
     tensors = {
         name.removeprefix(WEIGHTS_FOR_INFERENCE): tensor
-        for name, tensor in read_tensors(checkpoint).items()
+        for name, tensor in stored.items()
         if name.startswith(WEIGHTS_FOR_INFERENCE)
     }
     if not network.from_scratch:
         base = base or find_checkpoint(network.backbone)
         if base is not None:
             _check_base(checkpoint, metadata, checkpoint_sha256(base))
+    _require_fit(checkpoint, network, tensors)
     model = build(network, None if network.from_scratch else base)
     for name, parameter in model.named_parameters():
         parameter.requires_grad_(
@@ -112,6 +119,43 @@ def load_trained(checkpoint: Path, network: NetworkPlan, base: Path | None = Non
     load_trainable_state(model, tensors, checkpoint)
     model.merge_for_inference()
     return model.train(False)
+
+
+def _require_fit(path: Path, network: NetworkPlan, tensors: Mapping[str, Tensor]) -> None:
+    """Compare the shapes that the plan asks for with those of the file, before memory is taken for any.
+
+    Raises:
+        CheckpointError: they do not fit; the message names the tensors.
+    """
+    with torch.device("meta"):
+        shapes = {name: tuple(parameter.shape) for name, parameter in BalrSam(network).named_parameters()}
+    problems = {
+        "unexpected": [name for name in tensors if name not in shapes],
+        "misshapen": [
+            f"{name} {tuple(tensor.shape)} for {shapes[name]}"
+            for name, tensor in tensors.items()
+            if name in shapes and tuple(tensor.shape) != shapes[name]
+        ],
+    }
+    refuse_mismatch(
+        path,
+        problems,
+        f"the weights of the plan's network (input_size {network.input_size}, {network.classes} classes)",
+        "use the plan.json that came with the weights",
+    )
+
+
+def _require_sound(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> None:
+    """Compare the tensors with the checksum that was written with them; files of elsewhere may have none."""
+    expected = metadata.get(TENSORS_CHECKSUM)
+    found = str(tensors_crc32(tensors)) if expected is not None else None
+    if found != expected:
+        raise CheckpointError(
+            path,
+            found=f"tensors of checksum {found}: the file is damaged",
+            expected=f"checksum {expected}, as it was written",
+            fix="copy the file again from where it is sound, or train that fold again",
+        )
 
 
 def read_metadata(path: Path) -> dict[str, str]:

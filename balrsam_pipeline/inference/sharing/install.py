@@ -4,7 +4,8 @@ checked."""
 from __future__ import annotations
 
 import hashlib
-import shutil
+import logging
+import re
 import stat
 import tempfile
 import zipfile
@@ -25,6 +26,8 @@ LARGEST_MODEL_BYTES = 20 * 2**30
 MOST_FILES = 1000
 ENDINGS = (".json", ".md", ".safetensors")
 BLOCK = 2**20
+MODEL_NAME = re.compile(r"[A-Za-z0-9._-]+__balrsam")
+LOG = logging.getLogger(__name__)
 
 
 def install_model(
@@ -56,7 +59,7 @@ def install_model(
             for name in manifest.files:
                 _unpack(opened, name, Path(folder) / name, manifest, archive)
             _require_models(Path(folder), manifest)
-            _put_in_place(Path(folder), results, manifest)
+            _put_in_place(Path(folder), results, manifest, overwrite)
     except (OSError, zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, ValueError) as problem:
         raise _refused(archive, f"a file that cannot be unpacked: {problem}") from None
     return targets
@@ -92,6 +95,11 @@ def _require_safe(opened: zipfile.ZipFile, manifest: ModelManifest, archive: Pat
         mode = item.external_attr >> 16
         if mode and not stat.S_ISREG(mode) and stat.S_IFMT(mode) != 0:
             raise _refused(archive, f"'{item.filename}', which is a link or no plain file")
+    if len(set(manifest.models)) != len(manifest.models):
+        raise _refused(archive, f"a model that is named twice among {', '.join(manifest.models)}")
+    for name in manifest.models:
+        if MODEL_NAME.fullmatch(name) is None:
+            raise _refused(archive, f"a model named '{name}', not CONFIGURATION__balrsam")
     for name in (manifest.dataset, *manifest.models):
         if len(PurePosixPath(name).parts) != 1 or not _is_safe_name(f"{name}.json"):
             raise _refused(archive, f"a model or dataset named '{name}'")
@@ -123,14 +131,28 @@ def _unpack(opened: zipfile.ZipFile, name: str, target: Path, manifest: ModelMan
 
 
 def _require_free(targets: list[Path], overwrite: bool) -> None:
-    there = [target for target in targets if target.exists()]
-    if there and not overwrite:
-        raise PredictionError(
-            there[0],
-            found="a model folder already",
-            expected="a free place",
-            fix="install with --overwrite, or into another --results",
-        )
+    """Refuse to touch what is there: without `overwrite` anything, with it whatever is no model.
+
+    Raises:
+        PredictionError: a target is there.
+    """
+    for target in targets:
+        if not target.exists() and not target.is_symlink():
+            continue
+        if not overwrite:
+            raise PredictionError(
+                target,
+                found="a model folder already",
+                expected="a free place",
+                fix="install with --overwrite, or into another --results",
+            )
+        if target.is_symlink() or not (target / "plan.json").is_file():
+            raise PredictionError(
+                target,
+                found="a link" if target.is_symlink() else "a folder or file that is no model (no plan.json)",
+                expected="a model folder to replace, or a free place",
+                fix="move it elsewhere, or install into another --results",
+            )
 
 
 def _require_models(folder: Path, manifest: ModelManifest) -> None:
@@ -141,20 +163,27 @@ def _require_models(folder: Path, manifest: ModelManifest) -> None:
         read_description(model / "dataset.json")
 
 
-def _put_in_place(folder: Path, results: Path, manifest: ModelManifest) -> None:
+def _put_in_place(folder: Path, results: Path, manifest: ModelManifest, overwrite: bool) -> None:
+    """Rename the unpacked models into the results folder; what they replace is removed last.
+
+    What belongs to all models of the dataset (the choice of the best, the fingerprint, the card) is put there
+    only where there is none: it may be about models of one's own.
+    """
     (results / manifest.dataset).mkdir(exist_ok=True)
-    for name in manifest.models:
+    for index, name in enumerate(manifest.models):
         target = results / manifest.dataset / name
-        if target.exists():
-            shutil.rmtree(target)
-        (folder / manifest.dataset / name).replace(target)
-    for name in (BEST_NAME, "fingerprint.json"):
-        source = folder / manifest.dataset / name
-        if source.is_file():
-            source.replace(results / manifest.dataset / name)
-    card = folder / "README.md"
-    if card.is_file():
-        card.replace(results / manifest.dataset / "MODEL_CARD.md")
+        if overwrite and target.exists():
+            target.rename(folder / f"replaced-{index}")  # removed with the temporary folder
+        (folder / manifest.dataset / name).rename(target)
+    beside = {folder / manifest.dataset / name: name for name in (BEST_NAME, "fingerprint.json")}
+    for source, name in {**beside, folder / "README.md": "MODEL_CARD.md"}.items():
+        target = results / manifest.dataset / name
+        if not source.is_file():
+            continue
+        if target.exists() or target.is_symlink():
+            LOG.warning("%s is there and stays as it is; the one in the archive was left out", target)
+        else:
+            source.rename(target)
 
 
 def _refused(archive: Path, found: str) -> PredictionError:

@@ -110,7 +110,7 @@ class Payload:
 def test_a_pickle_with_code_is_refused_and_not_run(tensors: dict[str, Tensor], tmp_path: Path) -> None:
     path, trace = tmp_path / "evil.pth", tmp_path / "was_run"
     torch.save({**tensors, "payload": Payload(trace)}, path)
-    with pytest.raises(CheckpointError, match=r"(?s)evil\.pth.*would run code"):
+    with pytest.raises(CheckpointError, match=r"(?s)evil\.pth.*more than tensors"):
         read_sam(path, "vit_t")
     assert not trace.exists()
 
@@ -129,3 +129,29 @@ def test_other_files_are_explained(
         read_sam(make_checkpoint("vit_t")[1], "vit_b")
     with pytest.raises(CheckpointError, match="no such file"):
         read_sam(tmp_path / "absent.pth", "vit_b")
+
+
+@pytest.mark.parametrize("ending", ["pth", "pt", "safetensors"])
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        (b"<!DOCTYPE html><html><body>404</body></html>", "web page"),
+        (b"\xef\xbb\xbf\n  <html>log in</html>", "web page"),
+        (b"<?xml version='1.0'?><Error>AccessDenied</Error>", "web page"),
+        (b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n", "Git LFS"),
+        (b"/annex/objects/SHA256E-s9--0.pth\n", "git-annex"),
+        (b'{"error": "not found"}', "JSON"),
+        (b"\x1f\x8b\x08\x00rest", "gzip"),
+        (b"", "empty"),
+        (bytes(4096), "zeros"),
+        (b"Not Found", "no checkpoint"),
+    ],
+)
+def test_what_was_saved_in_place_of_a_checkpoint_is_told_by_its_first_bytes(
+    ending: str, content: bytes, told: str, tmp_path: Path
+) -> None:
+    path = tmp_path / f"sam.{ending}"
+    path.write_bytes(content)
+    with pytest.raises(CheckpointError, match=told) as caught:
+        read_sam(path, "vit_t")
+    assert "weights_only" not in str(caught.value)

@@ -17,6 +17,7 @@ from balrsam_pipeline.network.download import fetch
 from balrsam_pipeline.network.official_checkpoints import OFFICIAL, Official, find_checkpoint
 
 CONTENT = bytes(range(256)) * 20_000  # 5 MB, several chunks
+PAGE = b"<html>please log in</html>"
 FILE = Official("sam_test.pth", hashlib.sha256(CONTENT).hexdigest())
 
 
@@ -27,6 +28,13 @@ class Handler(http.server.BaseHTTPRequestHandler):
     logins: list[str]
 
     def do_GET(self) -> None:
+        if self.path == "/login":
+            self.ranges.append(self.headers.get("Range", ""))
+            self.send_response(200)
+            self.send_header("Content-Length", str(len(PAGE)))
+            self.end_headers()
+            self.wfile.write(PAGE)
+            return
         wanted = self.headers.get("Range", "")
         self.ranges.append(wanted)
         self.logins.append(self.headers.get("Authorization", ""))
@@ -137,3 +145,28 @@ def test_a_password_in_the_address_is_sent_as_a_login(server: str, tmp_path: Pat
     path = fetch(FILE, tmp_path, server.replace("http://", "http://anna:hunter2%21@") + "/ranges")
     assert path.read_bytes() == CONTENT
     assert base64.b64decode(Handler.logins[-1].removeprefix("Basic ")) == b"anna:hunter2!"
+
+
+@pytest.mark.parametrize("first", ["/login", "/plain"])
+def test_what_fails_its_checksum_is_dropped_and_the_next_run_begins_anew(
+    server: str, tmp_path: Path, first: str
+) -> None:
+    other = Official(FILE.name, hashlib.sha256(b"another file").hexdigest())
+    with pytest.raises(CheckpointError, match="web page" if first == "/login" else "SHA-256"):
+        fetch(other, tmp_path, f"{server}{first}")
+    assert list(tmp_path.iterdir()) == []
+    assert fetch(FILE, tmp_path, f"{server}/ranges").read_bytes() == CONTENT
+    assert Handler.ranges == ["", ""]
+
+
+def test_a_page_left_by_an_older_version_is_not_gone_on_from(server: str, tmp_path: Path) -> None:
+    (tmp_path / "sam_test.pth.part").write_bytes(PAGE)
+    assert fetch(FILE, tmp_path, f"{server}/ranges").read_bytes() == CONTENT
+
+
+def test_a_link_planted_as_the_part_is_replaced_not_written_through(server: str, tmp_path: Path) -> None:
+    thesis = tmp_path / "thesis.txt"
+    thesis.write_text("three years of work")
+    (tmp_path / "sam_test.pth.part").symlink_to(thesis)
+    fetch(FILE, tmp_path, f"{server}/ranges")
+    assert thesis.read_text() == "three years of work"

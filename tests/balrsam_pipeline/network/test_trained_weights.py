@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from safetensors.torch import save_file
 from torch import nn
 
-from balrsam_pipeline.errors import CheckpointError
+from balrsam_pipeline.errors import CheckpointError, PlanError
 from balrsam_pipeline.network import (
     BalrSam,
     build,
@@ -21,6 +24,7 @@ from balrsam_pipeline.network import (
     save_adapter,
     trainable_state,
 )
+from balrsam_pipeline.network.checkpoints import tensors_crc32
 from balrsam_pipeline.plan import Backbone, NetworkPlan
 
 MakePlan = Callable[..., NetworkPlan]
@@ -100,3 +104,40 @@ def test_a_damaged_training_checkpoint_is_named(make_plan: MakePlan, tmp_path: P
         load_trained(path, make_plan(from_scratch=True))
     with pytest.raises(CheckpointError, match="absent"):
         load_trained(tmp_path / "absent.safetensors", make_plan(from_scratch=True))
+
+
+@pytest.mark.parametrize("kind", ["adapter", "training checkpoint"])
+def test_a_checkpoint_damaged_on_the_disk_is_refused_by_its_checksum(
+    kind: str, make_plan: MakePlan, tmp_path: Path
+) -> None:
+    network = make_plan(from_scratch=True)
+    model, path = trained(network, None), tmp_path / "weights.safetensors"
+    if kind == "adapter":
+        save_adapter(path, model, {"base_sha256": ""})
+    else:
+        tensors = {f"ema/{name}": tensor.clone() for name, tensor in trainable_state(model).items()}
+        save_file(tensors, path, {"base_sha256": "", "tensors_crc32": str(tensors_crc32(tensors))})
+    content = bytearray(path.read_bytes())
+    load = partial(load_adapter, path, model) if kind == "adapter" else partial(load_trained, path, network)
+    load()
+    content[-4096:] = b"\xff" * 4096
+    path.write_bytes(content)
+    with pytest.raises(CheckpointError, match=r"(?s)weights\.safetensors.*checksum"):
+        load()
+
+
+@pytest.mark.parametrize("change", [{"input_size": (4096, 4096)}, {"classes": 60000}])
+def test_a_plan_of_a_giant_network_is_compared_with_the_weights_before_memory_is_taken(
+    change: dict[str, Any], make_plan: MakePlan, tmp_path: Path
+) -> None:
+    network, path = make_plan(from_scratch=True), tmp_path / "weights.safetensors"
+    tensors = trainable_state(trained(network, None))
+    save_file({f"ema/{name}": tensor.clone() for name, tensor in tensors.items()}, path, {"base_sha256": ""})
+    with pytest.raises(CheckpointError, match=r"(?s)weights\.safetensors.*misshapen"):
+        load_trained(path, replace(network, **change))
+
+
+def test_absurd_sizes_in_a_plan_are_refused_by_name(make_plan: MakePlan) -> None:
+    for name, value in (("input_size", (16384, 16384)), ("classes", 10**9), ("lora_rank", 10**9)):
+        with pytest.raises(PlanError, match=name):
+            replace(make_plan(), **{name: value})

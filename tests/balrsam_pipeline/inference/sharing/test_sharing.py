@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 from balrsam_pipeline.cli import main
-from balrsam_pipeline.errors import PredictionError
+from balrsam_pipeline.errors import BalrsamError, PredictionError
 from balrsam_pipeline.imageio import read_label
 from balrsam_pipeline.inference.sharing.install import install_model
 from balrsam_pipeline.inference.sharing.pack import ExportRequest, export_model
@@ -222,3 +222,72 @@ def test_without_onnx_the_message_says_what_to_install(
         main(["export_onnx", "--model", str(model_folder(folds=(0,))), "-o", str(tmp_path / "m.onnx")]) == 2
     )
     assert "pip install onnx" in capsys.readouterr().err
+
+
+def sound(shared: Path, target: Path, manifest: dict[str, object], files: dict[str, bytes]) -> Path:
+    """The same zip with other manifest entries and further files, all hashes fitting."""
+
+    def change(members: dict[str, bytes], described: dict[str, object]) -> None:
+        members.update(files)
+        listed = {
+            name: {"sha256": hashlib.sha256(content).hexdigest(), "size_bytes": len(content)}
+            for name, content in members.items()
+        }
+        described.update({"files": listed, **manifest})
+
+    return rebuild(shared, target, change)
+
+
+def tree(folder: Path) -> dict[str, bytes]:
+    """Every file below a folder."""
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_files_of_ones_own_models_stay_when_somebodys_model_is_installed_beside_them(
+    shared: Path, tmp_path: Path
+) -> None:
+    mine = tmp_path / "elsewhere" / "Dataset900_Test"
+    (mine / "triplanar__balrsam").mkdir(parents=True)
+    for name in ("best_configuration.json", "MODEL_CARD.md", "fingerprint.json", "triplanar__balrsam/notes"):
+        (mine / name).write_text("mine")
+    theirs = {f"Dataset900_Test/{name}": b"{}" for name in ("best_configuration.json", "fingerprint.json")}
+    before = tree(mine)
+    install_model(sound(shared, tmp_path / "theirs.zip", {}, theirs), tmp_path / "elsewhere")
+    assert {name: tree(mine)[name] for name in before} == before
+
+
+@pytest.mark.parametrize("fault", ["twice", "damaged", "no plan"])
+def test_a_refused_archive_leaves_the_model_that_it_was_to_replace(
+    shared: Path, tmp_path: Path, fault: str
+) -> None:
+    results = tmp_path / "elsewhere"
+    install_model(shared, results)
+    before = tree(results)
+    path = f"Dataset900_Test/2d__balrsam/{'plan.json' if fault == 'no plan' else 'dataset.json'}"
+    if fault == "twice":
+        bad = sound(shared, tmp_path / "bad.zip", {"models": ["2d__balrsam", "2d__balrsam"]}, {})
+    elif fault == "no plan":
+        bad = sound(shared, tmp_path / "bad.zip", {}, {path: b"{}"})
+    else:
+        bad = rebuild(shared, tmp_path / "bad.zip", lambda members, _: members.update({path: b"{}"}))
+    with pytest.raises(BalrsamError):
+        install_model(bad, results, overwrite=True)
+    assert tree(results) == before
+
+
+@pytest.mark.parametrize("name", ["predictions", "crossval", "2d__balrsam"])
+def test_nothing_but_a_model_is_ever_replaced(shared: Path, tmp_path: Path, name: str) -> None:
+    results = tmp_path / "elsewhere"
+    predictions = results / "Dataset900_Test" / name
+    predictions.mkdir(parents=True)
+    (predictions / "patient_1.nii.gz").write_bytes(b"a mask")
+    with zipfile.ZipFile(shared) as archive:
+        files = {
+            item.replace("2d__balrsam", name): archive.read(item)
+            for item in archive.namelist()
+            if "2d__balrsam" in item
+        }
+    odd = sound(shared, tmp_path / "odd.zip", {"models": [name]}, files)
+    with pytest.raises(PredictionError, match=name):
+        install_model(odd, results, overwrite=True)
+    assert tree(results) == {f"Dataset900_Test/{name}/patient_1.nii.gz": b"a mask"}
