@@ -102,16 +102,33 @@ def _statistics(ordered: npt.NDArray[Any], case: str) -> ChannelStatistics:
             expected="finite intensities",
             fix="replace them in the image: balrsam verify DATASET --fix NEW_FOLDER",
         )
-    low, middle, high = np.percentile(ordered, (0.5, 50.0, 99.5))
+    with np.errstate(over="ignore", invalid="ignore"):
+        mean, std = float(ordered.mean(dtype=np.float64)), float(ordered.std(dtype=np.float64))
+    if not np.isfinite(std):
+        raise DatasetError(
+            f"case {case}",
+            found=f"values from {float(ordered[0]):g} to {float(ordered[-1]):g} in the foreground",
+            expected="intensities with a standard deviation",
+            fix="replace the marks for missing data in the image by the value of its background, such as 0",
+        )
     return ChannelStatistics(
-        mean=float(ordered.mean(dtype=np.float64)),
-        median=float(middle),
-        std=float(ordered.std(dtype=np.float64)),
+        mean=mean,
+        median=_percentile(ordered, 50.0),
+        std=std,
         min=float(ordered[0]),
         max=float(ordered[-1]),
-        percentile_00_5=float(low),
-        percentile_99_5=float(high),
+        percentile_00_5=_percentile(ordered, 0.5),
+        percentile_99_5=_percentile(ordered, 99.5),
     )
+
+
+def _percentile(ordered: npt.NDArray[Any], percent: float) -> float:
+    """NumPy's linear percentile of sorted values in float64, whatever their type: `np.percentile` interpolates
+    float16 in float16."""
+    place = percent / 100 * (len(ordered) - 1)
+    below = int(place)
+    low, high = float(ordered[below]), float(ordered[min(below + 1, len(ordered) - 1)])
+    return low + (high - low) * (place - below)
 
 
 def _quantiles(samples: list[npt.NDArray[Any]]) -> npt.NDArray[np.float32]:

@@ -18,9 +18,12 @@ import numpy.typing as npt
 
 from balrsam_pipeline.errors import PreprocessingError
 from balrsam_pipeline.plan import ChannelStatistics, Normalization
+from balrsam_pipeline.preprocessing.contrast import LEAST_CONTRAST, contrast
 
 SMALLEST_SCALE = 1e-8  # nnU-Net's guard against constant images
 RGB_MAX = 255
+# float32 holds 24 bits: a shift this many scales away leaves four decimals of what is normalised
+FLOAT32_SHIFT = 1e3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,13 +39,14 @@ class ChannelTransform:
     def apply(self, slab_zyx: npt.NDArray[Any], start: int) -> npt.NDArray[np.float32]:
         """Normalise slices `start` … of the channel that this transform was drawn up for; returns float32 of
         the same shape."""
-        values = slab_zyx.astype(np.float32)
+        wide = abs(self.shift) > FLOAT32_SHIFT * self.scale
+        values = slab_zyx.astype(np.float64 if wide else np.float32)
         if self.lower is not None or self.upper is not None:
             np.clip(values, self.lower, self.upper, out=values)
         inside = slice(None) if self.mask_zyx is None else self.mask_zyx[start : start + len(slab_zyx)]
-        values[inside] -= np.float32(self.shift)
-        values[inside] /= np.float32(self.scale)
-        return values
+        values[inside] -= values.dtype.type(self.shift)
+        values[inside] /= values.dtype.type(self.scale)
+        return values.astype(np.float32, copy=False)
 
 
 def channel_transform(
@@ -51,7 +55,7 @@ def channel_transform(
     statistics: ChannelStatistics | None,
     mask_zyx: npt.NDArray[np.bool_] | None = None,
 ) -> ChannelTransform:
-    """Draw up the normalisation of one channel of one case.
+    """Draw up the normalisation of one channel of one case; statistics are taken in float64 whatever its type.
 
     Args:
         channel_zyx: the cropped channel, any dtype.
@@ -59,8 +63,8 @@ def channel_transform(
         mask_zyx: restricts `z_score` to these voxels; the others stay as they are.
 
     Raises:
-        PreprocessingError: values are not finite, `ct` without statistics, or `rgb_to_0_1` of values outside
-            0…255.
+        PreprocessingError: values are not finite or so far apart that the image becomes constant, `ct`
+            without statistics, or `rgb_to_0_1` of values outside 0…255.
 
     Source: nnU-Net v2, `default_normalization_schemes.py`.
     """
@@ -75,6 +79,7 @@ def _z_score(
     if mask_zyx is not None and not mask_zyx.any():
         mask_zyx = None
     mean, std = _mean_and_std(channel_zyx, mask_zyx)
+    _require_contrast(channel_zyx)
     return ChannelTransform(shift=mean, scale=max(std, SMALLEST_SCALE), mask_zyx=mask_zyx)
 
 
@@ -114,7 +119,8 @@ def _rescale(
     channel_zyx: npt.NDArray[Any], _statistics: ChannelStatistics | None, _mask: npt.NDArray[np.bool_] | None
 ) -> ChannelTransform:
     low, high = float(channel_zyx.min()), float(channel_zyx.max())
-    _require_finite(low, high)
+    _require_finite(low, high, high - low)
+    _require_contrast(channel_zyx)
     return ChannelTransform(shift=low, scale=max(high - low, SMALLEST_SCALE))
 
 
@@ -136,10 +142,23 @@ def _mean_and_std(
 
     count = channel_zyx.size if mask_zyx is None else int(mask_zyx.sum())
     depth = range(len(channel_zyx))
-    mean = math.fsum(float(values(z).sum(dtype=np.float64)) for z in depth) / count
-    _require_finite(mean)
-    variance = math.fsum(float(np.square(values(z) - mean).sum()) for z in depth) / count
+    with np.errstate(over="ignore", invalid="ignore"):  # what overflows float64 is refused by name
+        mean = float(np.sum([values(z).sum(dtype=np.float64) for z in depth])) / count
+        squares = [np.square(values(z).astype(np.float64) - mean).sum() for z in depth]
+        variance = float(np.sum(squares)) / count
+    _require_finite(mean, variance)
     return mean, math.sqrt(variance)
+
+
+def _require_contrast(channel_zyx: npt.NDArray[Any]) -> None:
+    if contrast(channel_zyx) < LEAST_CONTRAST:
+        low, high = float(channel_zyx.min()), float(channel_zyx.max())
+        raise PreprocessingError(
+            "image",
+            found=f"values from {low:g} to {high:g}, next to which everything else is one constant",
+            expected="intensities without marks for missing data",
+            fix="replace them in the image by the value of its background, such as 0",
+        )
 
 
 def _require_finite(*values: float) -> None:

@@ -131,3 +131,20 @@ def test_a_dataset_without_any_label_cannot_be_planned(dataset: Path, tmp_path: 
         write_volume(path, np.zeros((10, 40, 36), dtype=np.uint8), (1.0, 1.0, 1.0))
     with pytest.raises(DatasetError, match="no case shows any label"):
         extract_fingerprint(open_dataset(dataset), tmp_path, None, 1)
+
+
+@pytest.mark.parametrize("dtype", [np.float16, np.uint8, np.int16, np.int64, np.float64])
+def test_foreground_statistics_are_not_taken_in_the_type_of_the_input(dtype: type) -> None:
+    from planners.case_fingerprint import _statistics
+
+    values = np.sort(np.rint(np.random.default_rng(0).normal(160, 25, 5000)).clip(0, 255))
+    found, expected = _statistics(values.astype(dtype), "a"), np.percentile(values, (0.5, 50, 99.5))
+    assert (found.mean, found.std) == pytest.approx((values.mean(), values.std()))
+    assert (found.percentile_00_5, found.median, found.percentile_99_5) == pytest.approx(tuple(expected))
+
+
+def test_foreground_values_whose_squares_overflow_are_refused_by_case() -> None:
+    from planners.case_fingerprint import _statistics
+
+    with pytest.raises(DatasetError, match="case a"):
+        _statistics(np.array([-1e300, 0.0, 1e300]), "a")

@@ -127,6 +127,17 @@ def put(value: float, dtype: Any) -> Callable[[Any], Any]:
     return voxels
 
 
+def put_margin(value: float) -> Callable[[Any], Any]:
+    """A change that gives the first two rows one value."""
+
+    def voxels(data: Any) -> Any:
+        changed = data.copy()
+        changed[:, :, :2] = value
+        return changed
+
+    return voxels
+
+
 def each_label(folder: Path, change_label: Callable[[Any], Any]) -> None:
     """Change the values of every label."""
     for path in sorted((folder / "labelsTr").glob("*.nii.gz")):
@@ -350,7 +361,7 @@ CATALOGUE = (
     Broken("nan_or_infinite", SECOND, lambda f: change(pet(f), put(np.nan, np.float32)), name="NaN"),
     Broken("nan_or_infinite", SECOND, lambda f: change(pet(f), put(np.inf, np.float32)), name="infinity"),
     Broken("constant_channel", SECOND, lambda f: change(pet(f), lambda data: data * 0), "warning"),
-    Broken("absurd_intensity", SECOND, lambda f: change(pet(f), put(3e12, np.float32)), "warning"),
+    Broken("absurd_intensity", SECOND, lambda f: change(pet(f), lambda data: data * 3e12), "warning"),
     Broken(
         "ct_not_in_hu",
         SECOND,
@@ -364,6 +375,14 @@ CATALOGUE = (
         lambda f: change(ct(f), lambda data: (data % 256).astype(np.uint8)),
         "warning",
         name="windowed CT",
+    ),
+    Broken("missing_data_values", SECOND, lambda f: change(pet(f), put_margin(np.finfo(np.float32).min))),
+    Broken(
+        "missing_data_values",
+        SECOND,
+        lambda f: change(pet(f), put_margin(-99.0)),
+        "warning",
+        name="a mark for missing data that leaves little contrast",
     ),
     # grids
     Broken("channel_shape", SECOND, lambda f: change(pet(f), lambda data: data[:, :, :-1])),

@@ -10,10 +10,13 @@ import numpy.typing as npt
 
 from balrsam_pipeline.dataset.description import DatasetDescription
 from balrsam_pipeline.dataset.integrity.report import Problem
+from balrsam_pipeline.preprocessing.contrast import LEAST_CONTRAST, LITTLE_CONTRAST, contrast
+from balrsam_pipeline.preprocessing.cropping import crop, nonzero_box
 
 AIR_HU = -500.0  # any CT of a patient that was not cut out of its surroundings holds air or lung below this
 HU_LIMIT = 70000.0  # above metal in extended-scale CT; 16-bit readers overflow before
 LARGEST_SANE = 1e9
+SCALED_OTHERWISE = ("ct", "nonorm")  # names of channels that are not scaled by their own spread
 
 
 def check_channels(case: str, count: int, description: DatasetDescription) -> Iterator[Problem]:
@@ -42,7 +45,8 @@ def check_channels(case: str, count: int, description: DatasetDescription) -> It
 def check_intensities(
     case: str, image_czyx: npt.NDArray[Any], description: DatasetDescription
 ) -> Iterator[Problem]:
-    """Look for NaN, infinities, constant channels, absurd values, and CT that is not in Hounsfield units."""
+    """Look for NaN, infinities, constant channels, marks for missing data, absurd values, and CT that is not
+    in Hounsfield units."""
     for index, channel in enumerate(image_czyx):
         name = description.channel_names[index] if index < len(description.channel_names) else str(index)
         low, high = float(channel.min()), float(channel.max())
@@ -65,6 +69,8 @@ def check_intensities(
                 "export the channel again, or leave the case out",
                 "warning",
             )
+        elif name.casefold() not in SCALED_OTHERWISE and (left := _contrast(channel)) < LITTLE_CONTRAST:
+            yield _no_contrast(case, f"channel {index} ({name}) ranges from {low:g} to {high:g}", left)
         elif max(abs(low), abs(high)) > LARGEST_SANE:
             yield Problem(
                 "absurd_intensity",
@@ -76,6 +82,22 @@ def check_intensities(
             )
         elif name.casefold() == "ct":
             yield from _check_hounsfield(case, index, low, high)
+
+
+def _contrast(channel_zyx: npt.NDArray[Any]) -> float:
+    """What normalisation leaves of a channel, cropped as it will be."""
+    return contrast(crop(channel_zyx[None], nonzero_box(channel_zyx[None]))[0])
+
+
+def _no_contrast(case: str, found: str, left: float) -> Problem:
+    return Problem(
+        "missing_data_values",
+        case,
+        f"{found}; next to that, the spread of most of its values is {left:.2g} standard deviations",
+        "intensities without marks for missing data",
+        "replace those marks in the image by the value of its background, such as 0",
+        "error" if left < LEAST_CONTRAST else "warning",
+    )
 
 
 def _check_hounsfield(case: str, index: int, low: float, high: float) -> Iterator[Problem]:

@@ -21,7 +21,7 @@ def test_the_catalogue_holds_at_least_thirty_kinds() -> None:
 
 
 def test_every_kind_is_documented() -> None:
-    page = (Path(__file__).parents[3] / "docs" / "datasets.md").read_text(encoding="utf-8")
+    page = (Path(__file__).parents[4] / "docs" / "datasets.md").read_text(encoding="utf-8")
     assert [broken.kind for broken in CATALOGUE if f"`{broken.kind}`" not in page] == []
 
 

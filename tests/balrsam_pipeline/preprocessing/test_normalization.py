@@ -1,0 +1,73 @@
+"""Normalisation: statistics in float64 whatever the type of the input; an output that lost its contrast is
+refused."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+
+from balrsam_pipeline.errors import PreprocessingError
+from balrsam_pipeline.preprocessing.normalization import channel_transform
+
+SHAPE = (4, 12, 10)
+
+
+def anatomy(seed: int = 0) -> npt.NDArray[np.float64]:
+    """Whole numbers from about 400 to 700."""
+    return np.rint(np.random.default_rng(seed).normal(500, 50, SHAPE))
+
+
+def normalised(channel: npt.NDArray[np.generic], scheme: str = "z_score") -> npt.NDArray[np.float32]:
+    return channel_transform(channel, scheme, None).apply(channel, 0)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    "dtype", [np.float16, np.float32, np.float64, np.uint16, np.int16, np.int32, np.uint32, np.int64, ">i2"]
+)
+def test_arithmetic_is_not_done_in_the_type_of_the_input(dtype: npt.DTypeLike) -> None:
+    values = anatomy()
+    expected = (values - values.mean()) / values.std()
+    np.testing.assert_allclose(normalised(values.astype(dtype)), expected, atol=1e-4)
+
+
+@pytest.mark.parametrize("offset", [2.0**31 - 2000, 2.0**40, 1e12])
+@pytest.mark.parametrize("dtype", [np.int64, np.float64, np.uint64])
+def test_small_differences_of_large_numbers_are_kept(offset: float, dtype: npt.DTypeLike) -> None:
+    values = anatomy()
+    expected = (values - values.mean()) / values.std()
+    np.testing.assert_allclose(normalised((values + offset).astype(dtype)), expected, atol=1e-3)
+    scaled = (values - values.min()) / (values.max() - values.min())
+    np.testing.assert_allclose(
+        normalised((values + offset).astype(dtype), "rescale_to_0_1"), scaled, atol=1e-3
+    )
+
+
+@pytest.mark.parametrize("mark", [np.finfo(np.float32).min, np.finfo(np.float32).max, -1e30, 1e20, -1e9])
+@pytest.mark.parametrize("scheme", ["z_score", "rescale_to_0_1"])
+def test_a_varying_image_that_would_become_constant_is_refused(mark: float, scheme: str) -> None:
+    values = anatomy().astype(np.float32)
+    values[:, :2] = mark
+    with pytest.raises(PreprocessingError, match="missing data"):
+        normalised(values, scheme)
+
+
+def test_values_whose_squares_overflow_float64_are_refused() -> None:
+    values = anatomy() * 1e300
+    with pytest.raises(PreprocessingError, match="finite"):
+        normalised(values)
+
+
+@pytest.mark.parametrize(
+    "channel",
+    [
+        np.zeros(SHAPE),
+        np.pad(np.ones((2, 4, 4)), ((1, 1), (4, 4), (3, 3))) * 1000,  # a mask as a channel
+        np.where(anatomy() > 560, anatomy(), 0),  # mostly black
+        np.where(anatomy() > 590, anatomy() * 10, anatomy() / 10),  # hot spots, as in PET
+    ],
+)
+def test_masks_constants_black_frames_and_hot_spots_are_no_missing_data(
+    channel: npt.NDArray[np.float64],
+) -> None:
+    assert np.isfinite(normalised(channel)).all()
