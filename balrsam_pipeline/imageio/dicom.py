@@ -12,6 +12,7 @@ import SimpleITK as sitk
 from balrsam_pipeline.errors import ImageError
 from balrsam_pipeline.imageio import simpleitk_io
 from balrsam_pipeline.imageio.geometry import Image
+from balrsam_pipeline.imageio.itk_messages import itk_messages_of
 
 MODALITY, SERIES_NUMBER, POSITION, ORIENTATION = "0008|0060", "0020|0011", "0020|0032", "0020|0037"
 UNEVEN = 0.1  # deviation of a slice distance from the median, relative, that means a missing slice
@@ -31,7 +32,7 @@ def find_series(folder: Path) -> tuple[Series, ...]:
     """All series in a folder and its sub-folders, in the order of their numbers; files that are not DICOM are
     passed over."""
     found = []
-    with simpleitk_io.quiet():
+    with itk_messages_of(folder):
         for place in (folder, *sorted(path for path in folder.rglob("*") if path.is_dir())):
             for identifier in sitk.ImageSeriesReader.GetGDCMSeriesIDs(str(place)):
                 files = sitk.ImageSeriesReader.GetGDCMSeriesFileNames(str(place), identifier)
@@ -52,7 +53,7 @@ def read_series(series: Series) -> Image:
     _require_even_slices(series)
     reader = sitk.ImageSeriesReader()
     reader.SetFileNames([str(file) for file in series.files])
-    with simpleitk_io.quiet():
+    with itk_messages_of(where):
         try:
             image = reader.Execute()
         except RuntimeError as problem:
@@ -71,7 +72,7 @@ def read_series(series: Series) -> Image:
 
 def _require_even_slices(series: Series) -> None:
     where, tags = series.files[0].parent, []
-    with simpleitk_io.quiet():
+    with itk_messages_of(where):
         for file in series.files:
             tags.append(_tags(str(file), (POSITION, ORIENTATION)))
     if len(series.files) < 3 or not all(position and orientation for position, orientation in tags):

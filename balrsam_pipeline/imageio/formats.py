@@ -33,7 +33,7 @@ class Format:
 
 _NIFTI = Format(
     read=nifti.read,
-    read_label=nifti.read,
+    read_label=nifti.read_label,
     read_geometry=nifti.read_geometry,
     write=nifti.write,
     several_channels=False,

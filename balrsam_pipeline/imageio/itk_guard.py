@@ -2,6 +2,7 @@
 
 ITK's readers trust these headers: absurd numbers of axes and overlong fields make them write beyond their
 buffers, absurd sizes make them ask for terabytes, and a header may name another file to read voxels from.
+Only what ITK interprets is checked: writers take along whatever tags the image was read with.
 """
 
 from __future__ import annotations
@@ -13,14 +14,26 @@ import zlib
 from pathlib import Path
 
 from balrsam_pipeline.errors import ImageError
+from balrsam_pipeline.imageio.inflate import LARGEST_RATIO, inflated
 
-LARGEST_RATIO = 1032  # what deflate can reach: bounds the voxels that a compressed file can hold
 LONGEST_FIELD = 1000  # characters; NRRD's key:=value pairs, which carry tags of segments, may be longer
 LONGEST_HEADER = 1 << 20
 MOST_AXES = 4
 MOST_CHANNELS = 1 << 16
+SLACK_BYTES = 1 << 20  # what may lie behind the voxels: padding, extensions
+LONGEST_NAME = 500  # of a field; ITK writes no longer ones, and reads none
 GIPL_HEADER_BYTES = 256
 GIPL_BYTES = {1: 0.125, 7: 1, 8: 1, 15: 2, 16: 2, 31: 4, 32: 4, 64: 4, 65: 8}  # image type -> bytes a voxel
+MHA_FIELDS = frozenset(
+    (
+        "ObjectType ObjectSubType Comment Name ID ParentID NDims DimSize HeaderSize TransformMatrix Rotation "
+        "Orientation Offset Position Origin CenterOfRotation AnatomicalOrientation DistanceUnits Color "
+        "AcquisitionDate Modality SequenceID BinaryData BinaryDataByteOrderMSB ElementByteOrderMSB "
+        "CompressedData CompressedDataSize CompressionLevel ElementSpacing ElementSize ElementType ElementMin "
+        "ElementMax ElementNBits ElementNumberOfChannels ElementToIntensityFunctionSlope "
+        "ElementToIntensityFunctionOffset ElementDataFile"
+    ).split()
+)
 MHA_BYTES = {"CHAR": 1, "SHORT": 2, "INT": 4, "LONG": 4, "LONG_LONG": 8, "FLOAT": 4, "DOUBLE": 8}
 NRRD_BYTES = {
     re.compile(r"(signed |unsigned )?char|u?int8(_t)?|uchar"): 1,
@@ -33,8 +46,11 @@ NUMBERS = re.compile(rf"\s*{NUMBER}(\s+{NUMBER})*\s*")
 Fields = dict[str, str]
 
 
-def refuse_unsound_header(path: Path) -> None:
+def refuse_unsound_header(path: Path) -> int | None:
     """Check the header of an MHA, NRRD or GIPL file; other files, and missing ones, are passed over.
+
+    Returns:
+        The bytes of voxels that the header announces; None where nothing was checked.
 
     Raises:
         ImageError: a field is missing, overlong or absurd, or the file is too small for the voxels that it
@@ -42,33 +58,23 @@ def refuse_unsound_header(path: Path) -> None:
     """
     check = CHECKS.get(path.suffix.lower())
     if check is None:
-        return
+        return None
     try:
         with path.open("rb") as stream:
             start = stream.read(LONGEST_HEADER)
         size = path.stat().st_size
     except OSError:
-        return  # the reader itself says what is wrong with the path
-    check(path, start, size)
+        return None  # the reader itself says what is wrong with the path
+    return check(path, start, size)
 
 
-def _check_mha(path: Path, start: bytes, size: int) -> None:
+def _check_mha(path: Path, start: bytes, size: int) -> int:
     end = re.search(rb"^ElementDataFile[ \t]*=[^\n]*\n", start, re.MULTILINE)
     if end is None:
         raise _unsound(path, "no ElementDataFile")
-    fields: Fields = {}
-    for line in _text(path, start[: end.end()]).splitlines():
-        name, equals, value = line.partition("=")
-        if not line.strip():
-            continue
-        if (
-            not equals
-            or not re.fullmatch(r"\w+", name.strip())
-            or name.strip() in fields
-            or len(line) > LONGEST_FIELD
-        ):
-            raise _unsound(path, f"the line {line[:60]!r}")
-        fields[name.strip()] = value.strip()
+    fields = _mha_fields(path, _text(path, start[: end.end()]))
+    if fields.get("HeaderSize", "0") not in ("0", "-1"):
+        raise _unsound(path, f"bytes to skip: HeaderSize = {fields['HeaderSize'][:60]}")
     if fields["ElementDataFile"] != "LOCAL":
         raise _unsound(path, f"voxels in another file: {fields['ElementDataFile'][:60]!r}")
     axes = _whole(path, fields, "NDims", 1, MOST_AXES)
@@ -90,12 +96,30 @@ def _check_mha(path: Path, start: bytes, size: int) -> None:
     if kind.removeprefix("U") not in MHA_BYTES:
         raise _unsound(path, f"ElementType = {kind[:60]!r}")
     compressed = fields.get("CompressedData", "False").lower() == "true"
-    _require_voxels(
+    return _require_voxels(
         path, math.prod(sizes) * channels * MHA_BYTES[kind.removeprefix("U")], size - end.end(), compressed
     )
 
 
-def _check_nrrd(path: Path, start: bytes, size: int) -> None:
+def _mha_fields(path: Path, header: str) -> Fields:
+    """The fields that ITK interprets; others, such as DICOM tags, are passed over however long they are."""
+    fields: Fields = {}
+    for line in header.split("\n"):
+        name, equals, value = line.partition("=")
+        name = name.strip()
+        if not line.strip():
+            continue
+        if not equals and ":" not in line:
+            raise _unsound(path, f"a line that is no NAME = VALUE, which ITK cannot read: {line[:60]!r}")
+        known = name in MHA_FIELDS
+        if len(name) > LONGEST_NAME or (known and (name in fields or len(line) > LONGEST_FIELD)):
+            raise _unsound(path, f"the line {line[:60]!r}")
+        if known:
+            fields[name] = value.strip()
+    return fields
+
+
+def _check_nrrd(path: Path, start: bytes, size: int) -> int:
     end = re.search(rb"\r?\n\r?\n", start)
     if not start.startswith(b"NRRD000") or end is None:
         raise _unsound(path, "no NRRD header that ends with an empty line")
@@ -120,16 +144,16 @@ def _check_nrrd(path: Path, start: bytes, size: int) -> None:
         raise _unsound(path, f"encoding: {encoding[:60]!r}")
     if any(name in fields for name in ("line skip", "lineskip", "byte skip", "byteskip")):
         raise _unsound(path, "lines or bytes to skip")
-    _require_voxels(path, math.prod(sizes) * voxel_bytes, size - end.end(), encoding != "raw")
+    return _require_voxels(path, math.prod(sizes) * voxel_bytes, size - end.end(), encoding != "raw")
 
 
-def _check_gipl(path: Path, start: bytes, size: int) -> None:
+def _check_gipl(path: Path, start: bytes, size: int) -> int:
     if len(start) < GIPL_HEADER_BYTES:
         raise _unsound(path, f"{len(start)} bytes")
     *sizes, kind = struct.unpack(">5H", start[:10])
     if kind not in GIPL_BYTES or min(sizes[:2]) < 1:
         raise _unsound(path, f"size {' × '.join(map(str, sizes))} of image type {kind}")
-    _require_voxels(
+    return _require_voxels(
         path,
         math.prod(max(1, length) for length in sizes) * GIPL_BYTES[kind],
         size - GIPL_HEADER_BYTES,
@@ -167,9 +191,10 @@ def _wholes(path: Path, text: str, count: int) -> list[int]:
     return [int(part) for part in text.split()]
 
 
-def _require_voxels(path: Path, announced: float, present: int, compressed: bool) -> None:
+def _require_voxels(path: Path, announced: float, present: int, compressed: bool) -> int:
     if announced > present * (LARGEST_RATIO if compressed else 1):
         raise _unsound(path, f"{present} bytes of voxels where the header announces {announced:.0f}")
+    return math.ceil(announced)
 
 
 def _unsound(path: Path, found: str) -> ImageError:
@@ -181,8 +206,7 @@ def _unsound(path: Path, found: str) -> ImageError:
     )
 
 
-HEADER_LIMIT_BYTES = 65536
-CHUNK_BYTES = 1 << 20
+HEADER_LIMIT_BYTES = 1 << 20
 MHA_DATA = re.compile(rb"ElementDataFile\s*=\s*LOCAL\r?\n")
 MHA_COMPRESSED = re.compile(rb"^CompressedData\s*=\s*True", re.MULTILINE | re.IGNORECASE)
 NRRD_DATA = re.compile(rb"\r?\n\r?\n")
@@ -190,11 +214,15 @@ NRRD_COMPRESSED = re.compile(rb"^encoding:\s*(gzip|gz)", re.MULTILINE | re.IGNOR
 NRRD_DETACHED = re.compile(rb"^data ?file:", re.MULTILINE | re.IGNORECASE)
 
 
-def verify_compressed_voxels(path: Path) -> None:
-    """Decompress the voxels of an MHA or NRRD file once and throw them away; other files are passed over.
+def verify_compressed_voxels(path: Path, announced: int) -> None:
+    """Decompress the voxels of an MHA or NRRD file once, piece by piece, and throw them away; other files are
+    passed over.
+
+    Args:
+        announced: bytes of voxels, as the header says.
 
     Raises:
-        ImageError: the compressed voxels are damaged or end too early.
+        ImageError: the compressed voxels are damaged, end too early, or are far more than announced.
     """
     try:
         with path.open("rb") as stream:
@@ -203,15 +231,25 @@ def verify_compressed_voxels(path: Path) -> None:
             if offset is None:
                 return
             stream.seek(offset)
-            decoder = zlib.decompressobj(wbits=47)  # 47: zlib (MHA) or gzip (NRRD), whichever it is
-            while not decoder.eof and (chunk := stream.read(CHUNK_BYTES)):
-                decoder.decompress(chunk)
+            found = 0
+            for piece in inflated(stream, wbits=47):  # zlib (MHA) or gzip (NRRD), whichever it is
+                found += len(piece)
+                if found > announced + SLACK_BYTES:
+                    raise too_much_packed(path, announced)
     except OSError:
         return  # the reader itself says what is wrong with the path
     except zlib.error as problem:
         raise _damaged(path, f"damaged voxels ({problem})") from None
-    if not decoder.eof:
-        raise _damaged(path, "compressed voxels that end too early")
+
+
+def too_much_packed(path: Path, announced: int) -> ImageError:
+    """The error for a file that holds far more than its header announces; it is not unpacked to its end."""
+    return ImageError(
+        path,
+        found=f"more than {SLACK_BYTES >> 20} MiB packed behind the {announced} bytes that the header announces",
+        expected="no more than the header announces",
+        fix="export the file again; the header, or what was put behind the voxels, is wrong",
+    )
 
 
 def _compressed_from(start: bytes) -> int | None:

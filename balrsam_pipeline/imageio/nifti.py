@@ -12,7 +12,7 @@ import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -24,10 +24,14 @@ from nibabel.spatialimages import HeaderDataError
 from balrsam_pipeline.errors import ImageError
 from balrsam_pipeline.imageio import simpleitk_io
 from balrsam_pipeline.imageio.geometry import Geometry, Image, is_orthonormal
-from balrsam_pipeline.imageio.itk_guard import LARGEST_RATIO
+from balrsam_pipeline.imageio.inflate import GZIP_MAGIC, PIECE_BYTES, inflated
+from balrsam_pipeline.imageio.itk_guard import SLACK_BYTES, too_much_packed
 
-GZIP_MAGIC = b"\x1f\x8b"
 HEADER_BYTES = 540  # the longer one, NIfTI-2
+CONTRADICTION = 1e-2  # relative difference of two voxel sizes that no rounding explains
+ROUNDING = 1e-5  # of float32
+WIDEST_STEP = 0.5  # of scaled labels: with wider steps half a step is no rounding error
+FLOAT32_STEPS = 1 << 23  # float32 tells that many steps from zero apart
 SPATIAL_FIELDS = (
     *(
         "qform_code",
@@ -52,11 +56,50 @@ def read(path: Path) -> Image:
     Raises:
         ImageError: missing, truncated, damaged, no NIfTI, or with a time axis.
     """
-    content = _decompressed(path)
-    header = _header(path, content[:HEADER_BYTES])
-    with _absurd_values_named(path):
+    return _read(path, as_label=False)
+
+
+def read_label(path: Path) -> Image:
+    """As `read`, but whole numbers that were stored as scaled integers (nibabel does so with floats) are
+    rounded within half the step that they were stored with.
+
+    Raises:
+        ImageError: as `read`.
+    """
+    return _read(path, as_label=True)
+
+
+def _read(path: Path, as_label: bool) -> Image:
+    with _opened(path) as content, _absurd_values_named(path):
+        start = content.fill(bytearray(), HEADER_BYTES)
+        header = _header(path, bytes(start))
         geometry = _geometry(path, header)
-        return Image(_voxels(path, header, content, geometry), geometry)
+        return Image(_voxels(path, header, start, content, geometry, as_label), geometry)
+
+
+def header_contradiction(path: Path) -> str | None:
+    """What is doubtful about the voxel size in a NIfTI header: the sform gives another one than pixdim, which is
+    the one that counts, or pixdim has none; None where nothing is.
+
+    Raises:
+        ImageError: missing or no NIfTI.
+    """
+    with _absurd_values_named(path):
+        header = _header(path, _start(path))
+        axes = min(3, len(header.get_data_shape()))
+        pixdim = np.abs(np.asarray(header["pixdim"][1 : axes + 1], dtype=np.float64))
+        if not (np.isfinite(pixdim) & (pixdim > 0)).all():
+            return f"no voxel size: pixdim is {_mm(pixdim)} (x, y, z), and 1 mm is assumed for what is missing"
+        if not int(header["sform_code"]) > 0:
+            return None
+        sizes = np.linalg.norm(header.get_sform()[:3, :axes], axis=0)
+    if np.allclose(sizes, pixdim, rtol=CONTRADICTION, atol=0.0) or not np.isfinite(sizes).all():
+        return None
+    return f"voxels of {_mm(sizes)} by its sform and of {_mm(pixdim)} by its pixdim (x, y, z)"
+
+
+def _mm(sizes: npt.NDArray[np.float64]) -> str:
+    return " × ".join(f"{size:.6g}" for size in sizes) + " mm"
 
 
 def read_geometry(path: Path) -> Geometry:
@@ -65,7 +108,7 @@ def read_geometry(path: Path) -> Geometry:
     Raises:
         ImageError: missing, no NIfTI, or with a time axis.
     """
-    header = _header(path, _first_bytes(path))
+    header = _header(path, _start(path))
     with _absurd_values_named(path):
         return _geometry(path, header)
 
@@ -77,7 +120,7 @@ def count_axes(path: Path) -> int:
         ImageError: missing or no NIfTI.
     """
     with _absurd_values_named(path):
-        shape = _header(path, _first_bytes(path)).get_data_shape()
+        shape = _header(path, _start(path)).get_data_shape()
     return max((3, *(index + 1 for index, size in enumerate(shape) if size > 1)))
 
 
@@ -87,11 +130,11 @@ def read_four_axes(path: Path) -> Image:
     Raises:
         ImageError: missing, truncated, damaged, no NIfTI, or with a fifth axis.
     """
-    content = _decompressed(path)
-    header = _header(path, content[:HEADER_BYTES])
-    with _absurd_values_named(path):
+    with _opened(path) as content, _absurd_values_named(path):
+        start = content.fill(bytearray(), HEADER_BYTES)
+        header = _header(path, bytes(start))
         geometry = simpleitk_io.read_geometry(path, "NiftiImageIO", channels_on_fourth_axis=True)
-        return Image(_voxels(path, header, content, geometry), geometry)
+        return Image(_voxels(path, header, start, content, geometry), geometry)
 
 
 def write(path: Path, image_czyx: npt.NDArray[Any], geometry: Geometry) -> None:
@@ -117,7 +160,7 @@ def write_like(path: Path, label_zyx: npt.NDArray[Any], geometry: Geometry, like
     Returns:
         False, with nothing written, where `like` is no NIfTI-1 file of this geometry.
     """
-    source = _header(like, _first_bytes(like))
+    source = _header(like, _start(like))
     if type(source) is not nib.Nifti1Header or _geometry(like, source) != geometry:
         return False
     source = source.as_byteswapped("<")
@@ -132,42 +175,54 @@ def write_like(path: Path, label_zyx: npt.NDArray[Any], geometry: Geometry, like
     return True
 
 
-def _decompressed(path: Path) -> bytes:
-    content = simpleitk_io.read_bytes(path)
-    if not content.startswith(GZIP_MAGIC):
-        return content
-    (size,) = struct.unpack(
-        "<I", content[-4:]
-    )  # the trailer holds the size modulo 2³², so that one allocation does
-    try:
-        whole = zlib.decompress(content, wbits=31, bufsize=max(1, min(size, len(content) * LARGEST_RATIO)))
-        return whole if len(whole) == size else b"".join(_members(content))
-    except zlib.error as problem:
-        raise _damaged(path, f"a damaged gzip file ({problem})") from None
+@contextmanager
+def _opened(path: Path) -> Iterator[_Content]:
+    """The content of a NIfTI file, unpacked on the way where it is packed; damage met inside is named.
 
-
-def _members(content: bytes) -> Iterator[bytes]:
-    """The parts of a gzip file of several members, as bgzip writes them."""
-    while content.startswith(GZIP_MAGIC):
-        member = zlib.decompressobj(wbits=31)
-        yield member.decompress(content)
-        if not member.eof:
-            raise zlib.error("it ends too early")
-        content = member.unused_data
-
-
-def _first_bytes(path: Path) -> bytes:
+    Raises:
+        ImageError: missing, unreadable, or a damaged gzip file.
+    """
     try:
         with path.open("rb") as stream:
-            start = stream.read(4096)
+            packed = stream.read(len(GZIP_MAGIC)) == GZIP_MAGIC
+            stream.seek(0)
+            pieces = inflated(stream) if packed else iter(partial(stream.read, PIECE_BYTES), b"")
+            yield _Content(pieces)
     except OSError as problem:
         raise simpleitk_io.unreadable(path, problem) from None
-    if not start.startswith(GZIP_MAGIC):
-        return start[:HEADER_BYTES]
-    try:
-        return zlib.decompressobj(wbits=31).decompress(start, HEADER_BYTES)
     except zlib.error as problem:
         raise _damaged(path, f"a damaged gzip file ({problem})") from None
+
+
+class _Content:
+    """Unpacked pieces, of which no more are held than was asked for."""
+
+    def __init__(self, pieces: Iterator[bytes]) -> None:
+        self._pieces, self._left = pieces, b""
+
+    def fill(self, buffer: bytearray, length: int) -> bytearray:
+        """Add to `buffer` until it holds `length` bytes, or the content ends."""
+        while len(buffer) < length:
+            piece = self._left or next(self._pieces, b"")
+            if not piece:
+                break
+            wanted = length - len(buffer)
+            buffer += piece[:wanted]
+            self._left = piece[wanted:]
+        return buffer
+
+    def finish(self, most: int) -> bool:
+        """Go to the end, where a checksum may be, throwing away at most `most` bytes; whether it was
+        reached."""
+        passed = len(self._left)
+        while passed <= most and (piece := next(self._pieces, b"")):
+            passed += len(piece)
+        return passed <= most
+
+
+def _start(path: Path) -> bytes:
+    with _opened(path) as content:
+        return bytes(content.fill(bytearray(), HEADER_BYTES))
 
 
 def _header(path: Path, start: bytes) -> Any:
@@ -220,28 +275,44 @@ def _spatial_shape(path: Path, header: Any) -> tuple[int, ...]:
     return shape[:3]
 
 
-def _voxels(path: Path, header: Any, content: bytes, geometry: Geometry) -> npt.NDArray[Any]:
-    dtype, offset, shape = (
-        header.get_data_dtype(),
-        int(header.get_data_offset()),
-        tuple(int(size) for size in header.get_data_shape()),
-    )
+def _voxels(
+    path: Path, header: Any, start: bytearray, content: _Content, geometry: Geometry, as_label: bool = False
+) -> npt.NDArray[Any]:
+    """The voxels (channel, z, y, x), scaled; `start` is what was taken of the content already."""
+    dtype, shape = header.get_data_dtype(), tuple(int(size) for size in header.get_data_shape())
+    offset = int(header.get_data_offset())
     count = int(np.prod(shape, dtype=np.int64))
-    if offset + count * dtype.itemsize > len(content):
+    announced = offset + count * dtype.itemsize
+    if dtype.kind == "c":
+        raise _unsupported(path, f"complex voxels ({dtype})", "save magnitude or phase as an image of its own")
+    present = len(content.fill(start, announced))
+    if present < announced:
         raise _damaged(
             path,
-            f"{len(content) - offset} bytes of voxels where the header announces {count * dtype.itemsize}",
+            f"{max(0, present - offset)} bytes of voxels where the header announces {announced - offset}",
         )
-    array = np.frombuffer(content, dtype, count, offset)
+    if not content.finish(SLACK_BYTES):
+        raise too_much_packed(path, announced)
+    array = np.frombuffer(start, dtype, count, offset)
     if dtype.fields:  # RGB24 and RGBA32
         array = np.stack([array[name] for name in dtype.names or ()])
     elif not dtype.isnative:
         array = array.astype(dtype.newbyteorder("="))
     slope, inter = header.get_slope_inter()
     if slope is not None and (slope, inter) != (1.0, 0.0):
-        scaled: npt.NDArray[np.floating] = array.astype(np.float32 if dtype.itemsize <= 2 else np.float64)
-        array = scaled * float(slope) + float(inter)
+        array = _scaled(array, float(slope), float(inter), as_label)
     return array.reshape(-1, *geometry.shape_zyx)
+
+
+def _scaled(stored: npt.NDArray[Any], slope: float, inter: float, as_label: bool) -> npt.NDArray[np.floating]:
+    """slope × stored + inter; in float32 only where that keeps the steps apart."""
+    narrow = stored.dtype.itemsize <= 2 and abs(inter) < FLOAT32_STEPS * abs(slope)
+    values: npt.NDArray[np.floating] = stored.astype(np.float32 if narrow else np.float64) * slope + inter
+    if as_label and stored.dtype.kind in "iu" and abs(slope) <= WIDEST_STEP:
+        whole = np.rint(values)
+        if np.all(np.abs(values - whole) <= abs(slope) / 2 + ROUNDING):
+            return whole
+    return values
 
 
 @contextmanager
@@ -261,6 +332,10 @@ def _absurd_values_named(path: Path) -> Iterator[None]:
         raise _damaged(
             path, f"a header that makes no sense ({type(problem).__name__}: {problem})"[:200]
         ) from None
+
+
+def _unsupported(path: Path, found: str, fix: str) -> ImageError:
+    return ImageError(path, found=found, expected="one real number a voxel", fix=fix)
 
 
 def _damaged(path: Path, found: str) -> ImageError:

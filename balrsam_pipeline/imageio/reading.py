@@ -14,6 +14,7 @@ from balrsam_pipeline.imageio.formats import format_of
 from balrsam_pipeline.imageio.geometry import Geometry, Image, spacing_differs
 
 LARGEST_LABEL = 65535
+NEARLY_WHOLE = 1e-3  # probabilities and resampled labels are further from whole numbers than that
 
 
 def read_image(paths: Sequence[Path]) -> Image:
@@ -67,7 +68,7 @@ def read_geometry(path: Path) -> Geometry:
 
 
 def as_label(data: npt.NDArray[Any], where: object) -> npt.NDArray[Any]:
-    """Voxels as label values: integers as they are, whole floating-point numbers as integers.
+    """Voxels as label values: integers as they are, floating-point numbers next to whole ones as these.
 
     Raises:
         ImageError: fractions, negatives, NaN, or values above 65535.
@@ -75,18 +76,24 @@ def as_label(data: npt.NDArray[Any], where: object) -> npt.NDArray[Any]:
     if data.dtype.kind == "u" and data.dtype.itemsize <= 2:
         return data
     low, high = (data.min(), data.max()) if data.size else (0, 0)
-    if data.dtype.kind == "f" and not (
-        np.isfinite(low) and np.isfinite(high) and np.array_equal(data, np.rint(data))
-    ):
-        raise _no_label(
-            where,
-            "values that are no whole numbers"
-            if np.isfinite(low) and np.isfinite(high)
-            else "NaN or infinite values",
-        )
+    if data.dtype.kind not in "iufb":
+        raise _no_label(where, f"voxels of type {data.dtype}")
+    if not (np.isfinite(low) and np.isfinite(high)):
+        raise _no_label(where, "NaN or infinite values")
+    whole = data
+    if data.dtype.kind == "f":
+        whole = np.rint(data)
+        if not are_whole_numbers(data):
+            raise _no_label(where, "values that are no whole numbers")
+        low, high = whole.min(initial=0), whole.max(initial=0)
     if low < 0 or high > LARGEST_LABEL:
         raise _no_label(where, f"values from {low:g} to {high:g}")
-    return data.astype(np.uint8 if high < 256 else np.uint16)
+    return whole.astype(np.uint8 if high < 256 else np.uint16)
+
+
+def are_whole_numbers(data: npt.NDArray[Any]) -> bool:
+    """Whether finite values are whole numbers but for what storing them has rounded (2.0000001, 0.99999)."""
+    return bool(np.all(np.abs(data - np.rint(data)) <= NEARLY_WHOLE))
 
 
 def _require_same_grid(first_path: Path, first: Geometry, path: Path, other: Geometry) -> None:

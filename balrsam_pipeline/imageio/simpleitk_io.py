@@ -3,8 +3,6 @@ y, z)."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +13,7 @@ import SimpleITK as sitk
 from balrsam_pipeline.errors import ImageError
 from balrsam_pipeline.imageio.geometry import THICK_MM, Geometry, Image
 from balrsam_pipeline.imageio.itk_guard import refuse_unsound_header, verify_compressed_voxels
+from balrsam_pipeline.imageio.itk_messages import itk_messages_of
 
 
 def read(path: Path) -> Image:
@@ -23,9 +22,10 @@ def read(path: Path) -> Image:
     Raises:
         ImageError: missing, damaged, of an unknown format, or with a time axis.
     """
-    refuse_unsound_header(path)
-    verify_compressed_voxels(path)
-    with quiet():
+    announced = refuse_unsound_header(path)
+    if announced is not None:
+        verify_compressed_voxels(path, announced)
+    with itk_messages_of(path):
         try:
             image = sitk.ReadImage(str(path))
         except RuntimeError as problem:
@@ -51,7 +51,7 @@ def read_geometry(path: Path, image_io: str = "", channels_on_fourth_axis: bool 
     reader = sitk.ImageFileReader()
     reader.SetFileName(str(path))
     reader.SetImageIO(image_io)
-    with quiet():
+    with itk_messages_of(path):
         try:
             reader.ReadImageInformation()
         except RuntimeError as problem:
@@ -66,7 +66,7 @@ def write(path: Path, image_czyx: npt.NDArray[Any], geometry: Geometry) -> None:
         ImageError: SimpleITK cannot write it.
     """
     image = to_simpleitk(image_czyx, geometry)
-    with quiet():
+    with itk_messages_of(path):
         try:
             sitk.WriteImage(image, str(path), useCompression=True)
         except RuntimeError as problem:
@@ -99,30 +99,6 @@ def reoriented(image: Image, orientation: str) -> Image:
     return Image(np.ascontiguousarray(channels), geometry_of(Path("reoriented volume"), turned))
 
 
-@contextmanager
-def quiet() -> Iterator[None]:
-    """Keep ITK from writing its warnings to the terminal; what matters is raised or reported by the
-    caller."""
-    shown = sitk.ProcessObject.GetGlobalWarningDisplay()
-    sitk.ProcessObject.SetGlobalWarningDisplay(False)
-    try:
-        yield
-    finally:
-        sitk.ProcessObject.SetGlobalWarningDisplay(shown)
-
-
-def read_bytes(path: Path) -> bytes:
-    """The whole file.
-
-    Raises:
-        ImageError: missing or unreadable.
-    """
-    try:
-        return path.read_bytes()
-    except OSError as problem:
-        raise unreadable(path, problem) from None
-
-
 def unreadable(path: Path, problem: Exception) -> ImageError:
     """The error for a file that a library could not read."""
     if not path.exists():
@@ -152,7 +128,7 @@ def geometry_of(path: Path, image: Any, channels_on_fourth_axis: bool = False) -
     """The geometry of a SimpleITK image, or of a reader that has read a header.
 
     Raises:
-        ImageError: it has a time axis, fewer than two axes, or no voxel.
+        ImageError: it has a time axis, fewer than two axes, no voxel, or numbers that are not finite.
     """
     size, axes = image.GetSize(), image.GetDimension()
     if axes < 2 or min(size) < 1:
@@ -165,6 +141,13 @@ def geometry_of(path: Path, image: Any, channels_on_fourth_axis: bool = False) -
     matrix[:kept, :kept] = np.array(image.GetDirection(), dtype=np.float64).reshape(axes, axes)[:kept, :kept]
     origin = tuple(float(value) for value in image.GetOrigin()[:3])
     direction = tuple(float(value) for value in matrix.ravel())
+    if not np.isfinite((*spacing, *origin, *direction)).all() or min(spacing) <= 0:
+        raise ImageError(
+            path,
+            found=f"a header with spacing {spacing}, origin {origin}, direction {direction}",
+            expected="finite numbers, and spacing above 0",
+            fix="write the header again with the geometry of the scan it comes from",
+        )
     if kept == 2:
         return Geometry(
             dimension=2,

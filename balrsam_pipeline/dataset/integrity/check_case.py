@@ -11,6 +11,7 @@ import numpy as np
 from balrsam_pipeline.dataset.cases import CaseFiles
 from balrsam_pipeline.dataset.description import DatasetDescription
 from balrsam_pipeline.dataset.integrity.checks.geometry import (
+    check_header,
     check_same_grid,
     check_spacing,
     check_spacing_file,
@@ -64,6 +65,8 @@ def inspect_case(files: CaseFiles, description: DatasetDescription) -> Inspected
         return InspectedCase(
             None, label, CaseFacts(case=files.case, label_values=values, problems=tuple(problems))
         )
+    for path in (*files.images, *([files.label] if files.label else [])):
+        problems += check_header(files.case, path)
     problems += check_channels(files.case, image.data.shape[0], description)
     problems += check_intensities(files.case, image.data, description)
     problems += check_spacing(files.case, image.geometry)

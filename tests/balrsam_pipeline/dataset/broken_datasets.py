@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import nibabel as nib
 import numpy as np
 import SimpleITK as sitk
 from PIL import Image as PillowImage
@@ -136,6 +137,15 @@ def put_margin(value: float) -> Callable[[Any], Any]:
         return changed
 
     return voxels
+
+
+def contradict(path: Path) -> None:
+    """Give the voxel size another value in pixdim than in the sform."""
+    content = bytearray(gzip.decompress(path.read_bytes()))
+    header = nib.Nifti1Header(bytes(content[:348]))
+    header["pixdim"][1:3] = 2 * header["pixdim"][1:3]
+    content[:348] = header.binaryblock
+    path.write_bytes(gzip.compress(bytes(content)))
 
 
 def each_label(folder: Path, change_label: Callable[[Any], Any]) -> None:
@@ -396,6 +406,12 @@ CATALOGUE = (
     ),
     Broken("channel_origin", SECOND, lambda f: change(pet(f), origin_mm=(0.0, 0.0, 0.0)), "warning", True),
     Broken("channel_direction", SECOND, lambda f: change(pet(f), direction=FLIPPED), "warning"),
+    Broken(
+        "header_contradiction",
+        SECOND,
+        lambda f: [contradict(path) for path in (ct(f), pet(f), label(f))],
+        "warning",
+    ),
     Broken("label_shape", SECOND, lambda f: change(label(f), lambda data: data[:, :-1])),
     Broken("label_spacing", SECOND, lambda f: change(label(f), spacing_mm=(3.0, 0.5, 0.5))),
     Broken(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import gzip
+import tracemalloc
 from pathlib import Path
 
 import nibabel as nib
@@ -13,6 +14,7 @@ import SimpleITK as sitk
 
 from balrsam_pipeline.errors import ImageError
 from balrsam_pipeline.imageio import read_geometry, read_image, read_label, write_label
+from balrsam_pipeline.imageio.nifti import header_contradiction
 
 
 @pytest.fixture
@@ -210,3 +212,124 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
     for read in (lambda path: read_image([path]), read_geometry):
         with pytest.raises(ImageError, match="no such file"):
             read(tmp_path / "a.nii.gz")
+
+
+def packed(path: Path, *members: bytes) -> Path:
+    """A gzip file of several members."""
+    path.write_bytes(b"".join(gzip.compress(member) for member in members))
+    return path
+
+
+@pytest.mark.parametrize("cut", [1, 348, 400, 4000])
+def test_gzip_members_may_end_anywhere(tmp_path: Path, cut: int) -> None:
+    array = np.random.default_rng(0).integers(0, 1000, (20, 21, 22)).astype(np.int16)
+    content = nib.Nifti1Image(array, np.eye(4)).to_bytes()
+    path = packed(tmp_path / "a.nii.gz", content[:cut], content[cut:], b"")
+    np.testing.assert_array_equal(read_image([path]).data[0], array.T)
+    assert read_geometry(path).shape_zyx == (22, 21, 20)
+    for odd_size in (7, 64, 1000):
+        members = [content[start : start + odd_size] for start in range(0, len(content), odd_size)]
+        np.testing.assert_array_equal(read_image([packed(path, *members)]).data[0], array.T)
+
+
+def test_padding_behind_the_voxels_is_passed_over(tmp_path: Path) -> None:
+    array = np.arange(60, dtype=np.int16).reshape(3, 4, 5)
+    content = nib.Nifti1Image(array, np.eye(4)).to_bytes()
+    path = packed(tmp_path / "a.nii.gz", content + bytes(1000))
+    path.write_bytes(path.read_bytes() + bytes(512))
+    np.testing.assert_array_equal(read_image([path]).data[0], array.T)
+
+
+@pytest.mark.parametrize("members", [1, 2])
+def test_no_more_is_unpacked_than_the_header_announces(tmp_path: Path, members: int) -> None:
+    content = nib.Nifti1Image(np.zeros((3, 4, 5), np.int16), np.eye(4)).to_bytes()
+    tail = bytes(2**25)
+    path = packed(tmp_path / "a.nii.gz", *([content + tail] if members == 1 else [content, tail]))
+    tracemalloc.start()
+    with pytest.raises(ImageError, match="1 MiB packed behind the 472 bytes"):
+        read_image([path])
+    assert tracemalloc.get_traced_memory()[1] < 2**24
+    tracemalloc.stop()
+
+
+def test_a_damaged_checksum_behind_the_voxels_is_noticed(tmp_path: Path) -> None:
+    content = nib.Nifti1Image(np.arange(60, dtype=np.int16).reshape(3, 4, 5), np.eye(4)).to_bytes()
+    whole = bytearray(gzip.compress(content))
+    whole[-7] ^= 1
+    (tmp_path / "a.nii.gz").write_bytes(whole)
+    with pytest.raises(ImageError, match="damaged gzip"):
+        read_image([tmp_path / "a.nii.gz"])
+
+
+def test_complex_voxels_are_named(tmp_path: Path) -> None:
+    nib.save(nib.Nifti1Image(np.ones((3, 4, 5), np.complex64), np.eye(4)), tmp_path / "a.nii.gz")
+    with pytest.raises(ImageError, match="complex voxels"):
+        read_image([tmp_path / "a.nii.gz"])
+
+
+@pytest.mark.parametrize("inter", [0.0, 1e9])
+def test_a_scale_does_not_swallow_small_steps(tmp_path: Path, inter: float) -> None:
+    image = nib.Nifti1Image(np.arange(60, dtype=np.int16).reshape(3, 4, 5), np.eye(4))
+    image.header.set_slope_inter(0.5, inter)
+    content = bytearray(image.to_bytes())
+    header = nib.Nifti1Header(bytes(content[:348]))
+    header["scl_slope"], header["scl_inter"] = 0.5, inter
+    content[:348] = header.binaryblock
+    (tmp_path / "a.nii").write_bytes(content)
+    assert len(np.unique(read_image([tmp_path / "a.nii"]).data)) == 60
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.int16, np.int32, np.uint16])
+@pytest.mark.parametrize("largest", [2, 3, 117])
+def test_labels_stored_with_a_scale_are_rounded_within_the_stored_step(
+    tmp_path: Path, dtype: type, largest: int
+) -> None:
+    label = np.random.default_rng(0).integers(0, largest + 1, (7, 8, 9))
+    label[0, 0, :2] = 0, largest
+    image = nib.Nifti1Image(label.astype(np.float64), np.eye(4))
+    image.set_data_dtype(dtype)
+    nib.save(image, tmp_path / "a.nii.gz")
+    assert nib.load(tmp_path / "a.nii.gz").dataobj.slope != 1  # nibabel scaled it
+    np.testing.assert_array_equal(read_label(tmp_path / "a.nii.gz").data[0], label.T)
+
+
+def test_probabilities_stored_with_a_scale_are_no_labels(tmp_path: Path) -> None:
+    image = nib.Nifti1Image(np.random.default_rng(0).random((7, 8, 9)), np.eye(4))
+    image.set_data_dtype(np.uint8)
+    nib.save(image, tmp_path / "a.nii.gz")
+    with pytest.raises(ImageError, match="no whole numbers"):
+        read_label(tmp_path / "a.nii.gz")
+
+
+def test_an_sform_that_is_not_finite_is_named(tmp_path: Path) -> None:
+    image = nib.Nifti1Image(np.ones((3, 4, 5), np.int16), np.eye(4))
+    image.set_qform(np.eye(4), 1)
+    content = bytearray(image.to_bytes())
+    header = nib.Nifti1Header(bytes(content[:348]), check=False)
+    header["sform_code"], header["srow_x"] = 1, np.nan
+    content[:348] = header.binaryblock
+    (tmp_path / "a.nii").write_bytes(content)
+    with pytest.raises(ImageError, match=r"a\.nii"):
+        read_geometry(tmp_path / "a.nii")
+
+
+def test_an_sform_that_contradicts_pixdim_is_described(tmp_path: Path) -> None:
+    image = nib.Nifti1Image(np.ones((3, 4, 5), np.int16), np.diag([0.5, 0.5, 2.0, 1.0]))
+    nib.save(image, tmp_path / "sound.nii")
+    assert header_contradiction(tmp_path / "sound.nii") is None
+    image.header["pixdim"][1:4] = 1
+    nib.save(image, tmp_path / "a.nii")
+    assert header_contradiction(tmp_path / "a.nii") == (
+        "voxels of 0.5 × 0.5 × 2 mm by its sform and of 1 × 1 × 1 mm by its pixdim (x, y, z)"
+    )
+
+
+@pytest.mark.parametrize("size", [np.nan, 0.0, np.inf])
+def test_a_missing_voxel_size_is_described(tmp_path: Path, size: float) -> None:
+    image = nib.Nifti1Image(np.ones((3, 4, 5), np.int16), np.eye(4))
+    content = bytearray(image.to_bytes())
+    header = nib.Nifti1Header(bytes(content[:348]), check=False)
+    header["sform_code"], header["pixdim"][2] = 0, size
+    content[:348] = header.binaryblock
+    (tmp_path / "a.nii").write_bytes(content)
+    assert "no voxel size" in str(header_contradiction(tmp_path / "a.nii"))

@@ -115,3 +115,10 @@ def test_the_components_of_a_vector_image_are_channels(tmp_path: Path) -> None:
     voxels = np.arange(120, dtype=np.float32).reshape(2, 3, 4, 5)
     write_image(tmp_path / "a.nrrd", Image(voxels, GRID))
     np.testing.assert_array_equal(read_image([tmp_path / "a.nrrd"]).data, voxels)
+
+
+@pytest.mark.parametrize("ending", [".mha", ".nrrd", ".nii.gz", ".tif"])
+def test_floats_next_to_whole_numbers_are_labels(tmp_path: Path, ending: str) -> None:
+    values = np.array([0, 0.99999994, 2.0000002, 3]).reshape(1, 2, 2).astype(np.float32)
+    write_image(tmp_path / f"a{ending}", Image(values[None], picture_geometry(2, 2)))
+    assert read_label(tmp_path / f"a{ending}").data.ravel().tolist() == [0, 1, 2, 3]

@@ -11,8 +11,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from balrsam_pipeline.dataset.integrity.report import Problem
+from balrsam_pipeline.errors import ImageError
 from balrsam_pipeline.imageio import Geometry
 from balrsam_pipeline.imageio.geometry import direction_differs, origin_differs, spacing_differs
+from balrsam_pipeline.imageio.nifti import header_contradiction
 from balrsam_pipeline.imageio.tiff import sidecar
 
 SMALLEST_MM, LARGEST_MM = 1e-3, 100.0  # microscopy to whole-body scouts; beyond, the unit is hardly mm
@@ -71,6 +73,26 @@ def check_same_grid(case: str, what: str, found: Geometry, image: Geometry) -> I
             "is wrong, copy the image's"
             if turned
             else HEADER_MEND,
+            "warning",
+        )
+
+
+def check_header(case: str, path: Path) -> Iterator[Problem]:
+    """Does a NIfTI header say the same everywhere? Unreadable files are reported elsewhere."""
+    if not path.name.lower().endswith((".nii", ".nii.gz")):
+        return
+    try:
+        contradiction = header_contradiction(path)
+    except ImageError:
+        return
+    if contradiction is not None:
+        yield Problem(
+            "header_contradiction",
+            case,
+            f"{path.name}: {contradiction}",
+            "one voxel size; pixdim is what is used, as ITK does",
+            "find out which is right, and write both into the header (nibabel: image.set_sform and "
+            "header.set_zooms)",
             "warning",
         )
 

@@ -11,6 +11,7 @@ import numpy.typing as npt
 from balrsam_pipeline.dataset.integrity.report import Problem
 from balrsam_pipeline.dataset.labels import LabelScheme
 from balrsam_pipeline.imageio import as_label
+from balrsam_pipeline.imageio.reading import are_whole_numbers
 
 FIX = "in a copy of the dataset: balrsam verify DATASET --fix NEW_FOLDER"
 SHOWN_VALUES = 10
@@ -47,7 +48,7 @@ def check_stored_label(
                 "label_nan", case, found, "label values", "find out what made them, and save the label again"
             ),
         )
-    if not np.array_equal(raw_czyx, np.rint(raw_czyx)):
+    if not are_whole_numbers(raw_czyx):
         return None, (
             Problem(
                 "label_fractions",
@@ -57,8 +58,8 @@ def check_stored_label(
                 "resample labels with nearest neighbour; a probability map must be thresholded first",
             ),
         )
-    if low < 0:
-        return None, (_negative(case, int(low)),)
+    if round(low) < 0:
+        return None, (_negative(case, round(low)),)
     stored = Problem(
         "label_stored_as_float",
         case,

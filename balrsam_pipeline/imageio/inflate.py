@@ -1,0 +1,53 @@
+"""Unpacking zlib and gzip streams piece by piece, so that nobody holds more than was asked for."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Iterator
+from typing import BinaryIO
+
+LARGEST_RATIO = 1032  # what deflate can reach: bounds the voxels that a compressed file can hold
+GZIP_MAGIC = b"\x1f\x8b"
+PIECE_BYTES, PACKED_BYTES = 1 << 20, 1 << 16
+
+
+def inflated(stream: BinaryIO, wbits: int = 31) -> Iterator[bytes]:
+    """Yield what a compressed stream holds in pieces of at most `PIECE_BYTES`, lazily; checksums are verified
+    on the way.
+
+    A gzip stream may consist of several members (bgzip, pigz, files put one behind the other); zeros and other
+    bytes behind the last one are passed over, as gzip itself does.
+
+    Args:
+        wbits: as in zlib: 31 for gzip, 47 for gzip or zlib.
+
+    Raises:
+        zlib.error: the stream is damaged or ends too early.
+    """
+    packed = stream.read(PACKED_BYTES)
+    while packed:
+        member = zlib.decompressobj(wbits=wbits)
+        while not member.eof:
+            piece = member.decompress(packed, PIECE_BYTES)
+            packed = member.unconsumed_tail
+            if piece:
+                yield piece
+            if not packed and not member.eof:
+                packed = stream.read(PACKED_BYTES)
+                if not packed:
+                    yield from _last(member)
+                    break
+        packed = member.unused_data or stream.read(PACKED_BYTES)
+        if len(packed) < len(GZIP_MAGIC):
+            packed += stream.read(PACKED_BYTES)
+        if not packed.startswith(GZIP_MAGIC):
+            return
+
+
+def _last(member: zlib._Decompress) -> Iterator[bytes]:
+    """What is left in a decoder whose input has ended."""
+    rest = member.flush()
+    if not member.eof:
+        raise zlib.error("it ends too early")
+    if rest:
+        yield rest
