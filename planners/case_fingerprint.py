@@ -123,8 +123,8 @@ def _statistics(ordered: npt.NDArray[Any], case: str) -> ChannelStatistics:
 
 
 def _percentile(ordered: npt.NDArray[Any], percent: float) -> float:
-    """NumPy's linear percentile of sorted values in float64, whatever their type: `np.percentile` interpolates
-    float16 in float16."""
+    """NumPy's linear percentile of sorted values, in float64: `np.percentile` interpolates in their own
+    type."""
     place = percent / 100 * (len(ordered) - 1)
     below = int(place)
     low, high = float(ordered[below]), float(ordered[min(below + 1, len(ordered) - 1)])

@@ -62,7 +62,7 @@ _JPEG = Format(
 )
 _TIFF = Format(
     read=tiff.read,
-    read_label=tiff.read,
+    read_label=tiff.read_label,
     read_geometry=tiff.read_geometry,
     write=tiff.write,
     several_channels=True,

@@ -58,5 +58,7 @@ def itk_messages_of(path: Path) -> Iterator[None]:
 
 def _told(text: str) -> str:
     """ITK's message without the line of its source and the address of its object."""
-    lines = [line.strip() for line in text.splitlines() if line.strip() and not line.startswith("WARNING: In ")]
+    lines = [
+        line.strip() for line in text.splitlines() if line.strip() and not line.startswith("WARNING: In ")
+    ]
     return " ".join(line.split("): ", 1)[-1] for line in lines)[:LONGEST]

@@ -89,7 +89,9 @@ def header_contradiction(path: Path) -> str | None:
         axes = min(3, len(header.get_data_shape()))
         pixdim = np.abs(np.asarray(header["pixdim"][1 : axes + 1], dtype=np.float64))
         if not (np.isfinite(pixdim) & (pixdim > 0)).all():
-            return f"no voxel size: pixdim is {_mm(pixdim)} (x, y, z), and 1 mm is assumed for what is missing"
+            return (
+                f"no voxel size: pixdim is {_mm(pixdim)} (x, y, z), and 1 mm is assumed for what is missing"
+            )
         if not int(header["sform_code"]) > 0:
             return None
         sizes = np.linalg.norm(header.get_sform()[:3, :axes], axis=0)
@@ -284,7 +286,9 @@ def _voxels(
     count = int(np.prod(shape, dtype=np.int64))
     announced = offset + count * dtype.itemsize
     if dtype.kind == "c":
-        raise _unsupported(path, f"complex voxels ({dtype})", "save magnitude or phase as an image of its own")
+        raise _unsupported(
+            path, f"complex voxels ({dtype})", "save magnitude or phase as an image of its own"
+        )
     present = len(content.fill(start, announced))
     if present < announced:
         raise _damaged(
@@ -307,9 +311,10 @@ def _voxels(
 def _scaled(stored: npt.NDArray[Any], slope: float, inter: float, as_label: bool) -> npt.NDArray[np.floating]:
     """slope × stored + inter; in float32 only where that keeps the steps apart."""
     narrow = stored.dtype.itemsize <= 2 and abs(inter) < FLOAT32_STEPS * abs(slope)
-    values: npt.NDArray[np.floating] = stored.astype(np.float32 if narrow else np.float64) * slope + inter
+    values: npt.NDArray[Any] = stored.astype(np.float32 if narrow else np.float64)
+    values = values * slope + inter
     if as_label and stored.dtype.kind in "iu" and abs(slope) <= WIDEST_STEP:
-        whole = np.rint(values)
+        whole: npt.NDArray[Any] = np.rint(values)
         if np.all(np.abs(values - whole) <= abs(slope) / 2 + ROUNDING):
             return whole
     return values

@@ -16,6 +16,9 @@ from balrsam_pipeline.imageio.itk_guard import refuse_unsound_header, verify_com
 from balrsam_pipeline.imageio.itk_messages import itk_messages_of
 
 
+IMAGE_IO = {".mha": "MetaImageIO", ".nrrd": "NrrdImageIO", ".gipl": "GiplImageIO"}  # no other format is tried
+
+
 def read(path: Path) -> Image:
     """Read a volume or 2D image; the components of a vector image become channels.
 
@@ -27,7 +30,7 @@ def read(path: Path) -> Image:
         verify_compressed_voxels(path, announced)
     with itk_messages_of(path):
         try:
-            image = sitk.ReadImage(str(path))
+            image = sitk.ReadImage(str(path), imageIO=IMAGE_IO[path.suffix.lower()])
         except RuntimeError as problem:
             raise unreadable(path, problem) from None
     geometry = geometry_of(path, image)
@@ -41,7 +44,7 @@ def read_geometry(path: Path, image_io: str = "", channels_on_fourth_axis: bool 
     """Read the header alone.
 
     Args:
-        image_io: SimpleITK's name of the format, which saves it from trying all of them.
+        image_io: SimpleITK's name of the format, by default that of the ending; no other is tried.
         channels_on_fourth_axis: whether a fourth axis is allowed; it is left out of the geometry.
 
     Raises:
@@ -50,7 +53,7 @@ def read_geometry(path: Path, image_io: str = "", channels_on_fourth_axis: bool 
     refuse_unsound_header(path)
     reader = sitk.ImageFileReader()
     reader.SetFileName(str(path))
-    reader.SetImageIO(image_io)
+    reader.SetImageIO(image_io or IMAGE_IO[path.suffix.lower()])
     with itk_messages_of(path):
         try:
             reader.ReadImageInformation()

@@ -7,6 +7,8 @@ A stack's spacing comes from a JSON file `{"spacing": [z, y, x]}` beside it, nam
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -17,29 +19,36 @@ import tifffile
 from balrsam_pipeline.errors import ImageError
 from balrsam_pipeline.files import read_json, write_json
 from balrsam_pipeline.imageio import simpleitk_io
+from balrsam_pipeline.imageio.content import not_this_format
 from balrsam_pipeline.imageio.geometry import Geometry, Image, picture_geometry
+from balrsam_pipeline.imageio.orientation import TAG, upright, upright_size
 
 LARGEST_RATIO = 40_000  # of the best compression that TIFF knows
+WHITE_IS_ZERO, PALETTE, YCBCR = 0, 3, 6  # TIFF's photometric interpretations
+OTHER_COLOURS = {5, 8, 9, 10, 32844, 32845}  # CMYK, three kinds of Lab, two of LogLuv
+JPEG_COMPRESSIONS = {6, 7, 33003, 33004, 33005, 34712, 34892, 50002}  # decoded as RGB whatever is stored
+LEAST_REDUCTION, SAME_SHAPE = 1.5, 1.1  # of thumbnails against their image
 DEPTH_AXES, CHANNEL_AXES = "ZQIT", "SC"  # tifffile's letters
 
 
 def read(path: Path) -> Image:
-    """Read a picture (colours become channels) or a stack (z, y, x).
+    """Read a picture (colours become channels, a palette the colours that it stands for, white-is-zero is turned
+    round) or a stack (z, y, x).
 
     Raises:
-        ImageError: missing, damaged, of axes with no meaning here, or with a malformed spacing file.
+        ImageError: missing, damaged, of axes or colours with no meaning here, of a compression that nothing here
+            reads, or with a malformed spacing file.
     """
-    try:
-        with tifffile.TiffFile(path) as file:
-            series = _first_series(path, file)
-            axes, array = str(series.axes), np.asarray(series.asarray())
-    except Exception as problem:  # tifffile raises many kinds on damaged files
-        raise simpleitk_io.unreadable(path, problem) from None
-    geometry = _geometry(path, axes, array.shape)
-    order = sorted(range(array.ndim), key=lambda axis: _rank(axes[axis]))
-    if array.dtype == np.bool_:
-        array = array.astype(np.uint8)
-    return Image(np.ascontiguousarray(array.transpose(order).reshape(-1, *geometry.shape_zyx)), geometry)
+    return _read(path, as_label=False)
+
+
+def read_label(path: Path) -> Image:
+    """Read a mask; the values are those stored: a palette's indices, and of one bit 1 for white.
+
+    Raises:
+        ImageError: as `read`.
+    """
+    return _read(path, as_label=True)
 
 
 def read_geometry(path: Path) -> Geometry:
@@ -48,13 +57,59 @@ def read_geometry(path: Path) -> Geometry:
     Raises:
         ImageError: as `read`.
     """
-    try:
-        with tifffile.TiffFile(path) as file:
-            series = _first_series(path, file)
-            axes, shape = str(series.axes), series.shape
-    except Exception as problem:  # tifffile raises many kinds on damaged files
-        raise simpleitk_io.unreadable(path, problem) from None
-    return _geometry(path, axes, shape)
+    with _opened(path) as series:
+        axes, shape, orientation = str(series.axes), series.shape, _orientation(series)
+    return _upright_geometry(_geometry(path, axes, shape), orientation)
+
+
+def _read(path: Path, as_label: bool) -> Image:
+    with _opened(path) as series:
+        axes, array, orientation = str(series.axes), np.asarray(series.asarray()), _orientation(series)
+        photometric, palette = int(series.keyframe.photometric), series.keyframe.colormap
+    geometry = _geometry(path, axes, array.shape)
+    order = sorted(range(array.ndim), key=lambda axis: _rank(axes[axis]))
+    data = array.transpose(order).reshape(-1, *geometry.shape_zyx)
+    if data.dtype.kind == "c":
+        raise ImageError(
+            path,
+            found=f"complex pixels ({data.dtype})",
+            expected="one real number a pixel and channel",
+            fix="save magnitude or phase as a picture of its own",
+        )
+    if photometric == WHITE_IS_ZERO and (data.dtype == np.bool_ or not as_label):
+        data = _inverted(data)
+    if data.dtype == np.bool_:
+        data = data.astype(np.uint8)
+    if palette is not None and photometric == PALETTE and not as_label:
+        data = _colours(data, palette)
+    if orientation != 1 and geometry.dimension == 2:
+        data = np.moveaxis(upright(np.moveaxis(data[:, 0], 0, -1), orientation), -1, 0)[:, None]
+    return Image(np.ascontiguousarray(data), _upright_geometry(geometry, orientation))
+
+
+def _inverted(data: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """Pixels of which 0 is white, as numbers that grow with brightness; floating-point ones have no largest."""
+    if data.dtype == np.bool_:
+        return ~data
+    return np.iinfo(data.dtype).max - data if data.dtype.kind == "u" else -data
+
+
+def _colours(indices_czyx: npt.NDArray[Any], palette: npt.NDArray[np.uint16]) -> npt.NDArray[np.uint8]:
+    """The colours (3, z, y, x) that indices stand for; a palette holds 16 bits, of which writers fill the upper
+    8."""
+    return np.asarray((palette[:, indices_czyx[0]] >> 8), dtype=np.uint8)
+
+
+def _orientation(series: Any) -> int:
+    tag = series.keyframe.tags.get(TAG)
+    return int(tag.value) if tag is not None and isinstance(tag.value, int) else 1
+
+
+def _upright_geometry(geometry: Geometry, orientation: int) -> Geometry:
+    """The geometry of a picture as it is meant to be seen; stacks have no such orientation."""
+    if geometry.dimension == 3:
+        return geometry
+    return picture_geometry(*upright_size(*geometry.shape_zyx[1:], orientation))
 
 
 def write(path: Path, image_czyx: npt.NDArray[Any], geometry: Geometry) -> None:
@@ -85,21 +140,81 @@ def sidecar(path: Path) -> Path | None:
     )
 
 
-def _first_series(path: Path, file: Any) -> Any:
-    """The first image of a file, of which no more is believed than the file has room for."""
+@contextmanager
+def _opened(path: Path) -> Iterator[Any]:
+    """The image in a file, as tifffile's series; whatever goes wrong with it is an ImageError."""
+    try:
+        with tifffile.TiffFile(path) as file:
+            yield _chosen_series(path, file)
+    except ImageError:
+        raise
+    except Exception as problem:  # tifffile raises many kinds on damaged files
+        raise _error_of(path, problem) from None
+
+
+def _error_of(path: Path, problem: Exception) -> ImageError:
+    text = str(problem)
+    if isinstance(problem, tifffile.TiffFileError) and "not a TIFF" in text:
+        return not_this_format(path, "TIFF")
+    if (
+        "imagecodecs" in text
+        or "not supported" in text
+        or isinstance(problem, (KeyError, NotImplementedError))
+    ):
+        return ImageError(
+            path,
+            found=f"a kind of TIFF that is not supported: {text[:150]}",
+            expected="a compression and bit depth that tifffile and imagecodecs read",
+            fix="pip install imagecodecs if it is missing; else save the picture without compression, in 8 or 16 "
+            "bits",
+        )
+    return simpleitk_io.unreadable(path, problem)
+
+
+def _chosen_series(path: Path, file: Any) -> Any:
+    """The image of a file, whatever thumbnails come with it, of which no more is believed than the file has room
+    for."""
     len(
         file.pages
     )  # finds them all, and sees where their chain runs in a circle, which iterating over them does not
-    series = file.series[0]
+    full = [series for series in file.series if not series.keyframe.is_reduced] or list(file.series[:1])
+    series = max(full, key=lambda one: one.size)
+    others = [one.shape for one in full if one is not series and not _is_thumbnail(one, series)]
+    if others:
+        raise ImageError(
+            path,
+            found=f"{len(full)} images of different sizes: "
+            + ", ".join(" × ".join(map(str, shape)) for shape in (series.shape, *others[:3])),
+            expected="one picture or one stack",
+            fix="save each image as a file of its own",
+        )
+    colours = int(series.keyframe.photometric)
+    jpeg = int(series.keyframe.compression) in JPEG_COMPRESSIONS
+    if colours in OTHER_COLOURS or (colours == YCBCR and not jpeg):
+        raise ImageError(
+            path,
+            found=f"colour mode {series.keyframe.photometric.name}",
+            expected="grey, a palette, RGB or RGBA",
+            fix="convert the picture to RGB or grey",
+        )
     compressed = series.keyframe.compression != 1
     if series.size < 1 or series.size * series.dtype.itemsize > path.stat().st_size * (
-        LARGEST_RATIO if compressed else 1
+        LARGEST_RATIO if compressed else 1 if series.dtype != np.bool_ else 8
     ):
         raise ValueError(
             f"{path.stat().st_size} bytes, where the header announces {' × '.join(map(str, series.shape))} "
             "pixels"
         )
     return series
+
+
+def _is_thumbnail(small: Any, large: Any) -> bool:
+    """Whether a smaller image in the same file can be a preview of the large one: smaller by as much on every side."""
+    sizes = [dict(zip(one.axes, one.shape, strict=True)) for one in (small, large)]
+    if not all({"Y", "X"} <= set(own) for own in sizes):
+        return False
+    down, across = (sizes[1][axis] / max(1, sizes[0][axis]) for axis in "YX")
+    return bool(min(down, across) >= LEAST_REDUCTION and max(down, across) < SAME_SHAPE * min(down, across))
 
 
 def _rank(axis: str) -> int:

@@ -40,7 +40,7 @@ class ChannelTransform:
         """Normalise slices `start` … of the channel that this transform was drawn up for; returns float32 of
         the same shape."""
         wide = abs(self.shift) > FLOAT32_SHIFT * self.scale
-        values = slab_zyx.astype(np.float64 if wide else np.float32)
+        values: npt.NDArray[Any] = slab_zyx.astype(np.float64 if wide else np.float32)
         if self.lower is not None or self.upper is not None:
             np.clip(values, self.lower, self.upper, out=values)
         inside = slice(None) if self.mask_zyx is None else self.mask_zyx[start : start + len(slab_zyx)]

@@ -29,7 +29,9 @@ TAGS = {
 
 @pytest.mark.parametrize("compressed", [False, True])
 @pytest.mark.parametrize("ending", [".mha", ".nrrd"])
-def test_tags_that_a_writer_takes_along_are_passed_over(tmp_path: Path, ending: str, compressed: bool) -> None:
+def test_tags_that_a_writer_takes_along_are_passed_over(
+    tmp_path: Path, ending: str, compressed: bool
+) -> None:
     image = sitk.GetImageFromArray(VOXELS)
     for name, value in TAGS.items():
         image.SetMetaData(name, value)
@@ -44,14 +46,21 @@ def with_lines(path: Path, lines: bytes) -> Path:
     return path
 
 
-@pytest.mark.parametrize("lines", [b"a=1\na=2\n", b"x: y\n", b"k = \xe9\xff\n", b"a = x\r\n", b"\n", b"Color = 1 0 0 1\n"])
+@pytest.mark.parametrize(
+    "lines", [b"a=1\na=2\n", b"x: y\n", b"k = \xe9\xff\n", b"a = x\r\n", b"\n", b"Color = 1 0 0 1\n"]
+)
 def test_odd_lines_that_itk_reads_are_passed_over(tmp_path: Path, lines: bytes) -> None:
     np.testing.assert_array_equal(read_image([with_lines(tmp_path / "a.mha", lines)]).data[0], VOXELS)
 
 
 @pytest.mark.parametrize(
     "lines",
-    [b"0010|21b0 = one\ntwo\n", b"k" * 900 + b" = v\n", b"HeaderSize = 10\n", b"Comment = " + b"x" * 3000 + b"\n"],
+    [
+        b"0010|21b0 = one\ntwo\n",
+        b"k" * 900 + b" = v\n",
+        b"HeaderSize = 10\n",
+        b"Comment = " + b"x" * 3000 + b"\n",
+    ],
 )
 def test_lines_that_itk_trips_over_are_named(tmp_path: Path, lines: bytes) -> None:
     with pytest.raises(ImageError, match=r"a\.mha"):

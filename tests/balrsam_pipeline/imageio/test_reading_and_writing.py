@@ -13,6 +13,7 @@ from balrsam_pipeline.imageio import (
     FILE_ENDINGS,
     Geometry,
     Image,
+    picture_geometry,
     read_image,
     read_label,
     write_image,
