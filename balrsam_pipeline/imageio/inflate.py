@@ -15,8 +15,8 @@ def inflated(stream: BinaryIO, wbits: int = 31) -> Iterator[bytes]:
     """Yield what a compressed stream holds in pieces of at most `PIECE_BYTES`, lazily; checksums are verified
     on the way.
 
-    A gzip stream may consist of several members (bgzip, pigz, files put one behind the other); zeros and other
-    bytes behind the last one are passed over, as gzip itself does.
+    A gzip stream may consist of several members (bgzip, pigz, files put one behind the other); zeros and
+    other bytes behind the last one are passed over, as gzip itself does.
 
     Args:
         wbits: as in zlib: 31 for gzip, 47 for gzip or zlib.
@@ -51,3 +51,29 @@ def _last(member: zlib._Decompress) -> Iterator[bytes]:
         raise zlib.error("it ends too early")
     if rest:
         yield rest
+
+
+class Unpacked:
+    """Unpacked pieces, of which no more are held than was asked for."""
+
+    def __init__(self, pieces: Iterator[bytes]) -> None:
+        self._pieces, self._left = pieces, b""
+
+    def fill(self, buffer: bytearray, length: int) -> bytearray:
+        """Add to `buffer` until it holds `length` bytes, or the content ends."""
+        while len(buffer) < length:
+            piece = self._left or next(self._pieces, b"")
+            if not piece:
+                break
+            wanted = length - len(buffer)
+            buffer += piece[:wanted]
+            self._left = piece[wanted:]
+        return buffer
+
+    def finish(self, most: int) -> bool:
+        """Go to the end, where a checksum may be, throwing away at most `most` bytes; whether it was
+        reached."""
+        passed = len(self._left)
+        while passed <= most and (piece := next(self._pieces, b"")):
+            passed += len(piece)
+        return passed <= most

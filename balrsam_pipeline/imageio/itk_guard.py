@@ -25,14 +25,46 @@ LONGEST_NAME = 500  # of a field; ITK writes no longer ones, and reads none
 GIPL_HEADER_BYTES = 256
 GIPL_BYTES = {1: 0.125, 7: 1, 8: 1, 15: 2, 16: 2, 31: 4, 32: 4, 64: 4, 65: 8}  # image type -> bytes a voxel
 MHA_FIELDS = frozenset(
-    (
-        "ObjectType ObjectSubType Comment Name ID ParentID NDims DimSize HeaderSize TransformMatrix Rotation "
-        "Orientation Offset Position Origin CenterOfRotation AnatomicalOrientation DistanceUnits Color "
-        "AcquisitionDate Modality SequenceID BinaryData BinaryDataByteOrderMSB ElementByteOrderMSB "
-        "CompressedData CompressedDataSize CompressionLevel ElementSpacing ElementSize ElementType ElementMin "
-        "ElementMax ElementNBits ElementNumberOfChannels ElementToIntensityFunctionSlope "
-        "ElementToIntensityFunctionOffset ElementDataFile"
-    ).split()
+    [
+        "ObjectType",
+        "ObjectSubType",
+        "Comment",
+        "Name",
+        "ID",
+        "ParentID",
+        "NDims",
+        "DimSize",
+        "HeaderSize",
+        "TransformMatrix",
+        "Rotation",
+        "Orientation",
+        "Offset",
+        "Position",
+        "Origin",
+        "CenterOfRotation",
+        "AnatomicalOrientation",
+        "DistanceUnits",
+        "Color",
+        "AcquisitionDate",
+        "Modality",
+        "SequenceID",
+        "BinaryData",
+        "BinaryDataByteOrderMSB",
+        "ElementByteOrderMSB",
+        "CompressedData",
+        "CompressedDataSize",
+        "CompressionLevel",
+        "ElementSpacing",
+        "ElementSize",
+        "ElementType",
+        "ElementMin",
+        "ElementMax",
+        "ElementNBits",
+        "ElementNumberOfChannels",
+        "ElementToIntensityFunctionSlope",
+        "ElementToIntensityFunctionOffset",
+        "ElementDataFile",
+    ]
 )
 MHA_BYTES = {"CHAR": 1, "SHORT": 2, "INT": 4, "LONG": 4, "LONG_LONG": 8, "FLOAT": 4, "DOUBLE": 8}
 NRRD_BYTES = {
@@ -246,7 +278,8 @@ def too_much_packed(path: Path, announced: int) -> ImageError:
     """The error for a file that holds far more than its header announces; it is not unpacked to its end."""
     return ImageError(
         path,
-        found=f"more than {SLACK_BYTES >> 20} MiB packed behind the {announced} bytes that the header announces",
+        found=f"more than {SLACK_BYTES >> 20} MiB packed behind the {announced} bytes that the header "
+        "announces",
         expected="no more than the header announces",
         fix="export the file again; the header, or what was put behind the voxels, is wrong",
     )

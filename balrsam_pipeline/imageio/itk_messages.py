@@ -21,20 +21,20 @@ class _Collector(sitk.LoggerBase):  # type: ignore[misc]  # SimpleITK has no typ
         super().__init__()
         self.own = threading.local()
 
-    def DisplayText(self, text: str) -> None:  # noqa: N802  # ITK's names
+    def DisplayText(self, text: str) -> None:  # ITK's names
         """ITK's plain output is of no use here."""
 
-    def DisplayErrorText(self, text: str) -> None:  # noqa: N802
+    def DisplayErrorText(self, text: str) -> None:
         """Errors come as exceptions too."""
 
-    def DisplayWarningText(self, text: str) -> None:  # noqa: N802
+    def DisplayWarningText(self, text: str) -> None:
         """Keep a warning for whoever reads in this thread."""
         getattr(self.own, "warnings", []).append(text)
 
-    def DisplayGenericOutputText(self, text: str) -> None:  # noqa: N802
+    def DisplayGenericOutputText(self, text: str) -> None:
         """As `DisplayText`."""
 
-    def DisplayDebugText(self, text: str) -> None:  # noqa: N802
+    def DisplayDebugText(self, text: str) -> None:
         """As `DisplayText`."""
 
 

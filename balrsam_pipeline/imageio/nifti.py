@@ -24,7 +24,7 @@ from nibabel.spatialimages import HeaderDataError
 from balrsam_pipeline.errors import ImageError
 from balrsam_pipeline.imageio import simpleitk_io
 from balrsam_pipeline.imageio.geometry import Geometry, Image, is_orthonormal
-from balrsam_pipeline.imageio.inflate import GZIP_MAGIC, PIECE_BYTES, inflated
+from balrsam_pipeline.imageio.inflate import GZIP_MAGIC, PIECE_BYTES, Unpacked, inflated
 from balrsam_pipeline.imageio.itk_guard import SLACK_BYTES, too_much_packed
 
 HEADER_BYTES = 540  # the longer one, NIfTI-2
@@ -78,8 +78,8 @@ def _read(path: Path, as_label: bool) -> Image:
 
 
 def header_contradiction(path: Path) -> str | None:
-    """What is doubtful about the voxel size in a NIfTI header: the sform gives another one than pixdim, which is
-    the one that counts, or pixdim has none; None where nothing is.
+    """What is doubtful about the voxel size in a NIfTI header: the sform gives another one than pixdim, which
+    is the one that counts, or pixdim has none; None where nothing is.
 
     Raises:
         ImageError: missing or no NIfTI.
@@ -178,7 +178,7 @@ def write_like(path: Path, label_zyx: npt.NDArray[Any], geometry: Geometry, like
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator[_Content]:
+def _opened(path: Path) -> Iterator[Unpacked]:
     """The content of a NIfTI file, unpacked on the way where it is packed; damage met inside is named.
 
     Raises:
@@ -189,37 +189,11 @@ def _opened(path: Path) -> Iterator[_Content]:
             packed = stream.read(len(GZIP_MAGIC)) == GZIP_MAGIC
             stream.seek(0)
             pieces = inflated(stream) if packed else iter(partial(stream.read, PIECE_BYTES), b"")
-            yield _Content(pieces)
+            yield Unpacked(pieces)
     except OSError as problem:
         raise simpleitk_io.unreadable(path, problem) from None
     except zlib.error as problem:
         raise _damaged(path, f"a damaged gzip file ({problem})") from None
-
-
-class _Content:
-    """Unpacked pieces, of which no more are held than was asked for."""
-
-    def __init__(self, pieces: Iterator[bytes]) -> None:
-        self._pieces, self._left = pieces, b""
-
-    def fill(self, buffer: bytearray, length: int) -> bytearray:
-        """Add to `buffer` until it holds `length` bytes, or the content ends."""
-        while len(buffer) < length:
-            piece = self._left or next(self._pieces, b"")
-            if not piece:
-                break
-            wanted = length - len(buffer)
-            buffer += piece[:wanted]
-            self._left = piece[wanted:]
-        return buffer
-
-    def finish(self, most: int) -> bool:
-        """Go to the end, where a checksum may be, throwing away at most `most` bytes; whether it was
-        reached."""
-        passed = len(self._left)
-        while passed <= most and (piece := next(self._pieces, b"")):
-            passed += len(piece)
-        return passed <= most
 
 
 def _start(path: Path) -> bytes:
@@ -278,7 +252,7 @@ def _spatial_shape(path: Path, header: Any) -> tuple[int, ...]:
 
 
 def _voxels(
-    path: Path, header: Any, start: bytearray, content: _Content, geometry: Geometry, as_label: bool = False
+    path: Path, header: Any, start: bytearray, content: Unpacked, geometry: Geometry, as_label: bool = False
 ) -> npt.NDArray[Any]:
     """The voxels (channel, z, y, x), scaled; `start` is what was taken of the content already."""
     dtype, shape = header.get_data_dtype(), tuple(int(size) for size in header.get_data_shape())

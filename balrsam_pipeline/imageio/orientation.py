@@ -1,4 +1,5 @@
-"""The orientation that cameras and scanners store beside a picture (EXIF and TIFF tag 274), applied as viewers do."""
+"""The orientation that cameras and scanners store beside a picture (EXIF, TIFF tag 274), applied as viewers
+do."""
 
 from __future__ import annotations
 
@@ -14,7 +15,7 @@ TURNED = (5, 6, 7, 8)  # rows and columns are exchanged
 def upright(picture: npt.NDArray[Any], orientation: int) -> npt.NDArray[Any]:
     """A picture (rows, columns, …) as it is meant to be seen; unknown orientations change nothing.
 
-    Source: EXIF 2.32, tag Orientation: 1 is upright, 3 upside down, 6 and 8 turned by 90°, even ones and 5 and 7
+    Source: EXIF 2.32, tag Orientation: 1 is upright, 3 upside down, 6 and 8 turned by 90°; 2, 4, 5 and 7 are
     mirrored.
     """
     if orientation in TURNED:

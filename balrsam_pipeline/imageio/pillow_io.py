@@ -2,8 +2,8 @@
 indices in labels, pictures stand upright as in viewers.
 
 Pillow's silent conversions are undone or refused: it ignores EXIF orientations, reads 16-bit colours as 8-bit
-ones, opens whatever format the content is (PostScript by starting another program), and shows the first frame of
-an animation.
+ones, opens whatever format the content is (PostScript by starting another program), and shows the first frame
+of an animation.
 """
 
 from __future__ import annotations
@@ -37,8 +37,8 @@ def read(path: Path) -> Image:
     """Read a picture as (1 to 4 channels, 1, y, x); a palette is turned into the colours that it stands for.
 
     Raises:
-        ImageError: missing, damaged, of another format than its ending says, too large, animated, or in a colour
-            space with no meaning here (CMYK, Lab …).
+        ImageError: missing, damaged, of another format than its ending says, too large, animated, or in a
+            colour space with no meaning here (CMYK, Lab …).
     """
     return _read(path, palette_as_colours=True)
 
@@ -161,7 +161,7 @@ def _require_pixels(path: Path, picture: PillowImage.Image) -> None:
 
 
 def _orientation(path: Path, picture: PillowImage.Image) -> int:
-    """EXIF's number of the orientation; PNG files without EXIF are not decoded to look for it at their end."""
+    """EXIF's number of the orientation; a PNG without EXIF is not decoded to look for it at its end."""
     if picture.format == "PNG" and "XML:com.adobe.xmp" not in picture.info and not _has_chunk(path, b"eXIf"):
         return 1
     found = picture.getexif().get(TAG, 1)

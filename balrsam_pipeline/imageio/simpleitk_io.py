@@ -15,7 +15,6 @@ from balrsam_pipeline.imageio.geometry import THICK_MM, Geometry, Image
 from balrsam_pipeline.imageio.itk_guard import refuse_unsound_header, verify_compressed_voxels
 from balrsam_pipeline.imageio.itk_messages import itk_messages_of
 
-
 IMAGE_IO = {".mha": "MetaImageIO", ".nrrd": "NrrdImageIO", ".gipl": "GiplImageIO"}  # no other format is tried
 
 

@@ -32,12 +32,12 @@ DEPTH_AXES, CHANNEL_AXES = "ZQIT", "SC"  # tifffile's letters
 
 
 def read(path: Path) -> Image:
-    """Read a picture (colours become channels, a palette the colours that it stands for, white-is-zero is turned
-    round) or a stack (z, y, x).
+    """Read a picture (colours become channels, a palette the colours that it stands for, white-is-zero is
+    turned round) or a stack (z, y, x).
 
     Raises:
-        ImageError: missing, damaged, of axes or colours with no meaning here, of a compression that nothing here
-            reads, or with a malformed spacing file.
+        ImageError: missing, damaged, of axes or colours with no meaning here, of a compression that nothing
+            here reads, or with a malformed spacing file.
     """
     return _read(path, as_label=False)
 
@@ -88,15 +88,15 @@ def _read(path: Path, as_label: bool) -> Image:
 
 
 def _inverted(data: npt.NDArray[Any]) -> npt.NDArray[Any]:
-    """Pixels of which 0 is white, as numbers that grow with brightness; floating-point ones have no largest."""
+    """Pixels of which 0 is white, as numbers that grow with brightness; floats have no largest."""
     if data.dtype == np.bool_:
         return ~data
     return np.iinfo(data.dtype).max - data if data.dtype.kind == "u" else -data
 
 
 def _colours(indices_czyx: npt.NDArray[Any], palette: npt.NDArray[np.uint16]) -> npt.NDArray[np.uint8]:
-    """The colours (3, z, y, x) that indices stand for; a palette holds 16 bits, of which writers fill the upper
-    8."""
+    """The colours (3, z, y, x) that indices stand for; a palette holds 16 bits, of which writers fill the
+    upper 8."""
     return np.asarray((palette[:, indices_czyx[0]] >> 8), dtype=np.uint8)
 
 
@@ -165,15 +165,15 @@ def _error_of(path: Path, problem: Exception) -> ImageError:
             path,
             found=f"a kind of TIFF that is not supported: {text[:150]}",
             expected="a compression and bit depth that tifffile and imagecodecs read",
-            fix="pip install imagecodecs if it is missing; else save the picture without compression, in 8 or 16 "
-            "bits",
+            fix="pip install imagecodecs if it is missing; else save the picture without compression, 8 or "
+            "16 bits",
         )
     return simpleitk_io.unreadable(path, problem)
 
 
 def _chosen_series(path: Path, file: Any) -> Any:
-    """The image of a file, whatever thumbnails come with it, of which no more is believed than the file has room
-    for."""
+    """The image of a file, whatever thumbnails come with it, of which no more is believed than the file has
+    room for."""
     len(
         file.pages
     )  # finds them all, and sees where their chain runs in a circle, which iterating over them does not
@@ -209,7 +209,8 @@ def _chosen_series(path: Path, file: Any) -> Any:
 
 
 def _is_thumbnail(small: Any, large: Any) -> bool:
-    """Whether a smaller image in the same file can be a preview of the large one: smaller by as much on every side."""
+    """Whether a smaller image in the same file can be a preview of the large one: smaller by as much on every
+    side."""
     sizes = [dict(zip(one.axes, one.shape, strict=True)) for one in (small, large)]
     if not all({"Y", "X"} <= set(own) for own in sizes):
         return False

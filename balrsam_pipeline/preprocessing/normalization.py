@@ -55,7 +55,7 @@ def channel_transform(
     statistics: ChannelStatistics | None,
     mask_zyx: npt.NDArray[np.bool_] | None = None,
 ) -> ChannelTransform:
-    """Draw up the normalisation of one channel of one case; statistics are taken in float64 whatever its type.
+    """Draw up the normalisation of one channel of one case, with statistics in float64 whatever its type.
 
     Args:
         channel_zyx: the cropped channel, any dtype.
