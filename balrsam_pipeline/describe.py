@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from balrsam_pipeline.command import Command, add_roots, roots_of
 from balrsam_pipeline.dataset import DatasetDescription
 from balrsam_pipeline.errors import UsageError
+from balrsam_pipeline.layout import PreprocessedFolder, RawFolder
 from balrsam_pipeline.paths import find_dataset
 from balrsam_pipeline.plan import CaseFingerprint, Configuration, Fingerprint, Plan
 
@@ -203,20 +204,18 @@ def _describe_dataset(arguments: argparse.Namespace) -> int:
 
     roots = roots_of(arguments)
     dataset = find_dataset(arguments.dataset, roots)
-    folder = roots.preprocessed / dataset.name
-    if not (folder / "plan.json").is_file():
+    folder = PreprocessedFolder(roots.preprocessed / dataset.name)
+    if not folder.plan.is_file():
         raise UsageError(
-            folder / "plan.json",
+            folder.plan,
             found="no such file",
             expected=f"the plan of {dataset.name}",
             fix=f"make it: balrsam plan_and_preprocess {arguments.dataset} (with the same --raw and "
             "--preprocessed)",
         )
-    plan = read_plan(folder / "plan.json")
-    fingerprint = (
-        read_fingerprint(folder / "fingerprint.json") if (folder / "fingerprint.json").is_file() else None
-    )
-    print(plan_page(plan, fingerprint, read_description(dataset / "dataset.json")))
+    plan = read_plan(folder.plan)
+    fingerprint = read_fingerprint(folder.fingerprint) if folder.fingerprint.is_file() else None
+    print(plan_page(plan, fingerprint, read_description(RawFolder(dataset).description)))
     if arguments.configuration is not None:
         print(f"\nThe network of '{arguments.configuration}':\n")
         print(describe_network(plan.configuration(arguments.configuration).network))

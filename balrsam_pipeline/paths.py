@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from balrsam_pipeline.errors import UsageError
+from balrsam_pipeline.layout import DESCRIPTION, ResultsFolder
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,7 +58,7 @@ def find_dataset(dataset: str, roots: Roots) -> Path:
         UsageError: no such dataset, or the number fits several; the message lists what is there.
     """
     as_path = Path(dataset)
-    if (as_path / "dataset.json").is_file():
+    if (as_path / DESCRIPTION).is_file():
         return as_path.resolve()
     present = (
         sorted(folder.name for folder in roots.raw.glob("Dataset*_*") if folder.is_dir())
@@ -73,7 +74,7 @@ def find_dataset(dataset: str, roots: Roots) -> Path:
     if as_path.is_dir():
         raise UsageError(
             as_path,
-            found="a folder without dataset.json",
+            found=f"a folder without {DESCRIPTION}",
             expected="a raw dataset folder: dataset.json, imagesTr/, labelsTr/",
             fix="point at the dataset folder itself, or make one: balrsam convert --help",
         )
@@ -95,7 +96,7 @@ def dataset_number(name: str) -> int | None:
 
 def model_folder(roots: Roots, dataset: str, configuration: str) -> Path:
     """The results folder of one configuration: `results/DATASET/CONFIGURATION__balrsam`."""
-    return roots.results / dataset / f"{configuration}__balrsam"
+    return ResultsFolder(roots.results / dataset).model(configuration).path
 
 
 def _from_environment(name: str) -> Path | None:

@@ -8,6 +8,7 @@ from pathlib import Path
 from balrsam_pipeline.command import Command
 from balrsam_pipeline.errors import EvaluationError
 from balrsam_pipeline.execution.options import add_execution_arguments, execution_of
+from balrsam_pipeline.layout import EVALUATION, SUMMARY, PredictionFolder
 
 
 def _add_evaluate(parser: argparse.ArgumentParser) -> None:
@@ -108,7 +109,7 @@ def _evaluate(arguments: argparse.Namespace) -> int:
         if arguments.stratify
         else None
     )
-    folder = make_folder(arguments.output or beside / "evaluation")
+    folder = make_folder(arguments.output or PredictionFolder(beside).evaluation.path)
     execution = execution_of(arguments, options.workers)
     summary, problems = score_pairs(request.pairs, request.labels, options, execution)
     if not summary.rows:
@@ -123,8 +124,8 @@ def _evaluate(arguments: argparse.Namespace) -> int:
 
 
 def _name(path: Path) -> str:
-    parts = [part for part in path.resolve().parts if part not in ("evaluation", "summary.json")]
-    return "/".join(parts[-2:]) if path.is_dir() or path.name == "summary.json" else path.name
+    parts = [part for part in path.resolve().parts if part not in (EVALUATION, SUMMARY)]
+    return "/".join(parts[-2:]) if path.is_dir() or path.name == SUMMARY else path.name
 
 
 def _add_compare(parser: argparse.ArgumentParser) -> None:

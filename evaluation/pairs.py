@@ -14,8 +14,8 @@ import numpy.typing as npt
 from balrsam_pipeline.dataset.labels import LabelScheme
 from balrsam_pipeline.errors import BalrsamError, EvaluationError
 from balrsam_pipeline.imageio import FILE_ENDINGS, Geometry, Image, file_ending_of, label_ending, read_label
+from balrsam_pipeline.layout import DESCRIPTION
 
-DESCRIPTION_NAME = "dataset.json"
 LISTED = 10  # names that a message lists before it says how many more there are
 SPACING_TOLERANCE = 1e-3  # relative
 ORIGIN_TOLERANCE = 0.05  # of a voxel
@@ -323,8 +323,8 @@ def discover_labels(pairs: Sequence[Pair]) -> LabelScheme:
 
 def _description_near(predictions: Path, references: Path) -> Path | None:
     for folder in (predictions, references, references.parent):
-        if folder.is_dir() and (folder / DESCRIPTION_NAME).is_file():
-            return folder / DESCRIPTION_NAME
+        if folder.is_dir() and (folder / DESCRIPTION).is_file():
+            return folder / DESCRIPTION
     return None
 
 

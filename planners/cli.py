@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from balrsam_pipeline.command import Command, add_roots, roots_of
 from balrsam_pipeline.errors import UsageError
 from balrsam_pipeline.execution.options import add_execution_arguments, execution_of
+from balrsam_pipeline.layout import PreprocessedFolder
 from balrsam_pipeline.paths import find_dataset
 
 if TYPE_CHECKING:
@@ -129,7 +130,8 @@ def _report(preparation: Preparation) -> int:
         for case, problem in report.failures.items():
             failed += 1
             print(f"  failed: case {case}: {problem}")
-    print(f"plan: {preparation.folder / 'plan.json'}    in plain words: balrsam describe {plan.dataset}")
+    where = PreprocessedFolder(preparation.folder).plan
+    print(f"plan: {where}    in plain words: balrsam describe {plan.dataset}")
     return PARTLY if failed else 0
 
 

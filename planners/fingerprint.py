@@ -19,6 +19,7 @@ from balrsam_pipeline.dataset import CaseFiles, RawDataset
 from balrsam_pipeline.errors import BalrsamError, DatasetError
 from balrsam_pipeline.execution import run_cases
 from balrsam_pipeline.files import atomic_path, read_json, write_json
+from balrsam_pipeline.layout import PreprocessedFolder, RawFolder
 from balrsam_pipeline.plan import ChannelStatistics, Fingerprint, read_fingerprint, write_versioned
 from balrsam_pipeline.progress import track
 from planners.case_fingerprint import QUANTILES, Measurement, MeasureTask, measure_case
@@ -95,7 +96,7 @@ def extract_fingerprint(
         raise _failed(dataset, failures)
     if not fingerprint.channel_statistics:
         raise DatasetError(
-            dataset.folder / "labelsTr",
+            RawFolder(dataset.folder).labels_tr,
             found="no case shows any label",
             expected="label maps with values above 0",
             fix="check that labels were saved: balrsam verify DATASET",
@@ -143,12 +144,10 @@ class _Known:
 
 def _unchanged(folder: Path, states: dict[str, str]) -> Fingerprint | None:
     """The fingerprint of an earlier run, if every file of every case is as it was then."""
+    files = PreprocessedFolder(folder)
     try:
-        if (
-            read_json(folder / "fingerprint_sources.json") == states
-            and (folder / "fingerprint_quantiles.npy").is_file()
-        ):
-            fingerprint = read_fingerprint(folder / "fingerprint.json")
+        if read_json(files.fingerprint_sources) == states and files.fingerprint_quantiles.is_file():
+            fingerprint = read_fingerprint(files.fingerprint)
             return fingerprint if fingerprint.channel_statistics else None
     except BalrsamError:
         return None
@@ -157,10 +156,11 @@ def _unchanged(folder: Path, states: dict[str, str]) -> Fingerprint | None:
 
 def _read_known(folder: Path) -> dict[str, _Known]:
     """What an earlier run left; nothing where any of its files is missing, damaged or of another version."""
+    files = PreprocessedFolder(folder)
     try:
-        fingerprint = read_fingerprint(folder / "fingerprint.json")
-        states = read_json(folder / "fingerprint_sources.json")
-        quantiles: npt.NDArray[np.float32] = np.load(folder / "fingerprint_quantiles.npy", allow_pickle=False)
+        fingerprint = read_fingerprint(files.fingerprint)
+        states = read_json(files.fingerprint_sources)
+        quantiles: npt.NDArray[np.float32] = np.load(files.fingerprint_quantiles, allow_pickle=False)
         rows = {
             case.case: row
             for row, case in enumerate(case for case in fingerprint.cases if case.channel_statistics)
@@ -195,12 +195,13 @@ def _write(
 ) -> None:
     rows = [m.quantiles_cq for m in measurements.values() if m.fingerprint.channel_statistics]
     quantiles = np.stack(rows) if rows else np.zeros((1, 1, QUANTILES), dtype=np.float32)
-    for name in ("fingerprint.json", "fingerprint_sources.json"):
-        (folder / name).unlink(missing_ok=True)
-    with atomic_path(folder / "fingerprint_quantiles.npy") as temporary:
+    files = PreprocessedFolder(folder)
+    for path in (files.fingerprint, files.fingerprint_sources):
+        path.unlink(missing_ok=True)
+    with atomic_path(files.fingerprint_quantiles) as temporary:
         np.save(temporary, quantiles, allow_pickle=False)
-    write_json(folder / "fingerprint_sources.json", states)
-    write_versioned(folder / "fingerprint.json", fingerprint)
+    write_json(files.fingerprint_sources, states)
+    write_versioned(files.fingerprint, fingerprint)
 
 
 def _failed(dataset: RawDataset, failures: list[BalrsamError]) -> DatasetError:

@@ -12,6 +12,7 @@ from balrsam_pipeline.dataset.integrity.checks.structure import check_files
 from balrsam_pipeline.errors import BalrsamError, DatasetError
 from balrsam_pipeline.execution import ExecutionOptions, folder_lock, open_executor
 from balrsam_pipeline.files import read_json, write_json, write_text
+from balrsam_pipeline.layout import PreprocessedFolder, RawFolder
 from balrsam_pipeline.plan import Plan, read_plan, write_versioned
 from balrsam_pipeline.preprocessing import store_folder
 from planners.file_hashes import folder_state_sha256
@@ -75,8 +76,9 @@ def prepare(request: PrepareRequest) -> Preparation:
         if plan.default_configuration not in names:
             plan = replace(plan, default_configuration=names[0])
         _write_if_new(folder, plan)
-        write_folds(folder / "splits.json", folds_of(dataset))
-        write_text(folder / "dataset.json", (dataset.folder / "dataset.json").read_text(encoding="utf-8"))
+        write_folds(PreprocessedFolder(folder).folds, folds_of(dataset))
+        description = RawFolder(dataset.folder).description.read_text(encoding="utf-8")
+        write_text(PreprocessedFolder(folder).description, description)
         reports = _preprocess(dataset, plan, names, folder, extraction, executor, workers)
     warnings = survey.report.table() if survey and survey.report.problems else ""
     return Preparation(folder=folder, plan=plan, extraction=extraction, reports=reports, warnings=warnings)
@@ -88,7 +90,7 @@ def survey_once(dataset: RawDataset, folder: Path, executor: Executor | None, wo
     Raises:
         DatasetError: there are errors; the message is their table.
     """
-    path = folder / "integrity.json"
+    path = PreprocessedFolder(folder).integrity
     state = folder_state_sha256(dataset.folder)
     if _passed_before(path, state):
         return None
@@ -141,7 +143,7 @@ def _chosen(request: PrepareRequest, plan: Plan) -> tuple[str, ...]:
 
 
 def _write_if_new(folder: Path, plan: Plan) -> None:
-    path = folder / "plan.json"
+    path = PreprocessedFolder(folder).plan
     try:
         if path.is_file() and read_plan(path) == plan:
             return

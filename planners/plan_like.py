@@ -7,6 +7,7 @@ from pathlib import Path
 
 from balrsam_pipeline.dataset import DatasetDescription
 from balrsam_pipeline.errors import PlanError
+from balrsam_pipeline.layout import PreprocessedFolder
 from balrsam_pipeline.paths import dataset_number
 from balrsam_pipeline.plan import Configuration, Fingerprint, Plan, json_sha256, read_plan
 from balrsam_pipeline.serialise import to_json
@@ -47,7 +48,7 @@ def find_plan(name: str, preprocessed: Path) -> Plan:
     ]
     candidates = [
         Path(name),
-        *(folder / "plan.json" for folder in (Path(name), preprocessed / name, *numbered[:1])),
+        *(PreprocessedFolder(folder).plan for folder in (Path(name), preprocessed / name, *numbered[:1])),
     ]
     for path in candidates:
         if path.is_file():

@@ -9,6 +9,7 @@ from pathlib import Path
 from balrsam_pipeline.dataset import CaseFiles, DatasetDescription, RawDataset, read_case
 from balrsam_pipeline.errors import BalrsamError, PreprocessingError
 from balrsam_pipeline.execution import local_executor, run_cases
+from balrsam_pipeline.layout import StoredFiles
 from balrsam_pipeline.plan import Configuration, Plan, json_sha256
 from balrsam_pipeline.preprocessing import preprocess_image, read_stored, store_folder, write_case
 from balrsam_pipeline.progress import track
@@ -138,7 +139,7 @@ def recipe_sha256(content_sha256: str, plan: Plan, configuration: Configuration)
 
 
 def _is_stored(store: Path, case: str, recipe: str) -> bool:
-    if not (store / f"{case}.json").is_file():
+    if not StoredFiles(store, case).facts.is_file():
         return False
     try:
         return read_stored(store, case).recipe_sha256 == recipe
@@ -151,5 +152,5 @@ def _remove_strangers(store: Path, cases: set[str]) -> None:
     for path in store.glob("*.json"):
         if path.stem not in cases and not path.name.startswith("."):
             path.unlink()
-            for suffix in (".b2nd", "_label.b2nd", "_foreground.b2nd"):
-                (store / f"{path.stem}{suffix}").unlink(missing_ok=True)
+            for array in StoredFiles(store, path.stem).arrays:
+                array.unlink(missing_ok=True)

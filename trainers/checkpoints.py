@@ -25,6 +25,7 @@ from torch import Tensor
 from balrsam_pipeline.errors import CheckpointError, TrainingError
 from balrsam_pipeline.files import atomic_path
 from balrsam_pipeline.json_text import JsonTextError, parse_json
+from balrsam_pipeline.layout import FoldFolder
 from balrsam_pipeline.network.checkpoints import tensors_crc32
 from balrsam_pipeline.network.trained_weights import TENSORS_CHECKSUM
 
@@ -57,7 +58,7 @@ class CheckpointFolder:
 
     def path(self, kind: str) -> Path:
         """The file of a checkpoint: kind is latest, previous, best or final."""
-        return self.folder / f"checkpoint_{kind}.safetensors"
+        return FoldFolder(self.folder).checkpoint(kind)
 
     def save_latest(self, checkpoint: Checkpoint) -> None:
         """Write the latest checkpoint; the one before becomes `previous`."""

@@ -18,6 +18,7 @@ from balrsam_pipeline.dataset import read_folds
 from balrsam_pipeline.errors import TrainingError
 from balrsam_pipeline.execution import folder_lock
 from balrsam_pipeline.files import write_json
+from balrsam_pipeline.layout import ModelFolder, PreprocessedFolder, ScoredFolder
 from balrsam_pipeline.plan import read_plan
 from balrsam_pipeline.serialise import to_json
 from evaluation import Summary, pool, read_summary, write_reports
@@ -72,7 +73,7 @@ def cross_validate(request: CrossvalRequest) -> CrossvalResult:
     results = [train_fold(dataclasses.replace(train, fold=fold)) for fold in folds]
     summaries = [result.summary for result in results if result.summary is not None]
     summary = pool(summaries, [f"fold {fold}" for fold in folds])
-    folder = train.model_folder(configuration) / "crossval"
+    folder = ModelFolder(train.model_folder(configuration)).crossval.path
     already_done = all(result.already_done for result in results) and _pooled_before(folder, summary)
     if not already_done:
         with folder_lock(folder):
@@ -100,27 +101,22 @@ def train_all_on_cluster(requests: Sequence[CrossvalRequest], where: ClusterTrai
 
 def _completed(request: CrossvalRequest) -> tuple[str, tuple[int, ...]]:
     """The configuration and the folds, with the plan's where the request leaves them open."""
-    preprocessed = request.train.roots.preprocessed / request.train.dataset.name
-    if not (preprocessed / "splits.json").is_file():
+    preprocessed = PreprocessedFolder(request.train.roots.preprocessed / request.train.dataset.name)
+    if not preprocessed.folds.is_file():
         raise TrainingError(
-            preprocessed,
-            found="no splits.json",
+            preprocessed.path,
+            found=f"no {preprocessed.folds.name}",
             expected="a planned and preprocessed dataset",
             fix=f"balrsam plan_and_preprocess {request.train.dataset.name}",
         )
-    configuration = request.train.configuration or read_plan(preprocessed / "plan.json").default_configuration
-    folds = (
-        request.folds
-        if request.folds is not None
-        else tuple(range(len(read_folds(preprocessed / "splits.json"))))
-    )
+    configuration = request.train.configuration or read_plan(preprocessed.plan).default_configuration
+    folds = request.folds if request.folds is not None else tuple(range(len(read_folds(preprocessed.folds))))
     return configuration, folds
 
 
 def _pooled_before(folder: Path, summary: Summary) -> bool:
-    return (folder / "summary.json").is_file() and read_summary(
-        folder / "summary.json"
-    ).groups == summary.groups
+    path = ScoredFolder(folder).summary
+    return path.is_file() and read_summary(path).groups == summary.groups
 
 
 def interval_lines(summary: Summary) -> str:
@@ -152,7 +148,7 @@ def _train_over_devices(train: TrainRequest, folds: Sequence[int], devices: Sequ
     free: Queue[str] = Queue()
     for device in devices:
         free.put(device)
-    settings = train.model_folder(str(train.configuration)) / "settings.json"
+    settings = ModelFolder(train.model_folder(str(train.configuration))).settings
     write_json(settings, to_json(train.config))
     start = (sys.executable, "-m", "balrsam_pipeline")
 

@@ -18,6 +18,7 @@ from balrsam_pipeline import __version__
 from balrsam_pipeline.errors import TrainingError
 from balrsam_pipeline.execution import folder_lock
 from balrsam_pipeline.files import atomic_path, read_json, write_json
+from balrsam_pipeline.layout import FoldFolder, ModelFolder, RawFolder
 from balrsam_pipeline.plan import Configuration, read_plan, write_versioned
 from balrsam_pipeline.serialise import to_json
 from evaluation import read_summary
@@ -57,7 +58,7 @@ def train_fold(request: TrainRequest) -> FoldResult:
             if not done:
                 _write_model_folder(data)
                 _train(request, data, config, ranks)
-    summary_path = data.folder / "validation" / "summary.json"
+    summary_path = FoldFolder(data.folder).validation.summary
     if done and summary_path.is_file():
         LOG.info("%s: trained and validated already; nothing to do", data.folder)
         return FoldResult(folder=data.folder, summary=read_summary(summary_path), already_done=True)
@@ -80,7 +81,7 @@ def _finished(
     if not refuse_changed_settings(checkpoint, config, data.plan.sha256(), accepted=True):
         return True
     final.unlink()
-    shutil.rmtree(data.folder / "validation", ignore_errors=True)
+    shutil.rmtree(FoldFolder(data.folder).validation.path, ignore_errors=True)
     return False
 
 
@@ -147,32 +148,28 @@ def _write_model_folder(data: FoldData) -> None:
         TrainingError: folds trained with another plan are there.
         PlanError: the plan there is damaged.
     """
-    folder = data.folder.parent
-    plan_path = folder / "plan.json"
-    trained = sorted(path.parent.name for path in folder.glob("fold_*/checkpoint_*.safetensors"))
-    if plan_path.is_file() and trained and read_plan(plan_path).sha256() != data.plan.sha256():
-        others = [name for name in dict.fromkeys(trained) if name != data.folder.name]
+    model = ModelFolder(data.folder.parent)
+    trained = [fold for fold in map(model.fold, model.folds()) if fold.has_checkpoint()]
+    if model.plan.is_file() and trained and read_plan(model.plan).sha256() != data.plan.sha256():
+        others = [fold.path.name for fold in trained if fold.path != data.folder]
         if others:
             raise TrainingError(
-                plan_path,
+                model.plan,
                 found=f"another plan than the preprocessed dataset's; trained with it: {', '.join(others)}",
                 expected="all folds trained with one plan",
                 fix="train into another --results, or delete those folds",
             )
-    write_versioned(plan_path, data.plan)
-    with atomic_path(folder / "dataset.json") as temporary:
-        shutil.copyfile(data.raw.folder / "dataset.json", temporary)
+    write_versioned(model.plan, data.plan)
+    with atomic_path(model.description) as temporary:
+        shutil.copyfile(RawFolder(data.raw.folder).description, temporary)
 
 
 def _note_start(data: FoldData, config: TrainingConfig, step: int, device: torch.device) -> None:
     start = {"time": _now(), "step": step, **_machine(device)}
-    earlier = (
-        read_json(data.folder / "run.json", TrainingError)["starts"]
-        if step and (data.folder / "run.json").is_file()
-        else []
-    )
+    path = FoldFolder(data.folder).run
+    earlier = read_json(path, TrainingError)["starts"] if step and path.is_file() else []
     write_json(
-        data.folder / "run.json",
+        path,
         {
             "dataset": data.plan.dataset,
             "configuration": data.configuration.name,
@@ -205,7 +202,7 @@ def _machine(device: torch.device) -> dict[str, str | int]:
 
 
 def _note(data: FoldData, facts: dict[str, Any]) -> None:
-    path = data.folder / "run.json"
+    path = FoldFolder(data.folder).run
     write_json(path, read_json(path, TrainingError) | facts)
 
 

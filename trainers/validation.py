@@ -15,6 +15,7 @@ from balrsam_pipeline.dataset import LabelScheme
 from balrsam_pipeline.errors import TrainingError
 from balrsam_pipeline.execution import default_workers
 from balrsam_pipeline.inference import Predictor, PredictorOptions, predict_files
+from balrsam_pipeline.layout import FoldFolder, RawFolder
 from balrsam_pipeline.network import load_trained
 from evaluation import EvaluationOptions, Summary, evaluate_folders, write_reports
 from trainers.data import FoldData, PatchReader, Sample
@@ -29,7 +30,7 @@ def validate_fold(data: FoldData, checkpoint: Path, base: Path | None, device: t
         TrainingError: a case could not be predicted.
         EvaluationError: the predictions cannot be scored.
     """
-    folder = data.folder / "validation"
+    folder = FoldFolder(data.folder).validation.path
     cases = data.raw.training_cases()
     wanted = {case: cases[case] for case in data.fold.val}
     model = load_trained(checkpoint, data.configuration.network, base)
@@ -47,7 +48,7 @@ def validate_fold(data: FoldData, checkpoint: Path, base: Path | None, device: t
     ending = data.raw.description.file_ending
     options = EvaluationOptions(workers=default_workers())
     summary = evaluate_folders(
-        folder, data.raw.folder / "labelsTr", data.labels, ending, options, cases=data.fold.val
+        folder, RawFolder(data.raw.folder).labels_tr, data.labels, ending, options, cases=data.fold.val
     )
     write_reports(summary, folder)
     return summary

@@ -14,6 +14,7 @@ from balrsam_pipeline.dataset.description import DatasetDescription, read_descri
 from balrsam_pipeline.dataset.labels import LabelScheme
 from balrsam_pipeline.errors import DatasetError
 from balrsam_pipeline.imageio import Image, read_image, read_label
+from balrsam_pipeline.layout import DESCRIPTION, IMAGES_TR, IMAGES_TS, LABELS_TR
 
 MANY = 10  # values shown in a message
 BLOCK = 1 << 18
@@ -36,9 +37,9 @@ class RawDataset:
         listed = self.description.listed
         if listed is None:
             cases = image_cases(
-                self.folder / "imagesTr", self.description.file_ending, len(self.description.channel_names)
+                self.folder / IMAGES_TR, self.description.file_ending, len(self.description.channel_names)
             )
-            return with_labels(cases, self.folder / "labelsTr", self.description.file_ending)
+            return with_labels(cases, self.folder / LABELS_TR, self.description.file_ending)
         for files in listed.values():
             for path in (*files.images, *([files.label] if files.label else [])):
                 if not path.is_file():
@@ -56,7 +57,7 @@ class RawDataset:
         Raises:
             DatasetError: a channel file is missing.
         """
-        folder = self.folder / "imagesTs"
+        folder = self.folder / IMAGES_TS
         if not folder.is_dir() or not any(folder.iterdir()):
             return {}
         return image_cases(folder, self.description.file_ending, len(self.description.channel_names))
@@ -69,7 +70,7 @@ def open_dataset(folder: Path) -> RawDataset:
         DatasetError: dataset.json is missing or malformed.
     """
     return RawDataset(
-        folder=folder, name=folder.resolve().name, description=read_description(folder / "dataset.json")
+        folder=folder, name=folder.resolve().name, description=read_description(folder / DESCRIPTION)
     )
 
 

@@ -14,6 +14,7 @@ import numpy as np
 from balrsam_pipeline.dataset.raw import RawDataset
 from balrsam_pipeline.errors import DatasetError
 from balrsam_pipeline.files import read_json, write_json
+from balrsam_pipeline.layout import GROUPS, SPLITS_FINAL
 
 FOLDS = 5
 SEED = 12345  # nnU-Net's, so that numbers compare fold by fold
@@ -73,12 +74,12 @@ def folds_of(dataset: RawDataset) -> tuple[Fold, ...]:
             cases.
     """
     cases = tuple(dataset.training_cases())
-    splits = dataset.folder / "splits_final.json"
+    splits = dataset.folder / SPLITS_FINAL
     if splits.is_file():
         folds = read_folds(splits)
         _require_known(splits, (case for fold in folds for case in (*fold.train, *fold.val)), cases)
         return folds
-    groups = dataset.folder / "groups.csv"
+    groups = dataset.folder / GROUPS
     if groups.is_file():
         group_of = read_groups(groups)
         _require_known(groups, group_of, cases)

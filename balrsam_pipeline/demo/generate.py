@@ -12,6 +12,7 @@ import numpy as np
 import SimpleITK as sitk
 
 from balrsam_pipeline.demo.phantom import make_phantom
+from balrsam_pipeline.layout import DESCRIPTION
 
 DATASET_NAME = "Dataset999_Demo"
 
@@ -50,7 +51,7 @@ def generate_dataset(raw: Path, size: DemoSize | None = None, seed: int = 7) -> 
         "numTraining": size.training_cases,
         "file_ending": ".nii.gz",
     }
-    (building / "dataset.json").write_text(json.dumps(description, indent=2) + "\n", encoding="utf-8")
+    (building / DESCRIPTION).write_text(json.dumps(description, indent=2) + "\n", encoding="utf-8")
     building.rename(folder)
     return folder
 

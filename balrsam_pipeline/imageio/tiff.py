@@ -22,6 +22,7 @@ from balrsam_pipeline.imageio import simpleitk_io
 from balrsam_pipeline.imageio.content import not_this_format
 from balrsam_pipeline.imageio.geometry import Geometry, Image, picture_geometry
 from balrsam_pipeline.imageio.orientation import TAG, upright, upright_size
+from balrsam_pipeline.layout import DESCRIPTION
 
 LARGEST_RATIO = 40_000  # of the best compression that TIFF knows
 WHITE_IS_ZERO, PALETTE, YCBCR = 0, 3, 6  # TIFF's photometric interpretations
@@ -135,7 +136,7 @@ def sidecar(path: Path) -> Path | None:
     """The spacing file of a TIFF image, or None where there is none."""
     candidates = (path.with_suffix(".json"), path.with_name(re.sub(r"_\d{4}$", "", path.stem) + ".json"))
     return next(
-        (candidate for candidate in candidates if candidate.is_file() and candidate.name != "dataset.json"),
+        (candidate for candidate in candidates if candidate.is_file() and candidate.name != DESCRIPTION),
         None,
     )
 

@@ -8,9 +8,8 @@ from pathlib import Path
 from balrsam_pipeline.errors import PredictionError
 from balrsam_pipeline.files import read_json, write_json
 from balrsam_pipeline.inference.postprocessing import Postprocessing
+from balrsam_pipeline.layout import ResultsFolder
 from balrsam_pipeline.serialise import from_json, to_json
-
-NAME = "best_configuration.json"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,7 +55,7 @@ def read_best(results: Path) -> BestConfiguration:
     Raises:
         PredictionError: nothing was chosen yet, or the file is malformed.
     """
-    path = results / NAME
+    path = ResultsFolder(results).best_configuration
     if not path.is_file():
         raise PredictionError(
             path,
@@ -69,5 +68,6 @@ def read_best(results: Path) -> BestConfiguration:
 
 def write_best(results: Path, best: BestConfiguration) -> Path:
     """Write the choice into a dataset's results folder, atomically; returns the file."""
-    write_json(results / NAME, to_json(best))
-    return results / NAME
+    path = ResultsFolder(results).best_configuration
+    write_json(path, to_json(best))
+    return path

@@ -8,6 +8,7 @@ from pathlib import Path
 from balrsam_pipeline.command import Command, add_roots, roots_of
 from balrsam_pipeline.errors import UsageError
 from balrsam_pipeline.execution.options import add_execution_arguments
+from balrsam_pipeline.layout import PreprocessedFolder
 
 
 def add_model_choice(parser: argparse.ArgumentParser) -> None:
@@ -201,9 +202,8 @@ def _export_model(arguments: argparse.Namespace) -> int:
     from balrsam_pipeline.inference.sharing.pack import ExportRequest, export_model
 
     choice = model_choice(arguments)
-    fingerprint = (
-        roots_of(arguments).preprocessed / choice.folders[0].resolve().parent.name / "fingerprint.json"
-    )
+    dataset = choice.folders[0].resolve().parent.name
+    fingerprint = PreprocessedFolder(roots_of(arguments).preprocessed / dataset).fingerprint
     request = ExportRequest(
         folders=choice.folders,
         output=arguments.output,

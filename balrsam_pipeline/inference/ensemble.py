@@ -17,13 +17,14 @@ from balrsam_pipeline.execution import run_cases
 from balrsam_pipeline.imageio import FILE_ENDINGS, Geometry, write_label
 from balrsam_pipeline.inference.export import ImageGrid, ProbabilitySink, chunk_spans, decode, empty_label
 from balrsam_pipeline.inference.postprocessing import Postprocessing, apply_postprocessing
-from balrsam_pipeline.inference.prediction_json import NAME, Manifest, read_manifest, start_folder
+from balrsam_pipeline.inference.prediction_json import Manifest, read_manifest, start_folder
 from balrsam_pipeline.inference.probabilities import (
     SUFFIX,
     ProbabilityFile,
     probability_path,
     writing_probabilities,
 )
+from balrsam_pipeline.layout import PREDICTION
 from balrsam_pipeline.progress import track
 
 
@@ -55,7 +56,7 @@ def ensemble_folders(
         PredictionError: folders hold different cases, labels or geometry, or lack probabilities; the message
             names them.
     """
-    manifests = [read_manifest(folder / NAME) for folder in weights]
+    manifests = [read_manifest(folder / PREDICTION) for folder in weights]
     cases = _same_cases(list(weights))
     if not all(weight > 0 for weight in weights.values()) or output.resolve() in {
         folder.resolve() for folder in weights

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import logging
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +12,7 @@ from balrsam_pipeline.dataset import read_description
 from balrsam_pipeline.errors import PredictionError
 from balrsam_pipeline.inference.postprocessing import Postprocessing
 from balrsam_pipeline.inference.predictor import Member, Predictor, PredictorOptions, require_same_labels
+from balrsam_pipeline.layout import DESCRIPTION, PLAN, ModelFolder, ResultsFolder
 from balrsam_pipeline.network import find_checkpoint, load_trained
 from balrsam_pipeline.paths import Roots, dataset_number, model_folder
 from balrsam_pipeline.plan import read_plan
@@ -48,24 +48,25 @@ def load_predictor(
         PredictionError: the folder is no model folder, or a fold is not trained.
         CheckpointError: a checkpoint is damaged or does not fit the plan.
     """
-    if not (folder / "plan.json").is_file():
+    files = ModelFolder(folder)
+    if not files.plan.is_file():
         raise PredictionError(
             folder,
-            found="no plan.json" if folder.is_dir() else "no such folder",
-            expected="a model folder: plan.json, dataset.json and fold_N/ of a trained model",
+            found=f"no {PLAN}" if folder.is_dir() else "no such folder",
+            expected=f"a model folder: {PLAN}, {DESCRIPTION} and fold_N/ of a trained model",
             fix="give the folder results/DATASET/CONFIGURATION__balrsam, or train it: balrsam crossval "
             "DATASET",
         )
-    plan = read_plan(folder / "plan.json")
+    plan = read_plan(files.plan)
     configuration = plan.configuration(configuration_of(folder))
-    files = [
+    checkpoints = [
         checkpoint_file(folder, fold, checkpoint)
         for fold in (trained_folds(folder, checkpoint) if folds is None else folds)
     ]
-    labels = read_description(folder / "dataset.json").labels
+    labels = read_description(files.description).labels
     base = None if configuration.network.from_scratch else find_checkpoint(configuration.network.backbone)
-    models = (load_trained(file, configuration.network, base) for file in files)
-    return Predictor(models, plan, configuration, labels, options, weights_sha256=_sha256(files))
+    models = (load_trained(file, configuration.network, base) for file in checkpoints)
+    return Predictor(models, plan, configuration, labels, options, weights_sha256=_sha256(checkpoints))
 
 
 def load_members(choice: ModelChoice, options: PredictorOptions) -> list[Member]:
@@ -86,7 +87,7 @@ def load_members(choice: ModelChoice, options: PredictorOptions) -> list[Member]
 
 def configuration_of(folder: Path) -> str:
     """The configuration that a model folder's name says: "2d" of `2d__balrsam`."""
-    return folder.resolve().name.split("__")[0]
+    return ModelFolder(folder).configuration
 
 
 def trained_folds(folder: Path, checkpoint: str = "final") -> tuple[int, ...]:
@@ -95,14 +96,14 @@ def trained_folds(folder: Path, checkpoint: str = "final") -> tuple[int, ...]:
     Raises:
         PredictionError: there are none.
     """
-    matches = (re.fullmatch(r"fold_(\d+)", path.name) for path in folder.glob("fold_*"))
-    folds = sorted(int(match.group(1)) for match in matches if match)
-    trained = tuple(fold for fold in folds if _checkpoint_path(folder, fold, checkpoint).is_file())
+    files = ModelFolder(folder)
+    folds = files.folds()
+    trained = tuple(fold for fold in folds if files.fold(fold).checkpoint(checkpoint).is_file())
     if not trained:
         raise PredictionError(
             folder,
-            found=f"no fold with checkpoint_{checkpoint}.safetensors"
-            + (f" among folds {folds}" if folds else ""),
+            found=f"no fold with {files.fold(0).checkpoint(checkpoint).name}"
+            + (f" among folds {list(folds)}" if folds else ""),
             expected="at least one fold whose training has finished",
             fix="finish training with 'balrsam train', or predict from an unfinished one with --checkpoint "
             "latest",
@@ -116,7 +117,7 @@ def checkpoint_file(folder: Path, fold: int, checkpoint: str) -> Path:
     Raises:
         PredictionError: the fold has none.
     """
-    path = _checkpoint_path(folder, fold, checkpoint)
+    path = ModelFolder(folder).fold(fold).checkpoint(checkpoint)
     if not path.is_file():
         raise PredictionError(
             path,
@@ -160,7 +161,7 @@ def find_model(dataset: str, configuration: str | None, roots: Roots) -> Path:
         PredictionError: none, or several to choose from.
     """
     results = find_results(dataset, roots)
-    present = sorted(configuration_of(path) for path in results.glob("*__balrsam"))
+    present = sorted(model.configuration for model in ResultsFolder(results).models())
     if configuration is None and len(present) == 1:
         return model_folder(roots, results.name, present[0])
     if configuration in present:
@@ -172,10 +173,6 @@ def find_model(dataset: str, configuration: str | None, roots: Roots) -> Path:
         fix="name one with --configuration, or take the best: balrsam find_best_configuration, then predict "
         "--best",
     )
-
-
-def _checkpoint_path(folder: Path, fold: int, checkpoint: str) -> Path:
-    return folder / f"fold_{fold}" / f"checkpoint_{checkpoint}.safetensors"
 
 
 def _sha256(files: Sequence[Path]) -> str:

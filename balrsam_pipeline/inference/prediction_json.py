@@ -11,9 +11,8 @@ from balrsam_pipeline.dataset.labels import LabelScheme
 from balrsam_pipeline.errors import PredictionError
 from balrsam_pipeline.files import read_json, write_json
 from balrsam_pipeline.inference.postprocessing import Postprocessing
+from balrsam_pipeline.layout import PREDICTION
 from balrsam_pipeline.serialise import from_json, to_json
-
-NAME = "prediction.json"
 
 
 class MadeOtherwiseError(PredictionError):
@@ -52,7 +51,7 @@ def start_folder(folder: Path, manifest: Manifest, continuing: bool) -> None:
         MadeOtherwiseError: the folder holds predictions made otherwise.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    path = folder / NAME
+    path = folder / PREDICTION
     if continuing and path.is_file():
         before = read_manifest(path)
         if before != manifest:

@@ -20,6 +20,7 @@ from balrsam_pipeline.inference.model_folder import ModelChoice, find_model, fin
 from balrsam_pipeline.inference.postprocessing import Postprocessing, read_postprocessing
 from balrsam_pipeline.inference.predict_cases import FileOptions, PredictionReport, predict_cases
 from balrsam_pipeline.inference.predictor import PredictorOptions
+from balrsam_pipeline.layout import ModelFolder, PredictionFolder
 from balrsam_pipeline.paths import Roots, model_folder
 
 
@@ -28,7 +29,7 @@ def predict_from_arguments(arguments: argparse.Namespace) -> PredictionReport:
     choice, settings = model_choice(arguments), predictor_options(arguments)
     execution = execution_of(arguments, arguments.workers)
     members = load_members(choice, settings if execution.cluster is None else replace(settings, device="cpu"))
-    description = read_description(choice.folders[0] / "dataset.json")
+    description = read_description(ModelFolder(choice.folders[0]).description)
     inputs = find_cases(arguments.input, members[0].predictor.channels, description.file_ending)
     _require_other_folder(arguments.input, arguments.output)
     cases = part_of(inputs.cases, arguments.part) if arguments.part else inputs.cases
@@ -44,8 +45,8 @@ def predict_from_arguments(arguments: argparse.Namespace) -> PredictionReport:
     with folder_lock(arguments.output, part=arguments.part):
         report = predict_cases(members, cases, arguments.output, options, runner)
         write_text(
-            arguments.output / "dataset.json",
-            (choice.folders[0] / "dataset.json").read_text(encoding="utf-8"),
+            PredictionFolder(arguments.output).description,
+            ModelFolder(choice.folders[0]).description.read_text(encoding="utf-8"),
         )
     return report.with_failures(inputs.refused)
 
@@ -136,7 +137,7 @@ def _named(dataset: str, configurations: Sequence[str] | None, roots: Roots) -> 
 
 
 def _rules_of(folder: Path) -> Postprocessing:
-    path = folder / "crossval" / "postprocessing.json"
+    path = ModelFolder(folder).crossval.postprocessing
     return read_postprocessing(path) if path.is_file() else Postprocessing()
 
 

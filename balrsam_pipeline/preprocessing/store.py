@@ -16,6 +16,7 @@ import numpy.typing as npt
 from balrsam_pipeline.dataset.labels import LabelScheme
 from balrsam_pipeline.errors import PreprocessingError
 from balrsam_pipeline.files import atomic_path, read_json, write_json
+from balrsam_pipeline.layout import StoredFiles
 from balrsam_pipeline.plan import Configuration
 from balrsam_pipeline.preprocessing.case import CaseProperties, PreprocessedCase
 from balrsam_pipeline.preprocessing.locations import class_locations
@@ -66,11 +67,12 @@ def write_case(
         all_axes: lay the arrays out for slices along all three axes instead of the first alone.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / f"{case}.json").unlink(missing_ok=True)
-    arrays: dict[str, npt.NDArray[Any]] = {f"{case}.b2nd": preprocessed.image_czyx}
+    files = StoredFiles(folder, case)
+    files.facts.unlink(missing_ok=True)
+    arrays: dict[Path, npt.NDArray[Any]] = {files.image: preprocessed.image_czyx}
     ranges: dict[str, tuple[int, int]] = {}
     if preprocessed.label_zyx is not None:
-        arrays[f"{case}_label.b2nd"] = preprocessed.label_zyx
+        arrays[files.label] = preprocessed.label_zyx
         locations = class_locations(preprocessed.label_zyx, labels)
         ends = np.cumsum([len(rows) for rows in locations.values()], dtype=int)
         ranges = {
@@ -78,14 +80,14 @@ def write_case(
             for (name, rows), end in zip(locations.items(), ends, strict=True)
         }
         if ends[-1]:
-            arrays[f"{case}_foreground.b2nd"] = np.concatenate(list(locations.values()))
-    for name, array in arrays.items():
-        _write_array(folder / name, array, all_axes)
-    sizes = {name: (folder / name).stat().st_size for name in arrays}
+            arrays[files.foreground] = np.concatenate(list(locations.values()))
+    for path, array in arrays.items():
+        _write_array(path, array, all_axes)
+    sizes = {path.name: path.stat().st_size for path in arrays}
     stored = StoredCase(
         properties=preprocessed.properties, recipe_sha256=recipe_sha256, foreground=ranges, stored_bytes=sizes
     )
-    write_json(folder / f"{case}.json", to_json(stored), durable=False)
+    write_json(files.facts, to_json(stored), durable=False)
 
 
 def read_stored(folder: Path, case: str) -> StoredCase:
@@ -94,7 +96,7 @@ def read_stored(folder: Path, case: str) -> StoredCase:
     Raises:
         PreprocessingError: a file of the case is missing, damaged or truncated.
     """
-    path = folder / f"{case}.json"
+    path = StoredFiles(folder, case).facts
     stored = from_json(StoredCase, read_json(path, PreprocessingError), path, PreprocessingError)
     for name, size in stored.stored_bytes.items():
         found = (folder / name).stat().st_size if (folder / name).is_file() else None
@@ -139,28 +141,30 @@ class CaseStore:
         size = self.shape(case)[axis]
         wanted = np.clip(np.arange(index - context, index + context + 1), 0, size - 1)
         first = int(wanted[0])
-        block = self._read(f"{case}.b2nd", (slice(None), *_across(axis, first, int(wanted[-1]) + 1)))
+        block = self._read(
+            StoredFiles(self.folder, case).image, (slice(None), *_across(axis, first, int(wanted[-1]) + 1))
+        )
         slices = np.moveaxis(block, axis + 1, 0)[wanted - first]
         return np.ascontiguousarray(slices.reshape(-1, *slices.shape[2:]))
 
     def read_label_slice(self, case: str, index: int, axis: int = 0) -> npt.NDArray[np.int16]:
         """The label map of one slice, int16 (h, w)."""
         return np.ascontiguousarray(
-            self._read(f"{case}_label.b2nd", _across(axis, index, index + 1)).squeeze(axis)
+            self._read(StoredFiles(self.folder, case).label, _across(axis, index, index + 1)).squeeze(axis)
         )
 
     def read_image(self, case: str) -> npt.NDArray[np.float32]:
         """The whole case, float32 (channel, z, y, x)."""
-        return self._read(f"{case}.b2nd", ())
+        return self._read(StoredFiles(self.folder, case).image, ())
 
     def foreground(self, case: str) -> dict[str, npt.NDArray[np.int32]]:
         """Label or region name -> voxels (n, 3) as z, y, x, at most 10 000 each; those that the case lacks
         have no rows."""
         ranges = self._case(case).foreground
-        name = f"{case}_foreground.b2nd"
+        path = StoredFiles(self.folder, case).foreground
         rows = (
-            self._read(name, ())
-            if name in self._case(case).stored_bytes
+            self._read(path, ())
+            if path.name in self._case(case).stored_bytes
             else np.zeros((0, 3), dtype=np.int32)
         )
         return {label: rows[start:stop] for label, (start, stop) in ranges.items()}
@@ -170,10 +174,9 @@ class CaseStore:
             self._stored[case] = read_stored(self.folder, case)
         return self._stored[case]
 
-    def _read(self, name: str, where: tuple[slice, ...]) -> npt.NDArray[Any]:
+    def _read(self, path: Path, where: tuple[slice, ...]) -> npt.NDArray[Any]:
         import blosc2
 
-        path = self.folder / name
         try:
             array: npt.NDArray[Any] = blosc2.open(str(path), mode="r", dparams=blosc2.DParams(nthreads=1))[
                 where

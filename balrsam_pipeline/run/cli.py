@@ -10,6 +10,7 @@ from pathlib import Path
 from balrsam_pipeline.command import Command, add_roots, roots_of
 from balrsam_pipeline.execution.lock import folder_lock
 from balrsam_pipeline.execution.options import add_cluster_arguments, cluster_of
+from balrsam_pipeline.layout import PreprocessedFolder, ResultsFolder
 from balrsam_pipeline.paths import find_dataset
 from balrsam_pipeline.run.execute import (
     FINISHED,
@@ -163,19 +164,15 @@ def _run_step(step: Step, request: RunRequest, hashes: ContentHashes, number: st
 
 def _places(request: RunRequest) -> list[tuple[str, Path]]:
     """What a run leaves behind and where, as far as it is there."""
+    results = ResultsFolder(request.results)
+    models = results.models()
     places = [
-        ("the plan and its reasons", request.preprocessed / "plan.json"),
-        *(
-            (f"{folder.name.partition('__')[0]}: models, folds", folder)
-            for folder in sorted(request.results.glob("*__balrsam"))
-        ),
-        *(
-            (f"{report.parents[1].name.partition('__')[0]}: cross-validation report", report)
-            for report in sorted(request.results.glob("*__balrsam/crossval/report.html"))
-        ),
-        ("the best configuration", request.results / "best_configuration.json"),
-        ("predictions of imagesTs", request.predictions),
-        ("their report", request.predictions / "evaluation" / "report.html"),
+        ("the plan and its reasons", PreprocessedFolder(request.preprocessed).plan),
+        *((f"{model.configuration}: models, folds", model.path) for model in models),
+        *((f"{model.configuration}: cross-validation report", model.crossval.report) for model in models),
+        ("the best configuration", results.best_configuration),
+        ("predictions of imagesTs", results.predictions.path),
+        ("their report", results.predictions.evaluation.report),
     ]
     return [(what, where) for what, where in places if where.exists()]
 

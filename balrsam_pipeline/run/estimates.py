@@ -10,8 +10,9 @@ from typing import Any
 from balrsam_pipeline.errors import BalrsamError
 from balrsam_pipeline.files import read_json
 from balrsam_pipeline.json_text import parse_json
+from balrsam_pipeline.layout import FoldFolder, ModelFolder, ResultsFolder
 from balrsam_pipeline.run.file_hashes import find_files
-from balrsam_pipeline.run.records import StepRecord, read_record
+from balrsam_pipeline.run.records import StepRecord, read_record, record_path
 from balrsam_pipeline.run.steps import RunRequest, Step
 
 FOLD = re.compile(r"train_(?P<configuration>.+)_fold_(?P<fold>\d+)")
@@ -49,7 +50,7 @@ def estimate(step: Step, request: RunRequest, folder: Path) -> Estimate:
 def last_epoch(fold_folder: Path) -> dict[str, Any] | None:
     """The last epoch in a fold's log.jsonl, or None."""
     try:
-        lines = (fold_folder / "log.jsonl").read_text(encoding="utf-8").splitlines()
+        lines = FoldFolder(fold_folder).log.read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError):
         return None
     for line in reversed(lines):
@@ -64,7 +65,7 @@ def last_epoch(fold_folder: Path) -> dict[str, Any] | None:
 
 def fold_folder(request: RunRequest, configuration: str, fold: str) -> Path:
     """Where a fold's results go."""
-    return request.results / f"{configuration}__balrsam" / f"fold_{fold}"
+    return ResultsFolder(request.results).model(configuration).fold(fold).path
 
 
 def in_words(seconds: float) -> str:
@@ -78,14 +79,16 @@ def _training(request: RunRequest, folder: Path, configuration: str, fold: str) 
     own = fold_folder(request, configuration, fold)
     begun = last_epoch(own)
     left = begun.get("left_s") if begun is not None else None
-    if not (own / "checkpoint_final.safetensors").is_file() and isinstance(left, (int, float)):
+    if not FoldFolder(own).checkpoint("final").is_file() and isinstance(left, (int, float)):
         return Estimate(float(left), "left by its log; validation not counted")
     for record in (
-        read_record(folder, path.stem) for path in sorted(folder.glob(f"train_{configuration}_fold_*.json"))
+        read_record(folder, path.stem)
+        for path in sorted(folder.glob(record_path(folder, f"train_{configuration}_fold_*").name))
     ):
         if record is not None and record.seconds is not None:
             return Estimate(record.seconds, f"as {record.step.replace('_', ' ')} took")
-    for other in sorted(own.parent.glob("fold_*")):
+    model = ModelFolder(own.parent)
+    for other in (model.fold(number).path for number in model.folds()):
         begun = last_epoch(other)
         spent, left = (begun.get("elapsed_s"), begun.get("left_s")) if begun is not None else (None, None)
         if isinstance(spent, (int, float)) and isinstance(left, (int, float)):
@@ -101,7 +104,9 @@ def _training(request: RunRequest, folder: Path, configuration: str, fold: str) 
 def _by_rate(step: Step, request: RunRequest) -> Estimate:
     """By the seconds a case that the same step took for other datasets."""
     cases = sum(label.startswith("raw/images") for label in find_files(step.inputs, request.bases))
-    for path in sorted(request.roots.results.glob(f"*/run/{step.name}.json")):
+    for path in sorted(
+        record_path(ResultsFolder(folder).run, step.name) for folder in request.roots.results.glob("*")
+    ):
         record: StepRecord | None = read_record(path.parent, step.name)
         if cases and record is not None and record.seconds is not None and record.cases:
             rate = record.seconds / record.cases
@@ -112,7 +117,7 @@ def _by_rate(step: Step, request: RunRequest) -> Estimate:
 def validation_dice(fold_folder: Path) -> float | None:
     """The mean Dice of a fold's validation, or None."""
     try:
-        value = read_json(fold_folder / "validation" / "summary.json")["foreground_mean"]["Dice"]
+        value = read_json(FoldFolder(fold_folder).validation.summary)["foreground_mean"]["Dice"]
     except (BalrsamError, KeyError, TypeError):
         return None
     return float(value) if isinstance(value, (int, float)) else None

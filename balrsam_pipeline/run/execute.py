@@ -10,6 +10,7 @@ from pathlib import Path
 
 from balrsam_pipeline.errors import PlanError
 from balrsam_pipeline.files import read_json, write_json
+from balrsam_pipeline.layout import PreprocessedFolder, ResultsFolder
 from balrsam_pipeline.plan import read_plan
 from balrsam_pipeline.run.file_hashes import ContentHashes, find_files
 from balrsam_pipeline.run.invalidate import clear_for
@@ -26,7 +27,7 @@ Command = Callable[[str, tuple[str, ...], Callable[[str], None]], int]
 
 def records_folder(request: RunRequest) -> Path:
     """Where a run keeps its records: `results/DATASET/run`."""
-    return request.results / "run"
+    return ResultsFolder(request.results).run
 
 
 def known_steps(request: RunRequest) -> tuple[Step, ...]:
@@ -35,19 +36,19 @@ def known_steps(request: RunRequest) -> tuple[Step, ...]:
     Raises:
         PlanError: the plan is damaged, or has no such configuration.
     """
-    plan_file, splits = request.preprocessed / "plan.json", request.preprocessed / "splits.json"
+    files = PreprocessedFolder(request.preprocessed)
     first = planning_step(request)
-    if not (plan_file.is_file() and splits.is_file()):
+    if not (files.plan.is_file() and files.folds.is_file()):
         return (first,)
-    folds = read_json(splits, PlanError)
+    folds = read_json(files.folds, PlanError)
     if not isinstance(folds, list):
         raise PlanError(
-            splits,
+            files.folds,
             found="no list",
             expected="a list of folds",
             fix="balrsam plan_and_preprocess makes it anew",
         )
-    return (first, *steps_after_planning(request, read_plan(plan_file), range(len(folds))))
+    return (first, *steps_after_planning(request, read_plan(files.plan), range(len(folds))))
 
 
 def remember_request(request: RunRequest) -> None:

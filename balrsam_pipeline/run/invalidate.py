@@ -10,11 +10,18 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from balrsam_pipeline.execution.lock import LOCK_NAME, alive, lock_holder
+from balrsam_pipeline.layout import (
+    FoldFolder,
+    PreprocessedFolder,
+    ResultsFolder,
+    ScoredFolder,
+    StoredFiles,
+    stored_files,
+)
 from balrsam_pipeline.run.file_hashes import find_files
 from balrsam_pipeline.run.state import StepState
 from balrsam_pipeline.run.steps import Step
 
-STORED = re.compile(r"(?P<case>.+?)(_label|_foreground)?\.b2nd")
 LOCKS = ".balrsam*.lock"
 LEFTOVER = re.compile(r"\.tmp-(?P<pid>\d+)-.+")
 
@@ -35,7 +42,7 @@ def clear_for(step: Step, state: StepState, bases: Mapping[str, Path]) -> None:
         for path in present.values():
             path.unlink(missing_ok=True)
     if step.command == "find_best_configuration":
-        shutil.rmtree(bases["results"] / "ensembles", ignore_errors=True)
+        shutil.rmtree(ResultsFolder(bases["results"]).ensembles, ignore_errors=True)
 
 
 def remove_leftovers(folders: Iterable[Path]) -> None:
@@ -73,21 +80,20 @@ def _markers(step: Step, label: str, bases: Mapping[str, Path]) -> list[Path]:
     base, _, rest = label.partition("/")
     path = bases[base] / rest
     if step.command == "plan_and_preprocess":
-        stored = STORED.fullmatch(path.name)
-        if stored is None or path.parent == bases["preprocessed"]:
-            return (
-                [bases["preprocessed"] / "fingerprint_sources.json"]
-                if path.name.startswith("fingerprint")
-                else []
-            )
-        return [path.with_name(f"{path.stem}.json"), path.with_name(f"{stored['case']}.json")]
+        files, stored = PreprocessedFolder(bases["preprocessed"]), stored_files(path)
+        if stored is not None and path.parent != files.path:
+            return [stored.facts, StoredFiles(path.parent, path.stem).facts]  # a case may be called X_label
+        return [files.fingerprint_sources] if path in (files.fingerprint, files.fingerprint_quantiles) else []
     if step.command == "train":
-        fold = next(
-            bases["results"] / output.partition("/")[2]
-            for output in step.outputs
-            if output.endswith("checkpoint_final.safetensors")
+        fold = FoldFolder(
+            next(
+                (bases["results"] / output.partition("/")[2]).parent
+                for output in step.outputs
+                if output.endswith(FoldFolder(Path()).checkpoint("final").name)
+            )
         )
-        return [fold.parent / "validation" / "summary.json"] if path.parent.name == "validation" else [fold]
+        scored = path.parent == fold.validation.path
+        return [fold.validation.summary if scored else fold.checkpoint("final")]
     if step.command == "crossval":
-        return [path.with_name("summary.json")]
+        return [ScoredFolder(path.parent).summary]
     return []

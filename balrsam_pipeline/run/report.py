@@ -10,6 +10,7 @@ from typing import Any
 from balrsam_pipeline.errors import BalrsamError
 from balrsam_pipeline.execution.lock import Holder, lock_holder
 from balrsam_pipeline.files import read_json
+from balrsam_pipeline.layout import FoldFolder
 from balrsam_pipeline.run.estimates import (
     FOLD,
     UNKNOWN,
@@ -136,7 +137,7 @@ def _status_of(step: Step, state: StepState, request: RunRequest, running: Holde
 def _progress(fold: Path) -> str:
     """How far training is, by the last line of its log."""
     epoch = last_epoch(fold)
-    if epoch is None or (fold / "checkpoint_final.safetensors").is_file():
+    if epoch is None or FoldFolder(fold).checkpoint("final").is_file():
         return ""
     try:
         share, dice, left = float(epoch["progress"]), float(epoch["quick_dice"]), float(epoch["left_s"])

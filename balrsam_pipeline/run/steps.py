@@ -13,11 +13,17 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from balrsam_pipeline.execution.options import ClusterOptions, cluster_words
+from balrsam_pipeline.layout import PreprocessedFolder, RawFolder, ResultsFolder
 from balrsam_pipeline.network.official_checkpoints import find_checkpoint
 from balrsam_pipeline.paths import Roots
 from balrsam_pipeline.plan import Plan
 
 CLUSTER_STEP = "train_on_cluster"
+RAW, PREPROCESSED, RESULTS = (
+    RawFolder(Path("raw")),
+    PreprocessedFolder(Path("preprocessed")),
+    ResultsFolder(Path("results")),
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,7 +69,7 @@ class RunRequest:
     @property
     def predictions(self) -> Path:
         """Where predictions of imagesTs go."""
-        return self.results / "predictions"
+        return ResultsFolder(self.results).predictions.path
 
     @property
     def bases(self) -> dict[str, Path]:
@@ -106,25 +112,16 @@ def planning_step(request: RunRequest) -> Step:
     words = [str(request.dataset), *_roots(request), *_workers(request)]
     if request.configurations:
         words += ["--configurations", *request.configurations]
-    written = (
-        "plan.json",
-        "splits.json",
-        "dataset.json",
-        "fingerprint.json",
-        "fingerprint_quantiles.npy",
-        "*/*",
-    )
+    made = PREPROCESSED
+    written = (made.plan, made.folds, made.description, made.fingerprint, made.fingerprint_quantiles)
     return Step(
         name="prepare",
         title="Measure, plan, preprocess",
         command="plan_and_preprocess",
         words=tuple(words),
         settings={"--configurations": " ".join(request.configurations or ("all",))},
-        inputs=tuple(
-            f"raw/{name}"
-            for name in ("dataset.json", "splits_final.json", "groups.csv", "imagesTr/*", "labelsTr/*")
-        ),
-        outputs=tuple(f"preprocessed/{name}" for name in written),
+        inputs=_labels(RAW.description, RAW.splits, RAW.groups, RAW.images_tr / "*", RAW.labels_tr / "*"),
+        outputs=_labels(*written, made.path / "*/*"),
     )
 
 
@@ -143,9 +140,10 @@ def steps_after_planning(request: RunRequest, plan: Plan, folds: Sequence[int]) 
     steps = [_training_on_cluster(request, names, folds)] if request.cluster else []
     steps += [step for name in names for step in _crossvalidation(request, plan, name, folds)]
     steps.append(_choosing(request, names, folds))
-    if (request.dataset / "imagesTs").is_dir():
+    raw = RawFolder(request.dataset)
+    if raw.images_ts.is_dir():
         steps.append(_prediction(request, names, folds))
-        if (request.dataset / "labelsTs").is_dir():
+        if raw.labels_ts.is_dir():
             steps.append(_scoring(request))
     return tuple(steps)
 
@@ -164,19 +162,15 @@ def _training_on_cluster(request: RunRequest, names: Sequence[str], folds: Seque
             "--epochs": _text(request.epochs),
             "folds": " ".join(chosen),
         },
-        inputs=("preprocessed/plan.json", "preprocessed/splits.json"),
+        inputs=_labels(PREPROCESSED.plan, PREPROCESSED.folds),
         other_inputs=_given({"--settings": request.settings}),
-        outputs=tuple(
-            f"results/{name}__balrsam/fold_{fold}/checkpoint_final.safetensors"
-            for name in names
-            for fold in folds
-        ),
+        outputs=_checkpoints(names, folds),
     )
 
 
 def _crossvalidation(request: RunRequest, plan: Plan, name: str, folds: Sequence[int]) -> list[Step]:
     """A step a fold, and the one that pools them."""
-    network, model = plan.configuration(name).network, f"results/{name}__balrsam"
+    network, model = plan.configuration(name).network, RESULTS.model(name)
     base = None if network.from_scratch else find_checkpoint(network.backbone)
     words = (str(request.dataset), "--configuration", name)
     trained = tuple(
@@ -187,13 +181,13 @@ def _crossvalidation(request: RunRequest, plan: Plan, name: str, folds: Sequence
             words=(*words, "--fold", str(fold), *_training(request)),
             needs=("prepare", CLUSTER_STEP) if request.cluster else ("prepare",),
             settings={"--max-minutes": _text(request.max_minutes), "--epochs": _text(request.epochs)},
-            inputs=("preprocessed/plan.json", "preprocessed/splits.json"),
+            inputs=_labels(PREPROCESSED.plan, PREPROCESSED.folds),
             other_inputs=_given({"--settings": request.settings, "SAM checkpoint": base}),
-            outputs=(
-                f"{model}/plan.json",
-                f"{model}/dataset.json",
-                f"{model}/fold_{fold}/checkpoint_final.safetensors",
-                f"{model}/fold_{fold}/validation/*",
+            outputs=_labels(
+                model.plan,
+                model.description,
+                model.fold(fold).checkpoint("final"),
+                model.fold(fold).validation.path / "*",
             ),
         )
         for fold in folds
@@ -206,8 +200,8 @@ def _crossvalidation(request: RunRequest, plan: Plan, name: str, folds: Sequence
         words=(*words, *chosen, *_training(request)),
         needs=tuple(step.name for step in trained),
         settings={"--folds": " ".join(map(str, folds))},
-        inputs=tuple(f"{model}/fold_{fold}/validation/summary.json" for fold in folds),
-        outputs=tuple(f"{model}/crossval/{name}" for name in ("summary.json", "per_case.csv", "report.html")),
+        inputs=_labels(*(model.fold(fold).validation.summary for fold in folds)),
+        outputs=_labels(model.crossval.summary, model.crossval.per_case, model.crossval.report),
     )
     return [*trained, pooled]
 
@@ -231,12 +225,14 @@ def _choosing(request: RunRequest, names: Sequence[str], folds: Sequence[int]) -
         settings={"--configurations": " ".join(names), "--folds": " ".join(chosen)},
         inputs=(
             *_models(names, folds),
-            *(f"results/{name}__balrsam/fold_{fold}/validation/*" for name in names for fold in folds),
+            *_labels(
+                *(RESULTS.model(name).fold(fold).validation.path / "*" for name in names for fold in folds)
+            ),
         ),
-        outputs=(
-            "results/best_configuration.json",
-            *(f"results/{name}__balrsam/crossval/postprocessing.json" for name in names),
-            "results/ensembles/*/*/*",
+        outputs=_labels(
+            RESULTS.best_configuration,
+            *(RESULTS.model(name).crossval.postprocessing for name in names),
+            RESULTS.ensembles / "*/*/*",
         ),
     )
 
@@ -244,7 +240,7 @@ def _choosing(request: RunRequest, names: Sequence[str], folds: Sequence[int]) -
 def _prediction(request: RunRequest, names: Sequence[str], folds: Sequence[int]) -> Step:
     words = (
         "-i",
-        str(request.dataset / "imagesTs"),
+        str(RawFolder(request.dataset).images_ts),
         "-o",
         str(request.predictions),
         "-d",
@@ -257,8 +253,8 @@ def _prediction(request: RunRequest, names: Sequence[str], folds: Sequence[int])
         command="predict",
         words=(*words, *_device(request), *_roots(request), *_workers(request)),
         needs=("find_best_configuration",),
-        inputs=("raw/imagesTs/*", "results/best_configuration.json", *_models(names, folds)),
-        outputs=("results/predictions/*",),
+        inputs=(*_labels(RAW.images_ts / "*", RESULTS.best_configuration), *_models(names, folds)),
+        outputs=_labels(RESULTS.predictions.path / "*"),
         continues=("--continue",),
     )
 
@@ -266,9 +262,9 @@ def _prediction(request: RunRequest, names: Sequence[str], folds: Sequence[int])
 def _scoring(request: RunRequest) -> Step:
     words = (
         str(request.predictions),
-        str(request.dataset / "labelsTs"),
+        str(RawFolder(request.dataset).labels_ts),
         "--labels",
-        str(request.dataset / "dataset.json"),
+        str(RawFolder(request.dataset).description),
     )
     return Step(
         name="evaluate",
@@ -276,18 +272,22 @@ def _scoring(request: RunRequest) -> Step:
         command="evaluate",
         words=(*words, *_workers(request)),
         needs=("predict",),
-        inputs=("results/predictions/*", "raw/labelsTs/*", "raw/dataset.json"),
-        outputs=("results/predictions/evaluation/*",),
+        inputs=_labels(RESULTS.predictions.path / "*", RAW.labels_ts / "*", RAW.description),
+        outputs=_labels(RESULTS.predictions.evaluation.path / "*"),
     )
 
 
 def _models(names: Sequence[str], folds: Sequence[int]) -> tuple[str, ...]:
-    plans = tuple(f"results/{name}__balrsam/plan.json" for name in names)
-    return plans + tuple(
-        f"results/{name}__balrsam/fold_{fold}/checkpoint_final.safetensors"
-        for name in names
-        for fold in folds
-    )
+    return _labels(*(RESULTS.model(name).plan for name in names)) + _checkpoints(names, folds)
+
+
+def _checkpoints(names: Sequence[str], folds: Sequence[int]) -> tuple[str, ...]:
+    models = map(RESULTS.model, names)
+    return _labels(*(model.fold(fold).checkpoint("final") for model in models for fold in folds))
+
+
+def _labels(*paths: Path) -> tuple[str, ...]:
+    return tuple(path.as_posix() for path in paths)
 
 
 def _training(request: RunRequest) -> tuple[str, ...]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 
 from balrsam_pipeline.command import Command, add_roots, roots_of
+from balrsam_pipeline.layout import RawFolder
 from balrsam_pipeline.paths import find_dataset
 
 
@@ -57,7 +58,7 @@ def _find(arguments: argparse.Namespace) -> int:
     print("\n".join(f"  {reason}" for reason in best.postprocessing.reasons))
     print(f"wrote {path}\n\nto predict with it, and to submit:")
     print("\n".join(f"  {line}" for line in command_lines(best, request)))
-    if not (request.dataset / "imagesTs").is_dir():
+    if not RawFolder(request.dataset).images_ts.is_dir():
         print("(the dataset has no imagesTs: name the folder of your images instead)")
     return 0
 

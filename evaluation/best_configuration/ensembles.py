@@ -8,11 +8,12 @@ from pathlib import Path
 
 from balrsam_pipeline.dataset import CaseFiles
 from balrsam_pipeline.errors import PredictionError
+from balrsam_pipeline.layout import ResultsFolder
 
 
 def ensemble_folder(results: Path, configurations: Sequence[str], fold: int) -> Path:
     """Where the validation predictions of an ensemble lie, below a dataset's results."""
-    return results / "ensembles" / "__".join(configurations) / f"fold_{fold}"
+    return ResultsFolder(results).ensemble(configurations, fold)
 
 
 def predict_ensemble_fold(

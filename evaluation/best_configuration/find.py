@@ -15,6 +15,7 @@ from balrsam_pipeline.execution import folder_lock
 from balrsam_pipeline.imageio import label_ending
 from balrsam_pipeline.inference.best_configuration import BestConfiguration, write_best
 from balrsam_pipeline.inference.postprocessing import Postprocessing, write_postprocessing
+from balrsam_pipeline.layout import ModelFolder, RawFolder, ResultsFolder
 from balrsam_pipeline.paths import Roots, model_folder
 from balrsam_pipeline.plan import read_plan
 from evaluation.best_configuration.candidates import Candidate, candidates
@@ -72,7 +73,9 @@ def _choose(request: BestRequest, raw: RawDataset, results: Path) -> tuple[BestC
     names = request.configurations or trained_configurations(results)
     folders = {name: model_folder(request.roots, raw.name, name) for name in names}
     folds = common_folds(folders, request.folds)
-    plans = {name: read_plan(folder / "plan.json").configuration(name) for name, folder in folders.items()}
+    plans = {
+        name: read_plan(ModelFolder(folder).plan).configuration(name) for name, folder in folders.items()
+    }
     _require_same_cases(folders, folds)
     pairs = {
         item: _pairs(item, request, raw, folders, folds)
@@ -88,9 +91,8 @@ def _choose(request: BestRequest, raw: RawDataset, results: Path) -> tuple[BestC
         if len(item.configurations) == 1 or item == chosen:
             rules[item] = choose_postprocessing(found, labels, request.workers)
         if len(item.configurations) == 1:
-            write_postprocessing(
-                folders[item.configurations[0]] / "crossval" / "postprocessing.json", rules[item]
-            )
+            model = ModelFolder(folders[item.configurations[0]])
+            write_postprocessing(model.crossval.postprocessing, rules[item])
     best = BestConfiguration(
         dataset=raw.name,
         configurations=chosen.configurations,
@@ -112,7 +114,7 @@ def _pairs(
     for fold in folds:
         cases = fold_cases(folders[item.configurations[0]], fold)
         if len(item.configurations) == 1:
-            folder = folders[item.configurations[0]] / f"fold_{fold}" / "validation"
+            folder = ModelFolder(folders[item.configurations[0]]).fold(fold).validation.path
         else:
             LOG.info("predicting the validation cases of fold %d with %s", fold, item.name)
             folder = ensemble_folder(request.roots.results / raw.name, item.configurations, fold)
@@ -151,9 +153,10 @@ def _require_same_cases(folders: Mapping[str, Path], folds: Sequence[int]) -> No
 def command_lines(best: BestConfiguration, request: BestRequest) -> tuple[str, ...]:
     """The commands that predict with the choice and pack a submission, ready to copy."""
     results = request.roots.results
-    images, output = str(request.dataset / "imagesTs"), str(results / best.dataset / "predictions")
-    archive = str(results / best.dataset / "submission.zip")
-    form = _form(read_description(request.dataset / "dataset.json"))
+    raw, own = RawFolder(request.dataset), ResultsFolder(results / best.dataset)
+    images, output = str(raw.images_ts), str(own.predictions.path)
+    archive = str(own.submission)
+    form = _form(read_description(raw.description))
     folds = ("--folds", *map(str, best.folds))
     lines = (
         (

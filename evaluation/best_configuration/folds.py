@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from balrsam_pipeline.errors import EvaluationError
+from balrsam_pipeline.layout import ModelFolder, ResultsFolder
 from evaluation.reports.summary_json import read_summary
 
 
@@ -16,11 +17,7 @@ def trained_configurations(results: Path) -> tuple[str, ...]:
         EvaluationError: there is none.
     """
     names = tuple(
-        sorted(
-            folder.name.removesuffix("__balrsam")
-            for folder in results.glob("*__balrsam")
-            if finished_folds(folder)
-        )
+        sorted(model.configuration for model in ResultsFolder(results).models() if finished_folds(model.path))
     )
     if not names:
         raise EvaluationError(
@@ -34,10 +31,8 @@ def trained_configurations(results: Path) -> tuple[str, ...]:
 
 def finished_folds(folder: Path) -> tuple[int, ...]:
     """Folds of a model folder whose validation is scored."""
-    found = (path.parent.parent.name for path in folder.glob("fold_*/validation/summary.json"))
-    return tuple(
-        sorted(int(name.removeprefix("fold_")) for name in found if name.removeprefix("fold_").isdigit())
-    )
+    model = ModelFolder(folder)
+    return tuple(fold for fold in model.folds() if model.fold(fold).validation.summary.is_file())
 
 
 def common_folds(folders: Mapping[str, Path], wanted: Sequence[int] | None) -> tuple[int, ...]:
@@ -65,4 +60,4 @@ def common_folds(folders: Mapping[str, Path], wanted: Sequence[int] | None) -> t
 
 def fold_cases(folder: Path, fold: int) -> tuple[str, ...]:
     """The validation cases of a fold, as its summary lists them."""
-    return read_summary(folder / f"fold_{fold}" / "validation" / "summary.json").cases
+    return read_summary(ModelFolder(folder).fold(fold).validation.summary).cases

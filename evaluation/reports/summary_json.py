@@ -14,6 +14,7 @@ from typing import Any
 from balrsam_pipeline import __version__
 from balrsam_pipeline.errors import EvaluationError
 from balrsam_pipeline.files import read_json, write_json
+from balrsam_pipeline.layout import SUMMARY
 from balrsam_pipeline.serialise import from_json, to_json
 from evaluation.metrics.lesions import Detection
 from evaluation.metrics.options import EvaluationOptions
@@ -24,7 +25,6 @@ from evaluation.reports.strata import Strata, by_stratum
 from evaluation.summary import PairPaths, Summary, lesions_of, status_counts
 
 SCHEMA_VERSION = 1
-SUMMARY_NAME = "summary.json"
 _COUNTS = {"TP": "true_positives", "FP": "false_positives", "FN": "false_negatives", "TN": "true_negatives"}
 
 
@@ -92,7 +92,7 @@ def read_summary(path: Path) -> Summary:
     Raises:
         EvaluationError: it is missing, malformed, or of a newer version.
     """
-    path = path / SUMMARY_NAME if path.is_dir() else path
+    path = path / SUMMARY if path.is_dir() else path
     value = read_json(path, EvaluationError)
     try:
         return _read(value, path) if "balrsam" in value else from_nnunet(value)

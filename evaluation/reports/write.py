@@ -8,18 +8,18 @@ from typing import TYPE_CHECKING, Any
 
 from balrsam_pipeline.errors import EvaluationError
 from balrsam_pipeline.files import write_json, write_text
+from balrsam_pipeline.layout import PER_CASE, REPORT, SUMMARY
 from balrsam_pipeline.serialise import to_json
 from evaluation.comparison import Comparison
 from evaluation.reports.html.comparison_page import comparison_page
-from evaluation.reports.html.report import REPORT_NAME, write_html
+from evaluation.reports.html.report import write_html
 from evaluation.reports.strata import Strata
-from evaluation.reports.summary_json import SUMMARY_NAME, write_summary
+from evaluation.reports.summary_json import write_summary
 from evaluation.summary import Summary
 
 if TYPE_CHECKING:
     import pandas as pd
 
-CSV_NAME = "per_case.csv"
 COMPARISON_NAME = "comparison.json"
 COMPARISON_CSV_NAME = "comparison.csv"
 COMPARISON_HTML_NAME = "comparison.html"
@@ -61,11 +61,11 @@ def write_reports(
         strata: groups of cases to report separately.
         images: folder of images to show behind the pictures (default: looked for beside the references).
     """
-    paths = {name: folder / name for name in (CSV_NAME, REPORT_NAME, SUMMARY_NAME)}
-    write_csv(summary.to_frame(), paths[CSV_NAME])
-    write_html(summary, paths[REPORT_NAME], title, strata, images)
+    paths = {name: folder / name for name in (PER_CASE, REPORT, SUMMARY)}
+    write_csv(summary.to_frame(), paths[PER_CASE])
+    write_html(summary, paths[REPORT], title, strata, images)
     write_summary(
-        summary, paths[SUMMARY_NAME], strata
+        summary, paths[SUMMARY], strata
     )  # last, because its presence says that the evaluation is complete
     return paths
 

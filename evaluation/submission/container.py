@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import balrsam_pipeline
 from balrsam_pipeline.errors import PredictionError
 from balrsam_pipeline.files import write_json, write_text
+from balrsam_pipeline.layout import ModelFolder
 from balrsam_pipeline.serialise import to_json
 
 if TYPE_CHECKING:
@@ -85,12 +86,11 @@ def write_container(request: ContainerRequest) -> Path:
 
 def _copy_bases(models: tuple[Path, ...], target: Path) -> None:
     """Copy the SAM checkpoints that the models adapt, so that the container needs no network."""
-    from balrsam_pipeline.inference.model_folder import configuration_of
     from balrsam_pipeline.network import find_checkpoint
     from balrsam_pipeline.plan import read_plan
 
     for model in models:
-        network = read_plan(model / "plan.json").configuration(configuration_of(model)).network
+        network = read_plan(ModelFolder(model).plan).configuration(ModelFolder(model).configuration).network
         if network.from_scratch:
             continue
         base = find_checkpoint(network.backbone)
@@ -109,12 +109,14 @@ def _copy_model(model: Path, target: Path, folds: tuple[int, ...], checkpoint: s
     from balrsam_pipeline.inference.model_folder import checkpoint_file
 
     target.mkdir(parents=True)
-    for name in ("plan.json", "dataset.json"):
-        shutil.copyfile(model / name, target / name)
+    ours, copy = ModelFolder(model), ModelFolder(target)
+    shutil.copyfile(ours.plan, copy.plan)
+    shutil.copyfile(ours.description, copy.description)
     for fold in folds:
-        (target / f"fold_{fold}").mkdir()
+        folder = copy.fold(fold).path
+        folder.mkdir()
         source = checkpoint_file(model, fold, checkpoint)
-        shutil.copyfile(source, target / f"fold_{fold}" / source.name)
+        shutil.copyfile(source, folder / source.name)
 
 
 def _requirements() -> list[str]:

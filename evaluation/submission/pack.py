@@ -15,6 +15,7 @@ from balrsam_pipeline.errors import BalrsamError, PredictionError
 from balrsam_pipeline.execution import local_executor, run_cases
 from balrsam_pipeline.files import write_json, write_text
 from balrsam_pipeline.imageio import FILE_ENDINGS, file_ending_of, label_ending, write_label
+from balrsam_pipeline.layout import DESCRIPTION, PredictionFolder
 from evaluation.pairs import label_files
 from evaluation.submission.archive import file_sha256, verify_archive, write_archive
 from evaluation.submission.checks import Finding, check_case_sets, check_label, check_size
@@ -121,12 +122,12 @@ def pack_submission(request: SubmissionRequest) -> Submission:
 
 def _labels_beside(predictions: Path) -> Path:
     """The dataset.json that `predict` puts into a folder of predictions."""
-    path = predictions / "dataset.json"
+    path = PredictionFolder(predictions).description
     if path.is_file():
         return path
     raise PredictionError(
         predictions,
-        found="no dataset.json" if predictions.is_dir() else "no such folder",
+        found=f"no {DESCRIPTION}" if predictions.is_dir() else "no such folder",
         expected="a folder that 'balrsam predict' wrote, with the dataset.json that it puts there",
         fix="predict first: balrsam predict -o FOLDER; for predictions from elsewhere name the labels: "
         "--dataset-json FILE",

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from balrsam_pipeline.dataset import Fold, LabelScheme, RawDataset, open_dataset, read_folds
 from balrsam_pipeline.errors import TrainingError
+from balrsam_pipeline.layout import ModelFolder, PreprocessedFolder
 from balrsam_pipeline.plan import Configuration, Plan, read_plan
 from balrsam_pipeline.preprocessing import CaseStore, store_folder
 from trainers.data.patches import CachedSource, SliceSource
@@ -58,22 +59,23 @@ def open_fold(request: TrainRequest) -> FoldData:
     """
     raw = open_dataset(request.dataset)
     preprocessed = request.roots.preprocessed / request.dataset.name
+    files = PreprocessedFolder(preprocessed)
     fix = f"balrsam plan_and_preprocess {request.dataset.name}"
-    for name in ("plan.json", "splits.json"):
-        if not (preprocessed / name).is_file():
+    for path in (files.plan, files.folds):
+        if not path.is_file():
             raise TrainingError(
-                preprocessed, found=f"no {name}", expected="a planned and preprocessed dataset", fix=fix
+                preprocessed, found=f"no {path.name}", expected="a planned and preprocessed dataset", fix=fix
             )
-    plan = read_plan(preprocessed / "plan.json")
+    plan = read_plan(files.plan)
     configuration = plan.configuration(request.configuration or plan.default_configuration)
     augmentation = request.config.augmentation
     if not (augmentation.enabled and augmentation.mirroring):
         plan, configuration = _without_mirroring(plan, configuration)
-    folds = read_folds(preprocessed / "splits.json")
+    folds = read_folds(files.folds)
     if not 0 <= request.fold < len(folds):
         expected = f"a fold from 0 to {len(folds) - 1}"
         raise TrainingError(
-            preprocessed / "splits.json",
+            files.folds,
             found=f"fold {request.fold}",
             expected=expected,
             fix="choose one with --fold",
@@ -88,7 +90,7 @@ def open_fold(request: TrainRequest) -> FoldData:
             expected="every case preprocessed",
             fix=fix,
         )
-    folder = request.model_folder(configuration.name) / f"fold_{request.fold}"
+    folder = ModelFolder(request.model_folder(configuration.name)).fold(request.fold).path
     return FoldData(raw=raw, plan=plan, configuration=configuration, fold=fold, store=store, folder=folder)
 
 

@@ -12,6 +12,7 @@ from typing import Any
 from tqdm import tqdm
 
 from balrsam_pipeline.errors import TrainingError
+from balrsam_pipeline.layout import FoldFolder
 from trainers.loggers.jsonl import JsonlLogger, Logger, Loggers, Record, TextLogger
 from trainers.loggers.progress_png import ProgressPicture
 
@@ -90,8 +91,9 @@ def open_loggers(folder: Path, resumed_step: int, watchers: Sequence[str]) -> Lo
     Raises:
         TrainingError: no such watcher, or its package is not installed.
     """
-    log = JsonlLogger(folder / "log.jsonl", resumed_step)
-    picture = ProgressPicture(log.path, folder / "progress.png")
+    files = FoldFolder(folder)
+    log = JsonlLogger(files.log, resumed_step)
+    picture = ProgressPicture(log.path, files.progress)
     return Loggers((log, TextLogger(), picture, *make_watchers(watchers, folder)))
 
 

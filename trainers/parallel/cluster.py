@@ -16,6 +16,7 @@ from typing import Any
 from balrsam_pipeline.errors import ClusterError, TrainingError
 from balrsam_pipeline.execution import ClusterOptions
 from balrsam_pipeline.files import write_json
+from balrsam_pipeline.layout import FoldFolder, ModelFolder
 from balrsam_pipeline.paths import Roots
 from balrsam_pipeline.serialise import to_json
 from trainers.command_words import training_words
@@ -62,7 +63,7 @@ def train_on_cluster(requests: Sequence[TrainRequest], where: ClusterTraining) -
     from balrsam_pipeline.execution.dask_executor import connect, most_declared
 
     waiting = deque(_Fold(_task(_absolute(request), where.processes)) for request in requests)
-    settings = [_settings_file(fold.task.folder) for fold in waiting]
+    settings = [FoldFolder(fold.task.folder).settings for fold in waiting]
     with connect(where.cluster, [requests[0].dataset, *_absolute_roots(requests[0].roots)]) as client:
         gpus = most_declared(client, "GPU")
         if 0 < gpus < where.processes:
@@ -169,9 +170,10 @@ def _goes_on(fold: _Fold, future: Future[FoldEnd], lost: bool) -> bool:
 
 
 def _task(train: TrainRequest, processes: int) -> FoldTask:
-    folder = train.model_folder(str(train.configuration)) / f"fold_{train.fold}"
-    write_json(_settings_file(folder), to_json(train.config))
-    words = training_words(train, train.fold, train.device, _settings_file(folder))
+    folder = ModelFolder(train.model_folder(str(train.configuration))).fold(train.fold).path
+    settings = FoldFolder(folder).settings
+    write_json(settings, to_json(train.config))
+    words = training_words(train, train.fold, train.device, settings)
     name = f"{train.configuration} fold {train.fold}"
     return FoldTask(name=name, words=tuple(words), folder=folder, processes=processes)
 
@@ -183,10 +185,6 @@ def _too_few_gpus(gpus: float, wanted: int) -> ClusterError:
         expected="a worker with as many GPUs as a fold takes",
         fix=f"start workers with --resources GPU={wanted}, or lower --gpus-per-fold",
     )
-
-
-def _settings_file(folder: Path) -> Path:
-    return folder / "settings.json"
 
 
 def _absolute(train: TrainRequest) -> TrainRequest:

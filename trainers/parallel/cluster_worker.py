@@ -14,6 +14,7 @@ from pathlib import Path
 
 from balrsam_pipeline.errors import UsageError
 from balrsam_pipeline.execution import folder_lock
+from balrsam_pipeline.layout import FoldFolder
 
 LOG = logging.getLogger(__name__)
 LOOK_EVERY_S = 1.0
@@ -66,7 +67,7 @@ def train_attached(task: FoldTask, called_off: Callable[[], bool]) -> FoldEnd:
     """Run the training and wait for its end, stopping it as soon as `called_off` says so."""
     started = time.monotonic()
     _wait_for_former(task.folder)
-    log = task.folder / "cluster.log"
+    log = FoldFolder(task.folder).cluster_log
     command = [sys.executable, "-m", "balrsam_pipeline.execution.supervise", *training_command(task)]
     with log.open("wb") as printed:
         process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=printed, stderr=subprocess.STDOUT)

@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 from balrsam_pipeline.errors import DatasetError
 from balrsam_pipeline.execution import local_executor, run_cases
 from balrsam_pipeline.files import read_json, write_json
+from balrsam_pipeline.layout import DESCRIPTION, LABELS_TR
 from balrsam_pipeline.progress import track
 
 Job = TypeVar("Job")
@@ -82,7 +83,7 @@ def write_dataset_json(
         labels: name -> value without background, which is written first.
         others: further keys, such as name, description, licence; None is left out.
     """
-    count = sum(1 for path in (folder / "labelsTr").iterdir() if path.name.endswith(ending))
+    count = sum(1 for path in (folder / LABELS_TR).iterdir() if path.name.endswith(ending))
     content = {
         **{key: value for key, value in others.items() if value is not None},
         "channel_names": {str(index): name for index, name in enumerate(names)},
@@ -90,7 +91,7 @@ def write_dataset_json(
         "numTraining": count,
         "file_ending": ending,
     }
-    write_json(folder / "dataset.json", content)
+    write_json(folder / DESCRIPTION, content)
 
 
 def labels_from_v1(content: Any, where: Path) -> dict[str, int]:
@@ -142,10 +143,10 @@ def read_v1_json(source: Path) -> dict[str, Any]:
     Raises:
         DatasetError: missing or no JSON object.
     """
-    content = read_json(source / "dataset.json")
+    content = read_json(source / DESCRIPTION)
     if not isinstance(content, dict):
         raise DatasetError(
-            source / "dataset.json",
+            source / DESCRIPTION,
             found="no JSON object",
             expected="a JSON object",
             fix="download the dataset again",

@@ -21,6 +21,7 @@ from balrsam_pipeline.dataset.new_folder import copy_file, new_folder
 from balrsam_pipeline.errors import DatasetError
 from balrsam_pipeline.imageio import Image, write_image
 from balrsam_pipeline.imageio.nifti import count_axes, read_four_axes
+from balrsam_pipeline.layout import DESCRIPTION, IMAGES_TR, IMAGES_TS, LABELS_TR
 
 ENDING = ".nii.gz"
 
@@ -40,7 +41,7 @@ def convert_decathlon(conversion: Conversion) -> Converted:
         DatasetError: dataset.json is malformed, a listed file is missing or damaged, or an image has other
             channels than stated.
     """
-    content, where = read_v1_json(conversion.source), conversion.source / "dataset.json"
+    content, where = read_v1_json(conversion.source), conversion.source / DESCRIPTION
     names = conversion.channel_names or channels_from_v1(content, where)
     find = partial(_path, conversion.source, where)
     training = [(find(entry, "image"), find(entry, "label")) for entry in _entries(content, "training")]
@@ -53,12 +54,14 @@ def convert_decathlon(conversion: Conversion) -> Converted:
             fix="download the dataset again",
         )
     with new_folder(conversion.target, conversion.source) as new:
-        (new / "labelsTr").mkdir()
+        (new / LABELS_TR).mkdir()
         jobs = {
-            f"imagesTr/{image.name}": _Job(image, label, len(names), new / "imagesTr")
+            f"{IMAGES_TR}/{image.name}": _Job(image, label, len(names), new / IMAGES_TR)
             for image, label in training
         }
-        jobs |= {f"imagesTs/{image.name}": _Job(image, None, len(names), new / "imagesTs") for image in test}
+        jobs |= {
+            f"{IMAGES_TS}/{image.name}": _Job(image, None, len(names), new / IMAGES_TS) for image in test
+        }
         run_all(_convert_case, jobs, conversion.workers)
         others = {key: content.get(key) for key in ("name", "description", "reference", "licence", "release")}
         write_dataset_json(
@@ -86,7 +89,7 @@ def _convert_case(job: _Job) -> bool:
                 Image(image.data[index : index + 1], image.geometry),
             )
     if job.label is not None:
-        copy_file(job.label, job.target.parent / "labelsTr" / f"{case}{ENDING}")
+        copy_file(job.label, job.target.parent / LABELS_TR / f"{case}{ENDING}")
     return True
 
 

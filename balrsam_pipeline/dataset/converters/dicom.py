@@ -21,6 +21,7 @@ from balrsam_pipeline.errors import DatasetError
 from balrsam_pipeline.imageio import FILE_ENDINGS, Geometry, Image, read_label, write_image, write_label
 from balrsam_pipeline.imageio.dicom import Series, find_series, read_series
 from balrsam_pipeline.imageio.simpleitk_io import reoriented
+from balrsam_pipeline.layout import IMAGES_TR, IMAGES_TS, LABELS_TR
 
 ENDING = ".nii.gz"
 SEGMENTATION = "SEG"
@@ -63,8 +64,8 @@ def convert_dicom(conversion: Conversion) -> Converted:
     values = dict(conversion.labels) or _segment_values(training)
     with new_folder(conversion.target, conversion.source) as new:
         task = _Task(new=new, values=values, value_map=conversion.value_map)
-        found = run_all(partial(_convert_case, task=task, images="imagesTr"), training, conversion.workers)
-        run_all(partial(_convert_case, task=task, images="imagesTs"), test, conversion.workers)
+        found = run_all(partial(_convert_case, task=task, images=IMAGES_TR), training, conversion.workers)
+        run_all(partial(_convert_case, task=task, images=IMAGES_TS), test, conversion.workers)
         numbers = sorted({value for case in found.values() for value in case} - {0})
         labels = values or {f"label_{value}": value for value in numbers}
         write_dataset_json(new, names, labels, ENDING, name=conversion.source.name)
@@ -81,7 +82,7 @@ def _convert_case(job: _Job, task: _Task, images: str) -> tuple[int, ...]:
     if job.label is None or first is None:
         return ()
     label = _read_label(job.label, first.geometry, task)
-    write_label(task.new / "labelsTr" / f"{job.case}{ENDING}", label, first.geometry)
+    write_label(task.new / LABELS_TR / f"{job.case}{ENDING}", label, first.geometry)
     return label_values(label)
 
 

@@ -16,6 +16,7 @@ from balrsam_pipeline.dataset.converters.conversion import (
     write_dataset_json,
 )
 from balrsam_pipeline.dataset.new_folder import copy_file, new_folder
+from balrsam_pipeline.layout import DESCRIPTION, IMAGES_TR, IMAGES_TS, LABELS_TR
 
 ENDING = ".nii.gz"  # the only one of nnU-Net v1
 
@@ -26,18 +27,18 @@ def convert_nnunet_v1(conversion: Conversion) -> Converted:
     Raises:
         DatasetError: dataset.json is malformed, or a channel or label file is missing.
     """
-    content, where = read_v1_json(conversion.source), conversion.source / "dataset.json"
+    content, where = read_v1_json(conversion.source), conversion.source / DESCRIPTION
     names = conversion.channel_names or channels_from_v1(content, where)
     training = with_labels(
-        image_cases(conversion.source / "imagesTr", ENDING, len(names)),
-        conversion.source / "labelsTr",
+        image_cases(conversion.source / IMAGES_TR, ENDING, len(names)),
+        conversion.source / LABELS_TR,
         ENDING,
     )
-    tests = conversion.source / "imagesTs"
+    tests = conversion.source / IMAGES_TS
     test = image_cases(tests, ENDING, len(names)) if tests.is_dir() and any(tests.glob(f"*{ENDING}")) else {}
     with new_folder(conversion.target, conversion.source) as new:
-        run_all(partial(_copy_case, new=new, images="imagesTr"), training, conversion.workers)
-        run_all(partial(_copy_case, new=new, images="imagesTs"), test, conversion.workers)
+        run_all(partial(_copy_case, new=new, images=IMAGES_TR), training, conversion.workers)
+        run_all(partial(_copy_case, new=new, images=IMAGES_TS), test, conversion.workers)
         others = {key: content.get(key) for key in ("name", "description", "reference", "licence", "release")}
         write_dataset_json(
             new, names, dict(conversion.labels) or labels_from_v1(content, where), ENDING, **others
@@ -49,5 +50,5 @@ def _copy_case(files: CaseFiles, new: Path, images: str) -> bool:
     for path in files.images:
         copy_file(path, new / images / path.name)
     if files.label is not None:
-        copy_file(files.label, new / "labelsTr" / files.label.name)
+        copy_file(files.label, new / LABELS_TR / files.label.name)
     return True

@@ -30,6 +30,7 @@ from balrsam_pipeline.imageio import (
     write_label,
 )
 from balrsam_pipeline.imageio.formats import format_of
+from balrsam_pipeline.layout import IMAGES_TR, IMAGES_TS, LABELS_TR
 
 MASK_WORDS = re.compile(
     r"(^(mask|seg|label|gt)[_\-.]+)|([_\-.]*(mask|masks|seg|segmentation|label|labels|gt|groundtruth|annotation)$)",
@@ -84,10 +85,10 @@ def convert_pairs(conversion: Conversion) -> Converted:
     )
     task = _Task(ending=ending, value_map=value_map, as_colours=as_colours)
     with new_folder(conversion.target, conversion.source) as new:
-        counts = run_all(partial(_convert_case, task=task, new=new / "imagesTr"), pairs, conversion.workers)
+        counts = run_all(partial(_convert_case, task=task, new=new / IMAGES_TR), pairs, conversion.workers)
         names = conversion.channel_names or names_for(max(counts.values()))
         _require_channels(counts, names, images)
-        counts = run_all(partial(_convert_case, task=task, new=new / "imagesTs"), test, conversion.workers)
+        counts = run_all(partial(_convert_case, task=task, new=new / IMAGES_TS), test, conversion.workers)
         _require_channels(counts, names, tests)
         labels = dict(conversion.labels) or {
             f"label_{value}": value for value in sorted(set(value_map.values()) - {0})
@@ -122,7 +123,7 @@ def _convert_case(pair: _Pair, task: _Task, new: Path) -> int:
                 fix="export the mask in the size of its image",
             )
         label = apply_value_map(mask, task.value_map)
-        write_label(new.parent / "labelsTr" / f"{pair.case}{task.ending}", label, image.geometry)
+        write_label(new.parent / LABELS_TR / f"{pair.case}{task.ending}", label, image.geometry)
     return int(image.data.shape[0])
 
 

@@ -22,6 +22,7 @@ from balrsam_pipeline.dataset.raw import RawDataset, open_dataset
 from balrsam_pipeline.dataset.splits import Fold, make_folds, read_folds, read_groups
 from balrsam_pipeline.errors import DatasetError
 from balrsam_pipeline.execution import local_executor, run_cases
+from balrsam_pipeline.layout import DESCRIPTION, GROUPS, IMAGES_TR, SPLITS_FINAL
 from balrsam_pipeline.progress import track
 
 SMALL_BYTES = 64 * 2**20  # below, starting workers takes longer than the check
@@ -43,7 +44,7 @@ def check_dataset(folder: Path, workers: int = 1) -> IntegrityReport:
             dataset=name,
             training_cases=0,
             test_cases=0,
-            problems=(problem_of(error, "dataset_json", "dataset.json"),),
+            problems=(problem_of(error, "dataset_json", DESCRIPTION),),
         )
     training, test, _ = check_files(dataset)
     inspect = partial(_facts, description=dataset.description)
@@ -109,16 +110,16 @@ def _check_folds(dataset: RawDataset, training: Sequence[CaseFacts]) -> list[Pro
     problems: list[Problem] = []
     groups: dict[str, str] | None = None
     try:
-        if (dataset.folder / "groups.csv").is_file():
-            groups = read_groups(dataset.folder / "groups.csv")
-            problems += _check_names("groups.csv", "group_unknown_case", groups, cases)
+        if (dataset.folder / GROUPS).is_file():
+            groups = read_groups(dataset.folder / GROUPS)
+            problems += _check_names(GROUPS, "group_unknown_case", groups, cases)
             absent = sorted(set(cases) - set(groups))
             if absent:
                 fix = "add a line for each; such a case is a group of its own"
                 problems.append(
                     Problem(
                         "group_missing",
-                        "groups.csv",
+                        GROUPS,
                         f"no line for {', '.join(absent[:6])}",
                         "all cases",
                         fix,
@@ -126,25 +127,23 @@ def _check_folds(dataset: RawDataset, training: Sequence[CaseFacts]) -> list[Pro
                     )
                 )
     except DatasetError as error:
-        problems.append(problem_of(error, "groups_file", "groups.csv"))
+        problems.append(problem_of(error, "groups_file", GROUPS))
     try:
         folds, from_file = _folds(dataset, cases, groups)
     except DatasetError as error:
         kind, where = (
-            ("splits_file", "splits_final.json") if "splits" in error.where else ("too_few_cases", "imagesTr")
+            ("splits_file", SPLITS_FINAL) if "splits" in error.where else ("too_few_cases", IMAGES_TR)
         )
         return [*problems, problem_of(error, kind, where)]
     if from_file:
         named = {case for fold in folds for case in (*fold.train, *fold.val)}
-        problems += _check_names("splits_final.json", "split_unknown_case", named, cases)
+        problems += _check_names(SPLITS_FINAL, "split_unknown_case", named, cases)
         unused = sorted(set(cases) - named)
         if unused:
             found = f"{len(unused)} case(s) in no fold: {', '.join(unused[:6])}"
             fix = "add them to splits_final.json, or leave them out on purpose"
             problems.append(
-                Problem(
-                    "split_missing_case", "splits_final.json", found, "all training cases", fix, "warning"
-                )
+                Problem("split_missing_case", SPLITS_FINAL, found, "all training cases", fix, "warning")
             )
     problems += check_label_use(training, folds, dataset.description)
     problems += check_patients(folds, groups, from_file)
@@ -154,7 +153,7 @@ def _check_folds(dataset: RawDataset, training: Sequence[CaseFacts]) -> list[Pro
 def _folds(
     dataset: RawDataset, cases: Sequence[str], groups: Mapping[str, str] | None
 ) -> tuple[tuple[Fold, ...], bool]:
-    splits = dataset.folder / "splits_final.json"
+    splits = dataset.folder / SPLITS_FINAL
     if splits.is_file():
         return read_folds(splits), True
     return make_folds(cases, groups), False

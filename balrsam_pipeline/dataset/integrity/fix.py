@@ -32,6 +32,7 @@ from balrsam_pipeline.imageio import (
     write_label,
 )
 from balrsam_pipeline.imageio.formats import format_of
+from balrsam_pipeline.layout import DESCRIPTION, GROUPS, IMAGES_TR, IMAGES_TS, LABELS_TR, SPLITS_FINAL
 from balrsam_pipeline.progress import track
 
 LABEL_HEADER = frozenset({"label_spacing", "label_origin", "label_direction"})
@@ -83,19 +84,19 @@ def fix_dataset(folder: Path, report: IntegrityReport, target: Path, workers: in
         kinds.setdefault(problem.case, set()).add(problem.kind)
     renumber = (
         _renumbering(dataset.description.labels)
-        if "labels_not_consecutive" in kinds.get("dataset.json", set())
+        if "labels_not_consecutive" in kinds.get(DESCRIPTION, set())
         else None
     )
     training, test, _ = check_files(dataset)
     unfixed: set[tuple[str, str]] = set()
     with new_folder(target, folder) as new:
-        for subfolder in ("imagesTr", "labelsTr"):
+        for subfolder in (IMAGES_TR, LABELS_TR):
             (new / subfolder).mkdir()
         jobs = {
             prefix + case: _Job(
-                files, frozenset(kinds.get(prefix + case, set())), new / (prefix or "imagesTr"), renumber
+                files, frozenset(kinds.get(prefix + case, set())), new / (prefix or IMAGES_TR), renumber
             )
-            for prefix, cases in (("", training), ("imagesTs/", test))
+            for prefix, cases in (("", training), (f"{IMAGES_TS}/", test))
             for case, files in cases.items()
         }
         fix = partial(_fix_case, scheme=dataset.description.labels)
@@ -129,7 +130,7 @@ def _fix_case(job: _Job, scheme: LabelScheme) -> frozenset[str]:
     label = job.files.label
     if label is None:
         return frozenset(left)
-    written = job.folder.parent / "labelsTr" / f"{job.files.case}{file_ending_of(label)}"
+    written = job.folder.parent / LABELS_TR / f"{job.files.case}{file_ending_of(label)}"
     if job.kinds & (LABEL_VALUES | LABEL_HEADER) or job.renumber is not None:
         _fix_label(label, written, job, scheme, left)
     else:
@@ -215,7 +216,7 @@ def _copy_incomplete_cases(dataset: RawDataset, new: Path, training: Mapping[str
     ending = dataset.description.file_ending
     if dataset.description.listed is not None:
         return
-    for subfolder in ("imagesTr", "imagesTs"):
+    for subfolder in (IMAGES_TR, IMAGES_TS):
         if not (dataset.folder / subfolder).is_dir():
             continue
         scan = scan_images(dataset.folder / subfolder, ending)
@@ -223,16 +224,16 @@ def _copy_incomplete_cases(dataset: RawDataset, new: Path, training: Mapping[str
             for path in found.values():
                 if not (new / subfolder / path.name).exists():
                     copy_image(path, new / subfolder / path.name)
-            label = dataset.folder / "labelsTr" / f"{case}{label_ending(ending)}"
-            if subfolder == "imagesTr" and case not in training and label.is_file():
-                copy_image(label, new / "labelsTr" / label.name)
+            label = dataset.folder / LABELS_TR / f"{case}{label_ending(ending)}"
+            if subfolder == IMAGES_TR and case not in training and label.is_file():
+                copy_image(label, new / LABELS_TR / label.name)
         for path in scan.strays:
             if path.is_file() and path.name.endswith(ending):
                 copy_image(path, new / subfolder / path.name)
 
 
 def _write_description(folder: Path, new: Path, cases: int, renumber: Mapping[int, int] | None) -> None:
-    content: dict[str, Any] = read_json(folder / "dataset.json")
+    content: dict[str, Any] = read_json(folder / DESCRIPTION)
     content.pop("dataset", None)  # the files have the names that the format asks for now
     content["numTraining"] = cases
     if renumber is not None:
@@ -244,7 +245,7 @@ def _write_description(folder: Path, new: Path, cases: int, renumber: Mapping[in
             content["regions_class_order"] = [
                 renumber.get(int(value), int(value)) for value in content["regions_class_order"]
             ]
-    write_json(new / "dataset.json", content)
-    for name in ("splits_final.json", "groups.csv"):
+    write_json(new / DESCRIPTION, content)
+    for name in (SPLITS_FINAL, GROUPS):
         if (folder / name).is_file():
             copy_file(folder / name, new / name)

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from balrsam_pipeline.errors import BalrsamError
+from balrsam_pipeline.layout import IMAGES_TS
 from balrsam_pipeline.serialise import to_json
 
 Severity = Literal["error", "warning"]
@@ -88,7 +89,9 @@ def problem_of(error: BalrsamError, kind: str, case: str) -> Problem:
 
 def of_test_case(problem: Problem) -> Problem:
     """The same problem of an image in imagesTs: a warning, because nothing is learnt from those."""
-    return replace(problem, case=f"imagesTs/{problem.case.removeprefix('imagesTs/')}", severity="warning")
+    return replace(
+        problem, case=f"{IMAGES_TS}/{problem.case.removeprefix(f'{IMAGES_TS}/')}", severity="warning"
+    )
 
 
 def _groups(problems: Iterable[Problem]) -> list[list[Problem]]:

@@ -10,12 +10,13 @@ from balrsam_pipeline.dataset import read_description
 from balrsam_pipeline.errors import PredictionError
 from balrsam_pipeline.files import read_json
 from balrsam_pipeline.inference.model_folder import configuration_of, trained_folds
+from balrsam_pipeline.layout import ModelFolder
 from balrsam_pipeline.plan import read_plan
 
 
 def model_card(dataset: str, folders: Sequence[Path], folds: Sequence[int] | None) -> str:
     """The card of the models in `folders`, which belong to one dataset."""
-    description = read_description(folders[0] / "dataset.json")
+    description = read_description(ModelFolder(folders[0]).description)
     lines = [
         f"# {dataset}", "",
         "A BALR-SAM model for medical image segmentation, made with balrsam-pipeline. Channels: "
@@ -39,7 +40,7 @@ def model_card(dataset: str, folders: Sequence[Path], folds: Sequence[int] | Non
 
 
 def _configuration(folder: Path, folds: Sequence[int] | None) -> list[str]:
-    configuration = read_plan(folder / "plan.json").configuration(configuration_of(folder))
+    configuration = read_plan(ModelFolder(folder).plan).configuration(configuration_of(folder))
     network = configuration.network
     lines = [
         f"## Configuration {configuration.name}", "",
@@ -49,7 +50,7 @@ def _configuration(folder: Path, folds: Sequence[int] | None) -> list[str]:
         f"- spacing {' × '.join(f'{value:g}' for value in configuration.spacing_mm)} mm (transposed axes)",
         f"- folds {', '.join(map(str, folds or trained_folds(folder)))}", "",
     ]  # fmt: skip
-    summary = folder / "crossval" / "summary.json"
+    summary = ModelFolder(folder).crossval.summary
     if not summary.is_file():
         return [*lines, "No cross-validation summary was found.", ""]
     return lines + _scores(read_json(summary, PredictionError))

@@ -14,10 +14,9 @@ from pathlib import Path, PurePosixPath
 
 from balrsam_pipeline.dataset import read_description
 from balrsam_pipeline.errors import PredictionError
-from balrsam_pipeline.inference.best_configuration import NAME as BEST_NAME
-from balrsam_pipeline.inference.model_folder import configuration_of
 from balrsam_pipeline.inference.sharing.manifest import FORMAT, NAME, ModelManifest
 from balrsam_pipeline.json_text import JsonTextError, parse_json
+from balrsam_pipeline.layout import BEST_CONFIGURATION, FINGERPRINT, ModelFolder
 from balrsam_pipeline.plan import read_plan
 from balrsam_pipeline.serialise import from_json
 
@@ -158,9 +157,9 @@ def _require_free(targets: list[Path], overwrite: bool) -> None:
 def _require_models(folder: Path, manifest: ModelManifest) -> None:
     """The plan and labels of every model can be read."""
     for name in manifest.models:
-        model = folder / manifest.dataset / name
-        read_plan(model / "plan.json").configuration(configuration_of(model))
-        read_description(model / "dataset.json")
+        model = ModelFolder(folder / manifest.dataset / name)
+        read_plan(model.plan).configuration(model.configuration)
+        read_description(model.description)
 
 
 def _put_in_place(folder: Path, results: Path, manifest: ModelManifest, overwrite: bool) -> None:
@@ -175,7 +174,7 @@ def _put_in_place(folder: Path, results: Path, manifest: ModelManifest, overwrit
         if overwrite and target.exists():
             target.rename(folder / f"replaced-{index}")  # removed with the temporary folder
         (folder / manifest.dataset / name).rename(target)
-    beside = {folder / manifest.dataset / name: name for name in (BEST_NAME, "fingerprint.json")}
+    beside = {folder / manifest.dataset / name: name for name in (BEST_CONFIGURATION, FINGERPRINT)}
     for source, name in {**beside, folder / "README.md": "MODEL_CARD.md"}.items():
         target = results / manifest.dataset / name
         if not source.is_file():

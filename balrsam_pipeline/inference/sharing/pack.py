@@ -12,10 +12,10 @@ from pathlib import Path
 from balrsam_pipeline import __version__
 from balrsam_pipeline.errors import PredictionError
 from balrsam_pipeline.files import atomic_path, read_json
-from balrsam_pipeline.inference.best_configuration import NAME as BEST_NAME
-from balrsam_pipeline.inference.model_folder import checkpoint_file, configuration_of, trained_folds
+from balrsam_pipeline.inference.model_folder import checkpoint_file, trained_folds
 from balrsam_pipeline.inference.sharing.card import model_card
 from balrsam_pipeline.inference.sharing.manifest import NAME, ModelManifest, SharedFile
+from balrsam_pipeline.layout import ModelFolder, ResultsFolder
 from balrsam_pipeline.plan import read_plan
 from balrsam_pipeline.serialise import to_json
 
@@ -48,7 +48,7 @@ def export_model(request: ExportRequest) -> ModelManifest:
     Raises:
         PredictionError: a folder is no trained model, or folders belong to different datasets.
     """
-    datasets = {read_plan(folder / "plan.json").dataset for folder in request.folders}
+    datasets = {read_plan(ModelFolder(folder).plan).dataset for folder in request.folders}
     if len(datasets) != 1:
         raise PredictionError(
             "export_model",
@@ -64,9 +64,10 @@ def export_model(request: ExportRequest) -> ModelManifest:
             for name, content in _model_files(folder, request.folds).items()
         }
     if request.fingerprint is not None:
-        files[f"{dataset}/fingerprint.json"] = request.fingerprint
+        files[f"{dataset}/{request.fingerprint.name}"] = request.fingerprint
     if request.with_choice:
-        files[f"{dataset}/{BEST_NAME}"] = request.folders[0].resolve().parent / BEST_NAME
+        best = ResultsFolder(request.folders[0].resolve().parent).best_configuration
+        files[f"{dataset}/{best.name}"] = best
     files["README.md"] = model_card(dataset, request.folders, request.folds).encode()
     manifest = ModelManifest(
         version=__version__,
@@ -79,15 +80,18 @@ def export_model(request: ExportRequest) -> ModelManifest:
 
 
 def _model_files(folder: Path, folds: Sequence[int] | None) -> dict[str, Content]:
-    read_plan(folder / "plan.json").configuration(configuration_of(folder))
-    files: dict[str, Content] = {name: folder / name for name in ("plan.json", "dataset.json")}
+    model = ModelFolder(folder)
+    read_plan(model.plan).configuration(model.configuration)
+    files: dict[Path, Content] = {path: path for path in (model.plan, model.description)}
     for fold in folds or trained_folds(folder):
-        files[f"fold_{fold}/checkpoint_final.safetensors"] = checkpoint_file(folder, fold, "final")
-    if (folder / "crossval" / "postprocessing.json").is_file():
-        files["crossval/postprocessing.json"] = folder / "crossval" / "postprocessing.json"
-    if (folder / "crossval" / "summary.json").is_file():
-        files["crossval/summary.json"] = _without_cases(folder / "crossval" / "summary.json")
-    return files
+        checkpoint = checkpoint_file(folder, fold, "final")
+        files[checkpoint] = checkpoint
+    rules, summary = model.crossval.postprocessing, model.crossval.summary
+    if rules.is_file():
+        files[rules] = rules
+    if summary.is_file():
+        files[summary] = _without_cases(summary)
+    return {path.relative_to(folder).as_posix(): content for path, content in files.items()}
 
 
 def _without_cases(summary: Path) -> bytes:

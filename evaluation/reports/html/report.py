@@ -13,7 +13,6 @@ from evaluation.reports.html.pictures import pictures_of
 from evaluation.reports.strata import Strata
 from evaluation.summary import Summary, counted_value
 
-REPORT_NAME = "report.html"
 MOST_CHIPS = 12  # cases offered above the pictures
 LARGEST_INDEX = 255  # pictures keep a label in a byte
 LEGEND = (  # the colours of report.js

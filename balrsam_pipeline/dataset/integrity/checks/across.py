@@ -12,6 +12,7 @@ from balrsam_pipeline.dataset.description import DatasetDescription
 from balrsam_pipeline.dataset.integrity.check_case import CaseFacts
 from balrsam_pipeline.dataset.integrity.report import Problem
 from balrsam_pipeline.dataset.splits import Fold
+from balrsam_pipeline.layout import DESCRIPTION, IMAGES_TS, SPLITS_FINAL
 
 SPACING_FACTOR = 10.0
 SHOWN = 6
@@ -39,7 +40,7 @@ def check_duplicates(training: Sequence[CaseFacts], test: Sequence[CaseFacts]) -
             fix = "remove it from imagesTs, or from imagesTr if it is to be a test image"
             yield Problem(
                 "test_image_in_training",
-                f"imagesTs/{facts.case}",
+                f"{IMAGES_TS}/{facts.case}",
                 found,
                 "test images that were not trained on",
                 fix,
@@ -101,7 +102,7 @@ def check_label_use(
             fix = "remove it from labels in dataset.json, or look for cases that have it"
             yield Problem(
                 "label_in_no_case",
-                "dataset.json",
+                DESCRIPTION,
                 f"no case has label '{name}'",
                 "labels that occur",
                 fix,
@@ -159,7 +160,7 @@ def check_patients(
         known = groups is not None
         yield Problem(
             "patient_in_several_folds",
-            "splits_final.json" if from_file else "splits",
+            SPLITS_FINAL if from_file else "splits",
             f"{len(straddling)} "
             f"{'group(s)' if known else 'name(s) shared by several cases, probably patients,'} on both "
             f"sides: {shown}",

@@ -6,8 +6,9 @@ from collections.abc import Iterator
 
 from balrsam_pipeline.dataset.description import DatasetDescription
 from balrsam_pipeline.dataset.integrity.report import Problem
+from balrsam_pipeline.layout import DESCRIPTION
 
-WHERE = "dataset.json"
+WHERE = DESCRIPTION
 
 
 def check_description(description: DatasetDescription) -> Iterator[Problem]:

@@ -10,6 +10,7 @@ from balrsam_pipeline.dataset.integrity.report import Problem, of_test_case, pro
 from balrsam_pipeline.dataset.raw import RawDataset
 from balrsam_pipeline.errors import DatasetError
 from balrsam_pipeline.imageio import FILE_ENDINGS, label_ending
+from balrsam_pipeline.layout import DESCRIPTION, IMAGES_TR, IMAGES_TS, LABELS_TR
 
 SPARE_FILES = ("Thumbs.db", "desktop.ini")
 
@@ -25,12 +26,12 @@ def check_files(dataset: RawDataset) -> tuple[dict[str, CaseFiles], dict[str, Ca
     else:
         training, problems = _scanned(dataset)
     test: dict[str, CaseFiles] = {}
-    folder = dataset.folder / "imagesTs"
+    folder = dataset.folder / IMAGES_TS
     if folder.is_dir():
         scan = scan_images(folder, dataset.description.file_ending)
         found: list[Problem] = []
         test = _complete(dataset, scan, found)
-        found += _strays(scan, "imagesTs", dataset.description.file_ending)
+        found += _strays(scan, IMAGES_TS, dataset.description.file_ending)
         problems += [of_test_case(problem) for problem in found]
     stated = dataset.description.stated_cases
     if (
@@ -41,7 +42,7 @@ def check_files(dataset: RawDataset) -> tuple[dict[str, CaseFiles], dict[str, Ca
         problems.append(
             Problem(
                 "num_training",
-                "dataset.json",
+                DESCRIPTION,
                 f"numTraining {stated}",
                 f"{len(training)}, as there are training cases",
                 "add the missing cases, or correct numTraining: balrsam verify DATASET --fix NEW_FOLDER",
@@ -72,28 +73,28 @@ def _scanned(dataset: RawDataset) -> tuple[dict[str, CaseFiles], list[Problem]]:
     problems: list[Problem] = []
     ending = dataset.description.file_ending
     try:
-        scan = scan_images(dataset.folder / "imagesTr", ending)
+        scan = scan_images(dataset.folder / IMAGES_TR, ending)
     except DatasetError as error:
-        return {}, [problem_of(error, "images_folder_missing", "imagesTr")]
+        return {}, [problem_of(error, "images_folder_missing", IMAGES_TR)]
     cases = _complete(dataset, scan, problems)
-    problems += _strays(scan, "imagesTr", ending)
+    problems += _strays(scan, IMAGES_TR, ending)
     if not scan.channels:
         fix = "rename the images (a single channel is 0000), or correct file_ending in dataset.json"
         problems.append(
             Problem(
                 "no_cases",
-                "imagesTr",
+                IMAGES_TR,
                 f"no image named CASE_0000{ending}",
                 "at least two training cases",
                 fix,
             )
         )
-    labels = dataset.folder / "labelsTr"
+    labels = dataset.folder / LABELS_TR
     if not labels.is_dir():
         fix = "add the folder with one label a case"
         return cases, [
             *problems,
-            Problem("labels_folder_missing", "labelsTr", "no such folder", "labels named CASE" + ending, fix),
+            Problem("labels_folder_missing", LABELS_TR, "no such folder", "labels named CASE" + ending, fix),
         ]
     for case, files in cases.items():
         label = labels / f"{case}{label_ending(ending)}"
@@ -170,7 +171,7 @@ def _extra_labels(labels: Path, ending: str, cases: set[str]) -> Iterator[Proble
             fix = "add the image, or move the label out of labelsTr (it is not read)"
             yield Problem(
                 "label_without_image",
-                f"labelsTr/{path.name}",
+                f"{LABELS_TR}/{path.name}",
                 "a file that belongs to no case",
                 f"CASE{ending}",
                 fix,
