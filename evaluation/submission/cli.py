@@ -60,6 +60,13 @@ def _add_submit(parser: argparse.ArgumentParser) -> None:
         help="for {dataset} and {number} (default: the folder that the images are in)",
     )
     parser.add_argument("--max-megabytes", type=float, metavar="MB", help="refuse a larger archive")
+    _add_container(parser)
+    add_model_choice(parser)
+    add_prediction_options(parser)
+    add_roots(parser)
+
+
+def _add_container(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--container",
         action="store_true",
@@ -75,9 +82,6 @@ def _add_submit(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--output-slug", metavar="SLUG", default="segmentation", help="container: /output/images/SLUG"
     )
-    add_model_choice(parser)
-    add_prediction_options(parser)
-    add_roots(parser)
 
 
 def _submit(arguments: argparse.Namespace) -> int:

@@ -1,4 +1,4 @@
-"""Charts as inline SVG, drawn with the page's colours."""
+"""Charts as inline SVG, drawn with the page's colours; every text in them goes through `text`."""
 
 from __future__ import annotations
 
@@ -6,13 +6,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from markupsafe import Markup
 
 from evaluation.metrics.registry import metric_of
 from evaluation.reports.html.markup import number, text
 from evaluation.summary import Summary
 
 ROW, TOP, LEFT, WIDTH, RIGHT = 26, 26, 210, 1100, 70  # pixels of the drawing
-MOST_DOTS = 150  # a label; with more, dots hide the box
+MOST_DOTS = 150  # per label; with more, dots hide the box
 FEWEST_FOR_BOX = 5
 
 
@@ -29,8 +30,8 @@ class Scale:
         return LEFT + share * (WIDTH - LEFT - RIGHT)
 
 
-def box_plots(summary: Summary, key: str) -> str:
-    """One row a label: a dot a case, a box from five cases on, a cross for each missed or spurious one."""
+def box_plots(summary: Summary, key: str) -> Markup:
+    """One row per label: a dot per case, a box from five cases on, a cross for missed and spurious ones."""
     metric = metric_of(key)
     scored = [(row.label, row.case, row.values[key]) for row in summary.rows if row.status == "scored"]
     values = {
@@ -43,7 +44,7 @@ def box_plots(summary: Summary, key: str) -> str:
     }
     numbers = [value for pairs in values.values() for _, value in pairs]
     if not numbers:
-        return "<p class='sub'>No label is in both masks of any case.</p>"
+        return Markup("<p class='sub'>No label is in both masks of any case.</p>")
     scale = _scale(numbers, metric.family == "distance")
     bad = WIDTH - RIGHT + 26 if metric.better == "lower" else LEFT - 18
     height = TOP + ROW * len(summary.labels) + 34
@@ -59,21 +60,18 @@ def box_plots(summary: Summary, key: str) -> str:
         parts += _row([value for _, value in there], [case for case, _ in there], middle, scale)
         if gone[label]:
             parts.append(_cross(bad, middle, gone[label], metric.better == "lower"))
-    return (
-        f"<svg viewBox='0 0 {WIDTH} {height}' role='img' aria-label='{text(title)} per "
-        f"label'>{''.join(parts)}</svg>"
-    )
+    return _drawing(height, f"{title} per label", parts)
 
 
-def group_boxes(groups: Mapping[str, Sequence[tuple[str, float]]], title: str) -> str:
-    """One row a group of cases: a dot a case, a box from five cases on.
+def group_boxes(groups: Mapping[str, Sequence[tuple[str, float]]], title: str) -> Markup:
+    """One row per group of cases: one dot per case, a box from five cases on.
 
     Args:
         groups: name -> (case, value) pairs, of a metric between 0 and 1.
     """
     numbers = [value for pairs in groups.values() for _, value in pairs]
     if not numbers:
-        return ""
+        return Markup("")
     scale = _scale(numbers, distance=False)
     height = TOP + ROW * len(groups) + 34
     parts = [_axis(scale, height, title)]
@@ -84,18 +82,20 @@ def group_boxes(groups: Mapping[str, Sequence[tuple[str, float]]], title: str) -
             f"text-anchor='end'>{text(_short(name))}<title>{text(name)}</title></text>"
         )
         parts += _row([value for _, value in pairs], [case for case, _ in pairs], middle, scale)
-    return f"<svg viewBox='0 0 {WIDTH} {height}' role='img' aria-label='{text(title)}'>{''.join(parts)}</svg>"
+    return _drawing(height, title, parts)
 
 
-def dumbbells(rows: Sequence[tuple[str, float | None, float | None, str]], title: str, distance: bool) -> str:
-    """One row a label: A as a ring, B as a dot, joined by a line.
+def dumbbells(
+    rows: Sequence[tuple[str, float | None, float | None, str]], title: str, distance: bool
+) -> Markup:
+    """One row per label: A as a ring, B as a dot, joined by a line.
 
     Args:
         rows: label, A's mean, B's mean, and the class that colours B: 'win', 'lose' or 'even'.
     """
     numbers = [value for _, *pair, _ in rows for value in pair if isinstance(value, float)]
     if not numbers:
-        return ""
+        return Markup("")
     scale = _scale(numbers, distance)
     height = TOP + ROW * len(rows) + 34
     parts = [_axis(scale, height, title)]
@@ -118,7 +118,13 @@ def dumbbells(rows: Sequence[tuple[str, float | None, float | None, str]], title
             "stroke-width='1.5'>"
             f"<title>A {number(first)}</title></circle>"
         )
-    return f"<svg viewBox='0 0 {WIDTH} {height}' role='img' aria-label='{text(title)}'>{''.join(parts)}</svg>"
+    return _drawing(height, title, parts)
+
+
+def _drawing(height: float, title: str, parts: Sequence[str]) -> Markup:
+    """Parts in which every text is escaped already, as one picture."""
+    inner = "".join(parts)
+    return Markup(f"<svg viewBox='0 0 {WIDTH} {height}' role='img' aria-label='{text(title)}'>{inner}</svg>")
 
 
 def _scale(numbers: Sequence[float], distance: bool) -> Scale:

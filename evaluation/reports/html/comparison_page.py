@@ -3,122 +3,112 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from markupsafe import Markup
 
 from evaluation.comparison import OVERALL, Comparison, ComparisonRow, case_values, paired_values
 from evaluation.metrics.registry import metric_of
 from evaluation.reports.html.charts import dumbbells
-from evaluation.reports.html.markup import embedded, interval, number, p_value, page, section, table, text
+from evaluation.reports.html.markup import Cell, Row, Table, interval, number, p_value, page
 from evaluation.summary import Summary
 
 KINDS = {"A": "lose", "B": "win"}
+HEADER = ("label", "A", "B", "A − B", "95 % interval", "cases", "A better", "tie", "B better", "p (Holm)")
+
+
+@dataclass(frozen=True, slots=True)
+class _Verdict:
+    """Who is better by one metric: `winner` is '' where there is no clear difference."""
+
+    title: str
+    winner: str
+    row: ComparisonRow
+    p: str
+    wins_a: int
+    wins_b: int
+    undecided: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Chart:
+    key: str
+    title: str
+    drawing: Markup
+
+
+@dataclass(frozen=True, slots=True)
+class _MetricTable:
+    key: str
+    title: str
+    lead: str
+    table: Table
 
 
 def comparison_page(comparison: Comparison, first: Summary, second: Summary) -> str:
     """The page of a comparison; `first` and `second` are what was compared."""
     metrics = list(dict.fromkeys(row.metric for row in comparison.rows))
-    main = [key for key in ("dice", "hd95", *metrics) if key in metrics]
-    main = list(dict.fromkeys(main))[:2]
-    title = f"{comparison.name_a} (A) and {comparison.name_b} (B)"
-    body = [
-        f"<h1>{text(title)}</h1><p class='sub'>{len(comparison.cases)} cases scored alike, "
-        f"protocol {text(first.options.rules.identifier)}</p>",
-        "".join(f"<p class='verdict'>{_sentence(comparison, key)}</p>" for key in main),
-        *(_chart(comparison, key, first.unit) for key in main),
-        _cases(comparison, first, second, main[0]),
-        *(_rows(comparison, key, first.unit) for key in main),
-        _others("".join(_rows(comparison, key, first.unit) for key in metrics if key not in main)),
-        section("method", "Method", f"<p class='method'>{text(_method(comparison, first))}</p>"),
-    ]
+    main = list(dict.fromkeys(key for key in ("dice", "hd95", *metrics) if key in metrics))[:2]
     return page(
-        title,
-        "".join(body),
-        [embedded("comparison-data", _data(first, second, main))],
-        scripts=("tables.js",),
+        "comparison.html",
+        ("tables.js",),
+        title=f"{comparison.name_a} (A) and {comparison.name_b} (B)",
+        comparison=comparison,
+        protocol=first.options.rules,
+        verdicts=[_verdict(comparison, key) for key in main],
+        charts=[_chart(comparison, key, first.unit) for key in main],
+        main_title=metric_of(main[0]).title,
+        cases=_cases(comparison, first, second, main[0]),
+        main_tables=[_table(comparison, key, first.unit) for key in main],
+        other_tables=[_table(comparison, key, first.unit) for key in metrics if key not in main],
+        method=_method(comparison, first),
+        data=_data(first, second, main),
     )
 
 
-def _sentence(comparison: Comparison, key: str) -> str:
+def _verdict(comparison: Comparison, key: str) -> _Verdict:
     row = comparison.row(key)
-    labels = [row for row in comparison.rows if row.metric == key and row.label != OVERALL]
-    wins = {side: sum(row.verdict == side for row in labels) for side in ("A", "B")}
-    name = {"A": comparison.name_a, "B": comparison.name_b}
-    who = (
-        f"<b>{text(name[row.verdict])} is better</b>" if row.verdict in name else "<b>no clear difference</b>"
-    )
-    return (
-        f"{text(metric_of(key).title)}: {who}. Mean {number(row.mean_a)} (A) and {number(row.mean_b)} (B), "
-        "difference "
-        f"{number(row.test.difference, signed=True)} {interval(row.test.interval)}, p {_equals(row.p_holm)}. "
-        f"A wins {row.test.first_wins} cases, B {row.test.second_wins}, {row.test.ties} tie. "
-        f"By label: A is better on {wins['A']}, B on {wins['B']}, no clear difference on "
-        f"{len(labels) - wins['A'] - wins['B']}."
-    )
+    labels = [row.verdict for row in comparison.rows if row.metric == key and row.label != OVERALL]
+    wins_a, wins_b = labels.count("A"), labels.count("B")
+    winner = {"A": comparison.name_a, "B": comparison.name_b}.get(row.verdict, "")
+    undecided = len(labels) - wins_a - wins_b
+    return _Verdict(metric_of(key).title, winner, row, _equals(row.p_holm), wins_a, wins_b, undecided)
 
 
-def _chart(comparison: Comparison, key: str, unit: str) -> str:
+def _chart(comparison: Comparison, key: str, unit: str) -> _Chart:
     metric = metric_of(key)
     rows = [
         (row.label, row.mean_a, row.mean_b, KINDS.get(row.verdict, "even"))
         for row in comparison.rows
         if row.metric == key and row.label != OVERALL
     ]
-    title = f"mean {metric.title}{f' ({unit})' if metric.unit == 'length' else ''}"
-    lead = (
-        "Ring: A. Dot: B; green where B is better and red where A is, after Holm's correction; grey "
-        "where "
-        "there is no clear difference."
-    )
-    return section(
-        f"chart-{key}", f"{metric.title} by label", dumbbells(rows, title, metric.family == "distance"), lead
-    )
+    drawing = dumbbells(rows, f"mean {_titled(key, unit)}", metric.family == "distance")
+    return _Chart(key, f"{metric.title} by label", drawing)
 
 
-def _cases(comparison: Comparison, first: Summary, second: Summary, key: str) -> str:
+def _titled(key: str, unit: str) -> str:
+    metric = metric_of(key)
+    return f"{metric.title} ({unit})" if metric.unit == "length" else metric.title
+
+
+def _cases(comparison: Comparison, first: Summary, second: Summary, key: str) -> Table:
+    """Every case by how much the models differ, the largest difference first."""
     one, other = (case_values(table_cl) for table_cl in paired_values(first, second, key))
     apart = np.nan_to_num(np.abs(one - other), nan=-1.0)
     higher = metric_of(key).better == "higher"
-    order = [int(index) for index in np.argsort(-apart, kind="stable")]
     rows = []
-    for index in order:
-        a, b = (None if np.isnan(values[index]) else float(values[index]) for values in (one, other))
-        difference = None if a is None or b is None else a - b
-        better = (
-            "–"
-            if difference is None
-            else "tie"
-            if difference == 0
-            else "A"
-            if (difference > 0) == higher
-            else "B"
-        )
-        rows.append(
-            [text(comparison.cases[index]), number(a), number(b), number(difference, signed=True), better]
-        )
-    attributes = [f"class='open-case' tabindex='0' data-case='{index}'" for index in order]
-    options = "".join(
-        f"<option value='{value}'>{title}</option>"
-        for value, title in (("", "all"), ("A", "A"), ("B", "B"), ("tie", "tie"))
-    )
-    controls = (
-        "<div class='controls'><label>find <input type='search' data-filter='cases'></label>"
-        f"<label>better <select data-filter='cases'>{options}</select></label><span id='shown-count' "
-        "class='small'></span></div>"
-    )
-    body = (
-        controls
-        + table(["case", "A", "B", "A − B", "better"], rows, attributes)
-        + "<div id='case-detail' hidden></div>"
-    )
-    lead = (
-        f"Mean {metric_of(key).title} over the labels of a case, largest difference first. Click a "
-        "column "
-        "to sort, a row to open."
-    )
-    return section("cases", "Every case", body, lead)
+    for index in map(int, np.argsort(-apart, kind="stable")):
+        if np.isnan(one[index]):
+            texts = ["–", "–", "–", "–"]
+        else:
+            a, b = float(one[index]), float(other[index])
+            better = "tie" if a == b else "A" if (a > b) == higher else "B"
+            texts = [number(a), number(b), number(a - b, signed=True), better]
+        rows.append(Row((Cell(comparison.cases[index]), *map(Cell, texts)), case=index))
+    return Table(("case", "A", "B", "A − B", "better"), tuple(rows))
 
 
 def _data(first: Summary, second: Summary, keys: Sequence[str]) -> dict[str, Any]:
@@ -137,36 +127,16 @@ def _data(first: Summary, second: Summary, keys: Sequence[str]) -> dict[str, Any
     }
 
 
-def _rows(comparison: Comparison, key: str, unit: str) -> str:
-    metric = metric_of(key)
-    rows = [_cells(row) for row in comparison.rows if row.metric == key]
-    header = [
-        "label",
-        "A",
-        "B",
-        "A − B",
-        "95 % interval",
-        "cases",
-        "A better",
-        "tie",
-        "B better",
-        "p (Holm)",
-        "effect",
-        "verdict",
-    ]
-    title = f"{metric.title}{f' ({unit})' if metric.unit == 'length' else ''}"
-    return section(f"table-{key}", title, table(header, rows), f"{metric.better} is better")
+def _table(comparison: Comparison, key: str, unit: str) -> _MetricTable:
+    rows = tuple(Row(_cells(row)) for row in comparison.rows if row.metric == key)
+    table = Table((*HEADER, "effect", "verdict"), rows)
+    return _MetricTable(key, _titled(key, unit), f"{metric_of(key).better} is better", table)
 
 
-def _others(tables: str) -> str:
-    return f"<details><summary>The other metrics</summary>{tables}</details>" if tables else ""
-
-
-def _cells(row: ComparisonRow) -> list[str]:
+def _cells(row: ComparisonRow) -> tuple[Cell, ...]:
     test = row.test
-    kind = "better" if row.verdict in KINDS else "small"
-    return [
-        text(row.label),
+    texts = [
+        row.label,
         number(row.mean_a),
         number(row.mean_b),
         number(test.difference, signed=True),
@@ -177,8 +147,8 @@ def _cells(row: ComparisonRow) -> list[str]:
         str(test.second_wins),
         p_value(row.p_holm),
         "–" if test.effect is None else f"{test.effect:+.2f}",
-        f"<span class='{kind}'>{row.verdict}</span>",
     ]
+    return *map(Cell, texts), Cell(row.verdict, kind="better" if row.verdict in KINDS else "small")
 
 
 def _equals(value: float | None) -> str:

@@ -1,26 +1,75 @@
-"""Small pieces of HTML. Every text that comes from data goes through `text`, so that a file name can never
-become markup."""
+"""The pages' templates, and how numbers are printed on them. Jinja2 escapes every text that comes from data,
+so that a file name can never become markup."""
 
 from __future__ import annotations
 
 import html
 import json
-from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
 from importlib import resources
 from typing import Any
 
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
 from balrsam_pipeline import __version__
 
-TOTAL = "class='total' data-total='1'"  # attributes of a row that sums up the others
+PACKAGE = "evaluation.reports.html"
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """What stands in a cell of a table.
+
+    Attributes:
+        small: what follows in small letters; '' for nothing.
+        kind: the class of the style sheet; '' for none.
+    """
+
+    text: str
+    small: str = ""
+    kind: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One line of a table.
+
+    Attributes:
+        case: the number of the case that a click opens; None where there is none.
+        is_total: it sums up the others, and stays at the end when the table is sorted.
+    """
+
+    cells: tuple[Cell, ...]
+    case: int | None = None
+    is_total: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """A table of the page; the first column is text, the others are numbers."""
+
+    header: tuple[str, ...]
+    rows: tuple[Row, ...]
+
+
+def page(template: str, scripts: tuple[str, ...], **values: Any) -> str:
+    """A whole page from a template of this package, with its style and scripts inside."""
+    return _environment().get_template(template).render(scripts=scripts, **values)
 
 
 def text(value: object) -> str:
-    """A value as HTML text, safe also inside a quoted attribute."""
+    """A value as HTML text, safe also inside a quoted attribute; for drawings, which no template makes."""
     return html.escape(str(value), quote=True)
 
 
 def number(value: float | None, signed: bool = False) -> str:
-    """A score as people print it: three decimals below 10, one above; an en dash where there is none."""
+    """A score as people print it: three decimals below 10, one above; an en dash where there is none.
+
+    >>> number(0.87654), number(123.45), number(None), number(0.1, signed=True)
+    ('0.877', '123.5', '–', '+0.100')
+    """
     if value is None:
         return "–"
     digits = 3 if abs(value) < 10 else 1
@@ -43,63 +92,34 @@ def interval(bounds: tuple[float, float] | None) -> str:
     return f"[{number(bounds[0])}, {number(bounds[1])}]" if bounds else ""
 
 
-def table(header: Sequence[str], rows: Sequence[Sequence[str]], attributes: Sequence[str] = ()) -> str:
-    """A table of cells that are markup already; the first column is text, the others numbers. A click on a
-    title sorts (tables.js).
-
-    Args:
-        attributes: of each row, such as `TOTAL` for one that stays at the end.
-    """
-    head = "".join(f"<th scope='col'>{cell}</th>" for cell in header)
-    body = "".join(
-        f"<tr {attribute}><th scope='row'>{row[0]}</th>"
-        + "".join(f"<td>{cell}</td>" for cell in row[1:])
-        + "</tr>"
-        for row, attribute in zip(rows, attributes or [""] * len(rows), strict=True)
-    )
-    return (
-        "<div class='scroll'><table class='sortable "
-        f"static'><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>"
-    )
-
-
-def section(identifier: str, title: str, body: str, lead: str = "") -> str:
-    """A titled part of the page; nothing where there is no body."""
-    if not body:
-        return ""
-    return (
-        "<section "
-        f"id='{identifier}'><h2>{text(title)}</h2>{f'<p class=lead>{text(lead)}</p>' if lead else ''}"
-        f"{body}</section>"
-    )
-
-
-def embedded(identifier: str, value: Any) -> str:
+def embedded(identifier: str, value: Any) -> Markup:
     """JSON data for the page's script; '<' is escaped, so that no text can end the element."""
     data = (
         json.dumps(value, allow_nan=False, separators=(",", ":"))
         .replace("<", "\\u003c")
         .replace("\u2028", "\\u2028")
     )
-    return f"<script type='application/json' id='{identifier}'>{data}</script>"
+    return Markup("<script type='application/json' id='{}'>").format(identifier) + Markup(data + "</script>")
 
 
-def page(
-    title: str, body: str, data: Sequence[str] = (), scripts: Sequence[str] = ("report.js", "tables.js")
-) -> str:
-    """A whole page with its style and scripts inside; the content policy forbids every request."""
-    policy = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'unsafe-inline'"
-    return (
-        "<!doctype html>\n<html lang='en'><head><meta charset='utf-8'>"
-        f"<meta http-equiv='Content-Security-Policy' content=\"{policy}\">"
-        "<meta name='viewport' content='width=device-width, initial-scale=1'>"
-        f"<title>{text(title)}</title><style>{_asset('report.css')}</style></head>\n<body><main>{body}</main>"
-        f"<footer>Made by balrsam-pipeline {text(__version__)}. Keep this file: it needs no other.</footer>\n"
-        + "\n".join(data)
-        + "".join(f"<script>{_asset(name)}</script>" for name in scripts)
-        + "</body></html>\n"
+@lru_cache(maxsize=1)
+def _environment() -> Environment:
+    environment = Environment(
+        loader=PackageLoader(PACKAGE, "templates"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
     )
-
-
-def _asset(name: str) -> str:
-    return resources.files("evaluation.reports.html").joinpath(name).read_text(encoding="utf-8")
+    environment.filters |= {
+        "number": number,
+        "signed": lambda value: number(value, signed=True),
+        "interval": interval,
+    }
+    environment.globals |= {
+        "plural": plural,
+        "embedded": embedded,
+        "version": __version__,
+        "asset": lambda name: Markup(resources.files(PACKAGE).joinpath(name).read_text(encoding="utf-8")),
+    }
+    return environment

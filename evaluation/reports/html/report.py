@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from balrsam_pipeline.files import write_text
 from evaluation.metrics.registry import metric_of
 from evaluation.reports.html import sections
-from evaluation.reports.html.markup import embedded, page, plural, section, text
+from evaluation.reports.html.markup import page
 from evaluation.reports.html.pictures import pictures_of
 from evaluation.reports.strata import Strata
 from evaluation.summary import Summary, counted_value
@@ -35,22 +36,26 @@ def write_html(
             'labelsTr').
     """
     pictures = _pictures(summary, images)
-    names = f"protocol {text(summary.options.rules.identifier)}, {plural(len(summary.cases), 'case')}"
-    body = [
-        f"<h1>{text(title)}</h1><p class='sub'>{names}</p>",
-        sections.headline(summary),
-        sections.warnings(summary),
-        _worst(pictures),
-        sections.charts(summary),
-        _cases(),
-        sections.label_table(summary),
-        sections.parts(summary),
-        sections.strata_table(summary, strata),
-        sections.lesions(summary),
-        sections.method(summary),
-    ]
-    data = [embedded("report-data", _data(summary)), embedded("picture-data", pictures)]
-    write_text(path, page(title, "".join(body), data))
+    page_text = page(
+        "report.html",
+        ("report.js", "tables.js"),
+        title=title,
+        summary=summary,
+        cards=sections.headline(summary),
+        verdict=sections.verdict(summary),
+        pictures=pictures,
+        most_chips=MOST_CHIPS,
+        legend=LEGEND,
+        charts=sections.charts(summary),
+        means=sections.means(summary),
+        groups=sections.groups(summary, strata),
+        lesions=sections.lesions(summary),
+        lesion_text=metric_of("lesion_recall").text,
+        method=sections.method(summary),
+        metrics=[metric_of(key) for key in summary.metrics],
+        data=_data(summary),
+    )
+    write_text(path, page_text)
 
 
 def _pictures(summary: Summary, images: Path | None) -> list[dict[str, Any]]:
@@ -77,77 +82,28 @@ def _indices(summary: Summary) -> dict[int, int]:
 
 
 def _data(summary: Summary) -> dict[str, Any]:
-    keys = [
-        key
-        for key in (*CASE_KEYS, *(key for key in summary.metrics if key.startswith(("nsd_", "lesion_f1"))))
-        if key in summary.metrics
-    ]
-    metrics = [metric_of(key) for key in keys]
-    case_number = {case: number for number, case in enumerate(summary.cases)}
-    label_number = {label: number for number, label in enumerate(summary.labels)}
+    """What the page's script needs: names, and every case's values as the protocol counts them."""
+    more = [key for key in summary.metrics if key.startswith(("nsd_", "lesion_f1"))]
+    keys = [key for key in (*CASE_KEYS, *more) if key in summary.metrics]
     indices = _indices(summary)
-    rows = []
-    for row in summary.rows:
-        values = [counted_value(row, metric, summary.options.rules) for metric in metrics]
-        rounded = [None if value is None else float(f"{value:.5g}") for value in values]
-        rows.append([case_number[row.case], label_number[row.label], row.status, *rounded])
     return {
         "cases": summary.cases,
         "labels": list(summary.labels),
         "metrics": [{"title": sections.titled(key, summary.unit)} for key in keys],
         "values": [[indices[value] for value in values] for values in _values(summary)],
         "groups": [summary.groups[case] for case in summary.cases] if summary.groups else None,
-        "rows": rows,
+        "rows": _rows(summary, keys),
     }
 
 
-def _worst(pictures: list[dict[str, Any]]) -> str:
-    if not pictures:
-        return ""
-    chips = "".join(
-        f"<button class='chip' type='button' data-picture='{index}' "
-        f"aria-pressed='false'>{text(picture['case'])}</button>"
-        for index, picture in enumerate(pictures[:MOST_CHIPS])
-    )
-    marks = "".join(f"<i class='{side}'></i>" for side in ("left", "right", "top", "bottom"))
-    films = "".join(
-        "<figure><div class='film'><canvas "
-        f"id='film-{name.lower()}'></canvas>{marks}</div><figcaption>{name}</figcaption></figure>"
-        for name in ("Reference", "Prediction", "Difference")
-    )
-    legend = "".join(
-        f"<span><i style='background:{colour}'></i>{meaning}</span>" for colour, meaning in LEGEND
-    )
-    body = (
-        f"<div class='controls'>{chips}<label>label <select id='picture-label'></select></label>"
-        "<label>overlay <input id='fill' type='range' min='0' max='1' step='0.05' value='0.45'></label></div>"
-        f"<h3 id='picture-name'></h3><div class='panels'>{films}</div>"
-        "<div class='slider'><input id='slice' type='range' min='0' max='0' value='0' aria-label='slice'>"
-        "<span id='slice-name' class='small'></span></div>"
-        f"<div class='legend'>{legend}</div>"
-    )
-    return section(
-        "worst",
-        "Worst cases",
-        body,
-        "The cases with the lowest mean Dice, at the slice with the most wrong voxels. Others open from the "
-        "table of every case.",
-    )
-
-
-def _cases() -> str:
-    options = "".join(
-        f"<option value='{status}'>{status}</option>" for status in ("scored", "absent", "missed", "spurious")
-    )
-    body = (
-        "<div class='controls'><label>find <input id='filter-text' type='search' title='case or "
-        "label'></label>"
-        "<label>label <select id='filter-label'><option value=''>all</option></select></label>"
-        f"<label>status <select id='filter-status'><option value=''>all</option>{options}</select></label>"
-        "<label>a row for each <select id='view-by'><option value='case'>case</option>"
-        "<option value='label'>case and label</option></select></label>"
-        "<span id='case-count' class='small'></span></div>"
-        "<div class='scroll'><table id='case-table' class='sortable'></table></div><div id='case-detail' "
-        "hidden></div>"
-    )
-    return section("cases", "Every case", body, "Click a column to sort, a row to open the case.")
+def _rows(summary: Summary, keys: Sequence[str]) -> list[list[Any]]:
+    """Number of the case, number of the label, status, values of `keys`."""
+    metrics = [metric_of(key) for key in keys]
+    case_number = {case: number for number, case in enumerate(summary.cases)}
+    label_number = {label: number for number, label in enumerate(summary.labels)}
+    rows = []
+    for row in summary.rows:
+        values = [counted_value(row, metric, summary.options.rules) for metric in metrics]
+        rounded = [None if value is None else float(f"{value:.5g}") for value in values]
+        rows.append([case_number[row.case], label_number[row.label], row.status, *rounded])
+    return rows

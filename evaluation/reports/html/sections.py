@@ -1,21 +1,65 @@
-"""The parts of the report that are plain text and tables."""
+"""What the parts of the report show: the numbers and sentences that its template puts in place."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from markupsafe import Markup
+
 from evaluation.metrics.lesions import BIN_NAMES
 from evaluation.metrics.registry import metric_of
+from evaluation.metrics.score_case import LabelScore
 from evaluation.reports.html.charts import box_plots, group_boxes
-from evaluation.reports.html.markup import TOTAL, interval, number, plural, section, table, text
+from evaluation.reports.html.markup import Cell, Row, Table, interval, number, plural
 from evaluation.reports.strata import Strata, by_stratum
+from evaluation.statistics import Interval
 from evaluation.summary import Summary, case_means, lesions_of, status_counts
 
 TABLE_KEYS = ("dice", "precision", "recall", "volume_difference", "hd95", "assd")
+GOOD_DICE = 0.9
+HD95_SENTENCE = "HD95 is the larger of the two directed 95th percentiles of distances between border voxels. "
 
 
-def shown_keys(summary: Summary) -> list[str]:
-    """The metrics that tables have columns for."""
-    surface = [key for key in summary.metrics if key.startswith(("nsd_", "lesion_"))]
-    return [key for key in (*TABLE_KEYS, *surface) if key in summary.metrics]
+@dataclass(frozen=True, slots=True)
+class Card:
+    """One number of the headline, what it is, and what it rests on."""
+
+    value: str
+    caption: str
+    detail: str
+    alert: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """The best and the worst label by mean Dice, and how many of all are good."""
+
+    best: str
+    best_dice: float
+    worst: str
+    worst_dice: float
+    good: int
+    labels: int
+
+
+@dataclass(frozen=True, slots=True)
+class Chart:
+    """A drawing and the title of its button."""
+
+    title: str
+    drawing: Markup
+
+
+@dataclass(frozen=True, slots=True)
+class Groups:
+    """Groups of cases beside each other, as a section of the page."""
+
+    identifier: str
+    title: str
+    lead: str
+    table: Table
+    drawing: Markup
 
 
 def titled(key: str, unit: str) -> str:
@@ -24,229 +68,128 @@ def titled(key: str, unit: str) -> str:
     return f"{short} ({unit})" if metric_of(key).unit == "length" else short
 
 
-def headline(summary: Summary) -> str:
+def headline(summary: Summary) -> list[Card]:
     """The numbers that a reader wants first, and what they rest on."""
     counts = status_counts(summary.rows)
-    keys = [key for key in ("dice", "hd95") if key in summary.metrics] + [
-        key for key in summary.metrics if key.startswith("nsd_")
-    ]
+    keys = [key for key in summary.metrics if key in ("dice", "hd95") or key.startswith("nsd_")]
     cards = [
-        _card(
+        Card(
             number(summary.foreground_mean[key]),
             f"mean {titled(key, summary.unit)}",
             interval(summary.foreground_interval[key]),
         )
         for key in keys
     ]
-    cards.append(
-        _card(
-            str(len(summary.cases)),
-            "case" if len(summary.cases) == 1 else "cases",
-            plural(len(summary.labels), "label"),
-        )
-    )
-    failures = counts["missed"] + counts["spurious"]
-    cards.append(
-        _card(
-            str(failures),
-            "failure" if failures == 1 else "failures",
-            f"{counts['missed']} missed, {counts['spurious']} spurious",
-            bool(failures),
-        )
-    )
-    return f"<div class='cards'>{''.join(cards)}</div><p class='verdict'>{_verdict(summary)}</p>"
+    cases, failures = len(summary.cases), counts["missed"] + counts["spurious"]
+    cards.append(Card(str(cases), "case" if cases == 1 else "cases", plural(len(summary.labels), "label")))
+    which = f"{counts['missed']} missed, {counts['spurious']} spurious"
+    cards.append(Card(str(failures), "failure" if failures == 1 else "failures", which, bool(failures)))
+    return cards
 
 
-def charts(summary: Summary) -> str:
-    """Box plots per label, one metric at a time."""
-    keys = [
-        key
-        for key in ("dice", "hd95", *summary.metrics)
-        if key in summary.metrics and metric_of(key).family in ("overlap", "distance")
-    ]
-    keys = list(dict.fromkeys(keys))
-    buttons = "".join(
-        f"<button class='chip' type='button' data-chart='chart-{index}' "
-        f"aria-pressed='{'false' if index else 'true'}'>"
-        f"{text(titled(key, summary.unit))}</button>"
-        for index, key in enumerate(keys)
-    )
-    drawings = "".join(
-        f"<div class='chart' id='chart-{index}'{' hidden' if index else ''}>{box_plots(summary, key)}</div>"
-        for index, key in enumerate(keys)
-    )
-    lead = (
-        "A dot is a case; from five cases on, the box spans the middle half, its line is the median, "
-        "whiskers reach 1.5 box lengths. "
-        "A red cross marks labels that were missed or are spurious."
-    )
-    return section(
-        "labels", "How good is each label?", f"<div class='controls'>{buttons}</div>{drawings}", lead
-    )
+def verdict(summary: Summary) -> Verdict | None:
+    """The best and the worst label; None where fewer than two have a mean Dice."""
+    means = {label: values["dice"].mean for label, values in summary.per_label.items()}
+    there = {label: mean for label, mean in means.items() if mean is not None}
+    if len(there) < 2:
+        return None
+    best, worst = max(there, key=lambda label: there[label]), min(there, key=lambda label: there[label])
+    good = sum(mean >= GOOD_DICE for mean in there.values())
+    return Verdict(best, there[best], worst, there[worst], good, len(there))
 
 
-def label_table(summary: Summary) -> str:
+def charts(summary: Summary) -> list[Chart]:
+    """One box plot per metric, with one row per label."""
+    keys = [key for key in summary.metrics if metric_of(key).family in ("overlap", "distance")]
+    first = [key for key in ("dice", "hd95") if key in keys]
+    return [Chart(titled(key, summary.unit), box_plots(summary, key)) for key in dict.fromkeys(first + keys)]
+
+
+def means(summary: Summary) -> Table:
     """Means per label with intervals, and how often a label is absent, missed or spurious."""
-    keys = shown_keys(summary)
+    keys = _shown_keys(summary)
     rows = []
-    for label in summary.labels:
-        aggregates = summary.per_label[label]
-        counts = status_counts([row for row in summary.rows if row.label == label])
-        cells = [
-            f"{number(aggregates[key].mean)} <small>{interval(aggregates[key].interval)}</small>"
-            for key in keys
-        ]
-        rows.append(
-            [text(label), *cells, *(str(counts[status]) for status in ("absent", "missed", "spurious"))]
-        )
-    total = status_counts(summary.rows)
-    means = [
-        f"{number(summary.foreground_mean[key])} <small>{interval(summary.foreground_interval[key])}</small>"
-        for key in keys
-    ]
-    rows.append(
-        ["mean over labels", *means, *(str(total[status]) for status in ("absent", "missed", "spurious"))]
-    )
-    attributes = [""] * len(summary.labels) + [TOTAL]
-    header = ["label", *(text(titled(key, summary.unit)) for key in keys), "absent", "missed", "spurious"]
-    lead = "Means over cases" + (
-        ", with 95 % intervals from resampled cases." if len(summary.cases) > 2 else "."
-    )
-    return section("means", "Means per label", table(header, rows, attributes), lead)
+    for label, aggregates in summary.per_label.items():
+        cells = [_mean(aggregates[key].mean, aggregates[key].interval) for key in keys]
+        own = [row for row in summary.rows if row.label == label]
+        rows.append(Row((Cell(label), *cells, *_counts(own, ("absent", "missed", "spurious")))))
+    cells = [_mean(summary.foreground_mean[key], summary.foreground_interval[key]) for key in keys]
+    counts = _counts(summary.rows, ("absent", "missed", "spurious"))
+    rows.append(Row((Cell("mean over labels"), *cells, *counts), is_total=True))
+    titles = (titled(key, summary.unit) for key in keys)
+    return Table(("label", *titles, "absent", "missed", "spurious"), tuple(rows))
 
 
-def parts(summary: Summary) -> str:
-    """The folds of a cross-validation beside each other."""
-    if not summary.groups:
-        return ""
-    strata = Strata(name="part", groups=summary.groups)
-    lead = "Each part's mean over labels, and every case's mean Dice over its labels."
-    return section(
-        "folds", "Cross-validation", _groups_table(summary, strata) + _groups_chart(summary, strata), lead
-    )
+def groups(summary: Summary, strata: Strata | None) -> list[Groups]:
+    """The folds of a cross-validation, and the groups by a property of the case; each where there are any."""
+    found = []
+    if summary.groups:
+        parts = Strata(name="part", groups=summary.groups)
+        lead = "Each part's mean over labels, and every case's mean Dice over its labels."
+        found.append(_groups("folds", "Cross-validation", lead, summary, parts))
+    if strata is not None:
+        lead = "Means over labels for the cases of each group, and every case's mean Dice over its labels."
+        found.append(_groups("strata", f"By {strata.name}", lead, summary, strata))
+    return found
 
 
-def strata_table(summary: Summary, strata: Strata | None) -> str:
-    """Means by a property of the case."""
-    if strata is None:
-        return ""
-    lead = "Means over labels for the cases of each group, and every case's mean Dice over its labels."
-    return section(
-        "strata", f"By {strata.name}", _groups_table(summary, strata) + _groups_chart(summary, strata), lead
-    )
-
-
-def lesions(summary: Summary) -> str:
-    """Components found and real, by volume, of all cases together."""
+def lesions(summary: Summary) -> Table | None:
+    """Components found and real, by volume, of all cases together; None where they were not counted."""
     if "detection" not in summary.options.metrics:
-        return ""
+        return None
     rows = []
     for label in summary.labels:
         total = lesions_of(summary, label)
         numbers = zip(BIN_NAMES, total.references, total.found, total.predictions, total.real, strict=True)
-        rows += [
-            [
-                f"{text(label)}, {name}",
-                str(wanted),
-                str(found),
-                _share(found, wanted),
-                str(predicted),
-                str(real),
-                _share(real, predicted),
-            ]
-            for name, wanted, found, predicted, real in numbers
-        ]
-    header = ["label and volume", "in reference", "found", "recall", "predicted", "real", "precision"]
-    return section("lesions", "Lesions found", table(header, rows), metric_of("lesion_recall").text)
+        for name, wanted, found, predicted, real in numbers:
+            texts = (wanted, found, _share(found, wanted), predicted, real, _share(real, predicted))
+            rows.append(Row((Cell(f"{label}, {name}"), *(Cell(str(value)) for value in texts))))
+    header = ("label and volume", "in reference", "found", "recall", "predicted", "real", "precision")
+    return Table(header, tuple(rows))
 
 
 def method(summary: Summary) -> str:
-    """A paragraph for a paper, and the exact definitions."""
+    """A paragraph for a paper."""
     unit = {"mm": "millimetres", "px": "pixels"}.get(summary.unit, summary.unit)
     folds = f" of {len(set(summary.groups.values()))} cross-validation folds" if summary.groups else ""
-    names = [metric_of(key).title for key in summary.metrics]
-    paragraph = (
+    names = ", ".join(metric_of(key).title for key in summary.metrics)
+    rules = summary.options.rules
+    return (
         f"Segmentations of {plural(len(summary.cases), 'case')}{folds} were compared with the reference in "
-        "the original image space for "
-        f"{plural(len(summary.labels), 'label')} ({', '.join(names)}). Distances are in {unit}. "
-        "HD95 is the larger of the two directed 95th percentiles of distances between border voxels. "
+        f"the original image space for {plural(len(summary.labels), 'label')} ({names}). "
+        f"Distances are in {unit}. {'' if rules.pooled_hd95 else HD95_SENTENCE}"
         "Scores are averaged over cases for each label, then over labels; intervals are 95 % percentile "
-        "bootstrap intervals "
-        f"over cases (2000 resamples). {summary.options.rules.text} (balrsam-pipeline, protocol "
-        f"{summary.options.rules.identifier})."
-    )
-    if summary.options.rules.pooled_hd95:
-        paragraph = paragraph.replace(
-            "HD95 is the larger of the two directed 95th percentiles of distances between border voxels. ", ""
-        )
-    definitions = "".join(
-        f"<li><b>{text(metric_of(key).title)}</b> <code>{text(metric_of(key).definition)}</code>: "
-        f"{text(metric_of(key).text)}.</li>"
-        for key in summary.metrics
-    )
-    return section(
-        "method",
-        "Method",
-        f"<div class='method'><p>{text(paragraph)}</p><ul class='plain'>{definitions}</ul></div>",
+        f"bootstrap intervals over cases (2000 resamples). {rules.text} (balrsam-pipeline, protocol "
+        f"{rules.identifier})."
     )
 
 
-def warnings(summary: Summary) -> str:
-    """What was odd about the files."""
-    items = "".join(f"<li>{text(warning)}</li>" for warning in summary.warnings)
-    return section("warnings", "Worth checking", f"<ul class='plain'>{items}</ul>" if items else "")
+def _shown_keys(summary: Summary) -> list[str]:
+    """The metrics that tables have columns for."""
+    surface = [key for key in summary.metrics if key.startswith(("nsd_", "lesion_"))]
+    return [key for key in (*TABLE_KEYS, *surface) if key in summary.metrics]
 
 
-def _groups_table(summary: Summary, strata: Strata) -> str:
-    keys = shown_keys(summary)
+def _groups(identifier: str, title: str, lead: str, summary: Summary, strata: Strata) -> Groups:
+    keys, parts = _shown_keys(summary), by_stratum(summary, strata)
     rows = []
-    for name, part in by_stratum(summary, strata).items():
-        cells = [
-            f"{number(part.foreground_mean[key])} <small>{interval(part.foreground_interval[key])}</small>"
-            for key in keys
-        ]
-        counts = status_counts(part.rows)
-        rows.append(
-            [text(name), str(len(part.cases)), *cells, str(counts["missed"]), str(counts["spurious"])]
-        )
-    header = [
-        text(strata.name),
-        "cases",
-        *(text(titled(key, summary.unit)) for key in keys),
-        "missed",
-        "spurious",
-    ]
-    return table(header, rows)
+    for name, part in parts.items():
+        cells = [_mean(part.foreground_mean[key], part.foreground_interval[key]) for key in keys]
+        counts = _counts(part.rows, ("missed", "spurious"))
+        rows.append(Row((Cell(name), Cell(str(len(part.cases))), *cells, *counts)))
+    titles = (titled(key, summary.unit) for key in keys)
+    table = Table((strata.name, "cases", *titles, "missed", "spurious"), tuple(rows))
+    dice = {name: list(case_means(part, "dice").items()) for name, part in parts.items()}
+    return Groups(identifier, title, lead, table, group_boxes(dice, "mean Dice of a case"))
 
 
-def _groups_chart(summary: Summary, strata: Strata) -> str:
-    groups = {
-        name: list(case_means(part, "dice").items()) for name, part in by_stratum(summary, strata).items()
-    }
-    return group_boxes(groups, "mean Dice of a case")
+def _mean(value: float | None, bounds: Interval | None) -> Cell:
+    return Cell(number(value), small=interval(bounds))
 
 
-def _verdict(summary: Summary) -> str:
-    """A sentence on the best and the worst label."""
-    means = {label: values["dice"].mean for label, values in summary.per_label.items()}
-    there = {label: mean for label, mean in means.items() if mean is not None}
-    if len(there) < 2:
-        return ""
-    best, worst = max(there, key=lambda label: there[label]), min(there, key=lambda label: there[label])
-    good = sum(mean >= 0.9 for mean in there.values())
-    return (
-        f"Best: <b>{text(best)}</b> (Dice {number(there[best])}). Worst: <b>{text(worst)}</b> (Dice "
-        f"{number(there[worst])}). "
-        f"{good} of {len(there)} labels have a mean Dice of 0.9 or more."
-    )
-
-
-def _card(value: str, caption: str, detail: str, alert: bool = False) -> str:
-    kind = "card alert" if alert else "card"
-    return (
-        f"<div class='{kind}'><b>{text(value)}</b><span>{text(caption)}</span>"
-        f"<small>{text(detail)}</small></div>"
-    )
+def _counts(rows: Sequence[LabelScore], names: Sequence[str]) -> list[Cell]:
+    counts = status_counts(rows)
+    return [Cell(str(counts[name])) for name in names]
 
 
 def _share(part: int, whole: int) -> str:
