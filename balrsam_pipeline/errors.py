@@ -13,6 +13,13 @@ class BalrsamError(Exception):
         found: what is there.
         expected: what should be there.
         fix: the command or edit that fixes it.
+
+    Example:
+        >>> print(BalrsamError("plan.json", found="no such file", expected="a plan", fix="make one"))
+        plan.json
+          found:    no such file
+          expected: a plan
+          fix:      make one
     """
 
     exit_code = 2

@@ -245,7 +245,15 @@ def read_fingerprint(path: Path) -> Fingerprint:
 
 
 def write_versioned(path: Path, value: Plan | Fingerprint) -> None:
-    """Write a plan or fingerprint as JSON, atomically."""
+    """Write a plan or fingerprint as JSON, atomically.
+
+    Example:
+        >>> import tempfile
+        >>> path = Path(tempfile.mkdtemp()) / "fingerprint.json"
+        >>> write_versioned(path, Fingerprint(dataset="Dataset001_Empty", cases=(), channel_statistics=()))
+        >>> read_fingerprint(path).dataset
+        'Dataset001_Empty'
+    """
     write_json(path, to_json(value))
 
 

@@ -34,6 +34,12 @@ def detect_hardware(gpu_memory_gb: float | None) -> Hardware:
     """The hardware that the user names (0 is a CPU), else that of the first GPU here, else a CPU.
 
     torch takes seconds to import, so it is asked only where a driver is loaded.
+
+    Example:
+        >>> print(detect_hardware(0))
+        training on a CPU, as asked
+        >>> detect_hardware(16).memory_bytes
+        17179869184
     """
     if gpu_memory_gb is not None:
         return Hardware(gpu_memory_gb=gpu_memory_gb if gpu_memory_gb > 0 else None, given=True)

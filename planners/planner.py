@@ -98,6 +98,22 @@ def plan_dataset(
 
     Raises:
         PlanError: an override that cannot be carried out.
+
+    Example:
+        >>> import tempfile
+        >>> from pathlib import Path
+        >>> from balrsam_pipeline.dataset import open_dataset
+        >>> from balrsam_pipeline.demo import DemoSize, generate_dataset
+        >>> from planners import Hardware, extract_fingerprint
+        >>> folder = Path(tempfile.mkdtemp())
+        >>> size = DemoSize(training_cases=2, shape_zyx=(4, 16, 16))
+        >>> dataset = open_dataset(generate_dataset(folder / "raw", size))
+        >>> fingerprint = extract_fingerprint(dataset, folder / "preprocessed", None, workers=1).fingerprint
+        >>> plan = plan_dataset(fingerprint, dataset.description, Hardware(gpu_memory_gb=None))
+        >>> plan.default_configuration in plan.configurations
+        True
+        >>> sorted(plan.configurations["2d"].reasons)[:2]
+        ['backbone', 'batch_size']
     """
     overrides = overrides or Overrides()
     _check(overrides)

@@ -179,6 +179,14 @@ def read_training_config(path: Path) -> TrainingConfig:
 
     Raises:
         TrainingError: unreadable, an unknown setting, or a value that makes no sense.
+
+    Example:
+        >>> import tempfile
+        >>> path = Path(tempfile.mkdtemp()) / "settings.json"
+        >>> _ = path.write_text('{"epochs": 50, "loss": {"boundary": 0.0}}')
+        >>> config = read_training_config(path)
+        >>> config.epochs, config.loss.boundary, config.loss.dice
+        (50, 0.0, 1.0)
     """
     return from_json(TrainingConfig, read_json(path, TrainingError), path, TrainingError)
 
@@ -194,7 +202,12 @@ def with_defaults(settings: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def differences(old: Any, new: Any, name: str = "") -> list[str]:
-    """The settings that differ between two JSON objects (or dataclasses), as lines `name: old -> new`."""
+    """The settings that differ between two JSON objects (or dataclasses), as lines `name: old -> new`.
+
+    Example:
+        >>> differences(TrainingConfig(epochs=100), TrainingConfig(epochs=200))
+        ['epochs: 100 -> 200']
+    """
     old, new = to_json(old), to_json(new)
     if isinstance(old, dict) and isinstance(new, dict):
         keys = [*old, *(key for key in new if key not in old)]

@@ -25,6 +25,11 @@ def parse_labels(dataset_json: dict[str, Any], where: object) -> LabelScheme:
     Raises:
         DatasetError: no background, a value that is no whole number, an ignore label that is not the highest
             value plus one, or a `regions_class_order` that does not fit.
+
+    Example:
+        >>> labels = parse_labels({"labels": {"background": 0, "liver": 1, "ignore": 2}}, "dataset.json")
+        >>> labels.names, labels.ignore_value, labels.classes
+        (('liver',), 2, 2)
     """
     entries = _entries(dataset_json.get("labels"), where)
     ignore = entries.pop("ignore", None)

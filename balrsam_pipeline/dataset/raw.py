@@ -68,6 +68,14 @@ def open_dataset(folder: Path) -> RawDataset:
 
     Raises:
         DatasetError: dataset.json is missing or malformed.
+
+    Example:
+        >>> import tempfile
+        >>> from balrsam_pipeline.demo import DemoSize, generate_dataset
+        >>> size = DemoSize(training_cases=2, test_cases=1, shape_zyx=(4, 16, 16))
+        >>> dataset = open_dataset(generate_dataset(Path(tempfile.mkdtemp()), size))
+        >>> dataset.description.labels.names, list(dataset.training_cases())
+        (('organ', 'core'), ['demo_000', 'demo_001'])
     """
     return RawDataset(
         folder=folder, name=folder.resolve().name, description=read_description(folder / DESCRIPTION)

@@ -40,6 +40,11 @@ def make_folds(cases: Sequence[str], groups: Mapping[str, str] | None = None) ->
 
     Raises:
         DatasetError: fewer than two cases or groups.
+
+    Example:
+        >>> folds = make_folds([f"case_{number}" for number in range(10)])
+        >>> len(folds), len(folds[0].train), folds[0].val
+        (5, 8, ('case_0', 'case_7'))
     """
     names = sorted(cases)
     group_of = {case: (groups or {}).get(case, case) for case in names}

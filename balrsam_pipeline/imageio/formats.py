@@ -88,6 +88,10 @@ def file_ending_of(path: Path) -> str:
 
     Raises:
         ImageError: no reader knows the ending.
+
+    Example:
+        >>> file_ending_of(Path("case_0000.NII.GZ"))
+        '.nii.gz'
     """
     name = path.name.lower()
     for ending in FILE_ENDINGS:

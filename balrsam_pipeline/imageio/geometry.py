@@ -54,7 +54,12 @@ def picture_geometry(height: int, width: int) -> Geometry:
 
 
 def orientation_code(direction: tuple[float, ...]) -> str:
-    """The three-letter code of 3×3 direction cosines, nearest axis for oblique ones (identity is "LPS")."""
+    """The three-letter code of 3×3 direction cosines, nearest axis for oblique ones (identity is "LPS").
+
+    Example:
+        >>> orientation_code(IDENTITY)
+        'LPS'
+    """
     strength = np.abs(np.array(direction, dtype=np.float64).reshape(3, 3))
     signs = np.array(direction, dtype=np.float64).reshape(3, 3)
     letters = ["", "", ""]

@@ -29,6 +29,15 @@ def read_image(paths: Sequence[Path]) -> Image:
 
     Raises:
         ImageError: a file cannot be read, or files differ in shape or spacing.
+
+    Example:
+        >>> import tempfile
+        >>> from balrsam_pipeline.imageio import picture_geometry, write_image
+        >>> path = Path(tempfile.mkdtemp()) / "photo_0000.png"
+        >>> write_image(path, Image(np.zeros((3, 1, 4, 5), np.uint8), picture_geometry(4, 5)))
+        >>> image = read_image([path])
+        >>> image.data.shape, image.geometry.orientation
+        ((3, 1, 4, 5), '2D')
     """
     channels = [format_of(path).read(path) for path in paths]
     first = channels[0].geometry

@@ -32,6 +32,16 @@ def write_label(
     Raises:
         ImageError: values or shape do not fit, the format would change values (JPEG), or the file cannot be
             written.
+
+    Example:
+        >>> import tempfile
+        >>> from balrsam_pipeline.imageio import read_label
+        >>> path = Path(tempfile.mkdtemp()) / "case.nii.gz"
+        >>> grid = Geometry(dimension=3, shape_zyx=(2, 3, 4), spacing_mm=(3.0, 1.0, 1.0))
+        >>> write_label(path, np.ones((2, 3, 4)), grid)
+        >>> label = read_label(path)
+        >>> label.data.shape, label.data.dtype.name, label.geometry.spacing_mm
+        ((1, 2, 3, 4), 'uint8', (3.0, 1.0, 1.0))
     """
     if format_of(path).lossy:
         raise ImageError(

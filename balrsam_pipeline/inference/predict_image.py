@@ -29,6 +29,25 @@ def predict_array(
 
     Raises:
         PredictionError: the image has other channels than the model was trained with.
+
+    Example:
+        >>> import tempfile
+        >>> from balrsam_pipeline.dataset import open_dataset, read_case
+        >>> from balrsam_pipeline.demo import DemoSize, generate_dataset
+        >>> from planners import Hardware, extract_fingerprint, plan_dataset
+        >>> folder = Path(tempfile.mkdtemp())
+        >>> size = DemoSize(training_cases=2, shape_zyx=(4, 16, 16))
+        >>> dataset = open_dataset(generate_dataset(folder / "raw", size))
+        >>> fingerprint = extract_fingerprint(dataset, folder / "preprocessed", None, workers=1).fingerprint
+        >>> plan = plan_dataset(fingerprint, dataset.description, Hardware(gpu_memory_gb=None))
+        >>> image, label = read_case(dataset.training_cases()["demo_000"], dataset.description)
+        >>> labels = dataset.description.labels
+        >>> threshold = torch.nn.Conv2d(len(image.data), labels.classes, 1)  # in place of a trained network
+        >>> from balrsam_pipeline.inference import PredictorOptions
+        >>> options = PredictorOptions(device="cpu")
+        >>> predictor = Predictor([threshold], plan, plan.configuration("2d"), labels, options)
+        >>> predict_array(predictor, image.data, image.geometry.spacing_mm).shape == image.geometry.shape_zyx
+        True
     """
     depth, height, width = image_czyx.shape[1:]
     geometry = Geometry(

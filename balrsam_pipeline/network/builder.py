@@ -32,6 +32,14 @@ def build(
 
     Raises:
         CheckpointError: the checkpoint is missing, superfluous, damaged, or does not fit.
+
+    Example:
+        >>> import torch
+        >>> from dataclasses import replace
+        >>> from balrsam_pipeline.network import preset
+        >>> scratch = replace(preset("vit_b", classes=2), from_scratch=True, input_size=(32, 32))
+        >>> build(scratch)(torch.zeros(1, 3, 40, 24)).shape
+        torch.Size([1, 2, 40, 24])
     """
     if network.from_scratch:
         if checkpoint is not None:

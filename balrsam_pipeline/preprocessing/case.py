@@ -89,6 +89,24 @@ def preprocess_image(
 
     Raises:
         PreprocessingError: channels or shapes do not fit, or the image holds NaN or infinite values.
+
+    Example:
+        >>> import tempfile
+        >>> from pathlib import Path
+        >>> from balrsam_pipeline.dataset import open_dataset, read_case
+        >>> from balrsam_pipeline.demo import DemoSize, generate_dataset
+        >>> from planners import Hardware, extract_fingerprint, plan_dataset
+        >>> folder = Path(tempfile.mkdtemp())
+        >>> size = DemoSize(training_cases=2, shape_zyx=(4, 16, 16))
+        >>> dataset = open_dataset(generate_dataset(folder / "raw", size))
+        >>> fingerprint = extract_fingerprint(dataset, folder / "preprocessed", None, workers=1).fingerprint
+        >>> plan = plan_dataset(fingerprint, dataset.description, Hardware(gpu_memory_gb=None))
+        >>> image, label = read_case(dataset.training_cases()["demo_000"], dataset.description)
+        >>> case = preprocess_image(image, label, plan, plan.configuration("2d"))
+        >>> case.image_czyx.dtype.name, case.image_czyx.shape[1:] == case.label_zyx.shape
+        ('float32', True)
+        >>> bool(abs(case.image_czyx.mean()) < 0.1)
+        True
     """
     _require_fit(image, label, configuration)
     image_czyx = image.data.transpose(0, *(axis + 1 for axis in configuration.transpose))

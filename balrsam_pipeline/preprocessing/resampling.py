@@ -55,6 +55,10 @@ def resampled_shape(shape_zyx: Sequence[int], spacing_mm: Spacing, target_spacin
     """The shape that covers the same extent at another spacing, at least one voxel an axis.
 
     Source: nnU-Net v2, `compute_new_shape`.
+
+    Example:
+        >>> resampled_shape((10, 64, 64), (5.0, 0.5, 0.5), (5.0, 1.0, 1.0))
+        (10, 32, 32)
     """
     sizes = [
         round(old / new * size)
@@ -111,6 +115,12 @@ def resample(
     """Resample every channel of (channel, z, y, x) to `shape_zyx`; returns float32 (channel, *shape_zyx).
 
     Source: nnU-Net v2, `resample_data_or_seg_to_shape`.
+
+    Example:
+        >>> ramp_czyx = np.arange(8.0).reshape(1, 1, 1, 8)
+        >>> halved = resample(ramp_czyx, (1, 1, 4), (1.0, 1.0, 1.0), (1.0, 1.0, 2.0), order=1)
+        >>> halved.shape, halved.dtype.name
+        ((1, 1, 1, 4), 'float32')
     """
     _, depth, height, width = array_czyx.shape
     resampling = plan_resampling((depth, height, width), shape_zyx, spacing_mm, target_spacing_mm, order)

@@ -19,6 +19,13 @@ def transpose(spacing_mm: tuple[float, float, float], size_mm: tuple[float, floa
     Source: nnU-Net v2, `ExperimentPlanner.determine_transpose`, for the coarsest axis; it has no rule where
     there is none. There the slices nearest to a square are taken, as SAM's input is: a long body is cut
     across, a slab shows its face (docs/benchmarks.md).
+
+    Example:
+        >>> decision = transpose((1.0, 1.0, 5.0), (200.0, 200.0, 200.0))
+        >>> decision.value
+        (2, 0, 1)
+        >>> print(decision.reason)
+        slices are cut across axis x, whose spacing is the largest: the images are sharpest within them
     """
     if spacing_mm[0] == max(spacing_mm) and spacing_mm[0] >= THICK_MM:
         return Decision((0, 1, 2), "the images are single slices")
