@@ -65,7 +65,7 @@ def _add_evaluate(parser: argparse.ArgumentParser) -> None:
         help="images behind the report's pictures (default: imagesTr beside labelsTr)",
     )
     parser.add_argument("--title", help="of the report (default: what is scored against what)")
-    parser.add_argument("--workers", type=int, help="cases scored at once (default: one a core)")
+    parser.add_argument("--workers", type=int, help="cases scored at once (default: one per core)")
     parser.add_argument(
         "--output", type=Path, metavar="FOLDER", help="where the reports go (default: PREDICTIONS/evaluation)"
     )
@@ -171,7 +171,7 @@ def _workers(wanted: int | None) -> int:
 
     if wanted is not None and wanted < 1:
         raise EvaluationError(
-            "--workers", found=str(wanted), expected="1 or more", fix="leave it out for one a core"
+            "--workers", found=str(wanted), expected="1 or more", fix="leave it out for one per core"
         )
     return wanted or default_workers()
 

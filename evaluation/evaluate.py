@@ -44,15 +44,32 @@ def evaluate_folders(
     """Score every case of two folders, matched by file name.
 
     Args:
-        predictions: folder of CASE + file_ending.
+        predictions: folder of label maps, CASE and an ending.
         references: the same, with the truth.
         labels: what to score.
+        file_ending: such as '.nii.gz'; files of other endings of the same kind are taken too.
         options: protocol, metrics, workers (default: `EvaluationOptions()`).
         cases: which cases to score; None means all, and then both folders must hold the same cases.
 
     Raises:
         EvaluationError: a file is missing, or a pair does not fit together.
         DatasetError: a file cannot be read or is no label map.
+
+    >>> from tempfile import TemporaryDirectory
+    >>> import numpy as np
+    >>> from balrsam_pipeline.dataset import parse_labels
+    >>> from balrsam_pipeline.imageio import picture_geometry, write_label
+    >>> labels = parse_labels({"labels": {"background": 0, "lesion": 1}}, "dataset.json")
+    >>> mask = np.zeros((1, 20, 20), dtype=np.uint8)
+    >>> mask[0, 5:15, 5:15] = 1
+    >>> with TemporaryDirectory() as name:
+    ...     for case, shift in (("a", 0), ("b", 5)):
+    ...         write_label(Path(name, "truth", f"{case}.png"), mask, picture_geometry(20, 20))
+    ...         moved = np.roll(mask, shift, axis=2)
+    ...         write_label(Path(name, "predicted", f"{case}.png"), moved, picture_geometry(20, 20))
+    ...     summary = evaluate_folders(Path(name, "predicted"), Path(name, "truth"), labels, ".png")
+    >>> summary.cases, summary.foreground_mean["dice"], summary.unit
+    (('a', 'b'), 0.75, 'px')
     """
     options = options or EvaluationOptions()
     pairs = find_pairs(predictions, references, file_ending, cases, options.missing_as_empty)

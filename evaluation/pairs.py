@@ -84,7 +84,7 @@ def find_pairs(
         raise EvaluationError(
             references,
             found=f"no file ending in {file_ending}",
-            expected="one reference a case",
+            expected="one reference per case",
             fix="check the folder and the file ending",
         )
     without_reference = [case for case in wanted if case not in referenced]

@@ -50,7 +50,7 @@ def bootstrap_means(values_cl: Values) -> tuple[list[Interval | None], Interval 
         values_cl: (cases, labels); NaN where a case has no value.
 
     Returns:
-        One interval a column, and that of the mean over columns; None where fewer than three cases have a
+        One interval per column, and that of the mean over columns; None where fewer than three cases have a
         value.
     """
     cases, columns = values_cl.shape
@@ -112,7 +112,11 @@ def paired_test(first: Values, second: Values, higher_is_better: bool) -> Paired
 
 
 def holm(p_values: Sequence[float | None]) -> list[float | None]:
-    """Holm's step-down correction of p values tested together; None stays None and does not count."""
+    """Holm's step-down correction of p values tested together; None stays None and does not count.
+
+    >>> holm([0.01, 0.04, None, 0.03])
+    [0.03, 0.06, None, 0.06]
+    """
     tested = [(p_value, index) for index, p_value in enumerate(p_values) if p_value is not None]
     adjusted: list[float | None] = [None] * len(p_values)
     largest = 0.0

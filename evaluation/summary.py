@@ -58,7 +58,7 @@ class Summary:
     Attributes:
         labels: label or region name -> the key it has in nnU-Net's summary.json ('1', or '(1, 2)' for a
             region).
-        rows: one a case and label; cases ascending, labels in the order of `labels`.
+        rows: one per case and label; cases ascending, labels in the order of `labels`.
         options: how they were scored.
         unit: of distances: 'mm', 'px', or 'voxels'.
         files: case -> its files.
@@ -206,6 +206,29 @@ def pool(summaries: Sequence[Summary], names: Sequence[str] | None = None) -> Su
 
     Raises:
         EvaluationError: there is nothing to pool, a case occurs twice, or the parts were scored differently.
+
+    >>> from evaluation.metrics.score_case import Counts
+    >>> def scored(case, hits):
+    ...     counts = Counts(
+    ...         true_positives=hits, false_positives=10 - hits, false_negatives=10 - hits, true_negatives=0
+    ...     )
+    ...     row = LabelScore(
+    ...         case=case, label="lesion", status="scored", counts=counts, values={"dice": hits / 10},
+    ...         diagonal=9.0, voxel_mm3=1.0,
+    ...     )
+    ...     return Summary(
+    ...         labels={"lesion": "1"}, rows=(row,), options=EvaluationOptions(metrics=("overlap",)),
+    ...         unit="mm", files={case: PairPaths(prediction=f"{case}.nii.gz", reference=f"{case}.nii.gz")},
+    ...     )
+    >>> both = pool([scored("a", 8), scored("b", 6)])
+    >>> both.cases, both.foreground_mean["dice"], both.groups["b"]
+    (('a', 'b'), 0.7, 'fold 1')
+    >>> both.to_frame()[["case", "label", "group", "dice", "reference_voxels"]]
+      case   label   group  dice  reference_voxels
+    0    a  lesion  fold 0   0.8                10
+    1    b  lesion  fold 1   0.6                10
+    >>> both.per_case.loc["a", "dice"]
+    np.float64(0.8)
     """
     if not summaries:
         raise EvaluationError(

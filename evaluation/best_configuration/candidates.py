@@ -29,7 +29,7 @@ class Candidate:
 
 
 def prediction_cost(configuration: Configuration) -> float:
-    """Multiply-adds of the ViT a voxel, in thousands: a relative cost that is the same on every machine.
+    """Multiply-adds of the ViT per voxel, in thousands: a relative cost that is the same on every machine.
 
     Context slices count a hundredth each, so that of two configurations alike otherwise the one with fewer
     channels is cheaper.

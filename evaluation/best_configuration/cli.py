@@ -25,7 +25,7 @@ def _add_find(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--device", help="for predicting ensembles: cuda, cpu, … (default: the best there is)"
     )
-    parser.add_argument("--workers", type=int, metavar="N", help="cases scored at once (default: one a core)")
+    parser.add_argument("--workers", type=int, metavar="N", help="cases scored at once (default: all cores)")
     add_roots(parser)
 
 

@@ -21,7 +21,7 @@ BIN_NAMES = ("under 0.1 ml", "0.1 to 1 ml", "1 to 10 ml", "10 ml and more")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Detection:
-    """Numbers of components, one a volume bin of `BIN_NAMES`.
+    """Numbers of components, one per volume bin of `BIN_NAMES`.
 
     Attributes:
         references: components of the reference.
@@ -71,7 +71,7 @@ def _sum(first: tuple[int, ...], second: tuple[int, ...]) -> tuple[int, ...]:
 
 
 def _matched(mask: Mask, other: Mask, voxel_mm3: float) -> tuple[tuple[int, ...], tuple[int, ...]]:
-    """How many components a mask has, and how many of them the other mask touches, a volume bin each."""
+    """How many components a mask has, and how many of them the other mask touches, by volume bin."""
     components: npt.NDArray[np.integer]
     # cc3d 4.1.1 reserves too few labels for masks nearly full of isolated voxels; a margin makes room
     padded, number = cc3d.connected_components(np.pad(mask, 1), connectivity=26, return_N=True)

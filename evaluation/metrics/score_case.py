@@ -95,7 +95,7 @@ def score_pair(
     labels: LabelScheme,
     options: EvaluationOptions,
 ) -> tuple[LabelScore, ...]:
-    """Score one case, a score a label of `labels`, in that order.
+    """Score one case: one score per label of `labels`, in that order.
 
     Args:
         prediction_zyx: integer label map (z, y, x); 2D images have z = 1.
@@ -104,6 +104,16 @@ def score_pair(
 
     Raises:
         EvaluationError: the arrays are no label maps of one shape.
+
+    >>> from balrsam_pipeline.dataset import parse_labels
+    >>> labels = parse_labels({"labels": {"background": 0, "organ": 1, "lesion": 2}}, "dataset.json")
+    >>> reference = np.zeros((4, 8, 8), dtype=np.uint8)
+    >>> reference[1:3, 2:6, 2:6] = 1
+    >>> prediction = np.roll(reference, 1, axis=2)
+    >>> maps, spacing_mm = (prediction, reference), (2.0, 1.0, 1.0)
+    >>> organ, lesion = score_pair("case", *maps, spacing_mm, labels, EvaluationOptions())
+    >>> organ.values["dice"], organ.values["hd95"], lesion.status, lesion.values["dice"]
+    (0.75, 1.0, 'absent', None)
     """
     _require_label_maps(case, prediction_zyx, reference_zyx)
     lengths = (1.0, 1.0, 1.0) if options.rules.unit_spacing else spacing_mm

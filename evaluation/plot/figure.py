@@ -1,4 +1,4 @@
-"""One case as a picture: a row a slice; columns image, prediction, reference, disagreement."""
+"""One case as a picture: one row per slice; columns image, prediction, reference, disagreement."""
 
 from __future__ import annotations
 

@@ -45,7 +45,7 @@ def limits_of(image_czyx: npt.NDArray[Any]) -> tuple[float, float]:
 
 
 def coloured(picture_yxc: Picture, label_yx: npt.NDArray[Any]) -> Picture:
-    """Labels over a picture, half transparent, one colour a value."""
+    """Labels over a picture, half transparent, one colour per value."""
     table = np.array([(0, 0, 0), *COLOURS], dtype=np.float32)
     index = np.where(label_yx > 0, (label_yx.astype(np.int64) - 1) % len(COLOURS) + 1, 0)
     return _blend(picture_yxc, table[index], label_yx > 0)

@@ -1,7 +1,7 @@
 """summary.json: a superset of nnU-Net's layout, so that its tools read it, and complete enough to be read
 back.
 
-nnU-Net's part: `foreground_mean`, `mean` (a label key each) and `metric_per_case`; where it writes NaN, we
+nnU-Net's part: `foreground_mean`, `mean` (by label key) and `metric_per_case`; where it writes NaN, we
 write null.
 """
 
@@ -91,6 +91,17 @@ def read_summary(path: Path) -> Summary:
 
     Raises:
         EvaluationError: it is missing, malformed, or of a newer version.
+
+    >>> import json
+    >>> from tempfile import TemporaryDirectory
+    >>> numbers = {"Dice": 0.5, "IoU": 1 / 3, "TP": 10, "FP": 10, "FN": 10, "TN": 70}
+    >>> files = {"reference_file": "truth/a.nii.gz", "prediction_file": "predicted/a.nii.gz"}
+    >>> nnunets = {"mean": {"1": numbers}, "metric_per_case": [files | {"metrics": {"1": numbers}}]}
+    >>> with TemporaryDirectory() as folder:
+    ...     _ = Path(folder, "summary.json").write_text(json.dumps(nnunets))
+    ...     summary = read_summary(Path(folder))
+    >>> summary.cases, summary.foreground_mean["dice"], summary.per_label["1"]["recall"].mean
+    (('a',), 0.5, 0.5)
     """
     path = path / SUMMARY if path.is_dir() else path
     value = read_json(path, EvaluationError)

@@ -23,7 +23,7 @@ COLUMNS = ("dice", "iou", "precision", "recall", "hd95", "assd")
 
 
 def summary_table(summary: Summary) -> str:
-    """A line a label and one for the mean over labels: means over cases, and how many cases are absent,
+    """One line per label, and one for the mean over labels: means over cases, and how many cases are absent,
     missed or spurious."""
     keys = [
         key

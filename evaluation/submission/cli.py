@@ -77,7 +77,7 @@ def _add_container(parser: argparse.ArgumentParser) -> None:
         nargs="+",
         metavar="SLUG",
         default=["image"],
-        help="container: /input/images/SLUG, one a channel",
+        help="container: /input/images/SLUG, one per channel",
     )
     parser.add_argument(
         "--output-slug", metavar="SLUG", default="segmentation", help="container: /output/images/SLUG"

@@ -28,7 +28,7 @@ class ContainerRequest:
     Attributes:
         choice: the models.
         folder: made; must not exist or be empty.
-        input_slugs: folders under /input/images, one a channel, in the order of channels.
+        input_slugs: folders under /input/images, one per channel, in the order of channels.
         output_slug: folder under /output/images.
         mirror: average over mirrored copies.
     """

@@ -30,7 +30,7 @@ FORMS: dict[str, Form] = {
     "msd": Form(
         name="msd",
         template="Task{number:02d}_{dataset}/{case}.nii.gz",
-        source="Medical Segmentation Decathlon, evaluation server: one folder a task, files named as the "
+        source="Medical Segmentation Decathlon, evaluation server: one folder per task, files named as the "
         "images",
     ),
     "amos": Form(
@@ -58,6 +58,9 @@ def member_name(template: str, case: str, dataset: str, ending: str) -> str:
 
     Raises:
         PredictionError: the template has an unknown field, or makes a name outside the archive.
+
+    >>> member_name("Task{number:02d}_{dataset}/{case}.nii.gz", "a_001", "Dataset004_Hippocampus", ".nii.gz")
+    'Task04_Hippocampus/a_001.nii.gz'
     """
     number = dataset_number(dataset)
     fields = {

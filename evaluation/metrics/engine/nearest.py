@@ -46,7 +46,7 @@ class Match:
     """Voxels whose distance is known.
 
     Attributes:
-        distances_mm: one for all, or one a voxel in the order of `Grid.points`.
+        distances_mm: one for all, or one per voxel in the order of `Grid.points`.
         index: which words.
         bits: the voxels in those words.
     """

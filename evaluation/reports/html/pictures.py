@@ -1,5 +1,5 @@
-"""Slices of cases for the page: image, reference and prediction, as two tall pictures a case that the script
-takes apart.
+"""Slices of cases for the page: image, reference and prediction, as two tall pictures per case that the
+script takes apart.
 
 Slices are shown as radiologists hang them: axial, the patient's right on the left, anterior on top, where the
 file says which way is which.
