@@ -69,14 +69,7 @@ def run_command(name: str, words: Sequence[str], note: Callable[[str], None] | N
     """Parse `words` for the sub-command `name` and run it; a BalrsamError becomes a message (told to `note`
     too) and its exit code."""
     command = load_command(name)
-    parser = argparse.ArgumentParser(
-        prog=f"balrsam {name}",
-        description=command.summary,
-        epilog="example:\n" + "\n".join(f"  {line}" for line in command.example.splitlines()),
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    command.add_arguments(parser)
-    arguments = parser.parse_args(words)
+    arguments = parser_of(name, command).parse_args(words)
     if not logging.getLogger().handlers:
         logging.basicConfig(level=logging.INFO, stream=sys.stderr)
         logging.getLogger().handlers[0].setFormatter(PrintableFormatter("%(message)s"))
@@ -95,6 +88,18 @@ def run_command(name: str, words: Sequence[str], note: Callable[[str], None] | N
     if note is not None:
         note(message)
     return code
+
+
+def parser_of(name: str, command: Command) -> argparse.ArgumentParser:
+    """The parser of a sub-command."""
+    parser = argparse.ArgumentParser(
+        prog=f"balrsam {name}",
+        description=command.summary,
+        epilog="example:\n" + "\n".join(f"  {line}" for line in command.example.splitlines()),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    command.add_arguments(parser)
+    return parser
 
 
 def _about_files(problem: OSError) -> BalrsamError:

@@ -6,14 +6,21 @@ import argparse
 import dataclasses
 import textwrap
 from statistics import median
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, get_args
 
 from balrsam_pipeline.command import Command, add_roots, roots_of
 from balrsam_pipeline.dataset import DatasetDescription
 from balrsam_pipeline.errors import UsageError
 from balrsam_pipeline.layout import PreprocessedFolder, RawFolder
 from balrsam_pipeline.paths import find_dataset
-from balrsam_pipeline.plan import CaseFingerprint, Configuration, Fingerprint, Plan
+from balrsam_pipeline.plan import (
+    Backbone,
+    CaseFingerprint,
+    Configuration,
+    DecoderAttention,
+    Fingerprint,
+    Plan,
+)
 
 if TYPE_CHECKING:
     from balrsam_pipeline.plan import NetworkPlan
@@ -148,7 +155,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--backbone",
-        choices=("vit_t", "vit_b", "vit_l", "vit_h"),
+        choices=get_args(Backbone),
         help="instead of a dataset: a network as published",
     )
     parser.add_argument(
@@ -161,7 +168,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--classes", type=int, default=4, metavar="K", help="with --backbone: logit channels (default: 4)"
     )
     parser.add_argument(
-        "--decoder-attention", choices=("low_rank", "exact"), help="with --backbone (default: low_rank)"
+        "--decoder-attention", choices=get_args(DecoderAttention), help="with --backbone (default: low_rank)"
     )
     add_roots(parser)
 

@@ -5,19 +5,19 @@ from __future__ import annotations
 import argparse
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, get_args
 
 from balrsam_pipeline.command import Command, add_roots, roots_of
 from balrsam_pipeline.errors import UsageError
 from balrsam_pipeline.execution.options import add_execution_arguments, execution_of
 from balrsam_pipeline.layout import PreprocessedFolder
 from balrsam_pipeline.paths import find_dataset
+from balrsam_pipeline.plan import Backbone
 
 if TYPE_CHECKING:
     from planners.plan_and_preprocess import Preparation
 
 CONFIGURATIONS = ("2d", "2.5d", "triplanar")
-BACKBONES = ("vit_t", "vit_b", "vit_l", "vit_h")
 PARTLY = 1  # exit code: some cases failed, the others are done
 
 
@@ -37,7 +37,9 @@ def add_planning_arguments(parser: argparse.ArgumentParser) -> None:
         help="memory to plan for; 0 is a CPU (default: that of the GPU here)",
     )
     parser.add_argument(
-        "--backbone", choices=BACKBONES, help="SAM's encoder (default: by memory and checkpoints at hand)"
+        "--backbone",
+        choices=get_args(Backbone),
+        help="SAM's encoder (default: by memory and checkpoints at hand)",
     )
     parser.add_argument(
         "--input-size",

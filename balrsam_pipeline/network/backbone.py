@@ -1,4 +1,4 @@
-"""SAM as Meta published it: its building functions imported without torchvision, and the table of backbones.
+"""SAM as Meta published it: its building functions imported without torchvision.
 
 `segment_anything/__init__.py` imports torchvision for its predictor, which we do not use. Importing
 `segment_anything.modeling` alone needs a parent package in `sys.modules`; ours is an empty module with the
@@ -13,7 +13,6 @@ import sys
 import types
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from functools import cache, partial
 from typing import Any
 
@@ -21,33 +20,13 @@ import torch
 from torch import nn
 
 from balrsam_pipeline.errors import UsageError
+from balrsam_pipeline.network.backbone_shapes import BACKBONES, PATCH
 from balrsam_pipeline.plan import Backbone
 
-PATCH = 16  # pixels a token side
 WINDOW = 14  # tokens a window side
 SAM_GRID = 64  # tokens a side at SAM's own input size, 1024
 EMBEDDING = 256  # channels of the image embedding and of the mask decoder
 MASK_TOKENS = 4  # SAM's own: one single-mask token and three for ambiguity
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BackboneShape:
-    """Sizes of a SAM ViT. vit_b/l/h: segment_anything/build_sam.py; vit_t is ours, for training from scratch
-    on a CPU."""
-
-    width: int
-    depth: int
-    heads: int
-    global_blocks: tuple[int, ...]
-    decoder_mlp: int = 2048
-
-
-BACKBONES: dict[Backbone, BackboneShape] = {
-    "vit_t": BackboneShape(width=192, depth=6, heads=3, global_blocks=(2, 5), decoder_mlp=512),
-    "vit_b": BackboneShape(width=768, depth=12, heads=12, global_blocks=(2, 5, 8, 11)),
-    "vit_l": BackboneShape(width=1024, depth=24, heads=16, global_blocks=(5, 11, 17, 23)),
-    "vit_h": BackboneShape(width=1280, depth=32, heads=16, global_blocks=(7, 15, 23, 31)),
-}
 
 
 @contextmanager

@@ -15,7 +15,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from balrsam_pipeline.network.backbone import BACKBONES, EMBEDDING
+from balrsam_pipeline.network.backbone import EMBEDDING
+from balrsam_pipeline.network.backbone_shapes import BACKBONES
 from balrsam_pipeline.network.decoder import UPSCALED, DetailMap
 from balrsam_pipeline.network.layers import RECOMPUTE_TOKENS, LayerNorm2d, recompute
 from balrsam_pipeline.plan import NetworkPlan

@@ -14,7 +14,8 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from balrsam_pipeline.errors import CheckpointError
-from balrsam_pipeline.network.backbone import BACKBONES, stock_shapes
+from balrsam_pipeline.network.backbone import stock_shapes
+from balrsam_pipeline.network.backbone_shapes import BACKBONES
 from balrsam_pipeline.plan import Backbone
 
 ANCHOR = "image_encoder.patch_embed.proj.weight"  # every SAM file has it, with or without a prefix
@@ -133,26 +134,37 @@ def read_sam(path: Path, backbone: Backbone) -> dict[str, Tensor]:
     tensors = _without_prefix(read_tensors(path), path)
     expected = stock_shapes(backbone)
     _check_backbone(tensors, backbone, path)
-    problems = {
-        "missing": [key for key in expected if key not in tensors],
-        "unexpected": [key for key in tensors if key not in expected and key not in OPTIONAL],
-        "misshapen": [
-            f"{key} {tuple(tensors[key].shape)} for {shape}"
-            for key, shape in expected.items()
-            if key in tensors and tuple(tensors[key].shape) != shape
-        ],
-    }
     refuse_mismatch(
         path,
-        problems,
+        {key: tensor for key, tensor in tensors.items() if key not in OPTIONAL or key in expected},
+        expected,
         f"the {len(expected)} tensors of a SAM {backbone} checkpoint",
         "use a SAM-v1 checkpoint of that backbone",
     )
     return {key: tensors[key].float() for key in expected}
 
 
-def refuse_mismatch(where: object, problems: Mapping[str, list[str]], expected: str, fix: str) -> None:
-    """Raise a CheckpointError that names the keys of `problems`, if there are any."""
+def refuse_mismatch(
+    where: object,
+    tensors: Mapping[str, Tensor],
+    shapes: Mapping[str, tuple[int, ...]],
+    expected: str,
+    fix: str,
+) -> None:
+    """Compare names and shapes of tensors with those that there should be.
+
+    Raises:
+        CheckpointError: a tensor is missing, unexpected or misshapen; the message names some of them.
+    """
+    problems = {
+        "missing": [name for name in shapes if name not in tensors],
+        "unexpected": [name for name in tensors if name not in shapes],
+        "misshapen": [
+            f"{name} {tuple(tensors[name].shape)} for {tuple(shape)}"
+            for name, shape in shapes.items()
+            if name in tensors and tuple(tensors[name].shape) != tuple(shape)
+        ],
+    }
     found = "; ".join(f"{kind}: {_some(keys)}" for kind, keys in problems.items() if keys)
     if found:
         raise CheckpointError(where, found=found, expected=expected, fix=fix)

@@ -16,7 +16,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from balrsam_pipeline.network.backbone import BACKBONES, EMBEDDING, PATCH
+from balrsam_pipeline.network.backbone import EMBEDDING
+from balrsam_pipeline.network.backbone_shapes import BACKBONES, PATCH
 from balrsam_pipeline.network.layers import RECOMPUTE_TOKENS, Mlp, project, recompute
 from balrsam_pipeline.network.tensor_attention import ImageToToken, LowRankTokenToImage, TokenToImage
 from balrsam_pipeline.plan import NetworkPlan

@@ -14,7 +14,8 @@ from torch import Tensor
 from torch.nn import functional
 
 from balrsam_pipeline.network.attention import window_of
-from balrsam_pipeline.network.backbone import BACKBONES, MASK_TOKENS, PATCH
+from balrsam_pipeline.network.backbone import MASK_TOKENS
+from balrsam_pipeline.network.backbone_shapes import BACKBONES, PATCH
 from balrsam_pipeline.network.checkpoints import refuse_mismatch
 from balrsam_pipeline.network.hosvd import shared_latent
 from balrsam_pipeline.network.model import BalrSam
@@ -51,16 +52,10 @@ def load_sam(
     weights = {**_encoder(model.network, sam), **_decoder(model.network, sam, second_moments)}
     parameters = dict(model.named_parameters())
     taken = [name for name in parameters if not any(part in name for part in NEW_PARTS)]
-    problems = {
-        "missing": [name for name in taken if name not in weights],
-        "unexpected": [name for name in weights if name not in parameters],
-        "misshapen": [
-            name for name in taken if name in weights and weights[name].shape != parameters[name].shape
-        ],
-    }
     refuse_mismatch(
         "SAM's weights for this network",
-        problems,
+        {name: weight for name, weight in weights.items() if name in taken or name not in parameters},
+        {name: tuple(parameters[name].shape) for name in taken},
         "one tensor for each of its parameters",
         "report this: the network changed",
     )

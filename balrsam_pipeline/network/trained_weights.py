@@ -45,18 +45,10 @@ def load_trainable_state(
         CheckpointError: a tensor is missing, unexpected or misshapen; the message names it.
     """
     own = trainable_state(model)
-    problems = {
-        "missing": [name for name in own if name not in tensors],
-        "unexpected": [name for name in tensors if name not in own],
-        "misshapen": [
-            f"{name} {tuple(tensors[name].shape)} for {tuple(tensor.shape)}"
-            for name, tensor in own.items()
-            if name in tensors and tensors[name].shape != tensor.shape
-        ],
-    }
     refuse_mismatch(
         where,
-        problems,
+        tensors,
+        {name: tuple(tensor.shape) for name, tensor in own.items()},
         "the trained tensors of this plan's network",
         "use the plan that the file was trained with",
     )
@@ -129,17 +121,10 @@ def _require_fit(path: Path, network: NetworkPlan, tensors: Mapping[str, Tensor]
     """
     with torch.device("meta"):
         shapes = {name: tuple(parameter.shape) for name, parameter in BalrSam(network).named_parameters()}
-    problems = {
-        "unexpected": [name for name in tensors if name not in shapes],
-        "misshapen": [
-            f"{name} {tuple(tensor.shape)} for {shapes[name]}"
-            for name, tensor in tensors.items()
-            if name in shapes and tuple(tensor.shape) != shapes[name]
-        ],
-    }
     refuse_mismatch(
         path,
-        problems,
+        tensors,
+        {name: shape for name, shape in shapes.items() if name in tensors},  # frozen ones may be elsewhere
         f"the weights of the plan's network (input_size {network.input_size}, {network.classes} classes)",
         "use the plan.json that came with the weights",
     )

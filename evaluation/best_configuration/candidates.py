@@ -7,11 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import combinations
 
+from balrsam_pipeline.network.backbone_shapes import BACKBONES, PATCH
 from balrsam_pipeline.plan import Configuration
-
-# width and depth of the ViT: multiply-adds of a token grow with depth × width². Source: Segment Anything,
-# appendix A; vit_t is ours
-VIT_SIZE = {"vit_t": (192, 12), "vit_b": (768, 12), "vit_l": (1024, 24), "vit_h": (1280, 32)}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,10 +31,10 @@ def prediction_cost(configuration: Configuration) -> float:
     Context slices count a hundredth each, so that of two configurations alike otherwise the one with fewer
     channels is cheaper.
     """
-    width, depth = VIT_SIZE[configuration.network.backbone]
-    tokens = math.prod(configuration.network.input_size) / 256
+    per_token = BACKBONES[configuration.network.backbone].multiply_adds_per_token
+    tokens = math.prod(configuration.network.input_size) / PATCH**2
     passes = len(configuration.slicing_axes) * (1 + 0.01 * configuration.context_slices)
-    return round(passes * tokens * 12 * depth * width**2 / math.prod(configuration.patch_size) / 1000, 3)
+    return round(passes * tokens * per_token / math.prod(configuration.patch_size) / 1000, 3)
 
 
 def candidates(configurations: Sequence[Configuration], ensembles: bool = True) -> tuple[Candidate, ...]:

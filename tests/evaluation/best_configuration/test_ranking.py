@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pytest
 
@@ -70,6 +72,20 @@ def test_three_orientations_cost_three_times_as_much_and_context_a_little_more()
 
 def table(level: float, spread: float, seed: int) -> np.ndarray:
     return np.clip(np.random.default_rng(seed).normal(level, spread, (40, 2)), 0, 1)
+
+
+def test_cost_counts_the_linear_layers_of_the_network_that_is_built() -> None:
+    """The oracle is the network itself: its ViT blocks' weight matrices, each used once per token."""
+    from balrsam_pipeline.network import build
+
+    network = THREE[0].network
+    blocks = build(network).image_encoder.blocks
+    matrices = (parameter for name, parameter in blocks.named_parameters() if name.endswith("weight"))
+    per_token = sum(matrix.numel() for matrix in matrices if matrix.ndim == 2)
+    tokens = math.prod(network.input_size) / 256
+    assert prediction_cost(THREE[0]) == pytest.approx(
+        per_token * tokens / math.prod(THREE[0].patch_size) / 1000, rel=0.02
+    )
 
 
 CHEAP, DEAR = Candidate(configurations=("2d",), cost=1.0), Candidate(configurations=("triplanar",), cost=3.0)

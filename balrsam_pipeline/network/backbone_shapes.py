@@ -1,0 +1,34 @@
+"""The one table of backbones: sizes of every ViT that a plan can name, and what they cost; without torch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from balrsam_pipeline.plan import Backbone
+
+PATCH = 16  # pixels a token side
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BackboneShape:
+    """Sizes of a SAM ViT. vit_b/l/h: segment_anything/build_sam.py; vit_t is ours, for training from scratch
+    on a CPU."""
+
+    width: int
+    depth: int
+    heads: int
+    global_blocks: tuple[int, ...]
+    decoder_mlp: int = 2048
+
+    @property
+    def multiply_adds_per_token(self) -> int:
+        """Of all linear layers; a block has 4 × width² in its attention and 8 × width² in its MLP."""
+        return 12 * self.depth * self.width**2
+
+
+BACKBONES: dict[Backbone, BackboneShape] = {
+    "vit_t": BackboneShape(width=192, depth=6, heads=3, global_blocks=(2, 5), decoder_mlp=512),
+    "vit_b": BackboneShape(width=768, depth=12, heads=12, global_blocks=(2, 5, 8, 11)),
+    "vit_l": BackboneShape(width=1024, depth=24, heads=16, global_blocks=(5, 11, 17, 23)),
+    "vit_h": BackboneShape(width=1280, depth=32, heads=16, global_blocks=(7, 15, 23, 31)),
+}
