@@ -7,7 +7,7 @@ from pathlib import Path
 
 from balrsam_pipeline.command import Command
 from balrsam_pipeline.errors import EvaluationError
-from balrsam_pipeline.execution.options import add_execution_arguments, execution_of
+from balrsam_pipeline.execution_options import add_execution_arguments, execution_of
 from balrsam_pipeline.layout import EVALUATION, SUMMARY, PredictionFolder
 
 

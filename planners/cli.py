@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, get_args
 
 from balrsam_pipeline.command import Command, add_roots, roots_of
 from balrsam_pipeline.errors import UsageError
-from balrsam_pipeline.execution.options import add_execution_arguments, execution_of
+from balrsam_pipeline.execution_options import add_execution_arguments, execution_of
 from balrsam_pipeline.layout import PreprocessedFolder
 from balrsam_pipeline.paths import find_dataset
 from balrsam_pipeline.plan import Backbone
@@ -71,13 +71,13 @@ def add_planning_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run_planning(arguments: argparse.Namespace) -> int:
     """Run `balrsam plan_and_preprocess`; 1 where cases failed and the others are done."""
-    from balrsam_pipeline.execution.worker_start import start_workers_early
+    from balrsam_pipeline.execution import start_workers_early
 
     if arguments.workers != 1 and not arguments.cluster:
         start_workers_early()
     from balrsam_pipeline.execution import default_workers
     from planners.hardware import detect_hardware
-    from planners.plan_and_preprocess import PrepareRequest, prepare
+    from planners.plan_and_preprocess import PlanRequest, plan_and_preprocess
     from planners.plan_like import find_plan
     from planners.planner import Overrides
 
@@ -98,7 +98,7 @@ def run_planning(arguments: argparse.Namespace) -> int:
             expected="a plan taken over as it is, or decisions of your own",
             fix="leave out --like, or the others",
         )
-    request = PrepareRequest(
+    request = PlanRequest(
         raw=find_dataset(arguments.dataset, roots),
         preprocessed=execution.shared(roots.preprocessed),
         hardware=detect_hardware(arguments.gpu_memory_gb),
@@ -108,7 +108,7 @@ def run_planning(arguments: argparse.Namespace) -> int:
         execution=execution,
         verify=not arguments.no_verify,
     )
-    return _report(prepare(request))
+    return _report(plan_and_preprocess(request))
 
 
 def _report(preparation: Preparation) -> int:

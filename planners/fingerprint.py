@@ -48,7 +48,7 @@ def extract_fingerprint(
     folder: Path,
     executor: Executor | None,
     workers: int,
-    surveyed: Mapping[str, Measurement] | None = None,
+    scanned: Mapping[str, Measurement] | None = None,
 ) -> Extraction:
     """Measure a dataset, or only what changed since `folder`/fingerprint.json was written, and write it
     there.
@@ -56,7 +56,7 @@ def extract_fingerprint(
     Deterministic: the same files give the same fingerprint whatever the number of workers.
 
     Args:
-        surveyed: cases that were measured just now, when they were checked.
+        scanned: cases that were measured just now, when they were checked.
 
     Raises:
         DatasetError: cases that cannot be measured (all of them named; the others are kept for the next run),
@@ -68,7 +68,7 @@ def extract_fingerprint(
     if unchanged is not None:
         return Extraction(fingerprint=unchanged, measured=())
     known = _read_known(folder)
-    done = {case: measurement for case, measurement in (surveyed or {}).items() if case in cases}
+    done = {case: measurement for case, measurement in (scanned or {}).items() if case in cases}
     fresh = set(done)
     kept = {case: _still_valid(files, dataset, known) for case, files in cases.items() if case not in fresh}
     done |= {case: measurement for case, measurement in kept.items() if measurement is not None}

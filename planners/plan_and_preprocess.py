@@ -7,8 +7,7 @@ from concurrent.futures import Executor
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from balrsam_pipeline.dataset import RawDataset, folds_of, open_dataset, write_folds
-from balrsam_pipeline.dataset.integrity.checks.structure import check_files
+from balrsam_pipeline.dataset import RawDataset, check_files, folds_of, open_dataset, write_folds
 from balrsam_pipeline.errors import BalrsamError, DatasetError
 from balrsam_pipeline.execution import ExecutionOptions, folder_lock, open_executor
 from balrsam_pipeline.files import read_json, write_json, write_text
@@ -21,11 +20,11 @@ from planners.hardware import Hardware
 from planners.plan_like import plan_like
 from planners.planner import Overrides, plan_dataset
 from planners.preprocess import PreprocessReport, preprocess_cases
-from planners.scan import Survey, survey_dataset
+from planners.scan import DatasetScan, scan_dataset
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class PrepareRequest:
+class PlanRequest:
     """What `plan_and_preprocess` is asked to do.
 
     Attributes:
@@ -58,7 +57,7 @@ class Preparation:
     warnings: str
 
 
-def prepare(request: PrepareRequest) -> Preparation:
+def plan_and_preprocess(request: PlanRequest) -> Preparation:
     """Check, measure, plan and preprocess a dataset.
 
     Raises:
@@ -68,9 +67,9 @@ def prepare(request: PrepareRequest) -> Preparation:
     folder = request.preprocessed / dataset.name
     workers = request.execution.workers
     with folder_lock(folder), open_executor(request.execution, (dataset.folder, folder)) as executor:
-        survey = survey_once(dataset, folder, executor, workers) if request.verify else None
-        surveyed = survey.measurements if survey else None
-        extraction = extract_fingerprint(dataset, folder, executor, workers, surveyed)
+        scan = scan_once(dataset, folder, executor, workers) if request.verify else None
+        scanned = scan.measurements if scan else None
+        extraction = extract_fingerprint(dataset, folder, executor, workers, scanned)
         plan = _plan(request, dataset, extraction)
         names = _chosen(request, plan)
         if plan.default_configuration not in names:
@@ -80,11 +79,13 @@ def prepare(request: PrepareRequest) -> Preparation:
         description = RawFolder(dataset.folder).description.read_text(encoding="utf-8")
         write_text(PreprocessedFolder(folder).description, description)
         reports = _preprocess(dataset, plan, names, folder, extraction, executor, workers)
-    warnings = survey.report.table() if survey and survey.report.problems else ""
+    warnings = scan.report.table() if scan and scan.report.problems else ""
     return Preparation(folder=folder, plan=plan, extraction=extraction, reports=reports, warnings=warnings)
 
 
-def survey_once(dataset: RawDataset, folder: Path, executor: Executor | None, workers: int) -> Survey | None:
+def scan_once(
+    dataset: RawDataset, folder: Path, executor: Executor | None, workers: int
+) -> DatasetScan | None:
     """Check a dataset, and measure what changed on the way; None where it is as it was when it last passed.
 
     Raises:
@@ -99,20 +100,20 @@ def survey_once(dataset: RawDataset, folder: Path, executor: Executor | None, wo
         for case, files in check_files(dataset)[0].items()
         if files.label is not None and files.label.is_file()
     }
-    survey = survey_dataset(dataset, changed_cases(dataset, labelled, folder), executor, workers)
-    errors = survey.report.errors
-    write_json(path, {"dataset_state_sha256": state, "passed": not errors, **survey.report.to_json()})
+    scan = scan_dataset(dataset, changed_cases(dataset, labelled, folder), executor, workers)
+    errors = scan.report.errors
+    write_json(path, {"dataset_state_sha256": state, "passed": not errors, **scan.report.to_json()})
     if errors:
         raise DatasetError(
             dataset.folder,
-            found=f"{len(errors)} error(s)\n{survey.report.table()}",
+            found=f"{len(errors)} error(s)\n{scan.report.table()}",
             expected="a dataset without errors",
             fix=errors[0].fix
             if len(errors) == 1
             else "fix them one by one, or those that are mechanical at once: balrsam verify DATASET --fix "
             "NEW_FOLDER",
         )
-    return survey
+    return scan
 
 
 def _passed_before(path: Path, state: str) -> bool:
@@ -129,13 +130,13 @@ def _passed_before(path: Path, state: str) -> bool:
     )
 
 
-def _plan(request: PrepareRequest, dataset: RawDataset, extraction: Extraction) -> Plan:
+def _plan(request: PlanRequest, dataset: RawDataset, extraction: Extraction) -> Plan:
     if request.like is not None:
         return plan_like(request.like, extraction.fingerprint, dataset.description)
     return plan_dataset(extraction.fingerprint, dataset.description, request.hardware, request.overrides)
 
 
-def _chosen(request: PrepareRequest, plan: Plan) -> tuple[str, ...]:
+def _chosen(request: PlanRequest, plan: Plan) -> tuple[str, ...]:
     names = request.configurations or tuple(plan.configurations)
     for name in names:
         plan.configuration(name)

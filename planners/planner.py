@@ -8,7 +8,7 @@ import numpy as np
 
 from balrsam_pipeline.dataset import DatasetDescription
 from balrsam_pipeline.errors import PlanError
-from balrsam_pipeline.network.official_checkpoints import OFFICIAL, find_checkpoint
+from balrsam_pipeline.network import OFFICIAL, find_checkpoint
 from balrsam_pipeline.plan import (
     Backbone,
     Configuration,
@@ -20,16 +20,15 @@ from balrsam_pipeline.plan import (
 )
 from balrsam_pipeline.serialise import to_json
 from planners.hardware import Hardware
-from planners.rules.backbone import backbone
-from planners.rules.batch_size import cpu_batch_size, gpu_batch_size
-from planners.rules.checkpointing import checkpointed_blocks
+from planners.rules import Decision, numbers
+from planners.rules.backbone import backbone, network_preset
+from planners.rules.batch_size import checkpointed_blocks, cpu_batch_size, gpu_batch_size
 from planners.rules.configurations import (
     ConfigurationDraft,
     configurations,
     default_configuration,
     is_two_dimensional,
 )
-from planners.rules.decision import Decision, numbers
 from planners.rules.input_size import (
     SIDES,
     Size,
@@ -40,7 +39,6 @@ from planners.rules.input_size import (
 )
 from planners.rules.mask_stride import mask_stride, thinnest_label
 from planners.rules.mirroring import mirror_axes
-from planners.rules.network_preset import network_preset
 from planners.rules.normalization import normalization, normalize_inside_mask
 from planners.rules.slice_axis import Order, transpose, transposed
 from planners.rules.slices import Slices, slices_of

@@ -8,13 +8,12 @@ from pathlib import Path
 
 from balrsam_pipeline.dataset import CaseFiles, DatasetDescription, RawDataset, read_case
 from balrsam_pipeline.errors import BalrsamError, PreprocessingError
-from balrsam_pipeline.execution import local_executor, run_cases
+from balrsam_pipeline.execution import run_cases
 from balrsam_pipeline.layout import StoredFiles
 from balrsam_pipeline.plan import Configuration, Plan, json_sha256
 from balrsam_pipeline.preprocessing import preprocess_image, read_stored, store_folder, write_case
 from balrsam_pipeline.progress import track
 from balrsam_pipeline.serialise import to_json
-from planners.file_hashes import content_sha256
 
 RECIPE_VERSION = 1  # to be raised when preprocessing changes what it writes
 
@@ -42,23 +41,6 @@ class PreprocessReport:
     failures: dict[str, BalrsamError]
 
 
-def preprocess_dataset(
-    dataset: RawDataset, plan: Plan, configuration_name: str, folder: Path, workers: int
-) -> PreprocessReport:
-    """Preprocess the training cases of a dataset for one configuration; those that are there and still fit
-    are kept.
-
-    Args:
-        folder: the preprocessed dataset; cases go to `store_folder(folder, configuration)`.
-    """
-    with local_executor(workers) as executor:
-        contents = {
-            case: content_sha256(files, dataset.description)
-            for case, files in dataset.training_cases().items()
-        }
-        return preprocess_cases(dataset, plan, configuration_name, folder, contents, executor, workers)
-
-
 def preprocess_cases(
     dataset: RawDataset,
     plan: Plan,
@@ -68,9 +50,11 @@ def preprocess_cases(
     executor: Executor | None,
     workers: int,
 ) -> PreprocessReport:
-    """`preprocess_dataset` over an executor, with the content hash of every case known.
+    """Preprocess the training cases of a dataset for one configuration; those that are there and still fit
+    are kept.
 
     Args:
+        folder: the preprocessed dataset; cases go to `store_folder(folder, configuration)`.
         contents: case -> SHA-256 of its content, as the fingerprint holds it.
     """
     configuration = plan.configuration(configuration_name)

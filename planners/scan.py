@@ -6,11 +6,17 @@ from collections.abc import Set
 from concurrent.futures import Executor
 from dataclasses import dataclass
 
-from balrsam_pipeline.dataset import CaseFiles, DatasetDescription, RawDataset
-from balrsam_pipeline.dataset.integrity.check_case import CaseFacts, inspect_case
-from balrsam_pipeline.dataset.integrity.check_dataset import report_of
-from balrsam_pipeline.dataset.integrity.checks.structure import check_files
-from balrsam_pipeline.dataset.integrity.report import IntegrityReport, problem_of
+from balrsam_pipeline.dataset import (
+    CaseFacts,
+    CaseFiles,
+    DatasetDescription,
+    IntegrityReport,
+    RawDataset,
+    check_files,
+    inspect_case,
+    problem_of,
+    report_of,
+)
 from balrsam_pipeline.errors import DatasetError
 from balrsam_pipeline.execution import run_cases
 from balrsam_pipeline.progress import track
@@ -18,7 +24,7 @@ from planners.case_fingerprint import Measurement, measure
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class SurveyTask:
+class ScanTask:
     """One case to check, and to `measure` if nothing is wrong with it."""
 
     files: CaseFiles
@@ -27,7 +33,7 @@ class SurveyTask:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Surveyed:
+class ScannedCase:
     """What was found out about a case; `measurement` is None where it was not asked for or the case has
     errors."""
 
@@ -36,29 +42,29 @@ class Surveyed:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Survey:
+class DatasetScan:
     """The integrity report of a dataset, and the cases that were measured on the way."""
 
     report: IntegrityReport
     measurements: dict[str, Measurement]
 
 
-def survey_dataset(
+def scan_dataset(
     dataset: RawDataset, to_measure: Set[str], executor: Executor | None, workers: int
-) -> Survey:
-    """Check every case of a dataset and measure those in `to_measure`; nothing wrong with it raises."""
+) -> DatasetScan:
+    """Check every case of a dataset and measure those in `to_measure`; problems are reported, not raised."""
     training, test, _ = check_files(dataset)
     facts: dict[bool, list[CaseFacts]] = {True: [], False: []}
     measurements: dict[str, Measurement] = {}
     for trains, cases in ((True, training), (False, test)):
         tasks = {
-            case: SurveyTask(
+            case: ScanTask(
                 files=files, description=dataset.description, measure=trains and case in to_measure
             )
             for case, files in cases.items()
         }
         for outcome in track(
-            run_cases(survey_case, tasks, executor, workers, DatasetError), len(tasks), "checking"
+            run_cases(scan_case, tasks, executor, workers, DatasetError), len(tasks), "checking"
         ):
             if outcome.value is not None:
                 facts[trains].append(outcome.value.facts)
@@ -67,14 +73,14 @@ def survey_dataset(
             elif outcome.error is not None:  # nothing known raises; a library or the machine did
                 problem = problem_of(outcome.error, "case_failed", outcome.case)
                 facts[trains].append(CaseFacts(case=outcome.case, problems=(problem,)))
-    return Survey(report=report_of(dataset, facts[True], facts[False]), measurements=measurements)
+    return DatasetScan(report=report_of(dataset, facts[True], facts[False]), measurements=measurements)
 
 
-def survey_case(task: SurveyTask) -> Surveyed:
+def scan_case(task: ScanTask) -> ScannedCase:
     """Read one case, check it, and measure it if asked to."""
     inspected = inspect_case(task.files, task.description)
     sound = not any(problem.severity == "error" for problem in inspected.facts.problems)
     measurement = None
     if task.measure and sound and inspected.image is not None and inspected.label is not None:
         measurement = measure(task.files, task.description, inspected.image, inspected.label)
-    return Surveyed(facts=inspected.facts, measurement=measurement)
+    return ScannedCase(facts=inspected.facts, measurement=measurement)

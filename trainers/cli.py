@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from balrsam_pipeline.command import Command, add_roots, roots_of
 from balrsam_pipeline.errors import UsageError
-from balrsam_pipeline.execution.options import add_cluster_arguments, cluster_of
+from balrsam_pipeline.execution_options import add_cluster_arguments, cluster_of
 from balrsam_pipeline.paths import find_dataset
 
 if TYPE_CHECKING:

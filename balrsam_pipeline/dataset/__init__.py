@@ -4,8 +4,9 @@ from balrsam_pipeline.dataset.cases import CaseFiles, image_cases
 from balrsam_pipeline.dataset.description import DatasetDescription, read_description
 from balrsam_pipeline.dataset.integrity.check_case import CaseFacts, InspectedCase, inspect_case
 from balrsam_pipeline.dataset.integrity.check_dataset import check_dataset, report_of
+from balrsam_pipeline.dataset.integrity.checks.structure import check_files
 from balrsam_pipeline.dataset.integrity.fix import FixResult, fix_dataset
-from balrsam_pipeline.dataset.integrity.report import IntegrityReport, Problem
+from balrsam_pipeline.dataset.integrity.report import IntegrityReport, Problem, problem_of
 from balrsam_pipeline.dataset.labels import LabelScheme
 from balrsam_pipeline.dataset.parse_labels import parse_labels
 from balrsam_pipeline.dataset.raw import RawDataset, check_label_values, label_values, open_dataset, read_case
@@ -23,6 +24,7 @@ __all__ = [
     "Problem",
     "RawDataset",
     "check_dataset",
+    "check_files",
     "check_label_values",
     "fix_dataset",
     "folds_of",
@@ -32,6 +34,7 @@ __all__ = [
     "make_folds",
     "open_dataset",
     "parse_labels",
+    "problem_of",
     "read_case",
     "read_description",
     "read_folds",

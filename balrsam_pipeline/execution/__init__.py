@@ -1,11 +1,15 @@
 """One interface (concurrent.futures.Executor) for work that is done case by case, on this machine or on a
 Dask cluster."""
 
-from balrsam_pipeline.execution.failures import CaseExecutor, CaseStalled, WorkerLost
-from balrsam_pipeline.execution.local import default_workers, local_executor
+from balrsam_pipeline.execution.executors import (
+    default_workers,
+    local_executor,
+    open_executor,
+    start_workers_early,
+)
+from balrsam_pipeline.execution.failures import CaseExecutor, CaseStalled, WorkerLost, run_with_limit
 from balrsam_pipeline.execution.lock import folder_lock
-from balrsam_pipeline.execution.opening import open_executor
-from balrsam_pipeline.execution.options import ClusterOptions, ExecutionOptions
+from balrsam_pipeline.execution.options import ClusterOptions, ExecutionOptions, cluster_words
 from balrsam_pipeline.execution.run_cases import Outcome, run_cases
 
 __all__ = [
@@ -15,9 +19,12 @@ __all__ = [
     "ExecutionOptions",
     "Outcome",
     "WorkerLost",
+    "cluster_words",
     "default_workers",
     "folder_lock",
     "local_executor",
     "open_executor",
     "run_cases",
+    "run_with_limit",
+    "start_workers_early",
 ]

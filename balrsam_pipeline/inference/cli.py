@@ -7,7 +7,7 @@ from pathlib import Path
 
 from balrsam_pipeline.command import Command, add_roots, roots_of
 from balrsam_pipeline.errors import UsageError
-from balrsam_pipeline.execution.options import add_execution_arguments
+from balrsam_pipeline.execution_options import add_execution_arguments
 from balrsam_pipeline.layout import PreprocessedFolder
 
 

@@ -18,8 +18,7 @@ from typing import Protocol
 
 from balrsam_pipeline.dataset import CaseFiles
 from balrsam_pipeline.errors import BalrsamError, PredictionError
-from balrsam_pipeline.execution import Outcome, run_cases
-from balrsam_pipeline.execution.failures import run_with_limit
+from balrsam_pipeline.execution import Outcome, run_cases, run_with_limit
 from balrsam_pipeline.imageio import file_ending_of, label_ending, read_image, write_label
 from balrsam_pipeline.inference.postprocessing import Postprocessing, apply_postprocessing
 from balrsam_pipeline.inference.predict_image import label_of_image

@@ -11,7 +11,7 @@ from balrsam_pipeline.command import roots_of
 from balrsam_pipeline.dataset import read_description
 from balrsam_pipeline.errors import UsageError
 from balrsam_pipeline.execution import ExecutionOptions, folder_lock
-from balrsam_pipeline.execution.options import execution_of
+from balrsam_pipeline.execution_options import execution_of
 from balrsam_pipeline.files import write_text
 from balrsam_pipeline.inference.best_configuration import read_best
 from balrsam_pipeline.inference.cluster import Models, OnCluster

@@ -2,17 +2,16 @@
 
 from .builder import build as build
 from .checkpoints import checkpoint_sha256 as checkpoint_sha256
-from .compilation import compile_network as compile_network
 from .model import BalrSam as BalrSam
 from .model import TrainingOutput as TrainingOutput
 from .moments import measure_second_moments as measure_second_moments
+from .official_checkpoints import OFFICIAL as OFFICIAL
 from .official_checkpoints import find_checkpoint as find_checkpoint
+from .presets import GLOBAL_BLOCKS as GLOBAL_BLOCKS
 from .presets import preset as preset
 from .profiling import NetworkCost as NetworkCost
 from .profiling import count_cost as count_cost
 from .profiling import describe_network as describe_network
-from .trained_weights import load_adapter as load_adapter
 from .trained_weights import load_trainable_state as load_trainable_state
 from .trained_weights import load_trained as load_trained
-from .trained_weights import save_adapter as save_adapter
 from .trained_weights import trainable_state as trainable_state

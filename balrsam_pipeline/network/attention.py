@@ -19,10 +19,10 @@ from balrsam_pipeline.network.adapters import Lora
 from balrsam_pipeline.network.backbone import WINDOW
 from balrsam_pipeline.network.layers import Linear, project
 
-Grid = tuple[int, int]
+TokenGrid = tuple[int, int]
 
 
-def one_hot_positions(grid: Grid) -> Tensor:
+def one_hot_positions(grid: TokenGrid) -> Tensor:
     """For each token of a grid, row and column one-hot: (y·x, y + x rounded up to a multiple of 8 by zeros).
 
     The multiple of 8 keeps the head dimension one that the fused CUDA kernels accept.
@@ -90,7 +90,7 @@ class Attention(nn.Module):
         window: rows and columns of a window in tokens.
     """
 
-    def __init__(self, width: int, heads: int, window: Grid) -> None:
+    def __init__(self, width: int, heads: int, window: TokenGrid) -> None:
         super().__init__()
         self.heads, self.window = heads, window
         self.qkv = Linear(width, 3 * width)
@@ -127,12 +127,12 @@ class Attention(nn.Module):
         return qkv_byxc
 
 
-def window_of(grid: Grid) -> Grid:
+def window_of(grid: TokenGrid) -> TokenGrid:
     """SAM's window of 14 tokens, or the whole side where the grid is smaller: then nothing is padded."""
     return min(WINDOW, grid[0]), min(WINDOW, grid[1])
 
 
-def split_windows(tokens_byxc: Tensor, window: Grid) -> Tensor:
+def split_windows(tokens_byxc: Tensor, window: TokenGrid) -> Tensor:
     """(b, y, x, c), whole windows -> (b · windows, tokens a window, c)."""
     b, rows, columns, c = tokens_byxc.shape
     if window == (rows, columns):
@@ -141,7 +141,7 @@ def split_windows(tokens_byxc: Tensor, window: Grid) -> Tensor:
     return tiles.permute(0, 1, 3, 2, 4, 5).reshape(-1, window[0] * window[1], c)
 
 
-def join_windows(tokens_btc: Tensor, window: Grid, grid: Grid) -> Tensor:
+def join_windows(tokens_btc: Tensor, window: TokenGrid, grid: TokenGrid) -> Tensor:
     """The inverse of `split_windows`, without what was padded to reach whole windows: -> (b, y, x, c)."""
     rows, columns = -(-grid[0] // window[0]), -(-grid[1] // window[1])
     c = tokens_btc.shape[-1]

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from balrsam_pipeline.network.adapters import Bottleneck, Lora
-from balrsam_pipeline.network.attention import Attention, Grid, one_hot_positions, window_of
+from balrsam_pipeline.network.attention import Attention, TokenGrid, one_hot_positions, window_of
 from balrsam_pipeline.network.backbone import EMBEDDING
 from balrsam_pipeline.network.backbone_shapes import BACKBONES, PATCH
 from balrsam_pipeline.network.layers import LayerNorm2d, Mlp, project, recompute
@@ -22,7 +22,7 @@ class Block(nn.Module):
     """One transformer block: attention and MLP, each with a bottleneck adapter beside it (none when trained
     from scratch)."""
 
-    def __init__(self, width: int, heads: int, window: Grid) -> None:
+    def __init__(self, width: int, heads: int, window: TokenGrid) -> None:
         super().__init__()
         self.norm1 = nn.LayerNorm(width, eps=1e-6)
         self.attn = Attention(width, heads, window)
@@ -72,7 +72,7 @@ class ImageEncoder(nn.Module):
     def __init__(self, network: NetworkPlan, channels: int) -> None:
         super().__init__()
         shape = BACKBONES[network.backbone]
-        self.grid: Grid = (network.input_size[0] // PATCH, network.input_size[1] // PATCH)
+        self.grid: TokenGrid = (network.input_size[0] // PATCH, network.input_size[1] // PATCH)
         self.global_blocks = shape.global_blocks
         by_memory = sorted(range(shape.depth), key=lambda index: index not in shape.global_blocks)
         self.checkpointed = frozenset(

@@ -8,11 +8,9 @@ from pathlib import Path
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor
 
 from balrsam_pipeline.errors import CheckpointError
-from balrsam_pipeline.files import atomic_path
 from balrsam_pipeline.network.builder import build
 from balrsam_pipeline.network.checkpoints import (
     checkpoint_sha256,
@@ -55,30 +53,6 @@ def load_trainable_state(
     with torch.no_grad():
         for name, tensor in own.items():
             tensor.copy_(tensors[name])
-
-
-def save_adapter(path: Path, model: BalrSam, metadata: Mapping[str, str]) -> None:
-    """Write the trained tensors as safetensors, atomically.
-
-    Args:
-        metadata: at least `base_sha256` (empty from scratch) and `plan_sha256`; kept in the file's header.
-    """
-    tensors = {name: tensor.to("cpu").contiguous() for name, tensor in trainable_state(model).items()}
-    with atomic_path(path) as temporary:
-        save_file(tensors, temporary, {**metadata, TENSORS_CHECKSUM: str(tensors_crc32(tensors))})
-
-
-def load_adapter(path: Path, model: BalrSam, base_sha256: str = "") -> dict[str, str]:
-    """Read trained tensors into a network built from the same plan and base; returns the file's metadata.
-
-    Raises:
-        CheckpointError: the file is damaged, was trained on another base, or does not fit the network.
-    """
-    tensors, metadata = read_tensors(path), read_metadata(path)
-    _require_sound(path, tensors, metadata)
-    _check_base(path, metadata, base_sha256)
-    load_trainable_state(model, tensors, path)
-    return metadata
 
 
 def load_trained(checkpoint: Path, network: NetworkPlan, base: Path | None = None) -> BalrSam:

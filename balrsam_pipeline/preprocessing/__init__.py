@@ -6,12 +6,12 @@ from balrsam_pipeline.preprocessing.case import (
     preprocess_image,
     target_spacing,
 )
+from balrsam_pipeline.preprocessing.cropping import nonzero_box
 from balrsam_pipeline.preprocessing.label_resampling import resample_label
 from balrsam_pipeline.preprocessing.resampling import (
     Resampling,
     plan_resampling,
     resample,
-    resample_slab,
     resampled_shape,
 )
 from balrsam_pipeline.preprocessing.store import CaseStore, StoredCase, read_stored, store_folder, write_case
@@ -22,12 +22,12 @@ __all__ = [
     "PreprocessedCase",
     "Resampling",
     "StoredCase",
+    "nonzero_box",
     "plan_resampling",
     "preprocess_image",
     "read_stored",
     "resample",
     "resample_label",
-    "resample_slab",
     "resampled_shape",
     "store_folder",
     "target_spacing",

@@ -130,24 +130,6 @@ def resample(
     return out
 
 
-def resample_slab(
-    volume_zyx: npt.NDArray[Any],
-    resampling: Resampling,
-    start: int,
-    stop: int,
-    convert: Converter | None = None,
-) -> npt.NDArray[np.float32]:
-    """Output slices [start, stop) of a resampled volume, float32, computed from the input slices they depend
-    on alone.
-
-    Args:
-        convert: turns (input slab, index of its first slice) into float32, e.g. a normalisation.
-    """
-    lo, hi = resampling.axes[0].support(start, stop)
-    slab_zyx = (convert or _as_float)(volume_zyx[lo:hi], lo)
-    return _apply_axes(slab_zyx, resampling, (start, stop), lo)
-
-
 def resample_image(
     volume_zyx: npt.NDArray[Any], resampling: Resampling, convert: Converter, out: npt.NDArray[np.float32]
 ) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from balrsam_pipeline.command import Command, add_roots, roots_of
 from balrsam_pipeline.execution.lock import folder_lock
-from balrsam_pipeline.execution.options import add_cluster_arguments, cluster_of
+from balrsam_pipeline.execution_options import add_cluster_arguments, cluster_of
 from balrsam_pipeline.layout import PreprocessedFolder, ResultsFolder
 from balrsam_pipeline.paths import find_dataset
 from balrsam_pipeline.run.execute import (

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from balrsam_pipeline.execution.options import ClusterOptions, cluster_words
+from balrsam_pipeline.execution import ClusterOptions, cluster_words
 from balrsam_pipeline.layout import PreprocessedFolder, RawFolder, ResultsFolder
 from balrsam_pipeline.network.official_checkpoints import find_checkpoint
 from balrsam_pipeline.paths import Roots

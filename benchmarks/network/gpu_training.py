@@ -1,7 +1,7 @@
 """On a CUDA GPU: a training step and inference, the plain recipe (stock SAM + LoRA, fp32 eager) against ours
 (bf16).
 
-usage: python benchmarks/network/gpu_training.py [--backbone vit_b] [--size 1024] [--batch 2] [--compile]
+usage: python benchmarks/network/gpu_training.py [--backbone vit_b] [--size 1024] [--batch 2]
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import torch
 from stock import StockLora, machine, paired_ms
 from torch import Tensor, nn
 
-from balrsam_pipeline.network import compile_network, preset
+from balrsam_pipeline.network import preset
 from balrsam_pipeline.network.builder import freeze
 from balrsam_pipeline.network.model import BalrSam
 
@@ -52,7 +52,6 @@ def main() -> None:
     parser.add_argument("--backbone", default="vit_b")
     parser.add_argument("--size", type=int, default=1024)
     parser.add_argument("--batch", type=int, default=2)
-    parser.add_argument("--compile", action="store_true")
     arguments = parser.parse_args()
     if not torch.cuda.is_available():
         raise SystemExit("no CUDA device here; this benchmark needs one")
@@ -70,7 +69,6 @@ def main() -> None:
     )
     freeze(ours)
     ours.to(device)
-    compiled = compile_network(ours, image) if arguments.compile else False
     steps = (
         training_step(stock, stock, image, bf16=False),
         training_step(ours, lambda x: ours.forward_training(x).logits, image, bf16=True),
@@ -95,7 +93,6 @@ def main() -> None:
         "backbone": arguments.backbone,
         "size": size,
         "batch": batch,
-        "compiled": compiled,
         "training_images_per_s": {name: 1e3 * batch / ms for name, ms in zip(names, training, strict=True)},
         "training_peak_mib": dict(zip(names, memory, strict=True)),
         "inference_images_per_s": {name: 1e3 * batch / ms for name, ms in zip(names, inference, strict=True)},

@@ -54,10 +54,10 @@ def survey(folder: Path, work: Path) -> None:
     """The integrity check and the fingerprint, in one reading."""
     from balrsam_pipeline.dataset import open_dataset
     from planners.fingerprint import extract_fingerprint
-    from planners.scan import survey_dataset
+    from planners.scan import scan_dataset
 
     dataset = open_dataset(folder)
-    extract_fingerprint(dataset, work, None, 1, survey_dataset(dataset, {"ct"}, None, 1).measurements)
+    extract_fingerprint(dataset, work, None, 1, scan_dataset(dataset, {"ct"}, None, 1).measurements)
 
 
 def preprocess(folder: Path, work: Path) -> None:
@@ -66,17 +66,19 @@ def preprocess(folder: Path, work: Path) -> None:
     from balrsam_pipeline.plan import read_fingerprint
     from planners.hardware import Hardware
     from planners.planner import Overrides, plan_dataset
-    from planners.preprocess import preprocess_dataset
+    from planners.preprocess import preprocess_cases
 
     dataset = open_dataset(folder)
     overrides = Overrides(spacing_mm=TARGET)
+    fingerprint = read_fingerprint(work / "fingerprint.json")
     plan = plan_dataset(
-        read_fingerprint(work / "fingerprint.json"),
+        fingerprint,
         dataset.description,
         Hardware(gpu_memory_gb=None),
         overrides,
     )
-    report = preprocess_dataset(dataset, plan, "2d", work, 1)
+    contents = {case.case: case.content_sha256 for case in fingerprint.cases}
+    report = preprocess_cases(dataset, plan, "2d", work, contents, None, 1)
     if report.failures:
         raise RuntimeError(str(report.failures))
 

@@ -1,14 +1,20 @@
-"""Batch size: on a CPU by the work a step does, on a GPU by counted memory."""
+"""What memory holds: the batch size (on a CPU by the work that a step does, on a GPU by counted memory), and
+whether activations are kept or computed again in backward."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
-from planners.rules.decision import Decision
+from balrsam_pipeline.network import GLOBAL_BLOCKS
+from planners.rules import Decision
 
 CPU_PIXELS = 65_536  # a step of about a quarter of a second for vit_t on a core
 SMALLEST, CPU_LARGEST, LARGEST = 2, 16, 64
 HEADROOM = 0.85  # of a card's memory: the rest is for fragmentation, libraries and the desktop
+TOKENS = (
+    1024  # of an input of 512×512: from there on memory, not arithmetic, is what limits a batch on a card
+)
+TOKEN_AREA = 16 * 16
 
 MemoryModel = Callable[[int], int]
 
@@ -40,4 +46,25 @@ def gpu_batch_size(memory_of: MemoryModel, memory_bytes: int) -> Decision[int]:
         f"{(two - one) / 2**30:.2f} GB) "
         f"of {memory_bytes / 2**30:.0f} GB, {1 - HEADROOM:.0%} kept free"
         + (f"; more than {LARGEST} brings nothing" if size == LARGEST else ""),
+    )
+
+
+def checkpointed_blocks(input_yx: tuple[int, int], *, from_scratch: bool) -> Decision[int]:
+    """The number of blocks to checkpoint, global blocks first.
+
+    Args:
+        input_yx: network pixels.
+        from_scratch: whether the small network is trained from scratch; it keeps little.
+    """
+    tokens = input_yx[0] * input_yx[1] // TOKEN_AREA
+    if from_scratch or tokens < TOKENS:
+        return Decision(
+            0,
+            f"none: with {tokens} image tokens activations are small, and computing them twice would cost "
+            "time",
+        )
+    return Decision(
+        GLOBAL_BLOCKS,
+        f"with {tokens} image tokens the {GLOBAL_BLOCKS} global-attention blocks keep the most: they are "
+        "computed again in backward",
     )

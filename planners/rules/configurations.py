@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from balrsam_pipeline.plan import Fingerprint
-from planners.rules.decision import Decision
+from planners.rules import Decision
 
 # largest over smallest target spacing; beyond, slices along the coarse axis look like another modality
 NEAR_ISOTROPIC = 1.5

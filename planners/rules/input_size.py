@@ -16,7 +16,7 @@ import math
 from dataclasses import dataclass
 
 from planners.hardware import Hardware
-from planners.rules.decision import Decision
+from planners.rules import Decision
 from planners.rules.slices import Slices
 
 SIDES = (112, 224, 448, 672, 896)

@@ -9,7 +9,7 @@ from typing import Literal
 import numpy as np
 
 from balrsam_pipeline.plan import CaseFingerprint, Fingerprint
-from planners.rules.decision import Decision
+from planners.rules import Decision
 
 Stride = Literal[1, 2, 4]
 ACROSS = 4.0  # mask pixels that the thinnest label should span: below, its edge is all there is of it

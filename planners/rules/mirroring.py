@@ -8,7 +8,7 @@ import statistics
 from collections import Counter
 
 from balrsam_pipeline.plan import Fingerprint
-from planners.rules.decision import Decision
+from planners.rules import Decision
 from planners.rules.slice_axis import Order
 
 ANATOMICAL = 3  # letters of an orientation code; pictures have another

@@ -7,7 +7,7 @@ import math
 import numpy as np
 
 from balrsam_pipeline.plan import Fingerprint, Normalization
-from planners.rules.decision import Decision
+from planners.rules import Decision
 
 SCHEME_OF: dict[str, Normalization] = {  # nnU-Net's names; anything else is z-scored
     "ct": "ct",

@@ -4,7 +4,7 @@ slices."""
 from __future__ import annotations
 
 from balrsam_pipeline.imageio.geometry import THICK_MM
-from planners.rules.decision import Decision
+from planners.rules import Decision
 
 Order = tuple[int, int, int]
 

@@ -6,8 +6,8 @@ import numpy as np
 import numpy.typing as npt
 
 from balrsam_pipeline.plan import Fingerprint
+from planners.rules import Decision, numbers
 from planners.rules.configurations import is_two_dimensional
-from planners.rules.decision import Decision, numbers
 
 ANISOTROPY_THRESHOLD = 3.0  # nnU-Net's, for spacing and for voxel counts
 FINE_PERCENTILE = 10.0  # nnU-Net's: few cases are then interpolated across thick slices by much

@@ -11,7 +11,7 @@ from support.datasets import volume_dataset, write_volume
 from balrsam_pipeline.dataset import open_dataset
 from balrsam_pipeline.dataset.integrity.check_dataset import check_dataset
 from planners.fingerprint import changed_cases, extract_fingerprint
-from planners.scan import survey_dataset
+from planners.scan import scan_dataset
 
 
 @pytest.fixture
@@ -19,20 +19,20 @@ def dataset(tmp_path: Path) -> Path:
     return volume_dataset(tmp_path / "Dataset001_Small", cases=4)
 
 
-def test_a_survey_is_the_check_and_the_fingerprint(dataset: Path, tmp_path: Path) -> None:
+def test_a_scan_is_the_check_and_the_fingerprint(dataset: Path, tmp_path: Path) -> None:
     raw = open_dataset(dataset)
-    survey = survey_dataset(raw, set(raw.training_cases()), None, 1)
-    assert survey.report == check_dataset(dataset)
-    together = extract_fingerprint(raw, tmp_path / "a", None, 1, survey.measurements)
+    scan = scan_dataset(raw, set(raw.training_cases()), None, 1)
+    assert scan.report == check_dataset(dataset)
+    together = extract_fingerprint(raw, tmp_path / "a", None, 1, scan.measurements)
     alone = extract_fingerprint(raw, tmp_path / "b", None, 1)
     assert together.fingerprint == alone.fingerprint
     assert together.measured == alone.measured == tuple(raw.training_cases())
 
 
 def test_all_are_checked_but_only_those_asked_for_are_measured(dataset: Path) -> None:
-    survey = survey_dataset(open_dataset(dataset), {"case_02"}, None, 1)
-    assert survey.report.training_cases == 4
-    assert set(survey.measurements) == {"case_02"}
+    scan = scan_dataset(open_dataset(dataset), {"case_02"}, None, 1)
+    assert scan.report.training_cases == 4
+    assert set(scan.measurements) == {"case_02"}
 
 
 def test_cases_with_errors_are_reported_and_not_measured(dataset: Path) -> None:
@@ -40,9 +40,9 @@ def test_cases_with_errors_are_reported_and_not_measured(dataset: Path) -> None:
         dataset / "labelsTr" / "case_01.nii.gz", np.full((10, 40, 36), 77, dtype=np.uint8), (1.0, 1.0, 1.0)
     )
     raw = open_dataset(dataset)
-    survey = survey_dataset(raw, set(raw.training_cases()), None, 1)
-    assert {problem.case for problem in survey.report.errors} == {"case_01"}
-    assert "case_01" not in survey.measurements
+    scan = scan_dataset(raw, set(raw.training_cases()), None, 1)
+    assert {problem.case for problem in scan.report.errors} == {"case_01"}
+    assert "case_01" not in scan.measurements
 
 
 def test_what_changed_is_what_must_be_measured(dataset: Path, tmp_path: Path) -> None:

@@ -246,14 +246,14 @@ def _training_checkpoint() -> bytes:
     return _written("c.safetensors", lambda path: write_checkpoint(path, checkpoint))
 
 
-def _trained(prefix: str) -> bytes:
+def _trained() -> bytes:
     from safetensors.torch import save
 
     from balrsam_pipeline.network import trainable_state
 
     model, _ = tiny_network()
     return save(
-        {f"{prefix}{name}": tensor.contiguous() for name, tensor in trainable_state(model).items()},
+        {f"ema/{name}": tensor.contiguous() for name, tensor in trainable_state(model).items()},
         {"base_sha256": ""},
     )
 
@@ -322,7 +322,6 @@ SEEDS: dict[str, Callable[[], bytes]] = {
     "old.pth": lambda: _torch(legacy=True),
     "tensors.safetensors": _small_safetensors,
     "training.safetensors": _training_checkpoint,
-    "adapter.safetensors": lambda: _trained(""),
-    "trained.safetensors": lambda: _trained("ema/"),
+    "trained.safetensors": _trained,
     "model.zip": _model_zip,
 }

@@ -53,7 +53,7 @@ def readers() -> dict[str, Reader]:
     from balrsam_pipeline.inference.postprocessing import read_postprocessing
     from balrsam_pipeline.inference.prediction_json import read_manifest
     from balrsam_pipeline.inference.sharing.install import install_model
-    from balrsam_pipeline.network import load_adapter, load_trained
+    from balrsam_pipeline.network import load_trained
     from balrsam_pipeline.network.checkpoints import read_sam, read_tensors
     from balrsam_pipeline.plan import read_fingerprint, read_plan
     from balrsam_pipeline.preprocessing import read_stored
@@ -65,7 +65,7 @@ def readers() -> dict[str, Reader]:
     from trainers.config import read_training_config
     from trainers.loggers.jsonl import read_log
 
-    model, network = tiny_network()
+    _, network = tiny_network()
 
     def pictures(path: Path) -> None:
         for read in (read_geometry, read_label, lambda path: read_image([path])):
@@ -120,7 +120,6 @@ def readers() -> dict[str, Reader]:
         "sam.pt": Reader("tensors.pth", "zip", lambda path: read_sam(path, "vit_b")),
         "tensors.safetensors": Reader("tensors.safetensors", "bytes", read_tensors),
         "training.safetensors": Reader("training.safetensors", "bytes", read_checkpoint),
-        "adapter.safetensors": Reader("adapter.safetensors", "bytes", lambda path: load_adapter(path, model)),
         "trained.safetensors": Reader(
             "trained.safetensors", "bytes", lambda path: load_trained(path, network)
         ),

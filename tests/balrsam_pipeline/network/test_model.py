@@ -14,7 +14,6 @@ from torch import nn
 from balrsam_pipeline.errors import CheckpointError, PlanError
 from balrsam_pipeline.network import (
     build,
-    compile_network,
     count_cost,
     measure_second_moments,
     trainable_state,
@@ -179,20 +178,6 @@ def test_second_moments_are_those_of_the_tokens(make_plan: MakePlan, make_checkp
         torch.testing.assert_close(moment, moment.T)
         assert float(torch.linalg.eigvalsh(moment.double())[0]) > -1e-4
     build(make_plan(decoder_attention="low_rank", decoder_rank=16), path, moments)
-
-
-def test_a_failing_compiler_leaves_the_network_as_it_was(
-    make_plan: MakePlan, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    model = build(make_plan(from_scratch=True, input_size=(32, 32)))
-
-    def broken(*_: object, **__: object) -> None:
-        raise RuntimeError("no C++ compiler")
-
-    monkeypatch.setattr(torch, "compile", broken)
-    assert compile_network(model, torch.randn(1, 3, 32, 32)) is False
-    assert "no C++ compiler" in caplog.text
-    assert model(torch.randn(1, 3, 32, 32)).shape == (1, 4, 32, 32)
 
 
 def test_a_checkpoint_is_needed_exactly_when_one_is_adapted(

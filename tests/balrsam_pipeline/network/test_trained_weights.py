@@ -1,10 +1,9 @@
-"""Adapter files and training checkpoints: bitwise equal logits on the right base, refusal on another."""
+"""Training checkpoints: the same logits on the right base, refusal on another."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +17,8 @@ from balrsam_pipeline.network import (
     BalrSam,
     build,
     checkpoint_sha256,
-    load_adapter,
     load_trainable_state,
     load_trained,
-    save_adapter,
     trainable_state,
 )
 from balrsam_pipeline.network.checkpoints import tensors_crc32
@@ -41,31 +38,14 @@ def trained(network: NetworkPlan, base: Path | None) -> BalrSam:
     return model
 
 
-def test_an_adapter_file_reloads_to_bitwise_equal_logits(
-    make_plan: MakePlan, make_checkpoint: MakeCheckpoint, tmp_path: Path
-) -> None:
-    base, network, image = (
-        make_checkpoint("vit_t")[1],
-        make_plan(decoder_attention="low_rank"),
-        torch.randn(1, 3, 90, 70),
-    )
-    model, sha256 = trained(network, base), checkpoint_sha256(base)
-    save_adapter(tmp_path / "adapter.safetensors", model, {"base_sha256": sha256, "plan_sha256": "p"})
-    again = build(network, base).eval()
-    assert load_adapter(tmp_path / "adapter.safetensors", again, sha256)["plan_sha256"] == "p"
-    with torch.no_grad():
-        assert torch.equal(again(image), model(image))
-
-
 def test_another_base_is_refused(
     make_plan: MakePlan, make_checkpoint: MakeCheckpoint, tmp_path: Path
 ) -> None:
     base, network = make_checkpoint("vit_t")[1], make_plan()
-    path = tmp_path / "adapter.safetensors"
-    save_adapter(path, build(network, base), {"base_sha256": "0" * 64})
-    with pytest.raises(CheckpointError, match=f"(?s)adapter.*{'0' * 64}.*--checkpoint"):
-        load_adapter(path, build(network, base), checkpoint_sha256(base))
-    with pytest.raises(CheckpointError, match="trained on the base"):
+    path = tmp_path / "final.safetensors"
+    tensors = {f"ema/{name}": tensor for name, tensor in trainable_state(build(network, base)).items()}
+    save_file(tensors, path, {"base_sha256": "0" * 64})
+    with pytest.raises(CheckpointError, match=f"(?s)final.*{'0' * 64}.*--checkpoint"):
         load_trained(path, network, base)
 
 
@@ -106,24 +86,19 @@ def test_a_damaged_training_checkpoint_is_named(make_plan: MakePlan, tmp_path: P
         load_trained(tmp_path / "absent.safetensors", make_plan(from_scratch=True))
 
 
-@pytest.mark.parametrize("kind", ["adapter", "training checkpoint"])
 def test_a_checkpoint_damaged_on_the_disk_is_refused_by_its_checksum(
-    kind: str, make_plan: MakePlan, tmp_path: Path
+    make_plan: MakePlan, tmp_path: Path
 ) -> None:
     network = make_plan(from_scratch=True)
     model, path = trained(network, None), tmp_path / "weights.safetensors"
-    if kind == "adapter":
-        save_adapter(path, model, {"base_sha256": ""})
-    else:
-        tensors = {f"ema/{name}": tensor.clone() for name, tensor in trainable_state(model).items()}
-        save_file(tensors, path, {"base_sha256": "", "tensors_crc32": str(tensors_crc32(tensors))})
+    tensors = {f"ema/{name}": tensor.clone() for name, tensor in trainable_state(model).items()}
+    save_file(tensors, path, {"base_sha256": "", "tensors_crc32": str(tensors_crc32(tensors))})
     content = bytearray(path.read_bytes())
-    load = partial(load_adapter, path, model) if kind == "adapter" else partial(load_trained, path, network)
-    load()
+    load_trained(path, network)
     content[-4096:] = b"\xff" * 4096
     path.write_bytes(content)
     with pytest.raises(CheckpointError, match=r"(?s)weights\.safetensors.*checksum"):
-        load()
+        load_trained(path, network)
 
 
 @pytest.mark.parametrize("change", [{"input_size": (4096, 4096)}, {"classes": 60000}])

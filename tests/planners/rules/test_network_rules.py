@@ -7,9 +7,8 @@ from support.fingerprints import make_fingerprint
 
 from balrsam_pipeline.plan import Backbone
 from planners.hardware import Hardware
-from planners.rules.backbone import backbone
-from planners.rules.checkpointing import checkpointed_blocks
-from planners.rules.network_preset import network_preset
+from planners.rules.backbone import backbone, network_preset
+from planners.rules.batch_size import checkpointed_blocks
 from planners.rules.normalization import normalization, normalize_inside_mask
 
 
