@@ -46,6 +46,10 @@ class LossConfig:
 class AugmentationConfig:
     """Probabilities and ranges of augmentation. Source: nnU-Net v2 default data augmentation.
 
+    The probability of an intensity transform names the transform in `trainers.augmentation` and the setting
+    of its range; transforms come in the order of these settings. A new one goes last, so that samples of a
+    seed stay as they were: its two settings here, and a file beside the others.
+
     `rotation_degrees` None takes 30 for volumes, whose patients lie one way, and for pictures nnU-Net's rule:
     180 for nearly square patches, 15 where one side exceeds 1.5 times the other. `on_device` changes
     intensities on the training device, a batch at a time, instead of in the loader: for GPUs that the loader
@@ -59,18 +63,30 @@ class AugmentationConfig:
     rotation_degrees: float | None = None
     scaling_probability: float = 0.2
     scaling_range: tuple[float, float] = (0.7, 1.4)
-    noise_probability: float = 0.1
+    noise_probability: float = field(
+        default=0.1, metadata={"transform": "noise:NOISE", "limits": "noise_variance"}
+    )
     noise_variance: tuple[float, float] = (0.0, 0.1)
-    blur_probability: float = 0.2
+    blur_probability: float = field(default=0.2, metadata={"transform": "blur:BLUR", "limits": "blur_sigma"})
     blur_sigma: tuple[float, float] = (0.5, 1.0)
-    brightness_probability: float = 0.15
+    brightness_probability: float = field(
+        default=0.15, metadata={"transform": "brightness:BRIGHTNESS", "limits": "brightness_range"}
+    )
     brightness_range: tuple[float, float] = (0.75, 1.25)
-    contrast_probability: float = 0.15
+    contrast_probability: float = field(
+        default=0.15, metadata={"transform": "contrast:CONTRAST", "limits": "contrast_range"}
+    )
     contrast_range: tuple[float, float] = (0.75, 1.25)
-    low_resolution_probability: float = 0.25
+    low_resolution_probability: float = field(
+        default=0.25, metadata={"transform": "low_resolution:LOW_RESOLUTION", "limits": "low_resolution_zoom"}
+    )
     low_resolution_zoom: tuple[float, float] = (0.5, 1.0)
-    inverted_gamma_probability: float = 0.1
-    gamma_probability: float = 0.3
+    inverted_gamma_probability: float = field(
+        default=0.1, metadata={"transform": "gamma:INVERTED_GAMMA", "limits": "gamma_range"}
+    )
+    gamma_probability: float = field(
+        default=0.3, metadata={"transform": "gamma:GAMMA", "limits": "gamma_range"}
+    )
     gamma_range: tuple[float, float] = (0.7, 1.5)
 
     def __post_init__(self) -> None:

@@ -1,8 +1,7 @@
-"""Augmentation: parameters are drawn in one step and applied in another, so that any sample can be
-replayed."""
+"""Augmentation: one transform per file; parameters are drawn in one step and applied in another, so that any
+sample can be replayed."""
 
-from trainers.augmentation.batched import augment_intensity_batch
 from trainers.augmentation.geometry import Geometry2d, cut_patch, draw_geometry
-from trainers.augmentation.intensity import augment_intensity
+from trainers.augmentation.intensity import augment_intensity, augment_intensity_batch
 
 __all__ = ["Geometry2d", "augment_intensity", "augment_intensity_batch", "cut_patch", "draw_geometry"]

@@ -1,47 +1,74 @@
-"""Intensity augmentation with batchgenerators' functions, replayable from one seed.
+"""Intensity augmentation of a sample: its transforms in turn, in the loader or on the training device.
 
-batchgenerators draws from NumPy's global generator; `seeded` hands it a state made from the sample's own seed
-and puts the former state back, so that a sample depends on nothing but its seed.
-
-Suffix: `image_cshw` channels, slices (1 for 2d), rows, columns: neighbouring slices of a channel are changed
-alike.
+Which transforms there are, how often each comes and within which range is what `AugmentationConfig` says, in
+the order of its settings. On the device (for GPUs that the loader would starve) the arithmetic runs on the
+whole batch at once; what happens to a sample is drawn on the CPU from its own seed. Rotation and scaling stay
+with the loader, which reads slices there anyway.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+import dataclasses
+from dataclasses import dataclass
+from functools import lru_cache
+from pkgutil import resolve_name
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from batchgenerators.augmentations.color_augmentations import (
-    augment_brightness_multiplicative,
-    augment_contrast,
-    augment_gamma,
-)
-from batchgenerators.augmentations.noise_augmentations import augment_gaussian_blur, augment_gaussian_noise
-from batchgenerators.augmentations.resample_augmentations import augment_linear_downsampling_scipy
+import torch
+from torch import Tensor
 
+from trainers.augmentation.transform import Array, Limits, Shape, Transform
 from trainers.config import AugmentationConfig
 
-PER_CHANNEL = 0.5  # nnU-Net: blur and low resolution touch each channel with this probability
+DRAWN_FIRST = 7  # their chances are drawn together; later transforms leave those as they were
 
 
-@contextmanager
-def seeded(seed: int) -> Iterator[None]:
-    """NumPy's global generator, seeded with `seed` inside and as it was before afterwards."""
-    state = np.random.get_state()  # noqa: NPY002
-    np.random.seed(seed)  # noqa: NPY002
-    try:
-        yield
-    finally:
-        np.random.set_state(state)  # noqa: NPY002
+@dataclass(frozen=True, slots=True)
+class Step:
+    """A transform with its probability and range."""
+
+    transform: Transform
+    probability: float
+    limits: Limits
+
+
+@lru_cache(maxsize=8)
+def steps_of(config: AugmentationConfig) -> tuple[Step, ...]:
+    """The transforms that the settings name, in order."""
+    return tuple(
+        Step(
+            resolve_name(f"trainers.augmentation.{item.metadata['transform']}"),
+            getattr(config, item.name),
+            getattr(config, item.metadata["limits"]),
+        )
+        for item in dataclasses.fields(config)
+        if "transform" in item.metadata
+    )
+
+
+def draw_intensity(seed: int, shape_cshw: Shape, config: AugmentationConfig) -> list[tuple[Transform, Array]]:
+    """What happens to one sample in the loader: transforms with their parameters.
+
+    Args:
+        seed: below 2**32; decides everything.
+    """
+    rng = np.random.RandomState(seed)
+    steps = steps_of(config)
+    chances = rng.random_sample(DRAWN_FIRST)
+    drawn = []
+    for number, step in enumerate(steps):
+        chance = chances[number] if number < DRAWN_FIRST else rng.random_sample()
+        if chance < step.probability:
+            drawn.append((step.transform, step.transform.draw(rng, shape_cshw, step.limits)))
+    return drawn
 
 
 def augment_intensity(
     image_chw: npt.NDArray[np.float32], channels: int, seed: int, config: AugmentationConfig
 ) -> npt.NDArray[np.float32]:
-    """Noise, blur, brightness, contrast, low resolution and gamma in nnU-Net's order, with its probabilities.
+    """One sample with its transforms applied, by default nnU-Net's in nnU-Net's order.
 
     Args:
         image_chw: `channels` image channels of each slice, slice after slice; may be overwritten.
@@ -50,41 +77,46 @@ def augment_intensity(
     if not config.enabled:
         return image_chw
     image_cshw = np.ascontiguousarray(image_chw.reshape(-1, channels, *image_chw.shape[1:]).swapaxes(0, 1))
-    with seeded(seed):
-        image_cshw = _augment(image_cshw, np.random.random(7), config)  # noqa: NPY002
+    c, s, h, w = image_cshw.shape
+    for transform, parameters in draw_intensity(seed, (c, s, h, w), config):
+        image_cshw = transform.apply(image_cshw, parameters)
     return np.ascontiguousarray(image_cshw.swapaxes(0, 1).reshape(image_chw.shape), dtype=np.float32)
 
 
-def _augment(
-    image_cshw: npt.NDArray[np.float32], chance: npt.NDArray[np.float64], config: AugmentationConfig
-) -> npt.NDArray[np.float32]:
-    if chance[0] < config.noise_probability:
-        variance = np.random.uniform(*config.noise_variance)  # noqa: NPY002
-        image_cshw = augment_gaussian_noise(image_cshw, (variance, variance))
-    if chance[1] < config.blur_probability:
-        for slices_shw in image_cshw:
-            sigma = np.random.uniform(*config.blur_sigma)  # noqa: NPY002
-            if np.random.random() < PER_CHANNEL:  # noqa: NPY002
-                slices_shw[...] = augment_gaussian_blur(slices_shw, (sigma, sigma), per_channel=False)
-    if chance[2] < config.brightness_probability:
-        image_cshw = augment_brightness_multiplicative(image_cshw, config.brightness_range)
-    if chance[3] < config.contrast_probability:
-        image_cshw = augment_contrast(image_cshw, config.contrast_range)
-    if chance[4] < config.low_resolution_probability:
-        image_cshw = augment_linear_downsampling_scipy(
-            image_cshw,
-            config.low_resolution_zoom,
-            p_per_channel=PER_CHANNEL,
-            order_downsample=0,
-            order_upsample=3,
-            ignore_axes=(0,),
-        )
-    if chance[5] < config.inverted_gamma_probability:
-        image_cshw = augment_gamma(
-            image_cshw, config.gamma_range, invert_image=True, per_channel=True, retain_stats=True
-        )
-    if chance[6] < config.gamma_probability:
-        image_cshw = augment_gamma(
-            image_cshw, config.gamma_range, invert_image=False, per_channel=True, retain_stats=True
-        )
-    return image_cshw
+def draw_intensity_for_device(seed: int, channels: int, config: AugmentationConfig) -> list[Array]:
+    """The parameters (c,) of every transform for one sample, neutral where it does not come.
+
+    Always as many numbers are drawn, so that switching one off leaves the others as they were.
+    """
+    rng = np.random.default_rng(seed)
+    chances, uniforms = rng.random(DRAWN_FIRST), rng.random((DRAWN_FIRST, 3, channels))
+    drawn = []
+    for number, step in enumerate(steps_of(config)):
+        first = number < DRAWN_FIRST
+        chance = chances[number] if first else rng.random()
+        uniform_3c = uniforms[number] if first else rng.random((3, channels))
+        parameters_c = step.transform.draw_for_device(uniform_3c, step.limits)
+        drawn.append(parameters_c if chance < step.probability else np.full(channels, step.transform.neutral))
+    return drawn
+
+
+def augment_intensity_batch(
+    image_bchw: Tensor, channels: int, seeds: npt.NDArray[np.integer[Any]], config: AugmentationConfig
+) -> Tensor:
+    """A batch with the transforms of each sample applied, on any device: the loader's, from other numbers.
+
+    Args:
+        image_bchw: `channels` image channels of each slice, slice after slice; left as it is.
+        seeds: one per sample; decides everything that happens to it, whatever the rest of the batch.
+    """
+    if not config.enabled:
+        return image_bchw
+    b, both, h, w = image_bchw.shape
+    image = image_bchw.view(b, both // channels, channels, h, w).transpose(1, 2)
+    image = image.clone(memory_format=torch.contiguous_format)
+    drawn = [draw_intensity_for_device(int(seed), channels, config) for seed in seeds]
+    for step, parameters in zip(steps_of(config), zip(*drawn, strict=True), strict=True):
+        parameters_bc = np.stack(parameters)
+        if (parameters_bc != step.transform.neutral).any():
+            image = step.transform.apply_on_device(image, parameters_bc, seeds)
+    return image.transpose(1, 2).reshape(b, both, h, w)

@@ -10,14 +10,18 @@ import torch
 from batchgenerators.augmentations.color_augmentations import augment_contrast, augment_gamma
 from scipy import ndimage
 
-from trainers.augmentation.batched import augment_intensity_batch, draw_intensity
-from trainers.augmentation.intensity import augment_intensity
+from trainers.augmentation.intensity import (
+    augment_intensity,
+    augment_intensity_batch,
+    draw_intensity_for_device,
+)
 from trainers.config import AugmentationConfig
 
 PROBABILITIES = [
     field.name for field in dataclasses.fields(AugmentationConfig) if field.name.endswith("_probability")
 ]
 SEEDS = np.arange(6, dtype=np.uint32)
+LOW_RESOLUTION = 4  # its place among the transforms
 
 
 def only(name: str, **ranges: tuple[float, float]) -> AugmentationConfig:
@@ -72,7 +76,7 @@ def test_low_resolution_is_close_to_batchgenerators_on_a_smooth_image():
     smooth = torch.from_numpy(ndimage.gaussian_filter(batch(1, 1).numpy(), (0, 0, 3, 3)) * 10)
     config = only("low_resolution", low_resolution_zoom=(0.5, 0.5))
     changed = augment_intensity_batch(smooth, 1, SEEDS, config)
-    drawn = [float(draw_intensity(int(seed), 1, config).zoom[0]) for seed in SEEDS]
+    drawn = [float(draw_intensity_for_device(int(seed), 1, config)[LOW_RESOLUTION][0]) for seed in SEEDS]
     assert set(drawn) == {0.5, 1.0}
     for after, before, zoom in zip(changed, smooth, drawn, strict=True):
         difference = (after - before).abs().max() / before.std()

@@ -3,17 +3,66 @@ from __future__ import annotations
 import dataclasses
 
 import numpy as np
+import pytest
+from batchgenerators.augmentations.color_augmentations import (
+    augment_brightness_multiplicative,
+    augment_contrast,
+    augment_gamma,
+)
+from batchgenerators.augmentations.noise_augmentations import augment_gaussian_blur, augment_gaussian_noise
+from batchgenerators.augmentations.resample_augmentations import augment_linear_downsampling_scipy
 
 from trainers.augmentation.intensity import augment_intensity
 from trainers.config import AugmentationConfig
 
-ALWAYS = AugmentationConfig(
-    **{
-        field.name: 1.0
-        for field in dataclasses.fields(AugmentationConfig)
-        if field.name.endswith("_probability")
-    }
-)
+PROBABILITIES = [
+    field.name for field in dataclasses.fields(AugmentationConfig) if field.name.endswith("_probability")
+]
+ALWAYS = AugmentationConfig(**dict.fromkeys(PROBABILITIES, 1.0))
+
+
+def nnunets(image_cshw, config):
+    """The transforms in nnU-Net's order with batchgenerators' functions, which draw from NumPy's state."""
+    chance = np.random.random(7)  # noqa: NPY002
+    if chance[0] < config.noise_probability:
+        variance = np.random.uniform(*config.noise_variance)  # noqa: NPY002
+        image_cshw = augment_gaussian_noise(image_cshw, (variance, variance))
+    for slices_shw in image_cshw if chance[1] < config.blur_probability else ():
+        sigma = np.random.uniform(*config.blur_sigma)  # noqa: NPY002
+        if np.random.random() < 0.5:  # noqa: NPY002
+            slices_shw[...] = augment_gaussian_blur(slices_shw, (sigma, sigma), per_channel=False)
+    if chance[2] < config.brightness_probability:
+        image_cshw = augment_brightness_multiplicative(image_cshw, config.brightness_range)
+    if chance[3] < config.contrast_probability:
+        image_cshw = augment_contrast(image_cshw, config.contrast_range)
+    if chance[4] < config.low_resolution_probability:
+        image_cshw = augment_linear_downsampling_scipy(
+            image_cshw,
+            config.low_resolution_zoom,
+            p_per_channel=0.5,
+            order_downsample=0,
+            order_upsample=3,
+            ignore_axes=(0,),
+        )
+    for number, inverted in ((5, True), (6, False)):
+        probability = config.inverted_gamma_probability if inverted else config.gamma_probability
+        if chance[number] < probability:
+            image_cshw = augment_gamma(
+                image_cshw, config.gamma_range, invert_image=inverted, per_channel=True, retain_stats=True
+            )
+    return image_cshw
+
+
+@pytest.mark.parametrize("probability", [1.0, 0.5])
+@pytest.mark.parametrize(("channels", "slices"), [(1, 1), (2, 3)])
+def test_samples_are_batchgenerators_to_the_bit(probability, channels, slices):
+    config = AugmentationConfig(**dict.fromkeys(PROBABILITIES, probability))
+    for seed in range(12):
+        before = image(channels, slices)
+        np.random.seed(seed)  # noqa: NPY002
+        cshw = np.ascontiguousarray(before.copy().reshape(slices, channels, 24, 20).swapaxes(0, 1))
+        expected = nnunets(cshw, config).swapaxes(0, 1).reshape(before.shape)
+        np.testing.assert_array_equal(augment_intensity(before.copy(), channels, seed, config), expected)
 
 
 def image(channels=2, slices=3):
