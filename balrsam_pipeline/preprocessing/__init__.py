@@ -6,7 +6,6 @@ from balrsam_pipeline.preprocessing.case import (
     preprocess_image,
     target_spacing,
 )
-from balrsam_pipeline.preprocessing.cropping import nonzero_box
 from balrsam_pipeline.preprocessing.label_resampling import resample_label
 from balrsam_pipeline.preprocessing.resampling import (
     Resampling,
@@ -22,7 +21,6 @@ __all__ = [
     "PreprocessedCase",
     "Resampling",
     "StoredCase",
-    "nonzero_box",
     "plan_resampling",
     "preprocess_image",
     "read_stored",

@@ -16,10 +16,10 @@ import numpy.typing as npt
 from balrsam_pipeline.errors import PreprocessingError
 from balrsam_pipeline.imageio import Geometry, Image
 from balrsam_pipeline.plan import Configuration, Plan
-from balrsam_pipeline.preprocessing.cropping import Box, crop, nonzero_box, nonzero_mask
 from balrsam_pipeline.preprocessing.label_resampling import resample_label
 from balrsam_pipeline.preprocessing.normalization import ChannelTransform, channel_transform
 from balrsam_pipeline.preprocessing.resampling import Shape, plan_resampling, resample_image, resampled_shape
+from balrsam_pipeline.voxels import Box, crop, nonzero_box, nonzero_mask
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

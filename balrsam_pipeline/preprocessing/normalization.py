@@ -18,7 +18,7 @@ import numpy.typing as npt
 
 from balrsam_pipeline.errors import PreprocessingError
 from balrsam_pipeline.plan import ChannelStatistics, Normalization
-from balrsam_pipeline.preprocessing.contrast import LEAST_CONTRAST, contrast
+from balrsam_pipeline.voxels import LEAST_CONTRAST, contrast
 
 SMALLEST_SCALE = 1e-8  # nnU-Net's guard against constant images
 RGB_MAX = 255

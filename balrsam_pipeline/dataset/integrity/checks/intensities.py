@@ -10,8 +10,7 @@ import numpy.typing as npt
 
 from balrsam_pipeline.dataset.description import DatasetDescription
 from balrsam_pipeline.dataset.integrity.report import Problem
-from balrsam_pipeline.preprocessing.contrast import LEAST_CONTRAST, LITTLE_CONTRAST, contrast
-from balrsam_pipeline.preprocessing.cropping import crop, nonzero_box
+from balrsam_pipeline.voxels import LEAST_CONTRAST, LITTLE_CONTRAST, contrast, crop, nonzero_box
 
 AIR_HU = -500.0  # any CT of a patient that was not cut out of its surroundings holds air or lung below this
 HU_LIMIT = 70000.0  # above metal in extended-scale CT; 16-bit readers overflow before

@@ -1,0 +1,7 @@
+"""What the voxels of an image show, as functions of arrays: where they are not zero, and how much contrast is
+left. For preprocessing and for the integrity check alike."""
+
+from balrsam_pipeline.voxels.contrast import LEAST_CONTRAST, LITTLE_CONTRAST, contrast
+from balrsam_pipeline.voxels.cropping import Box, crop, nonzero_box, nonzero_mask
+
+__all__ = ["LEAST_CONTRAST", "LITTLE_CONTRAST", "Box", "contrast", "crop", "nonzero_box", "nonzero_mask"]
