@@ -9,7 +9,6 @@ from statistics import median
 from typing import TYPE_CHECKING, get_args
 
 from balrsam_pipeline.command import Command, add_roots, roots_of
-from balrsam_pipeline.dataset import DatasetDescription
 from balrsam_pipeline.errors import UsageError
 from balrsam_pipeline.layout import PreprocessedFolder, RawFolder
 from balrsam_pipeline.paths import find_dataset
@@ -23,6 +22,7 @@ from balrsam_pipeline.plan import (
 )
 
 if TYPE_CHECKING:
+    from balrsam_pipeline.dataset import DatasetDescription
     from balrsam_pipeline.plan import NetworkPlan
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from balrsam_pipeline.command import Command, add_roots, roots_of
 from balrsam_pipeline.errors import UsageError
 from balrsam_pipeline.execution_options import add_cluster_arguments, cluster_of
+from balrsam_pipeline.options import add_options, given
 from balrsam_pipeline.paths import find_dataset
 
 if TYPE_CHECKING:
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
 def add_train_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of `balrsam train`."""
     parser.add_argument("dataset", help="a dataset: folder name, number, or path")
-    parser.add_argument("--fold", type=int, default=0, metavar="N", help="the fold to train (default: 0)")
     _add_common(parser)
 
 
@@ -47,7 +47,7 @@ def add_crossval_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help="with --cluster: processes (torchrun) that train a fold",
     )
-    _add_common(parser)
+    _add_common(parser, without=("fold",))
     add_cluster_arguments(parser)
 
 
@@ -58,7 +58,7 @@ def train(arguments: argparse.Namespace) -> int:
     from trainers.fold import train_fold
 
     keep_freed_memory()
-    result = train_fold(_request(arguments, arguments.fold))
+    result = train_fold(_request(arguments))
     if result.summary is not None:
         print(summary_table(result.summary))
         print(f"{'already done' if result.already_done else 'done'}: {result.folder}")
@@ -76,7 +76,7 @@ def crossval(arguments: argparse.Namespace) -> int:
     _refuse_contradictions(arguments)
     folds = tuple(arguments.folds) if arguments.folds else None
     devices = tuple(arguments.parallel_folds or ())
-    train, cluster = _request(arguments, 0), cluster_of(arguments)
+    train, cluster = _request(arguments), cluster_of(arguments)
     names = arguments.configurations or [arguments.configuration]
     requests = [
         CrossvalRequest(
@@ -109,85 +109,27 @@ def _refuse_contradictions(arguments: argparse.Namespace) -> None:
         )
 
 
-def _add_common(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--configuration", metavar="NAME", help="2d, 2.5d, triplanar (default: the one the plan recommends)"
-    )
-    parser.add_argument(
-        "--max-minutes",
-        type=float,
-        metavar="M",
-        help="training minutes a fold, over resumes; validation of whole images not counted",
-    )
-    parser.add_argument(
-        "--epochs", type=int, metavar="N", help="epochs to train (default: 300; with --max-minutes: no limit)"
-    )
-    parser.add_argument("--batch-size", type=int, metavar="N", help="samples a step (default: the plan's)")
-    parser.add_argument(
-        "--learning-rate",
-        type=float,
-        metavar="X",
-        help="peak learning rate (default: 0.003 from scratch, 0.001 adapted)",
-    )
-    parser.add_argument("--seed", type=int, metavar="N", help="seed of weights and samples (default: 0)")
+def _add_common(parser: argparse.ArgumentParser, without: tuple[str, ...] = ()) -> None:
+    from trainers.config import TrainingConfig
+    from trainers.request import TrainRequest
+
+    add_options(parser, TrainRequest, without=without)
+    add_options(parser, TrainingConfig)
     parser.add_argument(
         "--settings", type=Path, metavar="FILE", help="JSON file with any settings of trainers.TrainingConfig"
     )
-    parser.add_argument("--device", help="cuda, cuda:1, cpu, mps (default: the best there is)")
-    parser.add_argument(
-        "--workers", type=int, metavar="N", help="processes that make batches (default: chosen; 0: none)"
-    )
-    parser.add_argument(
-        "--continue-on-worker-loss", action="store_true", help="replace a worker process that was killed"
-    )
-    parser.add_argument(
-        "--accept-changed-settings", action="store_true", help="go on although settings differ from the start"
-    )
-    parser.add_argument(
-        "--checkpoint",
-        type=Path,
-        metavar="FILE",
-        help="the SAM checkpoint to adapt (default: from the cache)",
-    )
-    parser.add_argument(
-        "--init-from", type=Path, metavar="FILE", help="start from the weights of a trained checkpoint"
-    )
-    parser.add_argument(
-        "--budget-clock",
-        choices=("wall", "cpu"),
-        help="what --max-minutes counts: wall-clock (default) or CPU minutes of this process",
-    )
-    parser.add_argument(
-        "--watch",
-        nargs="+",
-        choices=("tensorboard", "wandb"),
-        help="log there too (wants the package installed)",
-    )
-    freeze = (
-        "encoder: SAM's (default); decoder: the mask decoder too, so that adapters, CDEN and class "
-        "tokens train; nothing: all of it trains"
-    )
-    parser.add_argument("--freeze", choices=("nothing", "encoder", "decoder"), help=freeze)
     add_roots(parser)
 
 
-def _request(arguments: argparse.Namespace, fold: int) -> TrainRequest:
+def _request(arguments: argparse.Namespace) -> TrainRequest:
     from trainers.request import TrainRequest
 
     roots = roots_of(arguments)
     return TrainRequest(
         dataset=find_dataset(arguments.dataset, roots),
         roots=roots,
-        configuration=arguments.configuration,
-        fold=fold,
         config=_config(arguments),
-        device=arguments.device,
-        workers=arguments.workers,
-        accept_changed_settings=arguments.accept_changed_settings,
-        continue_on_worker_loss=arguments.continue_on_worker_loss,
-        base=arguments.checkpoint,
-        init_from=arguments.init_from,
-        watchers=tuple(arguments.watch or ()),
+        **given(arguments, TrainRequest),
     )
 
 
@@ -195,11 +137,10 @@ def _config(arguments: argparse.Namespace) -> TrainingConfig:
     from trainers.config import TrainingConfig, read_training_config
 
     config = read_training_config(arguments.settings) if arguments.settings else TrainingConfig()
-    named = ("batch_size", "learning_rate", "seed", "epochs", "max_minutes", "budget_clock", "freeze")
-    given = {name: getattr(arguments, name) for name in named if getattr(arguments, name) is not None}
-    if "max_minutes" in given and "epochs" not in given:
-        given["epochs"] = None
-    return dataclasses.replace(config, **given)
+    chosen = given(arguments, TrainingConfig)
+    if "max_minutes" in chosen and "epochs" not in chosen:
+        chosen["epochs"] = None
+    return dataclasses.replace(config, **chosen)
 
 
 COMMANDS = {

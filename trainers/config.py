@@ -10,7 +10,7 @@ from typing import Any, Literal, get_args
 
 from balrsam_pipeline.errors import TrainingError
 from balrsam_pipeline.files import read_json
-from balrsam_pipeline.imageio.geometry import THICK_MM
+from balrsam_pipeline.options import option
 from balrsam_pipeline.plan import Configuration
 from balrsam_pipeline.serialise import from_json, to_json
 
@@ -129,13 +129,23 @@ class TrainingConfig:
         save_every_s: seconds between checkpoints (taken at the end of an epoch); 0 saves after every epoch.
     """
 
-    seed: int = 0
-    epochs: int | None = 300
-    max_minutes: float | None = None
-    budget_clock: Clock = "wall"
+    seed: int = option("seed of weights and samples (default: 0)", default=0, metavar="N")
+    epochs: int | None = option(
+        "epochs to train (default: 300; with --max-minutes: no limit)", default=300, metavar="N"
+    )
+    max_minutes: float | None = option(
+        "training minutes a fold, over resumes; validation of whole images not counted",
+        default=None,
+        metavar="M",
+    )
+    budget_clock: Clock = option(
+        "what --max-minutes counts: wall-clock (default) or CPU minutes of this process", default="wall"
+    )
     steps_per_epoch: int = 100
-    batch_size: int | None = None
-    learning_rate: float | None = None
+    batch_size: int | None = option("samples a step (default: the plan's)", default=None, metavar="N")
+    learning_rate: float | None = option(
+        "peak learning rate (default: 0.003 from scratch, 0.001 adapted)", default=None, metavar="X"
+    )
     weight_decay: float = 0.05
     warmup_fraction: float = 0.05
     poly_exponent: float = 0.9
@@ -145,7 +155,11 @@ class TrainingConfig:
     quick_validation_patches: int = 64
     save_every_s: float = 60.0
     amp: bool = True
-    freeze: Freeze = "encoder"
+    freeze: Freeze = option(
+        "encoder: SAM's (default); decoder: the mask decoder too, so that adapters, CDEN and class "
+        "tokens train; nothing: all of it trains",
+        default="encoder",
+    )
     loss: LossConfig = field(default_factory=LossConfig)
     augmentation: AugmentationConfig = field(default_factory=AugmentationConfig)
 
@@ -178,6 +192,8 @@ class TrainingConfig:
 
     def completed(self, configuration: Configuration) -> TrainingConfig:
         """The same with every None that the plan decides filled in."""
+        from balrsam_pipeline.imageio.geometry import THICK_MM  # brings readers of images along
+
         rate = FROM_SCRATCH_RATE if configuration.network.from_scratch else ADAPTED_RATE
         augmentation = self.augmentation
         if augmentation.rotation_degrees is None and configuration.spacing_mm[0] < THICK_MM:

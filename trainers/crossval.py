@@ -23,7 +23,6 @@ from balrsam_pipeline.plan import read_plan
 from balrsam_pipeline.serialise import to_json
 from evaluation import Summary, pool, read_summary, write_reports
 from evaluation.statistics import bootstrap_means
-from trainers.command_words import training_words
 from trainers.fold import train_fold
 from trainers.parallel.cluster import ClusterTraining, train_on_cluster
 from trainers.request import TrainRequest
@@ -157,7 +156,7 @@ def _train_over_devices(train: TrainRequest, folds: Sequence[int], devices: Sequ
         LOG.info("fold %d on %s", fold, device)
         try:
             return subprocess.run(
-                [*start, *training_words(train, fold, device, settings)],
+                [*start, *dataclasses.replace(train, fold=fold, device=device).to_argv(settings)],
                 check=False,
                 stdout=subprocess.DEVNULL,
             ).returncode

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from balrsam_pipeline.options import option, words_of
 from balrsam_pipeline.paths import Roots, model_folder
 from trainers.config import TrainingConfig
 
@@ -26,25 +27,52 @@ class TrainRequest:
         continue_on_worker_loss: replace a worker process that died instead of ending the training.
         base: the SAM checkpoint to adapt; None looks in the cache.
         init_from: a trained checkpoint whose weights are the starting point.
-        watchers: names of `trainers.loggers.boards.WATCHERS` to log to as well.
+        loggers: names of `trainers.loggers.boards.WATCHERS` to log to as well.
     """
 
     dataset: Path
     roots: Roots
-    configuration: str | None = None
-    fold: int = 0
+    configuration: str | None = option(
+        "2d, 2.5d, triplanar (default: the one the plan recommends)", default=None, metavar="NAME"
+    )
+    fold: int = option("the fold to train (default: 0)", default=0, metavar="N")
     config: TrainingConfig = field(default_factory=TrainingConfig)
-    device: str | None = None
-    workers: int | None = None
-    accept_changed_settings: bool = False
-    continue_on_worker_loss: bool = False
-    base: Path | None = None
-    init_from: Path | None = None
-    watchers: tuple[str, ...] = ()
+    device: str | None = option("cuda, cuda:1, cpu, mps (default: the best there is)", default=None)
+    workers: int | None = option(
+        "processes that make batches (default: chosen; 0: none)", default=None, metavar="N"
+    )
+    accept_changed_settings: bool = option("go on although settings differ from the start", default=False)
+    continue_on_worker_loss: bool = option("replace a worker process that was killed", default=False)
+    base: Path | None = option(
+        "the SAM checkpoint to adapt (default: from the cache)",
+        default=None,
+        metavar="FILE",
+        names=("--checkpoint",),
+    )
+    init_from: Path | None = option(
+        "start from the weights of a trained checkpoint", default=None, metavar="FILE"
+    )
+    loggers: tuple[str, ...] = option(
+        "log there too (wants the package installed)",
+        default=(),
+        names=("--loggers", "--watch"),
+        choices=("tensorboard", "wandb"),
+    )
 
     def model_folder(self, configuration: str) -> Path:
         """The results folder of the configuration."""
         return model_folder(self.roots, self.dataset.name, configuration)
+
+    def to_argv(self, settings: Path) -> tuple[str, ...]:
+        """The words after `balrsam` that train this fold.
+
+        Args:
+            settings: a JSON file that holds `config`.
+        """
+        roots = self.roots
+        where = ("--raw", roots.raw, "--preprocessed", roots.preprocessed, "--results", roots.results)
+        words = ("train", self.dataset, *words_of(self), "--settings", settings, *where)
+        return tuple(map(str, words))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

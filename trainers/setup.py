@@ -75,7 +75,7 @@ def assemble(
     run_state = _run_state(request, data, config, precision, checkpoint)
     state = run_state.restore(checkpoint) if checkpoint is not None else TrainingState()
     loader = _loader(request, data, config, ranks)
-    logger = open_loggers(data.folder, state.step, request.watchers) if ranks.first else Loggers(())
+    logger = open_loggers(data.folder, state.step, request.loggers) if ranks.first else Loggers(())
     model = run_state.model
     quick = _quick_validation(data, config, precision)
 

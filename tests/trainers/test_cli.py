@@ -46,7 +46,7 @@ def test_the_command_line_is_what_the_documentation_says():
             "--init-from",
             "--budget-clock",
         ),
-        *("--watch", "--freeze", "--raw", "--preprocessed", "--results"),
+        *("--loggers", "--watch", "--freeze", "--raw", "--preprocessed", "--results"),
     }
     cluster = {"--cluster", "--tls-ca", "--tls-cert", "--tls-key", "--gpus-per-fold"}
     assert options == {
@@ -56,15 +56,15 @@ def test_the_command_line_is_what_the_documentation_says():
 
 
 def test_a_time_budget_replaces_the_epochs_unless_both_are_given(prepared):
-    assert _request(parse(prepared, "train", "--max-minutes", "5"), 0).config.epochs is None
-    both = _request(parse(prepared, "train", "--max-minutes", "5", "--epochs", "7"), 0).config
+    assert _request(parse(prepared, "train", "--max-minutes", "5")).config.epochs is None
+    both = _request(parse(prepared, "train", "--max-minutes", "5", "--epochs", "7")).config
     assert (both.epochs, both.max_minutes) == (7, 5.0)
 
 
 def test_options_win_over_the_settings_file(prepared, tmp_path):
     path = tmp_path / "settings.json"
     path.write_text('{"seed": 3, "learning_rate": 0.1, "loss": {"boundary": 0}}')
-    config = _request(parse(prepared, "crossval", "--settings", str(path), "--seed", "4"), 0).config
+    config = _request(parse(prepared, "crossval", "--settings", str(path), "--seed", "4")).config
     assert (config.seed, config.learning_rate, config.loss) == (4, 0.1, LossConfig(boundary=0.0))
 
 
@@ -79,3 +79,19 @@ def test_help_loads_nothing_heavy(command):
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_a_request_written_as_a_command_line_is_that_request_again(prepared, tmp_path):
+    """How a fold is handed to a process of its own loses nothing."""
+    settings = tmp_path / "settings.json"
+    settings.write_text('{"epochs": 7, "loss": {"dice": 2.0}}')
+    options = (
+        "--fold 3 --configuration 2d --device cpu --workers 0 --checkpoint sam.pth --init-from other "
+        "--loggers wandb --accept-changed-settings --continue-on-worker-loss"
+    )
+    request = _request(parse(prepared, "train", "--settings", str(settings), *options.split()))
+    name, *words = request.to_argv(settings)
+    assert name == "train"
+    parser = argparse.ArgumentParser()
+    COMMANDS[name].add_arguments(parser)
+    assert _request(parser.parse_args(words)) == request

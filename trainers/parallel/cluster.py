@@ -19,7 +19,6 @@ from balrsam_pipeline.files import write_json
 from balrsam_pipeline.layout import FoldFolder, ModelFolder
 from balrsam_pipeline.paths import Roots
 from balrsam_pipeline.serialise import to_json
-from trainers.command_words import training_words
 from trainers.parallel.cluster_worker import FoldEnd, FoldTask, train_on_worker
 from trainers.request import TrainRequest
 from trainers.stopping import TrainingStopped
@@ -173,9 +172,8 @@ def _task(train: TrainRequest, processes: int) -> FoldTask:
     folder = ModelFolder(train.model_folder(str(train.configuration))).fold(train.fold).path
     settings = FoldFolder(folder).settings
     write_json(settings, to_json(train.config))
-    words = training_words(train, train.fold, train.device, settings)
     name = f"{train.configuration} fold {train.fold}"
-    return FoldTask(name=name, words=tuple(words), folder=folder, processes=processes)
+    return FoldTask(name=name, words=train.to_argv(settings), folder=folder, processes=processes)
 
 
 def _too_few_gpus(gpus: float, wanted: int) -> ClusterError:
