@@ -235,15 +235,28 @@ def pool(summaries: Sequence[Summary], names: Sequence[str] | None = None) -> Su
             "pooled summaries", found="none", expected="one or more", fix="evaluate the folds first"
         )
     names = names or [f"fold {number}" for number in range(len(summaries))]
+    groups = _parts(summaries, names)
     first = summaries[0]
+    order = {label: number for number, label in enumerate(first.labels)}
+    rows = sorted(
+        (row for summary in summaries for row in summary.rows), key=lambda row: (row.case, order[row.label])
+    )
+    files: dict[str, PairPaths] = {
+        case: summary.files[case] for summary in summaries for case in summary.files
+    }
+    warnings = tuple(warning for summary in summaries for warning in summary.warnings)
+    return replace(first, rows=tuple(rows), files=files, groups=groups, warnings=warnings)
+
+
+def _parts(summaries: Sequence[Summary], names: Sequence[str]) -> dict[str, str]:
+    """Case -> the part that it is in, after the check that all were scored alike and no case is in two."""
+
+    def how(summary: Summary) -> tuple[object, ...]:
+        return summary.labels, summary.metrics, summary.unit, summary.options.protocol
+
     groups: dict[str, str] = {}
     for name, summary in zip(names, summaries, strict=True):
-        if (summary.labels, summary.metrics, summary.unit, summary.options.protocol) != (
-            first.labels,
-            first.metrics,
-            first.unit,
-            first.options.protocol,
-        ):
+        if how(summary) != how(summaries[0]):
             raise EvaluationError(
                 name,
                 found="other labels, metrics, units or protocol than the first part",
@@ -259,15 +272,7 @@ def pool(summaries: Sequence[Summary], names: Sequence[str] | None = None) -> Su
                 fix="check the folds",
             )
         groups |= dict.fromkeys(summary.cases, name)
-    order = {label: number for number, label in enumerate(first.labels)}
-    rows = sorted(
-        (row for summary in summaries for row in summary.rows), key=lambda row: (row.case, order[row.label])
-    )
-    files: dict[str, PairPaths] = {
-        case: summary.files[case] for summary in summaries for case in summary.files
-    }
-    warnings = tuple(warning for summary in summaries for warning in summary.warnings)
-    return replace(first, rows=tuple(rows), files=files, groups=groups, warnings=warnings)
+    return groups
 
 
 def case_means(summary: Summary, key: str) -> dict[str, float]:
