@@ -1,31 +1,44 @@
-"""DICOM series through SimpleITK's GDCM: found by folder, read with rescaled values, missing slices
-noticed."""
+"""DICOM series through SimpleITK's GDCM: found by folder, each slice read with its own rescale slope, the tilt of
+a gantry kept."""
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import SimpleITK as sitk
 
 from balrsam_pipeline.errors import ImageError
 from balrsam_pipeline.imageio import simpleitk_io
-from balrsam_pipeline.imageio.geometry import Image
+from balrsam_pipeline.imageio.dicom_headers import (
+    SliceHeader,
+    directions,
+    pixel_spacing,
+    read_header,
+    volume_headers,
+)
+from balrsam_pipeline.imageio.geometry import Geometry, Image
 from balrsam_pipeline.imageio.itk_messages import itk_messages_of
 
-MODALITY, SERIES_NUMBER, POSITION, ORIENTATION = "0008|0060", "0020|0011", "0020|0032", "0020|0037"
-UNEVEN = 0.1  # deviation of a slice distance from the median, relative, that means a missing slice
+LOG = logging.getLogger(__name__)
+LEAST_TILT_DEG = 0.1
 
 
 @dataclass(frozen=True, slots=True)
 class Series:
-    """The files of one DICOM series in the order of their positions, its modality ("CT", "SEG" …) and its
-    number."""
+    """The files of one DICOM series, its modality ("CT", "SEG" …), number and description, and whether it is a
+    scout."""
 
     files: tuple[Path, ...]
     modality: str
     number: int
+    description: str = ""
+    is_localizer: bool = False
 
 
 def find_series(folder: Path) -> tuple[Series, ...]:
@@ -36,67 +49,82 @@ def find_series(folder: Path) -> tuple[Series, ...]:
         for place in (folder, *sorted(path for path in folder.rglob("*") if path.is_dir())):
             for identifier in sitk.ImageSeriesReader.GetGDCMSeriesIDs(str(place)):
                 files = sitk.ImageSeriesReader.GetGDCMSeriesFileNames(str(place), identifier)
-                tags = _tags(files[0], (MODALITY, SERIES_NUMBER))
-                number = int(tags[1]) if tags[1].isdigit() else 0
-                found.append(Series(tuple(Path(file) for file in files), tags[0], number))
+                first = read_header(Path(files[0]))
+                number = first.tags["number"]
+                found.append(
+                    Series(
+                        files=tuple(Path(file) for file in files),
+                        modality=first.tags["modality"],
+                        number=int(number) if number.isdigit() else 0,
+                        description=first.tags["description"],
+                        is_localizer=first.is_localizer
+                        and all(read_header(Path(file)).is_localizer for file in files[1:]),
+                    )
+                )
     return tuple(sorted(found, key=lambda series: (series.number, series.files[0])))
 
 
 def read_series(series: Series) -> Image:
-    """Read a series as one channel (1, z, y, x); rescale slope and intercept are applied (CT is in Hounsfield
-    units).
+    """Read a series as one channel (1, z, y, x); each slice's own rescale slope and intercept are applied (CT
+    is in Hounsfield units).
+
+    Where the gantry was tilted, slices stay where they were acquired: the header is sheared.
 
     Raises:
-        ImageError: a file is damaged, slices are missing, or the series holds several volumes.
+        ImageError: a file is damaged or does not belong to the volume, slices are missing, or the series holds
+            several volumes or colours.
     """
     where = series.files[0].parent
-    _require_even_slices(series)
-    reader = sitk.ImageSeriesReader()
-    reader.SetFileNames([str(file) for file in series.files])
     with itk_messages_of(where):
-        try:
-            image = reader.Execute()
-        except RuntimeError as problem:
-            raise simpleitk_io.unreadable(where, problem) from None
-    geometry = simpleitk_io.geometry_of(where, image)
+        headers = volume_headers([read_header(file) for file in series.files])
+        slices_yx = [_read_slice(header.file) for header in headers]
+    geometry = _geometry(headers, slices_yx[0].shape)
+    if headers[0].tags["photometric"] == "MONOCHROME1":
+        LOG.warning("%s: MONOCHROME1: large values are dark; they are kept as stored", where)
+    return Image(np.stack(slices_yx)[None], geometry)
+
+
+def _read_slice(file: Path) -> npt.NDArray[Any]:
+    """The rescaled values (y, x) of one file."""
+    try:
+        image = sitk.ReadImage(str(file), imageIO="GDCMImageIO")
+    except RuntimeError as problem:
+        raise simpleitk_io.unreadable(file, problem) from None
     array = sitk.GetArrayFromImage(image)
-    if array.shape != geometry.shape_zyx:
+    if image.GetNumberOfComponentsPerPixel() > 1:
         raise ImageError(
-            where,
+            file,
             found="a series in colour",
             expected="grey values",
             fix="convert the pictures as pairs of PNG files",
         )
-    return Image(array[None], geometry)
+    return np.asarray(array.reshape(array.shape[-2:]))
 
 
-def _require_even_slices(series: Series) -> None:
-    where, tags = series.files[0].parent, []
-    with itk_messages_of(where):
-        for file in series.files:
-            tags.append(_tags(str(file), (POSITION, ORIENTATION)))
-    if len(series.files) < 3 or not all(position and orientation for position, orientation in tags):
-        return
-    positions = np.array([[float(value) for value in position.split("\\")] for position, _ in tags])
-    row, column = np.array([float(value) for value in tags[0][1].split("\\")]).reshape(2, 3)
-    distances = np.diff(positions @ np.cross(row, column))
-    usual = float(np.median(np.abs(distances)))
-    if np.any(np.abs(np.abs(distances) - usual) > UNEVEN * max(usual, 1e-3)):
-        raise ImageError(
-            where,
-            found=f"slices {np.abs(distances).min():.3g} to {np.abs(distances).max():.3g} mm apart",
-            expected=f"evenly spaced slices, {usual:.3g} mm apart",
-            fix="look for missing files, or for several volumes (phases, echoes) in one series: give each a "
-            "folder of its own",
-        )
-
-
-def _tags(file: str, names: tuple[str, ...]) -> tuple[str, ...]:
-    reader = sitk.ImageFileReader()
-    reader.SetImageIO("GDCMImageIO")
-    reader.SetFileName(file)
-    try:
-        reader.ReadImageInformation()
-    except RuntimeError as problem:
-        raise simpleitk_io.unreadable(Path(file), problem) from None
-    return tuple(reader.GetMetaData(name).strip() if reader.HasMetaDataKey(name) else "" for name in names)
+def _geometry(headers: Sequence[SliceHeader], shape_yx: tuple[int, ...]) -> Geometry:
+    """The grid of slices in the order of their positions; the third axis goes from slice to slice, wherever
+    that is."""
+    first = headers[0]
+    matrix = directions(first)
+    rows_mm, columns_mm = pixel_spacing(first) or (1.0, 1.0)
+    origin = np.array(first.numbers("position", 3) or (0.0, 0.0, 0.0))
+    thickness = max(0.0, (first.numbers("thickness", 1) or (0.0,))[0]) or 1.0
+    if len(headers) > 1:
+        last = np.array(headers[-1].numbers("position", 3) or ())
+        step = (last - origin) / (len(headers) - 1)
+        thickness = float(np.linalg.norm(step))
+        tilt = np.degrees(np.arccos(np.clip(step @ matrix[:, 2] / thickness, -1, 1)))
+        if tilt > LEAST_TILT_DEG:
+            LOG.warning(
+                "%s: gantry tilt of %.1f degrees: slices stay where they were acquired, in a sheared header",
+                first.file.parent,
+                tilt,
+            )
+            matrix[:, 2] = step / thickness
+    return Geometry(
+        dimension=3,
+        shape_zyx=(len(headers), shape_yx[0], shape_yx[1]),
+        spacing_mm=(thickness, rows_mm, columns_mm),
+        origin_mm=(float(origin[0]), float(origin[1]), float(origin[2])),
+        direction=tuple(float(value) for value in matrix.ravel()),
+    )

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from balrsam_pipeline.dataset.converters.conversion import Conversion, Converted, run_all, write_dataset_json
+from balrsam_pipeline.dataset.converters.dicom_channels import order_series
 from balrsam_pipeline.dataset.converters.segmentation import read_segmentation, segment_names
 from balrsam_pipeline.dataset.converters.value_map import apply_value_map
 from balrsam_pipeline.dataset.integrity.checks.geometry import check_same_grid
@@ -23,6 +25,7 @@ from balrsam_pipeline.imageio.dicom import Series, find_series, read_series
 from balrsam_pipeline.imageio.simpleitk_io import reoriented
 from balrsam_pipeline.layout import IMAGES_TR, IMAGES_TS, LABELS_TR
 
+LOG = logging.getLogger(__name__)
 ENDING = ".nii.gz"
 SEGMENTATION = "SEG"
 NO_IMAGE = (SEGMENTATION, "RTSTRUCT", "SR", "PR")
@@ -46,8 +49,9 @@ def convert_dicom(conversion: Conversion) -> Converted:
     """Convert `images/CASE/` (DICOM files, any depth) with a label in `masks/CASE.nii.gz`, or a label file or
     DICOM-SEG beside the series.
 
-    Hounsfield units and geometry come from the DICOM header; each series becomes one channel, in the order of
-    series numbers. Cases in `test/` need no label.
+    Hounsfield units and geometry come from the DICOM header; each series becomes one channel, the one that its
+    description names, else in the order of series numbers. Scouts are left out with a note. Cases in `test/`
+    need no label.
 
     Raises:
         DatasetError: a folder is missing, a case has no series or another number of them, slices are missing,
@@ -61,6 +65,7 @@ def convert_dicom(conversion: Conversion) -> Converted:
         f"{series.modality}{index or ''}" for index, series in enumerate(first)
     )
     _require_series({**training, **test}, len(names))
+    training, test = _in_channel_order(training, test, names)
     values = dict(conversion.labels) or _segment_values(training)
     with new_folder(conversion.target, conversion.source) as new:
         task = _Task(new=new, values=values, value_map=conversion.value_map)
@@ -129,7 +134,9 @@ def _cases(conversion: Conversion, folder: Path, labelled: bool) -> dict[str, _J
         if path.is_dir() and path.name not in (conversion.masks, conversion.test)
     ):
         series = find_series(place)
-        images = tuple(one for one in series if one.modality not in NO_IMAGE)
+        images = tuple(one for one in series if one.modality not in NO_IMAGE and not one.is_localizer)
+        for scout in (one for one in series if one.is_localizer):
+            LOG.warning("case %s: series %d left out: a scout (localizer)", place.name, scout.number)
         segmentations = [one.files[0] for one in series if one.modality == SEGMENTATION]
         label = _label(place, conversion.source / conversion.masks, segmentations) if labelled else None
         cases[place.name] = _Job(case=place.name, images=images, label=label)
@@ -163,6 +170,19 @@ def _require_series(cases: Mapping[str, _Job], count: int) -> None:
                 fix="move the series that are not to be used out of the folder, or name the channels: "
                 "--channels",
             )
+
+
+def _in_channel_order(
+    training: dict[str, _Job], test: dict[str, _Job], names: tuple[str, ...]
+) -> tuple[dict[str, _Job], dict[str, _Job]]:
+    """The same cases, their series in the order of the channels."""
+    jobs = [*training.values(), *test.values()]
+    ordered = order_series([(job.case, job.images) for job in jobs], names)
+    placed = [replace(job, images=images) for job, images in zip(jobs, ordered, strict=True)]
+    return (
+        {job.case: job for job in placed[: len(training)]},
+        {job.case: job for job in placed[len(training) :]},
+    )
 
 
 def _segment_values(training: Mapping[str, _Job]) -> dict[str, int]:

@@ -105,7 +105,7 @@ def _slice_of(path: Path, group: Any, geometry: Geometry) -> int:
     """The slice of the series that a frame lies on."""
     position = np.array(group.PlanePositionSequence[0].ImagePositionPatient, dtype=np.float64)
     direction = np.array(geometry.direction).reshape(3, 3)
-    index_xyz = (direction.T @ (position - np.array(geometry.origin_mm))) / np.array(
+    index_xyz = (np.linalg.inv(direction) @ (position - np.array(geometry.origin_mm))) / np.array(
         geometry.spacing_mm[::-1]
     )
     z = round(float(index_xyz[2]))

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import numpy as np
+import pydicom
 import pytest
 import SimpleITK as sitk
 
 from balrsam_pipeline.dataset import check_dataset, open_dataset, read_case
 from balrsam_pipeline.dataset.converters import CONVERTERS, Conversion
 from balrsam_pipeline.errors import DatasetError
+from balrsam_pipeline.imageio import read_image, write_image
+from balrsam_pipeline.imageio.dicom import find_series, read_series
 
 SHAPE = (6, 16, 20)
 LABEL = np.zeros(SHAPE, np.uint8)
@@ -204,3 +208,144 @@ def test_a_dicom_seg_is_placed_by_position_and_its_segments_by_name(tmp_path: Pa
         _, label = read_case(case, dataset.description)
         assert label is not None
         np.testing.assert_array_equal(label.data[0], LABEL)
+
+
+def edit(file: Path, **fields: object) -> None:
+    """Change (or with None remove) attributes of one DICOM file."""
+    dataset = pydicom.dcmread(file)
+    for name, value in fields.items():
+        if value is None:
+            delattr(dataset, name)
+        else:
+            setattr(dataset, name, value)
+    dataset.save_as(file)
+
+
+def slices(folder: Path, case: str = "patient1") -> list[Path]:
+    """The files of a case's series in the order of their positions."""
+    files = (folder / "images" / case).rglob("*.dcm")
+    return sorted(files, key=lambda file: pydicom.dcmread(file).ImagePositionPatient[2])
+
+
+def test_every_file_counts_each_slice_has_its_own_slope_and_intercept(tmp_path: Path) -> None:
+    folder = make_source(tmp_path / "source")
+    expected = sitk.GetArrayFromImage(volume(1)).astype(float)
+    for z, file in enumerate(slices(folder)):
+        edit(file, RescaleSlope=f"{0.5 * (z + 1):g}", RescaleIntercept=f"{10 * z}")
+        expected[z] = (expected[z] + 1024) * 0.5 * (z + 1) + 10 * z
+    dataset = open_dataset(convert(tmp_path, folder, labels={"liver": 1, "spleen": 2}))
+    image, _ = read_case(dataset.training_cases()["patient1"], dataset.description)
+    np.testing.assert_allclose(image.data[0], expected)
+
+
+ODD = {
+    "orientation": {"ImageOrientationPatient": ["0", "1", "0", "0", "0", "-1"]},
+    "rows": {"Rows": 8, "PixelData": bytes(8 * 20 * 2)},
+    "pixel spacing": {"PixelSpacing": ["0.9", "0.7"]},
+    "photometric": {"PhotometricInterpretation": "MONOCHROME1"},
+    "modality": {"Modality": "MR"},
+    "description": {"SeriesDescription": "delayed"},
+    "frame of reference": {"FrameOfReferenceUID": "1.2.3.4"},
+    "PixelSpacing": {"PixelSpacing": None},
+    "ImagePositionPatient": {"ImagePositionPatient": None},
+}
+
+
+@pytest.mark.parametrize("what", ODD)
+def test_every_file_counts_one_that_differs_is_named(tmp_path: Path, what: str) -> None:
+    folder = make_source(tmp_path / "source")
+    file = slices(folder)[2]
+    edit(file, **ODD[what])
+    with pytest.raises(DatasetError) as refused:
+        convert(tmp_path, folder, labels={"liver": 1, "spleen": 2})
+    assert file.name in str(refused.value) and "patient1" in str(refused.value)
+
+
+def test_a_series_without_pixel_spacing_is_refused(tmp_path: Path) -> None:
+    folder = make_source(tmp_path / "source")
+    for file in slices(folder):
+        edit(file, PixelSpacing=None)
+    with pytest.raises(DatasetError, match="no PixelSpacing"):
+        convert(tmp_path, folder)
+
+
+def test_a_multi_frame_file_is_named(tmp_path: Path) -> None:
+    folder = make_source(tmp_path / "source")
+    first, *rest = slices(folder)
+    for file in rest:
+        file.unlink()
+    edit(first, NumberOfFrames=3, PixelData=bytes(3 * 16 * 20 * 2))
+    with pytest.raises(DatasetError, match="multi-frame"):
+        convert(tmp_path, folder)
+
+
+@pytest.mark.parametrize("own_series", [True, False])
+def test_a_scout_is_left_out_with_a_note_that_names_it(
+    tmp_path: Path, own_series: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    folder = make_source(tmp_path / "source")
+    for index in range(3):
+        scout = folder / "images" / f"patient{index}" / "series" / "overview.dcm"
+        shutil.copy(slices(folder, f"patient{index}")[0], scout)
+        changes = {"ImageType": ["ORIGINAL", "PRIMARY", "LOCALIZER"], **ODD["rows"], **ODD["orientation"]}
+        edit(scout, **changes, **({"SeriesInstanceUID": "1.2.3.9"} if own_series else {}))
+    target = convert(tmp_path, folder, labels={"liver": 1, "spleen": 2}, workers=1)
+    dataset = open_dataset(target)
+    image, _ = read_case(dataset.training_cases()["patient1"], dataset.description)
+    np.testing.assert_array_equal(image.data[0], sitk.GetArrayFromImage(volume(1)))
+    assert ("series 1 left out" if own_series else "overview.dcm") in caplog.text
+
+
+def test_the_tilt_of_a_gantry_is_kept(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    folder = make_source(tmp_path / "source", direction=OBLIQUE)
+    files = slices(folder)
+    for z, file in enumerate(files):
+        edit(file, ImagePositionPatient=["-50", "20", f"{100 + 2.5 * z:g}"])
+    image = read_series(find_series(folder / "images" / "patient1")[0])
+    assert "tilt of 36.9 degrees" in caplog.text
+    direction = np.array(image.geometry.direction).reshape(3, 3)
+    np.testing.assert_allclose(direction[:, 2], (0, 0, 1), atol=1e-6)
+    np.testing.assert_allclose(image.geometry.spacing_mm, (2.5, 0.8, 0.7))
+    write_image(tmp_path / "a.nii.gz", image)
+    again = read_image([tmp_path / "a.nii.gz"])
+    np.testing.assert_allclose(again.geometry.direction, image.geometry.direction, atol=1e-6)
+    np.testing.assert_array_equal(again.data, image.data)
+
+
+def two_series(folder: Path, orders: list[tuple[str, str]]) -> Path:
+    """Patients with two MR series of these descriptions, in this order of series numbers."""
+    for index, descriptions in enumerate(orders):
+        for number, description in enumerate(descriptions, 1):
+            place = folder / "images" / f"patient{index}" / str(number)
+            write_series(place, volume(len(description)), f"{index + 1}", number)
+            for file in place.iterdir():
+                edit(file, SeriesDescription=description, Modality="MR")
+        write_label(folder / "masks" / f"patient{index}.nii.gz", volume(0))
+    return folder
+
+
+@pytest.mark.parametrize("words", [("T1", "FLAIR"), ("t1 mprage", "Ax FLAIR fs")])
+def test_what_files_say_decides_which_series_is_which_channel(tmp_path: Path, words: tuple[str, str]) -> None:
+    folder = two_series(tmp_path / "source", [words, words[::-1], words])
+    target = convert(tmp_path, folder, channel_names=("T1", "FLAIR"), labels={"liver": 1, "spleen": 2})
+    dataset = open_dataset(target)
+    for files in dataset.training_cases().values():
+        image, _ = read_case(files, dataset.description)
+        for channel, word in zip(image.data, words, strict=True):
+            np.testing.assert_array_equal(channel, sitk.GetArrayFromImage(volume(len(word))))
+
+
+@pytest.mark.parametrize(
+    "orders",
+    [
+        [("T1", "FLAIR"), ("T1", "unknown one"), ("T1", "FLAIR")],
+        [("aa", "bbb"), ("bbb", "aa"), ("aa", "bbb")],
+    ],
+    ids=["in part", "another order"],
+)
+def test_series_that_leave_it_open_which_channel_they_are_are_refused(
+    tmp_path: Path, orders: list[tuple[str, str]]
+) -> None:
+    folder = two_series(tmp_path / "source", orders)
+    with pytest.raises(DatasetError, match="case patient1"):
+        convert(tmp_path, folder, channel_names=("T1", "FLAIR"), labels={"liver": 1, "spleen": 2})
