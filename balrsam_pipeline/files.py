@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import json
 import os
 import re
@@ -65,6 +66,41 @@ def write_json(path: Path, value: Any, durable: bool = True) -> None:
     """Write `value` as indented JSON to `path`, atomically; NaN and infinities are refused (they are not
     JSON)."""
     write_text(path, json.dumps(value, indent=2, allow_nan=False) + "\n", durable)
+
+
+BYTE_ORDER_MARKS = (
+    (codecs.BOM_UTF8, "utf-8-sig"),
+    (codecs.BOM_UTF32_LE, "utf-32"),
+    (codecs.BOM_UTF32_BE, "utf-32"),
+    (codecs.BOM_UTF16_LE, "utf-16"),
+    (codecs.BOM_UTF16_BE, "utf-16"),
+)
+
+
+def read_text(path: Path, error: type[BalrsamError] = DatasetError) -> str:
+    """Read text that people wrote: UTF-8, or what its byte-order mark says (Windows editors write UTF-16).
+
+    Raises:
+        error: the file is missing, unreadable, or in another encoding.
+    """
+    try:
+        content = path.read_bytes()
+        encoding = next((name for mark, name in BYTE_ORDER_MARKS if content.startswith(mark)), "utf-8")
+        return content.decode(encoding)
+    except UnicodeDecodeError as problem:
+        raise error(
+            path,
+            found=f"text that is not UTF-8 (byte {problem.start}); Latin-1, perhaps",
+            expected="text in UTF-8",
+            fix="save it again as UTF-8 with the editor that wrote it",
+        ) from None
+    except OSError as problem:
+        raise error(
+            path,
+            found=f"cannot be read: {problem.strerror or problem}",
+            expected="a text file",
+            fix="check the path and its permissions",
+        ) from None
 
 
 def read_json(path: Path, error: type[BalrsamError] = DatasetError) -> Any:

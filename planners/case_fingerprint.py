@@ -16,7 +16,7 @@ from balrsam_pipeline.dataset import CaseFiles, DatasetDescription, LabelScheme,
 from balrsam_pipeline.errors import DatasetError
 from balrsam_pipeline.imageio import Image
 from balrsam_pipeline.plan import CaseFingerprint, ChannelStatistics
-from balrsam_pipeline.voxels import nonzero_box
+from balrsam_pipeline.voxels import foreground_box
 from planners.file_hashes import content_sha256
 
 QUANTILES = 4096  # order statistics kept of a case: percentiles 0.5 and 99.5 lie on the 20th from either end
@@ -65,8 +65,8 @@ def measure(files: CaseFiles, description: DatasetDescription, image: Image, lab
     Source: nnU-Net v2, `DatasetFingerprintExtractor.analyze_case`.
     """
     labels = description.labels
-    box = nonzero_box(image.data)
     label_zyx = label.data[0]
+    box = foreground_box(image.data, label_zyx, labels.ignore_value)
     foreground_zyx = label_zyx != 0
     if labels.ignore_value is not None:
         foreground_zyx &= label_zyx != labels.ignore_value

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, get_args
 
@@ -15,9 +16,11 @@ from balrsam_pipeline.paths import find_dataset
 from balrsam_pipeline.plan import Backbone
 
 if TYPE_CHECKING:
+    from balrsam_pipeline.preprocessing.conservation import LabelVoxels
     from planners.plan_and_preprocess import Preparation
 
 CONFIGURATIONS = ("2d", "2.5d", "triplanar")
+SHOWN_LOSSES = 20  # cases
 PARTLY = 1  # exit code: some cases failed, the others are done
 
 
@@ -129,12 +132,30 @@ def _report(preparation: Preparation) -> int:
             f"  {report.folder}: {len(report.written)} cases preprocessed, {len(report.kept)} were there "
             "already"
         )
+        for line in _losses(report.losses):
+            print(f"  {line}")
         for case, problem in report.failures.items():
             failed += 1
             print(f"  failed: case {case}: {problem}")
     where = PreprocessedFolder(preparation.folder).plan
     print(f"plan: {where}    in plain words: balrsam describe {plan.dataset}")
     return PARTLY if failed else 0
+
+
+def _losses(losses: Mapping[str, Mapping[str, LabelVoxels]]) -> Iterator[str]:
+    """What resampling lost, by case and label; the rest of many is in the cases' JSON files."""
+    for case, lost in list(losses.items())[:SHOWN_LOSSES]:
+        for name, voxels in lost.items():
+            yield (
+                f"case {case}: label {name}: {voxels.lost} of {voxels.raw} voxels are lost by resampling"
+                + (
+                    f": none was left, so {voxels.stored} nearest voxels were given to it"
+                    if voxels.restored
+                    else ""
+                )
+            )
+    if len(losses) > SHOWN_LOSSES:
+        yield f"label voxels are lost in {len(losses) - SHOWN_LOSSES} more cases (label_voxels in CASE.json)"
 
 
 def add_verify_arguments(parser: argparse.ArgumentParser) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 from balrsam_pipeline.dataset import RawDataset, check_files, folds_of, open_dataset, write_folds
 from balrsam_pipeline.errors import BalrsamError, DatasetError
 from balrsam_pipeline.execution import ExecutionOptions, folder_lock, open_executor
-from balrsam_pipeline.files import read_json, write_json, write_text
+from balrsam_pipeline.files import read_json, write_json
 from balrsam_pipeline.layout import PreprocessedFolder, RawFolder
 from balrsam_pipeline.plan import Plan, read_plan, write_versioned
 from balrsam_pipeline.preprocessing import store_folder
@@ -76,8 +76,7 @@ def plan_and_preprocess(request: PlanRequest) -> Preparation:
             plan = replace(plan, default_configuration=names[0])
         _write_if_new(folder, plan)
         write_folds(PreprocessedFolder(folder).folds, folds_of(dataset))
-        description = RawFolder(dataset.folder).description.read_text(encoding="utf-8")
-        write_text(PreprocessedFolder(folder).description, description)
+        write_json(PreprocessedFolder(folder).description, read_json(RawFolder(dataset.folder).description))
         reports = _preprocess(dataset, plan, names, folder, extraction, executor, workers)
     warnings = scan.report.table() if scan and scan.report.problems else ""
     return Preparation(folder=folder, plan=plan, extraction=extraction, reports=reports, warnings=warnings)

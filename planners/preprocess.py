@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from concurrent.futures import Executor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from balrsam_pipeline.dataset import CaseFiles, DatasetDescription, RawDataset, read_case
@@ -12,10 +12,11 @@ from balrsam_pipeline.execution import run_cases
 from balrsam_pipeline.layout import StoredFiles
 from balrsam_pipeline.plan import Configuration, Plan, json_sha256
 from balrsam_pipeline.preprocessing import preprocess_image, read_stored, store_folder, write_case
+from balrsam_pipeline.preprocessing.conservation import LabelVoxels
 from balrsam_pipeline.progress import track
 from balrsam_pipeline.serialise import to_json
 
-RECIPE_VERSION = 1  # to be raised when preprocessing changes what it writes
+RECIPE_VERSION = 2  # to be raised when preprocessing changes what it writes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,13 +33,14 @@ class PreprocessTask:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PreprocessReport:
-    """What preprocessing a dataset did: cases written, cases that were there already, and failures by
-    case."""
+    """What preprocessing a dataset did: cases written, cases that were there already, failures by case, and
+    by case and label name the labels of which resampling lost voxels."""
 
     folder: Path
     written: tuple[str, ...]
     kept: tuple[str, ...]
     failures: dict[str, BalrsamError]
+    losses: dict[str, dict[str, LabelVoxels]] = field(default_factory=dict)
 
 
 def preprocess_cases(
@@ -82,7 +84,22 @@ def preprocess_cases(
             failures[outcome.case] = outcome.error
     _remove_strangers(store, {*kept, *tasks})
     written = tuple(case for case in tasks if case not in failures)
-    return PreprocessReport(folder=store, written=written, kept=tuple(kept), failures=failures)
+    losses = {case: _losses(store, case, dataset.description) for case in sorted((*kept, *written))}
+    return PreprocessReport(
+        folder=store,
+        written=written,
+        kept=tuple(kept),
+        failures=failures,
+        losses={case: lost for case, lost in losses.items() if lost},
+    )
+
+
+def _losses(store: Path, case: str, description: DatasetDescription) -> dict[str, LabelVoxels]:
+    return {
+        description.label_names[int(value)]: voxels
+        for value, voxels in read_stored(store, case).label_voxels.items()
+        if voxels.lost
+    }
 
 
 def preprocess_task(task: PreprocessTask) -> None:
@@ -92,7 +109,9 @@ def preprocess_task(task: PreprocessTask) -> None:
         BalrsamError: a file cannot be read, or the case cannot be preprocessed.
     """
     image, label = read_case(task.files, task.description)
-    preprocessed = preprocess_image(image, label, task.plan, task.configuration)
+    preprocessed = preprocess_image(
+        image, label, task.plan, task.configuration, task.description.labels.ignore_value
+    )
     all_axes = task.configuration.slicing_axes != (0,)
     del image, label  # a large case must not be held twice while it is compressed
     write_case(

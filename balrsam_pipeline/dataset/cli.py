@@ -41,7 +41,7 @@ def add_convert_arguments(parser: argparse.ArgumentParser) -> None:
         "--value-map",
         default="",
         metavar="MAP",
-        help="mask colours to label values: 255=1, or '#ff0000=1,0/255/0=2'",
+        help="mask colours to label values: 255=1, 128-255=1 (a threshold), or '#ff0000=1,0/255/0=2'",
     )
     parser.add_argument(
         "--images", default="images", metavar="FOLDER", help="of images, inside the source (pairs, dicom)"

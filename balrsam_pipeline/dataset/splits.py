@@ -13,7 +13,7 @@ import numpy as np
 
 from balrsam_pipeline.dataset.raw import RawDataset
 from balrsam_pipeline.errors import DatasetError
-from balrsam_pipeline.files import read_json, write_json
+from balrsam_pipeline.files import read_json, read_text, write_json
 from balrsam_pipeline.layout import GROUPS, SPLITS_FINAL
 
 FOLDS = 5
@@ -99,14 +99,10 @@ def read_groups(path: Path) -> dict[str, str]:
         DatasetError: missing, a line without two columns, or a case with two groups.
     """
     groups: dict[str, str] = {}
+    lines = read_text(path).splitlines(keepends=True)
     try:
-        with path.open(newline="", encoding="utf-8-sig") as stream:
-            rows = [
-                [cell.strip() for cell in row]
-                for row in csv.reader(stream)
-                if any(cell.strip() for cell in row)
-            ]
-    except (OSError, UnicodeDecodeError, csv.Error) as problem:
+        rows = [[cell.strip() for cell in row] for row in csv.reader(lines) if any(map(str.strip, row))]
+    except csv.Error as problem:
         raise _wrong(
             path, f"cannot be read: {problem}", "a CSV file in UTF-8 with the columns case, group"
         ) from None

@@ -1,5 +1,5 @@
-"""DICOM series through SimpleITK's GDCM: found by folder, each slice read with its own rescale slope, the tilt of
-a gantry kept."""
+"""DICOM series through SimpleITK's GDCM: found by folder, each slice read with its own rescale slope, the
+tilt of a gantry kept."""
 
 from __future__ import annotations
 
@@ -31,8 +31,8 @@ LEAST_TILT_DEG = 0.1
 
 @dataclass(frozen=True, slots=True)
 class Series:
-    """The files of one DICOM series, its modality ("CT", "SEG" …), number and description, and whether it is a
-    scout."""
+    """The files of one DICOM series, its modality ("CT", "SEG" …), number and description, and whether it is
+    a scout."""
 
     files: tuple[Path, ...]
     modality: str
@@ -71,8 +71,8 @@ def read_series(series: Series) -> Image:
     Where the gantry was tilted, slices stay where they were acquired: the header is sheared.
 
     Raises:
-        ImageError: a file is damaged or does not belong to the volume, slices are missing, or the series holds
-            several volumes or colours.
+        ImageError: a file is damaged or does not belong to the volume, slices are missing, or the series
+            holds several volumes or colours.
     """
     where = series.files[0].parent
     with itk_messages_of(where):

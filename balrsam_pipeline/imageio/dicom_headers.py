@@ -86,11 +86,11 @@ def read_header(file: Path) -> SliceHeader:
 
 
 def volume_headers(headers: Sequence[SliceHeader]) -> tuple[SliceHeader, ...]:
-    """The headers of the volume in a series, in the order of their positions; scouts are left out with a note.
+    """The headers of the volume in a series, in the order of their positions; scouts are left out.
 
     Raises:
-        ImageError: a file is not of the same kind as the others (it is named), holds several frames, lacks its
-            position, orientation or pixel spacing, or slices are missing or there twice.
+        ImageError: a file is not of the same kind as the others (it is named), holds several frames, lacks
+            its position, orientation or pixel spacing, or slices are missing or there twice.
     """
     scouts = [header for header in headers if header.is_localizer]
     volume = [header for header in headers if not header.is_localizer] or list(headers)
@@ -150,8 +150,8 @@ def _kind(header: SliceHeader) -> Iterator[tuple[str, object]]:
 
 
 def pixel_spacing(header: SliceHeader) -> tuple[float, float] | None:
-    """Distances (mm) between rows and between columns; in projections that of the detector. None where none is
-    given."""
+    """Distances (mm) between rows and between columns; in projections that of the detector. None where none
+    is given."""
     for name in ("spacing", "imager_spacing", "scanned_spacing"):
         values = header.numbers(name, 2)
         if values and min(values) > 0:

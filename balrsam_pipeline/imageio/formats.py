@@ -109,8 +109,17 @@ def format_of(path: Path) -> Format:
     """The format of a file by its name.
 
     Raises:
-        ImageError: no reader knows the ending.
+        ImageError: no reader knows the ending, or the name is not UTF-8, which the libraries cannot take.
     """
+    try:
+        str(path).encode("utf-8")
+    except UnicodeEncodeError:
+        raise ImageError(
+            str(path).encode("utf-8", "backslashreplace").decode(),
+            found="a file name that is not UTF-8",
+            expected="a name in UTF-8",
+            fix="rename the file (convmv renames whole folders: convmv -f latin1 -t utf8 --notest -r FOLDER)",
+        ) from None
     return FILE_ENDINGS[file_ending_of(path)]
 
 

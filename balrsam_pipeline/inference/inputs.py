@@ -9,6 +9,7 @@ from pathlib import Path
 
 from balrsam_pipeline.dataset import CaseFiles
 from balrsam_pipeline.errors import BalrsamError, PredictionError
+from balrsam_pipeline.files import read_text
 from balrsam_pipeline.imageio import FILE_ENDINGS, file_ending_of
 
 CHANNEL = re.compile(r"(.+)_(\d{4})")
@@ -81,7 +82,7 @@ def _listed(paths: Sequence[Path]) -> list[Path]:
     result: list[Path] = []
     for path in paths:
         if path.suffix == ".txt" and path.is_file():
-            lines = (line.strip() for line in path.read_text(encoding="utf-8").splitlines())
+            lines = (line.strip() for line in read_text(path, PredictionError).splitlines())
             result += [path.parent / line for line in lines if line]
         else:
             result.append(path)

@@ -9,10 +9,10 @@ from pathlib import Path
 
 from balrsam_pipeline.command import roots_of
 from balrsam_pipeline.dataset import read_description
-from balrsam_pipeline.errors import UsageError
+from balrsam_pipeline.errors import PredictionError, UsageError
 from balrsam_pipeline.execution import ExecutionOptions, folder_lock
 from balrsam_pipeline.execution_options import execution_of
-from balrsam_pipeline.files import write_text
+from balrsam_pipeline.files import read_text, write_text
 from balrsam_pipeline.inference.best_configuration import read_best
 from balrsam_pipeline.inference.cluster import Models, OnCluster
 from balrsam_pipeline.inference.inputs import find_cases, part_of
@@ -46,7 +46,7 @@ def predict_from_arguments(arguments: argparse.Namespace) -> PredictionReport:
         report = predict_cases(members, cases, arguments.output, options, runner)
         write_text(
             PredictionFolder(arguments.output).description,
-            ModelFolder(choice.folders[0]).description.read_text(encoding="utf-8"),
+            read_text(ModelFolder(choice.folders[0]).description, PredictionError),
         )
     return report.with_failures(inputs.refused)
 

@@ -7,7 +7,7 @@ was in the scanner.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -16,10 +16,11 @@ import numpy.typing as npt
 from balrsam_pipeline.errors import PreprocessingError
 from balrsam_pipeline.imageio import Geometry, Image
 from balrsam_pipeline.plan import Configuration, Plan
+from balrsam_pipeline.preprocessing.conservation import LabelVoxels, conserve_labels
 from balrsam_pipeline.preprocessing.label_resampling import resample_label
 from balrsam_pipeline.preprocessing.normalization import ChannelTransform, channel_transform
 from balrsam_pipeline.preprocessing.resampling import Shape, plan_resampling, resample_image, resampled_shape
-from balrsam_pipeline.voxels import Box, crop, nonzero_box, nonzero_mask
+from balrsam_pipeline.voxels import Box, crop, foreground_box, nonzero_mask
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,11 +49,15 @@ class CaseProperties:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PreprocessedCase:
-    """A case ready for the network: float32 (channel, z, y, x) and int16 (z, y, x) on transposed axes."""
+    """A case ready for the network: float32 (channel, z, y, x) and int16 (z, y, x) on transposed axes.
+
+    `label_voxels` says what became of every label value but background and the ignore label.
+    """
 
     image_czyx: npt.NDArray[np.float32]
     label_zyx: npt.NDArray[np.int16] | None
     properties: CaseProperties
+    label_voxels: dict[int, LabelVoxels] = field(default_factory=dict)
 
 
 def target_spacing(
@@ -76,16 +81,22 @@ def target_spacing(
 
 
 def preprocess_image(
-    image: Image, label: Image | None, plan: Plan, configuration: Configuration
+    image: Image,
+    label: Image | None,
+    plan: Plan,
+    configuration: Configuration,
+    ignore_value: int | None = None,
 ) -> PreprocessedCase:
     """Preprocess one case.
 
     Args:
         image: raw, any dtype.
         label: its label map, or None for prediction.
+        ignore_value: the label value of voxels that nobody annotated.
 
     Returns:
-        The case on transposed axes, cropped to nonzero voxels, normalised, at the target spacing.
+        The case on transposed axes, cropped to nonzero and labelled voxels, normalised, at the target
+        spacing.
 
     Raises:
         PreprocessingError: channels or shapes do not fit, or the image holds NaN or infinite values.
@@ -109,14 +120,21 @@ def preprocess_image(
         True
     """
     _require_fit(image, label, configuration)
-    image_czyx = image.data.transpose(0, *(axis + 1 for axis in configuration.transpose))
-    box = nonzero_box(image_czyx)
+    order = (0, *(axis + 1 for axis in configuration.transpose))
+    image_czyx = image.data.transpose(order)
+    box = foreground_box(image_czyx, None if label is None else label.data.transpose(order)[0], ignore_value)
     cropped_czyx = crop(image_czyx, box)
     properties = _properties(image.geometry, box, configuration)
+    image_czyx = _normalise_and_resample(cropped_czyx, properties, plan, configuration)
+    if label is None:
+        return PreprocessedCase(image_czyx=image_czyx, label_zyx=None, properties=properties)
+    cropped_zyx = crop(label.data.transpose(order), box)[0]
+    label_zyx = _resample_label(cropped_zyx, properties, configuration.antialias)
     return PreprocessedCase(
-        image_czyx=_normalise_and_resample(cropped_czyx, properties, plan, configuration),
-        label_zyx=None if label is None else _resample_label(label, properties, configuration.antialias),
+        image_czyx=image_czyx,
+        label_zyx=label_zyx,
         properties=properties,
+        label_voxels=conserve_labels(cropped_zyx, label_zyx, ignore_value),
     )
 
 
@@ -175,10 +193,9 @@ def _transform(
     return channel_transform(channel_zyx, configuration.normalization[index], statistics, inside)
 
 
-def _resample_label(label: Image, properties: CaseProperties, antialias: bool) -> npt.NDArray[np.int16]:
-    label_zyx = crop(
-        label.data.transpose(0, *(axis + 1 for axis in properties.transpose)), properties.crop_box
-    )[0]
+def _resample_label(
+    label_zyx: npt.NDArray[np.integer], properties: CaseProperties, antialias: bool
+) -> npt.NDArray[np.int16]:
     shape_in: Shape = properties.cropped_shape
     return resample_label(
         label_zyx,

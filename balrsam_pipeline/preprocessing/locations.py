@@ -28,6 +28,17 @@ def class_locations(
     }
 
 
+def annotated_locations(
+    label_zyx: npt.NDArray[np.integer], labels: LabelScheme
+) -> npt.NDArray[np.int32] | None:
+    """Voxels (n, 3) that somebody annotated, background included, at most `MOST_LOCATIONS`; None where
+    nothing carries the ignore label."""
+    ignored = label_zyx == labels.ignore_value if labels.ignore_value is not None else None
+    if ignored is None or not ignored.any():
+        return None
+    return _coordinates(np.flatnonzero(~ignored), label_zyx.shape)
+
+
 def _coordinates(flat_indices: npt.NDArray[np.intp], shape: tuple[int, ...]) -> npt.NDArray[np.int32]:
     if len(flat_indices) > MOST_LOCATIONS:
         chosen = np.random.default_rng(_SEED).choice(len(flat_indices), MOST_LOCATIONS, replace=False)

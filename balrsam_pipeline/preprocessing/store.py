@@ -6,7 +6,7 @@ voxels of every label in turn; `CASE.json` the properties, written last: a case 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,8 @@ from balrsam_pipeline.files import atomic_path, read_json, write_json
 from balrsam_pipeline.layout import StoredFiles
 from balrsam_pipeline.plan import Configuration
 from balrsam_pipeline.preprocessing.case import CaseProperties, PreprocessedCase
-from balrsam_pipeline.preprocessing.locations import class_locations
+from balrsam_pipeline.preprocessing.conservation import LabelVoxels
+from balrsam_pipeline.preprocessing.locations import annotated_locations, class_locations
 from balrsam_pipeline.serialise import from_json, to_json
 
 CHUNK_VOXELS = 2**22  # a chunk is what one write compresses; slices are read block by block
@@ -37,12 +38,16 @@ class StoredCase:
             redone.
         foreground: label or region name -> [start, stop) of its rows in CASE_foreground.b2nd.
         stored_bytes: size of every array file, to notice truncated ones.
+        annotated: [start, stop) of the rows of voxels that somebody annotated; None where nothing is ignored.
+        label_voxels: label value -> its voxels before and after preprocessing.
     """
 
     properties: CaseProperties
     recipe_sha256: str
     foreground: dict[str, tuple[int, int]]
     stored_bytes: dict[str, int]
+    annotated: tuple[int, int] | None = None
+    label_voxels: dict[str, LabelVoxels] = field(default_factory=dict)
 
 
 def store_folder(preprocessed_dataset: Path, configuration: Configuration) -> Path:
@@ -71,6 +76,7 @@ def write_case(
     files.facts.unlink(missing_ok=True)
     arrays: dict[Path, npt.NDArray[Any]] = {files.image: preprocessed.image_czyx}
     ranges: dict[str, tuple[int, int]] = {}
+    annotated: tuple[int, int] | None = None
     if preprocessed.label_zyx is not None:
         arrays[files.label] = preprocessed.label_zyx
         locations = class_locations(preprocessed.label_zyx, labels)
@@ -79,13 +85,23 @@ def write_case(
             name: (int(end) - len(rows), int(end))
             for (name, rows), end in zip(locations.items(), ends, strict=True)
         }
-        if ends[-1]:
-            arrays[files.foreground] = np.concatenate(list(locations.values()))
+        rows = list(locations.values())
+        drawn = annotated_locations(preprocessed.label_zyx, labels)
+        if drawn is not None:
+            rows.append(drawn)
+            annotated = (int(ends[-1]), int(ends[-1]) + len(drawn))
+        if sum(map(len, rows)):
+            arrays[files.foreground] = np.concatenate(rows)
     for path, array in arrays.items():
         _write_array(path, array, all_axes)
     sizes = {path.name: path.stat().st_size for path in arrays}
     stored = StoredCase(
-        properties=preprocessed.properties, recipe_sha256=recipe_sha256, foreground=ranges, stored_bytes=sizes
+        properties=preprocessed.properties,
+        recipe_sha256=recipe_sha256,
+        foreground=ranges,
+        stored_bytes=sizes,
+        annotated=annotated,
+        label_voxels={str(value): voxels for value, voxels in preprocessed.label_voxels.items()},
     )
     write_json(files.facts, to_json(stored), durable=False)
 
@@ -160,14 +176,20 @@ class CaseStore:
     def foreground(self, case: str) -> dict[str, npt.NDArray[np.int32]]:
         """Label or region name -> voxels (n, 3) as z, y, x, at most 10 000 each; those that the case lacks
         have no rows."""
-        ranges = self._case(case).foreground
-        path = StoredFiles(self.folder, case).foreground
-        rows = (
-            self._read(path, ())
-            if path.name in self._case(case).stored_bytes
-            else np.zeros((0, 3), dtype=np.int32)
-        )
+        ranges, rows = self._case(case).foreground, self._rows(case)
         return {label: rows[start:stop] for label, (start, stop) in ranges.items()}
+
+    def annotated(self, case: str) -> npt.NDArray[np.int32] | None:
+        """Voxels (n, 3) that somebody annotated, at most 10 000; None where nothing carries the ignore
+        label."""
+        where = self._case(case).annotated
+        return None if where is None else self._rows(case)[where[0] : where[1]]
+
+    def _rows(self, case: str) -> npt.NDArray[np.int32]:
+        path = StoredFiles(self.folder, case).foreground
+        if path.name not in self._case(case).stored_bytes:
+            return np.zeros((0, 3), dtype=np.int32)
+        return self._read(path, ())
 
     def _case(self, case: str) -> StoredCase:
         if case not in self._stored:

@@ -2,6 +2,15 @@
 left. For preprocessing and for the integrity check alike."""
 
 from balrsam_pipeline.voxels.contrast import LEAST_CONTRAST, LITTLE_CONTRAST, contrast
-from balrsam_pipeline.voxels.cropping import Box, crop, nonzero_box, nonzero_mask
+from balrsam_pipeline.voxels.cropping import Box, crop, foreground_box, nonzero_box, nonzero_mask
 
-__all__ = ["LEAST_CONTRAST", "LITTLE_CONTRAST", "Box", "contrast", "crop", "nonzero_box", "nonzero_mask"]
+__all__ = [
+    "LEAST_CONTRAST",
+    "LITTLE_CONTRAST",
+    "Box",
+    "contrast",
+    "crop",
+    "foreground_box",
+    "nonzero_box",
+    "nonzero_mask",
+]

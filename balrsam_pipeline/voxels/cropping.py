@@ -1,4 +1,4 @@
-"""Cropping a case to the voxels where any channel is nonzero (nnU-Net v2's rule).
+"""Cropping a case to the voxels where any channel is nonzero (nnU-Net v2's rule) or that are labelled.
 
 Suffixes: `image_czyx` channels first, `mask_zyx` boolean.
 """
@@ -32,6 +32,38 @@ def nonzero_box(image_czyx: npt.NDArray[Any]) -> Box:
         columns |= mask_yx.any(axis=0)
     if not columns.any():
         return _whole(image_czyx.shape)
+    return _extent(reach_zyx.any(axis=1)), _extent(reach_zyx.any(axis=0)), _extent(columns)
+
+
+def foreground_box(
+    image_czyx: npt.NDArray[Any], label_zyx: npt.NDArray[np.integer] | None, ignore_value: int | None = None
+) -> Box:
+    """The nonzero box, made larger where labelled voxels lie outside it; ignored ones do not count.
+
+    A departure from nnU-Net, which cuts such labels off.
+    """
+    box = nonzero_box(image_czyx)
+    if label_zyx is None or box == _whole(image_czyx.shape):
+        return box
+    labelled = label_box(label_zyx, ignore_value)
+    if labelled is None:
+        return box
+    sides = [(min(own[0], other[0]), max(own[1], other[1])) for own, other in zip(box, labelled, strict=True)]
+    return sides[0], sides[1], sides[2]
+
+
+def label_box(label_zyx: npt.NDArray[np.integer], ignore_value: int | None = None) -> Box | None:
+    """The smallest box that holds every labelled voxel; None where there is none."""
+    reach_zyx = np.zeros(label_zyx.shape[:2], dtype=bool)
+    columns = np.zeros(label_zyx.shape[2], dtype=bool)
+    for z, plane_yx in enumerate(label_zyx):
+        mask_yx = plane_yx != 0
+        if ignore_value is not None:
+            mask_yx &= plane_yx != ignore_value
+        reach_zyx[z] = mask_yx.any(axis=1)
+        columns |= mask_yx.any(axis=0)
+    if not columns.any():
+        return None
     return _extent(reach_zyx.any(axis=1)), _extent(reach_zyx.any(axis=0)), _extent(columns)
 
 

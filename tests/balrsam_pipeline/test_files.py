@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from balrsam_pipeline.errors import PlanError
-from balrsam_pipeline.files import atomic_path, final_name, read_json, write_json
+from balrsam_pipeline.errors import DatasetError, PlanError
+from balrsam_pipeline.files import atomic_path, final_name, read_json, read_text, write_json
 
 
 def test_json_comes_back_as_it_was_written(tmp_path: Path) -> None:
@@ -54,3 +54,15 @@ def test_nobody_can_guess_the_name_of_a_temporary_file(tmp_path: Path) -> None:
     assert {final_name(Path(name)) for name in names} == {"a.json"}
     assert final_name(Path(".tmp-123-old-name.json")) == "old-name.json"  # as older versions named them
     assert final_name(Path("a.json")) is None
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-32"])
+def test_text_is_read_in_the_encoding_that_its_byte_order_mark_says(tmp_path: Path, encoding: str) -> None:
+    (tmp_path / "a.csv").write_bytes("case,Zürich\n".encode(encoding))
+    assert read_text(tmp_path / "a.csv") == "case,Zürich\n"
+
+
+def test_text_in_latin_1_is_named(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_bytes("case,Zürich\n".encode("latin-1"))
+    with pytest.raises(DatasetError, match="not UTF-8"):
+        read_text(tmp_path / "a.csv")

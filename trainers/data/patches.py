@@ -37,6 +37,9 @@ class SliceSource(Protocol):
     def foreground(self, case: str) -> Mapping[str, npt.NDArray[np.int32]]:
         """For each label of a case some of its voxels, (n, 3)."""
 
+    def annotated(self, case: str) -> npt.NDArray[np.int32] | None:
+        """Some voxels (n, 3) that somebody annotated; None where nothing carries the ignore label."""
+
 
 class CachedSource:
     """A slice source that keeps whole cases in memory after their first use, for datasets that fit."""
@@ -46,6 +49,7 @@ class CachedSource:
         self._images: dict[str, npt.NDArray[np.float32]] = {}
         self._labels: dict[str, npt.NDArray[np.int16]] = {}
         self._foreground: dict[str, Mapping[str, npt.NDArray[np.int32]]] = {}
+        self._annotated: dict[str, npt.NDArray[np.int32] | None] = {}
 
     def read_slice(self, case: str, index: int, context: int = 0, axis: int = 0) -> npt.NDArray[np.float32]:
         """As the source's; edge slices are repeated where neighbours are missing."""
@@ -77,6 +81,12 @@ class CachedSource:
         if case not in self._foreground:
             self._foreground[case] = self._source.foreground(case)
         return self._foreground[case]
+
+    def annotated(self, case: str) -> npt.NDArray[np.int32] | None:
+        """As the source's."""
+        if case not in self._annotated:
+            self._annotated[case] = self._source.annotated(case)
+        return self._annotated[case]
 
 
 class PatchReader:

@@ -17,6 +17,7 @@ from trainers.config import TrainingConfig
 
 GOLDEN_RATIO = (5**0.5 - 1) / 2
 Foreground = Callable[[str], Mapping[str, npt.NDArray[np.int32]]]
+Annotated = Callable[[str], npt.NDArray[np.int32] | None]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,15 +41,25 @@ class Sample:
     intensity_seed: int | None = None
 
 
+def _everything(_case: str) -> None:
+    """Every voxel of every case is annotated."""
+
+
 @dataclass(frozen=True, slots=True)
 class Sampler:
-    """Draws samples of the training cases of a fold; `foreground` gives, for each label of a case, some of
-    its voxels (n, 3)."""
+    """Draws samples of the training cases of a fold.
+
+    Attributes:
+        foreground: gives, for each label of a case, some of its voxels (n, 3).
+        annotated: gives some voxels (n, 3) of a case that somebody annotated, or None where that is all of
+            them; samples that are not centred on foreground are centred on these.
+    """
 
     cases: Sequence[SamplingCase]
     foreground: Foreground
     configuration: Configuration
     config: TrainingConfig
+    annotated: Annotated = _everything
 
     def draw(self, epoch: int, index: int) -> Sample:
         """The sample number `index` of `epoch`: case, slice, position and augmentation."""
@@ -58,6 +69,8 @@ class Sampler:
         axis = axes[int(rng.integers(len(axes)))]
         forced = rng.random() < self.config.foreground_fraction
         centre_zyx = self._foreground_voxel(case, rng) if forced else None
+        if centre_zyx is None:
+            centre_zyx = self._annotated_voxel(case, rng)
         slice_index = int(rng.integers(case.shape_zyx[axis])) if centre_zyx is None else int(centre_zyx[axis])
         plane = in_plane_axes(axis)
         corner = [
@@ -87,6 +100,13 @@ class Sampler:
         if not present:
             return None
         voxels = present[int(rng.integers(len(present)))]
+        voxel: npt.NDArray[np.int32] = voxels[int(rng.integers(len(voxels)))]
+        return voxel
+
+    def _annotated_voxel(self, case: SamplingCase, rng: np.random.Generator) -> npt.NDArray[np.int32] | None:
+        voxels = self.annotated(case.case)
+        if voxels is None or not len(voxels):
+            return None
         voxel: npt.NDArray[np.int32] = voxels[int(rng.integers(len(voxels)))]
         return voxel
 

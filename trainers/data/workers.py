@@ -49,7 +49,7 @@ def open_loader(
     """
     cases = data.sampling_cases(data.fold.train)
     slices = data.source(cases, workers)
-    sampler = Sampler(cases, slices.foreground, data.configuration, config)
+    sampler = Sampler(cases, slices.foreground, data.configuration, config, slices.annotated)
     reader = PatchReader(slices, data.configuration, config.augmentation)
     source = BatchSource(sampler, reader, config.batch_size or 1, *rank)
     return WorkerLoader(source, workers, replace_lost) if workers else InlineLoader(source)

@@ -49,9 +49,9 @@ def convert_dicom(conversion: Conversion) -> Converted:
     """Convert `images/CASE/` (DICOM files, any depth) with a label in `masks/CASE.nii.gz`, or a label file or
     DICOM-SEG beside the series.
 
-    Hounsfield units and geometry come from the DICOM header; each series becomes one channel, the one that its
-    description names, else in the order of series numbers. Scouts are left out with a note. Cases in `test/`
-    need no label.
+    Hounsfield units and geometry come from the DICOM header; each series becomes one channel, the one that
+    its description names, else in the order of series numbers. Scouts are left out with a note. Cases in
+    `test/` need no label.
 
     Raises:
         DatasetError: a folder is missing, a case has no series or another number of them, slices are missing,

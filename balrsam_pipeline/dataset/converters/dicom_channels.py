@@ -1,4 +1,4 @@
-"""Which DICOM series of a case is which channel: by what the series say of themselves, else by their order."""
+"""Which DICOM series of a case is which channel: by what they say of themselves, else by their order."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ Case = tuple[str, tuple[Series, ...]]  # its name and its series
 def order_series(cases: Sequence[Case], names: Sequence[str]) -> list[tuple[Series, ...]]:
     """The series of every case in the order of the channel `names`.
 
-    SeriesDescription (or the modality) that equals a channel's name, or has it as a word, decides. Where no case
-    says anything, the order of series numbers counts, as long as it is the same in all cases.
+    SeriesDescription (or the modality) that equals a channel's name, or has it as a word, decides. Where no
+    case says anything, the order of series numbers counts, as long as it is the same in all cases.
 
     Raises:
-        DatasetError: the descriptions of a case fit in several ways or only in part, where those of other cases
-            fit; or the order of series differs between cases and nothing says which channel they are.
+        DatasetError: the descriptions of a case fit in several ways or only in part, where those of other
+            cases fit; or the order of series differs between cases and nothing says which channel they are.
     """
     matched = [_matched(series, names) for _, series in cases]
     if all(found is None for found in matched):
@@ -41,7 +41,7 @@ def order_series(cases: Sequence[Case], names: Sequence[str]) -> list[tuple[Seri
                 raise DatasetError(
                     f"case {case}",
                     found=f"series {told}, whose descriptions do not say which channel they are",
-                    expected=f"descriptions that name the channels {', '.join(names)}, as other cases have them",
+                    expected=f"descriptions that name the channels {', '.join(names)}, as in other cases",
                     fix="correct SeriesDescription, or move the series into a dataset of their own",
                 )
             LOG.warning("case %s: series %s is taken for channel %s by its place alone", case, told, names[0])

@@ -13,6 +13,7 @@ import numpy.typing as npt
 
 from balrsam_pipeline.dataset.converters.conversion import Conversion, Converted, run_all, write_dataset_json
 from balrsam_pipeline.dataset.converters.value_map import (
+    RANGE,
     Colour,
     apply_value_map,
     choose_value_map,
@@ -74,7 +75,7 @@ def convert_pairs(conversion: Conversion) -> Converted:
         else {}
     )
     ending = _ending([*pairs.values(), *test.values()], images)
-    as_colours = any(len(colour) > 1 for colour in conversion.value_map)
+    as_colours = any(len(colour) > 1 and colour[0] != RANGE for colour in conversion.value_map)
     colours = run_all(
         partial(_mask_colours, as_colours=as_colours),
         {case: masks_of[case] for case in pairs},

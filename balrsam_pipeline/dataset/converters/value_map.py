@@ -1,7 +1,11 @@
-"""From the colours or grey values of masks to label values."""
+"""From the colours or grey values of masks to label values.
+
+A map's keys are colours, (grey,) or (red, green, blue), or ranges of grey values, (`RANGE`, first, last).
+"""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -10,13 +14,16 @@ import numpy.typing as npt
 
 from balrsam_pipeline.errors import DatasetError, UsageError
 
-Colour = tuple[int, ...]  # (grey,) or (red, green, blue)
+Colour = tuple[int, ...]
+RANGE = -1  # marks a key as a range, which no colour begins with
 MANY = 64  # more different values than this are no mask
+SHOWN = 12  # colours in a message
+LARGEST_LIKELY_LABEL = 127  # greys beyond, with gaps between, are brightness, not numbers of labels
 
 
 def parse_value_map(text: str) -> dict[Colour, int]:
-    """Read "255=1" or "#ff0000=1,0/255/0=2": grey value, hex colour or red/green/blue, each with its label
-    value.
+    """Read "255=1", "128-255=1" or "#ff0000=1,0/255/0=2": grey value, range of them, hex colour or
+    red/green/blue, each with its label value.
 
     Raises:
         UsageError: the text is not of this form.
@@ -30,8 +37,9 @@ def parse_value_map(text: str) -> dict[Colour, int]:
             raise UsageError(
                 "--value-map",
                 found=f"'{item}'",
-                expected="COLOUR=VALUE, with a grey value, #rrggbb or r/g/b",
-                fix="for example: --value-map 255=1, or --value-map '#ff0000=1,0/255/0=2'",
+                expected="COLOUR=VALUE, with a grey value, a range of them, #rrggbb or r/g/b",
+                fix="for example: --value-map 255=1, --value-map 128-255=1, or --value-map "
+                "'#ff0000=1,0/255/0=2'",
             ) from None
     return parsed
 
@@ -70,32 +78,52 @@ def choose_value_map(
         return {colour: colour[0] for colour in ordered}
     if not given and len(ordered) == 2 and not any(ordered[0]):
         return {ordered[0]: 0, ordered[1]: 1}
+    ranges = [key for key in given if key[0] == RANGE]
+    if ranges and greys:  # a threshold: what is in no range is background
+        return complete
     unknown = [colour for colour in ordered if colour not in complete]
     if unknown:
-        shown = ", ".join("/".join(map(str, colour)) for colour in unknown[:12]) + (
-            " …" if len(unknown) > 12 else ""
-        )
-        many = len(ordered) > MANY
         raise DatasetError(
             where,
-            found=f"{len(unknown)} colour(s) without a label value: {shown}",
+            found=f"{len(unknown)} colour(s) without a label value: {_shown(unknown)}",
             expected="a label value for every colour in the masks",
-            fix="masks of so many colours were blurred or saved as JPEG: export them again without "
-            "anti-aliasing"
-            if many
-            else f"name them: --value-map '{'/'.join(map(str, unknown[0]))}=1,…' (0 for what is background)",
+            fix=_way_out(ordered, unknown, greys and not given),
         )
     return complete
 
 
+def _way_out(ordered: Sequence[Colour], unknown: Sequence[Colour], greys: bool) -> str:
+    """What to do about colours without a label value: a threshold where they are the fringe of two greys."""
+    largest = ordered[-1][0] if greys else 0
+    if greys and len(ordered) > 2 and ordered[0] == (0,) and largest > LARGEST_LIKELY_LABEL:
+        return (
+            f"values between two greys come from JPEG or smoothing: choose a threshold, such as --value-map "
+            f"'{(largest + 1) // 2}-{largest}=1', which makes the rest background"
+        )
+    if len(ordered) > MANY:
+        return "masks of so many colours were blurred or saved as JPEG: export them without anti-aliasing"
+    example = "/".join(map(str, unknown[-1]))
+    return f"name them: --value-map '{example}=1,…' (0 for what is background)"
+
+
+def _shown(colours: Sequence[Colour]) -> str:
+    more = " …" if len(colours) > SHOWN else ""
+    return ", ".join("/".join(map(str, colour)) for colour in colours[:SHOWN]) + more
+
+
 def apply_value_map(mask_czyx: npt.NDArray[Any], value_map: Mapping[Colour, int]) -> npt.NDArray[np.uint16]:
-    """Turn a mask (channel, z, y, x) into label values (z, y, x); colours that are not in the map become
-    0."""
+    """Turn a mask (channel, z, y, x) into label values (z, y, x); colours that are not in the map become 0.
+
+    Where ranges overlap, the later one counts.
+    """
     colours = _colours(mask_czyx)
     count = colours.shape[0]
     label = np.zeros(colours.shape[1:], dtype=np.uint16)
     for colour, value in value_map.items():
-        if len(colour) <= count:  # a true colour cannot occur in a grey mask
+        if colour[0] == RANGE:
+            inside = np.all((colours >= colour[1]) & (colours <= colour[2]), axis=0)
+            label[inside] = value
+        elif len(colour) <= count:  # a true colour cannot occur in a grey mask
             wanted = np.array(colour if len(colour) == count else colour * count).reshape(-1, 1, 1, 1)
             label[np.all(colours == wanted, axis=0)] = value
     return label
@@ -111,6 +139,12 @@ def _canonical(colour: Colour) -> Colour:
 
 
 def _parse_colour(text: str) -> Colour:
+    limits = re.fullmatch(r"(\d+)\s*-\s*(\d+)", text)
+    if limits:
+        first, last = int(limits[1]), int(limits[2])
+        if first > last:
+            raise ValueError(text)
+        return RANGE, first, last
     if text.startswith("#") and len(text) == 7:
         parts = tuple(int(text[start : start + 2], 16) for start in (1, 3, 5))
     else:

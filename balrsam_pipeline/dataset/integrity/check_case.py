@@ -17,7 +17,11 @@ from balrsam_pipeline.dataset.integrity.checks.geometry import (
     check_spacing_file,
 )
 from balrsam_pipeline.dataset.integrity.checks.intensities import check_channels, check_intensities
-from balrsam_pipeline.dataset.integrity.checks.labels import check_stored_label, check_values
+from balrsam_pipeline.dataset.integrity.checks.labels import (
+    check_label_inside,
+    check_stored_label,
+    check_values,
+)
 from balrsam_pipeline.dataset.integrity.report import Problem, problem_of
 from balrsam_pipeline.dataset.raw import label_values
 from balrsam_pipeline.errors import DatasetError, ImageError
@@ -74,6 +78,7 @@ def inspect_case(files: CaseFiles, description: DatasetDescription) -> Inspected
     if label is not None and values is not None:
         problems += check_same_grid(files.case, "label", label.geometry, image.geometry)
         problems += check_values(files.case, values, description.labels)
+        problems += check_label_inside(files.case, image.data, label.data, description)
     facts = CaseFacts(
         case=files.case,
         image_sha256=voxels_sha256(image),

@@ -412,6 +412,14 @@ CATALOGUE = (
         lambda f: [contradict(path) for path in (ct(f), pet(f), label(f))],
         "warning",
     ),
+    Broken(
+        "label_outside_nonzero",
+        SECOND,
+        lambda f: (
+            [change(path, put_margin(0)) for path in (ct(f), pet(f))] and change(label(f), put_margin(1))
+        ),
+        "warning",
+    ),
     Broken("label_shape", SECOND, lambda f: change(label(f), lambda data: data[:, :-1])),
     Broken("label_spacing", SECOND, lambda f: change(label(f), spacing_mm=(3.0, 0.5, 0.5))),
     Broken(

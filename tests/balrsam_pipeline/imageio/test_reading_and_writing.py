@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,7 @@ from balrsam_pipeline.imageio import (
     Geometry,
     Image,
     picture_geometry,
+    read_geometry,
     read_image,
     read_label,
     write_image,
@@ -123,3 +125,12 @@ def test_floats_next_to_whole_numbers_are_labels(tmp_path: Path, ending: str) ->
     values = np.array([0, 0.99999994, 2.0000002, 3]).reshape(1, 2, 2).astype(np.float32)
     write_image(tmp_path / f"a{ending}", Image(values[None], picture_geometry(2, 2)))
     assert read_label(tmp_path / f"a{ending}").data.ravel().tolist() == [0, 1, 2, 3]
+
+
+@pytest.mark.parametrize("ending", FILE_ENDINGS)
+def test_a_file_name_that_is_not_utf8_is_named_before_a_library_sees_it(tmp_path: Path, ending: str) -> None:
+    path = tmp_path / os.fsdecode(b"zw\xf6lf" + ending.encode())
+    path.write_bytes(b"x")
+    for read in (read_label, read_geometry, lambda path: read_image([path])):
+        with pytest.raises(ImageError, match=r"zw\\udcf6lf.*\n.*not UTF-8"):
+            read(path)

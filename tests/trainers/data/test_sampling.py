@@ -3,6 +3,7 @@ from __future__ import annotations
 import dataclasses
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -101,3 +102,17 @@ def test_a_case_without_foreground_is_sampled_anywhere(make_store, make_configur
         0, 0
     )
     assert sample.case in {"case_a", "case_b"}
+
+
+@pytest.mark.parametrize("share", [0.0, 1 / 3])
+def test_with_an_ignore_label_every_sample_shows_annotated_voxels(make_store, make_configuration, share):
+    store = make_store()
+    sampler = make_sampler(store, make_configuration(patch_size=(5, 5)), foreground_fraction=share)
+    depth = sampler.cases[0].shape_zyx[0]
+    annotated = np.array([[depth - 1, 3, 4], [depth - 1, 5, 6]], np.int32)
+    sampler = dataclasses.replace(sampler, foreground=lambda case: {}, annotated=lambda case: annotated)
+    samples = [sampler.draw(0, index) for index in range(50)]
+    if sampler.configuration.slicing_axes == (0,):
+        assert {sample.slice_index for sample in samples} == {depth - 1}
+    everywhere = dataclasses.replace(sampler, annotated=lambda case: None)
+    assert len({everywhere.draw(0, index).slice_index for index in range(50)}) > 1

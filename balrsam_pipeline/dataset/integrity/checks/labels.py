@@ -8,10 +8,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from balrsam_pipeline.dataset.description import DatasetDescription
 from balrsam_pipeline.dataset.integrity.report import Problem
 from balrsam_pipeline.dataset.labels import LabelScheme
 from balrsam_pipeline.imageio import as_label
 from balrsam_pipeline.imageio.reading import are_whole_numbers
+from balrsam_pipeline.voxels import crop, foreground_box, nonzero_box
 
 FIX = "in a copy of the dataset: balrsam verify DATASET --fix NEW_FOLDER"
 SHOWN_VALUES = 10
@@ -78,14 +80,18 @@ def check_values(case: str, values: tuple[int, ...], scheme: LabelScheme) -> Ite
     if values in ((0, 255), (255,)) and unknown:
         yield Problem("label_of_0_and_255", case, "a mask of 0 and 255", expected, f"turn 255 into 1 {FIX}")
     elif unknown:
+        blurred = len(unknown) > 2 and values[0] == 0 and 127 < values[-1] < 256
         shown = ", ".join(map(str, unknown[:SHOWN_VALUES])) + (" …" if len(unknown) > SHOWN_VALUES else "")
         yield Problem(
             "label_unknown_value",
             case,
             f"label values {shown}",
             expected,
-            "correct the label file, or add the value to labels in dataset.json (is this an image instead of "
-            "a label?)",
+            "values between two greys come from JPEG or smoothing: make the masks again with a threshold "
+            "(balrsam convert --from pairs --value-map '128-255=1')"
+            if blurred
+            else "correct the label file, or add the value to labels in dataset.json (is this an image "
+            "instead of a label?)",
         )
     elif set(values) <= {0, scheme.ignore_value}:
         found = (
@@ -95,6 +101,35 @@ def check_values(case: str, values: tuple[int, ...], scheme: LabelScheme) -> Ite
         )
         fix = "fine if the case is a healthy one; otherwise add the missing label"
         yield Problem("label_empty", case, found, "some foreground", fix, "warning")
+
+
+def check_label_inside(
+    case: str, image_czyx: npt.NDArray[Any], label_czyx: npt.NDArray[Any], description: DatasetDescription
+) -> Iterator[Problem]:
+    """Do labels reach out of the box of nonzero voxels, where predictions never do?"""
+    if image_czyx.shape[1:] != label_czyx.shape[1:]:
+        return
+    box, scheme = nonzero_box(image_czyx), description.labels
+    if foreground_box(image_czyx, label_czyx[0], scheme.ignore_value) == box:
+        return
+    outside = label_czyx[0].copy()
+    crop(outside[None], box)[:] = 0
+    names = description.label_names
+    found = {value: int((outside == value).sum()) for value in np.unique(outside).tolist() if value}
+    shown = ", ".join(
+        f"{count} of label {names.get(value, value)}"
+        for value, count in found.items()
+        if value != scheme.ignore_value
+    )
+    yield Problem(
+        "label_outside_nonzero",
+        case,
+        f"labelled voxels where the image is cropped because it is 0 there: {shown}",
+        "labels inside the box of nonzero voxels",
+        "training keeps them; predictions look inside that box alone. Look at the case: was the image masked "
+        "too tightly?",
+        "warning",
+    )
 
 
 def _colour_problem(case: str, raw_czyx: npt.NDArray[Any]) -> Problem:

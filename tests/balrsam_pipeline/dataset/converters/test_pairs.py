@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import numpy as np
 import pytest
 import SimpleITK as sitk
 from PIL import Image as PillowImage
+from PIL import ImageFilter
 
 from balrsam_pipeline.dataset import check_dataset, open_dataset, read_case
 from balrsam_pipeline.dataset.converters import CONVERTERS, Conversion, parse_value_map
 from balrsam_pipeline.dataset.converters.value_map import apply_value_map, mask_colours
-from balrsam_pipeline.errors import BalrsamError, DatasetError
+from balrsam_pipeline.errors import BalrsamError, DatasetError, UsageError
+from balrsam_pipeline.imageio import read_label
 
 LABEL = np.zeros((12, 10), np.uint8)
 LABEL[2:6, 2:6], LABEL[7:9, 1:8] = 1, 2
@@ -180,4 +183,35 @@ def test_value_maps_are_read_in_three_notations_and_applied_to_grey_and_colour()
 @pytest.mark.parametrize("text", ["255", "#ff=1", "1/2=3", "a=1", "255=x"])
 def test_a_malformed_value_map_shows_how_to_write_one(text: str) -> None:
     with pytest.raises(BalrsamError, match="COLOUR=VALUE"):
+        parse_value_map(text)
+
+
+@pytest.mark.parametrize("ending", [".jpg", ".png"])
+def test_masks_with_a_fringe_are_offered_a_threshold_that_makes_one_label(
+    tmp_path: Path, ending: str
+) -> None:
+    """JPEG and smoothing put values between 0 and 255."""
+    source = tmp_path / "source"
+    for name in ("images", "masks"):
+        (source / name).mkdir(parents=True)
+    disk = np.hypot(*(np.mgrid[:60, :70] - 30.0)) < 20
+    for index in range(3):
+        PillowImage.fromarray(disk.astype(np.uint8) * 90).save(source / "images" / f"p{index}.png")
+        mask = PillowImage.fromarray(disk.astype(np.uint8) * 255)
+        mask = mask if ending == ".jpg" else mask.filter(ImageFilter.BoxBlur(1))
+        mask.save(source / "masks" / f"p{index}{ending}")
+    options = {"source": source, "target": tmp_path / "Dataset001_Disk", "labels": {"disk": 1}}
+    with pytest.raises(DatasetError) as refused:
+        CONVERTERS["pairs"](Conversion(**options))
+    offered = re.search(r"--value-map '(\d+-255=1)'", str(refused.value))
+    assert offered is not None, refused.value
+    CONVERTERS["pairs"](Conversion(**options, value_map=parse_value_map(offered[1])))
+    label = read_label(tmp_path / "Dataset001_Disk" / "labelsTr" / "p0.png").data[0, 0]
+    assert set(np.unique(label)) == {0, 1}
+    assert abs(int(label.sum()) - int(disk.sum())) < 0.05 * disk.sum()
+
+
+@pytest.mark.parametrize("text", ["255-128=1", "1-2-3=1", "-5=1", "a-b=1"])
+def test_a_malformed_range_is_refused(text: str) -> None:
+    with pytest.raises(UsageError):
         parse_value_map(text)
