@@ -2,7 +2,7 @@
 every layer.
 
 By default glibc gives large blocks back to the system at once, and every page must then be zeroed and mapped
-anew: 12,000 page faults a forward pass of 72 patches of 32×48, a sixth to a quarter of its time (measured,
+anew: 12,000 page faults per forward pass of 72 patches of 32×48, a sixth to a quarter of its time (measured,
 docs/benchmarks.md).
 """
 

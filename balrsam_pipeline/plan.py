@@ -122,8 +122,8 @@ class Configuration:
         slicing_axes: transposed axes along which slices are cut: (0,) for 2d and 2.5d, (0, 1, 2) for
             triplanar.
         context_slices: neighbours on each side fed as channels: 0 for 2d.
-        normalization: one scheme a channel; `normalize_inside_mask` restricts it to nonzero voxels (nnU-Net's
-            rule).
+        normalization: one scheme per channel; `normalize_inside_mask` restricts it to nonzero voxels
+            (nnU-Net's rule).
         patch_size: (y, x) in voxels of the target spacing, what is cut from a slice for training and tiling.
         mirror_axes: transposed axes that may be mirrored in training and prediction.
         reasons: for each decision, in plain words, why.

@@ -1,4 +1,4 @@
-"""Progress of long work: a bar on a terminal, one log line a minute elsewhere."""
+"""Progress of long work: a bar on a terminal, one log line per minute elsewhere."""
 
 from __future__ import annotations
 

@@ -32,7 +32,7 @@ class MeasureTask:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Measurement:
-    """A case's fingerprint, and `QUANTILES` order statistics a channel (c, q) of its foreground; none where
+    """A case's fingerprint, and `QUANTILES` order statistics per channel (c, q) of its foreground; none where
     it shows none."""
 
     fingerprint: CaseFingerprint

@@ -54,7 +54,7 @@ def add_planning_arguments(parser: argparse.ArgumentParser) -> None:
         "--tiles", type=int, metavar="PIXELS", help="tiles of this side at full resolution, a multiple of 16"
     )
     parser.add_argument(
-        "--batch-size", type=int, metavar="N", help="slices a training step (default: what memory holds)"
+        "--batch-size", type=int, metavar="N", help="slices per training step (default: what memory holds)"
     )
     parser.add_argument(
         "--spacing",
@@ -66,7 +66,7 @@ def add_planning_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--like", metavar="PLAN", help="take over the plan of another dataset: its name, folder or plan.json"
     )
-    parser.add_argument("--workers", type=int, metavar="N", help="processes (default: one a core)")
+    parser.add_argument("--workers", type=int, metavar="N", help="processes (default: one per core)")
     parser.add_argument("--no-verify", action="store_true", help="skip the integrity check")
     add_execution_arguments(parser)
     add_roots(parser)
@@ -168,7 +168,7 @@ def add_verify_arguments(parser: argparse.ArgumentParser) -> None:
         help="write a fixed copy here; the dataset itself is never touched",
     )
     parser.add_argument("--json", action="store_true", help="print the report as JSON")
-    parser.add_argument("--workers", type=int, metavar="N", help="processes (default: one a core)")
+    parser.add_argument("--workers", type=int, metavar="N", help="processes (default: one per core)")
     add_roots(parser)
 
 

@@ -161,7 +161,7 @@ def _preprocess(
     executor: Executor | None,
     workers: int,
 ) -> tuple[PreprocessReport, ...]:
-    """Preprocess one configuration a store: those that share a store share its cases."""
+    """Preprocess one configuration per store: those that share a store share its cases."""
     contents = {case.case: case.content_sha256 for case in extraction.fingerprint.cases}
     stores = {store_folder(folder, plan.configuration(name)): name for name in names}
     return tuple(

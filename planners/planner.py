@@ -40,8 +40,7 @@ from planners.rules.input_size import (
 from planners.rules.mask_stride import mask_stride, thinnest_label
 from planners.rules.mirroring import mirror_axes
 from planners.rules.normalization import normalization, normalize_inside_mask
-from planners.rules.slice_axis import Order, transpose, transposed
-from planners.rules.slices import Slices, slices_of
+from planners.rules.slices import Order, Slices, slices_of, transpose, transposed
 from planners.rules.target_spacing import target_spacing
 
 USEFUL_BATCH = 2  # below, the next smaller input size is tried

@@ -26,8 +26,7 @@ from balrsam_pipeline.errors import CheckpointError, TrainingError
 from balrsam_pipeline.files import atomic_path
 from balrsam_pipeline.json_text import JsonTextError, parse_json
 from balrsam_pipeline.layout import FoldFolder
-from balrsam_pipeline.network.checkpoints import tensors_crc32
-from balrsam_pipeline.network.trained_weights import TENSORS_CHECKSUM
+from balrsam_pipeline.network import TENSORS_CHECKSUM, tensors_crc32
 
 LOG = logging.getLogger(__name__)
 METADATA_CHECKSUM = "training_crc32"  # older checkpoints have none

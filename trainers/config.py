@@ -134,7 +134,7 @@ class TrainingConfig:
         "epochs to train (default: 300; with --max-minutes: no limit)", default=300, metavar="N"
     )
     max_minutes: float | None = option(
-        "training minutes a fold, over resumes; validation of whole images not counted",
+        "training minutes per fold, over resumes; validation of whole images not counted",
         default=None,
         metavar="M",
     )
@@ -142,7 +142,7 @@ class TrainingConfig:
         "what --max-minutes counts: wall-clock (default) or CPU minutes of this process", default="wall"
     )
     steps_per_epoch: int = 100
-    batch_size: int | None = option("samples a step (default: the plan's)", default=None, metavar="N")
+    batch_size: int | None = option("samples per step (default: the plan's)", default=None, metavar="N")
     learning_rate: float | None = option(
         "peak learning rate (default: 0.003 from scratch, 0.001 adapted)", default=None, metavar="X"
     )

@@ -15,7 +15,7 @@ from balrsam_pipeline.errors import CheckpointError
 from trainers.checkpoints import read_checkpoint
 
 LOG = logging.getLogger(__name__)
-PER_CLASS = ("mask_decoder.class_tokens", "mask_decoder.hypernetworks.")  # first axis: one row a class
+PER_CLASS = ("mask_decoder.class_tokens", "mask_decoder.hypernetworks.")  # first axis: one row per class
 DECODER = "mask_decoder."
 POSITIONS = "pos_embed"  # (1, y, x, width): stretched to another grid of tokens
 

@@ -4,8 +4,8 @@ processes share one loss.
 Every loss here is a function of a few sums over the batch. Adding those sums over ranks before the division
 gives exactly the loss of one process with the whole batch, whatever share each rank holds.
 
-Suffixes: `logits_bkyx`, `target_bkyx` one channel a class or region, `label_byx` integer labels, `valid_b1yx`
-1 where a voxel counts.
+Suffixes: `logits_bkyx`, `target_bkyx` one channel per class or region, `label_byx` integer labels,
+`valid_b1yx` 1 where a voxel counts.
 """
 
 from __future__ import annotations
@@ -103,7 +103,7 @@ def one_hot(label_byx: Tensor, classes: int) -> Tensor:
 
 
 def region_target(label_byx: Tensor, labels: LabelScheme) -> Tensor:
-    """Labels (B, H, W) to one float channel a region (B, regions, H, W); regions may overlap."""
+    """Labels (B, H, W) to one float channel per region (B, regions, H, W); regions may overlap."""
     member = torch.zeros(len(labels.names), labels.largest + 1, device=label_byx.device)
     for channel, values in enumerate(labels.values):
         member[channel, list(values)] = 1.0

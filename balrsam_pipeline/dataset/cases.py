@@ -93,7 +93,7 @@ def image_cases(folder: Path, file_ending: str, channels: int) -> dict[str, Case
             folder,
             found=f"no image named CASE_0000{file_ending}"
             + (f", but {scan.strays[0].name}" if scan.strays else ""),
-            expected=f"images named CASE_0000{file_ending}, CASE_0001{file_ending} …, one file a channel",
+            expected=f"images named CASE_0000{file_ending}, CASE_0001{file_ending} …, one file per channel",
             fix="rename the images (a single channel is 0000), or correct file_ending in dataset.json",
         )
     return {

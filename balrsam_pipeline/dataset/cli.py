@@ -15,7 +15,7 @@ SOURCES = {
     "decathlon": "Medical Segmentation Decathlon (Task01_BrainTumour)",
     "nnunet_v1": "nnU-Net v1 raw data (Task004_Hippocampus)",
     "pairs": "a folder of images and one of masks, paired by name",
-    "dicom": "a folder of DICOM series a case, labels as NIfTI or DICOM-SEG",
+    "dicom": "a folder of DICOM series per case, labels as NIfTI or DICOM-SEG",
 }
 
 
@@ -55,7 +55,7 @@ def add_convert_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="FOLDER",
         help="of images without masks, inside the source (pairs, dicom)",
     )
-    parser.add_argument("--workers", type=int, metavar="N", help="processes (default: one a core)")
+    parser.add_argument("--workers", type=int, metavar="N", help="processes (default: one per core)")
     add_roots(parser)
 
 

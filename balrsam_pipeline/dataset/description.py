@@ -85,7 +85,7 @@ def read_description(dataset_json: Path) -> DatasetDescription:
 
 def _channel_names(content: dict[str, Any], where: Path) -> tuple[str, ...]:
     names = content.get("channel_names", content.get("modality"))
-    fix = 'write "channel_names": {"0": "T1", "1": "T2"} (or "CT"), one entry a channel'
+    fix = 'write "channel_names": {"0": "T1", "1": "T2"} (or "CT"), one entry per channel'
     if not isinstance(names, dict) or not names:
         raise _wrong(
             where,

@@ -1,6 +1,6 @@
 """Labels, regions and the ignore label of a dataset, and how logit channels encode them (nnU-Net v2's rules).
 
-Suffixes: `label_zyx` integer label map, `logits_kzyx` one channel a class or region.
+Suffixes: `label_zyx` integer label map, `logits_kzyx` one channel per class or region.
 """
 
 from __future__ import annotations

@@ -116,7 +116,7 @@ def _region_order(order: Any, regions: dict[str, tuple[int, ...]], where: object
         raise _wrong(
             where,
             f"regions_class_order {order!r}",
-            f"{len(regions)} whole numbers, one a region ({', '.join(regions)})",
+            f"{len(regions)} whole numbers, one per region ({', '.join(regions)})",
             "write the value that each region leaves in the label map, large regions first, so that small "
             "ones are painted over them",
         )

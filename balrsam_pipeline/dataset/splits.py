@@ -115,7 +115,7 @@ def read_groups(path: Path) -> dict[str, str]:
             raise _wrong(
                 path,
                 f"line {number}: case {row[0]} in group {row[1]} and in group {groups[row[0]]}",
-                "one group a case",
+                "one group per case",
             )
     return groups
 

@@ -29,7 +29,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="run on this raw dataset folder instead of the generated one",
     )
     parser.add_argument(
-        "--max-minutes", type=float, default=0.2, metavar="M", help="training minutes a fold (default: 0.2)"
+        "--max-minutes", type=float, default=0.2, metavar="M", help="training minutes per fold (default: 0.2)"
     )
     parser.add_argument("--device", help="cuda, cpu, … (default: the best there is)")
 

@@ -76,7 +76,10 @@ class ExecutionOptions:
     def __post_init__(self) -> None:
         if self.workers < 1:
             raise UsageError(
-                "--workers", found=str(self.workers), expected="1 or more", fix="leave it out for one a core"
+                "--workers",
+                found=str(self.workers),
+                expected="1 or more",
+                fix="leave it out for one per core",
             )
         if self.case_timeout_s is not None and not (
             math.isfinite(self.case_timeout_s) and self.case_timeout_s > 0

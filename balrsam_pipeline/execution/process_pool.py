@@ -44,7 +44,7 @@ class ProcessExecutor(CaseExecutor):
     """`size` processes, started as they are needed, computing with one thread each."""
 
     def __init__(self, size: int, context: BaseContext, limit_s: float | None = None) -> None:
-        """Start nothing yet.
+        """Remember how; processes start with the first cases.
 
         Args:
             limit_s: seconds that one call may take; its process is killed then, and it ends with CaseStalled.

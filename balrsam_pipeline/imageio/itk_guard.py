@@ -23,7 +23,7 @@ MOST_CHANNELS = 1 << 16
 SLACK_BYTES = 1 << 20  # what may lie behind the voxels: padding, extensions
 LONGEST_NAME = 500  # of a field; ITK writes no longer ones, and reads none
 GIPL_HEADER_BYTES = 256
-GIPL_BYTES = {1: 0.125, 7: 1, 8: 1, 15: 2, 16: 2, 31: 4, 32: 4, 64: 4, 65: 8}  # image type -> bytes a voxel
+GIPL_BYTES = {1: 0.125, 7: 1, 8: 1, 15: 2, 16: 2, 31: 4, 32: 4, 64: 4, 65: 8}  # image type -> bytes per voxel
 MHA_FIELDS = frozenset(
     [
         "ObjectType",

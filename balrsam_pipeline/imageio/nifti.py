@@ -314,7 +314,7 @@ def _absurd_values_named(path: Path) -> Iterator[None]:
 
 
 def _unsupported(path: Path, found: str, fix: str) -> ImageError:
-    return ImageError(path, found=found, expected="one real number a voxel", fix=fix)
+    return ImageError(path, found=found, expected="one real number per voxel", fix=fix)
 
 
 def _damaged(path: Path, found: str) -> ImageError:

@@ -21,7 +21,7 @@ def read_image(paths: Sequence[Path]) -> Image:
     """Read the channel files of one case into (channel, z, y, x).
 
     Args:
-        paths: one file a channel in channel order, or one file that holds all channels (an RGB picture).
+        paths: one file per channel in channel order, or one file that holds all channels (an RGB picture).
 
     Returns:
         The voxels in the type that they have on disk (the widest, if channels differ) and the geometry of the

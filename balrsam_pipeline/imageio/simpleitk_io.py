@@ -120,7 +120,7 @@ def too_many_axes(path: Path, shape: tuple[int, ...]) -> ImageError:
     return ImageError(
         path,
         found=f"{len(shape)} axes ({' × '.join(map(str, shape))})",
-        expected="one channel a file, 2 or 3 axes",
+        expected="one channel per file, 2 or 3 axes",
         fix="split it into CASE_0000, CASE_0001, …: balrsam convert does this for Medical Segmentation "
         "Decathlon folders",
     )

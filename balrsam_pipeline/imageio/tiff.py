@@ -74,7 +74,7 @@ def _read(path: Path, as_label: bool) -> Image:
         raise ImageError(
             path,
             found=f"complex pixels ({data.dtype})",
-            expected="one real number a pixel and channel",
+            expected="one real number per pixel and channel",
             fix="save magnitude or phase as a picture of its own",
         )
     if photometric == WHITE_IS_ZERO and (data.dtype == np.bool_ or not as_label):

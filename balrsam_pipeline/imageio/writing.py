@@ -76,7 +76,7 @@ def write_image(path: Path, image: Image) -> None:
         raise ImageError(
             path,
             found=f"{image.data.shape[0]} channels",
-            expected="one channel a file",
+            expected="one channel per file",
             fix="write CASE_0000, CASE_0001, …",
         )
     with atomic_path(path) as temporary:

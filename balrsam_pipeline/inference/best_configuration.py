@@ -35,7 +35,7 @@ class BestConfiguration:
     Attributes:
         configurations: one, or several to ensemble with equal weights.
         folds: those that were compared and are used for prediction.
-        postprocessing: rules for the chosen candidate.
+        postprocessing: steps for the chosen candidate.
         reason: why it was chosen, in plain words.
         candidates: every candidate, best first.
     """

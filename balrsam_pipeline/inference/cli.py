@@ -1,4 +1,4 @@
-"""The sub-commands of this room: `predict`, `ensemble`, `export_model`, `install_model`, `export_onnx`."""
+"""The sub-commands of prediction: `predict`, `ensemble`, `export_model`, `install_model`, `export_onnx`."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def add_prediction_options(parser: argparse.ArgumentParser) -> None:
         "--batch-size",
         type=int,
         metavar="N",
-        help="patches a forward pass (default: by device and patch size)",
+        help="patches per forward pass (default: by device and patch size)",
     )
     parser.add_argument("--device", help="cuda, cuda:1, cpu, mps (default: the best there is)")
     parser.add_argument(
@@ -96,7 +96,7 @@ def add_prediction_options(parser: argparse.ArgumentParser) -> None:
         "--postprocessing",
         type=Path,
         metavar="JSON",
-        help="rules to apply (default: those chosen for the model)",
+        help="steps to apply (default: those chosen for the model)",
     )
     group.add_argument("--no-postprocessing", action="store_true", help="apply none")
     add_execution_arguments(parser)
@@ -158,7 +158,7 @@ def _add_ensemble(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--save-probabilities", action="store_true", help="also write the averaged probabilities"
     )
-    parser.add_argument("--postprocessing", type=Path, metavar="JSON", help="rules to apply to the result")
+    parser.add_argument("--postprocessing", type=Path, metavar="JSON", help="steps to apply to the result")
     parser.add_argument("--workers", type=int, default=2, metavar="N", help="cases at once (default 2)")
 
 
@@ -173,12 +173,13 @@ def _ensemble(arguments: argparse.Namespace) -> int:
             expected=f"one for each of {len(arguments.input)} folders",
             fix="add or remove weights",
         )
-    rules = read_postprocessing(arguments.postprocessing) if arguments.postprocessing else Postprocessing()
+    named = arguments.postprocessing
+    postprocessing = read_postprocessing(named) if named else Postprocessing()
     weights = arguments.weights or [1.0] * len(arguments.input)
     written = ensemble_folders(
         dict(zip(arguments.input, weights, strict=True)),
         arguments.output,
-        rules,
+        postprocessing,
         arguments.save_probabilities,
         arguments.workers,
     )
@@ -245,7 +246,7 @@ def _add_export_onnx(parser: argparse.ArgumentParser) -> None:
         type=int,
         default=1,
         metavar="N",
-        help="patches a call, fixed in the file (default: 1)",
+        help="patches per call, fixed in the file (default: 1)",
     )
 
 

@@ -50,7 +50,7 @@ def ensemble_folders(
     Args:
         weights: folder of predictions -> its weight.
         output: made if need be.
-        postprocessing: rules for the averaged label maps.
+        postprocessing: steps for the averaged label maps.
 
     Raises:
         PredictionError: folders hold different cases, labels or geometry, or lack probabilities; the message

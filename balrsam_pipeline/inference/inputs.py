@@ -27,7 +27,7 @@ def find_cases(paths: Sequence[Path], channels: int, file_ending: str) -> Inputs
     """Sort inputs into cases: CASE_0000.ext, CASE_0001.ext …, or CASE.ext where one file holds all channels.
 
     Args:
-        paths: folders, image files, and `.txt` files with one path a line.
+        paths: folders, image files, and `.txt` files with one path per line.
         channels: channels that the model expects.
         file_ending: the ending that a folder is searched for first (the model's dataset); another one is
             taken if it has none of it.
@@ -110,7 +110,7 @@ def _by_case(files: Sequence[Path]) -> dict[str, dict[int | None, Path]]:
             raise PredictionError(
                 path,
                 found=f"a second file for case {case}: {known[channel]}",
-                expected="one file a case and channel",
+                expected="one file per case and channel",
                 fix="rename one",
             )
         known[channel] = path

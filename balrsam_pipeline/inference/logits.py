@@ -1,7 +1,7 @@
 """Logits of one case on the preprocessed grid, read slab by slab: from an array, or computed when they are
 asked for.
 
-Suffix `logits_kzyx`: one channel a class or region, axes transposed so that slices come first.
+Suffix `logits_kzyx`: one channel per class or region, axes transposed so that slices come first.
 """
 
 from __future__ import annotations

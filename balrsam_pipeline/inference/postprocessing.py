@@ -66,7 +66,7 @@ def apply_postprocessing(
     labels: LabelScheme,
     postprocessing: Postprocessing,
 ) -> npt.NDArray[np.unsignedinteger]:
-    """The label map after all rules; a new array where anything changes.
+    """The label map after all steps; a new array where anything changes.
 
     Raises:
         PredictionError: a rule names a label that the dataset does not have.

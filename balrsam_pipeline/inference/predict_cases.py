@@ -40,7 +40,7 @@ class FileOptions:
         workers: cases in flight at once, each in a thread of its own.
         save_probabilities: write float16 probabilities beside every label map.
         skip_existing: leave cases alone whose output is there (continue a run that was stopped).
-        postprocessing: rules applied to every label map.
+        postprocessing: steps applied to every label map.
         case_timeout_s: a case that takes longer fails, with the stack of where it stood; None waits for ever.
     """
 

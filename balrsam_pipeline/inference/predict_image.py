@@ -97,7 +97,7 @@ def label_of_image(
 
 
 def _preprocess(image: Image, members: Sequence[Member]) -> list[PreprocessedCase]:
-    """One preprocessed case a member; members whose configurations preprocess alike share one."""
+    """One preprocessed case per member; members whose configurations preprocess alike share one."""
     done: dict[object, PreprocessedCase] = {}
     prepared = []
     for item in members:

@@ -38,7 +38,7 @@ class PredictorOptions:
         device: "cuda", "cpu", …; None takes a GPU if there is one.
         mirror: average over mirrored copies on the axes that the configuration was trained with.
         tile_step: distance of neighbouring tiles as a fraction of the patch.
-        batch_size: patches a forward pass, mirrored copies included; None chooses by device and patch size.
+        batch_size: patches per forward pass, mirrored copies included; None chooses by device and patch size.
         amp: mixed precision, on CUDA and on CPUs that compute in bfloat16; sums over mirrors, tiles and folds
             stay float32.
         held_bytes: logits of a case up to this size are kept in memory; larger ones are computed as the
@@ -68,7 +68,7 @@ class Predictor:
         """Move the models to the device and put them in evaluation mode.
 
         Args:
-            models: one a fold; each maps (b, channels, y, x) to logits (b, K, y, x). Weights that are equal
+            models: one per fold; each maps (b, channels, y, x) to logits (b, K, y, x). Weights that are equal
                 in several of them (a frozen encoder) are held once, so from here on they are for inference
                 alone; a generator is loaded one by one.
             plan: the plan that they were trained with.
@@ -236,7 +236,7 @@ def require_channels(case: str, channels: int, predictor: Predictor) -> None:
             f"case {case}",
             found=f"{channels} channel(s)",
             expected=f"{predictor.channels}, as the model was trained with",
-            fix="give one file a channel (CASE_0000, CASE_0001, …) in the order of channel_names in the "
+            fix="give one file per channel (CASE_0000, CASE_0001, …) in the order of channel_names in the "
             "model's dataset.json",
         )
 

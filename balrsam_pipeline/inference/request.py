@@ -78,7 +78,7 @@ def model_choice(arguments: argparse.Namespace) -> ModelChoice:
             fix="give --model FOLDER, or -d DATASET with --configuration NAME or --best",
         )
     folds = tuple(arguments.folds) if arguments.folds else None
-    rules = Postprocessing()
+    postprocessing = Postprocessing()
     if arguments.model:
         folders = tuple(arguments.model)
     elif arguments.best:
@@ -86,21 +86,25 @@ def model_choice(arguments: argparse.Namespace) -> ModelChoice:
         results = find_results(arguments.dataset, roots)
         best = read_best(results)
         folders = tuple(model_folder(roots, results.name, name) for name in best.configurations)
-        folds, rules = folds or best.folds, best.postprocessing
+        folds, postprocessing = folds or best.folds, best.postprocessing
     else:
         folders = _named(arguments.dataset, arguments.configuration, roots_of(arguments))
     if len(folders) == 1 and not arguments.best:
-        rules = _rules_of(folders[0])
+        postprocessing = _postprocessing_of(folders[0])
     weights = tuple(arguments.weights or [1.0] * len(folders))
     if len(weights) != len(folders) or min(weights) <= 0:
         raise UsageError(
             "--weights",
             found=", ".join(map(str, weights)),
             expected=f"{len(folders)} positive numbers",
-            fix="give one weight a model",
+            fix="give one weight per model",
         )
     return ModelChoice(
-        folders=folders, weights=weights, folds=folds, checkpoint=arguments.checkpoint, postprocessing=rules
+        folders=folders,
+        weights=weights,
+        folds=folds,
+        checkpoint=arguments.checkpoint,
+        postprocessing=postprocessing,
     )
 
 
@@ -136,7 +140,7 @@ def _named(dataset: str, configurations: Sequence[str] | None, roots: Roots) -> 
     return tuple(find_model(dataset, name, roots) for name in configurations)
 
 
-def _rules_of(folder: Path) -> Postprocessing:
+def _postprocessing_of(folder: Path) -> Postprocessing:
     path = ModelFolder(folder).crossval.postprocessing
     return read_postprocessing(path) if path.is_file() else Postprocessing()
 

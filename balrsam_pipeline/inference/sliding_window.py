@@ -133,18 +133,18 @@ def _batches(
     """Cut the list of all (tile, mirror, slice) into batches of `batch_size`, slices in one piece where they
     fit."""
     batch: list[_Block] = []
-    room = batch_size
+    left = batch_size
     for tile in places:
         for mirror in mirrors:
             start = 0
             while start < slices:
-                stop = min(slices, start + room)
+                stop = min(slices, start + left)
                 batch.append(_Block(tile, mirror, start, stop))
-                room -= stop - start
+                left -= stop - start
                 start = stop
-                if room == 0:
+                if left == 0:
                     yield batch
-                    batch, room = [], batch_size
+                    batch, left = [], batch_size
     if batch:
         yield batch
 
@@ -237,7 +237,7 @@ def padding(size: int, patch: int) -> tuple[int, int]:
 def gaussian_window(patch_yx: tuple[int, int]) -> npt.NDArray[np.float32]:
     """Weights (y, x) of a tile's pixels: a Gaussian with its peak, 1, at the centre; never below 1e-3.
 
-    The floor keeps the weighted mean exact to float32 where a pixel lies in one tile's corner alone.
+    That limit keeps the weighted mean exact to float32 where a pixel lies in one tile's corner alone.
     """
     rows, columns = (_gaussian(side) for side in patch_yx)
     window = np.outer(rows, columns)

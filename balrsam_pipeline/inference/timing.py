@@ -13,7 +13,6 @@ class StageClock:
     exclusive."""
 
     def __init__(self) -> None:
-        """Start at zero."""
         self._seconds: dict[str, float] = {}
         self._lock = threading.Lock()
         self._thread = threading.local()
@@ -36,7 +35,7 @@ class StageClock:
         self._thread.name, self._thread.since = name, now
 
     def add(self, seconds: Mapping[str, float]) -> None:
-        """Add what was counted runner."""
+        """Add what was counted elsewhere."""
         with self._lock:
             for name, value in seconds.items():
                 self._seconds[name] = self._seconds.get(name, 0.0) + value
@@ -52,13 +51,12 @@ class NetworkLock:
     network's."""
 
     def __init__(self, clock: StageClock) -> None:
-        """Count times on `clock`."""
         self._clock = clock
         self._lock = threading.Lock()
 
     @contextmanager
     def hold(self) -> Iterator[None]:
-        """Wait for the network_lock, then count the block as the stage "network"."""
+        """Wait for the network, then count the block as the stage "network"."""
         with self._clock.stage("waiting"):
             self._lock.acquire()
         try:
@@ -69,9 +67,9 @@ class NetworkLock:
 
 
 def stage_table(seconds: Mapping[str, float], cases: int, wall_s: float) -> str:
-    """A table for a terminal: stage, seconds in all, seconds a case; the last row is the time that passed."""
+    """A table for a terminal: stage, seconds in all, seconds per case; the last row is what passed."""
     rows = [(name, value) for name, value in seconds.items()] + [("wall clock", wall_s)]
     width = max(len(name) for name, _ in rows)
-    lines = [f"{'stage':<{width}}  {'total s':>9}  {'s a case':>9}"]
-    lines += [f"{name:<{width}}  {value:9.2f}  {value / max(1, cases):9.3f}" for name, value in rows]
+    lines = [f"{'stage':<{width}}  {'total s':>9}  {'s per case':>10}"]
+    lines += [f"{name:<{width}}  {value:9.2f}  {value / max(1, cases):10.3f}" for name, value in rows]
     return "\n".join(lines)

@@ -2,6 +2,7 @@
 
 from .builder import build as build
 from .checkpoints import checkpoint_sha256 as checkpoint_sha256
+from .checkpoints import tensors_crc32 as tensors_crc32
 from .model import BalrSam as BalrSam
 from .model import TrainingOutput as TrainingOutput
 from .moments import measure_second_moments as measure_second_moments
@@ -12,6 +13,7 @@ from .presets import preset as preset
 from .profiling import NetworkCost as NetworkCost
 from .profiling import count_cost as count_cost
 from .profiling import describe_network as describe_network
+from .trained_weights import TENSORS_CHECKSUM as TENSORS_CHECKSUM
 from .trained_weights import load_trainable_state as load_trainable_state
 from .trained_weights import load_trained as load_trained
 from .trained_weights import trainable_state as trainable_state

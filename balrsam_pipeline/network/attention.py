@@ -133,7 +133,7 @@ def window_of(grid: TokenGrid) -> TokenGrid:
 
 
 def split_windows(tokens_byxc: Tensor, window: TokenGrid) -> Tensor:
-    """(b, y, x, c), whole windows -> (b · windows, tokens a window, c)."""
+    """(b, y, x, c), whole windows -> (b · windows, tokens per window, c)."""
     b, rows, columns, c = tokens_byxc.shape
     if window == (rows, columns):
         return tokens_byxc.reshape(b, rows * columns, c)

@@ -23,8 +23,8 @@ from balrsam_pipeline.errors import UsageError
 from balrsam_pipeline.network.backbone_shapes import BACKBONES, PATCH
 from balrsam_pipeline.plan import Backbone
 
-WINDOW = 14  # tokens a window side
-SAM_GRID = 64  # tokens a side at SAM's own input size, 1024
+WINDOW = 14  # tokens per window side
+SAM_GRID = 64  # tokens per side at SAM's own input size, 1024
 EMBEDDING = 256  # channels of the image embedding and of the mask decoder
 MASK_TOKENS = 4  # SAM's own: one single-mask token and three for ambiguity
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from balrsam_pipeline.plan import Backbone
 
-PATCH = 16  # pixels a token side
+PATCH = 16  # pixels per token side
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,7 +1,7 @@
 """The mask decoder: K class tokens and the image embedding in a two-way transformer, then K masks.
 
-Stock SAM's function with its no-prompt input, one token a class, the IoU head left out (nothing here asks for
-it).
+Stock SAM's function with its no-prompt input, one token per class, the IoU head left out (nothing here
+asks for it).
 
 Suffixes: b batch, k classes, t tokens (IoU token and classes), s image tokens, y x pixels, c channels.
 """

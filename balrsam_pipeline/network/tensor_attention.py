@@ -10,7 +10,7 @@ which is the same function (`exact`) with nothing of size N kept but X itself an
 replaces Wk and Wv, a third-order tensor 256 × heads × d each, by one shared latent z = X·U of R numbers a
 token and two small cores.
 
-Suffixes: b batch, n heads, t class tokens, s image tokens, c channels (256), d channels a head, r latent
+Suffixes: b batch, n heads, t class tokens, s image tokens, c channels (256), d channels per head, r latent
 rank.
 """
 
@@ -40,7 +40,7 @@ def join_heads(tokens_bntd: Tensor) -> Tensor:
 
 
 def per_head(tokens_bntd: Tensor, weight_ndc: Tensor) -> Tensor:
-    """Each head's tokens times its own matrix, the batch in one product a head: (b, n, t, c)."""
+    """Each head's tokens times its own matrix, the batch in one product per head: (b, n, t, c)."""
     b, n, t, d = tokens_bntd.shape
     product = tokens_bntd.transpose(0, 1).reshape(n, b * t, d) @ weight_ndc
     return product.view(n, b, t, -1).transpose(0, 1)
@@ -70,7 +70,7 @@ class TokenToImage(nn.Module):
 
 
 class LowRankTokenToImage(nn.Module):
-    """Class tokens attend to the image through one latent of `rank` numbers a token, shared by keys and
+    """Class tokens attend to the image through one latent of `rank` numbers per token, shared by keys and
     values.
 
     Source: BALR-SAM, low-rank tensor attention.

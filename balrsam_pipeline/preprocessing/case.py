@@ -30,7 +30,7 @@ class CaseProperties:
     Attributes:
         geometry: of the raw image, axes as on disk.
         transpose: order in which the raw axes (z, y, x) were taken; every field below is on transposed axes.
-        crop_box: (start, stop) an axis, of the nonzero box.
+        crop_box: (start, stop) per axis, of the nonzero box.
         cropped_shape: voxels after the crop, before resampling.
         shape: voxels of the preprocessed case.
         spacing_mm: of the raw image.

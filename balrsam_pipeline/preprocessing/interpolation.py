@@ -105,10 +105,10 @@ def axis_map(size_in: int, size_out: int, order: int, antialias: bool = False) -
     if order == 0:
         nearest = np.floor(position + 0.5).astype(np.intp)
         return AxisMap(size_in, size_out, np.clip(nearest, 0, size_in - 1)[:, None], None)
-    base = np.floor(position).astype(np.intp)
-    weights = (_cubic_weights if order == 3 else _linear_weights)(position - base)
+    lower = np.floor(position).astype(np.intp)
+    weights = (_cubic_weights if order == 3 else _linear_weights)(position - lower)
     offsets = np.arange(weights.shape[1]) - (weights.shape[1] // 2 - 1)
-    columns = np.clip(base[:, None] + offsets, 0, size_in - 1)
+    columns = np.clip(lower[:, None] + offsets, 0, size_in - 1)
     return AxisMap(size_in, size_out, columns, weights.astype(np.float32))
 
 

@@ -1,4 +1,4 @@
-"""Intensity normalisation, one scheme a channel, worked out first and applied slab by slab (nnU-Net v2's
+"""Intensity normalisation, one scheme per channel, worked out first and applied slab by slab (nnU-Net v2's
 schemes).
 
 Every scheme is "clip, subtract, divide", so it is drawn up once from the whole channel and then applied to

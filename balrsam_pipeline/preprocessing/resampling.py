@@ -52,7 +52,7 @@ class Resampling:
 
 
 def resampled_shape(shape_zyx: Sequence[int], spacing_mm: Spacing, target_spacing_mm: Spacing) -> Shape:
-    """The shape that covers the same extent at another spacing, at least one voxel an axis.
+    """The shape that covers the same extent at another spacing, at least one voxel per axis.
 
     Source: nnU-Net v2, `compute_new_shape`.
 

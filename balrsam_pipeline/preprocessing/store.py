@@ -1,4 +1,4 @@
-"""Preprocessed cases on disk: blosc2 arrays in which one slice is one small read, and a JSON file a case.
+"""Preprocessed cases on disk: blosc2 arrays in which one slice is one small read, and one JSON file per case.
 
 `CASE.b2nd` float32 (channel, z, y, x); `CASE_label.b2nd` int16 (z, y, x); `CASE_foreground.b2nd` int32 (n, 3)
 voxels of every label in turn; `CASE.json` the properties, written last: a case without it is not there.

@@ -42,13 +42,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--max-minutes",
         type=float,
         metavar="M",
-        help="training minutes a fold (default: the planned number of epochs)",
+        help="training minutes per fold (default: the planned number of epochs)",
     )
     parser.add_argument(
         "--epochs",
         type=int,
         metavar="N",
-        help="training epochs a fold (default: 300; with --max-minutes: no limit)",
+        help="training epochs per fold (default: 300; with --max-minutes: no limit)",
     )
     parser.add_argument(
         "--settings", type=Path, metavar="FILE", help="JSON file with any settings of trainers.TrainingConfig"
@@ -63,7 +63,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--workers",
         type=int,
         metavar="N",
-        help="processes for planning, prediction and scoring (default: one a core)",
+        help="processes for planning, prediction and scoring (default: one per core)",
     )
     parser.add_argument(
         "--wait", action="store_true", help="where another run works on this dataset, wait until it ends"

@@ -102,7 +102,7 @@ def _training(request: RunRequest, folder: Path, configuration: str, fold: str) 
 
 
 def _by_rate(step: Step, request: RunRequest) -> Estimate:
-    """By the seconds a case that the same step took for other datasets."""
+    """By the seconds per case that the same step took for other datasets."""
     cases = sum(label.startswith("raw/images") for label in find_files(step.inputs, request.bases))
     for path in sorted(
         record_path(ResultsFolder(folder).run, step.name) for folder in request.roots.results.glob("*")
@@ -110,7 +110,7 @@ def _by_rate(step: Step, request: RunRequest) -> Estimate:
         record: StepRecord | None = read_record(path.parent, step.name)
         if cases and record is not None and record.seconds is not None and record.cases:
             rate = record.seconds / record.cases
-            return Estimate(rate * cases, f"{rate:.2g} s an image, measured on {path.parent.parent.name}")
+            return Estimate(rate * cases, f"{rate:.2g} s per image, measured on {path.parent.parent.name}")
     return UNKNOWN
 
 

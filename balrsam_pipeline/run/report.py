@@ -70,7 +70,7 @@ def dry_run_lines(request: RunRequest) -> list[str]:
 
 
 def status_lines(request: RunRequest) -> list[str]:
-    """What is done, running, failed and to do, one line a step."""
+    """What is done, running, failed and to do, one line per step."""
     folder = records_folder(request)
     hashes, running = ContentHashes(folder / HASHES), lock_holder(folder)
     lines = [

@@ -34,13 +34,13 @@ class RunRequest:
         dataset: the raw dataset folder.
         configurations: those to plan and train; None trains the plan's default.
         folds: those to train; None trains all.
-        max_minutes: training time a fold; None trains for the planned number of epochs.
-        epochs: training epochs a fold; None leaves it to max_minutes or the default.
+        max_minutes: training time per fold; None trains for the planned number of epochs.
+        epochs: training epochs per fold; None leaves it to max_minutes or the default.
         settings: a JSON file of training settings.
         accept_changed_settings: train on where settings or the plan differ from those that training was
             started with.
         device: "cuda", "cpu", …; None chooses.
-        workers: processes for planning, prediction and scoring; None takes one a core.
+        workers: processes for planning, prediction and scoring; None takes one per core.
         cluster: where cases are worked on and folds are trained; None is here.
     """
 
@@ -169,7 +169,7 @@ def _training_on_cluster(request: RunRequest, names: Sequence[str], folds: Seque
 
 
 def _crossvalidation(request: RunRequest, plan: Plan, name: str, folds: Sequence[int]) -> list[Step]:
-    """A step a fold, and the one that pools them."""
+    """One step per fold, and the one that pools them."""
     network, model = plan.configuration(name).network, RESULTS.model(name)
     base = None if network.from_scratch else find_checkpoint(network.backbone)
     words = (str(request.dataset), "--configuration", name)

@@ -14,8 +14,8 @@ Box = tuple[tuple[int, int], tuple[int, int], tuple[int, int]]
 
 
 def nonzero_box(image_czyx: npt.NDArray[Any]) -> Box:
-    """The smallest box (start, stop) an axis that holds every nonzero voxel; the whole image where all voxels
-    are zero.
+    """The smallest box, (start, stop) per axis, that holds every nonzero voxel; the whole image where all are
+    zero.
 
     nnU-Net fills holes before it takes the box; holes lie inside the box, so the box is the same without that
     work.

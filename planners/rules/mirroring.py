@@ -9,7 +9,7 @@ from collections import Counter
 
 from balrsam_pipeline.plan import Fingerprint
 from planners.rules import Decision
-from planners.rules.slice_axis import Order
+from planners.rules.slices import Order
 
 ANATOMICAL = 3  # letters of an orientation code; pictures have another
 BOTH_SIDES_MM = (
@@ -69,11 +69,11 @@ def mirror_axes(
 
 def _paired(label_names: tuple[str, ...]) -> list[str]:
     """The directions that occur on both sides among label names: "kidney_left", "kidney_right" -> ["LR"]."""
-    words = [set(re.split(r"[^a-z]+", name.casefold())) for name in label_names]
+    parts = [set(re.split(r"[^a-z]+", name.casefold())) for name in label_names]
     return [
         letters
         for names, letters in _DIRECTIONS
-        if len({word for label in words for word in label & names}) > 1
+        if len({word for label in parts for word in label & names}) > 1
     ]
 
 

@@ -28,7 +28,7 @@ _WORDS: dict[Normalization, str] = {
 
 
 def normalization(channel_names: tuple[str, ...]) -> Decision[tuple[Normalization, ...]]:
-    """One scheme a channel.
+    """One scheme per channel.
 
     Source: nnU-Net v2, `map_channel_name_to_normalization.py`.
     """

@@ -1,4 +1,4 @@
-"""Small stand-ins of what the other rooms give to training."""
+"""Small stand-ins of what the other packages give to training."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from trainers.request import TrainRequest
 
 
 class MemoryStore:
-    """Cases in memory with the face of a CaseStore; voxel values tell where they come from."""
+    """Cases in memory with the interface of a CaseStore; voxel values tell where they come from."""
 
     def __init__(self, shapes: dict[str, tuple[int, int, int]], channels: int = 1) -> None:
         self.images, self.labels = {}, {}

@@ -89,5 +89,5 @@ class InlineLoader:
         return self._source.describe(step)
 
     def close(self) -> None:
-        """Nothing to give back."""
+        """There are no processes to end."""
         return

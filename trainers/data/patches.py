@@ -52,7 +52,7 @@ class CachedSource:
         self._annotated: dict[str, npt.NDArray[np.int32] | None] = {}
 
     def read_slice(self, case: str, index: int, context: int = 0, axis: int = 0) -> npt.NDArray[np.float32]:
-        """As the source's; edge slices are repeated where neighbours are missing."""
+        """A slice with `context` neighbours on each side, edge slices repeated where they are missing."""
         if case not in self._images:
             self._images[case] = self._source.read_image(case)
         image_czyx = self._images[case]
@@ -61,7 +61,7 @@ class CachedSource:
         return np.asarray(slices_schw.reshape(-1, *slices_schw.shape[2:]))
 
     def read_label_slice(self, case: str, index: int, axis: int = 0) -> npt.NDArray[np.int16]:
-        """As the source's."""
+        """The labels of a slice; the whole case is read once."""
         if case not in self._labels:
             self._labels[case] = np.stack(
                 [self._source.read_label_slice(case, z) for z in range(self._source.shape(case)[0])]
@@ -69,15 +69,15 @@ class CachedSource:
         return np.asarray(np.take(self._labels[case], index, axis=axis))
 
     def read_image(self, case: str) -> npt.NDArray[np.float32]:
-        """As the source's."""
+        """The whole case, read anew."""
         return self._source.read_image(case)
 
     def shape(self, case: str) -> tuple[int, int, int]:
-        """As the source's."""
+        """The preprocessed shape of a case, (z, y, x)."""
         return self._source.shape(case)
 
     def foreground(self, case: str) -> Mapping[str, npt.NDArray[np.int32]]:
-        """As the source's."""
+        """For each label of a case some of its voxels, read once."""
         if case not in self._foreground:
             self._foreground[case] = self._source.foreground(case)
         return self._foreground[case]

@@ -137,8 +137,8 @@ def fixed_samples(
     """About `count` unaugmented samples spread evenly over the cases, their foreground and the axes: the
     quick validation's.
 
-    Each case starts elsewhere in its foreground (steps of the golden ratio), so that one sample a case covers
-    it too: always its middle would be, in some anatomy, always where two labels meet.
+    Each case starts elsewhere in its foreground (steps of the golden ratio), so that one sample per case
+    covers it too: its middle would always be, in some anatomy, where two labels meet.
     """
     samples: list[Sample] = []
     per_case = max(1, count // max(1, len(cases)))

@@ -27,11 +27,11 @@ class Logger(Protocol):
         says when."""
 
     def close(self) -> None:
-        """Finish."""
+        """Write what is still to be written; nothing is logged afterwards."""
 
 
 class JsonlLogger:
-    """log.jsonl: one JSON object an epoch; on resume, what a killed run wrote beyond its checkpoint is cut
+    """log.jsonl: one JSON object per epoch; on resume, what a killed run wrote beyond its checkpoint is cut
     off."""
 
     def __init__(self, path: Path, resumed_step: int) -> None:
@@ -45,12 +45,12 @@ class JsonlLogger:
             file.write(json.dumps(dict(record)) + "\n")
 
     def close(self) -> None:
-        """Nothing is open between lines."""
+        """The file is closed after every line already."""
         return
 
 
 class TextLogger:
-    """Lines of `logging`, at most one a minute."""
+    """Lines of `logging`, at most one per minute."""
 
     def __init__(self) -> None:
         self._last = -SAY_EVERY_S
@@ -75,7 +75,7 @@ class TextLogger:
         )
 
     def close(self) -> None:
-        """Nothing to finish."""
+        """Every line is out already."""
         return
 
 

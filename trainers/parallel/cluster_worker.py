@@ -30,7 +30,7 @@ class FoldTask:
         name: for people.
         words: the command line after `balrsam`; all paths absolute.
         folder: the fold's folder of results; what the command prints goes to `cluster.log` there.
-        processes: how many train it together (torchrun), one a GPU.
+        processes: how many train it together (torchrun), one per GPU.
     """
 
     name: str

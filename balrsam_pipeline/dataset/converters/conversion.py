@@ -56,8 +56,7 @@ Converter = Callable[[Conversion], Converted]
 
 
 def run_all(function: Callable[[Job], Done], jobs: Mapping[str, Job], workers: int) -> dict[str, Done]:
-    """Do one job a case; the first that fails stops the conversion, because a dataset is made whole or not at
-    all.
+    """Do one job per case; the first that fails stops the conversion: a dataset is made whole or not at all.
 
     Raises:
         DatasetError: a job failed; the message names its file.
@@ -131,7 +130,7 @@ def channels_from_v1(content: Any, where: Path) -> tuple[str, ...]:
         raise DatasetError(
             where,
             found=f"modality {str(names)[:60]}",
-            expected='{"0": "MRI"}, one entry a channel',
+            expected='{"0": "MRI"}, one entry per channel',
             fix="write it into dataset.json",
         )
     return tuple(str(names[key]) for key in sorted(names, key=int))

@@ -1,4 +1,4 @@
-"""Medical Segmentation Decathlon folders: one NIfTI a case, several channels on its fourth axis."""
+"""Medical Segmentation Decathlon folders: one NIfTI per case, several channels on its fourth axis."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Folders of DICOM series, one folder a case, with labels as image files or as DICOM-SEG."""
+"""Folders of DICOM series, one folder per case, with labels as image files or as DICOM-SEG."""
 
 from __future__ import annotations
 
@@ -123,7 +123,7 @@ def _cases(conversion: Conversion, folder: Path, labelled: bool) -> dict[str, _J
         raise DatasetError(
             folder,
             found="no such folder" if not folder.is_dir() else "no folder in it",
-            expected="one folder of DICOM files a case",
+            expected="one folder of DICOM files per case",
             fix="name the folder that holds the cases: --images FOLDER (inside the source; '.' for the "
             "source itself)",
         )
@@ -166,7 +166,7 @@ def _require_series(cases: Mapping[str, _Job], count: int) -> None:
             raise DatasetError(
                 f"case {job.case}",
                 found=f"{len(job.images)} image series",
-                expected=f"{count}, one a channel",
+                expected=f"{count}, one per channel",
                 fix="move the series that are not to be used out of the folder, or name the channels: "
                 "--channels",
             )

@@ -159,7 +159,7 @@ def _by_case(folder: Path, words: re.Pattern[str]) -> dict[str, Path]:
             raise DatasetError(
                 folder,
                 found=f"{found[case].name} and {path.name}, both of case {case}",
-                expected="one file a case",
+                expected="one file per case",
                 fix="rename one of them, or move it away",
             )
         found[case] = path

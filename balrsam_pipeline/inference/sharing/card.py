@@ -30,8 +30,8 @@ def model_card(dataset: str, folders: Sequence[Path], folds: Sequence[int] | Non
         "    balrsam install_model THIS_FILE.zip",
         f"    balrsam predict -i IMAGES -o PREDICTIONS -d {dataset} --configuration "
         f"{configuration_of(folders[0])}", "",
-        f"Images are named CASE_0000{description.file_ending} (one file a channel). Models that adapt a SAM "
-        "checkpoint need that "
+        f"Images are named CASE_0000{description.file_ending} (one file per channel). Models that adapt a "
+        "SAM checkpoint need that "
         "checkpoint: `balrsam download_checkpoint`.", "",
         "Not a medical device. Scores are from cross-validation on the training data's source; other "
         "scanners and patients may differ.", "",

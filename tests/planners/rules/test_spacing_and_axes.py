@@ -8,7 +8,7 @@ from support.fingerprints import make_fingerprint
 
 from planners.rules.configurations import configurations, context_slices, default_configuration
 from planners.rules.mirroring import mirror_axes
-from planners.rules.slice_axis import transpose
+from planners.rules.slices import transpose
 from planners.rules.target_spacing import target_spacing
 
 

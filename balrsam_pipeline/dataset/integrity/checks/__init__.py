@@ -1,1 +1,1 @@
-"""The integrity checks, one family a file; each returns the problems that it finds and raises nothing."""
+"""The integrity checks, one family per file; each returns the problems that it finds and raises nothing."""

@@ -91,7 +91,7 @@ def _scanned(dataset: RawDataset) -> tuple[dict[str, CaseFiles], list[Problem]]:
         )
     labels = dataset.folder / LABELS_TR
     if not labels.is_dir():
-        fix = "add the folder with one label a case"
+        fix = "add the folder with one label per case"
         return cases, [
             *problems,
             Problem("labels_folder_missing", LABELS_TR, "no such folder", "labels named CASE" + ending, fix),
