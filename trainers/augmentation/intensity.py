@@ -84,7 +84,7 @@ def augment_intensity(
 
 
 def draw_intensity_for_device(seed: int, channels: int, config: AugmentationConfig) -> list[Array]:
-    """The parameters (c,) of every transform for one sample, neutral where it does not come.
+    """The parameters of every transform for one sample, (c,) or (c, …), neutral where it does not come.
 
     Always as many numbers are drawn, so that switching one off leaves the others as they were.
     """
@@ -95,8 +95,10 @@ def draw_intensity_for_device(seed: int, channels: int, config: AugmentationConf
         first = number < DRAWN_FIRST
         chance = chances[number] if first else rng.random()
         uniform_3c = uniforms[number] if first else rng.random((3, channels))
-        parameters_c = step.transform.draw_for_device(uniform_3c, step.limits)
-        drawn.append(parameters_c if chance < step.probability else np.full(channels, step.transform.neutral))
+        parameters = step.transform.draw_for_device(uniform_3c, step.limits)
+        if chance >= step.probability:
+            parameters = np.full_like(parameters, step.transform.neutral)
+        drawn.append(parameters)
     return drawn
 
 
@@ -116,7 +118,7 @@ def augment_intensity_batch(
     image = image.clone(memory_format=torch.contiguous_format)
     drawn = [draw_intensity_for_device(int(seed), channels, config) for seed in seeds]
     for step, parameters in zip(steps_of(config), zip(*drawn, strict=True), strict=True):
-        parameters_bc = np.stack(parameters)
-        if (parameters_bc != step.transform.neutral).any():
-            image = step.transform.apply_on_device(image, parameters_bc, seeds)
+        batched = np.stack(parameters)
+        if (batched != step.transform.neutral).any():
+            image = step.transform.apply_on_device(image, batched, seeds)
     return image.transpose(1, 2).reshape(b, both, h, w)

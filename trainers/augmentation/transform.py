@@ -34,8 +34,8 @@ class Transform:
         neutral: the parameter that leaves a channel as it is.
         draw: (the sample's generator, shape (c, s, h, w), range) -> parameters, one for each channel first.
         apply: (image (c, s, h, w) float32, which may be overwritten; parameters) -> image.
-        draw_for_device: (numbers from 0 to 1 of shape (3, c), range) -> parameters (c,).
-        apply_on_device: the same of a batch: (image (b, c, s, h, w), parameters (b, c), seeds (b,)) -> image.
+        draw_for_device: (numbers from 0 to 1 of shape (3, c), range) -> parameters (c,) or (c, …).
+        apply_on_device: for a batch: (image (b, c, s, h, w), parameters (b, c, …), seeds (b,)) -> image.
     """
 
     neutral: float
