@@ -88,6 +88,10 @@ class AugmentationConfig:
         default=0.3, metadata={"transform": "gamma:GAMMA", "limits": "gamma_range"}
     )
     gamma_range: tuple[float, float] = (0.7, 1.5)
+    bias_field_probability: float = field(
+        default=0.0, metadata={"transform": "bias_field:BIAS_FIELD", "limits": "bias_field_strength"}
+    )
+    bias_field_strength: tuple[float, float] = (0.0, 1.5)
 
     def __post_init__(self) -> None:
         for item in dataclasses.fields(self):
