@@ -162,7 +162,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--input-size",
         type=int,
         metavar="PIXELS",
-        help="with --backbone: side of the input (default: 1024; vit_t: 224)",
+        help="with --backbone: side of the input (default: 1024; vit_t: 256; vit_mini: 224)",
     )
     parser.add_argument(
         "--classes", type=int, default=4, metavar="K", help="with --backbone: logit channels (default: 4)"

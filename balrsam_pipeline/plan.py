@@ -14,6 +14,7 @@ from typing import Literal
 
 from balrsam_pipeline.errors import PlanError
 from balrsam_pipeline.files import read_json, write_json
+from balrsam_pipeline.plan_history import as_first_written, as_of_today
 from balrsam_pipeline.serialise import from_json, to_json
 
 SCHEMA_VERSION = 1
@@ -24,9 +25,13 @@ LARGEST_SIDE, LARGEST_PATCH, LARGEST_WIDTH = 4096, 2**16, 2**16
 # marks fields that plans of earlier versions do not have: at their default they do not count in a plan's hash
 ADDED = {"added": True}
 
-Backbone = Literal["vit_t", "vit_b", "vit_l", "vit_h"]
+Backbone = Literal["vit_mini", "vit_t", "vit_b", "vit_l", "vit_h"]
 Normalization = Literal["ct", "z_score", "rgb_to_0_1", "rescale_to_0_1", "none"]
 DecoderAttention = Literal["low_rank", "exact"]
+Pixels = Literal[
+    "sam", "0-1", "none"
+]  # what an encoder was shown: SAM's mean and std, 0 to 1, or as normalised here
+TINY_VIT_STAGES = 3  # of TinyViT that have attention, and so can be adapted
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,6 +86,16 @@ class NetworkPlan:
     Trained from scratch there is nothing frozen to adapt: `lora_rank` and `adapter_rank` are not used then.
     `checkpointed_blocks` of the ViT (global-attention blocks first) compute their activations again in
     backward to save memory.
+
+    Backbones: `vit_mini` is ours and trained from scratch; `vit_t` is TinyViT as in MobileSAM
+    (`embedding_stride` 16) and LiteMedSAM (4), adapted only; `vit_b`, `vit_l` and `vit_h` are SAM's. Of
+    `vit_t` the last `adapted_stages` get LoRA and adapters, and what comes before them can be computed once
+    for each image; of a ViT all blocks are adapted.
+
+    `pixels` says what the encoder was shown in its own training, `input_ranges` which values of each input
+    channel are black and white (`network/value_range.py`); empty: the encoder sees the input as it is.
+    With `projection` "fixed", channels other than three are combined as at the start, without training: then
+    nothing before the adapted stages changes.
     """
 
     backbone: Backbone
@@ -96,6 +111,11 @@ class NetworkPlan:
     cden_width: int
     mask_stride: Literal[1, 2, 4]
     checkpointed_blocks: int = 0
+    embedding_stride: Literal[4, 16] = field(default=16, metadata=ADDED)
+    adapted_stages: int = field(default=TINY_VIT_STAGES, metadata=ADDED)
+    pixels: Pixels = field(default="none", metadata=ADDED)
+    input_ranges: tuple[tuple[float, float], ...] = field(default=(), metadata=ADDED)
+    projection: Literal["learnt", "fixed"] = field(default="learnt", metadata=ADDED)
 
     def __post_init__(self) -> None:
         _require(
@@ -110,6 +130,35 @@ class NetworkPlan:
         for name in ("lora_rank", "adapter_rank", "checkpointed_blocks"):
             value = getattr(self, name)
             _require(name, 0 <= value <= LARGEST_WIDTH, value, f"from 0 (off) to {LARGEST_WIDTH}")
+        scratch = self.backbone == "vit_t" and self.from_scratch
+        _require(
+            "from_scratch",
+            not scratch,
+            self.from_scratch,
+            "false: vit_t is adapted; vit_mini is what trains from scratch",
+        )
+        tiny, stride = self.backbone == "vit_t", self.embedding_stride
+        _require("embedding_stride", tiny or stride == 16, stride, f"16, that of {self.backbone}")
+        _require(
+            "mask_stride",
+            self.mask_stride <= stride // 4,
+            self.mask_stride,
+            f"at most {stride // 4} for this encoder",
+        )
+        stages = range(TINY_VIT_STAGES + 1)
+        _require(
+            "adapted_stages",
+            self.adapted_stages in stages,
+            self.adapted_stages,
+            f"0 (none) to {TINY_VIT_STAGES}",
+        )
+        count, ordered = len(self.input_ranges), all(low < high for low, high in self.input_ranges)
+        _require(
+            "input_ranges",
+            count in (0, self.input_channels) and ordered,
+            self.input_ranges,
+            "(low, high) of each input channel",
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -216,7 +265,9 @@ class Plan:
         Which configuration is the default does not count: it changes none of them.
         """
         # read back, since 1 and 1.0 are the same spacing
-        normal = to_json(from_json(Plan, to_json(self), "plan"), without_added_defaults=True)
+        normal = as_first_written(
+            to_json(from_json(Plan, to_json(self), "plan"), without_added_defaults=True)
+        )
         return json_sha256({name: value for name, value in normal.items() if name != "default_configuration"})
 
 
@@ -232,7 +283,7 @@ def read_plan(path: Path) -> Plan:
         PlanError: missing, malformed, contradictory, or of a newer schema than this version knows.
     """
     value = _read_versioned(path, "plan")
-    return from_json(Plan, value, path)
+    return from_json(Plan, as_of_today(value), path)
 
 
 def read_fingerprint(path: Path) -> Fingerprint:
@@ -257,10 +308,10 @@ def write_versioned(path: Path, value: Plan | Fingerprint) -> None:
     write_json(path, to_json(value))
 
 
-def _read_versioned(path: Path, what: str) -> object:
+def _read_versioned(path: Path, what: str) -> dict[str, object]:
     value = read_json(path, PlanError)
     version = value.get("schema_version") if isinstance(value, dict) else None
-    if not isinstance(version, int) or version > SCHEMA_VERSION:
+    if not isinstance(value, dict) or not isinstance(version, int) or version > SCHEMA_VERSION:
         raise PlanError(
             path,
             found=f"schema_version {version!r}",

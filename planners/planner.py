@@ -9,6 +9,7 @@ import numpy as np
 from balrsam_pipeline.dataset import DatasetDescription
 from balrsam_pipeline.errors import PlanError
 from balrsam_pipeline.network import OFFICIAL, find_checkpoint
+from balrsam_pipeline.network.value_range import value_range
 from balrsam_pipeline.plan import (
     Backbone,
     Configuration,
@@ -37,7 +38,7 @@ from planners.rules.input_size import (
     input_size,
     largest_side,
 )
-from planners.rules.mask_stride import mask_stride, thinnest_label
+from planners.rules.mask_stride import Stride, mask_stride, thinnest_label
 from planners.rules.mirroring import mirror_axes
 from planners.rules.normalization import normalization, normalize_inside_mask
 from planners.rules.slices import Order, Slices, slices_of, transpose, transposed
@@ -249,13 +250,15 @@ def _network(
     parts = network_preset(common.backbone.value)
     size = _size(slices, thickness, side, common, adapted=not parts.value.from_scratch)
     stride = mask_stride(thinnest, thickness, size.value.scale)
+    finest: Stride = 4 if parts.value.embedding_stride == 16 else 1  # SAM's decoder quarters the stride
     again = checkpointed_blocks(size.value.input, from_scratch=parts.value.from_scratch)
     network = replace(
         parts.value,
         input_channels=len(common.description.channel_names) * (2 * draft.context_slices + 1),
         classes=common.description.labels.classes,
         input_size=size.value.input,
-        mask_stride=stride.value,
+        mask_stride=finest if stride.value > finest else stride.value,
+        input_ranges=_input_ranges(parts.value, draft, common),
         checkpointed_blocks=again.value,
     )
     reasons = {
@@ -266,6 +269,17 @@ def _network(
         "checkpointed_blocks": again.reason,
     }
     return size.value, network, reasons
+
+
+def _input_ranges(
+    network: NetworkPlan, draft: ConfigurationDraft, common: _Common
+) -> tuple[tuple[float, float], ...]:
+    """Black and white of each input channel, where the network shows its encoder the pixels that it knows."""
+    if network.pixels == "none":
+        return ()
+    statistics = common.fingerprint.channel_statistics
+    ranges = tuple(map(value_range, common.schemes.value, statistics))
+    return ranges * (2 * draft.context_slices + 1)  # all channels of a slice, then of the next
 
 
 def _size(

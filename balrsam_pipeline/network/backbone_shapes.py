@@ -6,19 +6,22 @@ from dataclasses import dataclass
 
 from balrsam_pipeline.plan import Backbone
 
-PATCH = 16  # pixels per token side
+PATCH = 16  # pixels per side of a token
+DECODER_MLP = 2048  # hidden width of the mask decoder's MLPs, in every file of SAM's family
+# TinyViT costs about as much per position of its embedding as a ViT of width 256 and ten blocks
+TINY_VIT_PER_TOKEN = 12 * 10 * 256**2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BackboneShape:
-    """Sizes of a SAM ViT. vit_b/l/h: segment_anything/build_sam.py; vit_t is ours, for training from scratch
-    on a CPU."""
+    """Sizes of a SAM ViT (TinyViT's are in tiny_vit.py). vit_b/l/h: segment_anything/build_sam.py; vit_mini
+    is ours, for training from scratch on a CPU."""
 
     width: int
     depth: int
     heads: int
     global_blocks: tuple[int, ...]
-    decoder_mlp: int = 2048
+    decoder_mlp: int = DECODER_MLP
 
     @property
     def multiply_adds_per_token(self) -> int:
@@ -27,8 +30,18 @@ class BackboneShape:
 
 
 BACKBONES: dict[Backbone, BackboneShape] = {
-    "vit_t": BackboneShape(width=192, depth=6, heads=3, global_blocks=(2, 5), decoder_mlp=512),
+    "vit_mini": BackboneShape(width=192, depth=6, heads=3, global_blocks=(2, 5), decoder_mlp=512),
     "vit_b": BackboneShape(width=768, depth=12, heads=12, global_blocks=(2, 5, 8, 11)),
     "vit_l": BackboneShape(width=1024, depth=24, heads=16, global_blocks=(5, 11, 17, 23)),
     "vit_h": BackboneShape(width=1280, depth=32, heads=16, global_blocks=(7, 15, 23, 31)),
 }
+
+
+def decoder_mlp(backbone: Backbone) -> int:
+    """Hidden width of the mask decoder's MLPs."""
+    return BACKBONES[backbone].decoder_mlp if backbone in BACKBONES else DECODER_MLP
+
+
+def multiply_adds_per_token(backbone: Backbone) -> int:
+    """Of the encoder's layers, per position of its image embedding."""
+    return BACKBONES[backbone].multiply_adds_per_token if backbone in BACKBONES else TINY_VIT_PER_TOKEN

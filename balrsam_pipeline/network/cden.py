@@ -1,10 +1,11 @@
 """CDEN, the Complementary Detail Enhancement Network: what a ViT of 16-pixel tokens loses at boundaries.
 
-A small pyramid beside the ViT, depthwise-separable throughout: down from 1/2 to 1/16 of the input, where it
-takes in an early ViT feature, and up again, from the image embedding, to the stride at which masks are
-decoded. Receptive fields of a block come from 3×3 depthwise convolutions applied one after the other (3, 5, 7
-pixels), all summed: on CPUs plain 3×3 depthwise has a fast kernel in forward and backward, dilated or larger
-ones cost 2–10 times as much (measured, docs/network.md).
+A small pyramid beside the ViT, depthwise-separable throughout: down from 1/2 to 1/16 of the input and up
+again to the stride at which masks are decoded. At the embedding's stride it takes in an early feature of the
+encoder on the way down and the image embedding on the way up. Receptive fields of a block come from 3×3
+depthwise convolutions applied one after the other (3, 5, 7 pixels), all summed: on CPUs plain 3×3 depthwise
+has a fast kernel in forward and backward, dilated or larger ones cost 2–10 times as much (measured,
+docs/network.md).
 
 Source: BALR-SAM, CDEN. Suffixes: b batch, c channels, y x pixels.
 """
@@ -16,7 +17,6 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from balrsam_pipeline.network.backbone import EMBEDDING
-from balrsam_pipeline.network.backbone_shapes import BACKBONES
 from balrsam_pipeline.network.decoder import UPSCALED, DetailMap
 from balrsam_pipeline.network.layers import RECOMPUTE_TOKENS, LayerNorm2d, recompute
 from balrsam_pipeline.plan import NetworkPlan
@@ -82,19 +82,19 @@ class Cden(nn.Module):
         network: `cden_width` is the width at stride 2 (doubling to 4x at stride 8 and 16); `mask_stride` how
             fine it goes back up.
         channels: channels of the image it is given.
+        early_channels: of the encoder's early feature.
 
     Its output projections start at zero where a checkpoint is adapted, so that the network starts as SAM;
     from scratch there is nothing to preserve and they start as any layer does.
     """
 
-    def __init__(self, network: NetworkPlan, channels: int) -> None:
+    def __init__(self, network: NetworkPlan, channels: int, early_channels: int) -> None:
         super().__init__()
         width = network.cden_width
         widths = {1: max(width // 2, 8), 2: width, 4: 2 * width, 8: 4 * width, 16: 4 * width}
         fields = {2: 1, 4: 2, 8: 3, 16: 3}
-        self.mask_strides = [
-            stride for stride in (4, 2, 1) if stride >= network.mask_stride
-        ]  # coarse to fine
+        self.embedding_stride = at = network.embedding_stride
+        self.mask_strides = [stride for stride in (4, 2, 1) if at // 4 >= stride >= network.mask_stride]
         self.stem = nn.Sequential(nn.Conv2d(channels, width, 3, stride=2, padding=1), LayerNorm2d(width))
         self.full_stem = nn.Conv2d(channels, widths[1], 3, padding=1) if network.mask_stride == 1 else None
         self.downs = nn.ModuleDict(
@@ -106,9 +106,9 @@ class Cden(nn.Module):
                 for stride in (2, 4, 8, 16)
             }
         )
-        self.early = nn.Conv2d(BACKBONES[network.backbone].width, widths[16], 1)
-        self.to_embedding = nn.Conv2d(widths[16], EMBEDDING, 1)
-        self.from_embedding = nn.Conv2d(EMBEDDING, widths[16], 1)
+        self.early = nn.Conv2d(early_channels, widths[at], 1)
+        self.to_embedding = nn.Conv2d(widths[at], EMBEDDING, 1)
+        self.from_embedding = nn.Conv2d(EMBEDDING, widths[at], 1)
         up_strides = [stride for stride in (8, 4, 2, 1) if stride >= min(network.mask_stride, 4)]
         self.fuses = nn.ModuleDict(
             {str(stride): Fuse(widths[2 * stride], widths[stride]) for stride in up_strides}
@@ -132,12 +132,11 @@ class Cden(nn.Module):
 
         Args:
             image_bcyx: the image at the input size.
-            early_bcyx: the ViT's tokens after its first global block, taken in on the way down.
-            embedding_bcyx: the ViT's image embedding, from which the way up starts: it says what the detail
-                is detail of.
+            early_bcyx: the encoder's early feature, at the embedding's stride, taken in on the way down.
+            embedding_bcyx: the image embedding, taken in on the way up: it says what the detail is detail of.
 
         Returns:
-            what to add to the image embedding (b, 256, y/16, x/16); the maps for the masks, coarse to fine;
+            what to add to the image embedding, of its shape; the maps for the masks, coarse to fine;
             boundary logits (b, 1, y/4, x/4) in training.
         """
         large = early_bcyx.shape[2] * early_bcyx.shape[3] >= RECOMPUTE_TOKENS
@@ -147,16 +146,21 @@ class Cden(nn.Module):
         maps = {2: recompute(self._start, image_bcyx, when=large)}
         for stride in (4, 8, 16):
             x = recompute(self.downs[str(stride)], maps[stride // 2], when=large)
-            if stride == 16:
+            if stride == self.embedding_stride:
                 x = x + self.early(early_bcyx)
             maps[stride] = recompute(self.stages[str(stride)], x, when=large)
         if self.full_stem is not None:
             maps[1] = self.full_stem(image_bcyx)
-        detail_bcyx: Tensor = self.to_embedding(maps[16])
-        top = maps[16] + self.from_embedding(embedding_bcyx)
-        fused: dict[int, Tensor] = {}
-        for name, fuse in self.fuses.items():
-            top = fused[int(name)] = recompute(fuse, top, maps[int(name)], when=large)
+        fused = {16: maps[16]}
+        detail_bcyx = embedding_bcyx
+        for stride in (16, *map(int, self.fuses)):
+            if stride < 16:
+                fused[stride] = recompute(
+                    self.fuses[str(stride)], fused[2 * stride], maps[stride], when=large
+                )
+            if stride == self.embedding_stride:
+                detail_bcyx = self.to_embedding(fused[stride])
+                fused[stride] = fused[stride] + self.from_embedding(embedding_bcyx)
         details = tuple(
             DetailMap(stride, fused[stride], self.to_masks[str(stride)]) for stride in self.mask_strides
         )

@@ -7,7 +7,9 @@ import hashlib
 import zipfile
 import zlib
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -16,15 +18,18 @@ from torch import Tensor
 from balrsam_pipeline.errors import CheckpointError
 from balrsam_pipeline.network.backbone import stock_shapes
 from balrsam_pipeline.network.backbone_shapes import BACKBONES
+from balrsam_pipeline.network.tiny_vit_weights import CLASSIFIER, tiny_vit_shapes
 from balrsam_pipeline.plan import Backbone
 
-ANCHOR = "image_encoder.patch_embed.proj.weight"  # every SAM file has it, with or without a prefix
+ANCHOR = "image_encoder.patch_embed.proj.weight"  # every SAM file with a ViT has it, with or without a prefix
+TINY_ANCHOR = "image_encoder.patch_embed.seq.0.c.weight"  # every one with TinyViT
 CONTAINERS = (
     "model_state",
     "state_dict",
     "model",
     "model_state_dict",
 )  # micro-sam; Lightning and many others
+STRIDED_KERNEL = 3  # side of TinyViT's first convolution where it is strided; 1 where not
 OPTIONAL = {"pixel_mean", "pixel_std"}  # constants that some tools save along
 NAMED = 8  # keys named in a message
 FIRST_BYTES = 512
@@ -124,19 +129,53 @@ def tensors_crc32(tensors: Mapping[str, Tensor]) -> int:
     return checksum
 
 
-def read_sam(path: Path, backbone: Backbone) -> dict[str, Tensor]:
+@dataclass(frozen=True, slots=True)
+class SamKind:
+    """Which encoder a SAM file holds."""
+
+    backbone: Backbone
+    embedding_stride: Literal[4, 16] = 16
+
+    def __str__(self) -> str:
+        if self.backbone != "vit_t":
+            return self.backbone
+        of = "MobileSAM" if self.embedding_stride == 16 else "LiteMedSAM"
+        return f"vit_t with embedding_stride {self.embedding_stride} (as {of})"
+
+
+def sam_kind(path: Path) -> SamKind:
+    """Which encoder a SAM checkpoint holds, from its content.
+
+    Raises:
+        CheckpointError: as `read_tensors`; or no encoder that is known here.
+    """
+    return _kind(_without_prefix(read_tensors(path), path), path)
+
+
+def read_sam(path: Path, backbone: Backbone, embedding_stride: Literal[4, 16] = 16) -> dict[str, Tensor]:
     """The tensors of a SAM checkpoint under SAM's own names, every one present and of the right shape.
 
     Raises:
         CheckpointError: as `read_tensors`; or a key is missing, unexpected or misshapen, or the file is of
-            another backbone.
+        another backbone.
     """
     tensors = _without_prefix(read_tensors(path), path)
-    expected = stock_shapes(backbone)
-    _check_backbone(tensors, backbone, path)
+    planned, found = SamKind(backbone, embedding_stride), _kind(tensors, path)
+    if found != planned:
+        raise CheckpointError(
+            path,
+            found=f"the weights of {found}",
+            expected=f"the weights of {planned}",
+            fix=f"plan with {found}, or give the other file",
+        )
+    expected = _shapes(planned)
     refuse_mismatch(
         path,
-        {key: tensor for key, tensor in tensors.items() if key not in OPTIONAL or key in expected},
+        {
+            key: tensor
+            for key, tensor in tensors.items()
+            if key not in OPTIONAL | CLASSIFIER or key in expected
+        },
         expected,
         f"the {len(expected)} tensors of a SAM {backbone} checkpoint",
         "use a SAM-v1 checkpoint of that backbone",
@@ -198,11 +237,16 @@ def _flat(content: object, path: Path) -> dict[str, Tensor]:
 
 
 def _without_prefix(tensors: dict[str, Tensor], path: Path) -> dict[str, Tensor]:
-    prefixes = [key.removesuffix(ANCHOR) for key in tensors if key.endswith(ANCHOR)]
+    prefixes = [
+        key.removesuffix(anchor)
+        for key in tensors
+        for anchor in (ANCHOR, TINY_ANCHOR)
+        if key.endswith(anchor)
+    ]
     if not prefixes:
         raise CheckpointError(
             path,
-            found=f"no key '{ANCHOR}' among {len(tensors)}: {_some(list(tensors))}",
+            found=f"no key '{ANCHOR}' or '{TINY_ANCHOR}' among {len(tensors)}: {_some(list(tensors))}",
             expected="a SAM-v1 checkpoint with segment_anything's key names",
             fix="convert it to those names, or fetch one: balrsam download_checkpoint vit_b",
         )
@@ -210,17 +254,29 @@ def _without_prefix(tensors: dict[str, Tensor], path: Path) -> dict[str, Tensor]
     return {key.removeprefix(prefix): tensor for key, tensor in tensors.items()}
 
 
-def _check_backbone(tensors: dict[str, Tensor], backbone: Backbone, path: Path) -> None:
-    width = tensors[ANCHOR].shape[0]
-    if width == BACKBONES[backbone].width:
-        return
-    of = next((name for name, shape in BACKBONES.items() if shape.width == width), f"a ViT of width {width}")
+def _kind(tensors: dict[str, Tensor], path: Path) -> SamKind:
+    if TINY_ANCHOR in tensors:
+        return SamKind("vit_t", 16 if tensors[TINY_ANCHOR].shape[-1] == STRIDED_KERNEL else 4)
+    width = tensors[ANCHOR].shape[0] if tensors[ANCHOR].dim() else 0
+    for backbone, shape in BACKBONES.items():
+        if shape.width == width:
+            return SamKind(backbone)
+    known = ", ".join(f"{backbone} {shape.width}" for backbone, shape in BACKBONES.items())
     raise CheckpointError(
         path,
-        found=f"the weights of {of}",
-        expected=f"the weights of {backbone}",
-        fix=f"plan with backbone {of}, or give the other file",
+        found=f"a ViT of width {width}",
+        expected=f"one of {known}",
+        fix="use a checkpoint of SAM, MedSAM or their like",
     )
+
+
+def _shapes(kind: SamKind) -> dict[str, tuple[int, ...]]:
+    if kind.backbone != "vit_t":
+        return stock_shapes(kind.backbone)
+    others = {
+        key: shape for key, shape in stock_shapes("vit_b").items() if not key.startswith("image_encoder.")
+    }
+    return {**tiny_vit_shapes(kind.embedding_stride), **others}
 
 
 def _damaged(path: Path, problem: Exception) -> CheckpointError:

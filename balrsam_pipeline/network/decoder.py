@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from balrsam_pipeline.network.backbone import EMBEDDING
-from balrsam_pipeline.network.backbone_shapes import BACKBONES, PATCH
+from balrsam_pipeline.network.backbone_shapes import decoder_mlp
 from balrsam_pipeline.network.layers import RECOMPUTE_TOKENS, Mlp, project, recompute
 from balrsam_pipeline.network.tensor_attention import ImageToToken, LowRankTokenToImage, TokenToImage
 from balrsam_pipeline.plan import NetworkPlan
@@ -164,7 +164,7 @@ class Transformer(nn.Module):
                 else LowRankTokenToImage(network.decoder_rank)
             )
 
-        mlp_width = BACKBONES[network.backbone].decoder_mlp
+        mlp_width = decoder_mlp(network.backbone)
         self.layers = nn.ModuleList(
             TwoWayLayer(token_to_image(), mlp_width, first=index == 0) for index in range(LAYERS)
         )
@@ -198,13 +198,14 @@ class MaskDecoder(nn.Module):
         self.transformer = Transformer(network)
         self.upscaling = Upscaling()
         self.hypernetworks = Hypernetworks(network.classes)
-        self.grid = (network.input_size[0] // PATCH, network.input_size[1] // PATCH)
+        stride = network.embedding_stride
+        self.grid = (network.input_size[0] // stride, network.input_size[1] // stride)
         self.image_positions: Tensor  # where the frequencies are frozen, one constant for all images
         self.register_buffer("image_positions", self.positions().detach(), persistent=False)
 
     def forward(self, embedding_bcyx: Tensor, details: tuple[DetailMap, ...]) -> Tensor:
-        """Masks (b, k, ·, ·) at the stride of the finest of `details`, which run from stride 4 to finer
-        ones."""
+        """Masks (b, k, ·, ·) at the stride of the finest of `details`, which run from a quarter of the
+        embedding's stride to finer ones."""
         b, _, rows, columns = embedding_bcyx.shape
         image_bsc = (
             embedding_bcyx.permute(0, 2, 3, 1).reshape(b, rows * columns, EMBEDDING) + self.dense_embedding

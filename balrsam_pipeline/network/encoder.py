@@ -14,6 +14,7 @@ from balrsam_pipeline.network.adapters import Bottleneck, Lora
 from balrsam_pipeline.network.attention import Attention, TokenGrid, one_hot_positions, window_of
 from balrsam_pipeline.network.backbone import EMBEDDING
 from balrsam_pipeline.network.backbone_shapes import BACKBONES, PATCH
+from balrsam_pipeline.network.features import Features
 from balrsam_pipeline.network.layers import LayerNorm2d, Mlp, project, recompute
 from balrsam_pipeline.plan import NetworkPlan
 
@@ -72,6 +73,7 @@ class ImageEncoder(nn.Module):
     def __init__(self, network: NetworkPlan, channels: int) -> None:
         super().__init__()
         shape = BACKBONES[network.backbone]
+        self.early_channels = shape.width
         self.grid: TokenGrid = (network.input_size[0] // PATCH, network.input_size[1] // PATCH)
         self.global_blocks = shape.global_blocks
         by_memory = sorted(range(shape.depth), key=lambda index: index not in shape.global_blocks)
@@ -100,8 +102,15 @@ class ImageEncoder(nn.Module):
 
     def forward(self, image_bcyx: Tensor) -> tuple[Tensor, Tensor]:
         """The image embedding (b, 256, y, x) and the tokens after the first global block (b, y, x, c)."""
-        tokens_byxc = self.patch_embed(image_bcyx) + self.pos_embed
-        early_byxc = tokens_byxc
+        return self.suffix(self.prefix(image_bcyx))
+
+    def prefix(self, image_bcyx: Tensor) -> Features:
+        """Everything before the first block: a ViT is adapted in all of them."""
+        return Features(self.patch_embed(image_bcyx) + self.pos_embed)
+
+    def suffix(self, features: Features) -> tuple[Tensor, Tensor]:
+        """From what was kept to embedding and early tokens, as `forward` returns them."""
+        tokens_byxc = early_byxc = features.tokens_byxc
         for index, block in enumerate(self.blocks):
             one_hot = self.global_positions if index in self.global_blocks else self.window_positions
             tokens_byxc = recompute(block, tokens_byxc, one_hot, when=index in self.checkpointed)

@@ -19,6 +19,7 @@ from balrsam_pipeline.network.backbone_shapes import BACKBONES, PATCH
 from balrsam_pipeline.network.checkpoints import refuse_mismatch
 from balrsam_pipeline.network.hosvd import shared_latent
 from balrsam_pipeline.network.model import BalrSam
+from balrsam_pipeline.network.tiny_vit_weights import tiny_vit_weights
 from balrsam_pipeline.plan import NetworkPlan
 
 NEW_PARTS = (".lora.", "_adapter.", "cden.", "channel_projection.")  # what SAM has no weights for
@@ -49,7 +50,13 @@ def load_sam(
     Raises:
         CheckpointError: a parameter of the network got no weights.
     """
-    weights = {**_encoder(model.network, sam), **_decoder(model.network, sam, second_moments)}
+    network = model.network
+    encoder = (
+        tiny_vit_weights(sam, network.embedding_stride)
+        if network.backbone == "vit_t"
+        else _encoder(network, sam)
+    )
+    weights = {**encoder, **_decoder(network, sam, second_moments)}
     parameters = dict(model.named_parameters())
     taken = [name for name in parameters if not any(part in name for part in NEW_PARTS)]
     refuse_mismatch(

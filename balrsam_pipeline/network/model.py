@@ -14,6 +14,9 @@ from torch.nn import functional
 from balrsam_pipeline.network.cden import Cden
 from balrsam_pipeline.network.decoder import DetailMap, MaskDecoder
 from balrsam_pipeline.network.encoder import ImageEncoder
+from balrsam_pipeline.network.features import Features
+from balrsam_pipeline.network.pixels import ToEncoderStatistics, ToUnitRange
+from balrsam_pipeline.network.tiny_vit import TinyVit
 from balrsam_pipeline.plan import NetworkPlan
 
 SAM_CHANNELS = 3
@@ -41,33 +44,58 @@ class BalrSam(nn.Module):
         project = network.input_channels != SAM_CHANNELS and not network.from_scratch
         self.channel_projection = _channel_projection(network.input_channels) if project else None
         channels = network.input_channels if network.from_scratch else SAM_CHANNELS
-        self.image_encoder = ImageEncoder(network, channels)
-        self.cden = Cden(network, network.input_channels)
+        self.to_unit_range = ToUnitRange(network)
+        self.to_encoder_statistics = ToEncoderStatistics(network)
+        encoder = TinyVit if network.backbone == "vit_t" else ImageEncoder
+        self.image_encoder = encoder(network, channels)
+        self.cden = Cden(network, network.input_channels, self.image_encoder.early_channels)
         self.mask_decoder = MaskDecoder(network)
 
-    def forward(self, image: Tensor) -> Tensor:
+    def forward(self, image: Tensor, features: Features | None = None) -> Tensor:
         """Segment images.
 
         Args:
             image: (b, c, y, x) float, normalised as the plan says.
+            features: what `prefix` returned for these images, then not computed again.
 
         Returns:
             logits (b, k, y, x) at the image's own size.
         """
-        return self.forward_training(image).logits
+        return self.forward_training(image, features).logits
 
-    def forward_training(self, image: Tensor) -> TrainingOutput:
+    def forward_training(self, image: Tensor, features: Features | None = None) -> TrainingOutput:
         """As `forward`, with the boundary logits of the CDEN (None in eval mode and after
         `merge_for_inference`)."""
         resized = resize(image, self.network.input_size)
-        embedding, details, boundary = self.embed(resized)
+        embedding, details, boundary = self.embed(resized, features)
         logits = resize(self.mask_decoder(embedding, details), (image.shape[-2], image.shape[-1]))
         return TrainingOutput(logits, boundary)
 
-    def embed(self, image: Tensor) -> tuple[Tensor, tuple[DetailMap, ...], Tensor | None]:
+    def prefix(self, image: Tensor) -> Features:
+        """What the encoder computes of images (b, c, y, x) before its first trained block; no gradients.
+
+        It is the same for an image throughout training where the channel projection is not trained (three
+        channels, or `projection` "fixed" in the plan) and the encoder's own weights are frozen.
+        """
+        with torch.no_grad():
+            return self.image_encoder.prefix(self.as_encoder_saw(resize(image, self.network.input_size)))
+
+    def as_encoder_saw(self, image: Tensor) -> Tensor:
+        """An image at the input size in the channels and statistics that the encoder was trained with."""
+        image = self.to_unit_range(image)
+        if self.channel_projection is not None:
+            image = self.channel_projection(image)
+        statistics: Tensor = self.to_encoder_statistics(image)
+        return statistics
+
+    def embed(
+        self, image: Tensor, features: Features | None = None
+    ) -> tuple[Tensor, tuple[DetailMap, ...], Tensor | None]:
         """Image embedding with detail, detail maps and boundary logits of an image at the input size."""
-        for_sam = image if self.channel_projection is None else self.channel_projection(image)
-        embedding, early_byxc = self.image_encoder(for_sam)
+        if features is None:
+            embedding, early_byxc = self.image_encoder(self.as_encoder_saw(image))
+        else:
+            embedding, early_byxc = self.image_encoder.suffix(features)
         detail, maps, boundary = self.cden(image, early_byxc.permute(0, 3, 1, 2), embedding)
         return embedding + detail, maps, boundary
 

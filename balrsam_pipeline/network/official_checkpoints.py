@@ -40,8 +40,8 @@ OFFICIAL: dict[Backbone, Official] = {
 
 
 def find_checkpoint(backbone: Backbone, folder: Path | None = None) -> Path | None:
-    """The official checkpoint of a backbone in the cache folder, or None (vit_t has none: it is trained from
-    scratch)."""
+    """The official checkpoint of a backbone in the cache folder, or None (vit_mini has
+    none: it is trained from scratch)."""
     official = OFFICIAL.get(backbone)
     path = (folder or checkpoint_cache()) / official.name if official else None
     return path if path is not None and path.is_file() else None

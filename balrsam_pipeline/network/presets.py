@@ -3,19 +3,21 @@ Imports no torch."""
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from balrsam_pipeline.plan import Backbone, NetworkPlan
 
-# Width of CDEN at stride 2. On vit_h 88 brings the trained parameters to BALR-SAM's 11.7 M; on vit_t it
+# Width of CDEN at stride 2. On vit_h 88 brings the trained parameters to BALR-SAM's 11.7 M; on vit_mini it
 # balances the ViT's cost.
-CDEN_WIDTH: dict[Backbone, int] = {"vit_t": 32, "vit_b": 48, "vit_l": 64, "vit_h": 88}
+CDEN_WIDTH: dict[Backbone, int] = {"vit_mini": 32, "vit_t": 16, "vit_b": 48, "vit_l": 64, "vit_h": 88}
 GLOBAL_BLOCKS = 4  # of every SAM ViT; their activations are most of what a training step keeps at 1024 pixels
 INPUT_SIZE = (1024, 1024)
 SMALL_INPUT_SIZE = (224, 224)
 
 
 def preset(backbone: Backbone, classes: int = 4, input_channels: int = 3) -> NetworkPlan:
-    """The network as published for a SAM backbone (ranks 4 and 32, 1024 pixels), or vit_t from scratch at
-    224.
+    """The network as published for a SAM backbone (ranks 4 and 32, 1024 pixels), or vit_mini from scratch at
+    224. `vit_t` is LiteMedSAM's at 256 pixels, its last stage adapted.
 
     At 1024 pixels the global blocks are checkpointed: a training step then keeps about a third of what stock
     SAM with LoRA keeps.
@@ -27,8 +29,8 @@ def preset(backbone: Backbone, classes: int = 4, input_channels: int = 3) -> Net
         >>> network.lora_rank, network.adapter_rank, network.input_size
         (4, 32, (1024, 1024))
     """
-    scratch = backbone == "vit_t"
-    return NetworkPlan(
+    scratch = backbone == "vit_mini"
+    network = NetworkPlan(
         backbone=backbone,
         from_scratch=scratch,
         input_channels=input_channels,
@@ -42,4 +44,15 @@ def preset(backbone: Backbone, classes: int = 4, input_channels: int = 3) -> Net
         cden_width=CDEN_WIDTH[backbone],
         mask_stride=2 if scratch else 4,
         checkpointed_blocks=0 if scratch else GLOBAL_BLOCKS,
+    )
+    if backbone != "vit_t":
+        return network
+    return replace(
+        network,
+        input_size=(256, 256),
+        embedding_stride=4,
+        mask_stride=1,
+        adapted_stages=1,
+        pixels="0-1",
+        checkpointed_blocks=0,
     )

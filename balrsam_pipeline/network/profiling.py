@@ -13,7 +13,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from balrsam_pipeline.network.builder import freeze
 from balrsam_pipeline.network.model import BalrSam
-from balrsam_pipeline.plan import NetworkPlan
+from balrsam_pipeline.plan import TINY_VIT_STAGES, NetworkPlan
 
 PARTS = {
     "image encoder, SAM's": lambda name: (
@@ -126,6 +126,8 @@ def describe_network(network: NetworkPlan) -> str:
         if network.from_scratch
         else f"LoRA rank {network.lora_rank}, adapters rank {network.adapter_rank}"
     )
+    if network.backbone == "vit_t":
+        start += f" in the last {network.adapted_stages} of its {TINY_VIT_STAGES} stages with attention"
     decoder = network.decoder_attention + (
         f" rank {network.decoder_rank}" if network.decoder_attention == "low_rank" else ""
     )

@@ -3,7 +3,7 @@ one thing changed a row.
 
 The dataset must be preprocessed. LoRA and adapters have something to adapt only with --checkpoint, a SAM
 checkpoint of the plan's backbone whose encoder is then frozen, whatever the plan says; `pretrained.py` makes
-one of vit_t.
+one of vit_mini.
 
     python benchmarks/accuracy/ablation.py Dataset004_Hippocampus --rows full no_cden exact --minutes 5 --raw
     … --preprocessed … --results …

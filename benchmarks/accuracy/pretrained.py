@@ -1,11 +1,11 @@
-"""A SAM checkpoint of vit_t: the encoder of a network that was trained from scratch on pictures of three
+"""A SAM checkpoint of vit_mini: the encoder of a network that was trained from scratch on pictures of three
 channels, in SAM's form.
 
 For the ablation of what adapts a frozen encoder, where no published SAM is at hand. Decoder and prompt
 encoder keep random weights.
 
     python benchmarks/accuracy/pretrained.py
-    results/Dataset020_DRIVE/2d__balrsam/fold_0/checkpoint_final.safetensors vit_t.pth
+    results/Dataset020_DRIVE/2d__balrsam/fold_0/checkpoint_final.safetensors vit_mini.pth
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from balrsam_pipeline.network.load_sam import resize_position_embedding, resize_
 from balrsam_pipeline.plan import Backbone
 from trainers.checkpoints import read_checkpoint
 
-BACKBONE: Backbone = "vit_t"
+BACKBONE: Backbone = "vit_mini"
 AVERAGE = "ema/"
 
 

@@ -23,14 +23,14 @@ from balrsam_pipeline.plan import Backbone, NetworkPlan
 from planners.memory import saved_bytes, training_memory
 
 CPU_STEPS: tuple[tuple[Backbone, tuple[int, int], int, int], ...] = (
-    ("vit_t", (112, 80), 2, 4),
-    ("vit_t", (112, 80), 2, 16),
-    ("vit_t", (224, 224), 1, 4),
+    ("vit_mini", (112, 80), 2, 4),
+    ("vit_mini", (112, 80), 2, 16),
+    ("vit_mini", (224, 224), 1, 4),
     ("vit_b", (224, 224), 4, 2),
     ("vit_b", (448, 448), 4, 1),
 )
 GPU_STEPS: tuple[tuple[Backbone, tuple[int, int], int, int], ...] = (
-    ("vit_t", (224, 224), 1, 16),
+    ("vit_mini", (224, 224), 1, 16),
     ("vit_b", (448, 448), 4, 4),
     ("vit_b", (448, 448), 4, 8),
     ("vit_l", (448, 448), 4, 4),

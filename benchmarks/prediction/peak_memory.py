@@ -30,7 +30,7 @@ from balrsam_pipeline.plan import ChannelStatistics, Configuration, NetworkPlan,
 def make_plan(classes: int, spacing_mm: tuple[float, float, float], patch: tuple[int, int]) -> Plan:
     """A 2d plan with CT normalisation."""
     network = NetworkPlan(
-        backbone="vit_t",
+        backbone="vit_mini",
         from_scratch=True,
         input_channels=1,
         classes=classes,

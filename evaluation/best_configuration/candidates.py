@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import combinations
 
-from balrsam_pipeline.network.backbone_shapes import BACKBONES, PATCH
+from balrsam_pipeline.network.backbone_shapes import multiply_adds_per_token
 from balrsam_pipeline.plan import Configuration
 
 
@@ -31,8 +31,8 @@ def prediction_cost(configuration: Configuration) -> float:
     Context slices count a hundredth each, so that of two configurations alike otherwise the one with fewer
     channels is cheaper.
     """
-    per_token = BACKBONES[configuration.network.backbone].multiply_adds_per_token
-    tokens = math.prod(configuration.network.input_size) / PATCH**2
+    per_token = multiply_adds_per_token(configuration.network.backbone)
+    tokens = math.prod(configuration.network.input_size) / configuration.network.embedding_stride**2
     passes = len(configuration.slicing_axes) * (1 + 0.01 * configuration.context_slices)
     return round(passes * tokens * per_token / math.prod(configuration.patch_size) / 1000, 3)
 

@@ -19,7 +19,7 @@ def backbone(hardware: Hardware, available: tuple[Backbone, ...]) -> Decision[Ba
         available: those whose SAM checkpoint lies in the checkpoint cache.
     """
     if hardware.gpu_memory_gb is None:
-        return Decision("vit_t", f"{hardware}; vit_t trained from scratch is what a CPU can train")
+        return Decision("vit_mini", f"{hardware}; vit_mini trained from scratch is what a CPU can train")
     fitting = [name for name, needed in _NEEDS_GB if hardware.gpu_memory_gb >= needed]
     for name in fitting:
         if name in available:
@@ -28,11 +28,11 @@ def backbone(hardware: Hardware, available: tuple[Backbone, ...]) -> Decision[Ba
             )
     if fitting:
         return Decision(
-            "vit_t",
+            "vit_mini",
             f"{hardware}, but no SAM checkpoint that fits is here (balrsam download_checkpoint {fitting[-1]} "
             "fetches one)",
         )
-    return Decision("vit_t", f"{hardware}, too little for an adapted SAM")
+    return Decision("vit_mini", f"{hardware}, too little for an adapted SAM")
 
 
 def network_preset(backbone: Backbone) -> Decision[NetworkPlan]:

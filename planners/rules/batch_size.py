@@ -8,7 +8,7 @@ from collections.abc import Callable
 from balrsam_pipeline.network import GLOBAL_BLOCKS
 from planners.rules import Decision
 
-CPU_PIXELS = 65_536  # a step of about a quarter of a second for vit_t on a core
+CPU_PIXELS = 65_536  # a step of about a quarter of a second for vit_mini on a core
 SMALLEST, CPU_LARGEST, LARGEST = 2, 16, 64
 HEADROOM = 0.85  # of a card's memory: the rest is for fragmentation, libraries and the desktop
 TOKENS = (

@@ -10,7 +10,7 @@ import torch
 from balrsam_pipeline.network import build, preset
 from benchmarks.accuracy.pretrained import in_sams_form
 
-SCRATCH = dataclasses.replace(preset("vit_t", classes=2), input_size=(128, 128))
+SCRATCH = dataclasses.replace(preset("vit_mini", classes=2), input_size=(128, 128))
 
 
 def test_an_encoder_survives_the_way_into_a_sam_checkpoint_and_back(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ from balrsam_pipeline.plan import ChannelStatistics, Configuration, NetworkPlan,
 
 def example_plan() -> Plan:
     network = NetworkPlan(
-        backbone="vit_t",
+        backbone="vit_mini",
         from_scratch=True,
         input_channels=1,
         classes=3,

@@ -67,7 +67,7 @@ def tiny_configuration(**changes: object) -> Configuration:
     context = int(changes.get("context_slices", 0))  # type: ignore[call-overload]
     channels = int(changes.pop("channels", 1))  # type: ignore[call-overload]
     network = NetworkPlan(
-        backbone="vit_t",
+        backbone="vit_mini",
         from_scratch=True,
         input_channels=channels * (2 * context + 1),
         classes=3,

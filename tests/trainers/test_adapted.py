@@ -23,9 +23,9 @@ Adapted = Callable[..., TrainRequest]
 
 @pytest.fixture(scope="module")
 def sam(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A SAM checkpoint of vit_t with random weights and SAM's keys."""
-    path = tmp_path_factory.mktemp("sam") / "vit_t.pth"
-    torch.save(stock_sam("vit_t").state_dict(), path)
+    """A SAM checkpoint of vit_mini with random weights and SAM's keys."""
+    path = tmp_path_factory.mktemp("sam") / "vit_mini.pth"
+    torch.save(stock_sam("vit_mini").state_dict(), path)
     return path
 
 
@@ -98,7 +98,7 @@ def test_a_run_does_not_go_on_with_another_sam(adapt: Adapted, tmp_path: Path) -
     train_fold(adapt(epochs=1))
     other = tmp_path / "other.pth"
     torch.manual_seed(1)
-    torch.save(stock_sam("vit_t").state_dict(), other)
+    torch.save(stock_sam("vit_mini").state_dict(), other)
     again = adapt(epochs=2)
     with pytest.raises(CheckpointError, match="--checkpoint"):
         train_fold(dataclasses.replace(again, base=other, accept_changed_settings=True))

@@ -76,7 +76,7 @@ def make_plan(**changes: object) -> Plan:
     """A plan with one configuration "2d" that leaves intensities and spacing of 1 mm as they are; `changes`
     go to it."""
     network = NetworkPlan(
-        backbone="vit_t",
+        backbone="vit_mini",
         from_scratch=True,
         input_channels=1,
         classes=3,
@@ -151,7 +151,7 @@ DATASET_JSON = {
 
 @pytest.fixture
 def model_folder(tmp_path: Path) -> Callable[..., Path]:
-    """A function that writes results/Dataset900_Test/NAME__balrsam with random vit_t networks, as training
+    """A function that writes results/Dataset900_Test/NAME__balrsam with random vit_mini networks, as training
     leaves it."""
 
     def write(name: str = "2d", folds: tuple[int, ...] = (0, 1), **changes: object) -> Path:

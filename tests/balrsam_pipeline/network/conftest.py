@@ -18,11 +18,11 @@ Checkpoint = tuple[nn.Module, Path]
 
 @pytest.fixture(scope="session")
 def make_plan() -> Callable[..., NetworkPlan]:
-    """A network plan; vit_t adapted at 112 pixels unless told otherwise."""
+    """A network plan; vit_mini adapted at 112 pixels unless told otherwise."""
 
     def make(**changes: Any) -> NetworkPlan:
         values: dict[str, Any] = {
-            "backbone": "vit_t",
+            "backbone": "vit_mini",
             "from_scratch": False,
             "input_channels": 3,
             "classes": 4,

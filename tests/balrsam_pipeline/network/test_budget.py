@@ -35,6 +35,6 @@ def test_describe_names_every_part_and_the_share() -> None:
         assert word in text
 
 
-def test_vit_t_is_small_and_trains_whole() -> None:
-    cost = count_cost(preset("vit_t", classes=3, input_channels=1), (224, 224))
+def test_vit_mini_is_small_and_trains_whole() -> None:
+    cost = count_cost(preset("vit_mini", classes=3, input_channels=1), (224, 224))
     assert cost.trained == cost.parameters < 6.5e6

@@ -21,7 +21,7 @@ KEY = "image_encoder.blocks.0.attn.qkv.weight"
 
 @pytest.fixture
 def tensors(make_checkpoint: MakeCheckpoint) -> dict[str, Tensor]:
-    return dict(make_checkpoint("vit_t")[0].state_dict())
+    return dict(make_checkpoint("vit_mini")[0].state_dict())
 
 
 VARIANTS: dict[str, Callable[[dict[str, Tensor]], object]] = {
@@ -47,7 +47,7 @@ def test_every_variant_of_a_sam_file_gives_the_same_tensors(
 ) -> None:
     path = tmp_path / "sam.pt"
     torch.save(VARIANTS[variant](tensors), path)
-    read = read_sam(path, "vit_t")
+    read = read_sam(path, "vit_mini")
     assert read.keys() == tensors.keys()
     for key, tensor in read.items():
         torch.testing.assert_close(
@@ -59,7 +59,7 @@ def test_safetensors_and_the_old_torch_format_are_read(tensors: dict[str, Tensor
     save_file(tensors, tmp_path / "sam.safetensors")
     torch.save(tensors, tmp_path / "old.pth", _use_new_zipfile_serialization=False)
     for name in ("sam.safetensors", "old.pth"):
-        assert torch.equal(read_sam(tmp_path / name, "vit_t")[KEY], tensors[KEY])
+        assert torch.equal(read_sam(tmp_path / name, "vit_mini")[KEY], tensors[KEY])
 
 
 def test_a_renamed_a_missing_and_a_misshapen_key_are_named(
@@ -80,7 +80,7 @@ def refuse(tensors: dict[str, Tensor], folder: Path, *words: str) -> None:
     path = folder / "bad.pth"
     torch.save(tensors, path)
     with pytest.raises(CheckpointError) as caught:
-        read_sam(path, "vit_t")
+        read_sam(path, "vit_mini")
     for word in ("bad.pth", *words):
         assert word in str(caught.value)
 
@@ -94,7 +94,7 @@ def test_a_truncated_file_is_named(
     save_file(tensors, path) if ending == "safetensors" else torch.save(tensors, path)
     os.truncate(path, int(path.stat().st_size * keep))
     with pytest.raises(CheckpointError, match=f"short.{ending}"):
-        read_sam(path, "vit_t")
+        read_sam(path, "vit_mini")
 
 
 class Payload:
@@ -111,7 +111,7 @@ def test_a_pickle_with_code_is_refused_and_not_run(tensors: dict[str, Tensor], t
     path, trace = tmp_path / "evil.pth", tmp_path / "was_run"
     torch.save({**tensors, "payload": Payload(trace)}, path)
     with pytest.raises(CheckpointError, match=r"(?s)evil\.pth.*more than tensors"):
-        read_sam(path, "vit_t")
+        read_sam(path, "vit_mini")
     assert not trace.exists()
 
 
@@ -121,12 +121,12 @@ def test_other_files_are_explained(
     path = tmp_path / "other.pth"
     torch.save({"encoder.weight": torch.zeros(3)}, path)
     with pytest.raises(CheckpointError, match=r"patch_embed"):
-        read_sam(path, "vit_t")
+        read_sam(path, "vit_mini")
     torch.save({"epoch": 3}, path)
     with pytest.raises(CheckpointError, match="without tensors"):
-        read_sam(path, "vit_t")
-    with pytest.raises(CheckpointError, match="weights of vit_t"):
-        read_sam(make_checkpoint("vit_t")[1], "vit_b")
+        read_sam(path, "vit_mini")
+    with pytest.raises(CheckpointError, match="weights of vit_mini"):
+        read_sam(make_checkpoint("vit_mini")[1], "vit_b")
     with pytest.raises(CheckpointError, match="no such file"):
         read_sam(tmp_path / "absent.pth", "vit_b")
 
@@ -153,5 +153,5 @@ def test_what_was_saved_in_place_of_a_checkpoint_is_told_by_its_first_bytes(
     path = tmp_path / f"sam.{ending}"
     path.write_bytes(content)
     with pytest.raises(CheckpointError, match=told) as caught:
-        read_sam(path, "vit_t")
+        read_sam(path, "vit_mini")
     assert "weights_only" not in str(caught.value)

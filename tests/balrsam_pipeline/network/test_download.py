@@ -113,7 +113,7 @@ def test_official_files_are_found_where_they_are_kept(
     assert find_checkpoint("vit_b") is None
     (tmp_path / OFFICIAL["vit_b"].name).write_bytes(b"")
     assert find_checkpoint("vit_b") == tmp_path / "sam_vit_b_01ec64.pth"
-    assert find_checkpoint("vit_t") is None
+    assert find_checkpoint("vit_mini") is None
 
 
 def test_official_addresses_are_metas() -> None:

@@ -65,7 +65,7 @@ def test_everything_is_trained_from_scratch_and_every_parameter_gets_a_gradient(
 def test_only_adapters_cden_and_decoder_are_trained_on_a_checkpoint(
     make_plan: MakePlan, make_checkpoint: MakeCheckpoint
 ) -> None:
-    model = build(make_plan(input_channels=1), make_checkpoint("vit_t")[1])
+    model = build(make_plan(input_channels=1), make_checkpoint("vit_mini")[1])
     output = model.forward_training(torch.randn(2, 1, 60, 60))
     assert output.boundary_logits is not None
     (output.logits.square().mean() + output.boundary_logits.square().mean()).backward()
@@ -86,7 +86,7 @@ def test_checkpointing_changes_memory_and_not_gradients(
     for count in (0, blocks):
         network = make_plan(input_size=(64, 64), checkpointed_blocks=count)
         torch.manual_seed(0)
-        model = build(network, make_checkpoint("vit_t")[1])
+        model = build(network, make_checkpoint("vit_mini")[1])
         model(image).square().sum().backward()
         gradients.append({name: p.grad for name, p in model.named_parameters() if p.grad is not None})
         kept.append(count_cost(network, (64, 64)).saved_bytes)
@@ -98,7 +98,7 @@ def test_checkpointing_changes_memory_and_not_gradients(
 def test_merging_keeps_the_logits_and_leaves_no_lora(
     make_plan: MakePlan, make_checkpoint: MakeCheckpoint
 ) -> None:
-    model = build(make_plan(mask_stride=2), make_checkpoint("vit_t")[1]).eval()
+    model = build(make_plan(mask_stride=2), make_checkpoint("vit_mini")[1]).eval()
     with torch.no_grad():
         for name, parameter in model.named_parameters():
             if ".lora." in name:
@@ -113,7 +113,7 @@ def test_merging_keeps_the_logits_and_leaves_no_lora(
 def test_a_grey_image_reaches_sam_as_three_equal_channels(
     make_plan: MakePlan, make_checkpoint: MakeCheckpoint
 ) -> None:
-    model = build(make_plan(input_channels=1), make_checkpoint("vit_t")[1])
+    model = build(make_plan(input_channels=1), make_checkpoint("vit_mini")[1])
     image = torch.randn(1, 1, 112, 112)
     assert model.channel_projection is not None
     torch.testing.assert_close(model.channel_projection(image), image.expand(-1, 3, -1, -1))
@@ -170,7 +170,7 @@ def test_a_small_network_learns_a_bright_square(make_plan: MakePlan) -> None:
 
 
 def test_second_moments_are_those_of_the_tokens(make_plan: MakePlan, make_checkpoint: MakeCheckpoint) -> None:
-    path = make_checkpoint("vit_t")[1]
+    path = make_checkpoint("vit_mini")[1]
     model = build(make_plan(), path)
     moments = measure_second_moments(model, [torch.randn(2, 3, 112, 112)])
     assert [tuple(moment.shape) for moment in moments] == [(256, 256)] * 3
@@ -183,10 +183,10 @@ def test_second_moments_are_those_of_the_tokens(make_plan: MakePlan, make_checkp
 def test_a_checkpoint_is_needed_exactly_when_one_is_adapted(
     make_plan: MakePlan, make_checkpoint: MakeCheckpoint
 ) -> None:
-    with pytest.raises(CheckpointError, match="download_checkpoint vit_t"):
+    with pytest.raises(CheckpointError, match="download_checkpoint vit_mini"):
         build(make_plan())
     with pytest.raises(CheckpointError, match="trained from scratch"):
-        build(make_plan(from_scratch=True), make_checkpoint("vit_t")[1])
+        build(make_plan(from_scratch=True), make_checkpoint("vit_mini")[1])
     with pytest.raises(PlanError, match="checkpointed_blocks"):
         make_plan(checkpointed_blocks=-1)
 
@@ -194,5 +194,5 @@ def test_a_checkpoint_is_needed_exactly_when_one_is_adapted(
 def test_trainable_state_is_small_beside_the_network(
     make_plan: MakePlan, make_checkpoint: MakeCheckpoint
 ) -> None:
-    model = build(make_plan(), make_checkpoint("vit_t")[1])
+    model = build(make_plan(), make_checkpoint("vit_mini")[1])
     assert not [name for name in trainable_state(model) if name.endswith(("qkv.weight", "pos_embed"))]

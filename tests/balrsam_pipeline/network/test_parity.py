@@ -32,7 +32,7 @@ def stock_masks(sam: nn.Module, embedding: Tensor) -> Tensor:
 @pytest.mark.parametrize(
     "backbone",
     [
-        "vit_t",
+        "vit_mini",
         "vit_b",
         pytest.param("vit_l", marks=pytest.mark.slow),
         pytest.param("vit_h", marks=pytest.mark.slow),
@@ -56,8 +56,8 @@ def test_embedding_and_masks_equal_stock_sam_at_1024(
 def test_encoder_at_448_equals_stock_with_interpolated_tables(
     make_checkpoint: MakeCheckpoint, make_plan: Callable[..., NetworkPlan]
 ) -> None:
-    sam, path = make_checkpoint("vit_t")
-    small = stock_sam("vit_t", image_size=448)
+    sam, path = make_checkpoint("vit_mini")
+    small = stock_sam("vit_mini", image_size=448)
     tensors = {}
     for name, tensor in sam.state_dict().items():
         if name.endswith("pos_embed"):
@@ -77,12 +77,12 @@ def test_encoder_at_448_equals_stock_with_interpolated_tables(
 
 
 def test_masks_of_a_grid_that_pads_equal_stock(make_plan: Callable[..., NetworkPlan], tmp_path: Path) -> None:
-    sam = stock_sam("vit_t")
+    sam = stock_sam("vit_mini")
     path = tmp_path / "sam.pth"
     torch.save(
         sam.state_dict(), path
     )  # tables are zero here, so stock at another size needs no interpolation but of pos_embed
-    small = stock_sam("vit_t", image_size=320)
+    small = stock_sam("vit_mini", image_size=320)
     tensors = {
         name: small.state_dict()[name] if "rel_pos_" in name or name.endswith("pos_embed") else tensor
         for name, tensor in sam.state_dict().items()

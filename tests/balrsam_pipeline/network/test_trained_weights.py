@@ -41,7 +41,7 @@ def trained(network: NetworkPlan, base: Path | None) -> BalrSam:
 def test_another_base_is_refused(
     make_plan: MakePlan, make_checkpoint: MakeCheckpoint, tmp_path: Path
 ) -> None:
-    base, network = make_checkpoint("vit_t")[1], make_plan()
+    base, network = make_checkpoint("vit_mini")[1], make_plan()
     path = tmp_path / "final.safetensors"
     tensors = {f"ema/{name}": tensor for name, tensor in trainable_state(build(network, base)).items()}
     save_file(tensors, path, {"base_sha256": "0" * 64})
@@ -65,7 +65,7 @@ def test_missing_unexpected_and_misshapen_trained_tensors_are_named(make_plan: M
 def test_a_training_checkpoint_predicts_with_its_ema_weights(
     from_scratch: bool, make_plan: MakePlan, make_checkpoint: MakeCheckpoint, tmp_path: Path
 ) -> None:
-    base = None if from_scratch else make_checkpoint("vit_t")[1]
+    base = None if from_scratch else make_checkpoint("vit_mini")[1]
     network = make_plan(from_scratch=from_scratch, mask_stride=2)
     model, path = trained(network, base), tmp_path / "checkpoint_final.safetensors"
     tensors = {f"ema/{name}": tensor.clone() for name, tensor in trainable_state(model).items()}

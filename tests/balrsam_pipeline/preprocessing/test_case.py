@@ -14,7 +14,7 @@ from balrsam_pipeline.plan import ChannelStatistics, Configuration, NetworkPlan,
 from balrsam_pipeline.preprocessing import preprocess_image
 
 NETWORK = NetworkPlan(
-    backbone="vit_t",
+    backbone="vit_mini",
     from_scratch=True,
     input_channels=1,
     classes=2,

@@ -56,7 +56,7 @@ def make_model(folder: Path, name: str, raw: Path, flips: float) -> None:
     """A fold with random weights, and validation predictions that are the labels with a share of voxels
     flipped, plus an island."""
     network = NetworkPlan(
-        backbone="vit_t",
+        backbone="vit_mini",
         from_scratch=True,
         input_channels=1,
         classes=2,

@@ -14,7 +14,7 @@ from evaluation.best_configuration.ranking import rank
 
 def configuration(name: str, slicing_axes: tuple[int, ...] = (0,), context: int = 0) -> Configuration:
     network = NetworkPlan(
-        backbone="vit_t",
+        backbone="vit_mini",
         from_scratch=True,
         input_channels=1 + 2 * context,
         classes=2,

@@ -28,11 +28,11 @@ def test_z_scores_look_inside_the_mask_where_much_was_cropped(
 @pytest.mark.parametrize(
     ("memory", "available", "expected"),
     [
-        (None, ("vit_b", "vit_h"), "vit_t"),
+        (None, ("vit_b", "vit_h"), "vit_mini"),
         (24.0, ("vit_b", "vit_h"), "vit_h"),
         (16.0, ("vit_b", "vit_h"), "vit_b"),
-        (24.0, (), "vit_t"),
-        (4.0, ("vit_b",), "vit_t"),
+        (24.0, (), "vit_mini"),
+        (4.0, ("vit_b",), "vit_mini"),
     ],
 )
 def test_the_backbone_is_the_largest_that_fits_and_is_here(
@@ -46,7 +46,7 @@ def test_a_missing_checkpoint_is_named_in_the_reason() -> None:
 
 
 def test_only_adapted_networks_have_adapters() -> None:
-    assert network_preset("vit_t").value.adapter_rank == 0
+    assert network_preset("vit_mini").value.adapter_rank == 0
     assert (network_preset("vit_b").value.lora_rank, network_preset("vit_b").value.adapter_rank) == (4, 32)
 
 
