@@ -16,7 +16,7 @@ from balrsam_pipeline.preprocessing.conservation import LabelVoxels
 from balrsam_pipeline.progress import track
 from balrsam_pipeline.serialise import to_json
 
-RECIPE_VERSION = 2  # to be raised when preprocessing changes what it writes
+RECIPE_VERSION = 1  # to be raised when preprocessing changes what it writes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -231,7 +231,15 @@ def _geometry(path: Path, header: Any) -> Geometry:
         affine = header.get_best_affine()
         columns = RAS_TO_LPS @ affine[:3, :3]
         spacing = np.linalg.norm(columns, axis=0)
-        if len(shape) == 2 or not np.isfinite(affine).all() or abs(np.linalg.det(columns)) < 1e-12:
+        if not np.isfinite(affine).all():
+            raise ImageError(
+                path,
+                found="a header whose sform or qform is not finite (NaN or infinite)",
+                expected="finite numbers",
+                fix="write the geometry of the scan again, with nibabel: image.set_sform(affine) and "
+                "image.set_qform(affine)",
+            ) from None
+        if len(shape) == 2 or abs(np.linalg.det(columns)) < 1e-12:
             raise
     return Geometry(
         dimension=3,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from pathlib import Path
 from typing import Any
@@ -9,10 +10,13 @@ from typing import Any
 import broken_datasets
 import pytest
 from broken_datasets import CATALOGUE
+from support.plans import example_plan
 
-from balrsam_pipeline.dataset import open_dataset
+from balrsam_pipeline.dataset import open_dataset, read_case
 from balrsam_pipeline.dataset.integrity.check_case import inspect_case
 from balrsam_pipeline.dataset.integrity.check_dataset import check_dataset, report_of
+from balrsam_pipeline.errors import BalrsamError
+from balrsam_pipeline.preprocessing import preprocess_image
 
 
 def test_the_catalogue_holds_at_least_thirty_kinds() -> None:
@@ -92,3 +96,23 @@ def test_real_datasets_have_no_error(test_data: Path, name: str) -> None:
     report = check_dataset(test_data / "raw" / name)
     assert report.errors == ()
     assert {problem.kind for problem in report.warnings} <= {"label_stored_as_float"}
+
+
+@pytest.mark.parametrize("broken", CATALOGUE, ids=lambda broken: broken.name or broken.kind)
+def test_the_check_finds_all_that_preprocessing_refuses(fresh: Any, tmp_path: Path, broken: Any) -> None:
+    folder = fresh(broken.base, tmp_path / "Dataset001_Broken")
+    broken.damage(folder)
+    try:
+        dataset = open_dataset(folder)
+        for files in dataset.training_cases().values():
+            image, label = read_case(files, dataset.description)
+            plan = example_plan()
+            configuration = dataclasses.replace(
+                plan.configurations["2d"],
+                spacing_mm=image.geometry.spacing_mm,
+                normalization=("z_score",) * len(image.data),
+                normalize_inside_mask=(False,) * len(image.data),
+            )
+            preprocess_image(image, label, plan, configuration)
+    except BalrsamError as refused:
+        assert check_dataset(folder).errors, refused
