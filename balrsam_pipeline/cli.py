@@ -3,48 +3,18 @@ codes."""
 
 from __future__ import annotations
 
-import argparse
 import errno
-import importlib
 import logging
 import sys
 from collections.abc import Callable, Sequence
 
 from balrsam_pipeline import __version__
-from balrsam_pipeline.command import Command
+from balrsam_pipeline.command import COMMANDS, load_command, parser_of
 from balrsam_pipeline.errors import BalrsamError
 from balrsam_pipeline.printable import PrintableFormatter, printable
 from balrsam_pipeline.streams import prepare_streams
 
 INTERRUPTED = 130  # as shells report SIGINT
-
-# name -> (module that offers it, one line); the module is imported only when the sub-command is used, so that
-# help is quick
-COMMANDS: dict[str, tuple[str, str]] = {
-    "run": ("balrsam_pipeline.run.cli", "everything for a dataset: plan, train, choose, predict, score"),
-    "status": ("balrsam_pipeline.run.cli", "what of a run is done, running, failed, to do"),
-    "demo": ("balrsam_pipeline.demo.cli", "the main job on a small generated dataset"),
-    "verify": ("planners.cli", "check a raw dataset; every problem with its fix"),
-    "convert": ("balrsam_pipeline.dataset.cli", "make a raw dataset from other formats"),
-    "plan_and_preprocess": ("planners.cli", "measure a dataset, plan, preprocess"),
-    "train": ("trainers.cli", "train one fold"),
-    "crossval": ("trainers.cli", "train and validate all folds, pool the scores"),
-    "find_best_configuration": (
-        "evaluation.best_configuration.cli",
-        "choose the best model or ensemble and its postprocessing",
-    ),
-    "predict": ("balrsam_pipeline.inference.cli", "segment new images"),
-    "ensemble": ("balrsam_pipeline.inference.cli", "average predictions of several models"),
-    "evaluate": ("evaluation.cli", "score predictions: Dice, HD95 and more, per case and label"),
-    "compare": ("evaluation.cli", "compare two scored sets of predictions"),
-    "plot": ("evaluation.plot.cli", "overlay pictures of predictions and references"),
-    "submit": ("evaluation.submission.cli", "check and pack a leaderboard submission"),
-    "describe": ("balrsam_pipeline.describe", "a plan or a network in plain words"),
-    "download_checkpoint": ("balrsam_pipeline.network.cli", "fetch an official SAM checkpoint"),
-    "export_model": ("balrsam_pipeline.inference.cli", "pack a trained model into one file to share"),
-    "install_model": ("balrsam_pipeline.inference.cli", "unpack a shared model"),
-    "export_onnx": ("balrsam_pipeline.inference.cli", "the merged network as ONNX"),
-}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -90,18 +60,6 @@ def run_command(name: str, words: Sequence[str], note: Callable[[str], None] | N
     return code
 
 
-def parser_of(name: str, command: Command) -> argparse.ArgumentParser:
-    """The parser of a sub-command."""
-    parser = argparse.ArgumentParser(
-        prog=f"balrsam {name}",
-        description=command.summary,
-        epilog="example:\n" + "\n".join(f"  {line}" for line in command.example.splitlines()),
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    command.add_arguments(parser)
-    return parser
-
-
 def _about_files(problem: OSError) -> BalrsamError:
     """A failing file system, told as every other error: the disk is full, a folder may not be written to,
     …"""
@@ -114,13 +72,6 @@ def _about_files(problem: OSError) -> BalrsamError:
         if full
         else "check the path and its permissions",
     )
-
-
-def load_command(name: str) -> Command:
-    """Import the module that offers the sub-command `name` and return it."""
-    module = importlib.import_module(COMMANDS[name][0])
-    commands: dict[str, Command] = module.COMMANDS
-    return commands[name]
 
 
 def plan_and_preprocess() -> int:

@@ -3,11 +3,61 @@
 from __future__ import annotations
 
 import argparse
+import importlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 from balrsam_pipeline.paths import Roots, resolve_roots
+
+# name -> (module that offers it, one line); the module is imported only when the sub-command is used, so that
+# help is quick
+COMMANDS: dict[str, tuple[str, str]] = {
+    "run": ("balrsam_pipeline.run.cli", "everything for a dataset: plan, train, choose, predict, score"),
+    "status": ("balrsam_pipeline.run.cli", "what of a run is done, running, failed, to do"),
+    "demo": ("balrsam_pipeline.demo.cli", "the main job on a small generated dataset"),
+    "verify": ("planners.cli", "check a raw dataset; every problem with its fix"),
+    "convert": ("balrsam_pipeline.dataset.cli", "make a raw dataset from other formats"),
+    "plan_and_preprocess": ("planners.cli", "measure a dataset, plan, preprocess"),
+    "train": ("trainers.cli", "train one fold"),
+    "crossval": ("trainers.cli", "train and validate all folds, pool the scores"),
+    "find_best_configuration": (
+        "evaluation.best_configuration.cli",
+        "choose the best model or ensemble and its postprocessing",
+    ),
+    "predict": ("balrsam_pipeline.inference.cli", "segment new images"),
+    "ensemble": ("balrsam_pipeline.inference.cli", "average predictions of several models"),
+    "evaluate": ("evaluation.cli", "score predictions: Dice, HD95 and more, per case and label"),
+    "compare": ("evaluation.cli", "compare two scored sets of predictions"),
+    "plot": ("evaluation.plot.cli", "overlay pictures of predictions and references"),
+    "submit": ("evaluation.submission.cli", "check and pack a leaderboard submission"),
+    "describe": ("balrsam_pipeline.describe", "a plan or a network in plain words"),
+    "download_checkpoint": ("balrsam_pipeline.network.cli", "fetch an official SAM checkpoint"),
+    "export_model": ("balrsam_pipeline.inference.cli", "pack a trained model into one file to share"),
+    "install_model": ("balrsam_pipeline.inference.cli", "unpack a shared model"),
+    "export_onnx": ("balrsam_pipeline.inference.cli", "the merged network as ONNX"),
+}
+
+
+def _nothing(_: Path) -> tuple[Path, ...]:
+    return ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CommandFiles:
+    """What a command writes with given arguments, for those that keep track of it (`balrsam run`).
+
+    Attributes:
+        outputs: files, or patterns with `*`.
+        finished: an output -> the files whose presence tells the command that it is complete; where they are
+            gone, the command makes it again.
+        outdated: files, patterns or folders that the command would go on from although they were made of
+            other inputs.
+    """
+
+    outputs: tuple[Path, ...]
+    finished: Callable[[Path], tuple[Path, ...]] = _nothing
+    outdated: tuple[Path, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -19,12 +69,36 @@ class Command:
         example: one or more command lines that work, shown by `balrsam NAME --help`.
         add_arguments: adds options to the parser; must import nothing heavy.
         run: does the work and returns the exit code.
+        files: what it writes with these arguments, in which the dataset and its configurations are named in
+            full; None where nobody keeps track of it.
+        how: options that say how it works, not what it makes: with another value its outputs are the same.
     """
 
     summary: str
     example: str
     add_arguments: Callable[[argparse.ArgumentParser], None]
     run: Callable[[argparse.Namespace], int]
+    files: Callable[[argparse.Namespace], CommandFiles] | None = None
+    how: frozenset[str] = frozenset()
+
+
+def load_command(name: str) -> Command:
+    """Import the module that offers the sub-command `name` and return it."""
+    module = importlib.import_module(COMMANDS[name][0])
+    commands: dict[str, Command] = module.COMMANDS
+    return commands[name]
+
+
+def parser_of(name: str, command: Command) -> argparse.ArgumentParser:
+    """The parser of a sub-command."""
+    parser = argparse.ArgumentParser(
+        prog=f"balrsam {name}",
+        description=command.summary,
+        epilog="example:\n" + "\n".join(f"  {line}" for line in command.example.splitlines()),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    command.add_arguments(parser)
+    return parser
 
 
 def add_roots(parser: argparse.ArgumentParser) -> None:

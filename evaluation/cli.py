@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from balrsam_pipeline.command import Command
+from balrsam_pipeline.command import Command, CommandFiles
 from balrsam_pipeline.errors import EvaluationError
 from balrsam_pipeline.execution_options import add_execution_arguments, execution_of
 from balrsam_pipeline.layout import EVALUATION, SUMMARY, PredictionFolder
@@ -128,6 +128,11 @@ def _name(path: Path) -> str:
     return "/".join(parts[-2:]) if path.is_dir() or path.name == SUMMARY else path.name
 
 
+def _files(arguments: argparse.Namespace) -> CommandFiles:
+    folder = arguments.output or PredictionFolder(arguments.predictions).evaluation.path
+    return CommandFiles(outputs=(folder / "*",))
+
+
 def _add_compare(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "first", type=Path, help="summary.json of model A (ours or nnU-Net's), or the folder that holds it"
@@ -184,6 +189,7 @@ COMMANDS: dict[str, Command] = {
         "balrsam evaluate mine.nii.gz truth.nii.gz --tolerance 1 2 --output report/",
         add_arguments=_add_evaluate,
         run=_evaluate,
+        files=_files,
     ),
     "compare": Command(
         summary="Compare two scored sets of predictions of the same cases: paired tests per label, who wins "

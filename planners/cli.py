@@ -8,10 +8,10 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, get_args
 
-from balrsam_pipeline.command import Command, add_roots, roots_of
+from balrsam_pipeline.command import Command, CommandFiles, add_roots, roots_of
 from balrsam_pipeline.errors import UsageError
 from balrsam_pipeline.execution_options import add_execution_arguments, execution_of
-from balrsam_pipeline.layout import PreprocessedFolder
+from balrsam_pipeline.layout import PreprocessedFolder, StoredFiles, stored_files
 from balrsam_pipeline.paths import find_dataset
 from balrsam_pipeline.plan import Backbone
 
@@ -70,6 +70,21 @@ def add_planning_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--no-verify", action="store_true", help="skip the integrity check")
     add_execution_arguments(parser)
     add_roots(parser)
+
+
+def planning_files(arguments: argparse.Namespace) -> CommandFiles:
+    """What `balrsam plan_and_preprocess` writes."""
+    files = PreprocessedFolder(roots_of(arguments).preprocessed / Path(arguments.dataset).name)
+    measured = (files.fingerprint, files.fingerprint_quantiles)
+
+    def finished(path: Path) -> tuple[Path, ...]:
+        stored = stored_files(path)
+        if stored is not None and path.parent != files.path:
+            return stored.facts, StoredFiles(path.parent, path.stem).facts  # a case may be called X_label
+        return (files.fingerprint_sources,) if path in measured else ()
+
+    outputs = (files.plan, files.folds, files.description, *measured, files.path / "*/*")
+    return CommandFiles(outputs=outputs, finished=finished)
 
 
 def run_planning(arguments: argparse.Namespace) -> int:
@@ -197,6 +212,8 @@ COMMANDS = {
         "--gpu-memory-gb 24 --configurations 2d",
         add_arguments=add_planning_arguments,
         run=run_planning,
+        files=planning_files,
+        how=frozenset({"--no-verify", "--case-timeout"}),
     ),
     "verify": Command(
         summary="Check a raw dataset: every problem of every case in one report, each with what fixes it.",

@@ -7,9 +7,10 @@ import dataclasses
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from balrsam_pipeline.command import Command, add_roots, roots_of
+from balrsam_pipeline.command import Command, CommandFiles, add_roots, roots_of
 from balrsam_pipeline.errors import UsageError
 from balrsam_pipeline.execution_options import add_cluster_arguments, cluster_of
+from balrsam_pipeline.layout import ModelFolder, ResultsFolder
 from balrsam_pipeline.options import add_options, given
 from balrsam_pipeline.paths import find_dataset
 
@@ -94,6 +95,36 @@ def crossval(arguments: argparse.Namespace) -> int:
     return 0
 
 
+def train_files(arguments: argparse.Namespace) -> CommandFiles:
+    """What `balrsam train` writes."""
+    model = _model(arguments, arguments.configuration)
+    fold = model.fold(arguments.fold or 0)
+
+    def finished(path: Path) -> tuple[Path, ...]:
+        scored = path.parent == fold.validation.path
+        return (fold.validation.summary if scored else fold.checkpoint("final"),)
+
+    made = (model.plan, model.description, fold.checkpoint("final"), fold.validation.path / "*")
+    return CommandFiles(outputs=made, finished=finished)
+
+
+def crossval_files(arguments: argparse.Namespace) -> CommandFiles:
+    """What `balrsam crossval` writes: pooled scores; on a cluster, the folds that were trained there."""
+    models = [_model(arguments, name) for name in arguments.configurations or [arguments.configuration]]
+    if arguments.cluster:
+        folds = [model.fold(fold) for model in models for fold in arguments.folds or model.folds()]
+        return CommandFiles(outputs=tuple(fold.checkpoint("final") for fold in folds))
+    pooled = [model.crossval for model in models]
+    return CommandFiles(
+        outputs=tuple(path for scores in pooled for path in (scores.summary, scores.per_case, scores.report)),
+        finished=lambda path: tuple(scores.summary for scores in pooled if scores.path == path.parent),
+    )
+
+
+def _model(arguments: argparse.Namespace, configuration: str) -> ModelFolder:
+    return ResultsFolder(roots_of(arguments).results / Path(arguments.dataset).name).model(configuration)
+
+
 def _refuse_contradictions(arguments: argparse.Namespace) -> None:
     if arguments.configurations and arguments.configuration:
         raise UsageError(
@@ -152,6 +183,8 @@ COMMANDS = {
         "torchrun --nproc-per-node 2 -m balrsam_pipeline train 4 --fold 0",
         add_arguments=add_train_arguments,
         run=train,
+        files=train_files,
+        how=frozenset({"--workers", "--continue-on-worker-loss", "--loggers"}),
     ),
     "crossval": Command(
         summary="Train and validate all folds, one after the other, over devices or on a cluster, and pool "
@@ -161,5 +194,6 @@ COMMANDS = {
         "balrsam crossval 4 --configurations 2d 2.5d --cluster tcp://scheduler:8786",
         add_arguments=add_crossval_arguments,
         run=crossval,
+        files=crossval_files,
     ),
 }

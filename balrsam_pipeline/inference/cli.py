@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from balrsam_pipeline.command import Command, add_roots, roots_of
+from balrsam_pipeline.command import Command, CommandFiles, add_roots, roots_of
 from balrsam_pipeline.errors import UsageError
 from balrsam_pipeline.execution_options import add_execution_arguments
 from balrsam_pipeline.layout import PreprocessedFolder
@@ -139,6 +139,11 @@ def _predict(arguments: argparse.Namespace) -> int:
     return 1
 
 
+def _predicted_files(arguments: argparse.Namespace) -> CommandFiles:
+    made = (arguments.output / "*",)
+    return CommandFiles(outputs=made, outdated=made)
+
+
 def _add_ensemble(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "-i",
@@ -270,6 +275,8 @@ COMMANDS: dict[str, Command] = {
         "--folds 0 1 --no-mirror",
         add_arguments=_add_predict,
         run=_predict,
+        files=_predicted_files,
+        how=frozenset({"--batch-size", "--case-timeout"}),
     ),
     "ensemble": Command(
         summary="Average the probabilities of several folders of predictions. (To ensemble models in one "

@@ -23,6 +23,7 @@ from balrsam_pipeline.run.execute import (
     run_step,
 )
 from balrsam_pipeline.run.file_hashes import ContentHashes
+from balrsam_pipeline.run.handed_on import add_handed_on
 from balrsam_pipeline.run.invalidate import remove_leftovers
 from balrsam_pipeline.run.report import dry_run_lines, remembered, status_lines
 from balrsam_pipeline.run.steps import RunRequest, Step, planning_step
@@ -63,7 +64,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--workers",
         type=int,
         metavar="N",
-        help="processes for planning, prediction and scoring (default: one per core)",
+        help="processes for planning and scoring (default: one per core), cases in flight in prediction "
+        "(default: 3)",
     )
     parser.add_argument(
         "--wait", action="store_true", help="where another run works on this dataset, wait until it ends"
@@ -75,6 +77,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     add_cluster_arguments(parser)
     add_roots(parser)
+    add_handed_on(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -92,6 +95,7 @@ def run(arguments: argparse.Namespace) -> int:
         device=arguments.device,
         workers=arguments.workers,
         cluster=cluster_of(arguments),
+        options=getattr(arguments, "options", {}),
     )
     return run_all(request, dry_run=arguments.dry_run, wait=arguments.wait)
 

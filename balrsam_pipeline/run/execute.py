@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from balrsam_pipeline.errors import PlanError
+from balrsam_pipeline.execution import cluster_words
 from balrsam_pipeline.files import read_json, write_json
 from balrsam_pipeline.layout import PreprocessedFolder, ResultsFolder
 from balrsam_pipeline.plan import read_plan
@@ -58,6 +59,8 @@ def remember_request(request: RunRequest) -> None:
         "folds": request.folds,
         "max_minutes": request.max_minutes,
         "epochs": request.epochs,
+        "options": request.options,
+        "cluster": list(cluster_words(request.cluster)),
     }
     settings = str(request.settings.resolve()) if request.settings else None
     write_json(records_folder(request) / REQUEST, {**chosen, "settings": settings})

@@ -10,14 +10,6 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from balrsam_pipeline.execution.lock import LOCK_NAME, alive, lock_holder
-from balrsam_pipeline.layout import (
-    FoldFolder,
-    PreprocessedFolder,
-    ResultsFolder,
-    ScoredFolder,
-    StoredFiles,
-    stored_files,
-)
 from balrsam_pipeline.run.file_hashes import find_files
 from balrsam_pipeline.run.state import StepState
 from balrsam_pipeline.run.steps import Step
@@ -32,17 +24,19 @@ def clear_for(step: Step, state: StepState, bases: Mapping[str, Path]) -> None:
     present = find_files(step.outputs, bases)
     damaged = [present[label] for label in state.damaged if label in present]
     for label in filter(_is_inside, state.damaged):
-        for marker in _markers(step, label, bases):
+        base, _, rest = label.partition("/")
+        for marker in step.finished(bases[base] / rest):
             marker.unlink(missing_ok=True)
     for path in damaged:
         path.unlink(missing_ok=True)
     if state.same_inputs:
         return
-    if step.command == "predict":
-        for path in present.values():
-            path.unlink(missing_ok=True)
-    if step.command == "find_best_configuration":
-        shutil.rmtree(ResultsFolder(bases["results"]).ensembles, ignore_errors=True)
+    for path in find_files(step.outdated, bases).values():
+        path.unlink(missing_ok=True)
+    for pattern in step.outdated:
+        base, _, rest = pattern.partition("/")
+        if "*" not in rest and (bases[base] / rest).is_dir():
+            shutil.rmtree(bases[base] / rest, ignore_errors=True)
 
 
 def remove_leftovers(folders: Iterable[Path]) -> None:
@@ -73,27 +67,3 @@ def _is_inside(label: str) -> bool:
     """Whether a label stays below its base; a record that was tampered with might not."""
     rest = label.partition("/")[2]
     return not rest.startswith("/") and ".." not in rest.split("/")
-
-
-def _markers(step: Step, label: str, bases: Mapping[str, Path]) -> list[Path]:
-    """Files whose presence tells the step's command that the output called `label` is finished."""
-    base, _, rest = label.partition("/")
-    path = bases[base] / rest
-    if step.command == "plan_and_preprocess":
-        files, stored = PreprocessedFolder(bases["preprocessed"]), stored_files(path)
-        if stored is not None and path.parent != files.path:
-            return [stored.facts, StoredFiles(path.parent, path.stem).facts]  # a case may be called X_label
-        return [files.fingerprint_sources] if path in (files.fingerprint, files.fingerprint_quantiles) else []
-    if step.command == "train":
-        fold = FoldFolder(
-            next(
-                (bases["results"] / output.partition("/")[2]).parent
-                for output in step.outputs
-                if output.endswith(FoldFolder(Path()).checkpoint("final").name)
-            )
-        )
-        scored = path.parent == fold.validation.path
-        return [fold.validation.summary if scored else fold.checkpoint("final")]
-    if step.command == "crossval":
-        return [ScoredFolder(path.parent).summary]
-    return []

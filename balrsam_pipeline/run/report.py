@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from balrsam_pipeline.errors import BalrsamError
+from balrsam_pipeline.execution import ClusterOptions
 from balrsam_pipeline.execution.lock import Holder, lock_holder
 from balrsam_pipeline.files import read_json
 from balrsam_pipeline.layout import FoldFolder
@@ -94,9 +95,25 @@ def remembered(request: RunRequest) -> RunRequest:
             max_minutes=float(value["max_minutes"]) if value["max_minutes"] else None,
             epochs=int(value["epochs"]) if value["epochs"] else None,
             settings=Path(value["settings"]) if value["settings"] else None,
+            options={
+                str(command): {str(name): tuple(map(str, words)) for name, words in options.items()}
+                for command, options in value.get("options", {}).items()
+            },
+            cluster=_cluster(value.get("cluster", [])),
         )
-    except (BalrsamError, KeyError, TypeError, ValueError):
+    except (BalrsamError, AttributeError, KeyError, TypeError, ValueError):
         return request
+
+
+def _cluster(words: list[str]) -> ClusterOptions | None:
+    """The cluster that `cluster_words` wrote down."""
+    given = dict(zip(words[::2], words[1::2], strict=True))
+    if "--cluster" not in given:
+        return None
+    ca, cert, key = (
+        Path(given[name]) if name in given else None for name in ("--tls-ca", "--tls-cert", "--tls-key")
+    )
+    return ClusterOptions(address=given["--cluster"], tls_ca=ca, tls_cert=cert, tls_key=key)
 
 
 def _planned(step: Step, state: StepState, waits: list[str], expected: Estimate) -> list[str]:

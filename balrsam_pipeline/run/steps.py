@@ -8,16 +8,21 @@ under the three roots.
 from __future__ import annotations
 
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
+from typing import Any
 
+from balrsam_pipeline.command import load_command, parser_of
 from balrsam_pipeline.execution import ClusterOptions, cluster_words
 from balrsam_pipeline.layout import PreprocessedFolder, RawFolder, ResultsFolder
 from balrsam_pipeline.network.official_checkpoints import find_checkpoint
 from balrsam_pipeline.paths import Roots
 from balrsam_pipeline.plan import Plan
+from balrsam_pipeline.run.handed_on import settings_for, words_for
 
+_NONE: Mapping[str, str] = MappingProxyType({})
 CLUSTER_STEP = "train_on_cluster"
 RAW, PREPROCESSED, RESULTS = (
     RawFolder(Path("raw")),
@@ -42,6 +47,7 @@ class RunRequest:
         device: "cuda", "cpu", …; None chooses.
         workers: processes for planning, prediction and scoring; None takes one per core.
         cluster: where cases are worked on and folds are trained; None is here.
+        options: command -> option -> words: what is handed on to one step alone, see `handed_on`.
     """
 
     dataset: Path
@@ -55,6 +61,7 @@ class RunRequest:
     device: str | None = None
     workers: int | None = None
     cluster: ClusterOptions | None = None
+    options: dict[str, dict[str, tuple[str, ...]]] = field(default_factory=dict)
 
     @property
     def preprocessed(self) -> Path:
@@ -90,6 +97,7 @@ class Step:
         inputs: patterns of the files it reads; `other_inputs` lie elsewhere, by label.
         outputs: patterns of the files it writes.
         continues: words to add where it was interrupted with the very same inputs.
+        finished, outdated: see `command.CommandFiles`; the latter as patterns.
     """
 
     name: str
@@ -102,6 +110,8 @@ class Step:
     other_inputs: Mapping[str, Path] = field(default_factory=dict)
     outputs: tuple[str, ...] = ()
     continues: tuple[str, ...] = ()
+    finished: Callable[[Path], tuple[Path, ...]] = lambda _: ()
+    outdated: tuple[str, ...] = ()
 
     def __str__(self) -> str:
         return shlex.join(("balrsam", self.command, *self.words))
@@ -112,16 +122,14 @@ def planning_step(request: RunRequest) -> Step:
     words = [str(request.dataset), *_roots(request), *_workers(request)]
     if request.configurations:
         words += ["--configurations", *request.configurations]
-    made = PREPROCESSED
-    written = (made.plan, made.folds, made.description, made.fingerprint, made.fingerprint_quantiles)
-    return Step(
+    return _step(
+        request,
+        "plan_and_preprocess",
+        tuple(words),
         name="prepare",
         title="Measure, plan, preprocess",
-        command="plan_and_preprocess",
-        words=tuple(words),
         settings={"--configurations": " ".join(request.configurations or ("all",))},
         inputs=_labels(RAW.description, RAW.splits, RAW.groups, RAW.images_tr / "*", RAW.labels_tr / "*"),
-        outputs=_labels(*written, made.path / "*/*"),
     )
 
 
@@ -151,20 +159,21 @@ def steps_after_planning(request: RunRequest, plan: Plan, folds: Sequence[int]) 
 def _training_on_cluster(request: RunRequest, names: Sequence[str], folds: Sequence[int]) -> Step:
     """All folds of all configurations at the same time; the steps of the folds then find them trained."""
     chosen = ("--configurations", *names, "--folds", *map(str, folds))
-    return Step(
+    return _step(
+        request,
+        "crossval",
+        (str(request.dataset), *chosen, *_training(request), *cluster_words(request.cluster)),
         name=CLUSTER_STEP,
         title="Train and validate all folds on the cluster",
-        command="crossval",
-        words=(str(request.dataset), *chosen, *_training(request), *cluster_words(request.cluster)),
         needs=("prepare",),
         settings={
             "--max-minutes": _text(request.max_minutes),
             "--epochs": _text(request.epochs),
             "folds": " ".join(chosen),
+            **settings_for("train", request.options),
         },
         inputs=_labels(PREPROCESSED.plan, PREPROCESSED.folds),
         other_inputs=_given({"--settings": request.settings}),
-        outputs=_checkpoints(names, folds),
     )
 
 
@@ -174,45 +183,38 @@ def _crossvalidation(request: RunRequest, plan: Plan, name: str, folds: Sequence
     base = None if network.from_scratch else find_checkpoint(network.backbone)
     words = (str(request.dataset), "--configuration", name)
     trained = tuple(
-        Step(
+        _step(
+            request,
+            "train",
+            (*words, "--fold", str(fold), *_training(request)),
             name=f"train_{name}_fold_{fold}",
             title=f"Train and validate '{name}', fold {fold}",
-            command="train",
-            words=(*words, "--fold", str(fold), *_training(request)),
             needs=("prepare", CLUSTER_STEP) if request.cluster else ("prepare",),
             settings={"--max-minutes": _text(request.max_minutes), "--epochs": _text(request.epochs)},
             inputs=_labels(PREPROCESSED.plan, PREPROCESSED.folds),
             other_inputs=_given({"--settings": request.settings, "SAM checkpoint": base}),
-            outputs=_labels(
-                model.plan,
-                model.description,
-                model.fold(fold).checkpoint("final"),
-                model.fold(fold).validation.path / "*",
-            ),
         )
         for fold in folds
     )
-    chosen = ("--folds", *map(str, folds))
-    pooled = Step(
+    pooled = _step(
+        request,
+        "crossval",
+        (*words, "--folds", *map(str, folds), *_training(request)),
         name=f"crossval_{name}",
         title=f"Pool the scores of '{name}'",
-        command="crossval",
-        words=(*words, *chosen, *_training(request)),
         needs=tuple(step.name for step in trained),
         settings={"--folds": " ".join(map(str, folds))},
         inputs=_labels(*(model.fold(fold).validation.summary for fold in folds)),
-        outputs=_labels(model.crossval.summary, model.crossval.per_case, model.crossval.report),
     )
     return [*trained, pooled]
 
 
 def _choosing(request: RunRequest, names: Sequence[str], folds: Sequence[int]) -> Step:
     chosen = tuple(map(str, folds))
-    return Step(
-        name="find_best_configuration",
-        title="Choose the best model or ensemble",
-        command="find_best_configuration",
-        words=(
+    return _step(
+        request,
+        "find_best_configuration",
+        (
             str(request.dataset),
             "--configurations",
             *names,
@@ -221,6 +223,8 @@ def _choosing(request: RunRequest, names: Sequence[str], folds: Sequence[int]) -
             *_device(request),
             *_roots(request),
         ),
+        name="find_best_configuration",
+        title="Choose the best model or ensemble",
         needs=tuple(f"crossval_{name}" for name in names),
         settings={"--configurations": " ".join(names), "--folds": " ".join(chosen)},
         inputs=(
@@ -228,11 +232,6 @@ def _choosing(request: RunRequest, names: Sequence[str], folds: Sequence[int]) -
             *_labels(
                 *(RESULTS.model(name).fold(fold).validation.path / "*" for name in names for fold in folds)
             ),
-        ),
-        outputs=_labels(
-            RESULTS.best_configuration,
-            *(RESULTS.model(name).crossval.postprocessing for name in names),
-            RESULTS.ensembles / "*/*/*",
         ),
     )
 
@@ -247,14 +246,14 @@ def _prediction(request: RunRequest, names: Sequence[str], folds: Sequence[int])
         str(request.dataset),
         "--best",
     )
-    return Step(
+    return _step(
+        request,
+        "predict",
+        (*words, *_device(request), *_roots(request), *_workers(request)),
         name="predict",
         title="Predict imagesTs",
-        command="predict",
-        words=(*words, *_device(request), *_roots(request), *_workers(request)),
         needs=("find_best_configuration",),
         inputs=(*_labels(RAW.images_ts / "*", RESULTS.best_configuration), *_models(names, folds)),
-        outputs=_labels(RESULTS.predictions.path / "*"),
         continues=("--continue",),
     )
 
@@ -266,14 +265,50 @@ def _scoring(request: RunRequest) -> Step:
         "--labels",
         str(RawFolder(request.dataset).description),
     )
-    return Step(
+    return _step(
+        request,
+        "evaluate",
+        (*words, *_workers(request)),
         name="evaluate",
         title="Score imagesTs",
-        command="evaluate",
-        words=(*words, *_workers(request)),
         needs=("predict",),
         inputs=_labels(RESULTS.predictions.path / "*", RAW.labels_ts / "*", RAW.description),
-        outputs=_labels(RESULTS.predictions.evaluation.path / "*"),
+    )
+
+
+def _step(
+    request: RunRequest,
+    command: str,
+    words: tuple[str, ...],
+    settings: Mapping[str, str] = _NONE,
+    **facts: Any,
+) -> Step:
+    """A step with the options that are handed on to its command, and the files that the command writes."""
+    words = (*words, *words_for(command, request.options))
+    offered = load_command(command)
+    if offered.files is None:
+        raise TypeError(f"'{command}' does not say what it writes")
+    files = offered.files(parser_of(command, offered).parse_args(words))
+    return Step(
+        command=command,
+        words=words,
+        settings={**settings, **settings_for(command, request.options)},
+        outputs=_below(request, files.outputs),
+        finished=files.finished,
+        outdated=_below(request, files.outdated),
+        **facts,
+    )
+
+
+def _below(request: RunRequest, paths: Iterable[Path]) -> tuple[str, ...]:
+    """Files as labels: below the base that they lie in."""
+    return tuple(
+        next(
+            (Path(base) / path.relative_to(folder)).as_posix()
+            for base, folder in request.bases.items()
+            if path.is_relative_to(folder)
+        )
+        for path in paths
     )
 
 

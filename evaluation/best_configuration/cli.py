@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
 
-from balrsam_pipeline.command import Command, add_roots, roots_of
-from balrsam_pipeline.layout import RawFolder
+from balrsam_pipeline.command import Command, CommandFiles, add_roots, roots_of
+from balrsam_pipeline.layout import RawFolder, ResultsFolder
 from balrsam_pipeline.paths import find_dataset
 
 
@@ -63,6 +64,16 @@ def _find(arguments: argparse.Namespace) -> int:
     return 0
 
 
+def _files(arguments: argparse.Namespace) -> CommandFiles:
+    results = ResultsFolder(roots_of(arguments).results / Path(arguments.dataset).name)
+    models = [results.model(name) for name in arguments.configurations or ()] or results.models()
+    rules = (model.crossval.postprocessing for model in models)
+    return CommandFiles(
+        outputs=(results.best_configuration, *rules, results.ensembles / "*/*/*"),
+        outdated=(results.ensembles,),
+    )
+
+
 COMMANDS: dict[str, Command] = {
     "find_best_configuration": Command(
         summary="Choose on cross-validation what to predict with: a configuration or an ensemble, and its "
@@ -71,5 +82,6 @@ COMMANDS: dict[str, Command] = {
         "balrsam find_best_configuration 4 --configurations 2d 2.5d --folds 0 --no-ensembles",
         add_arguments=_add_find,
         run=_find,
+        files=_files,
     ),
 }

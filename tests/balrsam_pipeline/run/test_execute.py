@@ -26,6 +26,7 @@ COPY = Step(
     inputs=("raw/imagesTs/*",),
     outputs=("results/predictions/*",),
     continues=("--continue",),
+    outdated=("results/predictions/*",),
 )
 
 
