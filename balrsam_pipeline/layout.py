@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Literal
 
 DESCRIPTION = "dataset.json"
+SOURCE = "source.json"
 IMAGES_TR, LABELS_TR, IMAGES_TS, LABELS_TS = "imagesTr", "labelsTr", "imagesTs", "labelsTs"
 SPLITS_FINAL, GROUPS = "splits_final.json", "groups.csv"
 PLAN, FINGERPRINT, SPLITS = "plan.json", "fingerprint.json", "splits.json"

@@ -59,18 +59,18 @@ def find_dataset(dataset: str, roots: Roots) -> Path:
     """
     as_path = Path(dataset)
     if (as_path / DESCRIPTION).is_file():
-        return as_path.resolve()
+        return absolute(as_path)
     present = (
         sorted(folder.name for folder in roots.raw.glob("Dataset*_*") if folder.is_dir())
         if roots.raw.is_dir()
         else []
     )
     if dataset in present:
-        return (roots.raw / dataset).resolve()
+        return absolute(roots.raw / dataset)
     number = int(dataset) if dataset.isascii() and dataset.isdigit() else None
     matches = [name for name in present if dataset_number(name) == number] if number is not None else []
     if len(matches) == 1:
-        return (roots.raw / matches[0]).resolve()
+        return absolute(roots.raw / matches[0])
     if as_path.is_dir():
         raise UsageError(
             as_path,
@@ -86,6 +86,11 @@ def find_dataset(dataset: str, roots: Roots) -> Path:
         expected="a folder name, a number or a path of one dataset",
         fix="name one of those listed, or give the folder of raw datasets: --raw FOLDER (or set balrsam_raw)",
     )
+
+
+def absolute(path: Path) -> Path:
+    """The path from the root, links left as they are: a dataset is called as the user calls it."""
+    return Path(os.path.abspath(path))  # noqa: PTH100 (resolve() would follow links)
 
 
 def dataset_number(name: str) -> int | None:

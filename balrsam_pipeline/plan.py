@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
@@ -18,6 +19,8 @@ from balrsam_pipeline.plan_history import as_first_written, as_of_today
 from balrsam_pipeline.serialise import from_json, to_json
 
 SCHEMA_VERSION = 1
+AXIS_OF = {letter: axis for axis, letters in enumerate(("LR", "PA", "SI")) for letter in letters}
+UNHASHED = ("default_configuration", "orientations")
 # Beyond these a plan is damaged or hostile: numbers out of a file are compared before memory is taken for
 # them. SAM itself sees 1024 pixels; label files hold 65,535 values.
 LARGEST_SIDE, LARGEST_PATCH, LARGEST_WIDTH = 4096, 2**16, 2**16
@@ -75,6 +78,12 @@ class Fingerprint:
     dataset: str
     cases: tuple[CaseFingerprint, ...]
     channel_statistics: tuple[ChannelStatistics, ...]
+
+    @property
+    def orientations(self) -> tuple[str, ...]:
+        """Codes in which its volumes are stored, such as "LPS", the most frequent first; none of pictures."""
+        counts = Counter(case.orientation for case in self.cases if case.orientation != "2D")
+        return tuple(code for code, _ in counts.most_common())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -222,7 +231,8 @@ class Plan:
     """All that was decided for one dataset; the interface between any planner and any trainer.
 
     `default_configuration` is the one to train where a user names none; `overrides` records what the user
-    decided instead.
+    decided instead. `orientations` are those in which training volumes are stored, the most frequent first
+    (none for pictures): an image of another one is turned to the first, by its header, to be predicted.
     """
 
     schema_version: int = SCHEMA_VERSION
@@ -232,6 +242,7 @@ class Plan:
     configurations: dict[str, Configuration]
     default_configuration: str
     overrides: dict[str, str] = field(default_factory=dict)
+    orientations: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         known = self.default_configuration in self.configurations
@@ -241,6 +252,13 @@ class Plan:
             self.default_configuration,
             f"one of {', '.join(self.configurations)}",
         )
+        for code in self.orientations:
+            _require(
+                "orientations",
+                sorted(AXIS_OF.get(letter, -1) for letter in code) == [0, 1, 2],
+                code,
+                "codes such as LPS",
+            )
 
     def configuration(self, name: str) -> Configuration:
         """The configuration called `name`.
@@ -262,13 +280,14 @@ class Plan:
         """A hash of what is planned, the same on every machine; it names the plan in checkpoints and adapter
         files.
 
-        Which configuration is the default does not count: it changes none of them.
+        Which configuration is the default does not count: it changes none of them. Nor do orientations: they
+        are a fact about images, and plans of older versions lack them.
         """
         # read back, since 1 and 1.0 are the same spacing
         normal = as_first_written(
             to_json(from_json(Plan, to_json(self), "plan"), without_added_defaults=True)
         )
-        return json_sha256({name: value for name, value in normal.items() if name != "default_configuration"})
+        return json_sha256({name: value for name, value in normal.items() if name not in UNHASHED})
 
 
 def json_sha256(value: object) -> str:

@@ -7,6 +7,7 @@ from .metrics.options import EvaluationOptions as EvaluationOptions
 from .metrics.options import Protocol as Protocol
 from .metrics.score_case import LabelScore as LabelScore
 from .metrics.score_case import score_pair as score_pair
+from .pairs import Pair as Pair
 from .reports.summary_json import read_summary as read_summary
 from .reports.tables import summary_table as summary_table
 from .reports.write import write_reports as write_reports

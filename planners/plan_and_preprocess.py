@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from balrsam_pipeline.dataset import RawDataset, check_files, folds_of, open_dataset, write_folds
+from balrsam_pipeline.dataset.source import claim_folder, require_source
 from balrsam_pipeline.errors import BalrsamError, DatasetError
 from balrsam_pipeline.execution import ExecutionOptions, folder_lock, open_executor
 from balrsam_pipeline.files import read_json, write_json
@@ -66,7 +67,9 @@ def plan_and_preprocess(request: PlanRequest) -> Preparation:
     dataset = open_dataset(request.raw)
     folder = request.preprocessed / dataset.name
     workers = request.execution.workers
+    require_source(folder, dataset.folder)
     with folder_lock(folder), open_executor(request.execution, (dataset.folder, folder)) as executor:
+        claim_folder(folder, dataset.folder)
         scan = scan_once(dataset, folder, executor, workers) if request.verify else None
         scanned = scan.measurements if scan else None
         extraction = extract_fingerprint(dataset, folder, executor, workers, scanned)

@@ -32,6 +32,7 @@ def plan_like(other: Plan, fingerprint: Fingerprint, description: DatasetDescrip
         },
         default_configuration=other.default_configuration,
         overrides={**other.overrides, "like": other.dataset},
+        orientations=fingerprint.orientations,
     )
 
 

@@ -128,6 +128,7 @@ def plan_dataset(
         configurations=planned,
         default_configuration=default_configuration(tuple(planned)),
         overrides=overrides.as_text(),
+        orientations=fingerprint.orientations,
     )
 
 

@@ -12,12 +12,13 @@ import torch
 from torch import Tensor, nn
 
 from balrsam_pipeline.dataset import LabelScheme
+from balrsam_pipeline.dataset.cases import prediction_name
 from balrsam_pipeline.errors import TrainingError
 from balrsam_pipeline.execution import default_workers
 from balrsam_pipeline.inference import Predictor, PredictorOptions, predict_files
-from balrsam_pipeline.layout import FoldFolder, RawFolder
+from balrsam_pipeline.layout import FoldFolder
 from balrsam_pipeline.network import load_trained
-from evaluation import EvaluationOptions, Summary, evaluate_folders, write_reports
+from evaluation import EvaluationOptions, Pair, Summary, evaluate_pairs, write_reports
 from trainers.data import FoldData, PatchReader, Sample
 from trainers.losses import one_hot, region_target
 from trainers.optimisation import Precision
@@ -45,11 +46,12 @@ def validate_fold(data: FoldData, checkpoint: Path, base: Path | None, device: t
             expected="a prediction of every case",
             fix="check those cases (balrsam verify DATASET), then run the same command again",
         )
-    ending = data.raw.description.file_ending
-    options = EvaluationOptions(workers=default_workers())
-    summary = evaluate_folders(
-        folder, RawFolder(data.raw.folder).labels_tr, data.labels, ending, options, cases=data.fold.val
-    )
+    pairs = [
+        Pair(case=case, prediction=folder / prediction_name(files), reference=files.label)
+        for case, files in wanted.items()
+        if files.label is not None
+    ]
+    summary = evaluate_pairs(pairs, data.labels, EvaluationOptions(workers=default_workers()))
     write_reports(summary, folder)
     return summary
 

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from balrsam_pipeline.dataset.case_names import require_case_name
 from balrsam_pipeline.errors import DatasetError
-from balrsam_pipeline.imageio import FILE_ENDINGS, label_ending
+from balrsam_pipeline.imageio import FILE_ENDINGS, file_ending_of, label_ending
 
 LISTED = 5  # names shown in a message
+IMAGE = re.compile(rf"(.+)_([0-9]{{4}})({'|'.join(map(re.escape, FILE_ENDINGS))})", re.DOTALL | re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +31,8 @@ class FolderScan:
 
     Attributes:
         channels: case -> channel number -> file.
-        strays: files of the ending whose name is not CASE_0000, and files of another ending.
+        strays: files whose name is not CASE_0000 with an ending that is read, and images that stand beside
+            one of the dataset's ending.
     """
 
     channels: dict[str, dict[int, Path]]
@@ -39,8 +43,11 @@ def scan_images(folder: Path, file_ending: str) -> FolderScan:
     """Sort the files of a folder into cases and channels; hidden files and the spacing files of TIFF stacks
     are passed over.
 
+    An ending belongs to each file: images of other known endings are cases too, unless a file of the
+    dataset's own ending is there for the same case and channel (a thumbnail beside a volume is a stray).
+
     Raises:
-        DatasetError: no such folder.
+        DatasetError: no such folder, a name that no case may have, or two files for one channel.
     """
     if not folder.is_dir():
         raise DatasetError(
@@ -51,16 +58,50 @@ def scan_images(folder: Path, file_ending: str) -> FolderScan:
         )
     channels: dict[str, dict[int, Path]] = {}
     strays = []
-    pattern = re.compile(r"(.+)_(\d{4})" + re.escape(file_ending))
-    for path in sorted(folder.iterdir()):
-        match = pattern.fullmatch(path.name)
-        if match:
-            channels.setdefault(match.group(1), {})[int(match.group(2))] = path
-        elif not path.name.startswith(".") and not (
-            file_ending in (".tif", ".tiff") and path.suffix == ".json"
-        ):
-            strays.append(path)
-    return FolderScan(channels=dict(sorted(channels.items())), strays=tuple(strays))
+    present = [path for path in sorted(folder.iterdir()) if not path.name.startswith(".")]
+    for path in sorted(present, key=lambda path: not path.name.endswith(file_ending)):  # its own ending first
+        match = IMAGE.fullmatch(path.name)
+        if match is None:
+            if not _is_spacing_file(path, present):
+                strays.append(path)
+            continue
+        require_case_name(match.group(1), path)
+        known = channels.setdefault(match.group(1), {}).setdefault(int(match.group(2)), path)
+        if known == path:
+            continue
+        if not known.name.endswith(file_ending):
+            raise DatasetError(
+                path,
+                found=f"a second file for case {match.group(1)}, channel {match.group(2)}: {known.name}",
+                expected="one file a case and channel",
+                fix="keep one of them",
+            )
+        strays.append(path)
+    return FolderScan(channels=dict(sorted(channels.items())), strays=tuple(sorted(strays)))
+
+
+def _is_spacing_file(path: Path, present: Sequence[Path]) -> bool:
+    stem = path.name.removesuffix(".json")
+    return path.suffix == ".json" and any(
+        other.name.lower() in (f"{stem.lower()}.tif", f"{stem.lower()}.tiff") for other in present
+    )
+
+
+def prediction_name(files: CaseFiles) -> str:
+    """The file name of a case's prediction: the ending of its image, or PNG where that changes values."""
+    return f"{files.case}{label_ending(file_ending_of(files.images[0]))}"
+
+
+def find_label(folder: Path, case: str, file_ending: str) -> Path:
+    """The label of a case, whatever its ending; where there is none, the path that it should have."""
+    expected = folder / f"{case}{label_ending(file_ending)}"
+    if expected.is_file():
+        return expected
+    for ending, form in FILE_ENDINGS.items():
+        for name in (f"{case}{ending}", f"{case}{ending.upper()}"):
+            if not form.lossy and (folder / name).is_file():
+                return folder / name
+    return expected
 
 
 def image_cases(folder: Path, file_ending: str, channels: int) -> dict[str, CaseFiles]:
@@ -104,7 +145,8 @@ def image_cases(folder: Path, file_ending: str, channels: int) -> dict[str, Case
 
 def is_complete(found: dict[int, Path], file_ending: str, channels: int) -> bool:
     """Whether the channel files of a case are those expected, or one file that may hold all channels."""
-    together = FILE_ENDINGS[file_ending].several_channels and sorted(found) == [0]
+    endings = {file_ending_of(path) for path in found.values()} or {file_ending}
+    together = all(FILE_ENDINGS[ending].several_channels for ending in endings) and sorted(found) == [0]
     return together or sorted(found) == list(range(channels))
 
 
@@ -114,8 +156,9 @@ def with_labels(cases: dict[str, CaseFiles], labels: Path, file_ending: str) -> 
     Raises:
         DatasetError: a case has none; the message names all of them.
     """
-    ending = label_ending(file_ending)
-    labelled = {case: replace(files, label=labels / f"{case}{ending}") for case, files in cases.items()}
+    labelled = {
+        case: replace(files, label=find_label(labels, case, file_ending)) for case, files in cases.items()
+    }
     missing = [
         files.label.name
         for files in labelled.values()

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from balrsam_pipeline.dataset.case_names import require_case_name
 from balrsam_pipeline.dataset.cases import CaseFiles
 from balrsam_pipeline.dataset.labels import LabelScheme
 from balrsam_pipeline.dataset.parse_labels import parse_labels
@@ -131,6 +132,7 @@ def _listed(value: Any, where: Path) -> dict[str, CaseFiles] | None:
         raise _wrong(where, f"dataset {str(value)[:60]!r}", "case -> images and label", fix)
     cases = {}
     for case, entry in value.items():
+        require_case_name(case, where)
         images = entry.get("images") if isinstance(entry, dict) else None
         label = entry.get("label") if isinstance(entry, dict) else None
         if not (

@@ -14,7 +14,9 @@ from balrsam_pipeline.dataset.description import DatasetDescription, read_descri
 from balrsam_pipeline.dataset.labels import LabelScheme
 from balrsam_pipeline.errors import DatasetError
 from balrsam_pipeline.imageio import Image, read_image, read_label
+from balrsam_pipeline.imageio.turning import laid_on
 from balrsam_pipeline.layout import DESCRIPTION, IMAGES_TR, IMAGES_TS, LABELS_TR
+from balrsam_pipeline.paths import absolute
 
 MANY = 10  # values shown in a message
 BLOCK = 1 << 18
@@ -58,7 +60,7 @@ class RawDataset:
             DatasetError: a channel file is missing.
         """
         folder = self.folder / IMAGES_TS
-        if not folder.is_dir() or not any(folder.iterdir()):
+        if not folder.is_dir() or not any(path.name[0] != "." for path in folder.iterdir()):
             return {}
         return image_cases(folder, self.description.file_ending, len(self.description.channel_names))
 
@@ -78,7 +80,9 @@ def open_dataset(folder: Path) -> RawDataset:
         (('organ', 'core'), ['demo_000', 'demo_001'])
     """
     return RawDataset(
-        folder=folder, name=folder.resolve().name, description=read_description(folder / DESCRIPTION)
+        folder=folder,
+        name=absolute(folder).name,
+        description=read_description(folder / DESCRIPTION),
     )
 
 
@@ -103,7 +107,7 @@ def read_case(files: CaseFiles, description: DatasetDescription) -> tuple[Image,
         )
     if files.label is None:
         return image, None
-    label = read_label(files.label)
+    label = laid_on(read_label(files.label), image.geometry)
     if label.data.shape[1:] != image.data.shape[1:]:
         raise DatasetError(
             files.label,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -11,8 +12,16 @@ import numpy.typing as npt
 
 from balrsam_pipeline.errors import ImageError
 from balrsam_pipeline.imageio.formats import format_of
-from balrsam_pipeline.imageio.geometry import Geometry, Image, spacing_differs
+from balrsam_pipeline.imageio.geometry import (
+    Geometry,
+    Image,
+    direction_differs,
+    origin_differs,
+    spacing_differs,
+)
+from balrsam_pipeline.imageio.turning import laid_on
 
+LOG = logging.getLogger(__name__)
 LARGEST_LABEL = 65535
 NEARLY_WHOLE = 1e-3  # probabilities and resampled labels are further from whole numbers than that
 
@@ -26,6 +35,9 @@ def read_image(paths: Sequence[Path]) -> Image:
     Returns:
         The voxels in the type that they have on disk (the widest, if channels differ) and the geometry of the
         first file.
+
+    A channel that is stored in another orientation is turned by its header where that lays it onto the first;
+    one that lies elsewhere is named in a warning.
 
     Raises:
         ImageError: a file cannot be read, or files differ in shape or spacing.
@@ -41,8 +53,10 @@ def read_image(paths: Sequence[Path]) -> Image:
     """
     channels = [format_of(path).read(path) for path in paths]
     first = channels[0].geometry
+    channels = [channels[0], *(laid_on(channel, first) for channel in channels[1:])]
     for path, channel in zip(paths[1:], channels[1:], strict=True):
         _require_same_grid(paths[0], first, path, channel.geometry)
+        _warn_of_other_place(paths[0], first, path, channel.geometry)
     if len(channels) == 1:
         return channels[0]
     return Image(np.concatenate([channel.data for channel in channels]), first)
@@ -120,6 +134,24 @@ def _require_same_grid(first_path: Path, first: Geometry, path: Path, other: Geo
             expected=f"{_sizes(first.spacing_mm)} mm, as in {first_path.name}",
             fix="resample the channels of a case to one grid, or correct the header: balrsam verify DATASET "
             "--fix NEW_FOLDER",
+        )
+
+
+def _warn_of_other_place(first_path: Path, first: Geometry, path: Path, other: Geometry) -> None:
+    """Say that voxels are combined by their order though the headers place them differently."""
+    if first.dimension != 3:
+        return
+    apart_mm = float(np.linalg.norm(np.subtract(first.origin_mm, other.origin_mm)))
+    if origin_differs(first, other) or direction_differs(first, other):
+        LOG.warning(
+            "%s: by its header it lies elsewhere than %s (origins %.3g mm apart, stored %s and %s); their "
+            "voxels are combined as they are stored. Look at the case in a viewer; if only the header is "
+            "wrong: balrsam verify DATASET --fix NEW_FOLDER",
+            path,
+            first_path.name,
+            apart_mm,
+            other.orientation,
+            first.orientation,
         )
 
 

@@ -9,6 +9,7 @@ from balrsam_pipeline.command import Command, CommandFiles, add_roots, roots_of
 from balrsam_pipeline.errors import UsageError
 from balrsam_pipeline.execution_options import add_execution_arguments
 from balrsam_pipeline.layout import PreprocessedFolder
+from balrsam_pipeline.protect import require_file_place
 
 
 def add_model_choice(parser: argparse.ArgumentParser) -> None:
@@ -113,7 +114,12 @@ def _add_predict(parser: argparse.ArgumentParser) -> None:
         help="a folder, image files, or a .txt file that lists them",
     )
     parser.add_argument(
-        "-o", "--output", type=Path, required=True, metavar="FOLDER", help="where predictions go"
+        "-o",
+        "--output",
+        type=Path,
+        required=True,
+        metavar="FOLDER",
+        help="where predictions go; for one case also the name of its mask, such as mask.nii.gz",
     )
     add_model_choice(parser)
     add_prediction_options(parser)
@@ -208,6 +214,7 @@ def _export_model(arguments: argparse.Namespace) -> int:
     from balrsam_pipeline.inference.sharing.pack import ExportRequest, export_model
 
     choice = model_choice(arguments)
+    require_file_place(arguments.output, (".zip",))
     dataset = choice.folders[0].resolve().parent.name
     fingerprint = PreprocessedFolder(roots_of(arguments).preprocessed / dataset).fingerprint
     request = ExportRequest(
@@ -258,6 +265,7 @@ def _add_export_onnx(parser: argparse.ArgumentParser) -> None:
 def _export_onnx(arguments: argparse.Namespace) -> int:
     from balrsam_pipeline.inference.sharing.onnx_export import export_onnx
 
+    require_file_place(arguments.output, (".onnx",))
     done = export_onnx(arguments.model, arguments.fold, arguments.output, arguments.batch_size)
     print(
         f"{done.path}: input {done.shape}, largest difference from PyTorch "

@@ -26,6 +26,7 @@ from balrsam_pipeline.inference.probabilities import (
 )
 from balrsam_pipeline.layout import PREDICTION
 from balrsam_pipeline.progress import track
+from balrsam_pipeline.protect import require_apart, require_not_read, require_own
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,13 +59,17 @@ def ensemble_folders(
     """
     manifests = [read_manifest(folder / PREDICTION) for folder in weights]
     cases = _same_cases(list(weights))
-    if not all(weight > 0 for weight in weights.values()) or output.resolve() in {
-        folder.resolve() for folder in weights
-    }:
+    if not all(weight > 0 for weight in weights.values()):
         raise PredictionError(
-            "ensemble", found="a weight that is not positive, or an output that is an input",
-            expected="positive weights and a folder of its own", fix="correct --weights or -o",
+            "ensemble", found="a weight that is not positive",
+            expected="positive weights", fix="correct --weights",
         )  # fmt: skip
+    outputs = [output / f"{case}{ending}" for case, ending in cases.items()]
+    outputs += [probability_path(output, case) for case in cases] if save_probabilities else []
+    inputs = [folder / path.name for path in outputs for folder in weights]
+    require_apart(output, [*weights, *inputs])
+    require_not_read(outputs, inputs)
+    require_own(outputs, output / PREDICTION)
     start_folder(output, _joined(manifests, list(weights.values()), postprocessing), continuing=False)
     job = _Job(weights, output, postprocessing, save_probabilities)
     items = {case: (case, ending) for case, ending in cases.items()}

@@ -4,23 +4,25 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from balrsam_pipeline.dataset import CaseFiles
+from balrsam_pipeline.dataset.case_names import require_case_name
 from balrsam_pipeline.errors import BalrsamError, PredictionError
 from balrsam_pipeline.files import read_text
 from balrsam_pipeline.imageio import FILE_ENDINGS, file_ending_of
 
-CHANNEL = re.compile(r"(.+)_(\d{4})")
+CHANNEL = re.compile(r"(.+)_([0-9]{4})", re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Inputs:
-    """Complete cases, and those that cannot be predicted with the reason."""
+    """Complete cases, those that cannot be predicted with the reason, and all files that were found."""
 
     cases: dict[str, CaseFiles]
     refused: dict[str, BalrsamError]
+    files: tuple[Path, ...] = ()
 
 
 def find_cases(paths: Sequence[Path], channels: int, file_ending: str) -> Inputs:
@@ -29,8 +31,7 @@ def find_cases(paths: Sequence[Path], channels: int, file_ending: str) -> Inputs
     Args:
         paths: folders, image files, and `.txt` files with one path per line.
         channels: channels that the model expects.
-        file_ending: the ending that a folder is searched for first (the model's dataset); another one is
-            taken if it has none of it.
+        file_ending: the ending of the model's dataset, for messages; each file is read by its own.
 
     Raises:
         PredictionError: a path does not exist, or no image is found.
@@ -38,7 +39,7 @@ def find_cases(paths: Sequence[Path], channels: int, file_ending: str) -> Inputs
     files: list[Path] = []
     for path in _listed(paths):
         if path.is_dir():
-            files += _images_in(path, file_ending)
+            files += _images_in(path)
         elif path.is_file():
             files.append(path)
         else:
@@ -55,7 +56,8 @@ def find_cases(paths: Sequence[Path], channels: int, file_ending: str) -> Inputs
             expected=f"images such as CASE_0000{file_ending}",
             fix=f"put images there; endings read: {', '.join(FILE_ENDINGS)}",
         )
-    return _complete(_by_case(files), channels)
+    inputs = _complete(_by_case(files), channels)
+    return replace(inputs, files=tuple(files))
 
 
 def part_of(cases: dict[str, CaseFiles], part: str) -> dict[str, CaseFiles]:
@@ -89,22 +91,22 @@ def _listed(paths: Sequence[Path]) -> list[Path]:
     return result
 
 
-def _images_in(folder: Path, file_ending: str) -> list[Path]:
+def _images_in(folder: Path) -> list[Path]:
+    """Every file of a known ending, in whatever mixture; names that begin with a dot are nobody's image."""
     present = [path for path in sorted(folder.iterdir()) if path.is_file() and not path.name.startswith(".")]
-    for ending in (file_ending, *FILE_ENDINGS):
-        images = [path for path in present if path.name.lower().endswith(ending)]
-        if images:
-            return images
-    return []
+    return [path for path in present if path.name.lower().endswith(tuple(FILE_ENDINGS))]
 
 
 def _by_case(files: Sequence[Path]) -> dict[str, dict[int | None, Path]]:
     """Case -> channel number (None where the name has none) -> file."""
     cases: dict[str, dict[int | None, Path]] = {}
     for path in files:
+        if path.name.startswith("."):
+            continue
         stem = path.name[: -len(file_ending_of(path))]
         match = CHANNEL.fullmatch(stem)
         case, channel = (match.group(1), int(match.group(2))) if match else (stem, None)
+        require_case_name(case, path, PredictionError)
         known = cases.setdefault(case, {})
         if channel in known and known[channel] != path:
             raise PredictionError(

@@ -8,6 +8,7 @@ computed.
 from __future__ import annotations
 
 import logging
+import os
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -17,18 +18,23 @@ from pathlib import Path
 from typing import Protocol
 
 from balrsam_pipeline.dataset import CaseFiles
+from balrsam_pipeline.dataset.cases import prediction_name
 from balrsam_pipeline.errors import BalrsamError, PredictionError
 from balrsam_pipeline.execution import Outcome, run_cases, run_with_limit
-from balrsam_pipeline.imageio import file_ending_of, label_ending, read_image, write_label
+from balrsam_pipeline.files import final_name
+from balrsam_pipeline.imageio import read_image, write_label
 from balrsam_pipeline.inference.postprocessing import Postprocessing, apply_postprocessing
 from balrsam_pipeline.inference.predict_image import label_of_image
 from balrsam_pipeline.inference.prediction_json import Manifest, MemberRecord, start_folder
 from balrsam_pipeline.inference.predictor import Member, Predictor, require_same_labels
 from balrsam_pipeline.inference.probabilities import probability_path
 from balrsam_pipeline.inference.timing import NetworkLock, StageClock, stage_table
+from balrsam_pipeline.layout import PREDICTION
 from balrsam_pipeline.progress import track
+from balrsam_pipeline.protect import require_apart, require_not_read, require_own
 
 LOG = logging.getLogger(__name__)
+STALE_NS = 0  # modification time of a prediction that is to be made again
 CASES_IN_FLIGHT = 3  # one being read, one at the network, one being written
 
 
@@ -99,12 +105,15 @@ def predict_cases(
 
     Raises:
         PredictionError: members do not fit together, or (when continuing) the folder was predicted otherwise.
+        UsageError: images lie in the folder, or files that no prediction made would be replaced.
     """
     options = options or FileOptions()
     require_same_labels(members)
     started = time.monotonic()
+    _require_safe(cases, output)
+    stale = frozenset[str]()
     if not options.skip_existing:
-        _remove_outputs(cases, output)  # or a run that is killed and continued would keep another model's
+        stale = _mark_outputs(cases, output)
     start_folder(output, _manifest(members, options), options.skip_existing)
     waiting = {
         case: files
@@ -124,6 +133,8 @@ def predict_cases(
         if outcome.error is not None:
             failed[outcome.case] = outcome.error
             LOG.error("%s failed: %s", outcome.case, outcome.error)
+            if outcome.case in stale:
+                LOG.warning("%s: the prediction of an earlier run stays", outcome.case)
         elif outcome.value is not None:
             written.append(outcome.value)
     return PredictionReport(
@@ -203,18 +214,48 @@ def _predict_case(job: _Job, files: CaseFiles) -> Path:
 
 
 def _output_path(files: CaseFiles, output: Path) -> Path:
-    return output / f"{files.case}{label_ending(file_ending_of(files.images[0]))}"
+    return output / prediction_name(files)
+
+
+def _require_safe(cases: Mapping[str, CaseFiles], output: Path) -> None:
+    """Nothing that is read, and nothing that somebody else put there, may be replaced.
+
+    Raises:
+        UsageError: it would be; nothing was touched.
+    """
+    images = [path for files in cases.values() for path in files.images]
+    outputs = [path for files in cases.values() for path in _outputs(files, output)]
+    require_apart(output, images)
+    require_not_read(outputs, images)
+    require_own([*outputs, output / "dataset.json"], output / PREDICTION)
+
+
+def _outputs(files: CaseFiles, output: Path) -> tuple[Path, Path]:
+    return _output_path(files, output), probability_path(output, files.case)
 
 
 def _is_done(files: CaseFiles, output: Path, options: FileOptions) -> bool:
-    label_done = _output_path(files, output).is_file()
-    return label_done and (not options.save_probabilities or probability_path(output, files.case).is_file())
+    label, probabilities = _outputs(files, output)
+    return _is_current(label) and (not options.save_probabilities or _is_current(probabilities))
 
 
-def _remove_outputs(cases: Mapping[str, CaseFiles], output: Path) -> None:
-    for files in cases.values():
-        _output_path(files, output).unlink(missing_ok=True)
-        probability_path(output, files.case).unlink(missing_ok=True)
+def _is_current(path: Path) -> bool:
+    return path.is_file() and path.stat().st_mtime_ns != STALE_NS
+
+
+def _mark_outputs(cases: Mapping[str, CaseFiles], output: Path) -> frozenset[str]:
+    """Date what an earlier run predicted 1970, and return those cases.
+
+    It stays until its replacement is complete, and a run that is killed and continued does not take it for
+    its own.
+    """
+    marked = set()
+    for case, files in cases.items():
+        for path in _outputs(files, output):
+            if path.is_file():
+                os.utime(path, ns=(STALE_NS, STALE_NS))
+                marked.add(case)
+    return frozenset(marked)
 
 
 def _remove_leftovers(cases: Mapping[str, CaseFiles], output: Path) -> None:
@@ -223,7 +264,7 @@ def _remove_leftovers(cases: Mapping[str, CaseFiles], output: Path) -> None:
         probability_path(output, case).name for case in cases
     }
     for path in output.glob(".tmp-*-*"):
-        if path.name.split("-", 2)[2] in ours:
+        if final_name(path) in ours:
             path.unlink(missing_ok=True)
 
 

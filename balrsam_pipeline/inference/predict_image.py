@@ -5,6 +5,7 @@ Suffixes: `image_czyx` channels first, on the image's own axes; the result is (z
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
@@ -14,12 +15,15 @@ import numpy.typing as npt
 import torch
 
 from balrsam_pipeline.imageio import Geometry, Image
+from balrsam_pipeline.imageio.turning import Turn, turn_to
 from balrsam_pipeline.inference.export import ImageGrid, ProbabilitySink, WeightedSource, export_label
 from balrsam_pipeline.inference.logits import ArrayLogits, LogitSource
 from balrsam_pipeline.inference.predictor import Member, Predictor, require_channels
-from balrsam_pipeline.inference.probabilities import writing_probabilities
+from balrsam_pipeline.inference.probabilities import turned_probabilities, writing_probabilities
 from balrsam_pipeline.inference.timing import NetworkLock, StageClock
 from balrsam_pipeline.preprocessing import PreprocessedCase, preprocess_image
+
+LOG = logging.getLogger(__name__)
 
 
 def predict_array(
@@ -66,7 +70,7 @@ def label_of_image(
     network_lock: NetworkLock | None = None,
     probabilities: Path | None = None,
 ) -> npt.NDArray[np.unsignedinteger]:
-    """The label map (z, y, x) of an image, on its own grid.
+    """The label map (z, y, x) of an image, on its own grid, in whatever orientation that is stored.
 
     Args:
         case: named in messages.
@@ -80,6 +84,43 @@ def label_of_image(
     clock = clock or StageClock()
     network_lock = network_lock or NetworkLock(clock)
     require_channels(case, image.data.shape[0], members[0].predictor)
+    turn = turn_of_training(case, image.geometry, members)
+    if turn is not None:
+        stored = image.geometry
+        with turned_probabilities(probabilities, turn, stored) as turned_path:
+            label = _label_of_turned(
+                turn.image(image), members, clock=clock, network_lock=network_lock, probabilities=turned_path
+            )
+        return np.ascontiguousarray(turn.back(label))
+    return _label_of_turned(
+        image, members, clock=clock, network_lock=network_lock, probabilities=probabilities
+    )
+
+
+def turn_of_training(case: str, geometry: Geometry, members: Sequence[Member]) -> Turn | None:
+    """How to turn an image that is stored in another orientation than every training volume; None where it is
+    stored as they are, and for pictures."""
+    orientations = members[0].predictor.plan.orientations
+    if geometry.dimension != 3 or not orientations or geometry.orientation in orientations:
+        return None
+    LOG.info(
+        "%s is stored %s, training volumes %s: turned by its header, and its mask turned back",
+        case,
+        geometry.orientation,
+        " or ".join(orientations),
+    )
+    return turn_to(geometry, orientations[0])
+
+
+def _label_of_turned(
+    image: Image,
+    members: Sequence[Member],
+    *,
+    clock: StageClock,
+    network_lock: NetworkLock,
+    probabilities: Path | None,
+) -> npt.NDArray[np.unsignedinteger]:
+    """The label map of an image that is stored as training volumes are."""
     with clock.stage("preprocess"):
         prepared = _preprocess(image, members)
     grid = _grid(prepared[0])

@@ -8,6 +8,7 @@ mean, so a folder of such files can be averaged without the models or images tha
 from __future__ import annotations
 
 import json
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,12 +16,14 @@ from pathlib import Path
 import blosc2
 import numpy as np
 import numpy.typing as npt
+import torch
 from torch import Tensor
 
 from balrsam_pipeline.dataset.labels import LabelScheme
 from balrsam_pipeline.errors import PredictionError
 from balrsam_pipeline.files import atomic_path
 from balrsam_pipeline.imageio import Geometry
+from balrsam_pipeline.imageio.turning import Turn
 from balrsam_pipeline.inference.export import ImageGrid, ProbabilitySink
 from balrsam_pipeline.json_text import parse_json
 from balrsam_pipeline.serialise import from_json, to_json
@@ -55,6 +58,14 @@ class ProbabilityFile:
     def read(self, start: int, stop: int) -> npt.NDArray[np.float32]:
         """Probabilities (K, stop - start, y, x) of the slices `start` to `stop`."""
         return np.asarray(self._array[:, start:stop], dtype=np.float32)
+
+    def read_turned_back(self, index: int, turn: Turn) -> npt.NDArray[np.float32]:
+        """Probabilities (K, 1, y, x) of one slice of the image that `turn` made this file's from."""
+        axis = turn.order.index(0)  # of the turned array, along which the slice lies
+        size = self._array.shape[1 + axis]
+        position = size - 1 - index if turn.flipped[axis] else index
+        slab = np.asarray(self._array[_slice_index(position, axis)], dtype=np.float32)
+        return np.ascontiguousarray(turn.back(slab))
 
 
 def probability_path(folder: Path, case: str) -> Path:
@@ -96,6 +107,30 @@ def writing_probabilities(
                 array[_slice_index(begin + start + offset, slicing_axis)] = plane
 
         yield sink
+
+
+@contextmanager
+def turned_probabilities(path: Path | None, turn: Turn, geometry: Geometry) -> Iterator[Path | None]:
+    """Yield where to write the probabilities of a turned image; on success they are turned back to `path`.
+
+    Args:
+        path: None where none are wanted.
+        geometry: of the image as it is stored.
+    """
+    if path is None:
+        yield None
+        return
+    with tempfile.TemporaryDirectory(dir=path.parent, prefix=".tmp-turned-") as folder:
+        turned_path = Path(folder) / path.name
+        yield turned_path
+        turned = ProbabilityFile(turned_path)
+        depth, height, width = geometry.shape_zyx
+        whole = ImageGrid(
+            shape_zyx=geometry.shape_zyx, crop_zyx=((0, depth), (0, height), (0, width)), transpose=(0, 1, 2)
+        )
+        with writing_probabilities(path, whole, geometry, turned.labels) as sink:
+            for start in range(depth):
+                sink(start, start + 1, torch.from_numpy(turned.read_turned_back(start, turn)))
 
 
 def _channels_a_chunk(shape_zyx: tuple[int, int, int], axis: int) -> int:

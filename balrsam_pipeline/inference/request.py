@@ -17,11 +17,13 @@ from balrsam_pipeline.inference.best_configuration import read_best
 from balrsam_pipeline.inference.cluster import Models, OnCluster
 from balrsam_pipeline.inference.inputs import find_cases, part_of
 from balrsam_pipeline.inference.model_folder import ModelChoice, find_model, find_results, load_members
+from balrsam_pipeline.inference.one_file import names_a_file, predict_one_file
 from balrsam_pipeline.inference.postprocessing import Postprocessing, read_postprocessing
 from balrsam_pipeline.inference.predict_cases import FileOptions, PredictionReport, predict_cases
 from balrsam_pipeline.inference.predictor import PredictorOptions
 from balrsam_pipeline.layout import ModelFolder, PredictionFolder
 from balrsam_pipeline.paths import Roots, model_folder
+from balrsam_pipeline.protect import require_apart
 
 
 def predict_from_arguments(arguments: argparse.Namespace) -> PredictionReport:
@@ -31,7 +33,9 @@ def predict_from_arguments(arguments: argparse.Namespace) -> PredictionReport:
     members = load_members(choice, settings if execution.cluster is None else replace(settings, device="cpu"))
     description = read_description(ModelFolder(choice.folders[0]).description)
     inputs = find_cases(arguments.input, members[0].predictor.channels, description.file_ending)
-    _require_other_folder(arguments.input, arguments.output)
+    output: Path = arguments.output
+    if not names_a_file(output):
+        require_apart(output, [*arguments.input, *inputs.files])
     cases = part_of(inputs.cases, arguments.part) if arguments.part else inputs.cases
     options = FileOptions(
         workers=arguments.workers,
@@ -42,12 +46,18 @@ def predict_from_arguments(arguments: argparse.Namespace) -> PredictionReport:
     )
     weights = tuple(member.predictor.weights_sha256 for member in members)
     runner = _elsewhere(choice, settings, weights, execution)
-    with folder_lock(arguments.output, part=arguments.part):
-        report = predict_cases(members, cases, arguments.output, options, runner)
-        write_text(
-            PredictionFolder(arguments.output).description,
-            read_text(ModelFolder(choice.folders[0]).description, PredictionError),
-        )
+
+    def into(folder: Path) -> PredictionReport:
+        with folder_lock(folder, part=arguments.part):
+            report = predict_cases(members, cases, folder, options, runner)
+            labels = read_text(ModelFolder(choice.folders[0]).description, PredictionError)
+            write_text(PredictionFolder(folder).description, labels)
+        return report
+
+    if names_a_file(output):
+        report = predict_one_file(output, inputs.files, len(inputs.cases) + len(inputs.refused), into)
+    else:
+        report = into(output)
     return report.with_failures(inputs.refused)
 
 
@@ -151,14 +161,3 @@ def _postprocessing(arguments: argparse.Namespace, choice: ModelChoice) -> Postp
     return (
         read_postprocessing(arguments.postprocessing) if arguments.postprocessing else choice.postprocessing
     )
-
-
-def _require_other_folder(inputs: Sequence[Path], output: Path) -> None:
-    folders = {(path if path.is_dir() else path.parent).resolve() for path in inputs}
-    if output.resolve() in folders:
-        raise UsageError(
-            output,
-            found="the folder that the images are in",
-            expected="another folder, so that no image is overwritten",
-            fix="give another -o",
-        )

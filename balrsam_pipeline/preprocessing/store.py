@@ -6,6 +6,8 @@ voxels of every label in turn; `CASE.json` the properties, written last: a case 
 
 from __future__ import annotations
 
+import zlib
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -23,6 +25,7 @@ from balrsam_pipeline.preprocessing.conservation import LabelVoxels
 from balrsam_pipeline.preprocessing.locations import annotated_locations, class_locations
 from balrsam_pipeline.serialise import from_json, to_json
 
+BLOCK_BYTES = 2**20
 CHUNK_VOXELS = 2**22  # a chunk is what one write compresses; slices are read block by block
 # block side where slices are cut along all axes: a slice along any axis then decompresses 32 of its own size
 CUBE = 32
@@ -40,6 +43,7 @@ class StoredCase:
         stored_bytes: size of every array file, to notice truncated ones.
         annotated: [start, stop) of the rows of voxels that somebody annotated; None where nothing is ignored.
         label_voxels: label value -> its voxels before and after preprocessing.
+        stored_crc32: checksum of every array file, to notice damaged ones; older versions wrote none.
     """
 
     properties: CaseProperties
@@ -48,6 +52,7 @@ class StoredCase:
     stored_bytes: dict[str, int]
     annotated: tuple[int, int] | None = None
     label_voxels: dict[str, LabelVoxels] = field(default_factory=dict)
+    stored_crc32: dict[str, int] = field(default_factory=dict)
 
 
 def store_folder(preprocessed_dataset: Path, configuration: Configuration) -> Path:
@@ -102,6 +107,7 @@ def write_case(
         stored_bytes=sizes,
         annotated=annotated,
         label_voxels={str(value): voxels for value, voxels in preprocessed.label_voxels.items()},
+        stored_crc32={path.name: _crc32(path) for path in arrays},
     )
     write_json(files.facts, to_json(stored), durable=False)
 
@@ -129,6 +135,7 @@ class CaseStore:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self._stored: dict[str, StoredCase] = {}
+        self._sound: set[str] = set()  # array files whose checksum was compared
 
     @property
     def cases(self) -> tuple[str, ...]:
@@ -158,7 +165,9 @@ class CaseStore:
         wanted = np.clip(np.arange(index - context, index + context + 1), 0, size - 1)
         first = int(wanted[0])
         block = self._read(
-            StoredFiles(self.folder, case).image, (slice(None), *_across(axis, first, int(wanted[-1]) + 1))
+            case,
+            StoredFiles(self.folder, case).image,
+            (slice(None), *_across(axis, first, int(wanted[-1]) + 1)),
         )
         slices = np.moveaxis(block, axis + 1, 0)[wanted - first]
         return np.ascontiguousarray(slices.reshape(-1, *slices.shape[2:]))
@@ -166,12 +175,14 @@ class CaseStore:
     def read_label_slice(self, case: str, index: int, axis: int = 0) -> npt.NDArray[np.int16]:
         """The label map of one slice, int16 (h, w)."""
         return np.ascontiguousarray(
-            self._read(StoredFiles(self.folder, case).label, _across(axis, index, index + 1)).squeeze(axis)
+            self._read(case, StoredFiles(self.folder, case).label, _across(axis, index, index + 1)).squeeze(
+                axis
+            )
         )
 
     def read_image(self, case: str) -> npt.NDArray[np.float32]:
         """The whole case, float32 (channel, z, y, x)."""
-        return self._read(StoredFiles(self.folder, case).image, ())
+        return self._read(case, StoredFiles(self.folder, case).image, ())
 
     def foreground(self, case: str) -> dict[str, npt.NDArray[np.int32]]:
         """Label or region name -> voxels (n, 3) as z, y, x, at most 10 000 each; those that the case lacks
@@ -189,16 +200,34 @@ class CaseStore:
         path = StoredFiles(self.folder, case).foreground
         if path.name not in self._case(case).stored_bytes:
             return np.zeros((0, 3), dtype=np.int32)
-        return self._read(path, ())
+        return self._read(case, path, ())
 
     def _case(self, case: str) -> StoredCase:
         if case not in self._stored:
             self._stored[case] = read_stored(self.folder, case)
         return self._stored[case]
 
-    def _read(self, path: Path, where: tuple[slice, ...]) -> npt.NDArray[Any]:
+    def _require_sound(self, case: str, path: Path) -> None:
+        """Compare a file with its checksum before it is read for the first time.
+
+        A case that fails loses its CASE.json, so that plan_and_preprocess makes it again.
+
+        Raises:
+            PreprocessingError: the file was damaged on the disk.
+        """
+        if path.name in self._sound:
+            return
+        expected = self._case(case).stored_crc32.get(path.name)
+        if expected is not None and path.is_file() and _crc32(path) != expected:
+            with suppress(OSError):  # a store that is only read from
+                StoredFiles(self.folder, case).facts.unlink(missing_ok=True)
+            raise _damaged(path, f"damaged content of case {case} (its checksum does not fit)", "as written")
+        self._sound.add(path.name)
+
+    def _read(self, case: str, path: Path, where: tuple[slice, ...]) -> npt.NDArray[Any]:
         import blosc2
 
+        self._require_sound(case, path)
         try:
             array: npt.NDArray[Any] = blosc2.open(str(path), mode="r", dparams=blosc2.DParams(nthreads=1))[
                 where
@@ -206,6 +235,14 @@ class CaseStore:
         except Exception as problem:  # blosc2 raises half a dozen kinds for a damaged file
             raise _damaged(path, f"cannot be read: {problem}", "a whole blosc2 array") from None
         return array
+
+
+def _crc32(path: Path) -> int:
+    checksum = 0
+    with path.open("rb") as file:
+        while block := file.read(BLOCK_BYTES):
+            checksum = zlib.crc32(block, checksum)
+    return checksum
 
 
 def _across(axis: int, start: int, stop: int) -> tuple[slice, ...]:

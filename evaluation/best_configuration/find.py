@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from balrsam_pipeline.dataset import DatasetDescription, RawDataset, open_dataset, read_description
+from balrsam_pipeline.dataset.cases import prediction_name
 from balrsam_pipeline.errors import EvaluationError
 from balrsam_pipeline.execution import folder_lock
-from balrsam_pipeline.imageio import label_ending
 from balrsam_pipeline.inference.best_configuration import BestConfiguration, write_best
 from balrsam_pipeline.inference.postprocessing import Postprocessing, write_postprocessing
 from balrsam_pipeline.layout import ModelFolder, RawFolder, ResultsFolder
@@ -109,7 +109,7 @@ def _pairs(
 ) -> Pairs:
     """Case -> (cross-validation prediction, reference) of a candidate; ensembles are predicted where they are
     not there yet."""
-    files, ending = raw.training_cases(), label_ending(raw.description.file_ending)
+    files = raw.training_cases()
     found = {}
     for fold in folds:
         cases = fold_cases(folders[item.configurations[0]], fold)
@@ -122,7 +122,7 @@ def _pairs(
             predict_ensemble_fold(models, fold, {case: files[case] for case in cases}, folder, request.device)
         for case in cases:
             label = files[case].label
-            prediction = folder / f"{case}{ending}"
+            prediction = folder / prediction_name(files[case])
             if label is None or not prediction.is_file():
                 raise EvaluationError(
                     prediction,

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from balrsam_pipeline.dataset import Fold, LabelScheme, RawDataset, open_dataset, read_folds
+from balrsam_pipeline.dataset.source import require_source
 from balrsam_pipeline.errors import TrainingError
 from balrsam_pipeline.layout import ModelFolder, PreprocessedFolder
 from balrsam_pipeline.plan import Configuration, Plan, read_plan
@@ -90,8 +91,28 @@ def open_fold(request: TrainRequest) -> FoldData:
             expected="every case preprocessed",
             fix=fix,
         )
-    folder = ModelFolder(request.model_folder(configuration.name)).fold(request.fold).path
+    _require_raw_cases(raw, fold, fix)
+    model_folder = request.model_folder(configuration.name)
+    require_source(preprocessed, raw.folder)
+    require_source(model_folder, raw.folder)
+    folder = ModelFolder(model_folder).fold(request.fold).path
     return FoldData(raw=raw, plan=plan, configuration=configuration, fold=fold, store=store, folder=folder)
+
+
+def _require_raw_cases(raw: RawDataset, fold: Fold, fix: str) -> None:
+    """What validation needs in the end is there before training begins.
+
+    Raises:
+        TrainingError: cases of the fold were withdrawn from the raw dataset; DatasetError: files are missing.
+    """
+    withdrawn = sorted(set(fold.train + fold.val) - set(raw.training_cases()))
+    if withdrawn:
+        raise TrainingError(
+            raw.folder,
+            found=f"{len(withdrawn)} cases of the fold withdrawn since planning: {', '.join(withdrawn[:5])}",
+            expected="every case that was planned and preprocessed",
+            fix=f"plan without them: {fix}",
+        )
 
 
 def _without_mirroring(plan: Plan, configuration: Configuration) -> tuple[Plan, Configuration]:

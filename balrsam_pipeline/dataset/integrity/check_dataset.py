@@ -23,6 +23,7 @@ from balrsam_pipeline.dataset.splits import Fold, make_folds, read_folds, read_g
 from balrsam_pipeline.errors import DatasetError
 from balrsam_pipeline.execution import local_executor, run_cases
 from balrsam_pipeline.layout import DESCRIPTION, GROUPS, IMAGES_TR, SPLITS_FINAL
+from balrsam_pipeline.paths import absolute
 from balrsam_pipeline.progress import track
 
 SMALL_BYTES = 64 * 2**20  # below, starting workers takes longer than the check
@@ -39,7 +40,7 @@ def check_dataset(folder: Path, workers: int = 1) -> IntegrityReport:
     try:
         dataset = open_dataset(folder)
     except DatasetError as error:
-        name = folder.resolve().name
+        name = absolute(folder).name
         return IntegrityReport(
             dataset=name,
             training_cases=0,

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from balrsam_pipeline.dataset.cases import CaseFiles, scan_images
+from balrsam_pipeline.dataset.cases import CaseFiles, find_label, scan_images
 from balrsam_pipeline.dataset.integrity.checks.labels import is_grey
 from balrsam_pipeline.dataset.integrity.checks.structure import check_files
 from balrsam_pipeline.dataset.integrity.report import IntegrityReport, Problem
@@ -26,7 +26,6 @@ from balrsam_pipeline.imageio import (
     Image,
     as_label,
     file_ending_of,
-    label_ending,
     read_image,
     write_image,
     write_label,
@@ -224,7 +223,7 @@ def _copy_incomplete_cases(dataset: RawDataset, new: Path, training: Mapping[str
             for path in found.values():
                 if not (new / subfolder / path.name).exists():
                     copy_image(path, new / subfolder / path.name)
-            label = dataset.folder / LABELS_TR / f"{case}{label_ending(ending)}"
+            label = find_label(dataset.folder / LABELS_TR, case, ending)
             if subfolder == IMAGES_TR and case not in training and label.is_file():
                 copy_image(label, new / LABELS_TR / label.name)
         for path in scan.strays:

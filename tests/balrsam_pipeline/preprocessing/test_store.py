@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -118,3 +119,26 @@ def test_overwritten_bytes_are_an_error_and_no_crash(tmp_path: Path) -> None:
     path.write_bytes(b"\0" * path.stat().st_size)
     with pytest.raises(PreprocessingError, match=r"a\.b2nd"):
         CaseStore(tmp_path).read_slice("a", 0)
+
+
+@pytest.mark.parametrize("name", ["a.b2nd", "a_label.b2nd", "a_foreground.b2nd"])
+@pytest.mark.parametrize("has_checksum", [True, False])
+def test_one_flipped_bit_is_found_by_the_checksum_and_the_case_is_made_again(
+    tmp_path: Path, name: str, has_checksum: bool
+) -> None:
+    write_case(tmp_path, "a", make_case((7, 9, 11)), LABELS)
+    facts = json.loads((tmp_path / "a.json").read_text())
+    if not has_checksum:  # as older versions wrote it: still read
+        del facts["stored_crc32"]
+        (tmp_path / "a.json").write_text(json.dumps(facts))
+        CaseStore(tmp_path).read_image("a")
+        return
+    content = bytearray((tmp_path / name).read_bytes())
+    content[len(content) // 2] ^= 1
+    (tmp_path / name).write_bytes(content)
+    store = CaseStore(tmp_path)
+    with pytest.raises(PreprocessingError, match=rf"(?s){name}.*case a"):
+        store.read_image("a")
+        store.read_label_slice("a", 0)
+        store.foreground("a")
+    assert CaseStore(tmp_path).cases == ()

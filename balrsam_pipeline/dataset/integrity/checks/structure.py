@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from balrsam_pipeline.dataset.cases import CaseFiles, FolderScan, is_complete, scan_images
+from balrsam_pipeline.dataset.cases import CaseFiles, FolderScan, find_label, is_complete, scan_images
 from balrsam_pipeline.dataset.integrity.report import Problem, of_test_case, problem_of
 from balrsam_pipeline.dataset.raw import RawDataset
 from balrsam_pipeline.errors import DatasetError
@@ -28,10 +28,13 @@ def check_files(dataset: RawDataset) -> tuple[dict[str, CaseFiles], dict[str, Ca
     test: dict[str, CaseFiles] = {}
     folder = dataset.folder / IMAGES_TS
     if folder.is_dir():
-        scan = scan_images(folder, dataset.description.file_ending)
         found: list[Problem] = []
-        test = _complete(dataset, scan, found)
-        found += _strays(scan, IMAGES_TS, dataset.description.file_ending)
+        try:
+            scan = scan_images(folder, dataset.description.file_ending)
+            test = _complete(dataset, scan, found)
+            found += _strays(scan, IMAGES_TS, dataset.description.file_ending)
+        except DatasetError as error:
+            found.append(problem_of(error, "image_name", IMAGES_TS))
         problems += [of_test_case(problem) for problem in found]
     stated = dataset.description.stated_cases
     if (
@@ -75,9 +78,10 @@ def _scanned(dataset: RawDataset) -> tuple[dict[str, CaseFiles], list[Problem]]:
     try:
         scan = scan_images(dataset.folder / IMAGES_TR, ending)
     except DatasetError as error:
-        return {}, [problem_of(error, "images_folder_missing", IMAGES_TR)]
+        missing = not (dataset.folder / IMAGES_TR).is_dir()
+        return {}, [problem_of(error, "images_folder_missing" if missing else "image_name", IMAGES_TR)]
     cases = _complete(dataset, scan, problems)
-    problems += _strays(scan, IMAGES_TR, ending)
+    problems += [*_strays(scan, IMAGES_TR, ending), *_other_endings(scan, ending)]
     if not scan.channels:
         fix = "rename the images (a single channel is 0000), or correct file_ending in dataset.json"
         problems.append(
@@ -97,7 +101,7 @@ def _scanned(dataset: RawDataset) -> tuple[dict[str, CaseFiles], list[Problem]]:
             Problem("labels_folder_missing", LABELS_TR, "no such folder", "labels named CASE" + ending, fix),
         ]
     for case, files in cases.items():
-        label = labels / f"{case}{label_ending(ending)}"
+        label = find_label(labels, case, ending)
         if label.is_file():
             cases[case] = CaseFiles(case, files.images, label)
         else:
@@ -105,7 +109,9 @@ def _scanned(dataset: RawDataset) -> tuple[dict[str, CaseFiles], list[Problem]]:
             problems.append(
                 Problem("label_missing", case, f"no labelsTr/{label.name}", "one label a training case", fix)
             )
-    problems += _extra_labels(labels, label_ending(ending), set(scan.channels))
+    used = {files.label for files in cases.values()}
+    used |= {find_label(labels, case, ending) for case in scan.channels}
+    problems += _extra_labels(labels, label_ending(ending), {path.name for path in used if path})
     return cases, problems
 
 
@@ -135,6 +141,22 @@ def _complete(dataset: RawDataset, scan: FolderScan, problems: list[Problem]) ->
     return cases
 
 
+def _other_endings(scan: FolderScan, ending: str) -> Iterator[Problem]:
+    """Images of other endings are read by theirs; nnU-Net, which reads the same folder, would pass them
+    over."""
+    for case, found in scan.channels.items():
+        others = [path.name for path in found.values() if not path.name.endswith(ending)]
+        if others:
+            yield Problem(
+                "mixed_endings",
+                case,
+                ", ".join(others),
+                f"images that end in {ending}",
+                f"nothing, where only balrsam reads them; for nnU-Net save them as {ending}",
+                "warning",
+            )
+
+
 def _strays(scan: FolderScan, folder: str, ending: str) -> Iterator[Problem]:
     for path in scan.strays:
         if path.name in SPARE_FILES:
@@ -146,7 +168,7 @@ def _strays(scan: FolderScan, folder: str, ending: str) -> Iterator[Problem]:
             f"{folder}/{path.name}",
             "an image without a channel number"
             if image
-            else f"an image that is not {ending}"
+            else f"an image that is not {ending}, and is not read"
             if other
             else "a file that is no image",
             f"images named CASE_0000{ending}",
@@ -159,21 +181,18 @@ def _strays(scan: FolderScan, folder: str, ending: str) -> Iterator[Problem]:
         )
 
 
-def _extra_labels(labels: Path, ending: str, cases: set[str]) -> Iterator[Problem]:
+def _extra_labels(labels: Path, ending: str, used: set[str]) -> Iterator[Problem]:
     for path in sorted(labels.iterdir()):
-        if (
-            path.name.startswith(".")
-            or path.name in SPARE_FILES
-            or (ending in (".tif", ".tiff") and path.suffix == ".json")
-        ):
+        if path.name.startswith(".") or path.name in SPARE_FILES or path.name in used:
             continue
-        if not path.name.endswith(ending) or path.name.removesuffix(ending) not in cases:
-            fix = "add the image, or move the label out of labelsTr (it is not read)"
-            yield Problem(
-                "label_without_image",
-                f"{LABELS_TR}/{path.name}",
-                "a file that belongs to no case",
-                f"CASE{ending}",
-                fix,
-                "warning",
-            )
+        if path.suffix == ".json" and any(path.stem == name.rpartition(".")[0] for name in used):
+            continue  # the spacing of a TIFF stack
+        fix = "add the image, or move the label out of labelsTr (it is not read)"
+        yield Problem(
+            "label_without_image",
+            f"{LABELS_TR}/{path.name}",
+            "a file that belongs to no case",
+            f"CASE{ending}",
+            fix,
+            "warning",
+        )
