@@ -38,13 +38,16 @@ class Turn:
         """An array (…, z, y, x) turned; a view."""
         lead = array.ndim - 3
         turned = array.transpose((*range(lead), *(lead + axis for axis in self.order)))
-        return turned[(..., *(slice(None, None, -1 if flip else 1) for flip in self.flipped))]
+        return np.flip(turned, self._flips(lead))
 
     def back(self, array: npt.NDArray[Any]) -> npt.NDArray[Any]:
         """A turned array as its source is stored; a view."""
         lead = array.ndim - 3
-        unflipped = array[(..., *(slice(None, None, -1 if flip else 1) for flip in self.flipped))]
+        unflipped = np.flip(array, self._flips(lead))
         return unflipped.transpose((*range(lead), *(lead + self.order.index(axis) for axis in range(3))))
+
+    def _flips(self, lead: int) -> tuple[int, ...]:
+        return tuple(lead + axis for axis, flip in enumerate(self.flipped) if flip)
 
     def image(self, image: Image) -> Image:
         """A volume turned, with the geometry that it then has."""
