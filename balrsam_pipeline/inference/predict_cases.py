@@ -111,9 +111,8 @@ def predict_cases(
     require_same_labels(members)
     started = time.monotonic()
     _require_safe(cases, output)
-    stale = frozenset[str]()
     if not options.skip_existing:
-        stale = _mark_outputs(cases, output)
+        _mark_outputs(cases, output)
     start_folder(output, _manifest(members, options), options.skip_existing)
     waiting = {
         case: files
@@ -133,10 +132,9 @@ def predict_cases(
         if outcome.error is not None:
             failed[outcome.case] = outcome.error
             LOG.error("%s failed: %s", outcome.case, outcome.error)
-            if outcome.case in stale:
-                LOG.warning("%s: the prediction of an earlier run stays", outcome.case)
         elif outcome.value is not None:
             written.append(outcome.value)
+        _remove_stale(waiting[outcome.case], output)
     return PredictionReport(
         written=tuple(sorted(written)),
         skipped=tuple(case for case in cases if case not in waiting),
@@ -243,19 +241,20 @@ def _is_current(path: Path) -> bool:
     return path.is_file() and path.stat().st_mtime_ns != STALE_NS
 
 
-def _mark_outputs(cases: Mapping[str, CaseFiles], output: Path) -> frozenset[str]:
-    """Date what an earlier run predicted 1970, and return those cases.
-
-    It stays until its replacement is complete, and a run that is killed and continued does not take it for
-    its own.
-    """
-    marked = set()
-    for case, files in cases.items():
+def _mark_outputs(cases: Mapping[str, CaseFiles], output: Path) -> None:
+    """Date what an earlier run predicted 1970: it stays until its case is done, and a run that is killed and
+    continued does not take it for its own."""
+    for files in cases.values():
         for path in _outputs(files, output):
             if path.is_file():
                 os.utime(path, ns=(STALE_NS, STALE_NS))
-                marked.add(case)
-    return frozenset(marked)
+
+
+def _remove_stale(files: CaseFiles, output: Path) -> None:
+    """Remove what an earlier run left of a case that is done or has failed: it is of another model."""
+    for path in _outputs(files, output):
+        if path.is_file() and not _is_current(path):
+            path.unlink()
 
 
 def _remove_leftovers(cases: Mapping[str, CaseFiles], output: Path) -> None:

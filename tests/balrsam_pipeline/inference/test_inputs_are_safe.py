@@ -76,19 +76,26 @@ def test_nothing_that_another_made_is_replaced(
     assert tree(raw) == before
 
 
-def test_a_prediction_stays_until_its_replacement_is_complete(model_folder: Folders, tmp_path: Path) -> None:
-    scan = tmp_path / "scans" / "a.nii.gz"
-    write_scan(scan)
-    words = ["predict", "-i", str(scan.parent), "-o", str(tmp_path / "out"), *CPU]
+def test_a_prediction_stays_until_its_replacement_is_complete(
+    model_folder: Folders, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_scan(tmp_path / "scans" / "a.nii.gz")
+    words = ["predict", "-i", str(tmp_path / "scans"), "-o", str(tmp_path / "out"), *CPU]
     words += ["--model", str(model_folder(folds=(0,)))]
     assert main(words) == 0
-    before = (tmp_path / "out" / "a.nii.gz").read_bytes()
-    scan.write_bytes(b"damaged")
-    assert main(words) == 1
-    assert (tmp_path / "out" / "a.nii.gz").read_bytes() == before
-    write_scan(scan)
-    assert main([*words, "--continue"]) == 0  # made again: the first one was of the run before
-    assert (tmp_path / "out" / "a.nii.gz").stat().st_mtime > 0
+    mask = tmp_path / "out" / "a.nii.gz"
+    before = mask.read_bytes()
+
+    def killed(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr("balrsam_pipeline.inference.predict_cases._here", killed)
+        assert main(words) == 130
+    assert mask.read_bytes() == before
+    assert main([*words, "--continue"]) == 0  # made again: the one that is there was of the run before
+    assert mask.stat().st_mtime > 0
+    assert mask.read_bytes() == before
 
 
 def test_one_case_goes_to_one_file_in_the_format_of_its_name(model_folder: Folders, tmp_path: Path) -> None:
