@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from balrsam_pipeline.cli import main
 from balrsam_pipeline.errors import PredictionError
 from balrsam_pipeline.imageio import Geometry, Image, read_image, read_label, write_image
 from balrsam_pipeline.imageio.simpleitk_io import reoriented
+from balrsam_pipeline.inference import predict_files
 from balrsam_pipeline.inference.inputs import find_cases
 from balrsam_pipeline.inference.probabilities import ProbabilityFile
 
@@ -90,7 +92,7 @@ def test_a_prediction_stays_until_its_replacement_is_complete(
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patched:
-        patched.setattr("balrsam_pipeline.inference.predict_cases._here", killed)
+        patched.setattr(sys.modules[predict_files.__module__], "_here", killed)
         assert main(words) == 130
     assert mask.read_bytes() == before
     assert main([*words, "--continue"]) == 0  # made again: the one that is there was of the run before
