@@ -42,6 +42,11 @@ def checkpoint_cache() -> Path:
     return _from_environment("balrsam_checkpoints") or cache / "balrsam" / "checkpoints"
 
 
+def is_offline() -> bool:
+    """Whether `balrsam_offline` forbids to fetch anything (set to anything but 0 or nothing)."""
+    return _from_environment("balrsam_offline") not in (None, Path("0"))
+
+
 def launcher_environment() -> dict[str, int]:
     """Rank, local rank and world size as torchrun sets them; a single process is rank 0 of 1."""
     return {

@@ -105,6 +105,8 @@ class NetworkPlan:
     channel are black and white (`network/value_range.py`); empty: the encoder sees the input as it is.
     With `projection` "fixed", channels other than three are combined as at the start, without training: then
     nothing before the adapted stages changes.
+
+    `checkpoint` is the published checkpoint to adapt, by name; empty: the most general one of the backbone.
     """
 
     backbone: Backbone
@@ -125,6 +127,12 @@ class NetworkPlan:
     pixels: Pixels = field(default="none", metadata=ADDED)
     input_ranges: tuple[tuple[float, float], ...] = field(default=(), metadata=ADDED)
     projection: Literal["learnt", "fixed"] = field(default="learnt", metadata=ADDED)
+    checkpoint: str = field(default="", metadata=ADDED)
+
+    @property
+    def base(self) -> str:
+        """The published checkpoint that is adapted where the user names no file."""
+        return self.checkpoint or self.backbone
 
     def __post_init__(self) -> None:
         _require(

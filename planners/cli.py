@@ -45,6 +45,12 @@ def add_planning_arguments(parser: argparse.ArgumentParser) -> None:
         help="SAM's encoder (default: by memory and checkpoints at hand)",
     )
     parser.add_argument(
+        "--checkpoint",
+        metavar="NAME",
+        help="the published checkpoint to adapt (default: by channel names and memory; "
+        "balrsam download_checkpoint --list)",
+    )
+    parser.add_argument(
         "--input-size",
         type=int,
         metavar="PIXELS",
@@ -68,6 +74,7 @@ def add_planning_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--workers", type=int, metavar="N", help="processes (default: one per core)")
     parser.add_argument("--no-verify", action="store_true", help="skip the integrity check")
+    parser.add_argument("--offline", action="store_true", help="fetch nothing (also: balrsam_offline=1)")
     add_execution_arguments(parser)
     add_roots(parser)
 
@@ -104,6 +111,7 @@ def run_planning(arguments: argparse.Namespace) -> int:
     spacing = arguments.spacing
     overrides = Overrides(
         backbone=arguments.backbone,
+        checkpoint=arguments.checkpoint,
         input_size=arguments.input_size,
         tiles=arguments.tiles,
         batch_size=arguments.batch_size,
@@ -125,6 +133,7 @@ def run_planning(arguments: argparse.Namespace) -> int:
         like=find_plan(arguments.like, roots.preprocessed) if arguments.like else None,
         execution=execution,
         verify=not arguments.no_verify,
+        offline=arguments.offline or None,
     )
     return _report(plan_and_preprocess(request))
 

@@ -13,6 +13,7 @@ from balrsam_pipeline.errors import BalrsamError, DatasetError
 from balrsam_pipeline.execution import ExecutionOptions, folder_lock, open_executor
 from balrsam_pipeline.files import read_json, write_json
 from balrsam_pipeline.layout import PreprocessedFolder, RawFolder
+from balrsam_pipeline.network import obtain
 from balrsam_pipeline.plan import Plan, read_plan, write_versioned
 from balrsam_pipeline.preprocessing import store_folder
 from planners.file_hashes import folder_state_sha256
@@ -34,6 +35,7 @@ class PlanRequest:
         configurations: those to preprocess; None is all that the plan has.
         like: a plan to take over instead of planning.
         execution: where cases are worked on.
+        offline: forbids to fetch the checkpoint that is planned; None does what `balrsam_offline` says.
     """
 
     raw: Path
@@ -44,6 +46,7 @@ class PlanRequest:
     like: Plan | None
     execution: ExecutionOptions
     verify: bool
+    offline: bool | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -135,7 +138,11 @@ def _passed_before(path: Path, state: str) -> bool:
 def _plan(request: PlanRequest, dataset: RawDataset, extraction: Extraction) -> Plan:
     if request.like is not None:
         return plan_like(request.like, extraction.fingerprint, dataset.description)
-    return plan_dataset(extraction.fingerprint, dataset.description, request.hardware, request.overrides)
+    plan = plan_dataset(extraction.fingerprint, dataset.description, request.hardware, request.overrides)
+    network = plan.configurations[plan.default_configuration].network
+    if not network.from_scratch and not request.hardware.given:  # a plan for another machine is trained there
+        obtain(network.base, offline=request.offline)
+    return plan
 
 
 def _chosen(request: PlanRequest, plan: Plan) -> tuple[str, ...]:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
 from balrsam_pipeline.dataset import DatasetDescription
 from balrsam_pipeline.errors import PlanError
-from balrsam_pipeline.network import OFFICIAL, find_checkpoint
+from balrsam_pipeline.network import PUBLISHED
 from balrsam_pipeline.network.value_range import value_range
 from balrsam_pipeline.plan import (
     Backbone,
@@ -22,8 +23,9 @@ from balrsam_pipeline.plan import (
 from balrsam_pipeline.serialise import to_json
 from planners.hardware import Hardware
 from planners.rules import Decision, numbers
-from planners.rules.backbone import backbone, network_preset
+from planners.rules.backbone import network_preset
 from planners.rules.batch_size import checkpointed_blocks, cpu_batch_size, gpu_batch_size
+from planners.rules.checkpoint import Base, base
 from planners.rules.configurations import (
     ConfigurationDraft,
     configurations,
@@ -57,12 +59,13 @@ class Overrides:
     tiles: int | None = None
     batch_size: int | None = None
     spacing_mm: tuple[float, float, float] | None = None
+    checkpoint: str | None = None
 
     def as_text(self) -> dict[str, str]:
         """The decisions made, for the plan to record."""
         values = {
             name: getattr(self, name)
-            for name in ("backbone", "input_size", "tiles", "batch_size", "spacing_mm")
+            for name in ("backbone", "checkpoint", "input_size", "tiles", "batch_size", "spacing_mm")
         }
         return {
             name: numbers(value) if isinstance(value, tuple) else str(value)
@@ -83,7 +86,7 @@ class _Common:
     order: Decision[Order]
     schemes: Decision[tuple[Normalization, ...]]
     inside: Decision[tuple[bool, ...]]
-    backbone: Decision[Backbone]
+    base: Decision[Base]
 
 
 def plan_dataset(
@@ -116,7 +119,7 @@ def plan_dataset(
     overrides = overrides or Overrides()
     _check(overrides)
     common = _decide_common(fingerprint, description, hardware, overrides)
-    from_scratch = network_preset(common.backbone.value).value.from_scratch
+    from_scratch = network_preset(common.base.value.backbone).value.from_scratch
     kinds = configurations(
         fingerprint, common.spacing_mm.value, common.order.value[0], from_scratch=from_scratch
     )
@@ -141,10 +144,6 @@ def _decide_common(
             overrides.spacing_mm, f"asked for; the rules would have taken {numbers(spacing.value, 'mm')}"
         )
     schemes = normalization(description.channel_names)
-    available = tuple(name for name in OFFICIAL if find_checkpoint(name) is not None)
-    chosen = backbone(hardware, available)
-    if overrides.backbone is not None:
-        chosen = Decision(overrides.backbone, f"asked for; the rules would have taken {chosen.value}")
     return _Common(
         fingerprint=fingerprint,
         description=description,
@@ -154,7 +153,7 @@ def _decide_common(
         order=transpose(spacing.value, _typical_size(fingerprint)),
         schemes=schemes,
         inside=normalize_inside_mask(fingerprint, schemes.value),
-        backbone=chosen,
+        base=base(description.channel_names, hardware, overrides.backbone, overrides.checkpoint),
     )
 
 
@@ -248,10 +247,11 @@ def _network(
     thinnest, thickness = thinnest_label(
         common.fingerprint, in_plane, (spacing[1], spacing[2]), slices.picture_scale
     )
-    parts = network_preset(common.backbone.value)
+    parts = network_preset(common.base.value.backbone)
     size = _size(slices, thickness, side, common, adapted=not parts.value.from_scratch)
     stride = mask_stride(thinnest, thickness, size.value.scale)
-    finest: Stride = 4 if parts.value.embedding_stride == 16 else 1  # SAM's decoder quarters the stride
+    seen = _pixels(common, 2 * draft.context_slices + 1)
+    finest: Stride = 1 if seen.get("embedding_stride") == 4 else 4  # SAM's decoder quarters the stride
     again = checkpointed_blocks(size.value.input, from_scratch=parts.value.from_scratch)
     network = replace(
         parts.value,
@@ -259,28 +259,34 @@ def _network(
         classes=common.description.labels.classes,
         input_size=size.value.input,
         mask_stride=finest if stride.value > finest else stride.value,
-        input_ranges=_input_ranges(parts.value, draft, common),
         checkpointed_blocks=again.value,
+        **seen,
     )
     reasons = {
         "patch_size": size.reason,
         "mask_stride": stride.reason,
-        "backbone": common.backbone.reason,
+        "backbone": common.base.reason,
         "ranks": parts.reason,
         "checkpointed_blocks": again.reason,
     }
     return size.value, network, reasons
 
 
-def _input_ranges(
-    network: NetworkPlan, draft: ConfigurationDraft, common: _Common
-) -> tuple[tuple[float, float], ...]:
-    """Black and white of each input channel, where the network shows its encoder the pixels that it knows."""
-    if network.pixels == "none":
-        return ()
+def _pixels(common: _Common, slices: int) -> dict[str, Any]:
+    """What the encoder of the checkpoint saw, and which of our values are black and white to it."""
+    checkpoint = PUBLISHED.get(common.base.value.checkpoint)
+    if checkpoint is None:
+        return {}
     statistics = common.fingerprint.channel_statistics
-    ranges = tuple(map(value_range, common.schemes.value, statistics))
-    return ranges * (2 * draft.context_slices + 1)  # all channels of a slice, then of the next
+    ranges = tuple(
+        value_range(scheme, own) for scheme, own in zip(common.schemes.value, statistics, strict=True)
+    )
+    return {
+        "checkpoint": checkpoint.name,
+        "pixels": checkpoint.pixels,
+        "embedding_stride": checkpoint.embedding_stride,
+        "input_ranges": ranges * slices,
+    }
 
 
 def _size(

@@ -16,7 +16,7 @@ from balrsam_pipeline import __version__
 from balrsam_pipeline.dataset import LabelScheme
 from balrsam_pipeline.errors import CheckpointError
 from balrsam_pipeline.execution import default_workers
-from balrsam_pipeline.network import BalrSam, build, checkpoint_sha256, find_checkpoint, trainable_state
+from balrsam_pipeline.network import BalrSam, build, checkpoint_sha256, obtain, trainable_state
 from balrsam_pipeline.plan import NetworkPlan
 from balrsam_pipeline.serialise import to_json
 from trainers.augmentation import augment_intensity_batch
@@ -138,6 +138,7 @@ def _run_state(
         "mirror_axes": list(data.configuration.mirror_axes),
         "plan_sha256": data.plan.sha256(),
         "base_sha256": checkpoint_sha256(base) if base is not None else "",
+        "base_path": str(base.resolve()) if base is not None else "",
         "settings": to_json(config),
         "balrsam_pipeline": __version__,
     }
@@ -174,15 +175,7 @@ def class_names(labels: LabelScheme) -> tuple[str, ...]:
 def _base_checkpoint(request: TrainRequest, network: NetworkPlan) -> Path | None:
     if network.from_scratch:
         return None
-    base = request.base or find_checkpoint(network.backbone)
-    if base is None:
-        raise CheckpointError(
-            f"SAM checkpoint for {network.backbone}",
-            found="none in the cache",
-            expected="the weights that the plan adapts",
-            fix=f"balrsam download_checkpoint {network.backbone}, or name a file: --checkpoint FILE",
-        )
-    return base
+    return request.base or obtain(network.base)
 
 
 def _loader(request: TrainRequest, data: FoldData, config: TrainingConfig, ranks: Ranks) -> BatchLoader:

@@ -52,6 +52,12 @@ def add_model_choice(parser: argparse.ArgumentParser) -> None:
         default="final",
         help="which checkpoint (default: final)",
     )
+    group.add_argument(
+        "--base",
+        type=Path,
+        metavar="FILE",
+        help="the SAM checkpoint that the model adapts (default: found by its hash)",
+    )
 
 
 def add_prediction_options(parser: argparse.ArgumentParser) -> None:

@@ -13,7 +13,7 @@ from balrsam_pipeline.errors import PredictionError
 from balrsam_pipeline.inference.postprocessing import Postprocessing
 from balrsam_pipeline.inference.predictor import Member, Predictor, PredictorOptions, require_same_labels
 from balrsam_pipeline.layout import DESCRIPTION, PLAN, ModelFolder, ResultsFolder
-from balrsam_pipeline.network import find_checkpoint, load_trained
+from balrsam_pipeline.network import load_trained
 from balrsam_pipeline.paths import Roots, dataset_number, model_folder
 from balrsam_pipeline.plan import read_plan
 
@@ -23,13 +23,14 @@ LOG = logging.getLogger(__name__)
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelChoice:
     """Which model folders predict, with which folds and weights, and the postprocessing that was chosen for
-    them."""
+    them; `base` is the SAM file they adapt, where the user names it."""
 
     folders: tuple[Path, ...]
     weights: tuple[float, ...]
     folds: tuple[int, ...] | None
     checkpoint: str
     postprocessing: Postprocessing
+    base: Path | None = None
 
 
 def load_predictor(
@@ -37,12 +38,14 @@ def load_predictor(
     folds: Sequence[int] | None = None,
     options: PredictorOptions | None = None,
     checkpoint: str = "final",
+    base: Path | None = None,
 ) -> Predictor:
     """Load the trained folds of `results/DATASET/CONFIGURATION__balrsam`.
 
     Args:
         folds: which; None takes every fold that has finished.
         checkpoint: "final", "best" or "latest".
+        base: the SAM checkpoint that they adapt; default the one that is found by its hash.
 
     Raises:
         PredictionError: the folder is no model folder, or a fold is not trained.
@@ -64,7 +67,6 @@ def load_predictor(
         for fold in (trained_folds(folder, checkpoint) if folds is None else folds)
     ]
     labels = read_description(files.description).labels
-    base = None if configuration.network.from_scratch else find_checkpoint(configuration.network.backbone)
     models = (load_trained(file, configuration.network, base) for file in checkpoints)
     return Predictor(models, plan, configuration, labels, options, weights_sha256=_sha256(checkpoints))
 
@@ -76,7 +78,7 @@ def load_members(choice: ModelChoice, options: PredictorOptions) -> list[Member]
         PredictionError: a folder is no trained model, or the models do not fit together.
     """
     members = [
-        Member(load_predictor(folder, choice.folds, options, choice.checkpoint), weight)
+        Member(load_predictor(folder, choice.folds, options, choice.checkpoint, choice.base), weight)
         for folder, weight in zip(choice.folders, choice.weights, strict=True)
     ]
     require_same_labels(members)

@@ -115,6 +115,7 @@ def model_choice(arguments: argparse.Namespace) -> ModelChoice:
         folds=folds,
         checkpoint=arguments.checkpoint,
         postprocessing=postprocessing,
+        base=arguments.base,
     )
 
 

@@ -4,6 +4,7 @@ from .builder import build as build
 from .checkpoints import checkpoint_sha256 as checkpoint_sha256
 from .checkpoints import sam_kind as sam_kind
 from .checkpoints import tensors_crc32 as tensors_crc32
+from .download import obtain as obtain
 from .features import Features as Features
 from .model import BalrSam as BalrSam
 from .model import TrainingOutput as TrainingOutput

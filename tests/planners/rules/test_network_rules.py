@@ -1,13 +1,11 @@
-"""Normalisation by name, backbone by memory and checkpoints, ranks."""
+"""Normalisation by name, ranks, checkpointed blocks."""
 
 from __future__ import annotations
 
 import pytest
 from support.fingerprints import make_fingerprint
 
-from balrsam_pipeline.plan import Backbone
-from planners.hardware import Hardware
-from planners.rules.backbone import backbone, network_preset
+from planners.rules.backbone import network_preset
 from planners.rules.batch_size import checkpointed_blocks
 from planners.rules.normalization import normalization, normalize_inside_mask
 
@@ -23,26 +21,6 @@ def test_z_scores_look_inside_the_mask_where_much_was_cropped(
     kept: float, expected: tuple[bool, bool]
 ) -> None:
     assert normalize_inside_mask(make_fingerprint(kept=kept), ("z_score", "ct")).value == expected
-
-
-@pytest.mark.parametrize(
-    ("memory", "available", "expected"),
-    [
-        (None, ("vit_b", "vit_h"), "vit_mini"),
-        (24.0, ("vit_b", "vit_h"), "vit_h"),
-        (16.0, ("vit_b", "vit_h"), "vit_b"),
-        (24.0, (), "vit_mini"),
-        (4.0, ("vit_b",), "vit_mini"),
-    ],
-)
-def test_the_backbone_is_the_largest_that_fits_and_is_here(
-    memory: float | None, available: tuple[Backbone, ...], expected: Backbone
-) -> None:
-    assert backbone(Hardware(gpu_memory_gb=memory), available).value == expected
-
-
-def test_a_missing_checkpoint_is_named_in_the_reason() -> None:
-    assert "download_checkpoint vit_b" in backbone(Hardware(gpu_memory_gb=12.0), ()).reason
 
 
 def test_only_adapted_networks_have_adapters() -> None:

@@ -1,0 +1,141 @@
+"""The pretrained checkpoint: what images it has seen, by the channel names, and the size the hardware
+allows."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from balrsam_pipeline.network.official_checkpoints import DOMAIN_WORDS, PUBLISHED, Domain, published
+from balrsam_pipeline.plan import Backbone
+from planners.hardware import Hardware
+from planners.rules import Decision
+
+# words in channel names -> domain; the first that fits decides. Matched as whole words, whatever their case.
+WORDS: tuple[tuple[Domain, str], ...] = (
+    ("histopathology", r"h\W?&\W?e|h_?e|hematoxylin|haematoxylin|eosin|histology|histopathology|wsi"),
+    ("electron_microscopy", r"em|sem|tem|fib\W?sem|sbf\W?sem|stem|electron.*"),
+    (
+        "light_microscopy",
+        r"dapi|gfp|rfp|yfp|cfp|mcherry|hoechst|fluo\w*|phase\w*|dic|brightfield|bright\W?field|nucle[ui]s?|nuclei"
+        r"|confocal|lightsheet|light\W?sheet|micro\w*|cells?|membrane|cytoplasm",
+    ),
+    (
+        "medical",
+        r"ct|cbct|mri?|t1\w*|t2\w*|flair|adc|dwi|swi|pd\w*|pet|spect|us|ultrasound|echo\w*|x\W?ray|xr|cr|dx|mammo\w*"
+        r"|oct|cta|mra|bold|dce|cine|angio\w*",
+    ),
+    ("natural", r"r|g|b|rgb|red|green|blue|fundus|endoscop\w*|colonoscop\w*|dermoscop\w*|photo\w*|colou?r"),
+)
+# GB with which a backbone adapts at a useful input and batch size (docs/planning.md); largest first
+NEEDS_GB: tuple[tuple[Backbone, float], ...] = (
+    ("vit_h", 70.0),
+    ("vit_l", 38.0),
+    ("vit_b", 6.0),
+    ("vit_t", 0.0),
+)
+SMALL = "lite_medsam"  # what hardware of little memory can encode: 256 pixels at stride 4
+# one for each domain and backbone, where several are published: MedSAM's was trained on the most modalities
+PREFERRED = ("medsam", "lite_medsam", "sam_vit_b", "sam_vit_l", "sam_vit_h")
+
+
+def domain(channel_names: tuple[str, ...]) -> Decision[Domain]:
+    """What kind of images the channel names speak of.
+
+    >>> domain(("CT",)).value, domain(("R", "G", "B")).value, domain(("DAPI", "GFP")).value
+    ('medical', 'natural', 'light_microscopy')
+    """
+    said = ", ".join(channel_names)
+    for found, pattern in WORDS:
+        if any(re.fullmatch(pattern, name.strip(), re.IGNORECASE) for name in channel_names):
+            return Decision(found, f"channels {said}: {DOMAIN_WORDS[found]}")
+    return Decision("medical", f"channels {said} are of no kind known by name, so taken for medical images")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Base:
+    """What a network starts from: `checkpoint` is a published one by name, empty from scratch."""
+
+    backbone: Backbone
+    checkpoint: str = ""
+
+
+def base(
+    channel_names: tuple[str, ...],
+    hardware: Hardware,
+    backbone: Backbone | None = None,
+    checkpoint: str | None = None,
+) -> Decision[Base]:
+    """The backbone and the published checkpoint to adapt.
+
+    Args:
+        backbone: what the user asks for; "vit_mini" trains a small network from scratch.
+        checkpoint: the published checkpoint that the user asks for.
+
+    Raises:
+        CheckpointError: no published checkpoint of that name.
+    """
+    if checkpoint is not None:
+        item = published(checkpoint)
+        return Decision(
+            Base(backbone=item.backbone, checkpoint=item.name),
+            f"{item.name} was asked for: {item.backbone}, trained on {DOMAIN_WORDS[item.domain]}",
+        )
+    if backbone == "vit_mini":
+        return Decision(
+            Base(backbone="vit_mini"), "vit_mini was asked for: trained from scratch, nothing adapted"
+        )
+    if hardware.gpu_memory_gb is None and backbone is None:
+        return Decision(
+            Base(backbone="vit_mini"), f"{hardware}; vit_mini trained from scratch is what a CPU can train"
+        )
+    if largest_backbone(hardware) == "vit_t" and backbone in (None, "vit_t"):
+        return Decision(
+            Base(backbone="vit_t", checkpoint=SMALL),
+            f"{hardware}; {SMALL} (TinyViT) sees 256 pixels and was trained on eleven kinds of medical "
+            "images",
+        )
+    chosen = recommended(channel_names, hardware, backbone)
+    item = PUBLISHED[chosen.value]
+    asked = "" if backbone is None else f"{backbone} was asked for; "
+    return Decision(Base(backbone=item.backbone, checkpoint=item.name), asked + chosen.reason)
+
+
+def largest_backbone(hardware: Hardware) -> Backbone:
+    """The largest backbone that adapts on the hardware; on a CPU TinyViT."""
+    memory = hardware.gpu_memory_gb or 0.0
+    return next(backbone for backbone, needed in NEEDS_GB if memory >= needed)
+
+
+def recommended(
+    channel_names: tuple[str, ...], hardware: Hardware, backbone: Backbone | None = None
+) -> Decision[str]:
+    """The published checkpoint to adapt: of the images' own domain, as large as the hardware allows.
+
+    Args:
+        backbone: take this one, whatever the hardware.
+    """
+    kind = domain(channel_names)
+    order = [name for name, _ in NEEDS_GB]
+    allowed = [backbone] if backbone else order[order.index(largest_backbone(hardware)) :]
+    for size in allowed:
+        of_size = [item for item in PUBLISHED.values() if item.backbone == size and item.domain == kind.value]
+        if of_size:
+            chosen = min(of_size, key=lambda item: item.name not in PREFERRED)
+            others = [item.name for item in PUBLISHED.values() if item.backbone == size and item != chosen]
+            more = f"; --checkpoint takes another of its size: {', '.join(others)}" if others else ""
+            return Decision(
+                chosen.name,
+                f"{kind.reason}; {hardware}; {chosen.name} ({size}) was trained on "
+                f"{DOMAIN_WORDS[kind.value]}{more}",
+            )
+    size = allowed[0]
+    general = next(
+        item
+        for item in PUBLISHED.values()
+        if item.backbone == size and item.name.startswith(("sam_", "mobile"))
+    )
+    return Decision(
+        general.name,
+        f"{kind.reason}, for which no {size} is published; {hardware}; {general.name} knows natural images",
+    )

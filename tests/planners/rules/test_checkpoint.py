@@ -1,0 +1,97 @@
+"""Which published checkpoint is recommended for which images and hardware."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from balrsam_pipeline.network.official_checkpoints import PUBLISHED
+from planners.hardware import Hardware
+from planners.rules.checkpoint import base, domain, largest_backbone, recommended
+
+
+@pytest.mark.parametrize(
+    ("names", "expected"),
+    [
+        (("CT",), "medical"),
+        (("T1", "T1ce", "T2", "FLAIR"), "medical"),
+        (("MRI",), "medical"),
+        (("ultrasound",), "medical"),
+        (("X-ray",), "medical"),
+        (("R", "G", "B"), "natural"),
+        (("endoscopy",), "natural"),
+        (("fundus",), "natural"),
+        (("EM",), "electron_microscopy"),
+        (("FIB-SEM",), "electron_microscopy"),
+        (("DAPI", "GFP"), "light_microscopy"),
+        (("fluorescence",), "light_microscopy"),
+        (("H&E",), "histopathology"),
+        (("something",), "medical"),
+    ],
+)
+def test_channel_names_tell_the_domain(names: tuple[str, ...], expected: str) -> None:
+    assert domain(names).value == expected
+
+
+@pytest.mark.parametrize(
+    ("names", "memory", "expected"),
+    [
+        (("CT",), None, "lite_medsam"),
+        (("CT",), 8.0, "medsam"),
+        (("CT",), 24.0, "medsam"),
+        (("CT",), 80.0, "medsam"),  # no larger one of medical images is published
+        (("R", "G", "B"), None, "mobile_sam"),
+        (("R", "G", "B"), 8.0, "sam_vit_b"),
+        (("R", "G", "B"), 48.0, "sam_vit_l"),
+        (("R", "G", "B"), 80.0, "sam_vit_h"),
+        (("EM",), 24.0, "microsam_em_b"),
+        (("DAPI",), 48.0, "microsam_lm_l"),
+        (("H&E",), 80.0, "patho_sam_h"),
+        (("H&E",), None, "mobile_sam"),  # none of its size is published for them
+    ],
+)
+def test_the_checkpoint_is_of_the_images_domain_and_of_the_hardwares_size(
+    names: tuple[str, ...], memory: float | None, expected: str
+) -> None:
+    decision = recommended(names, Hardware(gpu_memory_gb=memory))
+    assert decision.value == expected
+    assert expected in decision.reason
+
+
+def test_a_named_backbone_is_taken_whatever_the_hardware() -> None:
+    for backbone in ("vit_t", "vit_b", "vit_l", "vit_h"):
+        assert (
+            PUBLISHED[recommended(("CT",), Hardware(gpu_memory_gb=None), backbone).value].backbone == backbone
+        )
+
+
+def test_more_memory_allows_larger_backbones() -> None:
+    sizes = [
+        largest_backbone(Hardware(gpu_memory_gb=memory)) for memory in (None, 4.0, 8.0, 24.0, 48.0, 80.0)
+    ]
+    assert sizes == ["vit_t", "vit_t", "vit_b", "vit_b", "vit_l", "vit_h"]
+
+
+@pytest.mark.parametrize(
+    ("memory", "backbone", "expected"),
+    [
+        (None, None, ("vit_mini", "")),
+        (None, "vit_t", ("vit_t", "lite_medsam")),
+        (4.0, None, ("vit_t", "lite_medsam")),
+        (8.0, None, ("vit_b", "sam_vit_b")),
+        (80.0, "vit_b", ("vit_b", "sam_vit_b")),
+        (24.0, "vit_mini", ("vit_mini", "")),
+        (24.0, "vit_t", ("vit_t", "mobile_sam")),
+    ],
+)
+def test_a_gpu_adapts_a_published_checkpoint_and_never_trains_from_scratch_unasked(
+    memory: float | None, backbone: Any, expected: tuple[str, str]
+) -> None:
+    chosen = base(("R", "G", "B"), Hardware(gpu_memory_gb=memory), backbone).value
+    assert (chosen.backbone, chosen.checkpoint) == expected
+
+
+def test_a_checkpoint_that_is_asked_for_brings_its_backbone() -> None:
+    chosen = base(("CT",), Hardware(gpu_memory_gb=24.0), None, "microsam_em_l").value
+    assert (chosen.backbone, chosen.checkpoint) == ("vit_l", "microsam_em_l")
