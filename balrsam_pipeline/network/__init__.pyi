@@ -9,7 +9,7 @@ from .features import Features as Features
 from .model import BalrSam as BalrSam
 from .model import TrainingOutput as TrainingOutput
 from .moments import measure_second_moments as measure_second_moments
-from .official_checkpoints import OFFICIAL as OFFICIAL
+from .official_checkpoints import PUBLISHED as PUBLISHED
 from .official_checkpoints import find_checkpoint as find_checkpoint
 from .presets import GLOBAL_BLOCKS as GLOBAL_BLOCKS
 from .presets import preset as preset

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from balrsam_pipeline.network import preset
 from balrsam_pipeline.plan import Backbone, NetworkPlan
-from planners.hardware import Hardware
 from planners.rules import Decision
+
 
 def network_preset(backbone: Backbone) -> Decision[NetworkPlan]:
     """A network of the backbone whose ranks and widths are to be used; sizes, channels and classes are other
