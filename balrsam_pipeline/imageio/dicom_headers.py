@@ -112,8 +112,8 @@ def _require_one_frame(header: SliceHeader) -> None:
         raise ImageError(
             header.file,
             found=f"a multi-frame (enhanced) DICOM file of {header.tags['frames']} frames",
-            expected="one slice a file",
-            fix="convert it to NIfTI with dcm2niix, or export it as classic DICOM, one slice a file",
+            expected="one slice per file",
+            fix="convert it to NIfTI with dcm2niix, or export it as classic DICOM, one slice per file",
         )
 
 
