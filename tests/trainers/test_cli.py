@@ -21,40 +21,6 @@ def parse(prepared, command, *words):
     return parser.parse_args(["Dataset999_Demo", *words, *roots])
 
 
-def test_the_command_line_is_what_the_documentation_says():
-    options = {}
-    for name, command in COMMANDS.items():
-        parser = argparse.ArgumentParser(add_help=False)
-        command.add_arguments(parser)
-        options[name] = {option for action in parser._actions for option in action.option_strings}
-    common = {
-        *(
-            "--configuration",
-            "--max-minutes",
-            "--epochs",
-            "--batch-size",
-            "--learning-rate",
-            "--seed",
-            "--settings",
-            "--device",
-        ),
-        *(
-            "--workers",
-            "--continue-on-worker-loss",
-            "--accept-changed-settings",
-            "--checkpoint",
-            "--init-from",
-            "--budget-clock",
-        ),
-        *("--loggers", "--watch", "--freeze", "--raw", "--preprocessed", "--results"),
-    }
-    cluster = {"--cluster", "--tls-ca", "--tls-cert", "--tls-key", "--gpus-per-fold"}
-    assert options == {
-        "train": common | {"--fold"},
-        "crossval": common | cluster | {"--folds", "--parallel-folds", "--configurations"},
-    }
-
-
 def test_a_time_budget_replaces_the_epochs_unless_both_are_given(prepared):
     assert _request(parse(prepared, "train", "--max-minutes", "5")).config.epochs is None
     both = _request(parse(prepared, "train", "--max-minutes", "5", "--epochs", "7")).config
