@@ -122,7 +122,7 @@ class TrainingConfig:
         learning_rate: the highest; None takes 3e-3 for a network trained from scratch and 1e-3 for an adapted
             one.
         warmup_fraction: share of the budget over which the learning rate rises linearly.
-        gradient_clip: largest norm of the whole gradient.
+        gradient_clip: largest norm of the whole gradient; 0 does not limit it.
         ema_width: the exponential moving average of weights spans about this share of the steps so far,
             whatever the budget.
         foreground_fraction: share of samples centred on a foreground voxel. Source: nnU-Net oversamples 1/3.
@@ -153,7 +153,9 @@ class TrainingConfig:
     weight_decay: float = 0.05
     warmup_fraction: float = 0.05
     poly_exponent: float = 0.9
-    gradient_clip: float = 1.0
+    gradient_clip: float = option(
+        "largest norm of the gradient (default: 1; 0: no limit)", default=1.0, metavar="X"
+    )
     ema_width: float = 0.05
     foreground_fraction: float = 1 / 3
     quick_validation_patches: int = 64
@@ -187,6 +189,7 @@ class TrainingConfig:
             self.learning_rate,
             "more than 0",
         )
+        _require("gradient_clip", self.gradient_clip >= 0, self.gradient_clip, "0 (off) or more")
         _require("warmup_fraction", 0 <= self.warmup_fraction < 1, self.warmup_fraction, "from 0 up to 1")
         _require("ema_width", 0 < self.ema_width < 0.5, self.ema_width, "between 0 and 0.5")
         _require("freeze", self.freeze in get_args(Freeze), self.freeze, "nothing, encoder or decoder")

@@ -162,7 +162,7 @@ class Trainer:
         loss: Tensor = parts.loss(logits_bkhw, boundary_logits_b1hw, label_bhw).total
         parts.precision.scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
         parts.precision.scaler.unscale_(parts.optimiser)
-        norm = nn.utils.clip_grad_norm_(parts.parameters, parts.config.gradient_clip)
+        norm = nn.utils.clip_grad_norm_(parts.parameters, parts.config.gradient_clip or math.inf)
         loss_value, norm_value = torch.stack(
             [loss.detach(), norm.detach()]
         ).tolist()  # one wait for the device

@@ -44,6 +44,7 @@ def test_a_settings_file_names_only_what_differs_and_unknown_names_are_refused(t
         {"max_minutes": -1},
         {"learning_rate": 0},
         {"ema_width": 0},
+        {"gradient_clip": -1},
         {"budget_clock": "sun"},
         {"freeze": "some"},
     ],

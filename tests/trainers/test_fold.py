@@ -190,3 +190,16 @@ def test_a_run_starts_from_a_trained_checkpoint_and_trains_what_is_not_frozen(ma
     assert torch.equal(ours[frozen], source[frozen])
     assert not torch.equal(ours["mask_decoder.class_tokens"], source["mask_decoder.class_tokens"])
     assert 0 < (ours["mask_decoder.class_tokens"] - source["mask_decoder.class_tokens"]).abs().max() < 0.1
+
+
+def test_a_gradient_clip_of_0_is_one_that_nothing_reaches(make_request, tmp_path):
+    """The oracle is a limit far above any norm; a limit far below gives other weights."""
+    weights = {}
+    for name, limit in (("none", 0.0), ("endless", 1e9), ("low", 1e-3)):
+        request = make_request(epochs=1, gradient_clip=limit)
+        request = dataclasses.replace(
+            request, roots=dataclasses.replace(request.roots, results=tmp_path / name)
+        )
+        weights[name] = read_checkpoint(CheckpointFolder(train_fold(request).folder).path("final")).tensors
+    assert all(torch.equal(tensor, weights["endless"][name]) for name, tensor in weights["none"].items())
+    assert any(not torch.equal(tensor, weights["low"][name]) for name, tensor in weights["none"].items())
