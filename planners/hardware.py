@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 
-GiB = 2**30
-_DRIVER = Path("/proc/driver/nvidia")
+from balrsam_pipeline.hardware import GiB, find_accelerator
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,8 +31,6 @@ class Hardware:
 def detect_hardware(gpu_memory_gb: float | None) -> Hardware:
     """The hardware that the user names (0 is a CPU), else that of the first GPU here, else a CPU.
 
-    torch takes seconds to import, so it is asked only where a driver is loaded.
-
     Example:
         >>> print(detect_hardware(0))
         training on a CPU, as asked
@@ -43,10 +39,7 @@ def detect_hardware(gpu_memory_gb: float | None) -> Hardware:
     """
     if gpu_memory_gb is not None:
         return Hardware(gpu_memory_gb=gpu_memory_gb if gpu_memory_gb > 0 else None, given=True)
-    if not _DRIVER.exists():
-        return Hardware(gpu_memory_gb=None)
-    import torch
-
-    if not torch.cuda.is_available():
-        return Hardware(gpu_memory_gb=None)
-    return Hardware(gpu_memory_gb=round(torch.cuda.get_device_properties(0).total_memory / GiB, 1))
+    found = find_accelerator()
+    if found is None or found.kind != "cuda":
+        return Hardware(gpu_memory_gb=None)  # Apple's GPU trains the small networks that are planned for a CPU
+    return Hardware(gpu_memory_gb=found.memory_gb)

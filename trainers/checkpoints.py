@@ -190,10 +190,10 @@ def load_optimiser_tensors(
         parameter, key = name.rsplit("/", 1)
         if parameter in by_name:
             target = by_name[parameter]
-            like = (
-                tensor.shape == target.shape
-            )  # moments lie in memory as their parameter does: fused kernels rely on it
-            optimiser.state[target][key] = torch.empty_like(target).copy_(tensor) if like else tensor
+            # fused kernels want moments laid out in memory as their parameter, and the step count beside it
+            like = tensor.shape == target.shape
+            moved = torch.empty_like(target).copy_(tensor) if like else tensor.to(target.device)
+            optimiser.state[target][key] = moved
 
 
 def _unreadable(path: Path, found: str) -> CheckpointError:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from balrsam_pipeline.hardware import half_precision
 from trainers.config import TrainingConfig
 
 UNDECAYED = (
@@ -65,7 +66,7 @@ def choose_precision(device: torch.device, amp: bool) -> Precision:
     """The fastest sound precision of `device`."""
     dtype = torch.float32
     if amp and device.type == "cuda":
-        dtype = torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float16
+        dtype = half_precision(device)
     return Precision(device, dtype, torch.amp.GradScaler(device.type, enabled=dtype == torch.float16))
 
 

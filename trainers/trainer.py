@@ -23,6 +23,9 @@ from trainers.parallel import Ranks
 from trainers.stopping import StopRequest
 
 MOST_SKIPPED_IN_A_ROW = 10
+# in float16 the scaler skips steps of its own while it looks for a scale, each halving it from 65,536: only below
+# 1, after 17 in a row, is something else wrong than the scale
+MOST_SKIPPED_BY_SCALER = 17
 CLOCKS: dict[str, Callable[[], float]] = {"wall": time.monotonic, "cpu": time.process_time}
 
 
@@ -136,7 +139,7 @@ class Trainer:
         for group in parts.optimiser.param_groups:
             group["lr"] = learning_rate(progress, parts.config)
         loss, norm = self._backward(batch)
-        finite = math.isfinite(loss) and (math.isfinite(norm) or parts.precision.scaler.is_enabled())
+        finite = math.isfinite(loss) and math.isfinite(norm)
         if finite:
             parts.precision.scaler.step(parts.optimiser)
             state.skipped_in_a_row = 0
@@ -173,7 +176,8 @@ class Trainer:
         state.skipped_in_a_row += 1
         shown = self._parts.loader.describe(state.step - 1)
         self._parts.logger.log({"event": "skipped", "step": state.step, "loss": str(loss), "batch": shown})
-        if state.skipped_in_a_row >= MOST_SKIPPED_IN_A_ROW:
+        scaled = self._parts.precision.scaler.is_enabled()
+        if state.skipped_in_a_row >= (MOST_SKIPPED_BY_SCALER if scaled else MOST_SKIPPED_IN_A_ROW):
             raise TrainingError(
                 f"training step {state.step}",
                 found=f"a non-finite loss or gradient {state.skipped_in_a_row} times in a row, last on "

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 from balrsam_pipeline.dataset import LabelScheme
 from balrsam_pipeline.errors import PredictionError
+from balrsam_pipeline.hardware import best_device, half_precision
 from balrsam_pipeline.inference.logits import ArrayLogits, LazyLogits, LogitSource
 from balrsam_pipeline.inference.sliding_window import Mirror, SliceSettings, mirrors, slice_logits
 from balrsam_pipeline.inference.timing import NetworkLock, StageClock
@@ -79,7 +80,7 @@ class Predictor:
         """
         self.plan, self.configuration, self.labels = plan, configuration, labels
         self.options = options or PredictorOptions()
-        self.device = torch.device(self.options.device or ("cuda" if torch.cuda.is_available() else "cpu"))
+        self.device = torch.device(self.options.device) if self.options.device else best_device()
         self.models: list[nn.Module] = []
         for model in models:
             self.models.append(model.to(self.device).train(mode=False))
@@ -167,9 +168,7 @@ class Predictor:
 
     def _autocast(self) -> AbstractContextManager[object]:
         if self.device.type == "cuda" and self.options.amp:
-            return torch.autocast(
-                "cuda", dtype=torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float16
-            )
+            return torch.autocast("cuda", dtype=half_precision(self.device))
         if self.device.type == "cpu" and self.options.amp and torch.ops.mkldnn._is_mkldnn_bf16_supported():
             return torch.autocast(
                 "cpu", dtype=torch.bfloat16

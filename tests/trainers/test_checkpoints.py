@@ -127,3 +127,18 @@ def test_the_optimisers_state_survives_to_the_bit_channels_last_included():
 
 def names(model):
     return {parameter: name for name, parameter in model.named_parameters()}
+
+
+def test_every_tensor_of_the_optimiser_comes_back_on_its_parameters_device():
+    """On CUDA the fused kernel refuses a step count that stayed on the CPU; the meta device stands for CUDA here."""
+    parameter = nn.Parameter(torch.zeros(2, 3, device="meta"))
+    optimiser = torch.optim.AdamW([parameter])
+    stored = {
+        "optimizer/w/step": torch.tensor(7.0),
+        "optimizer/w/exp_avg": torch.ones(2, 3),
+        "optimizer/w/exp_avg_sq": torch.ones(2, 3),
+    }
+    load_optimiser_tensors(optimiser, {parameter: "w"}, Checkpoint(stored, {}))
+    state = optimiser.state[parameter]
+    assert {name: tensor.device.type for name, tensor in state.items()} == dict.fromkeys(state, "meta")
+    assert set(state) == {"step", "exp_avg", "exp_avg_sq"}

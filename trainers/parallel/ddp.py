@@ -12,6 +12,7 @@ from torch.distributed.nn.functional import all_reduce
 from torch.nn.parallel import DistributedDataParallel
 
 from balrsam_pipeline.errors import TrainingError
+from balrsam_pipeline.hardware import best_device
 from balrsam_pipeline.paths import launcher_environment
 
 _LOST = (
@@ -49,7 +50,7 @@ class Ranks:
         if self.world_size == 1:
             return module
         devices = [self.device] if self.device.type == "cuda" else None
-        return DistributedDataParallel(module, device_ids=devices, find_unused_parameters=True)
+        return DistributedDataParallel(module, device_ids=devices, find_unused_parameters=False)
 
 
 def sum_over_ranks(sums: Tensor) -> Tensor:
@@ -91,6 +92,8 @@ def joined_ranks(device: torch.device) -> Iterator[Ranks]:
     if environment["world_size"] == 1:
         yield Ranks(device=device)
         return
+    if device.type == "cuda":
+        torch.cuda.set_device(device)  # nccl, and whatever allocates without naming a device, take this one
     distributed.init_process_group("nccl" if device.type == "cuda" else "gloo")
     try:
         yield Ranks(environment["rank"], environment["world_size"], device)
@@ -102,6 +105,5 @@ def local_device(device: str | None) -> torch.device:
     """The device to train on: as named, else this rank's GPU, else the CPU."""
     if device is not None and device != "cuda":
         return torch.device(device)
-    if device == "cuda" or torch.cuda.is_available():
-        return torch.device("cuda", launcher_environment()["local_rank"])
-    return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+    index = launcher_environment()["local_rank"]
+    return torch.device("cuda", index) if device == "cuda" else best_device(index)

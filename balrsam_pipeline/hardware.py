@@ -1,0 +1,99 @@
+"""What this machine computes with: one answer for planning, training and prediction.
+
+torch takes seconds to import, so it is asked only where something hints at a device it could use.
+"""
+
+from __future__ import annotations
+
+import platform
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from balrsam_pipeline.paths import gpus_are_hidden
+
+if TYPE_CHECKING:
+    import torch
+
+GiB = 2**30
+# drivers of NVIDIA on Linux, in containers that get the devices alone, under WSL2, and of AMD (ROCm)
+DRIVER_FILES = (
+    Path("/proc/driver/nvidia"),
+    Path("/dev/nvidiactl"),
+    Path("/dev/nvidia0"),
+    Path("/dev/dxg"),
+    Path("/dev/kfd"),
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Accelerator:
+    """A device that is faster than the CPU; `memory_gb` in GiB, what it may use of it."""
+
+    kind: Literal["cuda", "mps"]
+    name: str
+    memory_gb: float
+    found_by: str
+
+
+def find_accelerator() -> Accelerator | None:
+    """The device that training and prediction take where none is named; None for a CPU alone.
+
+    `CUDA_VISIBLE_DEVICES` set to nothing or -1 hides all GPUs.
+    """
+    hint = _hint()
+    if hint is None:
+        return None
+    import torch
+
+    if torch.cuda.is_available():
+        properties = torch.cuda.get_device_properties(0)
+        return Accelerator(
+            kind="cuda",
+            name=properties.name,
+            memory_gb=round(properties.total_memory / GiB, 1),
+            found_by=f"torch ({'ROCm' if torch.version.hip else 'CUDA'}), after {hint}",
+        )
+    if torch.backends.mps.is_available():
+        memory = torch.mps.recommended_max_memory()
+        return Accelerator(kind="mps", name="Apple GPU", memory_gb=round(memory / GiB, 1), found_by="torch (MPS)")
+    return None
+
+
+def best_device(index: int = 0) -> torch.device:
+    """The device to compute on where none is named: a GPU of NVIDIA or AMD, else Apple's, else the CPU.
+
+    Args:
+        index: of the GPU, where there are several.
+    """
+    import torch
+
+    if torch.cuda.is_available():
+        return torch.device("cuda", index)
+    return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+
+
+def half_precision(device: torch.device) -> torch.dtype:
+    """The 16-bit type that a CUDA device computes fast: bfloat16 from Ampere on, else float16.
+
+    torch counts emulation as support unless told otherwise, and T4, V100 and RTX 20 emulate bfloat16 slowly.
+    """
+    import torch
+
+    with torch.cuda.device(device):
+        return torch.bfloat16 if torch.cuda.is_bf16_supported(including_emulation=False) else torch.float16
+
+
+def _hint() -> str | None:
+    """What speaks for a GPU, without asking torch."""
+    if gpus_are_hidden():
+        return None
+    for path in DRIVER_FILES:
+        if path.exists():
+            return str(path)
+    if shutil.which("nvidia-smi"):
+        return "nvidia-smi"
+    if platform.system() == "Darwin" and platform.machine() == "arm64":
+        return "an Apple processor"
+    return None

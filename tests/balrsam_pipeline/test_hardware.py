@@ -1,0 +1,81 @@
+"""What hardware is found, with torch's answers replaced: no GPU is needed."""
+
+from __future__ import annotations
+
+from contextlib import nullcontext
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import torch
+
+from balrsam_pipeline import hardware
+from balrsam_pipeline.hardware import best_device, find_accelerator, half_precision
+
+
+@pytest.fixture
+def card(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    """torch has a CUDA card of 24 GiB; the returned file is the only thing that could hint at it."""
+    hint = tmp_path / "dxg"
+    monkeypatch.setattr(hardware, "DRIVER_FILES", (hint,))
+    monkeypatch.setattr("shutil.which", lambda name: None)
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    properties = SimpleNamespace(name="RTX", total_memory=24 * 2**30)
+    monkeypatch.setattr(torch.cuda, "get_device_properties", lambda index: properties)
+    return hint
+
+
+def test_without_any_hint_torch_is_not_asked(card: Path) -> None:
+    assert find_accelerator() is None
+
+
+def test_a_card_of_wsl2_is_found_though_there_is_no_proc_driver(card: Path) -> None:
+    card.touch()
+    found = find_accelerator()
+    assert found is not None
+    assert (found.kind, found.memory_gb) == ("cuda", 24.0)
+    assert str(card) in found.found_by
+
+
+def test_nvidia_smi_is_a_hint_too(card: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("shutil.which", lambda name: "/usr/bin/nvidia-smi")
+    assert find_accelerator() is not None
+
+
+@pytest.mark.parametrize("value", ["", "-1"])
+def test_hidden_gpus_are_not_found(card: Path, monkeypatch: pytest.MonkeyPatch, value: str) -> None:
+    card.touch()
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", value)
+    assert find_accelerator() is None
+
+
+def test_the_planner_sees_what_training_takes(card: Path) -> None:
+    from planners.hardware import detect_hardware
+
+    card.touch()
+    assert detect_hardware(None).gpu_memory_gb == 24.0
+    assert best_device(1) == torch.device("cuda", 1)
+
+
+def test_apples_gpu_is_taken_where_there_is_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: True)
+    assert best_device() == torch.device("mps")
+
+
+@pytest.mark.parametrize(("native", "expected"), [(True, torch.bfloat16), (False, torch.float16)])
+def test_emulated_bfloat16_does_not_count(
+    monkeypatch: pytest.MonkeyPatch, native: bool, expected: torch.dtype
+) -> None:
+    """As torch answers on a T4: supported with emulation, not without."""
+
+    def supported(including_emulation: bool = True) -> bool:
+        return including_emulation or native
+
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", supported)
+    asked: list[Any] = []
+    monkeypatch.setattr(torch.cuda, "device", lambda device: asked.append(device) or nullcontext())
+    assert half_precision(torch.device("cuda", 3)) == expected
+    assert asked == [torch.device("cuda", 3)]
