@@ -57,7 +57,9 @@ def find_accelerator() -> Accelerator | None:
         )
     if torch.backends.mps.is_available():
         memory = torch.mps.recommended_max_memory()
-        return Accelerator(kind="mps", name="Apple GPU", memory_gb=round(memory / GiB, 1), found_by="torch (MPS)")
+        return Accelerator(
+            kind="mps", name="Apple GPU", memory_gb=round(memory / GiB, 1), found_by="torch (MPS)"
+        )
     return None
 
 

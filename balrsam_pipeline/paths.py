@@ -46,6 +46,7 @@ def is_offline() -> bool:
     """Whether `balrsam_offline` forbids to fetch anything (set to anything but 0 or nothing)."""
     return _from_environment("balrsam_offline") not in (None, Path("0"))
 
+
 def gpus_are_hidden() -> bool:
     """Whether `CUDA_VISIBLE_DEVICES` hides all GPUs from this process: set to nothing, or to -1."""
     return os.environ.get("CUDA_VISIBLE_DEVICES", "0").strip() in ("", "-1")

@@ -41,5 +41,6 @@ def detect_hardware(gpu_memory_gb: float | None) -> Hardware:
         return Hardware(gpu_memory_gb=gpu_memory_gb if gpu_memory_gb > 0 else None, given=True)
     found = find_accelerator()
     if found is None or found.kind != "cuda":
-        return Hardware(gpu_memory_gb=None)  # Apple's GPU trains the small networks that are planned for a CPU
+        # Apple's GPU trains the small networks that are planned for a CPU
+        return Hardware(gpu_memory_gb=None)
     return Hardware(gpu_memory_gb=found.memory_gb)

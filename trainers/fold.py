@@ -25,6 +25,7 @@ from evaluation import read_summary
 from trainers.checkpoints import CheckpointFolder, read_checkpoint
 from trainers.config import TrainingConfig
 from trainers.data import FoldData, open_fold
+from trainers.gradients import is_want_of_memory
 from trainers.parallel import Ranks, joined_ranks, local_device, name_lost_ranks
 from trainers.request import FoldResult, TrainRequest
 from trainers.resume import refuse_changed_settings
@@ -33,7 +34,6 @@ from trainers.stopping import StopRequest, TrainingStopped, stop_on_signals
 from trainers.validation import validate_fold
 
 LOG = logging.getLogger(__name__)
-CPU_ALLOCATOR = "DefaultCPUAllocator"  # torch raises a plain RuntimeError when the CPU's memory runs out
 
 
 def train_fold(request: TrainRequest) -> FoldResult:
@@ -114,12 +114,8 @@ def _named_memory_errors(configuration: Configuration, config: TrainingConfig) -
     """Turn any kind of out-of-memory into a TrainingError that names the remedies."""
     try:
         yield
-    except (MemoryError, torch.cuda.OutOfMemoryError, RuntimeError) as problem:
-        if (
-            isinstance(problem, RuntimeError)
-            and not isinstance(problem, torch.cuda.OutOfMemoryError)
-            and CPU_ALLOCATOR not in str(problem)
-        ):
+    except (MemoryError, RuntimeError) as problem:
+        if not is_want_of_memory(problem):
             raise
         height, width = configuration.network.input_size
         smaller = max(1, (config.batch_size or configuration.batch_size) // 2)

@@ -20,6 +20,7 @@ from torch.nn import functional
 from balrsam_pipeline.dataset import LabelScheme
 from trainers.config import LossConfig
 
+_ENTROPY_SUMS = 2  # of the entropy itself and of voxels that count
 SMOOTH = 1e-5  # nnU-Net's; keeps a class absent from the batch from dividing by 0
 Reduce = Callable[[Tensor], Tensor]
 
@@ -48,6 +49,11 @@ class SegmentationLoss:
         self, logits_bkyx: Tensor, boundary_logits_b1yx: Tensor | None, label_byx: Tensor
     ) -> LossValue:
         """The loss of one batch; sums are taken in fp32 whatever the precision of the logits."""
+        return self.of_sums(self.sums(logits_bkyx, boundary_logits_b1yx, label_byx))
+
+    def sums(self, logits_bkyx: Tensor, boundary_logits_b1yx: Tensor | None, label_byx: Tensor) -> Tensor:
+        """The sums that the loss of these samples is a function of, in one vector; those of several batches
+        add up."""
         valid_b1yx = self._valid(label_byx)
         label_byx = label_byx.long()
         label_byx = torch.where(valid_b1yx[:, 0] > 0, label_byx, torch.zeros_like(label_byx))
@@ -62,10 +68,17 @@ class SegmentationLoss:
         ]
         if boundary_logits_b1yx is not None:
             sums.append(_boundary_sums(boundary_logits_b1yx.float(), label_byx, valid_b1yx))
-        sizes = [len(part) for part in sums]
-        flat = torch.cat(sums)
-        flat = flat if self._reduce is None else self._reduce(flat)
-        intersection, predicted, wanted, entropy, *boundary = torch.split(flat, sizes)
+        return torch.cat(sums)
+
+    def of_sums(self, sums: Tensor) -> LossValue:
+        """The loss whose sums (added over ranks where there are several) these are."""
+        sums = sums if self._reduce is None else self._reduce(sums)
+        labels = len(self._labels.names) if self._labels.has_regions else self._labels.classes - 1
+        sizes = [labels, labels, labels, _ENTROPY_SUMS]
+        boundary_sums = len(sums) - sum(sizes)
+        intersection, predicted, wanted, entropy, *boundary = torch.split(
+            sums, [*sizes, boundary_sums] if boundary_sums else sizes
+        )
         parts = {
             "dice": 1 - ((2 * intersection + SMOOTH) / (predicted + wanted + SMOOTH)).mean(),
             "cross_entropy": entropy[0] / entropy[1].clamp_min(1),

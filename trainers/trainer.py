@@ -3,6 +3,7 @@ handed to it."""
 
 from __future__ import annotations
 
+import logging
 import math
 import time
 from collections.abc import Callable
@@ -16,14 +17,17 @@ from torch import Tensor, nn
 from balrsam_pipeline.errors import TrainingError
 from trainers.config import TrainingConfig
 from trainers.data import Batch, BatchLoader
+from trainers.gradients import accumulate, is_want_of_memory
 from trainers.loggers import Logger
 from trainers.losses import SegmentationLoss
 from trainers.optimisation import Precision, WeightAverage, learning_rate
 from trainers.parallel import Ranks
 from trainers.stopping import StopRequest
 
+LOG = logging.getLogger(__name__)
 MOST_SKIPPED_IN_A_ROW = 10
-# in float16 the scaler skips steps of its own while it looks for a scale, each halving it from 65,536: only below
+# in float16 the scaler skips steps of its own while it looks for a scale, each halving it from 65,536: only
+# below
 # 1, after 17 in a row, is something else wrong than the scale
 MOST_SKIPPED_BY_SCALER = 17
 CLOCKS: dict[str, Callable[[], float]] = {"wall": time.monotonic, "cpu": time.process_time}
@@ -66,13 +70,17 @@ class Budget:
 
 @dataclass
 class TrainingState:
-    """Where the loop stands; what a checkpoint keeps besides tensors."""
+    """Where the loop stands; what a checkpoint keeps besides tensors.
+
+    `pieces` is how many parts a batch is worked through in, since memory ran out for all of it.
+    """
 
     step: int = 0
     best_dice: float = -1.0
     skipped_in_a_row: int = 0
     loss_sum: float = 0.0
     loss_steps: int = 0
+    pieces: int = 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -160,16 +168,38 @@ class Trainer:
         image_bchw = torch.from_numpy(batch.image_bchw).to(device, non_blocking=True)
         label_bhw = torch.from_numpy(batch.label_bhw).to(device, non_blocking=True)
         image_bchw = parts.augment(image_bchw, batch.seeds)
-        with parts.precision.autocast():
-            logits_bkhw, boundary_logits_b1hw = parts.forward(image_bchw)
-        loss: Tensor = parts.loss(logits_bkhw, boundary_logits_b1hw, label_bhw).total
-        parts.precision.scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
+        loss = self._accumulate(image_bchw, label_bhw)
         parts.precision.scaler.unscale_(parts.optimiser)
         norm = nn.utils.clip_grad_norm_(parts.parameters, parts.config.gradient_clip or math.inf)
-        loss_value, norm_value = torch.stack(
-            [loss.detach(), norm.detach()]
-        ).tolist()  # one wait for the device
+        loss_value, norm_value = torch.stack([loss, norm.detach()]).tolist()  # one wait for the device
         return loss_value, norm_value
+
+    def _accumulate(self, image_bchw: Tensor, label_bhw: Tensor) -> Tensor:
+        """Gradients of the batch, in twice as many pieces whenever memory runs out, down to single
+        samples."""
+        parts, state = self._parts, self.state
+        while True:
+            try:
+                return accumulate(
+                    parts.forward, parts.loss, parts.precision, image_bchw, label_bhw, state.pieces
+                )
+            except (MemoryError, RuntimeError) as problem:
+                divisible = state.pieces < len(image_bchw) and parts.ranks.world_size == 1
+                if not divisible or not is_want_of_memory(problem):
+                    raise
+            parts.optimiser.zero_grad(set_to_none=True)
+            if parts.precision.device.type == "cuda":
+                torch.cuda.empty_cache()
+            state.pieces = min(2 * state.pieces, len(image_bchw))
+            LOG.warning(
+                "memory ran out: batches of %d are worked through in %d pieces from step %d on (same "
+                "gradients, "
+                "slower)",
+                len(image_bchw),
+                state.pieces,
+                state.step,
+            )
+            parts.logger.log({"event": "divided", "step": state.step, "pieces": state.pieces})
 
     def _note_skipped(self, loss: float) -> None:
         state = self.state

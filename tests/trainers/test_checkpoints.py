@@ -130,7 +130,8 @@ def names(model):
 
 
 def test_every_tensor_of_the_optimiser_comes_back_on_its_parameters_device():
-    """On CUDA the fused kernel refuses a step count that stayed on the CPU; the meta device stands for CUDA here."""
+    """On CUDA the fused kernel refuses a step count that stayed on the CPU; the meta device stands for CUDA
+    here."""
     parameter = nn.Parameter(torch.zeros(2, 3, device="meta"))
     optimiser = torch.optim.AdamW([parameter])
     stored = {

@@ -1,0 +1,148 @@
+"""The loop with a tiny network: memory that runs out, and float16 whose gradients stay broken."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+from balrsam_pipeline.dataset import parse_labels
+from balrsam_pipeline.errors import TrainingError
+from trainers.config import TrainingConfig
+from trainers.data import Batch
+from trainers.losses import SegmentationLoss
+from trainers.optimisation import Precision, WeightAverage, make_optimiser
+from trainers.parallel import Ranks
+from trainers.stopping import StopRequest
+from trainers.trainer import MOST_SKIPPED_BY_SCALER, Budget, Trainer, TrainerParts, TrainingState
+
+LABELS = parse_labels({"labels": {"background": 0, "organ": 1, "other": 2}}, "dataset.json")
+CONFIG = TrainingConfig(epochs=2, steps_per_epoch=4, batch_size=6, learning_rate=0.02, save_every_s=1e9)
+
+
+class Network(nn.Module):
+    """Two convolutions; `room` is how many samples memory holds, `poison` what the gradient is multiplied
+    by."""
+
+    def __init__(self, room: int, poison: float = 1.0) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.hidden, self.head = nn.Conv2d(1, 4, 3, padding=1), nn.Conv2d(4, 3, 1)
+        self.boundary = nn.Conv2d(4, 1, 1)
+        self.room, self.poison = room, poison
+
+    def forward(self, image: Tensor) -> tuple[Tensor, Tensor]:
+        if len(image) > self.room:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
+        hidden = self.hidden(image).relu()
+        hidden = hidden if self.poison == 1.0 else hidden * torch.tensor(self.poison)
+        return self.head(hidden), self.boundary(hidden)
+
+
+class Loader:
+    """The same random batches for everybody."""
+
+    def batches(self, first_step: int) -> Iterator[Batch]:
+        for step in range(first_step, 100):
+            rng = np.random.default_rng(step)
+            image = rng.normal(size=(6, 1, 8, 8)).astype(np.float32)
+            label = rng.integers(0, 3, (6, 8, 8)).astype(np.int16)
+            yield Batch(image, label, np.zeros(6, np.uint32))
+
+    def describe(self, step: int) -> str:
+        return f"batch {step}"
+
+    def close(self) -> None: ...
+
+
+class Log:
+    def __init__(self) -> None:
+        self.records: list[dict[str, Any]] = []
+
+    def log(self, record: dict[str, Any]) -> None:
+        self.records.append(record)
+
+    def close(self) -> None: ...
+
+
+def make_trainer(network: Network, half: bool = False) -> tuple[Trainer, Log]:
+    log = Log()
+    weights = dict(network.named_parameters())
+    scaler = torch.amp.GradScaler("cpu", enabled=half)
+    parts = TrainerParts(
+        config=CONFIG,
+        augment=lambda image, seeds: image,
+        forward=network,
+        parameters=tuple(network.parameters()),
+        loss=SegmentationLoss(LABELS, CONFIG.loss),
+        optimiser=make_optimiser(network, CONFIG),
+        average=WeightAverage(weights, CONFIG.ema_width),
+        precision=Precision(torch.device("cpu"), torch.float32, scaler),
+        loader=Loader(),
+        budget=Budget(CONFIG, lambda: 0.0),
+        ranks=Ranks(),
+        logger=log,
+        stop=StopRequest(),
+        quick_dice=lambda: 0.5,
+        save=lambda state, kinds: None,
+    )
+    return Trainer(parts, TrainingState()), log
+
+
+@pytest.mark.parametrize(("room", "pieces"), [(3, 2), (2, 4), (1, 6)])
+def test_a_batch_that_does_not_fit_is_divided_with_the_same_trajectory(room: int, pieces: int) -> None:
+    whole, divided = Network(room=6), Network(room=room)
+    first, _ = make_trainer(whole)
+    second, log = make_trainer(divided)
+    assert first.run() and second.run()
+    for name, tensor in whole.named_parameters():
+        torch.testing.assert_close(dict(divided.named_parameters())[name], tensor, atol=1e-4, rtol=1e-4)
+    assert second.state.pieces == pieces
+    losses = [[record["loss"] for record in kept.records if record["event"] == "epoch"] for kept in (_, log)]
+    assert losses[0] == pytest.approx(losses[1], abs=1e-4)
+    assert [record["event"] for record in log.records].count("divided") >= 1
+
+
+def test_memory_that_is_too_small_for_one_sample_is_given_up() -> None:
+    trainer, _ = make_trainer(Network(room=0))
+    with pytest.raises(torch.OutOfMemoryError):
+        trainer.run()
+
+
+def test_another_error_is_not_taken_for_want_of_memory() -> None:
+    network = Network(room=6)
+    network.head = nn.Conv2d(5, 3, 1)
+    trainer, _ = make_trainer(network)
+    with pytest.raises(RuntimeError, match="channels"):
+        trainer.run()
+
+
+def test_float16_whose_gradients_stay_broken_ends_with_a_message() -> None:
+    """The scaler skips such steps in silence; 400 of 400 once counted as a finished training."""
+    network = Network(room=6)
+    network.hidden.weight.register_hook(lambda gradient: gradient * float("nan"))
+    trainer, log = make_trainer(network, half=True)
+    with pytest.raises(TrainingError, match="in a row"):
+        endless = TrainingConfig(epochs=100, steps_per_epoch=100, batch_size=6, learning_rate=0.02)
+        object.__setattr__(trainer._parts, "budget", Budget(endless, lambda: 0.0))
+        trainer.run()
+    assert trainer.state.step == MOST_SKIPPED_BY_SCALER
+    assert [record["event"] for record in log.records].count("skipped") == MOST_SKIPPED_BY_SCALER
+
+
+def test_float16_may_look_for_its_scale_at_the_start() -> None:
+    network, seen = Network(room=6), [0]
+
+    def overflow(gradient: Tensor) -> Tensor:
+        seen[0] += 1
+        return gradient * (float("inf") if seen[0] <= 3 else 1.0)
+
+    network.hidden.weight.register_hook(overflow)
+    trainer, log = make_trainer(network, half=True)
+    assert trainer.run()
+    assert trainer.state.step == 8
+    assert [record["event"] for record in log.records].count("skipped") == 3

@@ -1,0 +1,77 @@
+"""Gradients of one batch: at once, or piece by piece where it does not fit the device's memory.
+
+Losses are functions of sums over the batch, so pieces need two passes: one without gradients adds up the sums
+of all pieces, the other takes each piece's share of the gradient at those sums. The result is the undivided
+batch's.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from trainers.losses import SegmentationLoss
+from trainers.optimisation import Precision
+
+# what allocators say that raise no error class of their own (CPU, MPS, oneDNN, cuBLAS)
+_MEMORY_WORDS = (
+    "out of memory",
+    "DefaultCPUAllocator",
+    "can't allocate memory",
+    "could not create a primitive",
+    "CUBLAS_STATUS_ALLOC_FAILED",
+)
+
+
+def accumulate(
+    forward: nn.Module,
+    loss: SegmentationLoss,
+    precision: Precision,
+    image_bchw: Tensor,
+    label_bhw: Tensor,
+    pieces: int = 1,
+) -> Tensor:
+    """Add the gradients of a batch to the parameters; returns the loss of the whole batch, detached.
+
+    Args:
+        forward: image (b, c, h, w) -> (logits, boundary logits or None).
+        pieces: how many parts the batch is worked through in; 1 works on it at once.
+    """
+    if pieces == 1:
+        with precision.autocast():
+            logits_bkhw, boundary_b1hw = forward(image_bchw)
+        value = loss(logits_bkhw, boundary_b1hw, label_bhw).total
+        _backward(precision, value)
+        return value.detach()
+    images, labels = image_bchw.chunk(pieces), label_bhw.chunk(pieces)
+    total: Tensor | None = None
+    with torch.no_grad():
+        for image, label in zip(images, labels, strict=True):
+            sums = _sums(forward, loss, precision, image, label)
+            total = sums if total is None else total + sums
+    if total is None:
+        raise ValueError("a batch without samples")
+    for image, label in zip(images, labels, strict=True):
+        own = _sums(forward, loss, precision, image, label)
+        value = loss.of_sums(total + own - own.detach()).total
+        _backward(precision, value)
+    return value.detach()
+
+
+def is_want_of_memory(problem: BaseException) -> bool:
+    """Whether an error says that memory ran out, in whatever words."""
+    if isinstance(problem, (MemoryError, torch.OutOfMemoryError)):
+        return True
+    return isinstance(problem, RuntimeError) and any(words in str(problem) for words in _MEMORY_WORDS)
+
+
+def _sums(
+    forward: nn.Module, loss: SegmentationLoss, precision: Precision, image: Tensor, label: Tensor
+) -> Tensor:
+    with precision.autocast():
+        logits_bkhw, boundary_b1hw = forward(image)
+    return loss.sums(logits_bkhw, boundary_b1hw, label)
+
+
+def _backward(precision: Precision, value: Tensor) -> None:
+    precision.scaler.scale(value).backward()  # type: ignore[no-untyped-call]
