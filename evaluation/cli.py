@@ -8,7 +8,8 @@ from pathlib import Path
 from balrsam_pipeline.command import Command, CommandFiles
 from balrsam_pipeline.errors import EvaluationError
 from balrsam_pipeline.execution_options import add_execution_arguments, execution_of
-from balrsam_pipeline.layout import EVALUATION, SUMMARY, PredictionFolder
+from balrsam_pipeline.layout import EVALUATION, SUMMARY, PredictionFolder, ScoredFolder
+from balrsam_pipeline.protect import require_own
 
 
 def _add_evaluate(parser: argparse.ArgumentParser) -> None:
@@ -109,7 +110,10 @@ def _evaluate(arguments: argparse.Namespace) -> int:
         if arguments.stratify
         else None
     )
-    folder = make_folder(arguments.output or PredictionFolder(beside).evaluation.path)
+    folder = arguments.output or PredictionFolder(beside).evaluation.path
+    reports = ScoredFolder(folder)
+    require_own([reports.summary, reports.report], reports.per_case)
+    make_folder(folder)
     execution = execution_of(arguments, options.workers)
     summary, problems = score_pairs(request.pairs, request.labels, options, execution)
     if not summary.rows:

@@ -14,6 +14,7 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -26,16 +27,23 @@ from balrsam_pipeline.execution.dask_worker import (
     unseen_folders,
     versions_here,
 )
-from balrsam_pipeline.execution.failures import CaseExecutor, WorkerLost
+from balrsam_pipeline.execution.failures import CaseExecutor, CaseStalled, WorkerLost, run_with_limit
 from balrsam_pipeline.execution.options import ClusterOptions
 from balrsam_pipeline.files import read_json
 
 LOG = logging.getLogger(__name__)
 ANSWER_S = 5  # seconds that a scheduler may take to answer
+WAIT_S = 20.0  # for all of connecting: Dask itself waits for ever for what accepts and then says nothing
 LOOK_EVERY_S = 3.0  # how often the number of workers is looked up
 WARN_EVERY = 20  # looks between two warnings that there is no worker
 INSTALL = "pip install 'balrsam-pipeline[cluster]'"
 T = TypeVar("T")
+
+
+def _client(options: ClusterOptions, address: str) -> Any:
+    import distributed
+
+    return distributed.Client(address, timeout=ANSWER_S, security=_security(options), set_as_default=False)
 
 
 @contextmanager
@@ -49,21 +57,18 @@ def connect(options: ClusterOptions, folders: Sequence[Path] = ()) -> Iterator[A
         raise ClusterError(
             "--cluster", found="Dask is not installed", expected="dask and distributed", fix=INSTALL
         )
-    import distributed
-
     address = _address(options)
     logging.getLogger("distributed").setLevel(
         logging.CRITICAL
     )  # what it logs besides are tracebacks of what is told here
     try:
         _knock(address)
-        client = distributed.Client(
-            address, timeout=ANSWER_S, security=_security(options), set_as_default=False
-        )
+        client = run_with_limit(partial(_client, options), address, WAIT_S)
     except Exception as problem:  # nobody there, wrong certificates, or something else than Dask
         raise ClusterError(
             f"cluster {address}",
-            found=f"no Dask scheduler that answers within {ANSWER_S} s: {type(problem).__name__}: {problem}",
+            found=f"no Dask scheduler that answers within {ANSWER_S} s: {type(problem).__name__}"
+            + (f": {problem}" if not isinstance(problem, CaseStalled) else " (something else listens there)"),
             expected="a Dask scheduler",
             fix="start one (dask scheduler), check host and port, and that tls:// is used on both sides or "
             "on neither",

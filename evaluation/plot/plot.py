@@ -10,6 +10,7 @@ import numpy as np
 
 from balrsam_pipeline.errors import BalrsamError, EvaluationError
 from balrsam_pipeline.imageio import FILE_ENDINGS, read_image, read_label
+from balrsam_pipeline.protect import require_apart
 from evaluation.pairs import label_files
 from evaluation.plot.figure import CasePicture, choose_slices, draw_case
 
@@ -44,6 +45,8 @@ def plot_cases(request: PlotRequest) -> list[Path]:
         EvaluationError: there is nothing to draw, or a named case has no prediction.
         DatasetError: a file cannot be read.
     """
+    references = [request.references] if request.references else []
+    require_apart(request.output, [request.predictions, request.images, *references])
     predictions = label_files(request.predictions, VOLUMES_FIRST)
     if not predictions:
         raise EvaluationError(

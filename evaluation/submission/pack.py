@@ -13,9 +13,10 @@ from balrsam_pipeline.dataset import DatasetDescription, LabelScheme, image_case
 from balrsam_pipeline.dataset.cases import scan_images
 from balrsam_pipeline.errors import BalrsamError, PredictionError
 from balrsam_pipeline.execution import local_executor, run_cases
-from balrsam_pipeline.files import write_json, write_text
+from balrsam_pipeline.files import atomic_path, write_json, write_text
 from balrsam_pipeline.imageio import FILE_ENDINGS, file_ending_of, label_ending, write_label
 from balrsam_pipeline.layout import DESCRIPTION, PredictionFolder
+from balrsam_pipeline.protect import require_not_read
 from evaluation.pairs import label_files
 from evaluation.submission.archive import file_sha256, verify_archive, write_archive
 from evaluation.submission.checks import Finding, check_case_sets, check_label, check_size
@@ -106,17 +107,13 @@ def pack_submission(request: SubmissionRequest) -> Submission:
         _refuse(request, findings)
         members = {name: tasks[case].target for case, name in names.items()}
         hashes = {name: file_sha256(path) for name, path in members.items()}
-        write_archive(request.output, members)
-    verify_archive(request.output, hashes)
-    try:
-        _recheck(request.output, names, images, frozenset(mapping[value] for value in mapping))
-        _refuse(
-            request,
-            findings + check_size(request.output.name, request.output.stat().st_size, request.limit_bytes),
-        )
-    except PredictionError:
-        request.output.unlink()
-        raise
+        require_not_read([request.output], [*predicted.values(), *images.values()])
+        with atomic_path(request.output) as archive:  # an archive that is there stays until this one is sound
+            write_archive(archive, members)
+            verify_archive(archive, hashes)
+            _recheck(archive, names, images, frozenset(mapping[value] for value in mapping))
+            size = archive.stat().st_size
+            _refuse(request, findings + check_size(request.output.name, size, request.limit_bytes))
     return _write_papers(request, hashes, findings)
 
 

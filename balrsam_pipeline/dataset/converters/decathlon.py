@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+from balrsam_pipeline.dataset.case_names import require_case_name
 from balrsam_pipeline.dataset.converters.conversion import (
     Conversion,
     Converted,
@@ -28,6 +30,7 @@ ENDING = ".nii.gz"
 
 @dataclass(frozen=True, slots=True)
 class _Job:
+    case: str
     image: Path
     label: Path | None
     channels: int
@@ -56,11 +59,12 @@ def convert_decathlon(conversion: Conversion) -> Converted:
     with new_folder(conversion.target, conversion.source) as new:
         (new / LABELS_TR).mkdir()
         jobs = {
-            f"{IMAGES_TR}/{image.name}": _Job(image, label, len(names), new / IMAGES_TR)
-            for image, label in training
+            f"{IMAGES_TR}/{case}": _Job(case, image, label, len(names), new / IMAGES_TR)
+            for case, (image, label) in _named(training, where).items()
         }
         jobs |= {
-            f"{IMAGES_TS}/{image.name}": _Job(image, None, len(names), new / IMAGES_TS) for image in test
+            f"{IMAGES_TS}/{case}": _Job(case, image, None, len(names), new / IMAGES_TS)
+            for case, (image, _) in _named([(image, None) for image in test], where).items()
         }
         run_all(_convert_case, jobs, conversion.workers)
         others = {key: content.get(key) for key in ("name", "description", "reference", "licence", "release")}
@@ -70,8 +74,39 @@ def convert_decathlon(conversion: Conversion) -> Converted:
     return Converted(target=conversion.target, training_cases=len(training), test_cases=len(test))
 
 
+def _named(pairs: Sequence[tuple[Path, Path | None]], where: Path) -> dict[str, tuple[Path, Path | None]]:
+    """Case -> image and label: called by the file, or by folder and file where files of several folders have
+    one name.
+
+    Raises:
+        DatasetError: two entries are one file, or cannot be told apart so; none may vanish under another.
+    """
+    for name in (_by_file, _by_folder):
+        named = {name(image): (image, label) for image, label in pairs}
+        if len(named) == len(pairs):
+            for case in named:
+                require_case_name(case, where)
+            return named
+    seen = Counter(_by_folder(image) for image, _ in pairs)
+    twice = next(image for image, _ in pairs if seen[_by_folder(image)] > 1)
+    raise DatasetError(
+        where,
+        found=f"{seen[_by_folder(twice)]} entries for case {_by_folder(twice)}, such as {twice}",
+        expected="one entry for each file, with names or folders that differ",
+        fix="remove the entry that is there twice, or rename files, and convert again",
+    )
+
+
+def _by_file(image: Path) -> str:
+    return image.name.removesuffix(ENDING)
+
+
+def _by_folder(image: Path) -> str:
+    return f"{image.parent.name}_{_by_file(image)}"
+
+
 def _convert_case(job: _Job) -> bool:
-    case = job.image.name.removesuffix(ENDING)
+    case = job.case
     if count_axes(job.image) == 3 and job.channels == 1:
         copy_file(job.image, job.target / f"{case}_0000{ENDING}")
     else:

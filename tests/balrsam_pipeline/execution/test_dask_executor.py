@@ -8,6 +8,7 @@ import json
 import logging
 import os
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -233,3 +234,19 @@ def _labels(folder: Path) -> Path:
     }
     path.write_text(json.dumps(content))
     return path
+
+
+def test_something_else_at_the_address_of_a_scheduler_is_told_within_half_a_minute() -> None:
+    server, held = socket.create_server(("127.0.0.1", 0)), []
+    threading.Thread(target=lambda: [held.append(server.accept()) for _ in range(99)], daemon=True).start()
+    address = f"tcp://127.0.0.1:{server.getsockname()[1]}"
+    program = (
+        "import sys\nfrom balrsam_pipeline.execution import ClusterOptions\n"
+        "from balrsam_pipeline.execution.dask_executor import connect\n"
+        "with connect(ClusterOptions(address=sys.argv[1])):\n    pass\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program, address], capture_output=True, timeout=60)
+    server.close()
+    assert done.returncode != 0
+    assert b"ClusterError" in done.stderr
+    assert address.encode() in done.stderr

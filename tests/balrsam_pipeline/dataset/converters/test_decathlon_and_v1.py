@@ -9,9 +9,11 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 
+from balrsam_pipeline.cli import main
 from balrsam_pipeline.dataset import check_dataset, open_dataset, read_case
 from balrsam_pipeline.dataset.converters import CONVERTERS, Conversion
 from balrsam_pipeline.errors import DatasetError
+from balrsam_pipeline.imageio import Geometry, Image, read_image, write_image
 
 CASES = 5
 
@@ -117,3 +119,39 @@ def test_a_folder_in_todays_format_is_told_so(tmp_path: Path) -> None:
     (folder / "dataset.json").write_text(json.dumps(content))
     with pytest.raises(DatasetError, match="v2's format already"):
         CONVERTERS["nnunet_v1"](Conversion(source=folder, target=tmp_path / "Dataset001_X"))
+
+
+def write_listed_cases(source: Path, places: list[tuple[str, str]]) -> None:
+    """A Decathlon folder whose dataset.json lists these images and labels, each with a value of its own."""
+    geometry = Geometry(dimension=3, shape_zyx=(2, 3, 4), spacing_mm=(1.0, 1.0, 1.0))
+    for number, (image, label) in enumerate(places):
+        (source / image).parent.mkdir(parents=True, exist_ok=True)
+        write_image(source / image, Image(np.full((1, 2, 3, 4), number, np.int16), geometry))
+        write_image(source / label, Image(np.full((1, 2, 3, 4), 1, np.uint8), geometry))
+    listed = [{"image": image, "label": label} for image, label in places]
+    labels = {"0": "background", "1": "a"}
+    content = {"modality": {"0": "MRI"}, "labels": labels, "training": listed, "test": []}
+    (source / "dataset.json").write_text(json.dumps(content))
+
+
+def test_files_of_one_name_in_several_folders_are_several_cases(tmp_path: Path) -> None:
+    source, target = tmp_path / "Task01_List", tmp_path / "Dataset001_List"
+    places = [(f"patient_{n}/image.nii.gz", f"patient_{n}/label.nii.gz") for n in range(3)]
+    write_listed_cases(source, places)
+    assert main(["convert", str(source), str(target), "--from", "decathlon"]) == 0
+    found = {
+        path.name: int(read_image([path]).data.max()) for path in sorted((target / "imagesTr").iterdir())
+    }
+    assert found == {f"patient_{n}_image_0000.nii.gz": n for n in range(3)}
+    assert len(list((target / "labelsTr").iterdir())) == 3
+
+
+def test_entries_that_would_vanish_under_one_name_are_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    source, target = tmp_path / "Task01_List", tmp_path / "Dataset001_List"
+    places = [(f"{site}/p/image.nii.gz", f"{site}/p/label.nii.gz") for site in ("a", "b")]
+    write_listed_cases(source, places)
+    assert main(["convert", str(source), str(target), "--from", "decathlon"]) == 2
+    assert "p_image" in capsys.readouterr().err
+    assert not target.exists()
