@@ -45,8 +45,8 @@ def plot_cases(request: PlotRequest) -> list[Path]:
         EvaluationError: there is nothing to draw, or a named case has no prediction.
         DatasetError: a file cannot be read.
     """
-    references = [request.references] if request.references else []
-    require_apart(request.output, [request.predictions, request.images, *references])
+    truth = [request.references] if request.references else []
+    require_apart(request.output, [request.predictions, request.images, *truth])
     predictions = label_files(request.predictions, VOLUMES_FIRST)
     if not predictions:
         raise EvaluationError(
