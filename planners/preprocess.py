@@ -16,7 +16,8 @@ from balrsam_pipeline.preprocessing.conservation import LabelVoxels
 from balrsam_pipeline.progress import track
 from balrsam_pipeline.serialise import to_json
 
-RECIPE_VERSION = 1  # to be raised when preprocessing changes what it writes
+# raised whenever preprocessing changes what it writes; 2: float64 statistics, crops that keep labelled voxels
+RECIPE_VERSION = 2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

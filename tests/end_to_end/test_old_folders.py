@@ -9,6 +9,8 @@ import json
 from pathlib import Path
 from typing import Any
 
+import blosc2
+import numpy as np
 import pytest
 import SimpleITK as sitk
 from support.old_folders import restore
@@ -108,16 +110,18 @@ def test_an_old_summary_is_read(old: Path) -> None:
     assert set(summary.per_label) == {"organ", "core"}
 
 
-def test_planning_again_keeps_the_old_preprocessed_cases(
+def test_planning_again_makes_the_old_preprocessed_cases_anew_with_the_same_voxels(
     old: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    """Version 0.1 stored half-precision images and cropped labels wrong; sound cases stay as they were."""
     stores = sorted((old / "preprocessed" / NAME / "2d").glob("*.b2nd"))
-    before = {store: store.stat().st_mtime_ns for store in stores}
+    before = {store: blosc2.open(str(store))[:] for store in stores}
     command = ["plan_and_preprocess", NAME, "--configurations", "2d", "--like", _model(old) / "plan.json"]
     roots = ["--raw", old / "raw", "--preprocessed", old / "preprocessed"]
     assert _balrsam(*command, *roots, "--workers", "1") == 0
-    assert "5 were there already" in capsys.readouterr().out
-    assert {store: store.stat().st_mtime_ns for store in stores} == before
+    assert "5 cases preprocessed" in capsys.readouterr().out
+    for store in stores:
+        np.testing.assert_allclose(blosc2.open(str(store))[:], before[store], atol=1e-5)
 
 
 def _train(old: Path, fold: int) -> int:
