@@ -1,6 +1,5 @@
-"""What lies where on disk: every file and folder name of a dataset, a model and a prediction, once.
-
-Each class is one kind of folder and says where its files are; nothing is read or written here.
+"""What lies where on disk: every file and folder name of a dataset, a model and a prediction, once. A class
+is one kind of folder and says where its files are; nothing is read or written here.
 
     raw/DATASET/                        RawFolder
     preprocessed/DATASET/               PreprocessedFolder
@@ -32,6 +31,7 @@ PREDICTION, EVALUATION, CROSSVAL = "prediction.json", "evaluation", "crossval"
 
 CheckpointKind = Literal["latest", "previous", "best", "final"]
 _MODEL_SUFFIX = "__balrsam"
+_MODEL_NAME = re.compile(rf"[A-Za-z0-9._-]+{_MODEL_SUFFIX}")
 _FOLD = "fold_"
 _SETTINGS = "settings.json"
 _STORED = re.compile(r"(?P<case>.+?)(_label|_foreground)?\.b2nd")
@@ -276,6 +276,11 @@ class ModelFolder:
         """The folds that have a folder."""
         matches = (re.fullmatch(rf"{_FOLD}(\d+)", path.name) for path in self.path.glob(f"{_FOLD}*"))
         return tuple(sorted(int(match[1]) for match in matches if match))
+
+
+def is_model_name(name: str) -> bool:
+    """Whether a folder may be a model folder by its name, CONFIGURATION__balrsam."""
+    return _MODEL_NAME.fullmatch(name) is not None
 
 
 @dataclass(frozen=True, slots=True)

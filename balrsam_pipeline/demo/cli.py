@@ -8,7 +8,7 @@ from pathlib import Path
 from balrsam_pipeline.command import Command
 from balrsam_pipeline.paths import Roots, find_dataset
 from balrsam_pipeline.run.cli import run_all
-from balrsam_pipeline.run.steps import RunRequest
+from balrsam_pipeline.run.request import RunRequest
 
 DEMO_CONFIGURATIONS = ("2d", "2.5d")  # two, so that there is something to ensemble
 

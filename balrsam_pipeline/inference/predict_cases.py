@@ -29,7 +29,7 @@ from balrsam_pipeline.inference.prediction_json import Manifest, MemberRecord, s
 from balrsam_pipeline.inference.predictor import Member, Predictor, require_same_labels
 from balrsam_pipeline.inference.probabilities import probability_path
 from balrsam_pipeline.inference.timing import NetworkLock, StageClock, stage_table
-from balrsam_pipeline.layout import PREDICTION
+from balrsam_pipeline.layout import PREDICTION, PredictionFolder
 from balrsam_pipeline.progress import track
 from balrsam_pipeline.protect import require_apart, require_not_read, require_own
 
@@ -225,7 +225,7 @@ def _require_safe(cases: Mapping[str, CaseFiles], output: Path) -> None:
     outputs = [path for files in cases.values() for path in _outputs(files, output)]
     require_apart(output, images)
     require_not_read(outputs, images)
-    require_own([*outputs, output / "dataset.json"], output / PREDICTION)
+    require_own([*outputs, PredictionFolder(output).description], output / PREDICTION)
 
 
 def _outputs(files: CaseFiles, output: Path) -> tuple[Path, Path]:

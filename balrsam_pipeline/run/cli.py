@@ -26,7 +26,8 @@ from balrsam_pipeline.run.file_hashes import ContentHashes
 from balrsam_pipeline.run.handed_on import add_handed_on
 from balrsam_pipeline.run.invalidate import remove_leftovers
 from balrsam_pipeline.run.report import dry_run_lines, remembered, status_lines
-from balrsam_pipeline.run.steps import RunRequest, Step, planning_step
+from balrsam_pipeline.run.request import RunRequest
+from balrsam_pipeline.run.steps import Step, planning_step
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -13,7 +13,8 @@ from balrsam_pipeline.json_text import parse_json
 from balrsam_pipeline.layout import FoldFolder, ModelFolder, ResultsFolder
 from balrsam_pipeline.run.file_hashes import find_files
 from balrsam_pipeline.run.records import StepRecord, read_record, record_path
-from balrsam_pipeline.run.steps import RunRequest, Step
+from balrsam_pipeline.run.request import RunRequest
+from balrsam_pipeline.run.steps import Step
 
 FOLD = re.compile(r"train_(?P<configuration>.+)_fold_(?P<fold>\d+)")
 

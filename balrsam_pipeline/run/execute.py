@@ -16,8 +16,9 @@ from balrsam_pipeline.plan import read_plan
 from balrsam_pipeline.run.file_hashes import ContentHashes, find_files
 from balrsam_pipeline.run.invalidate import clear_for
 from balrsam_pipeline.run.records import Output, StepRecord, begin, write_record
+from balrsam_pipeline.run.request import RunRequest
 from balrsam_pipeline.run.state import StepState, state_of
-from balrsam_pipeline.run.steps import RunRequest, Step, planning_step, steps_after_planning
+from balrsam_pipeline.run.steps import Step, planning_step, steps_after_planning
 
 HASHES = "hashes.json"
 REQUEST = "request.json"

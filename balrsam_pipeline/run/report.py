@@ -24,8 +24,9 @@ from balrsam_pipeline.run.estimates import (
 )
 from balrsam_pipeline.run.execute import HASHES, REQUEST, check, known_steps, records_folder
 from balrsam_pipeline.run.file_hashes import ContentHashes
+from balrsam_pipeline.run.request import RunRequest
 from balrsam_pipeline.run.state import StepState
-from balrsam_pipeline.run.steps import RunRequest, Step
+from balrsam_pipeline.run.steps import Step
 
 REASON_LENGTH = 110
 

@@ -15,12 +15,12 @@ from types import MappingProxyType
 from typing import Any
 
 from balrsam_pipeline.command import load_command, parser_of
-from balrsam_pipeline.execution import ClusterOptions, cluster_words
+from balrsam_pipeline.execution import cluster_words
 from balrsam_pipeline.layout import PreprocessedFolder, RawFolder, ResultsFolder
 from balrsam_pipeline.network.official_checkpoints import find_checkpoint
-from balrsam_pipeline.paths import Roots
 from balrsam_pipeline.plan import Plan
 from balrsam_pipeline.run.handed_on import settings_for, words_for
+from balrsam_pipeline.run.request import RunRequest
 
 _NONE: Mapping[str, str] = MappingProxyType({})
 CLUSTER_STEP = "train_on_cluster"
@@ -29,59 +29,6 @@ RAW, PREPROCESSED, RESULTS = (
     PreprocessedFolder(Path("preprocessed")),
     ResultsFolder(Path("results")),
 )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RunRequest:
-    """What to run: one dataset, and the choices that the user made.
-
-    Attributes:
-        dataset: the raw dataset folder.
-        configurations: those to plan and train; None trains the plan's default.
-        folds: those to train; None trains all.
-        max_minutes: training time per fold; None trains for the planned number of epochs.
-        epochs: training epochs per fold; None leaves it to max_minutes or the default.
-        settings: a JSON file of training settings.
-        accept_changed_settings: train on where settings or the plan differ from those that training was
-            started with.
-        device: "cuda", "cpu", …; None chooses.
-        workers: processes for planning, prediction and scoring; None takes one per core.
-        cluster: where cases are worked on and folds are trained; None is here.
-        options: command -> option -> words: what is handed on to one step alone, see `handed_on`.
-    """
-
-    dataset: Path
-    roots: Roots
-    configurations: tuple[str, ...] | None = None
-    folds: tuple[int, ...] | None = None
-    max_minutes: float | None = None
-    epochs: int | None = None
-    settings: Path | None = None
-    accept_changed_settings: bool = False
-    device: str | None = None
-    workers: int | None = None
-    cluster: ClusterOptions | None = None
-    options: dict[str, dict[str, tuple[str, ...]]] = field(default_factory=dict)
-
-    @property
-    def preprocessed(self) -> Path:
-        """The dataset's folder of preprocessed data."""
-        return self.roots.preprocessed / self.dataset.name
-
-    @property
-    def results(self) -> Path:
-        """The dataset's folder of results."""
-        return self.roots.results / self.dataset.name
-
-    @property
-    def predictions(self) -> Path:
-        """Where predictions of imagesTs go."""
-        return ResultsFolder(self.results).predictions.path
-
-    @property
-    def bases(self) -> dict[str, Path]:
-        """What the first part of a file's label stands for."""
-        return {"raw": self.dataset, "preprocessed": self.preprocessed, "results": self.results}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

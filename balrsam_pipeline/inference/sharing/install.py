@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import hashlib
 import logging
-import re
 import stat
 import tempfile
 import zipfile
@@ -16,7 +15,7 @@ from balrsam_pipeline.dataset import read_description
 from balrsam_pipeline.errors import PredictionError
 from balrsam_pipeline.inference.sharing.manifest import FORMAT, NAME, ModelManifest
 from balrsam_pipeline.json_text import JsonTextError, parse_json
-from balrsam_pipeline.layout import BEST_CONFIGURATION, FINGERPRINT, ModelFolder
+from balrsam_pipeline.layout import BEST_CONFIGURATION, FINGERPRINT, ModelFolder, is_model_name
 from balrsam_pipeline.plan import read_plan
 from balrsam_pipeline.serialise import from_json
 
@@ -25,7 +24,6 @@ LARGEST_MODEL_BYTES = 20 * 2**30
 MOST_FILES = 1000
 ENDINGS = (".json", ".md", ".safetensors")
 BLOCK = 2**20
-MODEL_NAME = re.compile(r"[A-Za-z0-9._-]+__balrsam")
 LOG = logging.getLogger(__name__)
 
 
@@ -97,7 +95,7 @@ def _require_safe(opened: zipfile.ZipFile, manifest: ModelManifest, archive: Pat
     if len(set(manifest.models)) != len(manifest.models):
         raise _refused(archive, f"a model that is named twice among {', '.join(manifest.models)}")
     for name in manifest.models:
-        if MODEL_NAME.fullmatch(name) is None:
+        if not is_model_name(name):
             raise _refused(archive, f"a model named '{name}', not CONFIGURATION__balrsam")
     for name in (manifest.dataset, *manifest.models):
         if len(PurePosixPath(name).parts) != 1 or not _is_safe_name(f"{name}.json"):
@@ -145,7 +143,7 @@ def _require_free(targets: list[Path], overwrite: bool) -> None:
                 expected="a free place",
                 fix="install with --overwrite, or into another --results",
             )
-        if target.is_symlink() or not (target / "plan.json").is_file():
+        if target.is_symlink() or not ModelFolder(target).plan.is_file():
             raise PredictionError(
                 target,
                 found="a link" if target.is_symlink() else "a folder or file that is no model (no plan.json)",

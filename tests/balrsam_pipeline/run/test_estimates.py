@@ -11,7 +11,8 @@ from balrsam_pipeline.paths import Roots
 from balrsam_pipeline.run.estimates import Estimate, estimate, in_words
 from balrsam_pipeline.run.execute import records_folder
 from balrsam_pipeline.run.records import StepRecord, begin, write_record
-from balrsam_pipeline.run.steps import RunRequest, planning_step, steps_after_planning
+from balrsam_pipeline.run.request import RunRequest
+from balrsam_pipeline.run.steps import planning_step, steps_after_planning
 
 EPOCH = {
     "event": "epoch",
@@ -79,7 +80,7 @@ def test_planning_is_estimated_by_the_seconds_an_image_of_another_dataset(tmp_pa
     other = request.roots.results / "Dataset001_Old" / "run"
     write_record(other, done("prepare", 4, 2.0))
     assert estimate(planning_step(request), request, records_folder(request)) == Estimate(
-        5.0, "0.5 s an image, measured on Dataset001_Old"
+        5.0, "0.5 s per image, measured on Dataset001_Old"
     )
 
 

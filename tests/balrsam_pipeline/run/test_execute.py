@@ -14,8 +14,9 @@ from balrsam_pipeline.errors import PredictionError
 from balrsam_pipeline.paths import Roots
 from balrsam_pipeline.run.execute import check, records_folder, run_step
 from balrsam_pipeline.run.file_hashes import ContentHashes
+from balrsam_pipeline.run.request import RunRequest
 from balrsam_pipeline.run.state import StepState
-from balrsam_pipeline.run.steps import RunRequest, Step
+from balrsam_pipeline.run.steps import Step
 
 COPY = Step(
     name="copy",

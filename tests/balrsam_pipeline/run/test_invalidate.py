@@ -11,8 +11,9 @@ from support.plans import example_plan
 from balrsam_pipeline.execution.lock import LOCK_NAME, folder_lock
 from balrsam_pipeline.paths import Roots
 from balrsam_pipeline.run.invalidate import clear_for, remove_leftovers
+from balrsam_pipeline.run.request import RunRequest
 from balrsam_pipeline.run.state import StepState
-from balrsam_pipeline.run.steps import RunRequest, Step, planning_step, steps_after_planning
+from balrsam_pipeline.run.steps import Step, planning_step, steps_after_planning
 
 
 def dead_process() -> int:

@@ -1,0 +1,63 @@
+"""What `balrsam run` is asked to do."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from balrsam_pipeline.execution import ClusterOptions
+from balrsam_pipeline.layout import ResultsFolder
+from balrsam_pipeline.paths import Roots
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunRequest:
+    """What to run: one dataset, and the choices that the user made.
+
+    Attributes:
+        dataset: the raw dataset folder.
+        configurations: those to plan and train; None trains the plan's default.
+        folds: those to train; None trains all.
+        max_minutes: training time per fold; None trains for the planned number of epochs.
+        epochs: training epochs per fold; None leaves it to max_minutes or the default.
+        settings: a JSON file of training settings.
+        accept_changed_settings: train on where settings or the plan differ from those that training was
+            started with.
+        device: "cuda", "cpu", …; None chooses.
+        workers: processes for planning, prediction and scoring; None takes one per core.
+        cluster: where cases are worked on and folds are trained; None is here.
+        options: command -> option -> words: what is handed on to one step alone, see `handed_on`.
+    """
+
+    dataset: Path
+    roots: Roots
+    configurations: tuple[str, ...] | None = None
+    folds: tuple[int, ...] | None = None
+    max_minutes: float | None = None
+    epochs: int | None = None
+    settings: Path | None = None
+    accept_changed_settings: bool = False
+    device: str | None = None
+    workers: int | None = None
+    cluster: ClusterOptions | None = None
+    options: dict[str, dict[str, tuple[str, ...]]] = field(default_factory=dict)
+
+    @property
+    def preprocessed(self) -> Path:
+        """The dataset's folder of preprocessed data."""
+        return self.roots.preprocessed / self.dataset.name
+
+    @property
+    def results(self) -> Path:
+        """The dataset's folder of results."""
+        return self.roots.results / self.dataset.name
+
+    @property
+    def predictions(self) -> Path:
+        """Where predictions of imagesTs go."""
+        return ResultsFolder(self.results).predictions.path
+
+    @property
+    def bases(self) -> dict[str, Path]:
+        """What the first part of a file's label stands for."""
+        return {"raw": self.dataset, "preprocessed": self.preprocessed, "results": self.results}
