@@ -7,8 +7,15 @@ from concurrent.futures import Executor
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from balrsam_pipeline.dataset import RawDataset, check_files, folds_of, open_dataset, write_folds
-from balrsam_pipeline.dataset.source import claim_folder, require_source
+from balrsam_pipeline.dataset import (
+    RawDataset,
+    check_files,
+    claim_folder,
+    folds_of,
+    open_dataset,
+    require_source,
+    write_folds,
+)
 from balrsam_pipeline.errors import BalrsamError, DatasetError
 from balrsam_pipeline.execution import ExecutionOptions, folder_lock, open_executor
 from balrsam_pipeline.files import read_json, write_json

@@ -23,9 +23,8 @@ from balrsam_pipeline.plan import (
 from balrsam_pipeline.serialise import to_json
 from planners.hardware import Hardware
 from planners.rules import Decision, numbers
-from planners.rules.backbone import network_preset
 from planners.rules.batch_size import checkpointed_blocks, cpu_batch_size, gpu_batch_size
-from planners.rules.checkpoint import Base, base
+from planners.rules.checkpoint import Base, base, network_preset
 from planners.rules.configurations import (
     ConfigurationDraft,
     configurations,

@@ -11,8 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from balrsam_pipeline.dataset import LabelScheme
-from balrsam_pipeline.dataset.cases import prediction_name
+from balrsam_pipeline.dataset import LabelScheme, prediction_name
 from balrsam_pipeline.errors import TrainingError
 from balrsam_pipeline.execution import default_workers
 from balrsam_pipeline.inference import Predictor, PredictorOptions, predict_files

@@ -1,5 +1,6 @@
 from .cases import CaseFiles as CaseFiles
 from .cases import image_cases as image_cases
+from .cases import prediction_name as prediction_name
 from .description import DatasetDescription as DatasetDescription
 from .description import read_description as read_description
 from .integrity.check_case import CaseFacts as CaseFacts
@@ -20,6 +21,8 @@ from .raw import check_label_values as check_label_values
 from .raw import label_values as label_values
 from .raw import open_dataset as open_dataset
 from .raw import read_case as read_case
+from .source import claim_folder as claim_folder
+from .source import require_source as require_source
 from .splits import Fold as Fold
 from .splits import folds_of as folds_of
 from .splits import make_folds as make_folds

@@ -1,13 +1,14 @@
-"""The pretrained checkpoint: what images it has seen, by the channel names, and the size the hardware
-allows."""
+"""The pretrained checkpoint: what images it has seen, by the channel names, and the size the hardware allows.
+And the ranks and widths of the parts that train with it."""
 
 from __future__ import annotations
 
 import re
 from dataclasses import dataclass
 
+from balrsam_pipeline.network import preset
 from balrsam_pipeline.network.official_checkpoints import DOMAIN_WORDS, PUBLISHED, Domain, published
-from balrsam_pipeline.plan import Backbone
+from balrsam_pipeline.plan import Backbone, NetworkPlan
 from planners.hardware import Hardware
 from planners.rules import Decision
 
@@ -138,4 +139,20 @@ def recommended(
     return Decision(
         general.name,
         f"{kind.reason}, for which no {size} is published; {hardware}; {general.name} knows natural images",
+    )
+
+
+def network_preset(backbone: Backbone) -> Decision[NetworkPlan]:
+    """A network of the backbone whose ranks and widths are to be used; sizes, channels and classes are other
+    rules' matter.
+
+    Source: BALR-SAM, arXiv 2509.24204.
+    """
+    network = preset(backbone)
+    if network.from_scratch:
+        return Decision(network, "nothing is frozen, so there is nothing to adapt: no LoRA, no adapters")
+    return Decision(
+        network,
+        f"the paper's: under 2 % of SAM trains, LoRA rank {network.lora_rank} and adapters of rank "
+        f"{network.adapter_rank} in every block",
     )

@@ -7,8 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from balrsam_pipeline.dataset import Fold, LabelScheme, RawDataset, open_dataset, read_folds
-from balrsam_pipeline.dataset.source import require_source
+from balrsam_pipeline.dataset import Fold, LabelScheme, RawDataset, open_dataset, read_folds, require_source
 from balrsam_pipeline.errors import TrainingError
 from balrsam_pipeline.layout import ModelFolder, PreprocessedFolder
 from balrsam_pipeline.plan import Configuration, Plan, read_plan

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 from support.fingerprints import make_fingerprint
 
-from planners.rules.backbone import network_preset
 from planners.rules.batch_size import checkpointed_blocks
+from planners.rules.checkpoint import network_preset
 from planners.rules.normalization import normalization, normalize_inside_mask
 
 
