@@ -33,7 +33,7 @@ from balrsam_pipeline.files import read_json
 
 LOG = logging.getLogger(__name__)
 ANSWER_S = 5  # seconds that a scheduler may take to answer
-WAIT_S = 20.0  # for all of connecting: Dask itself waits for ever for what accepts and then says nothing
+WAIT_S = 10.0  # for all of connecting: Dask itself waits for ever for what accepts and then says nothing
 LOOK_EVERY_S = 3.0  # how often the number of workers is looked up
 WARN_EVERY = 20  # looks between two warnings that there is no worker
 INSTALL = "pip install 'balrsam-pipeline[cluster]'"
