@@ -147,7 +147,8 @@ def _plan(request: PlanRequest, dataset: RawDataset, extraction: Extraction) -> 
         return plan_like(request.like, extraction.fingerprint, dataset.description)
     plan = plan_dataset(extraction.fingerprint, dataset.description, request.hardware, request.overrides)
     network = plan.configurations[plan.default_configuration].network
-    if not network.from_scratch and not request.hardware.given:  # a plan for another machine is trained there
+    asked = request.overrides.backbone is not None  # then training may be given a file of the user's own
+    if not (network.from_scratch or request.hardware.given or asked):  # given: trained on another machine
         obtain(network.base, offline=request.offline)
     return plan
 

@@ -232,3 +232,15 @@ def test_options_that_cannot_be_carried_out_are_refused(
         == 2
     )
     assert message in capsys.readouterr().err
+
+
+def test_offline_a_named_backbone_is_planned_and_training_asks_for_its_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever names a backbone may have its file elsewhere; who does not is told at once what is missing."""
+    monkeypatch.setenv("balrsam_offline", "1")
+    monkeypatch.setenv("balrsam_checkpoints", str(tmp_path / "none"))
+    folder = kinds.thick_slices(tmp_path / "raw", tmp_path)
+    words = ["plan_and_preprocess", str(folder), "--workers", "1", "--configurations", "2d"]
+    assert main([*words, "--preprocessed", str(tmp_path / "pre"), "--backbone", "vit_b"]) == 0
+    assert main([*words, "--preprocessed", str(tmp_path / "other"), "--checkpoint", "medsam"]) == 2
