@@ -120,6 +120,22 @@ class PreprocessedFolder:
         """The last integrity check."""
         return self.path / "integrity.json"
 
+    def features(self, key: str) -> FeaturesFolder:
+        """What frozen encoders computed of the cases; `key` says which encoder, and of what."""
+        return FeaturesFolder(self.path / "features" / key)
+
+
+@dataclass(frozen=True, slots=True)
+class FeaturesFolder:
+    """Kept output of one frozen encoder, a file for each slice and way to mirror it."""
+
+    path: Path
+
+    def file(self, case: str, axis: int, index: int, mirrored_zx: tuple[bool, bool]) -> Path:
+        """Of the slice `index` across `axis`, seen with its neighbours in reverse (z) or left-right (x)."""
+        mirrored = "".join(letter for letter, is_so in zip("zx", mirrored_zx, strict=True) if is_so)
+        return self.path / case / f"{axis}_{index}{mirrored}.safetensors"
+
 
 @dataclass(frozen=True, slots=True)
 class StoredFiles:

@@ -246,10 +246,12 @@ def _network(
     thinnest, thickness = thinnest_label(
         common.fingerprint, in_plane, (spacing[1], spacing[2]), slices.picture_scale
     )
-    parts = network_preset(common.base.value.backbone)
-    size = _size(slices, thickness, side, common, adapted=not parts.value.from_scratch)
-    stride = mask_stride(thinnest, thickness, size.value.scale)
+    cpu = common.hardware.gpu_memory_gb is None
+    parts = network_preset(common.base.value.backbone, cpu=cpu)
     seen = _pixels(common, 2 * draft.context_slices + 1)
+    tiny = cpu and seen.get("embedding_stride") == 4
+    size = _size(slices, thickness, side, common, adapted=not parts.value.from_scratch, tiny=tiny)
+    stride = mask_stride(thinnest, thickness, size.value.scale)
     finest: Stride = 1 if seen.get("embedding_stride") == 4 else 4  # SAM's decoder quarters the stride
     again = checkpointed_blocks(size.value.input, from_scratch=parts.value.from_scratch)
     network = replace(
@@ -289,7 +291,7 @@ def _pixels(common: _Common, slices: int) -> dict[str, Any]:
 
 
 def _size(
-    slices: Slices, thickness_px: float, side: int, common: _Common, *, adapted: bool
+    slices: Slices, thickness_px: float, side: int, common: _Common, *, adapted: bool, tiny: bool
 ) -> Decision[Size]:
     overrides = common.overrides
     if overrides.tiles is not None:
@@ -297,7 +299,7 @@ def _size(
     if overrides.input_size is not None:
         return given_input_size(overrides.input_size, slices)
     cpu = common.hardware.gpu_memory_gb is None
-    return input_size(slices, thickness_px, side, cpu=cpu, adapted=adapted)
+    return input_size(slices, thickness_px, side, cpu=cpu, adapted=adapted, tiny=tiny)
 
 
 def _batch_size(network: NetworkPlan, size: Size, common: _Common) -> Decision[int]:

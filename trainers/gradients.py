@@ -27,32 +27,34 @@ def accumulate(
     forward: nn.Module,
     loss: SegmentationLoss,
     precision: Precision,
-    image_bchw: Tensor,
+    inputs: tuple[Tensor, ...],
     label_bhw: Tensor,
     pieces: int = 1,
 ) -> Tensor:
     """Add the gradients of a batch to the parameters; returns the loss of the whole batch, detached.
 
     Args:
-        forward: image (b, c, h, w) -> (logits, boundary logits or None).
+        forward: image (b, c, h, w) and kept features, if any -> (logits, boundary logits or None).
+        inputs: of `forward`, the whole batch each.
         pieces: how many parts the batch is worked through in; 1 works on it at once.
     """
     if pieces == 1:
         with precision.autocast():
-            logits_bkhw, boundary_b1hw = forward(image_bchw)
+            logits_bkhw, boundary_b1hw = forward(*inputs)
         value = loss(logits_bkhw, boundary_b1hw, label_bhw).total
         _backward(precision, value)
         return value.detach()
-    images, labels = image_bchw.chunk(pieces), label_bhw.chunk(pieces)
+    labels = label_bhw.chunk(pieces)
+    divided = list(zip(*(each.chunk(pieces) for each in inputs), strict=True))
     total: Tensor | None = None
     with torch.no_grad():
-        for image, label in zip(images, labels, strict=True):
-            sums = _sums(forward, loss, precision, image, label)
+        for piece, label in zip(divided, labels, strict=True):
+            sums = _sums(forward, loss, precision, piece, label)
             total = sums if total is None else total + sums
     if total is None:
         raise ValueError("a batch without samples")
-    for image, label in zip(images, labels, strict=True):
-        own = _sums(forward, loss, precision, image, label)
+    for piece, label in zip(divided, labels, strict=True):
+        own = _sums(forward, loss, precision, piece, label)
         value = loss.of_sums(total + own - own.detach()).total
         _backward(precision, value)
     return value.detach()
@@ -66,10 +68,14 @@ def is_want_of_memory(problem: BaseException) -> bool:
 
 
 def _sums(
-    forward: nn.Module, loss: SegmentationLoss, precision: Precision, image: Tensor, label: Tensor
+    forward: nn.Module,
+    loss: SegmentationLoss,
+    precision: Precision,
+    inputs: tuple[Tensor, ...],
+    label: Tensor,
 ) -> Tensor:
     with precision.autocast():
-        logits_bkhw, boundary_b1hw = forward(image)
+        logits_bkhw, boundary_b1hw = forward(*inputs)
     return loss.sums(logits_bkhw, boundary_b1hw, label)
 
 

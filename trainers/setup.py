@@ -16,13 +16,13 @@ from balrsam_pipeline import __version__
 from balrsam_pipeline.dataset import LabelScheme
 from balrsam_pipeline.errors import CheckpointError
 from balrsam_pipeline.execution import default_workers
-from balrsam_pipeline.network import BalrSam, build, checkpoint_sha256, obtain, trainable_state
+from balrsam_pipeline.network import BalrSam, Features, build, checkpoint_sha256, obtain, trainable_state
 from balrsam_pipeline.plan import NetworkPlan
 from balrsam_pipeline.serialise import to_json
 from trainers.augmentation import augment_intensity_batch
 from trainers.checkpoints import Checkpoint, CheckpointFolder
 from trainers.config import AugmentationConfig, TrainingConfig
-from trainers.data import BatchLoader, FoldData, PatchReader, fixed_samples, open_loader
+from trainers.data import FoldData, KeptFeatures, PatchReader, fixed_samples, keep_features, open_loader
 from trainers.initial_weights import freeze_decoder, start_from
 from trainers.loggers import Loggers, open_loggers
 from trainers.losses import SegmentationLoss
@@ -52,8 +52,8 @@ class _TrainingForward(nn.Module):
         super().__init__()
         self.model = model
 
-    def forward(self, image_bchw: Tensor) -> tuple[Tensor, Tensor | None]:
-        output = self.model.forward_training(image_bchw)
+    def forward(self, image_bchw: Tensor, *features: Tensor) -> tuple[Tensor, Tensor | None]:
+        output = self.model.forward_training(image_bchw, Features(*features) if features else None)
         return output.logits, output.boundary_logits
 
 
@@ -74,10 +74,14 @@ def assemble(
     precision = choose_precision(ranks.device, config.amp)
     run_state = _run_state(request, data, config, precision, checkpoint)
     state = run_state.restore(checkpoint) if checkpoint is not None else TrainingState()
-    loader = _loader(request, data, config, ranks)
+    workers = default_loader_workers(ranks) if request.workers is None else request.workers
+    base_sha256 = run_state.identity["base_sha256"]
+    features = keep_features(data, config, run_state.model, base_sha256, (ranks.device.type, workers))
+    rank, alive = (ranks.rank, ranks.world_size), request.continue_on_worker_loss
+    loader = open_loader(data, config, rank, workers, alive, features)
     logger = open_loggers(data.folder, state.step, request.loggers) if ranks.first else Loggers(())
     model = run_state.model
-    quick = _quick_validation(data, config, precision)
+    quick = _quick_validation(data, config, precision, features)
 
     def quick_dice() -> float:
         with averaged_weights(run_state):
@@ -178,11 +182,6 @@ def _base_checkpoint(request: TrainRequest, network: NetworkPlan) -> Path | None
     return request.base or obtain(network.base)
 
 
-def _loader(request: TrainRequest, data: FoldData, config: TrainingConfig, ranks: Ranks) -> BatchLoader:
-    workers = default_loader_workers(ranks) if request.workers is None else request.workers
-    return open_loader(data, config, (ranks.rank, ranks.world_size), workers, request.continue_on_worker_loss)
-
-
 def default_loader_workers(ranks: Ranks) -> int:
     """Beside a GPU every core but one makes batches; on the CPU the network needs the cores, and patches cost
     it little."""
@@ -200,8 +199,10 @@ def _augmentation_on_device(
     return lambda image_bchw, seeds: augment_intensity_batch(image_bchw, channels, seeds, config)
 
 
-def _quick_validation(data: FoldData, config: TrainingConfig, precision: Precision) -> QuickValidation:
+def _quick_validation(
+    data: FoldData, config: TrainingConfig, precision: Precision, features: KeptFeatures | None
+) -> QuickValidation:
     cases = data.sampling_cases(data.fold.val)
     reader = PatchReader(data.source(cases, 1), data.configuration, AugmentationConfig(enabled=False))
     samples = fixed_samples(cases, data.store.foreground, data.configuration, config.quick_validation_patches)
-    return QuickValidation(reader, samples, data.labels, precision, config.batch_size or 1)
+    return QuickValidation(reader, samples, data.labels, precision, config.batch_size or 1, features)

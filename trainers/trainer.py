@@ -89,8 +89,8 @@ class TrainerParts:
 
     Attributes:
         augment: changes intensities of a batch (image, seeds) on the device.
-        forward: the model as it trains (wrapped for several ranks): image -> (logits, boundary logits or
-            None).
+        forward: the model as it trains (wrapped for several ranks): image and its kept features, if any ->
+            (logits, boundary logits or None).
         parameters: the trainable parameters, for the gradient clip.
         quick_dice: scores the averaged weights on a few patches; called on the first rank alone.
         save: writes checkpoints of the kinds named ("latest", "best").
@@ -168,34 +168,33 @@ class Trainer:
         image_bchw = torch.from_numpy(batch.image_bchw).to(device, non_blocking=True)
         label_bhw = torch.from_numpy(batch.label_bhw).to(device, non_blocking=True)
         image_bchw = parts.augment(image_bchw, batch.seeds)
-        loss = self._accumulate(image_bchw, label_bhw)
+        features = tuple(map_byxc.to(device, non_blocking=True) for map_byxc in batch.features)
+        loss = self._accumulate((image_bchw, *features), label_bhw)
         parts.precision.scaler.unscale_(parts.optimiser)
         norm = nn.utils.clip_grad_norm_(parts.parameters, parts.config.gradient_clip or math.inf)
         loss_value, norm_value = torch.stack([loss, norm.detach()]).tolist()  # one wait for the device
         return loss_value, norm_value
 
-    def _accumulate(self, image_bchw: Tensor, label_bhw: Tensor) -> Tensor:
+    def _accumulate(self, inputs: tuple[Tensor, ...], label_bhw: Tensor) -> Tensor:
         """Gradients of the batch, in twice as many pieces whenever memory runs out, down to single
         samples."""
         parts, state = self._parts, self.state
         while True:
             try:
-                return accumulate(
-                    parts.forward, parts.loss, parts.precision, image_bchw, label_bhw, state.pieces
-                )
+                return accumulate(parts.forward, parts.loss, parts.precision, inputs, label_bhw, state.pieces)
             except (MemoryError, RuntimeError) as problem:
-                divisible = state.pieces < len(image_bchw) and parts.ranks.world_size == 1
+                divisible = state.pieces < len(label_bhw) and parts.ranks.world_size == 1
                 if not divisible or not is_want_of_memory(problem):
                     raise
             parts.optimiser.zero_grad(set_to_none=True)
             if parts.precision.device.type == "cuda":
                 torch.cuda.empty_cache()
-            state.pieces = min(2 * state.pieces, len(image_bchw))
+            state.pieces = min(2 * state.pieces, len(label_bhw))
             LOG.warning(
                 "memory ran out: batches of %d are worked through in %d pieces from step %d on (same "
                 "gradients, "
                 "slower)",
-                len(image_bchw),
+                len(label_bhw),
                 state.pieces,
                 state.step,
             )

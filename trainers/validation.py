@@ -16,9 +16,9 @@ from balrsam_pipeline.errors import TrainingError
 from balrsam_pipeline.execution import default_workers
 from balrsam_pipeline.inference import Predictor, PredictorOptions, predict_files
 from balrsam_pipeline.layout import FoldFolder
-from balrsam_pipeline.network import load_trained
+from balrsam_pipeline.network import Features, load_trained
 from evaluation import EvaluationOptions, Pair, Summary, evaluate_pairs, write_reports
-from trainers.data import FoldData, PatchReader, Sample
+from trainers.data import FoldData, KeptFeatures, PatchReader, Sample
 from trainers.losses import one_hot, region_target
 from trainers.optimisation import Precision
 
@@ -68,6 +68,7 @@ class QuickValidation:
     labels: LabelScheme
     precision: Precision
     batch_size: int
+    features: KeptFeatures | None = None
 
     @torch.no_grad()
     def dice(self, model: nn.Module) -> float:
@@ -76,18 +77,25 @@ class QuickValidation:
         training = model.training
         model.train(False)
         for first in range(0, len(self.samples), self.batch_size):
-            patches = [self.reader.read(sample) for sample in self.samples[first : first + self.batch_size]]
+            samples = self.samples[first : first + self.batch_size]
+            patches = [self.reader.read(sample) for sample in samples]
             image_bchw = torch.from_numpy(np.stack([image for image, _ in patches])).to(self.precision.device)
             label_bhw = (
                 torch.from_numpy(np.stack([label for _, label in patches])).to(self.precision.device).long()
             )
             with self.precision.autocast():
-                logits_bkhw = model(image_bchw)
+                logits_bkhw = model(image_bchw, self._features(samples))
             sums += self._sums(logits_bkhw.float(), label_bhw).cpu()
         model.train(training)
         both, predicted, wanted = sums
         occurring = wanted > 0
         return float((2 * both / (predicted + wanted))[occurring].mean()) if bool(occurring.any()) else 0.0
+
+    def _features(self, samples: Sequence[Sample]) -> Features | None:
+        """What is kept of these samples; computed and kept at the first validation."""
+        if self.features is None:
+            return None
+        return Features(*(map_byxc.to(self.precision.device) for map_byxc in self.features.stacked(samples)))
 
     def _sums(self, logits_bkhw: Tensor, label_bhw: Tensor) -> Tensor:
         valid_b1hw = torch.ones_like(label_bhw)[:, None].float()

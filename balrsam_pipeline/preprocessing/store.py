@@ -152,6 +152,12 @@ class CaseStore:
         """(z, y, x) voxels of the preprocessed case."""
         return self._case(case).properties.shape
 
+    def content(self, case: str) -> str:
+        """What tells the image of a case from others and from itself preprocessed otherwise."""
+        stored = self._case(case)
+        checksum = stored.stored_crc32.get(StoredFiles(self.folder, case).image.name)
+        return f"{stored.recipe_sha256} {checksum}"
+
     def read_slice(self, case: str, index: int, context: int = 0, axis: int = 0) -> npt.NDArray[np.float32]:
         """One slice and `context` neighbours on each side, float32 (channels * (2 * context + 1), h, w).
 

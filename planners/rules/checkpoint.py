@@ -4,11 +4,11 @@ And the ranks and widths of the parts that train with it."""
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from balrsam_pipeline.network import preset
 from balrsam_pipeline.network.official_checkpoints import DOMAIN_WORDS, PUBLISHED, Domain, published
-from balrsam_pipeline.plan import Backbone, NetworkPlan
+from balrsam_pipeline.plan import TINY_VIT_STAGES, Backbone, NetworkPlan
 from planners.hardware import Hardware
 from planners.rules import Decision
 
@@ -142,17 +142,30 @@ def recommended(
     )
 
 
-def network_preset(backbone: Backbone) -> Decision[NetworkPlan]:
+def network_preset(backbone: Backbone, *, cpu: bool = False) -> Decision[NetworkPlan]:
     """A network of the backbone whose ranks and widths are to be used; sizes, channels and classes are other
     rules' matter.
+
+    Args:
+        cpu: whether a CPU trains. TinyViT is wholly frozen there, and with it the combination of channels to
+            its three: what it makes of a slice is the same throughout training, so it is computed once.
 
     Source: BALR-SAM, arXiv 2509.24204.
     """
     network = preset(backbone)
     if network.from_scratch:
         return Decision(network, "nothing is frozen, so there is nothing to adapt: no LoRA, no adapters")
+    if backbone == "vit_t" and cpu:
+        return Decision(
+            replace(network, adapted_stages=0, projection="fixed"),
+            "on a CPU the encoder stays frozen as a whole, so that it runs once for a slice and not in every "
+            "step; CDEN and mask decoder train",
+        )
+    blocks = "every block"
+    if backbone == "vit_t":
+        blocks = f"the blocks of the last {network.adapted_stages} of {TINY_VIT_STAGES} stages with attention"
     return Decision(
         network,
         f"the paper's: under 2 % of SAM trains, LoRA rank {network.lora_rank} and adapters of rank "
-        f"{network.adapter_rank} in every block",
+        f"{network.adapter_rank} in {blocks}",
     )

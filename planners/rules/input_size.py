@@ -13,7 +13,7 @@ padding above 224.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from planners.hardware import Hardware
 from planners.rules import Decision
@@ -41,6 +41,11 @@ CPU_TILE = 128  # many small tiles teach more in the same time than few large on
 # 96 × 128 against 0.889 in 150 at 192 × 256
 CPU_SIDES = (160, 224)
 CPU_COMFORT = 32.0
+
+# LiteMedSAM's TinyViT on a CPU, which sees each slice once: sides that its windows of 7 and 14 tile without
+# padding. An encoder that sees 112 pixels costs a quarter of one that sees 224
+TINY_SIDES = (112, 224)
+MOST_LARGER = 1.5  # patches hold the largest slice whole, unless it is this much larger than the median
 
 # adapted: a frozen encoder knows structures that span several tokens, so small slices are enlarged,
 ENLARGE = 8.0  # but a voxel becomes no larger than half a token
@@ -79,7 +84,13 @@ def largest_side(hardware: Hardware) -> int:
 
 
 def input_size(
-    slices: Slices, thickness_px: float, largest: int, *, cpu: bool = False, adapted: bool = False
+    slices: Slices,
+    thickness_px: float,
+    largest: int,
+    *,
+    cpu: bool = False,
+    adapted: bool = False,
+    tiny: bool = False,
 ) -> Decision[Size]:
     """Choose patch and input size.
 
@@ -89,8 +100,12 @@ def input_size(
         largest: the longest input side that the hardware allows.
         cpu: whether a CPU trains, for which small slices are not enlarged.
         adapted: whether a frozen encoder is adapted, for which small slices are enlarged.
+        tiny: whether that is TinyViT without a stride on a CPU, for which they are not.
     """
     longest = slices.longest
+    whole = _tiny(slices, thickness_px) if tiny else None
+    if whole is not None:
+        return whole
     if longest <= min(SIDES[1], largest) and not slices.mixed:
         if adapted:
             return _enlarged(slices, largest)
@@ -124,6 +139,29 @@ def _cpu_side(slices: Slices, thickness_px: float, largest: int) -> int:
     time."""
     thick = (side for side in CPU_SIDES if thickness_px * side / slices.longest >= CPU_COMFORT)
     return min(next(thick, largest), largest)
+
+
+def _tiny(slices: Slices, thickness_px: float) -> Decision[Size] | None:
+    """Whole slices on the smallest side that its windows tile and that leaves the thinnest label thick; None
+    where no side does."""
+    if not slices.mixed and max(slices.largest_yx) <= MOST_LARGER * slices.longest:
+        slices = replace(slices, yx=slices.largest_yx if any(slices.largest_yx) else slices.yx)
+    longest = slices.longest
+    if longest < FILLED * TINY_SIDES[0]:
+        return _whole(
+            slices, _up(longest), f"{slices} are seen whole, not enlarged: TinyViT's tokens are fine"
+        )
+    thick = thickness_px / longest
+    roomy = (side for side in TINY_SIDES if side >= SHRINK_TO * longest or thick * side >= CPU_COMFORT)
+    side = next(roomy, TINY_SIDES[-1])
+    if side < SHRINK_TO * longest and thick * side < THIN:
+        return None
+    return _whole(
+        slices,
+        side,
+        f"{slices} are seen whole: at {side} pixels the thinnest label ({thickness_px:.1f} voxels) spans "
+        f"{thick * side:.1f}, and TinyViT sees each once, before training",
+    )
 
 
 def given_input_size(side: int, slices: Slices) -> Decision[Size]:

@@ -6,6 +6,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 
 from balrsam_pipeline.imageio.geometry import THICK_MM
 from balrsam_pipeline.plan import CaseFingerprint, Fingerprint
@@ -27,12 +28,14 @@ class Slices:
             for portraits, (1, 1) where portraits and landscapes are mixed.
         pictures: 2D images, which have no physical size in common.
         spread: the 90th percentile of the longest sides over the 10th.
+        largest_yx: the largest slice, in voxels of the target spacing.
     """
 
     yx: tuple[int, int]
     frame_yx: tuple[float, float] = (1.0, 1.0)
     pictures: bool = False
     spread: float = 1.0
+    largest_yx: tuple[int, int] = (0, 0)
 
     @property
     def longest(self) -> int:
@@ -72,16 +75,23 @@ def slices_of(
     shapes = np.array([case.cropped_shape_zyx for case in fingerprint.cases], dtype=float)[:, axes]
     own_mm = np.array([case.spacing_mm for case in fingerprint.cases])[:, axes]
     sizes = shapes * own_mm / np.array(spacing_mm)
-    depth, height, width = (int(size) for size in np.ceil(np.median(sizes, axis=0) - 1e-6))
+    median, largest = np.median(sizes, axis=0), sizes.max(axis=0)
     longest = sizes[:, 1:].max(axis=1)
     frame = np.percentile(sizes[:, 1:] / longest[:, None], NEARLY_ALL, axis=0)
     low, high = np.percentile(longest, (100 - NEARLY_ALL, NEARLY_ALL))
     return Slices(
-        yx=(height, width) if slicing_axes == (0,) else (max(depth, height), max(height, width)),
+        yx=_in_plane(median, slicing_axes),
         frame_yx=(float(frame[0]), float(frame[1])),
         pictures=is_two_dimensional(fingerprint),
         spread=float(high / low),
+        largest_yx=_in_plane(largest, slicing_axes),
     )
+
+
+def _in_plane(sizes: npt.NDArray[np.float64], slicing_axes: tuple[int, ...]) -> tuple[int, int]:
+    """The slice of a volume, or what holds its slices of every orientation, in whole voxels."""
+    depth, height, width = (int(size) for size in np.ceil(sizes - 1e-6))
+    return (height, width) if slicing_axes == (0,) else (max(depth, height), max(height, width))
 
 
 def transpose(spacing_mm: tuple[float, float, float], size_mm: tuple[float, float, float]) -> Decision[Order]:

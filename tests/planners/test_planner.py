@@ -48,6 +48,15 @@ def test_what_the_user_decided_is_carried_out_and_recorded() -> None:
     assert set(plan.overrides) == {"backbone", "input_size", "batch_size", "spacing_mm"}
 
 
+def test_tiny_vit_on_a_cpu_sees_whole_slices_with_nothing_of_it_trained() -> None:
+    plan = plan_dataset(make_fingerprint(), DESCRIPTION, CPU, Overrides(backbone="vit_t"))
+    for configuration in plan.configurations.values():
+        network = configuration.network
+        assert (network.adapted_stages, network.projection, network.embedding_stride) == (0, "fixed", 4)
+        assert max(network.input_size) <= 64
+        assert all(configuration.reasons.values())
+
+
 def test_triplanar_patches_hold_slices_of_every_orientation() -> None:
     configuration = plan_dataset(make_fingerprint(), DESCRIPTION, CPU).configurations["triplanar"]
     assert configuration.slicing_axes == (0, 1, 2)

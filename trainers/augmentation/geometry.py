@@ -35,6 +35,17 @@ class Geometry2d:
     scale: float = 1.0
     mirror: tuple[bool, bool, bool] = (False, False, False)
 
+    @property
+    def moves(self) -> bool:
+        """Whether voxels come to lie between voxels: mirroring alone does not do that."""
+        return self.angle != 0.0 or self.scale != 1.0
+
+    @property
+    def matrix_yx(self) -> npt.NDArray[np.float64]:
+        """(2, 2): from a place in the patch, relative to its middle in voxels, to where its value is read."""
+        cosine, sine = math.cos(self.angle) / self.scale, math.sin(self.angle) / self.scale
+        return np.array([[cosine, -sine], [sine, cosine]])
+
 
 def draw_geometry(
     rng: np.random.Generator,
@@ -80,10 +91,10 @@ def cut_patch(
 
     Outside the slice the image is 0 and the label is 0 (background), as at prediction.
     """
-    if geometry.angle == 0.0 and geometry.scale == 1.0:
-        image, label = _crop(image_chw, corner_yx, patch_yx), _crop(label_hw, corner_yx, patch_yx)
-    else:
+    if geometry.moves:
         image, label = _warp(image_chw, label_hw, corner_yx, patch_yx, geometry)
+    else:
+        image, label = _crop(image_chw, corner_yx, patch_yx), _crop(label_hw, corner_yx, patch_yx)
     _, flip_y, flip_x = geometry.mirror
     flips = (
         slice(None, None, -1) if flip_y else slice(None),
@@ -118,8 +129,7 @@ def _warp(
     patch_yx: tuple[int, int],
     geometry: Geometry2d,
 ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.int16]]:
-    cosine, sine = math.cos(geometry.angle) / geometry.scale, math.sin(geometry.angle) / geometry.scale
-    matrix = np.array([[cosine, -sine], [sine, cosine]])
+    matrix = geometry.matrix_yx
     middle = (np.array(patch_yx) - 1) / 2
     offset = np.array(corner_yx) + middle - matrix @ middle
 

@@ -9,7 +9,9 @@ from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
+from torch import Tensor
 
+from trainers.data.kept_features import KeptFeatures
 from trainers.data.patches import PatchReader
 from trainers.data.sampling import Sample, Sampler
 
@@ -17,11 +19,16 @@ from trainers.data.sampling import Sample, Sampler
 @dataclass(frozen=True, slots=True)
 class Batch:
     """Patches (batch, channels, height, width) float32, their labels (batch, height, width) int16, and a seed
-    each for intensities."""
+    each for intensities.
+
+    `features` are what the encoder's frozen part made of them, (batch, y, x, channels) each, in the order of
+    `balrsam_pipeline.network.Features`; empty where the encoder runs in the step.
+    """
 
     image_bchw: npt.NDArray[np.float32]
     label_bhw: npt.NDArray[np.int16]
     seeds: npt.NDArray[np.uint32]
+    features: tuple[Tensor, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +40,7 @@ class BatchSource:
     batch_size: int
     rank: int = 0
     world_size: int = 1
+    features: KeptFeatures | None = None
 
     def samples(self, step: int) -> tuple[Sample, ...]:
         """The samples of this rank at `step`; ranks take every `world_size`-th, so sizes may differ by
@@ -50,7 +58,10 @@ class BatchSource:
         patches = [self.reader.read(sample) for sample in samples]
         seeds = np.array([sample.intensity_seed or 0 for sample in samples], np.uint32)
         return Batch(
-            np.stack([image for image, _ in patches]), np.stack([label for _, label in patches]), seeds
+            np.stack([image for image, _ in patches]),
+            np.stack([label for _, label in patches]),
+            seeds,
+            () if self.features is None else self.features.stacked(samples),
         )
 
     def describe(self, step: int) -> str:

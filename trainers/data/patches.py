@@ -107,6 +107,11 @@ class PatchReader:
         """Height and width of a patch."""
         return self._configuration.patch_size
 
+    @property
+    def context_slices(self) -> int:
+        """Neighbours on each side that a patch shows."""
+        return self._configuration.context_slices
+
     def read(self, sample: Sample) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.int16]]:
         """The patch (channels, height, width) of a sample and its labels (height, width)."""
         context = self._configuration.context_slices

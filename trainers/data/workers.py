@@ -20,6 +20,7 @@ from threadpoolctl import threadpool_limits
 from balrsam_pipeline.errors import BalrsamError, TrainingError
 from trainers.config import TrainingConfig
 from trainers.data.fold_data import FoldData
+from trainers.data.kept_features import KeptFeatures
 from trainers.data.loader import Batch, BatchLoader, BatchSource, InlineLoader
 from trainers.data.patches import PatchReader
 from trainers.data.sampling import Sampler
@@ -38,7 +39,12 @@ class _Worker:
 
 
 def open_loader(
-    data: FoldData, config: TrainingConfig, rank: tuple[int, int], workers: int, replace_lost: bool = False
+    data: FoldData,
+    config: TrainingConfig,
+    rank: tuple[int, int],
+    workers: int,
+    replace_lost: bool = False,
+    features: KeptFeatures | None = None,
 ) -> BatchLoader:
     """What makes the training batches of a fold.
 
@@ -46,12 +52,13 @@ def open_loader(
         rank: this process's number among those that train together, and how many they are.
         workers: processes that make batches; 0 makes them when they are asked for, here.
         replace_lost: start a new process for one that died, instead of raising.
+        features: give batches their kept features, which only works without worker processes.
     """
     cases = data.sampling_cases(data.fold.train)
     slices = data.source(cases, workers)
     sampler = Sampler(cases, slices.foreground, data.configuration, config, slices.annotated)
     reader = PatchReader(slices, data.configuration, config.augmentation)
-    source = BatchSource(sampler, reader, config.batch_size or 1, *rank)
+    source = BatchSource(sampler, reader, config.batch_size or 1, *rank, features)
     return WorkerLoader(source, workers, replace_lost) if workers else InlineLoader(source)
 
 

@@ -28,6 +28,12 @@ def test_only_adapted_networks_have_adapters() -> None:
     assert (network_preset("vit_b").value.lora_rank, network_preset("vit_b").value.adapter_rank) == (4, 32)
 
 
+def test_on_a_cpu_nothing_before_tiny_vits_embedding_trains() -> None:
+    here, there = network_preset("vit_t", cpu=True).value, network_preset("vit_t").value
+    assert (here.adapted_stages, here.projection) == (0, "fixed")
+    assert (there.adapted_stages, there.projection) == (1, "learnt")
+
+
 @pytest.mark.parametrize(
     ("input_yx", "from_scratch", "expected"),
     [((1024, 1024), False, 4), ((512, 512), False, 4), ((448, 448), False, 0), ((512, 512), True, 0)],

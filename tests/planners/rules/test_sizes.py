@@ -86,6 +86,35 @@ def test_fetal_heads_are_seen_whole_on_a_cpu() -> None:
     assert size.patch == size.input == (112, 160)
 
 
+@pytest.mark.parametrize(
+    ("slice_yx", "thickness", "expected"),
+    [
+        ((540, 800), 248.0, (80, 112)),  # heads: 35 pixels of the thinnest label are left
+        ((256, 256), 30.0, (224, 224)),  # 13 would be left of a kidney
+        ((100, 112), 5.0, (112, 112)),  # not made smaller
+        ((36, 51), 8.0, (48, 64)),  # nor enlarged
+    ],
+)
+def test_whole_slices_on_the_smallest_sensible_side_for_tiny_vit_on_a_cpu(
+    slice_yx: tuple[int, int], thickness: float, expected: tuple[int, int]
+) -> None:
+    size = input_size(Slices(yx=slice_yx), thickness, 224, cpu=True, adapted=True, tiny=True).value
+    assert size.input == expected
+
+
+def test_patches_for_tiny_vit_hold_the_largest_slice_too() -> None:
+    slices = Slices(yx=(36, 51), largest_yx=(47, 62))
+    patch = input_size(slices, 8.0, 224, cpu=True, adapted=True, tiny=True).value.patch
+    assert patch[0] >= 47 and patch[1] >= 62
+    outlier = Slices(yx=(36, 51), largest_yx=(47, 200))
+    assert input_size(outlier, 8.0, 224, cpu=True, adapted=True, tiny=True).value.input == (48, 64)
+
+
+def test_vessels_are_tiled_for_tiny_vit_as_well() -> None:
+    vessels = Slices(yx=(584, 565), pictures=True)
+    assert input_size(vessels, 3.0, 224, cpu=True, adapted=True, tiny=True).value.patch == (128, 128)
+
+
 def test_thin_labels_are_tiled_and_thick_ones_shrunk() -> None:
     square = Slices(yx=(400, 400))
     tiles, shrunk = input_size(square, 3.0, 224).value, input_size(square, 40.0, 224).value

@@ -1,0 +1,126 @@
+"""Training with a frozen encoder's output kept: the same run every time, resumed or not, the encoder once a
+picture."""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+import os
+import signal
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from support.tiny_vit import random_tiny_sam
+
+from balrsam_pipeline.layout import PreprocessedFolder
+from balrsam_pipeline.network import BalrSam, preset
+from balrsam_pipeline.plan import read_plan, write_versioned
+from trainers import TrainRequest, train_fold
+from trainers.checkpoints import Checkpoint, CheckpointFolder, read_checkpoint
+from trainers.stopping import TrainingStopped
+from trainers.trainer import Trainer
+
+
+@pytest.fixture(scope="module")
+def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A file in LiteMedSAM's form with random weights."""
+    path = tmp_path_factory.mktemp("sam") / "tiny.pth"
+    torch.save(random_tiny_sam(4), path)
+    return path
+
+
+@pytest.fixture
+def adapt(make_request: Callable[..., TrainRequest], base: Path, tmp_path: Path):
+    """A request that adapts `base` on the demo dataset in a place of its own."""
+
+    def make(place: str, preprocessed: str = "preprocessed", **settings: object) -> TrainRequest:
+        request = make_request(**settings)
+        source = request.roots.preprocessed / request.dataset.name
+        target = tmp_path / preprocessed / request.dataset.name
+        if not target.exists():
+            target.mkdir(parents=True)
+            for path in source.iterdir():
+                (target / path.name).symlink_to(path)
+            (target / "plan.json").unlink()
+            plan = read_plan(source / "plan.json")
+            tiny = preset("vit_t", classes=3, input_channels=2)
+            network = dataclasses.replace(
+                tiny, input_size=(32, 32), cden_width=8, adapted_stages=0, projection="fixed"
+            )
+            adapted = dataclasses.replace(plan.configurations["2d"], network=network, patch_size=(48, 48))
+            write_versioned(target / "plan.json", dataclasses.replace(plan, configurations={"2d": adapted}))
+        roots = dataclasses.replace(request.roots, preprocessed=target.parent, results=tmp_path / place)
+        return dataclasses.replace(request, roots=roots, base=base)
+
+    return make
+
+
+def kept_files(request: TrainRequest) -> dict[Path, int]:
+    """Files of kept features, with when they were written."""
+    folder = PreprocessedFolder(request.roots.preprocessed / request.dataset.name).path / "features"
+    return {path: path.stat().st_mtime_ns for path in folder.rglob("*.safetensors")}
+
+
+def latest(request: TrainRequest) -> Checkpoint:
+    """What training ends with."""
+    return read_checkpoint(CheckpointFolder(train_fold(request).folder).path("latest"))
+
+
+def check_equal(one: Checkpoint, other: Checkpoint) -> None:
+    """To the bit."""
+    assert one.tensors.keys() == other.tensors.keys()
+    for name, tensor in one.tensors.items():
+        assert torch.equal(other.tensors[name], tensor), name
+
+
+def test_filling_reusing_and_resuming_train_the_same_weights(adapt, monkeypatch, caplog) -> None:
+    caplog.set_level(logging.INFO)
+    filling = adapt("filling")
+    expected = latest(filling)
+    assert "keeping features of" in caplog.text
+    kept = kept_files(filling)
+    assert kept
+    with monkeypatch.context() as patch:
+        patch.setattr(BalrSam, "prefix", _refuse(BalrSam.prefix))
+        again = train_fold_without_validation(adapt("again"), patch)
+    check_equal(expected, again)
+    assert kept_files(filling) == kept
+    resumed = adapt("resumed", "another_preprocessed")
+    with monkeypatch.context() as patch:
+        original = Trainer._step
+
+        def stepping(self, batch, progress):
+            original(self, batch, progress)
+            if self.state.step == 3:
+                os.kill(os.getpid(), signal.SIGTERM)
+
+        patch.setattr(Trainer, "_step", stepping)
+        with pytest.raises(TrainingStopped):
+            train_fold(resumed)
+    check_equal(expected, latest(resumed))
+
+
+def _refuse(original):
+    """The encoder where only shapes are asked for; an error where it would compute."""
+
+    def prefix(self, image):
+        assert image.device.type == "meta", "the encoder ran although its output is kept"
+        return original(self, image)
+
+    return prefix
+
+
+def train_fold_without_validation(request: TrainRequest, patch: pytest.MonkeyPatch) -> Checkpoint:
+    """Whole images are predicted with the encoder, which this test forbids; training is all it looks at."""
+    patch.setattr("trainers.fold.validate_fold", lambda *_: None)
+    return latest(request)
+
+
+def test_with_everything_trained_nothing_is_kept(adapt, caplog) -> None:
+    caplog.set_level(logging.INFO)
+    request = adapt("whole", epochs=1, freeze="nothing")
+    train_fold(request)
+    assert "the frozen encoder runs in every step: it is trained" in caplog.text
+    assert not kept_files(request)

@@ -1,0 +1,167 @@
+"""Whether the output of a frozen encoder is kept, and of which encoder it is."""
+
+from __future__ import annotations
+
+import logging
+import os
+import shutil
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from balrsam_pipeline.layout import PreprocessedFolder
+from balrsam_pipeline.network import BalrSam
+from balrsam_pipeline.plan import Configuration, NetworkPlan, json_sha256
+from trainers.config import AugmentationConfig, TrainingConfig
+from trainers.data.fold_data import FoldData
+from trainers.data.kept_features import KeptFeatures
+from trainers.data.patches import PatchReader
+from trainers.data.sampling import SamplingCase, in_plane_axes
+
+LOG = logging.getLogger(__name__)
+MOST_BYTES = 4 * 10**9
+DTYPE = torch.float16
+KEY_LETTERS = 16
+IMAGE_CHANNELS = 3  # of SAM: other channels pass a projection first
+# what the encoder's output before its first trained block depends on, besides its weights and the patch
+PREFIX_SETTINGS = (
+    "backbone",
+    "embedding_stride",
+    "adapted_stages",
+    "input_size",
+    "input_channels",
+    "input_ranges",
+    "pixels",
+    "projection",
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Machine:
+    """What decides, besides plan and settings: where the network trains, and room for files."""
+
+    device: str
+    workers: int
+    room_bytes: int
+
+
+def why_not_kept(
+    configuration: Configuration,
+    config: TrainingConfig,
+    cases: Sequence[SamplingCase],
+    slice_bytes: int,
+    machine: Machine,
+) -> str:
+    """Why the encoder has to run in every step; empty where its output can be kept.
+
+    Args:
+        cases: that are trained on.
+        slice_bytes: of the maps of one slice, all copies together.
+    """
+    network = configuration.network
+    constant = network.input_channels == IMAGE_CHANNELS or network.projection == "fixed"
+    needed = slice_bytes * slices(configuration, cases)
+    reasons = {
+        f"on {machine.device} it takes little of a step": machine.device != "cpu",
+        "worker processes make the batches": machine.workers > 0,
+        "it is trained": config.freeze == "nothing",
+        "the projection of channels before it is trained": not constant,
+        "patches show parts of slices": not shows_whole_slices(configuration, cases),
+        f"its output would take {needed / 1e9:.1f} GB": needed > min(MOST_BYTES, machine.room_bytes),
+    }
+    return next((reason for reason, holds in reasons.items() if holds), "")
+
+
+def shows_whole_slices(configuration: Configuration, cases: Iterable[SamplingCase]) -> bool:
+    """Whether a patch covers every slice, so that there is one patch for each."""
+    return all(
+        case.shape_zyx[across] <= size
+        for case in cases
+        for axis in configuration.slicing_axes
+        for across, size in zip(in_plane_axes(axis), configuration.patch_size, strict=True)
+    )
+
+
+def slices(configuration: Configuration, cases: Iterable[SamplingCase]) -> int:
+    """Slices of cases, across all axes along which the configuration cuts."""
+    return sum(case.shape_zyx[axis] for case in cases for axis in configuration.slicing_axes)
+
+
+def copies(configuration: Configuration) -> int:
+    """In how many ways a slice is mirrored before the encoder sees it."""
+    reverses = configuration.context_slices > 0 and bool(
+        set(configuration.slicing_axes) & set(configuration.mirror_axes)
+    )
+    columns = {in_plane_axes(axis)[1] for axis in configuration.slicing_axes}
+    return (1 + reverses) * (1 + bool(columns & set(configuration.mirror_axes)))
+
+
+def features_key(base_sha256: str, configuration: Configuration) -> str:
+    """Names what is kept: alike for plans that differ only in what comes after."""
+    network = configuration.network
+    settings = {name: getattr(network, name) for name in PREFIX_SETTINGS}
+    cut = {"patch_size": configuration.patch_size, "context_slices": configuration.context_slices}
+    return json_sha256({"base": base_sha256, "dtype": str(DTYPE), **settings, **cut})[:KEY_LETTERS]
+
+
+def keep_features(
+    data: FoldData, config: TrainingConfig, model: BalrSam, base_sha256: str, machine_of: tuple[str, int]
+) -> KeptFeatures | None:
+    """What keeps the output of the model's frozen encoder; None where it cannot be kept. Says which in the
+    log.
+
+    Args:
+        base_sha256: of the checkpoint that the encoder is from.
+        machine_of: the device, and the number of worker processes that make batches.
+    """
+    configuration = data.configuration
+    if configuration.network.backbone != "vit_t":
+        return None
+    preprocessed = PreprocessedFolder(data.store.folder.parent)
+    train, every = data.sampling_cases(data.fold.train), (*data.fold.train, *data.fold.val)
+    room = shutil.disk_usage(preprocessed.path).free if os.access(preprocessed.path, os.W_OK) else 0
+    machine = Machine(device=machine_of[0], workers=machine_of[1], room_bytes=room)
+    one = _map_bytes(configuration.network)
+    why_not = why_not_kept(configuration, config, train, one * copies(configuration), machine)
+    if not why_not and not shows_whole_slices(configuration, data.sampling_cases(every)):
+        why_not = "patches show parts of slices of validation cases"
+    if why_not:
+        LOG.info("the frozen encoder runs in every step: %s", why_not)
+        return None
+    count = slices(configuration, train)
+    LOG.info(
+        "keeping features of %d slices, %.1f MB each and for each way it is mirrored (%d): the encoder runs "
+        "once for each",
+        count,
+        one / 1e6,
+        copies(configuration),
+    )
+    return KeptFeatures(
+        folder=preprocessed.features(features_key(base_sha256, configuration)),
+        reader=PatchReader(data.store, configuration, AugmentationConfig(enabled=False)),
+        encode=_Encoder(model),
+        content=data.store.content,
+        dtype=DTYPE,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Encoder:
+    """The frozen part of a model for one image."""
+
+    model: BalrSam
+
+    def __call__(self, image_chw: npt.NDArray[np.float32]) -> tuple[Tensor, ...]:
+        maps = self.model.prefix(torch.from_numpy(image_chw)[None])
+        return tuple(map_byxc[0] for map_byxc in maps if map_byxc is not None)
+
+
+def _map_bytes(network: NetworkPlan) -> int:
+    """Of the maps of one image as they are stored; computed without memory or arithmetic."""
+    with torch.device("meta"):
+        maps = BalrSam(network).prefix(torch.zeros(1, network.input_channels, *network.input_size))
+    return sum(map_byxc.numel() * DTYPE.itemsize for map_byxc in maps if map_byxc is not None)

@@ -1,0 +1,104 @@
+"""What a frozen encoder makes of a slice, kept on disk: it runs once for a slice instead of in every step.
+
+Kept is its output for the whole patch, padded and unaugmented, and for the same patch mirrored left-right,
+since an encoder does not see a mirrored picture as the mirror image of what it sees. Rotation, scaling and
+mirroring up-down move the kept maps as they move the picture; what changes intensities does not reach them.
+Each is computed when a sample first shows it, so a run that is stopped leaves nothing half done.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from balrsam_pipeline.files import atomic_path
+from balrsam_pipeline.layout import FeaturesFolder
+from balrsam_pipeline.network import TENSORS_CHECKSUM, tensors_crc32
+from trainers.augmentation import Geometry2d, move_features
+from trainers.data.patches import PatchReader
+from trainers.data.sampling import Sample
+
+CONTENT = "content"  # in a file's metadata: of which image it was made
+Encode = Callable[[npt.NDArray[np.float32]], tuple[Tensor, ...]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KeptFeatures:
+    """Reads what is kept, and computes and keeps what is not yet.
+
+    Attributes:
+        folder: of this encoder and this way to cut patches alone.
+        reader: gives patches without changing intensities.
+        encode: an image (channels, height, width) to maps (y, x, c), in the order of `network.Features`.
+        content: what tells the image of a case from others; kept maps of another image are made again.
+        dtype: in which maps are stored.
+    """
+
+    folder: FeaturesFolder
+    reader: PatchReader
+    encode: Encode
+    content: Callable[[str], str]
+    dtype: torch.dtype = torch.float16
+    _sound: set[Path] = field(default_factory=set)  # files whose checksum was compared
+
+    def stacked(self, samples: Sequence[Sample]) -> tuple[Tensor, ...]:
+        """The maps of samples, (b, y, x, c) float32 each."""
+        return tuple(torch.stack(maps) for maps in zip(*map(self.read, samples), strict=True))
+
+    def read(self, sample: Sample) -> tuple[Tensor, ...]:
+        """The maps of a sample, moved as its geometry moves the patch; (y, x, c) float32 each."""
+        reversed_z, _, mirrored_x = sample.geometry.mirror
+        maps = self._kept(sample, (reversed_z and self.reader.context_slices > 0, mirrored_x))
+        size = self.reader.patch_size
+        return tuple(move_features(map_hwc.float(), size, sample.geometry) for map_hwc in maps)
+
+    def _kept(self, sample: Sample, mirrored_zx: tuple[bool, bool]) -> tuple[Tensor, ...]:
+        """The maps of the unaugmented patch; of the mirrored patch, turned back, where that is asked for."""
+        path = self.folder.file(sample.case, sample.axis, sample.slice_index, mirrored_zx)
+        content = self.content(sample.case)
+        stored = _read(path, content, check=path not in self._sound) if path.is_file() else None
+        if stored is None:
+            stored = self._compute(sample, mirrored_zx)
+            _write(path, stored, content)
+        self._sound.add(path)
+        return stored
+
+    def _compute(self, sample: Sample, mirrored_zx: tuple[bool, bool]) -> tuple[Tensor, ...]:
+        reversed_z, mirrored_x = mirrored_zx
+        geometry = Geometry2d(mirror=(reversed_z, False, mirrored_x))
+        image_chw, _ = self.reader.read(dataclasses.replace(sample, geometry=geometry, intensity_seed=None))
+        most = torch.finfo(self.dtype).max
+        maps = (map_hwc.clamp(-most, most).to(self.dtype) for map_hwc in self.encode(image_chw))
+        return tuple((map_hwc.flip(1) if mirrored_x else map_hwc).contiguous() for map_hwc in maps)
+
+
+def _write(path: Path, maps: tuple[Tensor, ...], content: str) -> None:
+    """Atomically; what a power cut damages fails its checksum and is made again."""
+    tensors = {str(number): map_hwc for number, map_hwc in enumerate(maps)}
+    metadata = {CONTENT: content, TENSORS_CHECKSUM: str(tensors_crc32(tensors))}
+    with atomic_path(path, durable=False) as temporary:
+        save_file(tensors, temporary, metadata)
+
+
+def _read(path: Path, content: str, check: bool) -> tuple[Tensor, ...] | None:
+    """What is kept; None where it is damaged or of another image."""
+    try:
+        with safe_open(path, framework="pt") as file:
+            metadata = file.metadata() or {}
+            tensors = {name: file.get_tensor(name) for name in sorted(file.keys())}
+    except (SafetensorError, OSError, ValueError):
+        return None
+    if metadata.get(CONTENT) != content:
+        return None
+    if check and metadata.get(TENSORS_CHECKSUM) != str(tensors_crc32(tensors)):
+        return None
+    return tuple(tensors.values())
