@@ -45,6 +45,7 @@ CPU_COMFORT = 32.0
 # LiteMedSAM's TinyViT on a CPU, which sees each slice once: sides that its windows of 7 and 14 tile without
 # padding. An encoder that sees 112 pixels costs a quarter of one that sees 224
 TINY_SIDES = (112, 224)
+TINY_COMFORT = 8.0  # input pixels across the thinnest label, two tokens, at which the smaller side is taken
 MOST_LARGER = 1.5  # patches hold the largest slice whole, unless it is this much larger than the median
 
 # adapted: a frozen encoder knows structures that span several tokens, so small slices are enlarged,
@@ -152,7 +153,7 @@ def _tiny(slices: Slices, thickness_px: float) -> Decision[Size] | None:
             slices, _up(longest), f"{slices} are seen whole, not enlarged: TinyViT's tokens are fine"
         )
     thick = thickness_px / longest
-    roomy = (side for side in TINY_SIDES if side >= SHRINK_TO * longest or thick * side >= CPU_COMFORT)
+    roomy = (side for side in TINY_SIDES if side >= SHRINK_TO * longest or thick * side >= TINY_COMFORT)
     side = next(roomy, TINY_SIDES[-1])
     if side < SHRINK_TO * longest and thick * side < THIN:
         return None

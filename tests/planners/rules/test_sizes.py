@@ -90,7 +90,8 @@ def test_fetal_heads_are_seen_whole_on_a_cpu() -> None:
     ("slice_yx", "thickness", "expected"),
     [
         ((540, 800), 248.0, (80, 112)),  # heads: 35 pixels of the thinnest label are left
-        ((256, 256), 30.0, (224, 224)),  # 13 would be left of a kidney
+        ((256, 256), 22.0, (112, 112)),  # 9.6 are left of a kidney, over two tokens
+        ((289, 272), 6.6, (224, 224)),  # 2.6 would be left of a heart's wall
         ((100, 112), 5.0, (112, 112)),  # not made smaller
         ((36, 51), 8.0, (48, 64)),  # nor enlarged
     ],
