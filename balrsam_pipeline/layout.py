@@ -20,8 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-DESCRIPTION = "dataset.json"
-SOURCE = "source.json"
+DESCRIPTION, SOURCE = "dataset.json", "source.json"
 IMAGES_TR, LABELS_TR, IMAGES_TS, LABELS_TS = "imagesTr", "labelsTr", "imagesTs", "labelsTs"
 SPLITS_FINAL, GROUPS = "splits_final.json", "groups.csv"
 PLAN, FINGERPRINT, SPLITS = "plan.json", "fingerprint.json", "splits.json"
@@ -30,10 +29,8 @@ BEST_CONFIGURATION, POSTPROCESSING = "best_configuration.json", "postprocessing.
 PREDICTION, EVALUATION, CROSSVAL = "prediction.json", "evaluation", "crossval"
 
 CheckpointKind = Literal["latest", "previous", "best", "final"]
-_MODEL_SUFFIX = "__balrsam"
+_MODEL_SUFFIX, _FOLD, _SETTINGS = "__balrsam", "fold_", "settings.json"
 _MODEL_NAME = re.compile(rf"[A-Za-z0-9._-]+{_MODEL_SUFFIX}")
-_FOLD = "fold_"
-_SETTINGS = "settings.json"
 _STORED = re.compile(r"(?P<case>.+?)(_label|_foreground)?\.b2nd")
 
 
@@ -120,21 +117,9 @@ class PreprocessedFolder:
         """The last integrity check."""
         return self.path / "integrity.json"
 
-    def features(self, key: str) -> FeaturesFolder:
-        """What frozen encoders computed of the cases; `key` says which encoder, and of what."""
-        return FeaturesFolder(self.path / "features" / key)
-
-
-@dataclass(frozen=True, slots=True)
-class FeaturesFolder:
-    """Kept output of one frozen encoder, a file for each slice and way to mirror it."""
-
-    path: Path
-
-    def file(self, case: str, axis: int, index: int, mirrored_zx: tuple[bool, bool]) -> Path:
-        """Of the slice `index` across `axis`, seen with its neighbours in reverse (z) or left-right (x)."""
-        mirrored = "".join(letter for letter, is_so in zip("zx", mirrored_zx, strict=True) if is_so)
-        return self.path / case / f"{axis}_{index}{mirrored}.safetensors"
+    def features(self, key: str, case: str, view: str) -> Path:
+        """What the frozen encoder that `key` names made of one view of a slice of a case."""
+        return self.path / "features" / key / case / f"{view}.safetensors"
 
 
 @dataclass(frozen=True, slots=True)

@@ -141,7 +141,8 @@ def keep_features(
         copies(configuration),
     )
     return KeptFeatures(
-        folder=preprocessed.features(features_key(base_sha256, configuration)),
+        preprocessed=preprocessed,
+        key=features_key(base_sha256, configuration),
         reader=PatchReader(data.store, configuration, AugmentationConfig(enabled=False)),
         encode=_Encoder(model),
         content=data.store.content,

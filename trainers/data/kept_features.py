@@ -21,7 +21,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from balrsam_pipeline.files import atomic_path
-from balrsam_pipeline.layout import FeaturesFolder
+from balrsam_pipeline.layout import PreprocessedFolder
 from balrsam_pipeline.network import TENSORS_CHECKSUM, tensors_crc32
 from trainers.augmentation import Geometry2d, move_features
 from trainers.data.patches import PatchReader
@@ -36,14 +36,16 @@ class KeptFeatures:
     """Reads what is kept, and computes and keeps what is not yet.
 
     Attributes:
-        folder: of this encoder and this way to cut patches alone.
+        preprocessed: the dataset's folder.
+        key: names this encoder and this way to cut patches.
         reader: gives patches without changing intensities.
         encode: an image (channels, height, width) to maps (y, x, c), in the order of `network.Features`.
         content: what tells the image of a case from others; kept maps of another image are made again.
         dtype: in which maps are stored.
     """
 
-    folder: FeaturesFolder
+    preprocessed: PreprocessedFolder
+    key: str
     reader: PatchReader
     encode: Encode
     content: Callable[[str], str]
@@ -63,7 +65,9 @@ class KeptFeatures:
 
     def _kept(self, sample: Sample, mirrored_zx: tuple[bool, bool]) -> tuple[Tensor, ...]:
         """The maps of the unaugmented patch; of the mirrored patch, turned back, where that is asked for."""
-        path = self.folder.file(sample.case, sample.axis, sample.slice_index, mirrored_zx)
+        mirrored = "".join(letter for letter, is_so in zip("zx", mirrored_zx, strict=True) if is_so)
+        view = f"{sample.axis}_{sample.slice_index}{mirrored}"
+        path = self.preprocessed.features(self.key, sample.case, view)
         content = self.content(sample.case)
         stored = _read(path, content, check=path not in self._sound) if path.is_file() else None
         if stored is None:

@@ -10,7 +10,7 @@ import pytest
 import torch
 from support.tiny_vit import random_tiny_sam
 
-from balrsam_pipeline.layout import FeaturesFolder
+from balrsam_pipeline.layout import PreprocessedFolder
 from balrsam_pipeline.network import BalrSam, Features, build, preset
 from trainers.augmentation import Geometry2d
 from trainers.config import AugmentationConfig
@@ -52,7 +52,8 @@ def keep(reader: PatchReader, tmp_path) -> Callable[..., KeptFeatures]:
 
     def make(encode, content="as it is", dtype=torch.float16) -> KeptFeatures:
         return KeptFeatures(
-            folder=FeaturesFolder(tmp_path / "features"),
+            preprocessed=PreprocessedFolder(tmp_path),
+            key="encoder",
             reader=reader,
             encode=encode,
             content=lambda case: f"{case} {content}",
@@ -117,10 +118,10 @@ def test_mirrored_maps_are_the_encoders_of_the_mirrored_picture(keep, reader):
 
 
 @pytest.mark.parametrize("where", ["truncated", "one byte"])
-def test_a_damaged_file_is_made_again(keep, where):
+def test_a_damaged_file_is_made_again(keep, where, tmp_path):
     encode = Counting()
     expected = keep(encode).read(SAMPLE)
-    path = keep(encode).folder.file("case_a", 0, 4, (False, False))
+    path = tmp_path / "features" / "encoder" / "case_a" / "0_4.safetensors"
     content = bytearray(path.read_bytes())
     content[-3] ^= 1
     path.write_bytes(bytes(content) if where == "one byte" else bytes(content[: len(content) // 2]))
