@@ -45,7 +45,7 @@ def test_another_base_is_refused(
     path = tmp_path / "final.safetensors"
     tensors = {f"ema/{name}": tensor for name, tensor in trainable_state(build(network, base)).items()}
     save_file(tensors, path, {"base_sha256": "0" * 64})
-    with pytest.raises(CheckpointError, match=f"(?s)final.*{'0' * 64}.*--checkpoint"):
+    with pytest.raises(CheckpointError, match=f"(?s)final.*{'0' * 64}.*--base"):
         load_trained(path, network, base)
 
 
