@@ -3,6 +3,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+import shutil
 import signal
 import threading
 
@@ -203,3 +204,21 @@ def test_a_gradient_clip_of_0_is_one_that_nothing_reaches(make_request, tmp_path
         weights[name] = read_checkpoint(CheckpointFolder(train_fold(request).folder).path("final")).tensors
     assert all(torch.equal(tensor, weights["endless"][name]) for name, tensor in weights["none"].items())
     assert any(not torch.equal(tensor, weights["low"][name]) for name, tensor in weights["none"].items())
+
+
+def test_a_case_withdrawn_after_planning_is_named_before_training(make_request, tmp_path):
+    """It once trained to the end, and then validation ended with a KeyError."""
+    request = make_request()
+    raw = tmp_path / "raw" / request.dataset.name
+    shutil.copytree(request.dataset, raw)
+    gone = sorted((raw / "labelsTr").iterdir())[0]
+    case = gone.name.split(".")[0]
+    gone.unlink()
+    for image in (raw / "imagesTr").glob(f"{case}_*"):
+        image.unlink()
+    preprocessed = tmp_path / "preprocessed"
+    shutil.copytree(request.roots.preprocessed, preprocessed)
+    roots = dataclasses.replace(request.roots, raw=raw.parent, preprocessed=preprocessed)
+    with pytest.raises(TrainingError, match=f"withdrawn since planning: {case}"):
+        train_fold(dataclasses.replace(request, dataset=raw, roots=roots))
+    assert not request.roots.results.exists()
