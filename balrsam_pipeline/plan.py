@@ -34,6 +34,7 @@ DecoderAttention = Literal["low_rank", "exact"]
 Pixels = Literal[
     "sam", "0-1", "none"
 ]  # what an encoder was shown: SAM's mean and std, 0 to 1, or as normalised here
+Hypernetworks = Literal["per_class", "shared"]  # the MLPs from a class's token to the weights of its mask
 TINY_VIT_STAGES = 3  # of TinyViT that have attention, and so can be adapted
 
 
@@ -110,6 +111,8 @@ class NetworkPlan:
     With `projection` "fixed", channels other than three are combined as at the start, without training: then
     nothing before the adapted stages changes.
 
+    With `hypernetworks` "shared", class k reads SAM's hypernetwork k modulo 4 instead of a copy of its own.
+
     `checkpoint` is the published checkpoint to adapt, by name; empty: the most general one of the backbone.
     """
 
@@ -132,6 +135,7 @@ class NetworkPlan:
     input_ranges: tuple[tuple[float, float], ...] = field(default=(), metadata=ADDED)
     projection: Literal["learnt", "fixed"] = field(default="learnt", metadata=ADDED)
     checkpoint: str = field(default="", metadata=ADDED)
+    hypernetworks: Hypernetworks = field(default="per_class", metadata=ADDED)
 
     @property
     def base(self) -> str:

@@ -15,7 +15,10 @@ from balrsam_pipeline.errors import CheckpointError
 from trainers.checkpoints import read_checkpoint
 
 LOG = logging.getLogger(__name__)
-PER_CLASS = ("mask_decoder.class_tokens", "mask_decoder.hypernetworks.")  # first axis: one row per class
+PER_CLASS = (
+    "mask_decoder.class_tokens",
+    "mask_decoder.hypernetworks.",
+)  # first axis: one row per class, or per MLP that classes share in turn
 DECODER = "mask_decoder."
 POSITIONS = "pos_embed"  # (1, y, x, width): stretched to another grid of tokens
 
@@ -44,8 +47,8 @@ def start_from(path: Path, weights: Mapping[str, Tensor], classes: Sequence[str]
         for name, tensor in weights.items():
             source = trained.get(name)
             if source is not None and name.startswith(PER_CLASS) and source.shape[1:] == tensor.shape[1:]:
-                for new, old in rows:
-                    tensor[new].copy_(source[old])
+                for new, old in reversed(rows):  # of classes that share an MLP the first decides
+                    tensor[new % len(tensor)].copy_(source[old % len(source)])
             elif source is not None and name.endswith(POSITIONS) and source.shape[-1] == tensor.shape[-1]:
                 tensor.copy_(_stretched(source, tensor.shape[1:3]))
             elif source is not None and source.shape == tensor.shape:

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from balrsam_pipeline.network.backbone import EMBEDDING
+from balrsam_pipeline.network.backbone import EMBEDDING, MASK_TOKENS
 from balrsam_pipeline.network.backbone_shapes import decoder_mlp
 from balrsam_pipeline.network.layers import RECOMPUTE_TOKENS, Mlp, project, recompute
 from balrsam_pipeline.network.tensor_attention import ImageToToken, LowRankTokenToImage, TokenToImage
@@ -104,26 +104,39 @@ class TwoWayLayer(nn.Module):
 
 
 class Hypernetworks(nn.Module):
-    """For each class an MLP of three layers from its token to the 32 weights of its mask; all classes in one
-    batched product."""
+    """MLPs of three layers from a class's token to the 32 weights of its mask, in one batched product.
 
-    def __init__(self, classes: int) -> None:
+    Class k reads MLP k modulo `count` and adds a last bias of its own.
+
+    Args:
+        classes: K.
+        count: how many MLPs there are, at most K.
+    """
+
+    def __init__(self, classes: int, count: int) -> None:
         super().__init__()
+        self.count = count
         sizes = (EMBEDDING, EMBEDDING, EMBEDDING, UPSCALED)
         self.weights = nn.ParameterList(
-            torch.empty(classes, after, before).uniform_(-(before**-0.5), before**-0.5)
+            torch.empty(count, after, before).uniform_(-(before**-0.5), before**-0.5)
             for before, after in itertools.pairwise(sizes)
         )
-        self.biases = nn.ParameterList(torch.zeros(classes, after) for after in sizes[1:])
+        self.biases = nn.ParameterList(
+            torch.zeros(rows, after) for rows, after in zip((count, count, classes), sizes[1:], strict=True)
+        )
 
     def forward(self, tokens_bkc: Tensor) -> Tensor:
         """(b, k, 256) -> (b, k, 32)."""
-        out = tokens_bkc.transpose(0, 1)
-        for index, (weight, bias) in enumerate(zip(self.weights, self.biases, strict=True)):
-            out = out @ weight.transpose(1, 2) + bias[:, None]
-            if index < len(self.weights) - 1:
-                out = functional.relu(out)
-        return out.transpose(0, 1)
+        b, classes, _ = tokens_bkc.shape
+        rounds = -(-classes // self.count)  # classes of one MLP; the last round is filled up with zeros
+        filled = functional.pad(tokens_bkc, (0, 0, 0, rounds * self.count - classes))
+        out = filled.view(b, rounds, self.count, EMBEDDING).permute(2, 0, 1, 3).flatten(1, 2)
+        first, second, last = self.weights
+        for weight, bias in ((first, self.biases[0]), (second, self.biases[1])):
+            out = functional.relu(out @ weight.transpose(1, 2) + bias[:, None])
+        out = (out @ last.transpose(1, 2)).view(self.count, b, rounds, UPSCALED)
+        weights_bkc: Tensor = out.permute(1, 2, 0, 3).flatten(1, 2)[:, :classes] + self.biases[2]
+        return weights_bkc
 
 
 class Upscaling(nn.Module):
@@ -197,7 +210,10 @@ class MaskDecoder(nn.Module):
         self.position_frequencies = nn.Parameter(torch.empty(2, EMBEDDING // 2).normal_())
         self.transformer = Transformer(network)
         self.upscaling = Upscaling()
-        self.hypernetworks = Hypernetworks(network.classes)
+        shared = network.hypernetworks == "shared"
+        self.hypernetworks = Hypernetworks(
+            network.classes, min(MASK_TOKENS, network.classes) if shared else network.classes
+        )
         stride = network.embedding_stride
         self.grid = (network.input_size[0] // stride, network.input_size[1] // stride)
         self.image_positions: Tensor  # where the frequencies are frozen, one constant for all images

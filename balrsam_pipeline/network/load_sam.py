@@ -137,10 +137,7 @@ def _decoder(
     weights |= {
         f"upscaling.{ours}": source[f"output_upscaling.{theirs}"] for ours, theirs in UPSCALING.items()
     }
-    for layer in range(3):
-        names = [f"output_hypernetworks_mlps.{token}.layers.{layer}" for token in tokens]
-        weights[f"hypernetworks.weights.{layer}"] = torch.stack([source[f"{name}.weight"] for name in names])
-        weights[f"hypernetworks.biases.{layer}"] = torch.stack([source[f"{name}.bias"] for name in names])
+    weights |= _hypernetworks(network, source, tokens)
     for attention in ATTENTIONS:
         del weights[
             f"transformer.{attention}.k_proj.bias"
@@ -148,6 +145,24 @@ def _decoder(
     if network.decoder_attention == "low_rank":
         _truncate(weights, network.decoder_rank, second_moments)
     return {f"mask_decoder.{key}": tensor for key, tensor in weights.items()}
+
+
+def _hypernetworks(
+    network: NetworkPlan, source: Mapping[str, Tensor], tokens: Sequence[int]
+) -> dict[str, Tensor]:
+    """Each class's MLP, or SAM's own shared by the classes; the last bias is each class's in both."""
+    own = tokens[:MASK_TOKENS] if network.hypernetworks == "shared" else tokens
+
+    def stacked(layer: int, kind: str, of: Sequence[int]) -> Tensor:
+        names = [f"output_hypernetworks_mlps.{token}.layers.{layer}.{kind}" for token in of]
+        return torch.stack([source[name] for name in names])
+
+    weights = {f"hypernetworks.weights.{layer}": stacked(layer, "weight", own) for layer in range(3)}
+    biases = {
+        f"hypernetworks.biases.{layer}": stacked(layer, "bias", of)
+        for layer, of in enumerate((own, own, tokens))
+    }
+    return weights | biases
 
 
 def _truncate(weights: dict[str, Tensor], rank: int, second_moments: Sequence[Tensor] | None) -> None:

@@ -44,6 +44,7 @@ def preset(backbone: Backbone, classes: int = 4, input_channels: int = 3) -> Net
         cden_width=CDEN_WIDTH[backbone],
         mask_stride=2 if scratch else 4,
         checkpointed_blocks=0 if scratch else GLOBAL_BLOCKS,
+        hypernetworks="per_class" if scratch else "shared",
     )
     if backbone != "vit_t":
         return network

@@ -32,6 +32,16 @@ def test_classes_are_matched_by_name_and_the_rest_is_copied(tmp_path):
     assert own["mask_decoder.class_tokens"][:, 0].tolist() == [10.0, 12.0, 2.0]
 
 
+def test_an_mlp_that_classes_share_is_copied_for_the_class_that_reads_it(tmp_path):
+    name = "mask_decoder.hypernetworks.weights.0"
+    mlps = torch.arange(4.0)[:, None, None].expand(4, 2, 2).contiguous()
+    known = [f"class {index}" for index in range(6)]
+    path = write(tmp_path / "trained.safetensors", {name: mlps}, known)
+    own = {name: torch.full((3, 2, 2), -1.0)}
+    start_from(path, own, ["new", "class 5", "class 3"])  # class 5 reads MLP 5 modulo 4
+    assert own[name][:, 0, 0].tolist() == [-1.0, 1.0, 3.0]
+
+
 def test_positions_are_stretched_to_another_grid_and_misfits_are_left_and_named(tmp_path, caplog):
     caplog.set_level("INFO")
     trained = weights(2, 5.0) | {"image_encoder.block": torch.zeros(2, 2)}

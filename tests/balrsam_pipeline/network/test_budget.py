@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from balrsam_pipeline.network import count_cost, describe_network, preset
 from balrsam_pipeline.network.profiling import meta_network
+from balrsam_pipeline.plan import DecoderAttention
 
 
 @pytest.mark.parametrize("attention", ["low_rank", "exact"])
-def test_vit_h_trains_11_7_million_parameters_1_8_percent_of_all(attention: str) -> None:
-    from dataclasses import replace
-
-    model = meta_network(replace(preset("vit_h"), decoder_attention=attention))
+@pytest.mark.parametrize("classes", [2, 4, 14, 118])
+def test_vit_h_trains_11_7_million_parameters_1_8_percent_of_all_whatever_the_classes(
+    classes: int, attention: DecoderAttention
+) -> None:
+    model = meta_network(replace(preset("vit_h", classes=classes), decoder_attention=attention))
     trained = sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad)
     everything = sum(parameter.numel() for parameter in model.parameters())
     assert trained == pytest.approx(11.7e6, rel=0.02)

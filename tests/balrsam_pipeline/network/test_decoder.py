@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from balrsam_pipeline.network.adapters import Lora
 from balrsam_pipeline.network.backbone import sam_modeling, stock_sam
-from balrsam_pipeline.network.decoder import MaskDecoder
+from balrsam_pipeline.network.decoder import Hypernetworks, MaskDecoder
 from balrsam_pipeline.network.hosvd import shared_latent, truncation_error
 from balrsam_pipeline.network.profiling import count_saved_bytes
 from balrsam_pipeline.network.tensor_attention import ImageToToken, LowRankTokenToImage, TokenToImage
@@ -116,6 +116,25 @@ def test_second_moments_weight_the_truncation_towards_what_occurs() -> None:
         float((inputs @ (key - latent.key_core @ latent.latent).T).norm()) for latent in (plain, weighted)
     ]
     assert errors[1] < 0.7 * errors[0]
+
+
+@pytest.mark.parametrize(("classes", "count"), [(3, 3), (4, 4), (6, 4), (9, 4), (5, 5)])
+def test_class_k_reads_hypernetwork_k_modulo_their_number_and_adds_its_own_bias(
+    classes: int, count: int
+) -> None:
+    networks = Hypernetworks(classes, count)
+    for bias in networks.biases:
+        nn.init.normal_(bias)
+    tokens = torch.randn(2, classes, 256)
+    found = networks(tokens)
+    for index in range(classes):
+        own = index % count
+        hidden = tokens[:, index]
+        for layer in (0, 1):
+            hidden = nn.functional.linear(hidden, networks.weights[layer][own], networks.biases[layer][own])
+            hidden = hidden.relu()
+        expected = nn.functional.linear(hidden, networks.weights[2][own], networks.biases[2][index])
+        torch.testing.assert_close(found[:, index], expected, atol=1e-5, rtol=1e-5)
 
 
 def test_gradients_of_the_attentions_pass_gradcheck() -> None:

@@ -88,12 +88,26 @@ def test_masks_of_a_grid_that_pads_equal_stock(make_plan: Callable[..., NetworkP
         for name, tensor in sam.state_dict().items()
     }
     small.load_state_dict(tensors)
-    model = build(make_plan(input_size=(320, 320)), path).eval()
     image = torch.randn(1, 3, 320, 320)
-    with torch.no_grad():
-        expected = stock_masks(small, small.image_encoder(image))
-        embedding, details, _ = model.embed(image)
-        torch.testing.assert_close(model.mask_decoder(embedding, details), expected, atol=1e-4, rtol=0)
+    for form in ("per_class", "shared"):
+        model = build(make_plan(input_size=(320, 320), hypernetworks=form), path).eval()
+        with torch.no_grad():
+            expected = stock_masks(small, small.image_encoder(image))
+            embedding, details, _ = model.embed(image)
+            torch.testing.assert_close(model.mask_decoder(embedding, details), expected, atol=1e-4, rtol=0)
+
+
+@pytest.mark.parametrize("classes", [2, 4, 6, 13])
+def test_shared_hypernetworks_start_as_those_of_each_class(
+    classes: int, make_checkpoint: MakeCheckpoint, make_plan: Callable[..., NetworkPlan]
+) -> None:
+    path, image = make_checkpoint("vit_mini")[1], torch.randn(1, 3, 64, 64)
+    masks = []
+    for form in ("per_class", "shared"):
+        model = build(make_plan(input_size=(64, 64), classes=classes, hypernetworks=form), path).eval()
+        with torch.no_grad():
+            masks.append(model(image))
+    torch.testing.assert_close(masks[1], masks[0], atol=1e-5, rtol=1e-5)
 
 
 def test_gradients_of_the_augmented_attention_equal_stock() -> None:

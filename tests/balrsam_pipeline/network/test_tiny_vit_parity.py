@@ -51,7 +51,9 @@ def test_real_lite_medsam_weights_give_the_originals_masks(
     size: tuple[int, int], make_plan: MakePlan, tmp_path: Path
 ) -> None:
     assert FILE is not None
-    network = make_plan(backbone="vit_t", embedding_stride=4, mask_stride=1, input_size=size)
+    network = make_plan(
+        backbone="vit_t", embedding_stride=4, mask_stride=1, input_size=size, hypernetworks="shared"
+    )
     check_equal(network, FILE, tmp_path)
 
 
