@@ -45,6 +45,8 @@ def to_json(value: Any, *, without_added_defaults: bool = False) -> Any:
 def from_json(kind: type[T], value: Any, where: object, error: type[BalrsamError] = PlanError) -> T:
     """Build a dataclass of type `kind` from a JSON object.
 
+    A field whose metadata says "formerly" is read under that name, too.
+
     Args:
         where: the file the value came from, named in messages.
         error: the class of error to raise.
@@ -87,6 +89,8 @@ def _read_dataclass(kind: Any, value: Any, where: str, key: str, error: type[Bal
     if not isinstance(value, dict):
         raise _wrong(where, key, value, "a JSON object", error)
     hints, fields = typing.get_type_hints(kind), dataclasses.fields(kind)
+    formerly = {old: field.name for field in fields if (old := field.metadata.get("formerly"))}
+    value = {formerly.get(name, name): item for name, item in value.items()}
     unknown = sorted(set(value) - {field.name for field in fields})
     if unknown:
         raise error(

@@ -50,6 +50,7 @@ class LabelPair:
     Attributes:
         spacing_mm: (z, y, x); 1.0 along z for 2D images, so that products are areas.
         unit: of lengths, 'mm' or 'px'.
+        geometry: of the reference.
         warnings: what was odd, but did not prevent scoring.
     """
 
@@ -57,6 +58,7 @@ class LabelPair:
     reference_zyx: npt.NDArray[np.integer]
     spacing_mm: tuple[float, float, float]
     unit: str
+    geometry: Geometry
     warnings: tuple[str, ...]
 
 
@@ -128,6 +130,7 @@ def read_pair(pair: Pair, labels: LabelScheme) -> LabelPair:
         reference_zyx=reference.data[0],
         spacing_mm=(1.0 if flat else spacing_mm[0], spacing_mm[1], spacing_mm[2]),
         unit="px" if pair.reference.name.lower().endswith(NATURAL_ENDINGS) else "mm",
+        geometry=reference.geometry,
         warnings=_unlisted(pair, prediction, reference, labels),
     )
 

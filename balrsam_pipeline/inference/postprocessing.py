@@ -4,9 +4,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal, TypeVar
 
 import cc3d
 import numpy as np
@@ -19,6 +19,8 @@ from balrsam_pipeline.imageio import Geometry
 from balrsam_pipeline.serialise import from_json, to_json
 
 CONNECTIVITY = 26  # touching corners connect, as in nnU-Net; for one slice this is 8 in-plane
+LabelType = TypeVar("LabelType", bound=np.integer[Any])
+SizeUnit = Literal["mm3", "mm2", "pixels"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,21 +29,24 @@ class PostprocessingStep:
 
     Attributes:
         kind: "largest_component" keeps the largest connected component; "minimum_size" drops those below
-            `minimum_mm3`.
+            `minimum_size`.
         names: labels or regions whose union is cleaned; voxels that are dropped become background.
-        minimum_mm3: for "minimum_size"; mm² for 2D images.
+        minimum_size: for "minimum_size", in `unit`.
+        unit: of the minimum size, by the images: mm³ of volumes, mm² of slices with a physical size, pixels
+            of pictures; None in rules that were written before it was noted.
     """
 
     kind: Literal["largest_component", "minimum_size"]
     names: tuple[str, ...]
-    minimum_mm3: float = 0.0
+    minimum_size: float = field(default=0.0, metadata={"formerly": "minimum_mm3"})
+    unit: SizeUnit | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Postprocessing:
     """Rules in the order in which they are applied; `reasons` says for people what was tried and gained."""
 
-    schema_version: int = 1
+    schema_version: int = 2
     steps: tuple[PostprocessingStep, ...] = ()
     reasons: tuple[str, ...] = ()
 
@@ -61,11 +66,11 @@ def write_postprocessing(path: Path, postprocessing: Postprocessing) -> None:
 
 
 def apply_postprocessing(
-    label_zyx: npt.NDArray[np.unsignedinteger],
+    label_zyx: npt.NDArray[LabelType],
     geometry: Geometry,
     labels: LabelScheme,
     postprocessing: Postprocessing,
-) -> npt.NDArray[np.unsignedinteger]:
+) -> npt.NDArray[LabelType]:
     """The label map after all steps; a new array where anything changes.
 
     Raises:
@@ -100,11 +105,24 @@ def dropped_voxels(
         dropped[1:] = True
         dropped[1 + int(sizes[1:].argmax())] = False
     if step.kind == "minimum_size":
-        dropped[1:] = sizes[1:] * voxel_size(geometry) < step.minimum_mm3
+        dropped[1:] = sizes[1:] * voxel_size(geometry) < step.minimum_size
     return np.asarray(dropped[components], dtype=np.bool_)
 
 
 def voxel_size(geometry: Geometry) -> float:
-    """mm³ of a voxel; mm² of a pixel for 2D images, whose z spacing is no distance."""
+    """mm³ of a voxel; mm² of a pixel for 2D images, whose z spacing is no distance; 1 without a physical
+    size."""
     z, y, x = geometry.spacing_mm
     return y * x if geometry.dimension == 2 else z * y * x
+
+
+def size_unit(geometry: Geometry) -> SizeUnit:
+    """What `voxel_size` is measured in; spacing of 1 in the plane of a 2D image means that it has none.
+
+    >>> from balrsam_pipeline.imageio import picture_geometry
+    >>> size_unit(picture_geometry(20, 30))
+    'pixels'
+    """
+    if geometry.dimension == 3:
+        return "mm3"
+    return "pixels" if geometry.spacing_mm[1:] == (1.0, 1.0) else "mm2"

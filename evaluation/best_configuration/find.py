@@ -20,14 +20,13 @@ from balrsam_pipeline.paths import Roots, model_folder
 from balrsam_pipeline.plan import read_plan
 from evaluation.best_configuration.candidates import Candidate, candidates
 from evaluation.best_configuration.choose_rules import choose_postprocessing
-from evaluation.best_configuration.dice import score_rules
 from evaluation.best_configuration.ensembles import ensemble_folder, predict_ensemble_fold
 from evaluation.best_configuration.folds import common_folds, fold_cases, trained_configurations
 from evaluation.best_configuration.ranking import rank
+from evaluation.best_configuration.rule_scores import Pairs, ScoreBoard
 
 VOLUMES, PICTURES = (".nii.gz", ".nii"), (".png", ".jpg", ".jpeg", ".bmp")
 LOG = logging.getLogger(__name__)
-Pairs = Mapping[str, tuple[Path, Path]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,14 +81,16 @@ def _choose(request: BestRequest, raw: RawDataset, results: Path) -> tuple[BestC
         for item in candidates(list(plans.values()), request.ensembles)
     }
     labels = raw.description.labels
-    tables = {
-        item: score_rules(found, labels, [()], request.workers).dice_rcl[0] for item, found in pairs.items()
+    boards = {
+        item: ScoreBoard(pairs=found, labels=labels, workers=request.workers, distances=False)
+        for item, found in pairs.items()
     }
-    scores, chosen, reason = rank(tables)
+    scores, chosen, reason = rank({item: board.score([()])[()].dice_cl for item, board in boards.items()})
+    fold_of = {case: fold for fold in folds for case in fold_cases(folders[chosen.configurations[0]], fold)}
     rules: dict[Candidate, Postprocessing] = {}
     for item, found in pairs.items():
         if len(item.configurations) == 1 or item == chosen:
-            rules[item] = choose_postprocessing(found, labels, request.workers)
+            rules[item] = choose_postprocessing(found, labels, request.workers, fold_of)
         if len(item.configurations) == 1:
             model = ModelFolder(folders[item.configurations[0]])
             write_postprocessing(model.crossval.postprocessing, rules[item])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -21,7 +22,7 @@ from balrsam_pipeline.inference import (
     read_postprocessing,
     write_postprocessing,
 )
-from balrsam_pipeline.inference.postprocessing import dropped_voxels, voxel_size
+from balrsam_pipeline.inference.postprocessing import dropped_voxels, size_unit, voxel_size
 
 CORNERS = np.ones((3, 3, 3))
 
@@ -38,7 +39,7 @@ def test_what_is_dropped_agrees_with_scipy(mask: np.ndarray, minimum: float) -> 
     small = dropped_voxels(
         mask,
         geometry(mask.shape),
-        PostprocessingStep(kind="minimum_size", names=("l1",), minimum_mm3=minimum),
+        PostprocessingStep(kind="minimum_size", names=("l1",), minimum_size=minimum),
     )
     np.testing.assert_array_equal(small, np.isin(components, 1 + np.flatnonzero(sizes * 1.5 < minimum)))
     rest = mask & ~dropped_voxels(
@@ -68,10 +69,32 @@ def test_rules_survive_the_file_and_a_foreign_label_is_refused(
     fakes: SimpleNamespace, tmp_path: Path
 ) -> None:
     rules = Postprocessing(
-        steps=(PostprocessingStep(kind="minimum_size", names=("liver",), minimum_mm3=2.5),),
+        steps=(PostprocessingStep(kind="minimum_size", names=("liver",), minimum_size=2.5),),
         reasons=("because",),
     )
     write_postprocessing(tmp_path / "postprocessing.json", rules)
     assert read_postprocessing(tmp_path / "postprocessing.json") == rules
     with pytest.raises(PredictionError, match="liver"):
         apply_postprocessing(np.zeros((1, 2, 2), np.uint8), geometry((1, 2, 2)), fakes.plain_labels(2), rules)
+
+
+def test_rules_of_the_first_version_are_read(tmp_path: Path) -> None:
+    step = {"kind": "minimum_size", "names": ["liver"], "minimum_mm3": 2.5}
+    path = tmp_path / "postprocessing.json"
+    path.write_text(json.dumps({"schema_version": 1, "steps": [step], "reasons": []}))
+    (found,) = read_postprocessing(path).steps
+    assert (found.minimum_size, found.unit) == (2.5, None)
+
+
+@pytest.mark.parametrize(
+    ("dimension", "spacing_mm", "unit"),
+    [
+        (3, (1.0, 1.0, 1.0), "mm3"),
+        (2, (999.0, 1.0, 1.0), "pixels"),
+        (2, (499.5, 0.5, 0.5), "mm2"),
+    ],
+)
+def test_sizes_are_named_by_what_the_image_knows(
+    dimension: int, spacing_mm: tuple[float, float, float], unit: str
+) -> None:
+    assert size_unit(Geometry(dimension=dimension, shape_zyx=(1, 4, 4), spacing_mm=spacing_mm)) == unit

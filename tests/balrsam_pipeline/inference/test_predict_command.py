@@ -118,7 +118,7 @@ def test_the_best_choice_brings_its_models_and_postprocessing(
 ) -> None:
     folders = [model_folder("2d", (0,)), model_folder("2.5d", (0,), context_slices=0)]
     rules = Postprocessing(
-        steps=(PostprocessingStep(kind="minimum_size", names=("l1", "l2"), minimum_mm3=1e9),)
+        steps=(PostprocessingStep(kind="minimum_size", names=("l1", "l2"), minimum_size=1e9),)
     )
     best = BestConfiguration(
         dataset="Dataset900_Test",
@@ -141,7 +141,7 @@ def test_a_models_own_postprocessing_is_applied(
 ) -> None:
     model = model_folder(folds=(0,))
     rules = Postprocessing(
-        steps=(PostprocessingStep(kind="minimum_size", names=("l1", "l2"), minimum_mm3=1e9),)
+        steps=(PostprocessingStep(kind="minimum_size", names=("l1", "l2"), minimum_size=1e9),)
     )
     write_postprocessing(model / "crossval" / "postprocessing.json", rules)
     assert (

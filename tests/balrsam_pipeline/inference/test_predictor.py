@@ -174,7 +174,7 @@ def test_a_case_that_fails_leaves_no_older_prediction_behind(
 def test_postprocessing_is_applied_to_what_is_written(
     fakes: SimpleNamespace, image_folder: Callable[..., Path], tmp_path: Path
 ) -> None:
-    rules = Postprocessing(steps=(PostprocessingStep(kind="minimum_size", names=("l1",), minimum_mm3=1e9),))
+    rules = Postprocessing(steps=(PostprocessingStep(kind="minimum_size", names=("l1",), minimum_size=1e9),))
     cases = image_cases(image_folder(1), ".nii.gz", 1)
     predict_files(
         predictor_of(fakes, fakes.make_plan(), [fakes.PixelNetwork()]),
