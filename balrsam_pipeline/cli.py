@@ -5,15 +5,22 @@ from __future__ import annotations
 
 import errno
 import logging
+import os
+import shlex
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 
 from balrsam_pipeline import __version__
 from balrsam_pipeline.command import COMMANDS, load_command, parser_of
 from balrsam_pipeline.errors import BalrsamError
-from balrsam_pipeline.printable import PrintableFormatter, printable
+from balrsam_pipeline.logs import log_to_stderr
+from balrsam_pipeline.paths import wait_passively
+from balrsam_pipeline.printable import printable
+from balrsam_pipeline.progress import phase
 from balrsam_pipeline.streams import prepare_streams
 
+LOG = logging.getLogger(__name__)
 INTERRUPTED = 130  # as shells report SIGINT
 
 
@@ -22,6 +29,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     2 not."""
     if argv is None:
         prepare_streams()
+        wait_passively()
     words = list(sys.argv[1:] if argv is None else argv)
     if not words or words[0] in ("-h", "--help"):
         print(_overview())
@@ -40,12 +48,12 @@ def run_command(name: str, words: Sequence[str], note: Callable[[str], None] | N
     too) and its exit code."""
     command = load_command(name)
     arguments = parser_of(name, command).parse_args(words)
-    if not logging.getLogger().handlers:
-        logging.basicConfig(level=logging.INFO, stream=sys.stderr)
-        logging.getLogger().handlers[0].setFormatter(PrintableFormatter("%(message)s"))
-        logging.getLogger("numexpr").setLevel(logging.WARNING)  # comes with blosc2, and announces its threads
+    log_to_stderr()
+    if command.long and note is None:
+        LOG.info("%s", _opening(name, words))
     try:
-        code = command.run(arguments)
+        with phase(f"balrsam {name}") if command.long else nullcontext():
+            code = command.run(arguments)
         sys.stdout.flush()  # here, where a full disk behind `> FILE` can be told
         return code
     except BalrsamError as problem:
@@ -58,6 +66,11 @@ def run_command(name: str, words: Sequence[str], note: Callable[[str], None] | N
     if note is not None:
         note(message)
     return code
+
+
+def _opening(name: str, words: Sequence[str]) -> str:
+    """The first line of a long command, said before anything heavy is imported."""
+    return f"{shlex.join(('balrsam', name, *words))}   (version {__version__}, pid {os.getpid()})"
 
 
 def _about_files(problem: OSError) -> BalrsamError:
@@ -77,6 +90,7 @@ def _about_files(problem: OSError) -> BalrsamError:
 def plan_and_preprocess() -> int:
     """The console script `plan_and_preprocess DatasetXXX`."""
     prepare_streams()
+    wait_passively()
     return run_command("plan_and_preprocess", sys.argv[1:])
 
 

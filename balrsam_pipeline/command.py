@@ -72,6 +72,7 @@ class Command:
         files: what it writes with these arguments, in which the dataset and its configurations are named in
             full; None where nobody keeps track of it.
         how: options that say how it works, not what it makes: with another value its outputs are the same.
+        long: it may take long enough to say at once that it has begun.
     """
 
     summary: str
@@ -80,6 +81,7 @@ class Command:
     run: Callable[[argparse.Namespace], int]
     files: Callable[[argparse.Namespace], CommandFiles] | None = None
     how: frozenset[str] = frozenset()
+    long: bool = False
 
 
 def load_command(name: str) -> Command:

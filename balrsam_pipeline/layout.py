@@ -26,6 +26,7 @@ SPLITS_FINAL, GROUPS = "splits_final.json", "groups.csv"
 PLAN, FINGERPRINT, SPLITS = "plan.json", "fingerprint.json", "splits.json"
 SUMMARY, PER_CASE, REPORT = "summary.json", "per_case.csv", "report.html"
 BEST_CONFIGURATION, POSTPROCESSING = "best_configuration.json", "postprocessing.json"
+TEXT_LOG = "log.txt"
 PREDICTION, EVALUATION, CROSSVAL = "prediction.json", "evaluation", "crossval"
 
 CheckpointKind = Literal["latest", "previous", "best", "final"]
@@ -213,6 +214,11 @@ class FoldFolder:
         return self.path / "log.jsonl"
 
     @property
+    def text_log(self) -> Path:
+        """What was said while it trained and validated, each line with its time."""
+        return self.path / TEXT_LOG
+
+    @property
     def progress(self) -> Path:
         """Its curves as a picture."""
         return self.path / "progress.png"
@@ -348,3 +354,8 @@ class ResultsFolder:
     def run(self) -> Path:
         """Records of `balrsam run`."""
         return self.path / "run"
+
+    @property
+    def run_log(self) -> Path:
+        """What was said while `balrsam run` was at work, each line with its time."""
+        return self.run / TEXT_LOG

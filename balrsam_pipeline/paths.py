@@ -11,6 +11,9 @@ from pathlib import Path
 from balrsam_pipeline.errors import UsageError
 from balrsam_pipeline.layout import DESCRIPTION, ResultsFolder
 
+# GNU's OpenMP reads the first, Intel's and LLVM's the second (milliseconds before a waiting thread sleeps)
+PASSIVE = {"OMP_WAIT_POLICY": "PASSIVE", "KMP_BLOCKTIME": "0"}
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Roots:
@@ -50,6 +53,21 @@ def is_offline() -> bool:
 def gpus_are_hidden() -> bool:
     """Whether `CUDA_VISIBLE_DEVICES` hides all GPUs from this process: set to nothing, or to -1."""
     return os.environ.get("CUDA_VISIBLE_DEVICES", "0").strip() in ("", "-1")
+
+
+def wait_passively() -> None:
+    """Have threads of OpenMP sleep while they wait for each other, unless the user has set how they wait.
+
+    By default they spin, which on a machine with other work takes the core from the thread that is waited
+    for: steps then take many times as long. Has to be called before torch is imported.
+    """
+    for name, value in PASSIVE.items():
+        os.environ.setdefault(name, value)
+
+
+def threads_are_given() -> bool:
+    """Whether `OMP_NUM_THREADS` says how many threads compute."""
+    return bool(os.environ.get("OMP_NUM_THREADS"))
 
 
 def launcher_environment() -> dict[str, int]:
@@ -96,6 +114,12 @@ def find_dataset(dataset: str, roots: Roots) -> Path:
         expected="a folder name, a number or a path of one dataset",
         fix="name one of those listed, or give the folder of raw datasets: --raw FOLDER (or set balrsam_raw)",
     )
+
+
+def shown(path: Path) -> str:
+    """The path as a user reads it best: from the working folder on, where it lies below that."""
+    whole, here = absolute(path), Path.cwd()
+    return str(whole.relative_to(here)) if whole.is_relative_to(here) else str(path)
 
 
 def absolute(path: Path) -> Path:

@@ -17,7 +17,8 @@ def prepare_streams() -> None:
 
     Closed ones lead to /dev/null (else the next file opened would get their number, and what is printed would
     land in it). Signs that a terminal's encoding lacks are escaped. When the program that reads our output
-    ends (`| head`), the work goes on and what is printed is dropped.
+    ends (`| head`), the work goes on and what is printed is dropped. Lines appear in a file as they are
+    printed, in one order over both streams.
     """
     for descriptor in STANDARD:
         try:
@@ -36,9 +37,8 @@ def _patient(stream: TextIO | None, descriptor: int, acting: bool) -> TextIO:
         return PatientStream(raw, acting, "utf-8", line_buffering=True)
     if not isinstance(stream, io.TextIOWrapper):
         return stream
-    line_buffering = stream.line_buffering
     encoding = stream.encoding
-    return PatientStream(stream.detach(), acting, encoding, line_buffering=line_buffering)
+    return PatientStream(stream.detach(), acting, encoding, line_buffering=True)
 
 
 class PatientStream(io.TextIOWrapper):

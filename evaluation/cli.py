@@ -194,6 +194,7 @@ COMMANDS: dict[str, Command] = {
         add_arguments=_add_evaluate,
         run=_evaluate,
         files=_files,
+        long=True,
     ),
     "compare": Command(
         summary="Compare two scored sets of predictions of the same cases: paired tests per label, who wins "

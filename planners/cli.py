@@ -223,6 +223,7 @@ COMMANDS = {
         run=run_planning,
         files=planning_files,
         how=frozenset({"--no-verify", "--case-timeout"}),
+        long=True,
     ),
     "verify": Command(
         summary="Check a raw dataset: every problem of every case in one report, each with what fixes it.",
@@ -230,5 +231,6 @@ COMMANDS = {
         "raw/Dataset104_HippocampusMended",
         add_arguments=add_verify_arguments,
         run=run_verify,
+        long=True,
     ),
 }

@@ -169,7 +169,7 @@ def _config(arguments: argparse.Namespace) -> TrainingConfig:
 
     config = read_training_config(arguments.settings) if arguments.settings else TrainingConfig()
     chosen = given(arguments, TrainingConfig)
-    if "max_minutes" in chosen and "epochs" not in chosen:
+    if {"max_minutes", "max_steps"} & chosen.keys() and "epochs" not in chosen:
         chosen["epochs"] = None
     return dataclasses.replace(config, **chosen)
 
@@ -184,7 +184,8 @@ COMMANDS = {
         add_arguments=add_train_arguments,
         run=train,
         files=train_files,
-        how=frozenset({"--workers", "--continue-on-worker-loss", "--loggers"}),
+        how=frozenset({"--workers", "--threads", "--continue-on-worker-loss", "--loggers"}),
+        long=True,
     ),
     "crossval": Command(
         summary="Train and validate all folds, one after the other, over devices or on a cluster, and pool "
@@ -195,5 +196,6 @@ COMMANDS = {
         add_arguments=add_crossval_arguments,
         run=crossval,
         files=crossval_files,
+        long=True,
     ),
 }

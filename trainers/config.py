@@ -114,6 +114,7 @@ class TrainingConfig:
     Attributes:
         seed: of weights' initialisation and of every sample.
         epochs: the budget in epochs of `steps_per_epoch` optimiser steps; None where time alone ends the run.
+        max_steps: the budget in optimiser steps; of several budgets the one used up first ends the run.
         max_minutes: the budget in minutes, counted over resumes, without the whole-image validation that
             follows; with both budgets, the one used up first ends the run and drives the learning rate.
         budget_clock: "wall", or "cpu": core-minutes of this process, which makes runs on a busy machine
@@ -136,6 +137,9 @@ class TrainingConfig:
     seed: int = option("seed of weights and samples (default: 0)", default=0, metavar="N")
     epochs: int | None = option(
         "epochs to train (default: 300; with --max-minutes: no limit)", default=300, metavar="N"
+    )
+    max_steps: int | None = option(
+        "optimiser steps to train (with it alone: no limit of epochs)", default=None, metavar="N"
     )
     max_minutes: float | None = option(
         "training minutes per fold, over resumes; validation of whole images not counted",
@@ -171,14 +175,15 @@ class TrainingConfig:
 
     def __post_init__(self) -> None:
         _require("epochs", self.epochs is None or self.epochs > 0, self.epochs, "at least 1")
+        _require("max_steps", self.max_steps is None or self.max_steps > 0, self.max_steps, "at least 1")
         _require(
             "max_minutes", self.max_minutes is None or self.max_minutes > 0, self.max_minutes, "more than 0"
         )
         _require(
             "epochs",
-            self.epochs is not None or self.max_minutes is not None,
+            any(budget is not None for budget in (self.epochs, self.max_steps, self.max_minutes)),
             "no budget",
-            "epochs or max_minutes",
+            "epochs, max_steps or max_minutes",
         )
         _require("budget_clock", self.budget_clock in get_args(Clock), self.budget_clock, "wall or cpu")
         _require("steps_per_epoch", self.steps_per_epoch > 0, self.steps_per_epoch, "at least 1")
@@ -196,6 +201,12 @@ class TrainingConfig:
         _require(
             "foreground_fraction", 0 <= self.foreground_fraction <= 1, self.foreground_fraction, "from 0 to 1"
         )
+
+    @property
+    def budget_steps(self) -> int | None:
+        """Optimiser steps after which the run ends; None where time alone ends it."""
+        limits = [self.max_steps, None if self.epochs is None else self.epochs * self.steps_per_epoch]
+        return min((limit for limit in limits if limit is not None), default=None)
 
     def completed(self, configuration: Configuration) -> TrainingConfig:
         """The same with every None that the plan decides filled in."""

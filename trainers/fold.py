@@ -7,6 +7,7 @@ import logging
 import os
 import platform
 import shutil
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -19,13 +20,17 @@ from balrsam_pipeline.errors import TrainingError
 from balrsam_pipeline.execution import folder_lock
 from balrsam_pipeline.files import atomic_path, read_json, write_json
 from balrsam_pipeline.layout import FoldFolder, ModelFolder, RawFolder
+from balrsam_pipeline.logs import also_logged_to
+from balrsam_pipeline.paths import shown
 from balrsam_pipeline.plan import Configuration, read_plan, write_versioned
+from balrsam_pipeline.progress import in_words, phase
 from balrsam_pipeline.serialise import to_json
-from evaluation import read_summary
+from evaluation import Summary, read_summary
 from trainers.checkpoints import CheckpointFolder, read_checkpoint
 from trainers.config import TrainingConfig
 from trainers.data import FoldData, open_fold
 from trainers.gradients import is_want_of_memory
+from trainers.opening import expected_by_log, opening_lines
 from trainers.parallel import Ranks, joined_ranks, local_device, name_lost_ranks
 from trainers.request import FoldResult, TrainRequest
 from trainers.resume import refuse_changed_settings
@@ -46,26 +51,51 @@ def train_fold(request: TrainRequest) -> FoldResult:
     """
     data = open_fold(request)
     config = request.config.completed(data.configuration)
-    checkpoints = CheckpointFolder(data.folder)
     device = local_device(request.device)
     with joined_ranks(device) as ranks:
         if not ranks.first:
             _train(request, data, config, ranks)
             return FoldResult(folder=data.folder, summary=None, already_done=False)
-        with folder_lock(data.folder):
-            checkpoints.remove_leftovers()
-            done = _finished(checkpoints, data, config, request)
-            if not done:
-                _write_model_folder(data)
-                _train(request, data, config, ranks)
-    summary_path = FoldFolder(data.folder).validation.summary
-    if done and summary_path.is_file():
-        LOG.info("%s: trained and validated already; nothing to do", data.folder)
-        return FoldResult(folder=data.folder, summary=read_summary(summary_path), already_done=True)
-    LOG.info("fold %d: validating %d cases on whole images", request.fold, len(data.fold.val))
-    with folder_lock(data.folder):
-        summary = validate_fold(data, checkpoints.path("final"), request.base, device)
+        files = FoldFolder(data.folder)
+        with also_logged_to(files.text_log):
+            done = _train_if_due(request, data, config, ranks)
+            if done and files.validation.summary.is_file():
+                LOG.info("%s: trained and validated already; nothing to do", shown(data.folder))
+                summary = read_summary(files.validation.summary)
+                return FoldResult(folder=data.folder, summary=summary, already_done=True)
+            with folder_lock(data.folder):
+                summary = _validate(request, data, device)
     return FoldResult(folder=data.folder, summary=summary, already_done=False)
+
+
+def _train_if_due(request: TrainRequest, data: FoldData, config: TrainingConfig, ranks: Ranks) -> bool:
+    """Train, unless that is done; returns whether it was."""
+    checkpoints = CheckpointFolder(data.folder)
+    with folder_lock(data.folder):
+        checkpoints.remove_leftovers()
+        done = _finished(checkpoints, data, config, request)
+        if not done:
+            _write_model_folder(data)
+            _train(request, data, config, ranks)
+    return done
+
+
+def _validate(request: TrainRequest, data: FoldData, device: torch.device) -> Summary:
+    """Validate on whole images, having said how long that takes."""
+    cases, began = len(data.fold.val), time.monotonic()
+    expected_s, source = expected_by_log(data)
+    LOG.info(
+        "fold %d: validating %d cases on whole images%s",
+        request.fold,
+        cases,
+        f", about {in_words(expected_s)} ({source})" if expected_s is not None else "",
+    )
+    with phase(f"validation of fold {request.fold}") as going:
+        if expected_s is not None:
+            going.expect(expected_s)
+        summary = validate_fold(data, CheckpointFolder(data.folder).path("final"), request.base, device)
+    _note(data, {"validation_s": round(time.monotonic() - began, 1)})
+    return summary
 
 
 def _finished(
@@ -93,8 +123,17 @@ def _train(request: TrainRequest, data: FoldData, config: TrainingConfig, ranks:
     ):
         if ranks.first:
             _note_start(data, config, run.state.step, ranks.device)
+            for line in opening_lines(request, data, config, run):
+                LOG.info("%s", line)
         with name_lost_ranks(ranks):
             used = run.trainer.run()
+    if used and ranks.first:
+        LOG.info(
+            "fold %d: trained %d steps in %s",
+            request.fold,
+            run.state.step,
+            in_words(run.run_state.budget.used_s()),
+        )
     if used and ranks.first:  # last, when progress.png is drawn: its presence says that training is complete
         _note(
             data,

@@ -23,6 +23,8 @@ class TrainRequest:
         configuration: its name; None takes the plan's default.
         device: "cuda", "cuda:1", "cpu", "mps"; None chooses.
         workers: processes that make batches; None chooses, 0 makes them in the training process.
+        threads: that compute on a CPU; None tries in the first steps of a busy machine which number is
+            fastest. With a number, the same settings give the same weights on all machines of a kind.
         accept_changed_settings: go on although settings differ from those the run was started with.
         continue_on_worker_loss: replace a worker process that died instead of ending the training.
         base: the SAM checkpoint to adapt; None looks in the cache.
@@ -40,6 +42,11 @@ class TrainRequest:
     device: str | None = option("cuda, cuda:1, cpu, mps (default: the best there is)", default=None)
     workers: int | None = option(
         "processes that make batches (default: chosen; 0: none)", default=None, metavar="N"
+    )
+    threads: int | None = option(
+        "threads that compute on a CPU (default: as many as are fastest in the first steps)",
+        default=None,
+        metavar="N",
     )
     accept_changed_settings: bool = option("go on although settings differ from the start", default=False)
     continue_on_worker_loss: bool = option("replace a worker process that was killed", default=False)

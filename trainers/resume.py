@@ -16,7 +16,8 @@ from balrsam_pipeline.serialise import from_json, to_json
 from trainers.checkpoints import Checkpoint, CheckpointFolder, load_optimiser_tensors, optimiser_tensors
 from trainers.config import TrainingConfig, differences, with_defaults
 from trainers.optimisation import Precision, WeightAverage
-from trainers.trainer import Budget, TrainingState
+from trainers.pace import Budget
+from trainers.trainer import TrainingState
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +18,10 @@ from balrsam_pipeline.dataset import LabelScheme
 from balrsam_pipeline.errors import CheckpointError
 from balrsam_pipeline.execution import default_workers
 from balrsam_pipeline.network import BalrSam, Features, build, checkpoint_sha256, obtain, trainable_state
+from balrsam_pipeline.paths import threads_are_given
 from balrsam_pipeline.plan import NetworkPlan
+from balrsam_pipeline.processor import OtherWork, usable_cores
+from balrsam_pipeline.progress import phase
 from balrsam_pipeline.serialise import to_json
 from trainers.augmentation import augment_intensity_batch
 from trainers.checkpoints import Checkpoint, CheckpointFolder
@@ -27,12 +31,14 @@ from trainers.initial_weights import freeze_decoder, start_from
 from trainers.loggers import Loggers, open_loggers
 from trainers.losses import SegmentationLoss
 from trainers.optimisation import Precision, WeightAverage, choose_precision, make_optimiser
+from trainers.pace import Budget, Pace
 from trainers.parallel import Ranks, sum_over_ranks
 from trainers.request import TrainRequest
 from trainers.resume import RunState, averaged_weights, refuse_changed_settings
 from trainers.stopping import StopRequest
-from trainers.trainer import CLOCKS, Budget, Trainer, TrainerParts, TrainingState
-from trainers.validation import QuickValidation
+from trainers.threads import ThreadChoice
+from trainers.trainer import CLOCKS, Trainer, TrainerParts, TrainingState
+from trainers.validation import QuickValidation, expected_validation_s
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,6 +49,8 @@ class Run:
     state: TrainingState
     run_state: RunState
     checkpoints: CheckpointFolder
+    precision: Precision
+    pace: Pace
 
 
 class _TrainingForward(nn.Module):
@@ -61,7 +69,8 @@ class _TrainingForward(nn.Module):
 def assemble(
     request: TrainRequest, data: FoldData, config: TrainingConfig, ranks: Ranks, stop: StopRequest
 ) -> Iterator[Run]:
-    """Build or restore a run; loader processes and loggers are closed at the end.
+    """Build or restore a run; loader processes and loggers are closed at the end. While it lasts, it is
+    spoken of.
 
     Raises:
         TrainingError: settings changed since the run was started.
@@ -83,36 +92,61 @@ def assemble(
     model = run_state.model
     quick = _quick_validation(data, config, precision, features)
 
-    def quick_dice() -> float:
+    def quick_dice(enough: Callable[[], bool]) -> float:
         with averaged_weights(run_state):
-            return quick.dice(model)
+            return quick.dice(model, enough)
 
     def save(state: TrainingState, kinds: tuple[str, ...]) -> None:
         for kind in kinds if ranks.first else ():
             run_state.save(checkpoints, state, kind)
 
-    parts = TrainerParts(
-        config=config,
-        augment=_augmentation_on_device(data, config.augmentation),
-        forward=ranks.wrap(_TrainingForward(model)),
-        parameters=tuple(parameter for parameter in model.parameters() if parameter.requires_grad),
-        loss=SegmentationLoss(data.labels, config.loss, sum_over_ranks if ranks.world_size > 1 else None),
-        optimiser=run_state.optimiser,
-        average=run_state.average,
-        precision=precision,
-        loader=loader,
-        budget=run_state.budget,
-        ranks=ranks,
-        logger=logger,
-        stop=stop,
-        quick_dice=quick_dice,
-        save=save,
+    with phase(f"{data.configuration.name}, fold {request.fold}") as going, closing(loader), closing(logger):
+        pace = Pace(
+            config,
+            run_state.budget,
+            going,
+            threads=_thread_choice(request, ranks),
+            filling=features.filling if features is not None else None,
+            afterwards=partial(expected_validation_s, data),
+        )
+        parts = TrainerParts(
+            config=config,
+            augment=_augmentation_on_device(data, config.augmentation),
+            forward=ranks.wrap(_TrainingForward(model)),
+            parameters=tuple(parameter for parameter in model.parameters() if parameter.requires_grad),
+            loss=SegmentationLoss(data.labels, config.loss, sum_over_ranks if ranks.world_size > 1 else None),
+            optimiser=run_state.optimiser,
+            average=run_state.average,
+            precision=precision,
+            loader=loader,
+            budget=run_state.budget,
+            ranks=ranks,
+            logger=logger,
+            stop=stop,
+            pace=pace,
+            quick_dice=quick_dice,
+            save=save,
+        )
+        yield Run(
+            trainer=Trainer(parts, state),
+            state=state,
+            run_state=run_state,
+            checkpoints=checkpoints,
+            precision=precision,
+            pace=pace,
+        )
+
+
+def _thread_choice(request: TrainRequest, ranks: Ranks) -> ThreadChoice | None:
+    """What decides how many threads compute; None where that is given, or of no matter."""
+    if request.threads is not None:
+        torch.set_num_threads(request.threads)
+        return None
+    if ranks.device.type != "cpu" or ranks.world_size > 1 or threads_are_given():
+        return None
+    return ThreadChoice(
+        min(torch.get_num_threads(), usable_cores()), torch.set_num_threads, OtherWork().cores
     )
-    try:
-        yield Run(trainer=Trainer(parts, state), state=state, run_state=run_state, checkpoints=checkpoints)
-    finally:
-        loader.close()
-        logger.close()
 
 
 def _run_state(

@@ -21,6 +21,7 @@ from trainers.gradients import accumulate, is_want_of_memory
 from trainers.loggers import Logger
 from trainers.losses import SegmentationLoss
 from trainers.optimisation import Precision, WeightAverage, learning_rate
+from trainers.pace import Budget, Pace
 from trainers.parallel import Ranks
 from trainers.stopping import StopRequest
 
@@ -30,42 +31,8 @@ MOST_SKIPPED_IN_A_ROW = 10
 # below
 # 1, after 17 in a row, is something else wrong than the scale
 MOST_SKIPPED_BY_SCALER = 17
+FORWARD_SHARE = 0.35  # of a training step
 CLOCKS: dict[str, Callable[[], float]] = {"wall": time.monotonic, "cpu": time.process_time}
-
-
-class Budget:
-    """How much of a run's steps or time is used, from 0 to 1; whichever is further counts, time over resumes.
-
-    Whole-image validation after the last step is not part of it.
-
-    Args:
-        config: names the budget.
-        clock: seconds that only grow.
-        used_s: seconds used before this process took over.
-    """
-
-    def __init__(self, config: TrainingConfig, clock: Callable[[], float], used_s: float = 0.0) -> None:
-        self._clock, self._started_s, self._used_s = clock, clock(), used_s
-        self._steps = config.epochs * config.steps_per_epoch if config.epochs is not None else None
-        self._limit_s = config.max_minutes * 60 if config.max_minutes is not None else None
-
-    def used_s(self) -> float:
-        """Seconds used so far, over all processes that worked on the run."""
-        return self._used_s + self._clock() - self._started_s
-
-    def progress(self, step: int) -> float:
-        """The share of the budget used when `step` steps are done, 0 to 1."""
-        shares = [0.0]
-        if self._steps is not None:
-            shares.append(step / self._steps)
-        if self._limit_s is not None:
-            shares.append(self.used_s() / self._limit_s)
-        return min(1.0, max(shares))
-
-    def left_s(self, step: int) -> float:
-        """Seconds that the rest of the budget will take, judged by what is used."""
-        progress = self.progress(step)
-        return self.used_s() * (1 - progress) / progress if progress > 0 else 0.0
 
 
 @dataclass
@@ -92,7 +59,9 @@ class TrainerParts:
         forward: the model as it trains (wrapped for several ranks): image and its kept features, if any ->
             (logits, boundary logits or None).
         parameters: the trainable parameters, for the gradient clip.
-        quick_dice: scores the averaged weights on a few patches; called on the first rank alone.
+        pace: measures how fast it goes, and says so.
+        quick_dice: scores the averaged weights on a few patches, no longer than until what it is given says
+            that it is enough; called on the first rank alone.
         save: writes checkpoints of the kinds named ("latest", "best").
     """
 
@@ -109,7 +78,8 @@ class TrainerParts:
     ranks: Ranks
     logger: Logger
     stop: StopRequest
-    quick_dice: Callable[[], float]
+    pace: Pace
+    quick_dice: Callable[[Callable[[], bool]], float]
     save: Callable[[TrainingState, tuple[str, ...]], None]
 
 
@@ -118,8 +88,8 @@ class Trainer:
 
     def __init__(self, parts: TrainerParts, state: TrainingState) -> None:
         self._parts, self.state = parts, state
-        self._saved_at = self._epoch_started = time.monotonic()
-        self._epoch_first_step = state.step
+        self._saved_at = time.monotonic()
+        self._epochs_ended = 0
 
     def run(self) -> bool:
         """Train; returns True when the budget is used, False when asked to stop. Either way the latest
@@ -133,7 +103,13 @@ class Trainer:
         batches = parts.loader.batches(state.step)
         stopped, progress = parts.ranks.agree(bool(parts.stop), parts.budget.progress(state.step))
         while progress < 1.0 and not stopped:
-            self._step(next(batches), progress)
+            batch, began = next(batches), (time.monotonic(), parts.budget.used_s())
+            self._step(batch, progress)
+            if not self._epochs_ended:
+                parts.budget.reserve(self._validation_s(parts.budget.used_s() - began[1]))
+            if parts.ranks.first:
+                mean_loss = state.loss_sum / max(1, state.loss_steps)
+                parts.pace.stepped(state.step, mean_loss, time.monotonic() - began[0])
             if state.step % parts.config.steps_per_epoch == 0:
                 self._end_epoch(progress)
             stopped, progress = parts.ranks.agree(bool(parts.stop), parts.budget.progress(state.step))
@@ -141,6 +117,12 @@ class Trainer:
             self._end_epoch(progress)
         parts.save(state, ("latest",))
         return not stopped
+
+    def _validation_s(self, step_s: float) -> float:
+        """Seconds that a quick validation takes, judged by a step: it has no backward pass."""
+        config = self._parts.config
+        batches = math.ceil(config.quick_validation_patches / (config.batch_size or 1))
+        return batches * step_s * FORWARD_SHARE
 
     def _step(self, batch: Batch, progress: float) -> None:
         parts, state = self._parts, self.state
@@ -217,29 +199,29 @@ class Trainer:
             )
 
     def _end_epoch(self, progress: float) -> None:
-        parts, state, now = self._parts, self.state, time.monotonic()
-        epoch = math.ceil(state.step / parts.config.steps_per_epoch)
-        batch_size = parts.config.batch_size or 1
-        rate = (state.step - self._epoch_first_step) * batch_size / max(now - self._epoch_started, 1e-9)
+        parts, state, began_s = self._parts, self.state, self._parts.budget.used_s()
+        self._epochs_ended += 1
         if parts.ranks.first:
-            dice = parts.quick_dice()
+            dice = parts.quick_dice(parts.budget.is_used_up)
             record: dict[str, float | int | str] = {
                 "event": "epoch",
-                "epoch": epoch,
+                "epoch": math.ceil(state.step / parts.config.steps_per_epoch),
                 "step": state.step,
                 "progress": progress,
                 "elapsed_s": round(parts.budget.used_s(), 2),
-                "left_s": round(parts.budget.left_s(state.step), 1),
+                "left_s": round(parts.pace.left_s(state.step) or 0.0, 1),
+                "validation_s": round(parts.pace.validation_s() or 0.0, 1),
                 "loss": state.loss_sum / max(1, state.loss_steps),
                 "learning_rate": learning_rate(progress, parts.config),
                 "quick_dice": dice,
-                "samples_per_s": round(rate, 2),
+                "samples_per_s": round(parts.pace.samples_per_s, 2),
             }
             state.loss_sum, state.loss_steps = 0.0, 0
             parts.logger.log(record)
             self._save_if_due(dice)
+            parts.pace.validated(dice)
         state.loss_sum, state.loss_steps = 0.0, 0
-        self._epoch_started, self._epoch_first_step = time.monotonic(), state.step
+        parts.budget.reserve(parts.budget.used_s() - began_s)
 
     def _save_if_due(self, dice: float) -> None:
         better, due = (

@@ -3,7 +3,7 @@ images, predicted in original space with the weights that prediction will use, a
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,13 +14,19 @@ from torch import Tensor, nn
 from balrsam_pipeline.dataset import LabelScheme, prediction_name
 from balrsam_pipeline.errors import TrainingError
 from balrsam_pipeline.execution import default_workers
-from balrsam_pipeline.inference import Predictor, PredictorOptions, predict_files
+from balrsam_pipeline.inference import Predictor, PredictorOptions, count_patches, predict_files
 from balrsam_pipeline.layout import FoldFolder
 from balrsam_pipeline.network import Features, load_trained
 from evaluation import EvaluationOptions, Pair, Summary, evaluate_pairs, write_reports
 from trainers.data import FoldData, KeptFeatures, PatchReader, Sample
 from trainers.losses import one_hot, region_target
 from trainers.optimisation import Precision
+
+
+def expected_validation_s(data: FoldData, patch_s: float) -> float:
+    """Seconds that `validate_fold` is expected to take, judged by what a network takes for a patch."""
+    patches = (count_patches(data.configuration, data.store.shape(case)) for case in data.fold.val)
+    return sum(patches) * patch_s
 
 
 def validate_fold(data: FoldData, checkpoint: Path, base: Path | None, device: torch.device) -> Summary:
@@ -71,8 +77,12 @@ class QuickValidation:
     features: KeptFeatures | None = None
 
     @torch.no_grad()
-    def dice(self, model: nn.Module) -> float:
-        """Mean foreground Dice, 0 to 1; 0 where the patches hold no foreground at all."""
+    def dice(self, model: nn.Module, enough: Callable[[], bool] = lambda: False) -> float:
+        """Mean foreground Dice, 0 to 1; 0 where the patches hold no foreground at all.
+
+        Args:
+            enough: asked after every batch whether to leave it at that.
+        """
         sums = torch.zeros(3, len(self.labels.names), dtype=torch.float64)
         training = model.training
         model.train(False)
@@ -86,6 +96,8 @@ class QuickValidation:
             with self.precision.autocast():
                 logits_bkhw = model(image_bchw, self._features(samples))
             sums += self._sums(logits_bkhw.float(), label_bhw).cpu()
+            if enough():
+                break
         model.train(training)
         both, predicted, wanted = sums
         occurring = wanted > 0

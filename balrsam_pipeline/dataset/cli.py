@@ -123,5 +123,6 @@ COMMANDS = {
         "balrsam convert cts Dataset031_Liver --from dicom --channels CT --labels liver=1",
         add_arguments=add_convert_arguments,
         run=run_convert,
+        long=True,
     ),
 }

@@ -64,5 +64,6 @@ COMMANDS = {
         example="balrsam demo\nbalrsam demo --dataset FOLDER/Dataset004_Hippocampus --max-minutes 2",
         add_arguments=add_arguments,
         run=run,
+        long=True,
     )
 }

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import multiprocessing
-import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from multiprocessing import forkserver
@@ -12,6 +11,7 @@ from pathlib import Path
 from balrsam_pipeline.execution.failures import CaseExecutor
 from balrsam_pipeline.execution.options import ExecutionOptions
 from balrsam_pipeline.execution.process_pool import ProcessExecutor
+from balrsam_pipeline.processor import usable_cores
 
 _PRELOADED = ["blosc2", "planners.scan", "planners.preprocess"]
 
@@ -28,7 +28,7 @@ def start_workers_early() -> None:
 
 def default_workers() -> int:
     """One worker a core that this process may use."""
-    return max(1, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
+    return usable_cores()
 
 
 @contextmanager

@@ -18,3 +18,4 @@ from .predict_image import predict_array as predict_array
 from .predictor import Member as Member
 from .predictor import Predictor as Predictor
 from .predictor import PredictorOptions as PredictorOptions
+from .predictor import count_patches as count_patches

@@ -291,6 +291,7 @@ COMMANDS: dict[str, Command] = {
         run=_predict,
         files=_predicted_files,
         how=frozenset({"--batch-size", "--case-timeout"}),
+        long=True,
     ),
     "ensemble": Command(
         summary="Average the probabilities of several folders of predictions. (To ensemble models in one "
@@ -298,6 +299,7 @@ COMMANDS: dict[str, Command] = {
         example="balrsam ensemble -i predictions_2d predictions_2.5d -o ensemble --weights 2 1",
         add_arguments=_add_ensemble,
         run=_ensemble,
+        long=True,
     ),
     "export_model": Command(
         summary="Pack a trained model into one zip to share: weights, plan, labels, scores, postprocessing, "

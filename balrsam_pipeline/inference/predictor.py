@@ -7,6 +7,7 @@ class or region.
 
 from __future__ import annotations
 
+import math
 import tempfile
 from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager, nullcontext
@@ -21,7 +22,13 @@ from balrsam_pipeline.dataset import LabelScheme
 from balrsam_pipeline.errors import PredictionError
 from balrsam_pipeline.hardware import best_device, half_precision
 from balrsam_pipeline.inference.logits import ArrayLogits, LazyLogits, LogitSource
-from balrsam_pipeline.inference.sliding_window import Mirror, SliceSettings, mirrors, slice_logits
+from balrsam_pipeline.inference.sliding_window import (
+    Mirror,
+    SliceSettings,
+    mirrors,
+    slice_logits,
+    tile_starts,
+)
 from balrsam_pipeline.inference.timing import NetworkLock, StageClock
 from balrsam_pipeline.plan import Configuration, Plan
 
@@ -253,3 +260,21 @@ def share_equal_weights(first: nn.Module, other: nn.Module) -> None:
             and torch.equal(same, parameter)
         ):
             parameter.data = same.data
+
+
+def count_patches(
+    configuration: Configuration, shape_zyx: Sequence[int], options: PredictorOptions | None = None
+) -> int:
+    """Patches that a network sees of a preprocessed image, tiles and mirrored copies counted: what prediction
+    costs."""
+    options = options or PredictorOptions()
+    total = 0
+    for axis in configuration.slicing_axes:
+        sides = [size for other, size in enumerate(shape_zyx) if other != axis]
+        tiles = math.prod(
+            len(tile_starts(max(side, patch), patch, options.tile_step))
+            for side, patch in zip(sides, configuration.patch_size, strict=True)
+        )
+        copies = mirrors(configuration.mirror_axes, axis, configuration.context_slices)
+        total += shape_zyx[axis] * tiles * (len(copies) if options.mirror else 1)
+    return total

@@ -5,13 +5,16 @@ from __future__ import annotations
 import argparse
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 from balrsam_pipeline.command import Command, add_roots, roots_of
 from balrsam_pipeline.execution.lock import folder_lock
 from balrsam_pipeline.execution_options import add_cluster_arguments, cluster_of
 from balrsam_pipeline.layout import PreprocessedFolder, ResultsFolder
-from balrsam_pipeline.paths import find_dataset
+from balrsam_pipeline.logs import also_logged_to
+from balrsam_pipeline.paths import find_dataset, shown
+from balrsam_pipeline.progress import in_words
 from balrsam_pipeline.run.execute import (
     FINISHED,
     HASHES,
@@ -27,7 +30,7 @@ from balrsam_pipeline.run.handed_on import add_handed_on
 from balrsam_pipeline.run.invalidate import remove_leftovers
 from balrsam_pipeline.run.report import dry_run_lines, remembered, status_lines
 from balrsam_pipeline.run.request import RunRequest
-from balrsam_pipeline.run.steps import Step, planning_step
+from balrsam_pipeline.run.steps import Step, planning_step, shared_words
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -119,26 +122,29 @@ def run_all(request: RunRequest, dry_run: bool = False, wait: bool = False) -> i
         return FINISHED
     started = time.monotonic()
     with folder_lock(records_folder(request), wait=wait):
-        code = _run_locked(request)
+        log = ResultsFolder(request.results).run_log
+        print(f"folders of every command: {shared_words(request)}\nlog: {shown(log)}")
+        with also_logged_to(log) as note:
+            code = _run_locked(request, note)
     if code in (FINISHED, PARTLY):
-        print(f"\nDone in {(time.monotonic() - started) / 60:.1f} min. Where everything lies:")
+        print(f"\nDone in {in_words(time.monotonic() - started)}. Where everything lies:")
         for what, where in _places(request):
-            print(f"  {what:<34} {where}")
+            print(f"  {what:<34} {shown(where)}")
     return code
 
 
-def _run_locked(request: RunRequest) -> int:
+def _run_locked(request: RunRequest, note: Callable[[str], None]) -> int:
     folders = (request.preprocessed, request.results)
     remove_leftovers(folders)
     remember_request(request)
     hashes = ContentHashes(records_folder(request) / HASHES)
     first = planning_step(request)
-    code = _run_step(first, request, hashes, "1/?")
+    code = _run_step(first, request, hashes, ("1/?", note))
     if code != FINISHED:
         return code
     steps, worst = known_steps(request)[1:], FINISHED
     for number, step in enumerate(steps, 2):
-        code = _run_step(step, request, hashes, f"{number}/{len(steps) + 1}")
+        code = _run_step(step, request, hashes, (f"{number}/{len(steps) + 1}", note))
         if code not in (FINISHED, PARTLY):
             return code
         worst = max(worst, code)
@@ -147,17 +153,22 @@ def _run_locked(request: RunRequest) -> int:
     return worst
 
 
-def _run_step(step: Step, request: RunRequest, hashes: ContentHashes, number: str) -> int:
+def _run_step(
+    step: Step, request: RunRequest, hashes: ContentHashes, told: tuple[str, Callable[[str], None]]
+) -> int:
+    """Do one step, unless it is done; `told` is its number, and what notes a line in the log."""
     from balrsam_pipeline.cli import run_command
 
-    state = check(step, request, hashes)
+    (number, note), state = told, check(step, request, hashes)
     if state.status == "done":
         print(f"[{number}] {step.title}: already done", flush=True)
         return FINISHED
     print(
-        f"\n[{number}] {step.title}: {state.status}{f' ({state.why})' if state.why else ''}\n      {step}",
+        f"\n[{number}] {step.title}: {state.status}{f' ({state.why})' if state.why else ''}\n"
+        f"      {step.shown()}",
         flush=True,
     )
+    note(f"[{number}] {step.shown()}")
     code = run_step(step, state, request, hashes, run_command)
     if code not in (FINISHED, PARTLY):
         print(
@@ -205,6 +216,7 @@ COMMANDS = {
         "balrsam run 4 --configurations 2d triplanar --dry-run",
         add_arguments=add_arguments,
         run=run,
+        long=True,
     ),
     "status": Command(
         summary="What of a run is done, running, failed, to do, on one screen.",

@@ -11,6 +11,7 @@ from balrsam_pipeline.errors import BalrsamError
 from balrsam_pipeline.files import read_json
 from balrsam_pipeline.json_text import parse_json
 from balrsam_pipeline.layout import FoldFolder, ModelFolder, ResultsFolder
+from balrsam_pipeline.progress import in_words
 from balrsam_pipeline.run.file_hashes import find_files
 from balrsam_pipeline.run.records import StepRecord, read_record, record_path
 from balrsam_pipeline.run.request import RunRequest
@@ -69,18 +70,14 @@ def fold_folder(request: RunRequest, configuration: str, fold: str) -> Path:
     return ResultsFolder(request.results).model(configuration).fold(fold).path
 
 
-def in_words(seconds: float) -> str:
-    """A time for people: 40 s, 12 min, 3.5 h."""
-    if seconds < 100:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 100 * 60 else f"{seconds / 3600:.1f} h"
-
-
 def _training(request: RunRequest, folder: Path, configuration: str, fold: str) -> Estimate:
     own = fold_folder(request, configuration, fold)
     begun = last_epoch(own)
     left = begun.get("left_s") if begun is not None else None
     if not FoldFolder(own).checkpoint("final").is_file() and isinstance(left, (int, float)):
+        validation = begun.get("validation_s") if begun is not None else None
+        if isinstance(validation, (int, float)) and validation > 0:
+            return Estimate(float(left + validation), "left by its log, with validation")
         return Estimate(float(left), "left by its log; validation not counted")
     for record in (
         read_record(folder, path.stem)

@@ -88,7 +88,8 @@ def run_step(
     with _noted(folder, record):
         code = command(step.command, words, messages.append)
     if code in STOPPED:
-        return code  # the record stays as it is: begun, and not ended
+        write_record(folder, dataclasses.replace(record, state="stopped"))
+        return code
     if code not in (FINISHED, PARTLY):
         with contextlib.suppress(OSError):  # the disk may be full; the command has said what matters
             write_record(
@@ -101,7 +102,11 @@ def run_step(
     files = find_files(step.outputs, request.bases)
     contents = hashes.of(files.values())
     hashes.save()
-    continued = state.record is not None and state.record.state in ("running", "failed") and state.same_inputs
+    continued = (
+        state.record is not None
+        and state.record.state in ("running", "stopped", "failed")
+        and state.same_inputs
+    )
     write_record(
         folder,
         dataclasses.replace(

@@ -15,7 +15,7 @@ from balrsam_pipeline.errors import BalrsamError, UsageError
 from balrsam_pipeline.files import read_json, write_json
 from balrsam_pipeline.serialise import from_json, to_json
 
-State = Literal["running", "done", "partly", "failed"]
+State = Literal["running", "stopped", "done", "partly", "failed"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,8 +31,8 @@ class StepRecord:
     """What became of a step when it was last begun.
 
     Attributes:
-        state: "running" (where its process is gone: stopped or killed), "done", "partly" (some cases failed),
-            "failed".
+        state: "running" (where its process is gone: killed), "stopped" (by Ctrl-C or a signal), "done",
+            "partly" (some cases failed), "failed".
         inputs: settings and files that it was made from: label -> value or SHA-256.
         outputs: files that it made, by label; `cases` how many images were among its inputs.
         seconds: that it took; None while it runs, and where it went on with what an earlier attempt left.

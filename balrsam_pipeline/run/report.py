@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import textwrap
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,14 +12,16 @@ from balrsam_pipeline.errors import BalrsamError
 from balrsam_pipeline.execution import ClusterOptions
 from balrsam_pipeline.execution.lock import Holder, lock_holder
 from balrsam_pipeline.files import read_json
-from balrsam_pipeline.layout import FoldFolder
+from balrsam_pipeline.layout import FoldFolder, ResultsFolder
+from balrsam_pipeline.logs import last_line
+from balrsam_pipeline.progress import in_words
+from balrsam_pipeline.run.by_hand import has_results, holder_of, is_begun, trained_by_hand
 from balrsam_pipeline.run.estimates import (
     FOLD,
     UNKNOWN,
     Estimate,
     estimate,
     fold_folder,
-    in_words,
     last_epoch,
     validation_dice,
 )
@@ -26,9 +29,10 @@ from balrsam_pipeline.run.execute import HASHES, REQUEST, check, known_steps, re
 from balrsam_pipeline.run.file_hashes import ContentHashes
 from balrsam_pipeline.run.request import RunRequest
 from balrsam_pipeline.run.state import StepState
-from balrsam_pipeline.run.steps import Step
+from balrsam_pipeline.run.steps import Step, shared_words
 
 REASON_LENGTH = 110
+LINE_WIDTH, NOTE = 80, " " * 15
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +48,8 @@ def dry_run_lines(request: RunRequest) -> list[str]:
     """The graph of a run with where every step stands and how long it will take; nothing is changed on
     disk."""
     hashes, steps = ContentHashes(records_folder(request) / HASHES), known_steps(request)
-    lines, left, unknown = [], 0.0, 0
+    lines = [f"folders of every command: {shared_words(request)}"]
+    left, unknown = 0.0, 0
     undone: set[str] = set()
     for step in steps:
         state = check(step, request, hashes)
@@ -72,21 +77,39 @@ def dry_run_lines(request: RunRequest) -> list[str]:
 
 
 def status_lines(request: RunRequest) -> list[str]:
-    """What is done, running, failed and to do, one line per step."""
+    """What is done, running, stopped, failed and to do, whether `balrsam run` or a command typed by hand did
+    it."""
     folder = records_folder(request)
     hashes, running = ContentHashes(folder / HASHES), lock_holder(folder)
     lines = [
         _status_of(step, check(step, request, hashes), request, running) for step in known_steps(request)
     ]
+    at_work = [line.name for line in lines if line.status == "running"]
+    if running:
+        head = f"a run is going on, {running}"
+    elif at_work:
+        head = f"at work, by hand: {', '.join(at_work)}"
+    else:
+        head = "nothing is going on"
     width = max(len(line.name) for line in lines)
-    head = f"{request.dataset.name}: " + (
-        f"a run is going on, {running}" if running else "no run is going on"
-    )
-    return [head, *(f"  {line.status:<12} {line.name:<{width}}  {line.note}".rstrip() for line in lines)]
+    return [f"{request.dataset.name}: {head}", *(text for line in lines for text in _wrapped(line, width))]
+
+
+def _wrapped(line: Line, width: int) -> list[str]:
+    """The line with its note beside it, or below where that would be too long."""
+    start = f"  {line.status:<12} {line.name:<{width}}"
+    beside = f"{start}  {line.note}".rstrip()
+    if len(beside) <= LINE_WIDTH:
+        return [beside]
+    return [
+        start.rstrip(),
+        *textwrap.wrap(line.note, LINE_WIDTH, initial_indent=NOTE, subsequent_indent=NOTE),
+    ]
 
 
 def remembered(request: RunRequest) -> RunRequest:
-    """The request with the choices of the last `balrsam run` on this dataset, as far as they can be read."""
+    """The request with the choices of the last `balrsam run` on this dataset, as far as they can be read;
+    else with the configurations that were trained by hand."""
     try:
         value: Any = read_json(records_folder(request) / REQUEST)
         return dataclasses.replace(
@@ -103,7 +126,7 @@ def remembered(request: RunRequest) -> RunRequest:
             cluster=_cluster(value.get("cluster", [])),
         )
     except (BalrsamError, AttributeError, KeyError, TypeError, ValueError):
-        return request
+        return dataclasses.replace(request, configurations=trained_by_hand(request))
 
 
 def _cluster(words: list[str]) -> ClusterOptions | None:
@@ -123,33 +146,42 @@ def _planned(step: Step, state: StepState, waits: list[str], expected: Estimate)
         f"if {', '.join(waits)} changes what it is made from" if waits and state.status == "done" else ""
     )
     reason = f": {why}" if why else ""
-    return [f"{status:<12} {step.name}{reason}", f"{'':<12}   {step}", f"{'':<12}   time: {expected}"]
+    return [f"{status:<12} {step.name}{reason}", f"{'':<12}   {step.shown()}", f"{'':<12}   time: {expected}"]
 
 
 def _status_of(step: Step, state: StepState, request: RunRequest, running: Holder | None) -> Line:
     fold = FOLD.fullmatch(step.name)
     own = fold_folder(request, fold["configuration"], fold["fold"]) if fold else None
-    holder = lock_holder(own) if own is not None else None
+    holder = holder_of(step, request)
     if holder is not None or (state.status == "interrupted" and running is not None):
-        return Line("running", step.name, f"{holder or running}{_progress(own) if own else ''}")
+        return Line("running", step.name, f"{holder or running}{_said(own, request)}")
     if state.status == "done" and state.record is not None:
-        dice = validation_dice(own) if own is not None else None
         took = f", {in_words(state.record.seconds)}" if state.record.seconds is not None else ""
-        return Line(
-            "done",
-            step.name,
-            f"{state.record.begun}{took}" + (f", Dice {dice:.4f}" if dice is not None else ""),
-        )
-    note = state.why
-    if state.status == "failed" and state.record is not None:
+        return Line("done", step.name, f"{state.record.begun}{took}{_dice(own)}")
+    if state.status == "to do" and has_results(step, request):
+        return Line("done", step.name, f"by hand{_dice(own)}")
+    status, note = state.status, state.why
+    if status == "to do" and own is not None and is_begun(own):
+        status, note = "stopped", "begun by hand; the same command goes on"
+    if status == "failed" and state.record is not None:
         note = "; ".join(line.strip() for line in state.record.message.splitlines() if line.strip())
-    if state.status in ("interrupted", "to do") and own is not None:
+    if status in ("interrupted", "stopped", "to do") and own is not None:
         note += _progress(own)
-    expected = estimate(step, request, records_folder(request)) if state.status != "failed" else UNKNOWN
+    expected = estimate(step, request, records_folder(request)) if status != "failed" else UNKNOWN
     time = f"time: {expected}" if expected.seconds is not None else ""
-    return Line(
-        state.status, step.name, "; ".join(part for part in (note[: 2 * REASON_LENGTH], time) if part)
-    )
+    return Line(status, step.name, "; ".join(part for part in (note[: 2 * REASON_LENGTH], time) if part))
+
+
+def _dice(fold: Path | None) -> str:
+    dice = validation_dice(fold) if fold is not None else None
+    return f", Dice {dice:.4f}" if dice is not None else ""
+
+
+def _said(fold: Path | None, request: RunRequest) -> str:
+    """What the command at work said last, with the time of day."""
+    log = FoldFolder(fold).text_log if fold is not None else ResultsFolder(request.results).run_log
+    line = last_line(log)
+    return f"; {line.partition(' ')[2]}" if line else _progress(fold) if fold is not None else ""
 
 
 def _progress(fold: Path) -> str:

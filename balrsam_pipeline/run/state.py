@@ -12,7 +12,7 @@ from balrsam_pipeline.run.file_hashes import ContentHashes, find_files
 from balrsam_pipeline.run.records import StepRecord, read_record
 from balrsam_pipeline.run.steps import Step
 
-Status = Literal["done", "stale", "partly", "interrupted", "failed", "to do"]
+Status = Literal["done", "stale", "partly", "interrupted", "stopped", "failed", "to do"]
 SHOWN = 2  # reasons spelled out; the others are counted
 
 
@@ -74,7 +74,9 @@ def _status(record: StepRecord, changes: list[str]) -> tuple[Status, str]:
     if record.state == "failed":
         return "failed", record.message.splitlines()[0] if record.message else ""
     if record.state == "running":
-        return "interrupted", f"begun {record.begun}, never ended"
+        return "interrupted", f"begun {record.begun}, killed; the same command goes on"
+    if record.state == "stopped":
+        return "stopped", f"begun {record.begun}; the same command goes on"
     if changes:
         more = f" and {len(changes) - SHOWN} more" if len(changes) > SHOWN else ""
         return "stale", ", ".join(changes[:SHOWN]) + more

@@ -18,11 +18,13 @@ from balrsam_pipeline.command import load_command, parser_of
 from balrsam_pipeline.execution import cluster_words
 from balrsam_pipeline.layout import PreprocessedFolder, RawFolder, ResultsFolder
 from balrsam_pipeline.network.official_checkpoints import find_checkpoint
+from balrsam_pipeline.paths import shown
 from balrsam_pipeline.plan import Plan
 from balrsam_pipeline.run.handed_on import settings_for, words_for
 from balrsam_pipeline.run.request import RunRequest
 
 _NONE: Mapping[str, str] = MappingProxyType({})
+SHARED = ("--raw", "--preprocessed", "--results")
 CLUSTER_STEP = "train_on_cluster"
 RAW, PREPROCESSED, RESULTS = (
     RawFolder(Path("raw")),
@@ -62,6 +64,16 @@ class Step:
 
     def __str__(self) -> str:
         return shlex.join(("balrsam", self.command, *self.words))
+
+    def shown(self) -> str:
+        """The command in short: without the folders that all steps share, paths from the working folder
+        on."""
+        words, left_out = ["balrsam", self.command], False
+        for word in self.words:
+            if not left_out and word not in SHARED:
+                words.append(shown(Path(word)) if Path(word).is_absolute() else word)
+            left_out = word in SHARED
+        return shlex.join(words)
 
 
 def planning_step(request: RunRequest) -> Step:
@@ -284,16 +296,16 @@ def _device(request: RunRequest) -> tuple[str, ...]:
     return ("--device", request.device) if request.device else ()
 
 
+def shared_words(request: RunRequest) -> str:
+    """The folders that all steps share, as words that may be added to any of their commands."""
+    words = _roots(request)
+    return shlex.join([word if word in SHARED else shown(Path(word)) for word in words])
+
+
 def _roots(request: RunRequest) -> tuple[str, ...]:
     roots = request.roots
-    return (
-        "--raw",
-        str(roots.raw),
-        "--preprocessed",
-        str(roots.preprocessed),
-        "--results",
-        str(roots.results),
-    )
+    folders = (roots.raw, roots.preprocessed, roots.results)
+    return tuple(word for name, folder in zip(SHARED, folders, strict=True) for word in (name, str(folder)))
 
 
 def _workers(request: RunRequest) -> tuple[str, ...]:

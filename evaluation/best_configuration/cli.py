@@ -83,5 +83,6 @@ COMMANDS: dict[str, Command] = {
         add_arguments=_add_find,
         run=_find,
         files=_files,
+        long=True,
     ),
 }

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from evaluation.comparison import OVERALL, Comparison, ComparisonRow
 from evaluation.metrics.registry import metric_of
 from evaluation.reports.html.markup import p_value
@@ -19,50 +21,65 @@ COMPARISON_COLUMNS = (
     "effect",
     "better",
 )
+LINE_WIDTH, LABEL_WIDTH = 80, 24
 COLUMNS = ("dice", "iou", "precision", "recall", "hd95", "assd")
 
 
 def summary_table(summary: Summary) -> str:
-    """One line per label, and one for the mean over labels: means over cases, and how many cases are absent,
-    missed or spurious."""
+    """Means over cases, one line per label and one for the mean over labels, in at most 80 columns; then how
+    many cases are absent, missed or spurious, where there are any."""
     keys = [
         key
         for key in (*COLUMNS, *(key for key in summary.metrics if key.startswith("nsd_")))
         if key in summary.metrics
     ]
-    titles = [_title(key, summary.unit) for key in keys]
-    lines = [["label", *titles, "absent", "missed", "spurious"]]
+    lines = [["label", *(_title(key, summary.unit) for key in keys)]]
     for label in summary.labels:
-        counts = status_counts([row for row in summary.rows if row.label == label])
         means = [summary.per_label[label][key].mean for key in keys]
-        lines.append(
-            [
-                label,
-                *map(_number, means),
-                *(str(counts[status]) for status in ("absent", "missed", "spurious")),
-            ]
-        )
-    totals = status_counts(summary.rows)
-    means = [summary.foreground_mean[key] for key in keys]
-    lines.append(
-        ["mean", *map(_number, means), *(str(totals[status]) for status in ("absent", "missed", "spurious"))]
-    )
+        lines.append([_shortened(label), *map(_number, means)])
+    lines.append(["mean", *(_number(summary.foreground_mean[key]) for key in keys)])
     widths = [max(len(line[column]) for line in lines) for column in range(len(lines[0]))]
+    fitting = _fitting(widths)
     text = [
         "  ".join(
             [
                 line[0].ljust(widths[0]),
-                *(cell.rjust(width) for cell, width in zip(line[1:], widths[1:], strict=True)),
+                *(cell.rjust(width) for cell, width in zip(line[1:fitting], widths[1:fitting], strict=True)),
             ]
         )
         for line in lines
     ]
     rule = "-" * len(text[0])
+    more = [f"not shown: {', '.join(lines[0][fitting:])} (summary.json)"] if fitting < len(widths) else []
     cases = (
         f"{len(summary.cases)} case{'' if len(summary.cases) == 1 else 's'}, protocol "
         f"{summary.options.rules.identifier}"
     )
-    return "\n".join([text[0], rule, *text[1:-1], rule, text[-1], cases])
+    return "\n".join([text[0], rule, *text[1:-1], rule, text[-1], *more, cases, *_odd_cases(summary)])
+
+
+def _odd_cases(summary: Summary) -> list[str]:
+    """Of each label, how many cases have no reference or no prediction of it."""
+    lines = []
+    for label in summary.labels:
+        counts = status_counts([row for row in summary.rows if row.label == label])
+        odd = [f"{counts[status]} {status}" for status in ("absent", "missed", "spurious") if counts[status]]
+        lines += [f"{label}: {', '.join(odd)}"] if odd else []
+    return lines
+
+
+def _fitting(widths: Sequence[int]) -> int:
+    """How many columns fit on a line."""
+    used = 0
+    for count, width in enumerate(widths):
+        used += width + (2 if count else 0)
+        if used > LINE_WIDTH:
+            return count
+    return len(widths)
+
+
+def _shortened(label: str) -> str:
+    return label if len(label) <= LABEL_WIDTH else label[: LABEL_WIDTH - 1] + "…"
 
 
 def comparison_table(comparison: Comparison, metrics: tuple[str, ...] = ("dice", "hd95")) -> str:

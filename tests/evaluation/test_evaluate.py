@@ -35,6 +35,8 @@ def test_the_summary_of_a_folder_is_that_of_its_cases(
     assert summary.foreground_mean["dice"] == pytest.approx(np.mean(means))
     table = summary_table(summary)
     assert "organ" in table and "4 cases" in table and "nan" not in table.lower()
+    assert max(map(len, table.splitlines())) <= 80
+    assert "lesion: 1 missed, 1 spurious" in table
 
 
 def test_cases_scored_in_parallel_give_the_same_summary(

@@ -39,6 +39,7 @@ def test_a_fold_is_trained_validated_and_then_left_alone(make_request, caplog):
     assert names == {
         *(f"checkpoint_{kind}.safetensors" for kind in kinds),
         "log.jsonl",
+        "log.txt",
         "progress.png",
         "run.json",
         "validation",

@@ -2,7 +2,7 @@
 
 from trainers.data.fold_data import FoldData, open_fold
 from trainers.data.keeping import keep_features
-from trainers.data.kept_features import KeptFeatures
+from trainers.data.kept_features import Filling, KeptFeatures
 from trainers.data.loader import Batch, BatchLoader
 from trainers.data.patches import PatchReader
 from trainers.data.sampling import Sample, fixed_samples
@@ -11,6 +11,7 @@ from trainers.data.workers import open_loader
 __all__ = [
     "Batch",
     "BatchLoader",
+    "Filling",
     "FoldData",
     "KeptFeatures",
     "PatchReader",

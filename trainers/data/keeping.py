@@ -18,7 +18,7 @@ from balrsam_pipeline.network import BalrSam
 from balrsam_pipeline.plan import Configuration, NetworkPlan, json_sha256
 from trainers.config import AugmentationConfig, TrainingConfig
 from trainers.data.fold_data import FoldData
-from trainers.data.kept_features import KeptFeatures
+from trainers.data.kept_features import Filling, KeptFeatures
 from trainers.data.patches import PatchReader
 from trainers.data.sampling import SamplingCase, in_plane_axes
 
@@ -132,21 +132,26 @@ def keep_features(
     if why_not:
         LOG.info("the frozen encoder runs in every step: %s", why_not)
         return None
-    count = slices(configuration, train)
+    views, key = (
+        slices(configuration, train) * copies(configuration),
+        features_key(base_sha256, configuration),
+    )
+    kept = sum(len(list(preprocessed.features(key, case.case, "*").parent.glob("*"))) for case in train)
     LOG.info(
-        "keeping features of %d slices, %.1f MB each and for each way it is mirrored (%d): the encoder runs "
-        "once for each",
-        count,
+        "keeping features of %d views of slices (%d are kept already), %.1f MB each: the encoder runs once "
+        "for each",
+        views,
+        kept,
         one / 1e6,
-        copies(configuration),
     )
     return KeptFeatures(
         preprocessed=preprocessed,
-        key=features_key(base_sha256, configuration),
+        key=key,
         reader=PatchReader(data.store, configuration, AugmentationConfig(enabled=False)),
         encode=_Encoder(model),
         content=data.store.content,
         dtype=DTYPE,
+        filling=Filling(views=views, missing=max(0, views - kept)),
     )
 
 

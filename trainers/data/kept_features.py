@@ -9,6 +9,7 @@ Each is computed when a sample first shows it, so a run that is stopped leaves n
 from __future__ import annotations
 
 import dataclasses
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -31,6 +32,28 @@ CONTENT = "content"  # in a file's metadata: of which image it was made
 Encode = Callable[[npt.NDArray[np.float32]], tuple[Tensor, ...]]
 
 
+@dataclass(slots=True)
+class Filling:
+    """Work that is done once for every view of a slice, when a sample first shows it.
+
+    Attributes:
+        views: that there are; `missing` of them were not kept when the run began.
+        made, seconds: how many were made since, and in how long.
+    """
+
+    views: int = 0
+    missing: int = 0
+    made: int = 0
+    seconds: float = 0.0
+
+    def left_s(self, samples: int) -> float:
+        """Seconds of it that are expected while `samples` more samples are drawn, all views alike."""
+        if not self.made or self.made >= self.missing:
+            return 0.0
+        first_shown = 1 - (1 - 1 / max(1, self.views)) ** samples
+        return (self.missing - self.made) * first_shown * self.seconds / self.made
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KeptFeatures:
     """Reads what is kept, and computes and keeps what is not yet.
@@ -42,6 +65,7 @@ class KeptFeatures:
         encode: an image (channels, height, width) to maps (y, x, c), in the order of `network.Features`.
         content: what tells the image of a case from others; kept maps of another image are made again.
         dtype: in which maps are stored.
+        filling: how much of it was computed in this run.
     """
 
     preprocessed: PreprocessedFolder
@@ -50,6 +74,7 @@ class KeptFeatures:
     encode: Encode
     content: Callable[[str], str]
     dtype: torch.dtype = torch.float16
+    filling: Filling = field(default_factory=Filling)
     _sound: set[Path] = field(default_factory=set)  # files whose checksum was compared
 
     def stacked(self, samples: Sequence[Sample]) -> tuple[Tensor, ...]:
@@ -71,8 +96,11 @@ class KeptFeatures:
         content = self.content(sample.case)
         stored = _read(path, content, check=path not in self._sound) if path.is_file() else None
         if stored is None:
+            began = time.monotonic()
             stored = self._compute(sample, mirrored_zx)
             _write(path, stored, content)
+            self.filling.made += 1
+            self.filling.seconds += time.monotonic() - began
         self._sound.add(path)
         return stored
 

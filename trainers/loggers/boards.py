@@ -1,15 +1,11 @@
-"""Optional watchers of a run, each an entry of `WATCHERS`: a bar on a terminal, TensorBoard, Weights &
-Biases."""
+"""Optional watchers of a run, each an entry of `WATCHERS`: TensorBoard, Weights & Biases."""
 
 from __future__ import annotations
 
 import importlib
-import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
-
-from tqdm import tqdm
 
 from balrsam_pipeline.errors import TrainingError
 from balrsam_pipeline.layout import FoldFolder
@@ -17,28 +13,6 @@ from trainers.loggers.jsonl import JsonlLogger, Logger, Loggers, Record, TextLog
 from trainers.loggers.progress_png import ProgressPicture
 
 FIGURES = ("loss", "quick_dice", "learning_rate", "samples_per_s")
-
-
-class Bar:
-    """A progress bar with loss, Dice, learning rate, samples/s and time left."""
-
-    def __init__(self) -> None:
-        self._bar = tqdm(total=100, unit="%", bar_format="{l_bar}{bar}| {postfix}")
-
-    def log(self, record: Record) -> None:
-        """Move the bar."""
-        if record["event"] != "epoch":
-            return
-        self._bar.n = round(100 * float(record["progress"]))
-        self._bar.set_postfix_str(
-            f"loss {float(record['loss']):.3f}, Dice {float(record['quick_dice']):.3f}, lr "
-            f"{float(record['learning_rate']):.1e}, "
-            f"{float(record['samples_per_s']):.0f} samples/s, {float(record['left_s']) / 60:.0f} min left"
-        )
-
-    def close(self) -> None:
-        """Leave the bar as it is."""
-        self._bar.close()
 
 
 class TensorBoard:
@@ -98,7 +72,7 @@ def open_loggers(folder: Path, resumed_step: int, watchers: Sequence[str]) -> Lo
 
 
 def make_watchers(names: Sequence[str], folder: Path) -> list[Logger]:
-    """The watchers that were asked for, and a bar where there is a terminal.
+    """The watchers that were asked for.
 
     Raises:
         TrainingError: no such watcher, or its package is not installed.
@@ -109,8 +83,7 @@ def make_watchers(names: Sequence[str], folder: Path) -> list[Logger]:
         raise TrainingError(
             f"watcher '{unknown[0]}'", found="not known", expected=expected, fix="correct --watch"
         )
-    bar: list[Logger] = [Bar()] if sys.stderr.isatty() else []
-    return bar + [WATCHERS[name](folder) for name in names]
+    return [WATCHERS[name](folder) for name in names]
 
 
 def _need(module: str, package: str) -> Any:

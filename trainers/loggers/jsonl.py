@@ -5,8 +5,6 @@ from __future__ import annotations
 
 import json
 import logging
-import sys
-import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Protocol
@@ -15,7 +13,6 @@ from balrsam_pipeline.files import write_text
 from balrsam_pipeline.json_text import JsonTextError, parse_json
 
 LOG = logging.getLogger(__name__)
-SAY_EVERY_S = 60.0
 Record = Mapping[str, float | int | str]
 
 
@@ -50,29 +47,12 @@ class JsonlLogger:
 
 
 class TextLogger:
-    """Lines of `logging`, at most one per minute."""
-
-    def __init__(self) -> None:
-        self._last = -SAY_EVERY_S
+    """Warnings of `logging`; how training goes is said by `trainers.pace`, whatever happens."""
 
     def log(self, record: Record) -> None:
-        """Say how training goes."""
+        """Say what was out of the ordinary."""
         if record["event"] == "skipped":
             LOG.warning("step %s skipped: loss %s on %s", record["step"], record["loss"], record["batch"])
-            return
-        now = time.monotonic()
-        if now - self._last < SAY_EVERY_S or sys.stderr.isatty():  # a terminal has a bar
-            return
-        self._last = now
-        LOG.info(
-            "epoch %d (%.0f %%): loss %.3f, quick validation Dice %.3f, %.0f samples/s, about %.0f min left",
-            record["epoch"],
-            100 * float(record["progress"]),
-            record["loss"],
-            record["quick_dice"],
-            record["samples_per_s"],
-            float(record["left_s"]) / 60,
-        )
 
     def close(self) -> None:
         """Every line is out already."""

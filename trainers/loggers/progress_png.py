@@ -10,7 +10,9 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from balrsam_pipeline.files import atomic_path
-from trainers.loggers.jsonl import SAY_EVERY_S, Record, read_log
+from trainers.loggers.jsonl import Record, read_log
+
+DRAWN_EVERY_S = 60.0
 
 
 class ProgressPicture:
@@ -21,7 +23,7 @@ class ProgressPicture:
 
     def log(self, record: Record) -> None:
         """Draw if it is time."""
-        if time.monotonic() - self._last >= SAY_EVERY_S:
+        if time.monotonic() - self._last >= DRAWN_EVERY_S:
             self._draw()
 
     def close(self) -> None:

@@ -8,7 +8,8 @@ import pytest
 from support.plans import example_plan
 
 from balrsam_pipeline.paths import Roots
-from balrsam_pipeline.run.estimates import Estimate, estimate, in_words
+from balrsam_pipeline.progress import in_words
+from balrsam_pipeline.run.estimates import Estimate, estimate
 from balrsam_pipeline.run.execute import records_folder
 from balrsam_pipeline.run.records import StepRecord, begin, write_record
 from balrsam_pipeline.run.request import RunRequest

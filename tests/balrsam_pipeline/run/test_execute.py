@@ -159,10 +159,15 @@ def test_an_interrupted_step_starts_anew_where_its_inputs_have_changed(job: Job)
 
 
 @pytest.mark.parametrize("code", [75, 130])
-def test_a_step_that_was_asked_to_stop_is_interrupted_and_has_not_failed(job: Job, code: int) -> None:
+def test_a_step_that_was_asked_to_stop_is_stopped_and_goes_on(job: Job, code: int) -> None:
     job.code = code
     assert job.run() == code
-    assert job.said()[0] == "interrupted"
+    status, why = job.said()
+    assert status == "stopped" and "the same command goes on" in why
+    job.code = 0
+    job.run()
+    assert job.called[-1] == ("words", "--continue")
+    assert job.said() == ("done", "")
 
 
 def test_a_killed_step_is_told_as_interrupted(job: Job, monkeypatch: pytest.MonkeyPatch) -> None:

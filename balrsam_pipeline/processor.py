@@ -1,0 +1,54 @@
+"""The processor cores that this process may use, and how many cores other programs keep busy."""
+
+from __future__ import annotations
+
+import math
+import os
+import time
+from pathlib import Path
+
+QUOTA = Path("/sys/fs/cgroup/cpu.max")  # of a container (cgroup v2): microseconds of work a period, or "max"
+ALL_WORK = Path("/proc/stat")
+MEASURABLE_S = 0.2  # the system counts in hundredths of seconds
+IDLE, WAITING = 3, 4  # columns of the line "cpu": idle, waiting for a disk
+
+
+def usable_cores() -> int:
+    """Cores that this process may use: of its affinity, and no more than its container is given."""
+    affinity = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return max(1, math.ceil(min(affinity, _quota())))
+
+
+class OtherWork:
+    """How many cores other programs use, measured from here on (Linux)."""
+
+    def __init__(self) -> None:
+        self._begun = self._seen()
+
+    def cores(self) -> float | None:
+        """Cores that others kept busy on average since the last call; None where that cannot be told."""
+        before, self._begun = self._begun, self._seen()
+        if before is None or self._begun is None or self._begun[0] - before[0] < MEASURABLE_S:
+            return None
+        wall_s, all_s, own_s = (now - then for now, then in zip(self._begun, before, strict=True))
+        return max(0.0, (all_s - own_s) / wall_s)
+
+    @staticmethod
+    def _seen() -> tuple[float, float, float] | None:
+        """Seconds: now, worked by all cores, worked by this process and those that it has started."""
+        try:
+            ticks = [int(word) for word in ALL_WORK.read_text().splitlines()[0].split()[1:9]]
+            own = sum(os.times()[:4])
+            worked = (sum(ticks) - ticks[IDLE] - ticks[WAITING]) / os.sysconf("SC_CLK_TCK")
+        except (OSError, ValueError, IndexError):
+            return None
+        return time.monotonic(), worked, own
+
+
+def _quota() -> float:
+    """Cores that the container is given; infinite where none is said."""
+    try:
+        quota, period = QUOTA.read_text().split()
+        return math.inf if quota == "max" else int(quota) / int(period)
+    except (OSError, ValueError, ZeroDivisionError):
+        return math.inf

@@ -1,0 +1,80 @@
+"""What was done without `balrsam run`: commands typed by hand leave no record, but results and locks."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from balrsam_pipeline.errors import BalrsamError
+from balrsam_pipeline.execution.lock import Holder, lock_holder
+from balrsam_pipeline.files import read_json
+from balrsam_pipeline.layout import FoldFolder, PreprocessedFolder, RawFolder, ResultsFolder
+from balrsam_pipeline.run.estimates import FOLD, fold_folder
+from balrsam_pipeline.run.request import RunRequest
+from balrsam_pipeline.run.steps import Step
+
+POOLED = "crossval_"
+
+
+def has_results(step: Step, request: RunRequest) -> bool:
+    """Whether all that a step makes is there, whoever made it."""
+    results = ResultsFolder(request.results)
+    fold = FOLD.fullmatch(step.name)
+    if fold is not None:
+        own = FoldFolder(fold_folder(request, fold["configuration"], fold["fold"]))
+        return own.checkpoint("final").is_file() and own.validation.summary.is_file()
+    if step.name.startswith(POOLED):
+        return results.model(step.name.removeprefix(POOLED)).crossval.summary.is_file()
+    made = {
+        "prepare": lambda: _is_prepared(PreprocessedFolder(request.preprocessed)),
+        "find_best_configuration": results.best_configuration.is_file,
+        "predict": lambda: _is_predicted(RawFolder(request.dataset), request.predictions),
+        "evaluate": results.predictions.evaluation.summary.is_file,
+    }
+    return step.name in made and made[step.name]()
+
+
+def holder_of(step: Step, request: RunRequest) -> Holder | None:
+    """Which process is at work on what a step makes, whoever started it."""
+    results = ResultsFolder(request.results)
+    fold = FOLD.fullmatch(step.name)
+    if fold is not None:
+        return lock_holder(fold_folder(request, fold["configuration"], fold["fold"]))
+    if step.name.startswith(POOLED):
+        return lock_holder(results.model(step.name.removeprefix(POOLED)).crossval.path)
+    folders = {
+        "prepare": request.preprocessed,
+        "find_best_configuration": request.results,
+        "predict": request.predictions,
+    }
+    return lock_holder(folders[step.name]) if step.name in folders else None
+
+
+def trained_by_hand(request: RunRequest) -> tuple[str, ...] | None:
+    """The configurations that have a model folder; None where there is none."""
+    names = tuple(model.configuration for model in ResultsFolder(request.results).models() if model.folds())
+    return names or None
+
+
+def is_begun(fold: Path) -> bool:
+    """Whether a fold was begun and saved, but not trained to its end."""
+    files = FoldFolder(fold)
+    return files.has_checkpoint() and not files.checkpoint("final").is_file()
+
+
+def _is_prepared(files: PreprocessedFolder) -> bool:
+    """Whether there is a plan, and every case of the folds is in every store."""
+    try:
+        folds = read_json(files.folds)
+        cases = {case for part in ("train", "val") for fold in folds for case in fold[part]}
+    except (BalrsamError, KeyError, TypeError):
+        return False
+    stores = {path.parent for path in files.path.glob("*/*.b2nd")}
+    complete = all((store / f"{case}.json").is_file() for store in stores for case in cases)
+    return files.plan.is_file() and bool(stores) and complete
+
+
+def _is_predicted(raw: RawFolder, predictions: Path) -> bool:
+    """Whether every test case has a prediction."""
+    cases = {path.name.rpartition("_0000.")[0] for path in raw.images_ts.glob("*_0000.*")}
+    made = {path.name.partition(".")[0] for path in predictions.glob("*.*")}
+    return bool(cases) and cases <= made

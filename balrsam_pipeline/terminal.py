@@ -1,0 +1,67 @@
+"""What a terminal gets more than a log: one live line, and colours unless NO_COLOR asks for none.
+
+rich draws both, and is imported only where there is a terminal.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from functools import cache
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from rich.console import Console, RenderableType
+
+Told = Callable[[], tuple[str, float | None]]
+REFRESHED_PER_S = 4
+BAR_WIDTH = 20
+
+
+@cache
+def console() -> Console:
+    """The terminal behind standard error."""
+    from rich.console import Console
+
+    return Console(stderr=True, highlight=False)
+
+
+def is_live_terminal() -> bool:
+    """Whether standard error is a terminal whose lines can be drawn anew."""
+    return sys.stderr is not None and sys.stderr.isatty() and not console().is_dumb_terminal
+
+
+class LiveLine:
+    """A line at the bottom of the terminal that follows what `told` says: text, and a share from 0 to 1 or
+    None."""
+
+    def __init__(self, told: Told) -> None:
+        from rich.live import Live
+
+        self._told = told
+        self._live = Live(
+            console=console(),
+            get_renderable=self._drawn,
+            refresh_per_second=REFRESHED_PER_S,
+            transient=True,
+            redirect_stdout=sys.stdout is not None and sys.stdout.isatty(),
+        )
+        self._live.start()
+
+    def close(self) -> None:
+        """Take the line away."""
+        self._live.stop()
+
+    def _drawn(self) -> RenderableType:
+        from rich.progress_bar import ProgressBar
+        from rich.table import Table
+        from rich.text import Text
+
+        text, share = self._told()
+        row = Table.grid(padding=(0, 1), expand=True)
+        row.add_column(width=BAR_WIDTH)
+        row.add_column(ratio=1, no_wrap=True, overflow="ellipsis")
+        row.add_row(
+            ProgressBar(total=1.0, completed=share or 0.0, width=BAR_WIDTH, pulse=share is None), Text(text)
+        )
+        return row

@@ -1,0 +1,78 @@
+"""What is said when a fold begins: on what, with what, for how long, where to; and how long validation takes
+after it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import torch
+
+from balrsam_pipeline.errors import TrainingError
+from balrsam_pipeline.files import read_json
+from balrsam_pipeline.layout import FoldFolder, ModelFolder
+from balrsam_pipeline.paths import shown
+from balrsam_pipeline.processor import usable_cores
+from balrsam_pipeline.progress import in_words
+from trainers.config import TrainingConfig
+from trainers.data import FoldData
+from trainers.loggers import read_log
+from trainers.request import TrainRequest
+from trainers.setup import Run
+
+
+def opening_lines(request: TrainRequest, data: FoldData, config: TrainingConfig, run: Run) -> Iterator[str]:
+    """All that a reader of the log wants to know of a run, one line each."""
+    height, width = data.configuration.patch_size
+    yield (
+        f"{data.plan.dataset}, {data.configuration.name}, fold {request.fold}: "
+        f"trains on {len(data.fold.train)} cases, validates on {len(data.fold.val)}"
+    )
+    yield (
+        f"device {_device(run.precision.device)}, {str(run.precision.dtype).removeprefix('torch.')}, "
+        f"batches of {config.batch_size} patches of {height} x {width}"
+    )
+    begun = f", of which {run.state.step} steps are done" if run.state.step else ""
+    yield f"budget: {_budget(config)}{begun}; then {_validation(data)}"
+    yield f"into {shown(data.folder)}, this log too: {FoldFolder(data.folder).text_log.name}"
+
+
+def expected_by_log(data: FoldData) -> tuple[float | None, str]:
+    """Seconds that validation of whole images will take, and by what that is judged: another fold, else the
+    quick validations of this one."""
+    cases, model = len(data.fold.val), ModelFolder(data.folder.parent)
+    for number in model.folds():
+        taken = _validated_before(model.fold(number))
+        if taken is not None:
+            return taken * cases, f"as fold {number} took"
+    epochs = [record for record in read_log(FoldFolder(data.folder).log) if record.get("validation_s")]
+    return (float(epochs[-1]["validation_s"]), "by its quick validations") if epochs else (None, "")
+
+
+def _validated_before(fold: FoldFolder) -> float | None:
+    """Seconds for one case that validation of a fold took; None where that was not written down."""
+    try:
+        run = read_json(fold.run, TrainingError)
+        return float(run["validation_s"]) / len(run["validation_cases"])
+    except (TrainingError, KeyError, TypeError, ValueError, ZeroDivisionError):
+        return None
+
+
+def _device(device: torch.device) -> str:
+    if device.type == "cuda":
+        return f"{device} ({torch.cuda.get_device_name(device)})"
+    if device.type != "cpu":
+        return str(device)
+    return f"cpu ({torch.get_num_threads()} threads on {usable_cores()} cores)"
+
+
+def _budget(config: TrainingConfig) -> str:
+    clock = "minutes of the processor" if config.budget_clock == "cpu" else "minutes"
+    limits = [] if config.budget_steps is None else [f"{config.budget_steps} steps"]
+    limits += [] if config.max_minutes is None else [f"{config.max_minutes:g} {clock}"]
+    return " or ".join(limits)
+
+
+def _validation(data: FoldData) -> str:
+    seconds, source = expected_by_log(data)
+    after = f"about {in_words(seconds)} ({source})" if seconds is not None else "its time is told on the way"
+    return f"validation of whole images, which the budget does not count: {after}"
