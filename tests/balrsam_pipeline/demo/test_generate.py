@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import SimpleITK as sitk
 
+from balrsam_pipeline.dataset import read_folds
 from balrsam_pipeline.demo import DemoSize, generate_dataset
 
 SMALL = DemoSize(training_cases=2, test_cases=1, shape_zyx=(8, 32, 28))
@@ -35,6 +36,15 @@ def test_spacing_is_anisotropic_and_shared_by_image_and_label(tmp_path: Path) ->
     label = sitk.ReadImage(str(folder / "labelsTr" / "demo_000.nii.gz"))
     assert image.GetSpacing() == label.GetSpacing() == (1.25, 1.25, 3.0)
     assert image.GetOrigin() == label.GetOrigin()
+
+
+def test_folds_that_are_brought_along_validate_every_case_once(tmp_path: Path) -> None:
+    folds = read_folds(
+        generate_dataset(tmp_path, DemoSize(training_cases=7, test_cases=0), folds=3) / "splits_final.json"
+    )
+    cases = {f"demo_{index:03d}" for index in range(7)}
+    assert sorted(case for fold in folds for case in fold.val) == sorted(cases)
+    assert all(set(fold.train) == cases - set(fold.val) for fold in folds)
 
 
 def test_an_existing_dataset_is_left_as_it_is(tmp_path: Path) -> None:
