@@ -28,9 +28,10 @@ LARGEST_SIDE, LARGEST_PATCH, LARGEST_WIDTH = 4096, 2**16, 2**16
 # marks fields that plans of earlier versions do not have: at their default they do not count in a plan's hash
 ADDED = {"added": True}
 
-Backbone = Literal["vit_mini", "vit_t", "vit_b", "vit_l", "vit_h"]
+Backbone = Literal["cnn", "vit_mini", "vit_t", "vit_b", "vit_l", "vit_h"]
 Normalization = Literal["ct", "z_score", "rgb_to_0_1", "rescale_to_0_1", "none"]
 DecoderAttention = Literal["low_rank", "exact"]
+Decoder = Literal["sam", "pyramid"]
 Pixels = Literal[
     "sam", "0-1", "none"
 ]  # what an encoder was shown: SAM's mean and std, 0 to 1, or as normalised here
@@ -113,6 +114,10 @@ class NetworkPlan:
 
     With `hypernetworks` "shared", class k reads SAM's hypernetwork k modulo 4 instead of a copy of its own.
 
+    `decoder` "sam" is CDEN and SAM's mask decoder; "pyramid" a convolutional feature pyramid that takes in
+    what the encoder made of the image (`network/pyramid.py`), quick to train on a CPU; with backbone `cnn`
+    there is no encoder at all.
+
     `checkpoint` is the published checkpoint to adapt, by name; empty: the most general one of the backbone.
     """
 
@@ -136,6 +141,7 @@ class NetworkPlan:
     projection: Literal["learnt", "fixed"] = field(default="learnt", metadata=ADDED)
     checkpoint: str = field(default="", metadata=ADDED)
     hypernetworks: Hypernetworks = field(default="per_class", metadata=ADDED)
+    decoder: Decoder = field(default="sam", metadata=ADDED)
 
     @property
     def base(self) -> str:
@@ -153,11 +159,12 @@ class NetworkPlan:
             *((name, 0 <= getattr(self, name) <= LARGEST_WIDTH, counted) for name in _COUNTED),
             (
                 "from_scratch",
-                not (tiny and self.from_scratch),
-                "false: vit_t is adapted; vit_mini trains from scratch",
+                not (tiny and self.from_scratch) and (self.backbone != "cnn" or self.from_scratch),
+                "false for vit_t, which is adapted, true for cnn; vit_mini trains from scratch",
             ),
             ("embedding_stride", tiny or stride == 16, f"16, that of {self.backbone}"),
-            ("mask_stride", self.mask_stride <= stride // 4, f"at most {stride // 4} for this encoder"),
+            ("mask_stride", self.decoder == "pyramid" or self.mask_stride <= stride // 4, f"at most {stride // 4} for this encoder"),
+            ("decoder", self.backbone != "cnn" or self.decoder == "pyramid", "pyramid: cnn is nothing else"),
             ("adapted_stages", 0 <= self.adapted_stages <= TINY_VIT_STAGES, f"0 (none) to {TINY_VIT_STAGES}"),
             ("input_ranges", ordered, "(low, high) of each input channel"),
         ]

@@ -252,7 +252,9 @@ def _network(
     tiny = cpu and seen.get("embedding_stride") == 4
     size = _size(slices, thickness, side, common, adapted=not parts.value.from_scratch, tiny=tiny)
     stride = mask_stride(thinnest, thickness, size.value.scale)
-    finest: Stride = 1 if seen.get("embedding_stride") == 4 else 4  # SAM's decoder quarters the stride
+    # SAM's decoder quarters the stride; a pyramid goes to any
+    pyramid = parts.value.decoder == "pyramid"
+    finest: Stride = 1 if seen.get("embedding_stride") == 4 and not pyramid else 4
     again = checkpointed_blocks(size.value.input, from_scratch=parts.value.from_scratch)
     network = replace(
         parts.value,

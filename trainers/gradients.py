@@ -34,14 +34,15 @@ def accumulate(
     """Add the gradients of a batch to the parameters; returns the loss of the whole batch, detached.
 
     Args:
-        forward: image (b, c, h, w) and kept features, if any -> (logits, boundary logits or None).
+        forward: image (b, c, h, w) and kept features, if any -> (logits, boundary logits or None, logits at coarser
+            strides, if any).
         inputs: of `forward`, the whole batch each.
         pieces: how many parts the batch is worked through in; 1 works on it at once.
     """
     if pieces == 1:
         with precision.autocast():
-            logits_bkhw, boundary_b1hw = forward(*inputs)
-        value = loss(logits_bkhw, boundary_b1hw, label_bhw).total
+            logits_bkhw, boundary_b1hw, *coarser = forward(*inputs)
+        value = loss(logits_bkhw, boundary_b1hw, label_bhw, coarser).total
         _backward(precision, value)
         return value.detach()
     labels = label_bhw.chunk(pieces)
@@ -75,8 +76,8 @@ def _sums(
     label: Tensor,
 ) -> Tensor:
     with precision.autocast():
-        logits_bkhw, boundary_b1hw = forward(*inputs)
-    return loss.sums(logits_bkhw, boundary_b1hw, label)
+        logits_bkhw, boundary_b1hw, *coarser = forward(*inputs)
+    return loss.sums(logits_bkhw, boundary_b1hw, label, coarser)
 
 
 def _backward(precision: Precision, value: Tensor) -> None:

@@ -10,7 +10,7 @@ Suffixes: `logits_bkyx`, `target_bkyx` one channel per class or region, `label_b
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -21,6 +21,7 @@ from balrsam_pipeline.dataset import LabelScheme
 from trainers.config import LossConfig
 
 _ENTROPY_SUMS = 2  # of the entropy itself and of voxels that count
+COARSER_WEIGHT = 0.4  # of each level of masks against the next finer one
 SMOOTH = 1e-5  # nnU-Net's; keeps a class absent from the batch from dividing by 0
 Reduce = Callable[[Tensor], Tensor]
 
@@ -46,14 +47,40 @@ class SegmentationLoss:
         self._labels, self._config, self._reduce = labels, config, reduce
 
     def __call__(
-        self, logits_bkyx: Tensor, boundary_logits_b1yx: Tensor | None, label_byx: Tensor
+        self,
+        logits_bkyx: Tensor,
+        boundary_logits_b1yx: Tensor | None,
+        label_byx: Tensor,
+        coarser_logits: Sequence[Tensor] = (),
     ) -> LossValue:
-        """The loss of one batch; sums are taken in fp32 whatever the precision of the logits."""
-        return self.of_sums(self.sums(logits_bkyx, boundary_logits_b1yx, label_byx))
+        """The loss of one batch; sums are taken in fp32 whatever the precision of the logits.
 
-    def sums(self, logits_bkyx: Tensor, boundary_logits_b1yx: Tensor | None, label_byx: Tensor) -> Tensor:
+        Args:
+            coarser_logits: (b, k, ·, ·) at coarser strides, finest first; compared with every so many-th
+                label.
+        """
+        return self.of_sums(self.sums(logits_bkyx, boundary_logits_b1yx, label_byx, coarser_logits))
+
+    def sums(
+        self,
+        logits_bkyx: Tensor,
+        boundary_logits_b1yx: Tensor | None,
+        label_byx: Tensor,
+        coarser_logits: Sequence[Tensor] = (),
+    ) -> Tensor:
         """The sums that the loss of these samples is a function of, in one vector; those of several batches
         add up."""
+        sums = [self._overlap_and_entropy(logits_bkyx, label_byx)]
+        for coarser_bkyx in coarser_logits:
+            sums.append(self._overlap_and_entropy(coarser_bkyx, _thinned(label_byx, coarser_bkyx)))
+        if boundary_logits_b1yx is not None:
+            valid_b1yx = self._valid(label_byx)
+            label_byx = torch.where(valid_b1yx[:, 0] > 0, label_byx.long(), 0)
+            sums.append(_boundary_sums(boundary_logits_b1yx.float(), label_byx, valid_b1yx))
+        return torch.cat(sums)
+
+    def _overlap_and_entropy(self, logits_bkyx: Tensor, label_byx: Tensor) -> Tensor:
+        """Overlaps of every label, and the entropy's sums, at the size of logits and label."""
         valid_b1yx = self._valid(label_byx)
         label_byx = label_byx.long()
         label_byx = torch.where(valid_b1yx[:, 0] > 0, label_byx, torch.zeros_like(label_byx))
@@ -62,33 +89,39 @@ class SegmentationLoss:
         target_bkyx = (
             region_target(label_byx, self._labels) if regions else one_hot(label_byx, self._labels.classes)
         )
-        sums = [
-            *_overlap_sums(logits_bkyx, target_bkyx, valid_b1yx, regions),
-            self._entropy_sums(logits_bkyx, target_bkyx, valid_b1yx),
-        ]
-        if boundary_logits_b1yx is not None:
-            sums.append(_boundary_sums(boundary_logits_b1yx.float(), label_byx, valid_b1yx))
-        return torch.cat(sums)
+        return torch.cat(
+            [
+                *_overlap_sums(logits_bkyx, target_bkyx, valid_b1yx, regions),
+                self._entropy_sums(logits_bkyx, target_bkyx, valid_b1yx),
+            ]
+        )
 
     def of_sums(self, sums: Tensor) -> LossValue:
         """The loss whose sums (added over ranks where there are several) these are."""
         sums = sums if self._reduce is None else self._reduce(sums)
         labels = len(self._labels.names) if self._labels.has_regions else self._labels.classes - 1
-        sizes = [labels, labels, labels, _ENTROPY_SUMS]
-        boundary_sums = len(sums) - sum(sizes)
-        intersection, predicted, wanted, entropy, *boundary = torch.split(
-            sums, [*sizes, boundary_sums] if boundary_sums else sizes
-        )
-        parts = {
-            "dice": 1 - ((2 * intersection + SMOOTH) / (predicted + wanted + SMOOTH)).mean(),
-            "cross_entropy": entropy[0] / entropy[1].clamp_min(1),
-        }
-        total = self._config.dice * parts["dice"] + self._config.cross_entropy * parts["cross_entropy"]
-        if boundary:
-            entropy_sum, count, both, either = boundary[0]
+        per_level = 3 * labels + _ENTROPY_SUMS  # more than the boundary's sums
+        levels, boundary_sums = divmod(len(sums), per_level)
+        parts = self._parts(sums[:per_level], labels)
+        total = self._weighted(parts)
+        for level in range(1, levels):
+            coarser = self._parts(sums[level * per_level : (level + 1) * per_level], labels)
+            total = total + COARSER_WEIGHT**level * self._weighted(coarser)
+        if boundary_sums:
+            entropy_sum, count, both, either = sums[-boundary_sums:]
             parts["boundary"] = entropy_sum / count.clamp_min(1) + 1 - (2 * both + SMOOTH) / (either + SMOOTH)
             total = total + self._config.boundary * parts["boundary"]
         return LossValue(total, {name: value.detach() for name, value in parts.items()})
+
+    def _parts(self, sums: Tensor, labels: int) -> dict[str, Tensor]:
+        intersection, predicted, wanted, entropy = torch.split(sums, [labels, labels, labels, _ENTROPY_SUMS])
+        return {
+            "dice": 1 - ((2 * intersection + SMOOTH) / (predicted + wanted + SMOOTH)).mean(),
+            "cross_entropy": entropy[0] / entropy[1].clamp_min(1),
+        }
+
+    def _weighted(self, parts: dict[str, Tensor]) -> Tensor:
+        return self._config.dice * parts["dice"] + self._config.cross_entropy * parts["cross_entropy"]
 
     def _valid(self, label_byx: Tensor) -> Tensor:
         if self._labels.ignore_value is None:
@@ -106,6 +139,13 @@ class SegmentationLoss:
             soft = target_bkyx * (1 - smoothing) + smoothing / target_bkyx.shape[1]
             entropy = -(soft * logits_bkyx.log_softmax(1)).sum(1, keepdim=True)
         return torch.stack([(entropy * valid_b1yx).sum(), valid_b1yx.sum()])
+
+
+def _thinned(label_byx: Tensor, logits_bkyx: Tensor) -> Tensor:
+    """Labels at the size of coarser logits: those in the middle of each cell."""
+    size_yx = (logits_bkyx.shape[-2], logits_bkyx.shape[-1])
+    thinned = functional.interpolate(label_byx[:, None].float(), size=size_yx, mode="nearest-exact")
+    return thinned[:, 0].to(label_byx.dtype)
 
 
 def one_hot(label_byx: Tensor, classes: int) -> Tensor:

@@ -60,9 +60,9 @@ class _TrainingForward(nn.Module):
         super().__init__()
         self.model = model
 
-    def forward(self, image_bchw: Tensor, *features: Tensor) -> tuple[Tensor, Tensor | None]:
+    def forward(self, image_bchw: Tensor, *features: Tensor) -> tuple[Tensor | None, ...]:
         output = self.model.forward_training(image_bchw, Features(*features) if features else None)
-        return output.logits, output.boundary_logits
+        return output.logits, output.boundary_logits, *output.coarser_logits
 
 
 @contextmanager

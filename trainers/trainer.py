@@ -128,6 +128,9 @@ class Trainer:
         parts, state = self._parts, self.state
         for group in parts.optimiser.param_groups:
             group["lr"] = learning_rate(progress, parts.config)
+        import os
+        m=parts.forward.model
+        m.coarser = 2 if progress < float(os.environ.get("COARSE","0")) else 1
         loss, norm = self._backward(batch)
         finite = math.isfinite(loss) and math.isfinite(norm)
         if finite:

@@ -11,6 +11,7 @@ from .model import TrainingOutput as TrainingOutput
 from .moments import measure_second_moments as measure_second_moments
 from .official_checkpoints import PUBLISHED as PUBLISHED
 from .official_checkpoints import find_checkpoint as find_checkpoint
+from .presets import FROM_SCRATCH as FROM_SCRATCH
 from .presets import GLOBAL_BLOCKS as GLOBAL_BLOCKS
 from .presets import preset as preset
 from .profiling import NetworkCost as NetworkCost

@@ -22,7 +22,7 @@ from balrsam_pipeline.network.model import BalrSam
 from balrsam_pipeline.network.tiny_vit_weights import tiny_vit_weights
 from balrsam_pipeline.plan import NetworkPlan
 
-NEW_PARTS = (".lora.", "_adapter.", "cden.", "channel_projection.")  # what SAM has no weights for
+NEW_PARTS = (".lora.", "_adapter.", "cden.", "channel_projection.", "pyramid.")  # what SAM has no weights for
 ATTENTIONS = (
     "layers.0.cross_attn_token_to_image",
     "layers.1.cross_attn_token_to_image",
@@ -56,7 +56,8 @@ def load_sam(
         if network.backbone == "vit_t"
         else _encoder(network, sam)
     )
-    weights = {**encoder, **_decoder(network, sam, second_moments)}
+    decoder = _decoder(network, sam, second_moments) if network.decoder == "sam" else {}
+    weights = {**encoder, **decoder}
     parameters = dict(model.named_parameters())
     taken = [name for name in parameters if not any(part in name for part in NEW_PARTS)]
     refuse_mismatch(
@@ -69,7 +70,8 @@ def load_sam(
     with torch.no_grad():
         for name in taken:
             parameters[name].copy_(weights[name])
-        model.mask_decoder.refresh_positions()
+        if network.decoder == "sam":
+            model.mask_decoder.refresh_positions()
 
 
 def resize_position_embedding(embedding_1yxc: Tensor, grid: tuple[int, int]) -> Tensor:

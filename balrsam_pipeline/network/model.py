@@ -11,11 +11,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from balrsam_pipeline.network.backbone import EMBEDDING
 from balrsam_pipeline.network.cden import Cden
 from balrsam_pipeline.network.decoder import DetailMap, MaskDecoder
 from balrsam_pipeline.network.encoder import ImageEncoder
 from balrsam_pipeline.network.features import Features
 from balrsam_pipeline.network.pixels import ToEncoderStatistics, ToUnitRange
+from balrsam_pipeline.network.pyramid import Pyramid
 from balrsam_pipeline.network.tiny_vit import TinyVit
 from balrsam_pipeline.plan import NetworkPlan
 
@@ -24,11 +26,12 @@ SAM_CHANNELS = 3
 
 @dataclass(frozen=True, slots=True)
 class TrainingOutput:
-    """Logits (b, k, y, x) at the image's size, and boundary logits (b, 1, ·, ·) at a quarter of the input
-    size."""
+    """Logits (b, k, y, x) at the image's size, boundary logits (b, 1, ·, ·) at a quarter of the input size,
+    and logits (b, k, ·, ·) at coarser strides, finest first, where the decoder gives them."""
 
     logits: Tensor
     boundary_logits: Tensor | None
+    coarser_logits: tuple[Tensor, ...] = ()
 
 
 class BalrSam(nn.Module):
@@ -41,15 +44,19 @@ class BalrSam(nn.Module):
     def __init__(self, network: NetworkPlan) -> None:
         super().__init__()
         self.network = network
+        self.coarser = 1  # a pyramid trains on images this many times smaller
         project = network.input_channels != SAM_CHANNELS and not network.from_scratch
         self.channel_projection = _channel_projection(network.input_channels) if project else None
         channels = network.input_channels if network.from_scratch else SAM_CHANNELS
         self.to_unit_range = ToUnitRange(network)
         self.to_encoder_statistics = ToEncoderStatistics(network)
-        encoder = TinyVit if network.backbone == "vit_t" else ImageEncoder
-        self.image_encoder = encoder(network, channels)
-        self.cden = Cden(network, network.input_channels, self.image_encoder.early_channels)
-        self.mask_decoder = MaskDecoder(network)
+        self.image_encoder = _encoder(network, channels)
+        early = self.image_encoder.early_channels if self.image_encoder is not None else 0
+        if network.decoder == "pyramid":
+            self.pyramid = Pyramid(network, network.input_channels, (EMBEDDING, early) if early else ())
+        else:
+            self.cden = Cden(network, network.input_channels, early)
+            self.mask_decoder = MaskDecoder(network)
 
     def forward(self, image: Tensor, features: Features | None = None) -> Tensor:
         """Segment images.
@@ -67,9 +74,15 @@ class BalrSam(nn.Module):
         """As `forward`, with the boundary logits of the CDEN (None in eval mode and after
         `merge_for_inference`)."""
         resized = resize(image, self.network.input_size)
+        size = (image.shape[-2], image.shape[-1])
+        if self.network.decoder == "pyramid":
+            encoded = self._encoded(resized, features)
+            if self.coarser > 1:
+                resized = functional.avg_pool2d(resized, self.coarser)
+            logits, coarser, boundary = self.pyramid(resized, encoded)
+            return TrainingOutput(resize(logits, size), boundary, coarser)
         embedding, details, boundary = self.embed(resized, features)
-        logits = resize(self.mask_decoder(embedding, details), (image.shape[-2], image.shape[-1]))
-        return TrainingOutput(logits, boundary)
+        return TrainingOutput(resize(self.mask_decoder(embedding, details), size), boundary)
 
     def prefix(self, image: Tensor) -> Features:
         """What the encoder computes of images (b, c, y, x) before its first trained block; no gradients.
@@ -77,6 +90,8 @@ class BalrSam(nn.Module):
         It is the same for an image throughout training where the channel projection is not trained (three
         channels, or `projection` "fixed" in the plan) and the encoder's own weights are frozen.
         """
+        if self.image_encoder is None:
+            raise ValueError(f"{self.network.backbone} has no image encoder")
         with torch.no_grad():
             return self.image_encoder.prefix(self.as_encoder_saw(resize(image, self.network.input_size)))
 
@@ -92,18 +107,33 @@ class BalrSam(nn.Module):
         self, image: Tensor, features: Features | None = None
     ) -> tuple[Tensor, tuple[DetailMap, ...], Tensor | None]:
         """Image embedding with detail, detail maps and boundary logits of an image at the input size."""
+        embedding, early = self._encoded(image, features)
+        detail, maps, boundary = self.cden(image, early, embedding)
+        return embedding + detail, maps, boundary
+
+    def _encoded(self, image: Tensor, features: Features | None) -> tuple[Tensor, ...]:
+        """What the encoder makes of an image at the input size: embedding and early feature, (b, c, y, x);
+        nothing without an encoder."""
+        if self.image_encoder is None:
+            return ()
         if features is None:
             embedding, early_byxc = self.image_encoder(self.as_encoder_saw(image))
         else:
             embedding, early_byxc = self.image_encoder.suffix(features)
-        detail, maps, boundary = self.cden(image, early_byxc.permute(0, 3, 1, 2), embedding)
-        return embedding + detail, maps, boundary
+        return embedding, early_byxc.permute(0, 3, 1, 2)
 
     def merge_for_inference(self) -> None:
         """Fold LoRA into the weights and drop the boundary head; logits stay the same up to rounding.
         Training ends here."""
-        self.image_encoder.merge_lora()
-        self.cden.boundary = None
+        if self.image_encoder is not None:
+            self.image_encoder.merge_lora()
+        (self.pyramid if self.network.decoder == "pyramid" else self.cden).boundary = None
+
+
+def _encoder(network: NetworkPlan, channels: int) -> ImageEncoder | TinyVit | None:
+    if network.backbone == "cnn":
+        return None
+    return TinyVit(network, channels) if network.backbone == "vit_t" else ImageEncoder(network, channels)
 
 
 def resize(image_bcyx: Tensor, size: tuple[int, int]) -> Tensor:

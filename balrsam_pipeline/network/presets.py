@@ -9,7 +9,8 @@ from balrsam_pipeline.plan import Backbone, NetworkPlan
 
 # Width of CDEN at stride 2. On vit_h 88 brings the trained parameters to BALR-SAM's 11.7 M; on vit_mini it
 # balances the ViT's cost.
-CDEN_WIDTH: dict[Backbone, int] = {"vit_mini": 32, "vit_t": 16, "vit_b": 48, "vit_l": 64, "vit_h": 88}
+CDEN_WIDTH: dict[Backbone, int] = {"cnn": 16, "vit_mini": 32, "vit_t": 16, "vit_b": 48, "vit_l": 64, "vit_h": 88}
+FROM_SCRATCH: tuple[Backbone, ...] = ("cnn", "vit_mini")
 GLOBAL_BLOCKS = 4  # of every SAM ViT; their activations are most of what a training step keeps at 1024 pixels
 INPUT_SIZE = (1024, 1024)
 SMALL_INPUT_SIZE = (224, 224)
@@ -29,7 +30,7 @@ def preset(backbone: Backbone, classes: int = 4, input_channels: int = 3) -> Net
         >>> network.lora_rank, network.adapter_rank, network.input_size
         (4, 32, (1024, 1024))
     """
-    scratch = backbone == "vit_mini"
+    scratch = backbone in FROM_SCRATCH
     network = NetworkPlan(
         backbone=backbone,
         from_scratch=scratch,
@@ -45,6 +46,7 @@ def preset(backbone: Backbone, classes: int = 4, input_channels: int = 3) -> Net
         mask_stride=2 if scratch else 4,
         checkpointed_blocks=0 if scratch else GLOBAL_BLOCKS,
         hypernetworks="per_class" if scratch else "shared",
+        decoder="pyramid" if backbone == "cnn" else "sam",
     )
     if backbone != "vit_t":
         return network

@@ -22,6 +22,7 @@ PARTS = {
     "LoRA on q and v": lambda name: ".lora." in name,
     "bottleneck adapters": lambda name: "_adapter." in name,
     "CDEN": lambda name: name.startswith("cden."),
+    "pyramid": lambda name: name.startswith("pyramid."),
     "mask decoder": lambda name: name.startswith("mask_decoder."),
     "channel projection": lambda name: name.startswith("channel_projection."),
 }

@@ -6,7 +6,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, replace
 
-from balrsam_pipeline.network import preset
+from balrsam_pipeline.network import FROM_SCRATCH, preset
 from balrsam_pipeline.network.official_checkpoints import DOMAIN_WORDS, PUBLISHED, Domain, published
 from balrsam_pipeline.plan import TINY_VIT_STAGES, Backbone, NetworkPlan
 from planners.hardware import Hardware
@@ -82,9 +82,9 @@ def base(
             Base(backbone=item.backbone, checkpoint=item.name),
             f"{item.name} was asked for: {item.backbone}, trained on {DOMAIN_WORDS[item.domain]}",
         )
-    if backbone == "vit_mini":
+    if backbone in FROM_SCRATCH:
         return Decision(
-            Base(backbone="vit_mini"), "vit_mini was asked for: trained from scratch, nothing adapted"
+            Base(backbone=backbone), f"{backbone} was asked for: trained from scratch, nothing adapted"
         )
     if hardware.gpu_memory_gb is None and backbone is None:
         return Decision(
@@ -157,9 +157,15 @@ def network_preset(backbone: Backbone, *, cpu: bool = False) -> Decision[Network
         return Decision(network, "nothing is frozen, so there is nothing to adapt: no LoRA, no adapters")
     if backbone == "vit_t" and cpu:
         return Decision(
-            replace(network, adapted_stages=0, projection="fixed"),
+            replace(
+                network,
+                adapted_stages=0,
+                projection="fixed",
+                decoder="pyramid",
+                cden_width=preset("cnn").cden_width,
+            ),
             "on a CPU the encoder stays frozen as a whole, so that it runs once for a slice and not in every "
-            "step; CDEN and mask decoder train",
+            "step; a convolutional pyramid that takes in its output trains",
         )
     blocks = "every block"
     if backbone == "vit_t":

@@ -1,10 +1,13 @@
-"""Low resolution: slices made smaller with the nearest pixel and larger again with cubic splines."""
+"""Low resolution: slices made smaller with the nearest pixel and larger again by cubic convolution.
+
+batchgenerators enlarges with cubic splines, which take thirty times as long on a CPU: a third of a sample's time.
+"""
 
 from __future__ import annotations
 
 import numpy as np
 import numpy.typing as npt
-from skimage.transform import resize
+import torch
 from torch import Tensor
 from torch.nn import functional
 
@@ -23,14 +26,8 @@ def draw(rng: np.random.RandomState, shape_cshw: Shape, limits: Limits) -> Array
 
 def apply(image_cshw: npt.NDArray[np.float32], zoom_c: Array) -> npt.NDArray[np.float32]:
     """Make the slices of every channel smaller by its zoom, and as large as before again."""
-    shape_shw = np.array(image_cshw.shape[1:])
     for channel in np.flatnonzero(zoom_c != 1.0):
-        small = np.round(shape_shw * zoom_c[channel]).astype(int)
-        small[0] = shape_shw[0]
-        volume = image_cshw[channel].astype(float)
-        for shape, order in ((small, 0), (shape_shw, 3)):
-            volume = resize(volume, shape, order=order, mode="edge", anti_aliasing=False)
-        image_cshw[channel] = volume
+        image_cshw[channel] = _coarsened(torch.from_numpy(image_cshw[channel]), float(zoom_c[channel])).numpy()
     return image_cshw
 
 
@@ -40,15 +37,17 @@ def draw_for_device(uniform_3c: Array, limits: Limits) -> Array:
 
 
 def apply_on_device(image_bcshw: Tensor, zoom_bc: Array, _seeds: Seeds) -> Tensor:
-    """Make slices smaller and larger again; torch has cubic convolution where scipy has splines."""
-    h, w = image_bcshw.shape[-2:]
+    """Make slices smaller and larger again."""
     for index, channel in zip(*np.nonzero(zoom_bc != 1.0), strict=True):
-        zoom = float(zoom_bc[index, channel])
-        size = max(1, round(h * zoom)), max(1, round(w * zoom))
-        small = functional.interpolate(image_bcshw[index, channel][None], size, mode="nearest-exact")
-        large = functional.interpolate(small, (h, w), mode="bicubic", align_corners=False)
-        image_bcshw[index, channel] = large[0]
+        image_bcshw[index, channel] = _coarsened(image_bcshw[index, channel], float(zoom_bc[index, channel]))
     return image_bcshw
+
+
+def _coarsened(image_shw: Tensor, zoom: float) -> Tensor:
+    h, w = image_shw.shape[-2:]
+    size = max(1, round(h * zoom)), max(1, round(w * zoom))
+    small = functional.interpolate(image_shw[None], size, mode="nearest-exact")
+    return functional.interpolate(small, (h, w), mode="bicubic", align_corners=False)[0]
 
 
 LOW_RESOLUTION = Transform(

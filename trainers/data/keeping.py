@@ -92,12 +92,9 @@ def slices(configuration: Configuration, cases: Iterable[SamplingCase]) -> int:
 
 
 def copies(configuration: Configuration) -> int:
-    """In how many ways a slice is mirrored before the encoder sees it."""
-    reverses = configuration.context_slices > 0 and bool(
-        set(configuration.slicing_axes) & set(configuration.mirror_axes)
-    )
-    columns = {in_plane_axes(axis)[1] for axis in configuration.slicing_axes}
-    return (1 + reverses) * (1 + bool(columns & set(configuration.mirror_axes)))
+    """How many orders of a slice's channels the encoder sees: two where neighbours may be reversed."""
+    reverses = set(configuration.slicing_axes) & set(configuration.mirror_axes)
+    return 2 if configuration.context_slices > 0 and reverses else 1
 
 
 def features_key(base_sha256: str, configuration: Configuration) -> str:

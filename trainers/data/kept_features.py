@@ -1,8 +1,10 @@
 """What a frozen encoder makes of a slice, kept on disk: it runs once for a slice instead of in every step.
 
-Kept is its output for the whole patch, padded and unaugmented, and for the same patch mirrored left-right,
-since an encoder does not see a mirrored picture as the mirror image of what it sees. Rotation, scaling and
-mirroring up-down move the kept maps as they move the picture; what changes intensities does not reach them.
+Kept is its output for the whole patch, padded and unaugmented. Rotation, scaling and mirroring move the kept
+maps as they move the picture; what changes intensities does not reach them. (An encoder does not see a
+mirrored picture quite as the mirror image of what it sees; a mirrored copy would double its time and brought
+nothing measured.) Where neighbouring slices are channels and their order may be reversed, the reversed order
+is kept too.
 Each is computed when a sample first shows it, so a run that is stopped leaves nothing half done.
 """
 
@@ -83,34 +85,33 @@ class KeptFeatures:
 
     def read(self, sample: Sample) -> tuple[Tensor, ...]:
         """The maps of a sample, moved as its geometry moves the patch; (y, x, c) float32 each."""
-        reversed_z, _, mirrored_x = sample.geometry.mirror
-        maps = self._kept(sample, (reversed_z and self.reader.context_slices > 0, mirrored_x))
+        reversed_z = sample.geometry.mirror[0] and self.reader.context_slices > 0
+        maps = self._kept(sample, reversed_z)
         size = self.reader.patch_size
         return tuple(move_features(map_hwc.float(), size, sample.geometry) for map_hwc in maps)
 
-    def _kept(self, sample: Sample, mirrored_zx: tuple[bool, bool]) -> tuple[Tensor, ...]:
-        """The maps of the unaugmented patch; of the mirrored patch, turned back, where that is asked for."""
-        mirrored = "".join(letter for letter, is_so in zip("zx", mirrored_zx, strict=True) if is_so)
-        view = f"{sample.axis}_{sample.slice_index}{mirrored}"
+    def _kept(self, sample: Sample, reversed_z: bool) -> tuple[Tensor, ...]:
+        """The maps of the unaugmented patch, its channels in reversed order where that is asked for."""
+        view = f"{sample.axis}_{sample.slice_index}{'z' if reversed_z else ''}"
         path = self.preprocessed.features(self.key, sample.case, view)
         content = self.content(sample.case)
         stored = _read(path, content, check=path not in self._sound) if path.is_file() else None
         if stored is None:
             began = time.monotonic()
-            stored = self._compute(sample, mirrored_zx)
+            stored = self._compute(sample, reversed_z)
             _write(path, stored, content)
             self.filling.made += 1
             self.filling.seconds += time.monotonic() - began
         self._sound.add(path)
         return stored
 
-    def _compute(self, sample: Sample, mirrored_zx: tuple[bool, bool]) -> tuple[Tensor, ...]:
-        reversed_z, mirrored_x = mirrored_zx
-        geometry = Geometry2d(mirror=(reversed_z, False, mirrored_x))
+    def _compute(self, sample: Sample, reversed_z: bool) -> tuple[Tensor, ...]:
+        geometry = Geometry2d(mirror=(reversed_z, False, False))
         image_chw, _ = self.reader.read(dataclasses.replace(sample, geometry=geometry, intensity_seed=None))
         most = torch.finfo(self.dtype).max
-        maps = (map_hwc.clamp(-most, most).to(self.dtype) for map_hwc in self.encode(image_chw))
-        return tuple((map_hwc.flip(1) if mirrored_x else map_hwc).contiguous() for map_hwc in maps)
+        return tuple(
+            map_hwc.clamp(-most, most).to(self.dtype).contiguous() for map_hwc in self.encode(image_chw)
+        )
 
 
 def _write(path: Path, maps: tuple[Tensor, ...], content: str) -> None:
