@@ -116,7 +116,8 @@ class NetworkPlan:
 
     `decoder` "sam" is CDEN and SAM's mask decoder; "pyramid" a convolutional feature pyramid that takes in
     what the encoder made of the image (`network/pyramid.py`), quick to train on a CPU; with backbone `cnn`
-    there is no encoder at all.
+    there is no encoder at all. Beside a pyramid TinyViT may see the image `encoder_shrink` times smaller:
+    what is what needs fewer pixels than where it ends.
 
     `checkpoint` is the published checkpoint to adapt, by name; empty: the most general one of the backbone.
     """
@@ -142,6 +143,7 @@ class NetworkPlan:
     checkpoint: str = field(default="", metadata=ADDED)
     hypernetworks: Hypernetworks = field(default="per_class", metadata=ADDED)
     decoder: Decoder = field(default="sam", metadata=ADDED)
+    encoder_shrink: Literal[1, 2, 4] = field(default=1, metadata=ADDED)
 
     @property
     def base(self) -> str:
@@ -165,6 +167,11 @@ class NetworkPlan:
             ("embedding_stride", tiny or stride == 16, f"16, that of {self.backbone}"),
             ("mask_stride", self.decoder == "pyramid" or self.mask_stride <= stride // 4, f"at most {stride // 4} for this encoder"),
             ("decoder", self.backbone != "cnn" or self.decoder == "pyramid", "pyramid: cnn is nothing else"),
+            (
+                "encoder_shrink",
+                self.encoder_shrink == 1 or (tiny and self.decoder == "pyramid"),
+                "1, but for vit_t with a pyramid",
+            ),
             ("adapted_stages", 0 <= self.adapted_stages <= TINY_VIT_STAGES, f"0 (none) to {TINY_VIT_STAGES}"),
             ("input_ranges", ordered, "(low, high) of each input channel"),
         ]

@@ -126,6 +126,10 @@ class TrainingConfig:
         gradient_clip: largest norm of the whole gradient; 0 does not limit it.
         ema_width: the exponential moving average of weights spans about this share of the steps so far,
             whatever the budget.
+        coarse_share: share of the budget, from its start, that trains on images of half the side: four times as
+            many in the same time, when it is first about finding structures and not yet about their edges.
+            For networks of convolutions alone (plan's decoder "pyramid") whose masks are not as fine as
+            the input.
         foreground_fraction: share of samples centred on a foreground voxel. Source: nnU-Net oversamples 1/3.
         quick_validation_patches: validation patches scored after every epoch to keep the best checkpoint.
         freeze: "encoder" freezes what the plan does (SAM's encoder where it is adapted); "decoder" the mask
@@ -161,6 +165,7 @@ class TrainingConfig:
         "largest norm of the gradient (default: 1; 0: no limit)", default=1.0, metavar="X"
     )
     ema_width: float = 0.05
+    coarse_share: float = 0.5
     foreground_fraction: float = 1 / 3
     quick_validation_patches: int = 64
     save_every_s: float = 60.0
@@ -197,6 +202,7 @@ class TrainingConfig:
         _require("gradient_clip", self.gradient_clip >= 0, self.gradient_clip, "0 (off) or more")
         _require("warmup_fraction", 0 <= self.warmup_fraction < 1, self.warmup_fraction, "from 0 up to 1")
         _require("ema_width", 0 < self.ema_width < 0.5, self.ema_width, "between 0 and 0.5")
+        _require("coarse_share", 0 <= self.coarse_share <= 1, self.coarse_share, "from 0 to 1")
         _require("freeze", self.freeze in get_args(Freeze), self.freeze, "nothing, encoder or decoder")
         _require(
             "foreground_fraction", 0 <= self.foreground_fraction <= 1, self.foreground_fraction, "from 0 to 1"

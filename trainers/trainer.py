@@ -32,6 +32,7 @@ MOST_SKIPPED_IN_A_ROW = 10
 # 1, after 17 in a row, is something else wrong than the scale
 MOST_SKIPPED_BY_SCALER = 17
 FORWARD_SHARE = 0.35  # of a training step
+COARSER = 2  # times smaller are images in the first `coarse_share` of the budget
 CLOCKS: dict[str, Callable[[], float]] = {"wall": time.monotonic, "cpu": time.process_time}
 
 
@@ -62,6 +63,7 @@ class TrainerParts:
         pace: measures how fast it goes, and says so.
         quick_dice: scores the averaged weights on a few patches, no longer than until what it is given says
             that it is enough; called on the first rank alone.
+        train_coarser: has the network train on images this many times smaller from now on, where it can.
         save: writes checkpoints of the kinds named ("latest", "best").
     """
 
@@ -128,9 +130,7 @@ class Trainer:
         parts, state = self._parts, self.state
         for group in parts.optimiser.param_groups:
             group["lr"] = learning_rate(progress, parts.config)
-        import os
-        m=parts.forward.model
-        m.coarser = 2 if progress < float(os.environ.get("COARSE","0")) else 1
+        parts.train_coarser(COARSER if progress < parts.config.coarse_share else 1)
         loss, norm = self._backward(batch)
         finite = math.isfinite(loss) and math.isfinite(norm)
         if finite:

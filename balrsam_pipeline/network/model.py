@@ -44,7 +44,7 @@ class BalrSam(nn.Module):
     def __init__(self, network: NetworkPlan) -> None:
         super().__init__()
         self.network = network
-        self.coarser = 1  # a pyramid trains on images this many times smaller
+        self._coarser = 1
         project = network.input_channels != SAM_CHANNELS and not network.from_scratch
         self.channel_projection = _channel_projection(network.input_channels) if project else None
         channels = network.input_channels if network.from_scratch else SAM_CHANNELS
@@ -77,8 +77,8 @@ class BalrSam(nn.Module):
         size = (image.shape[-2], image.shape[-1])
         if self.network.decoder == "pyramid":
             encoded = self._encoded(resized, features)
-            if self.coarser > 1:
-                resized = functional.avg_pool2d(resized, self.coarser)
+            if self._coarser > 1 and self.training:
+                resized = functional.avg_pool2d(resized, self._coarser)
             logits, coarser, boundary = self.pyramid(resized, encoded)
             return TrainingOutput(resize(logits, size), boundary, coarser)
         embedding, details, boundary = self.embed(resized, features)
@@ -96,7 +96,9 @@ class BalrSam(nn.Module):
             return self.image_encoder.prefix(self.as_encoder_saw(resize(image, self.network.input_size)))
 
     def as_encoder_saw(self, image: Tensor) -> Tensor:
-        """An image at the input size in the channels and statistics that the encoder was trained with."""
+        """An image at the input size in the size, channels and statistics that the encoder is to see."""
+        if self.network.encoder_shrink > 1:
+            image = functional.avg_pool2d(image, self.network.encoder_shrink)
         image = self.to_unit_range(image)
         if self.channel_projection is not None:
             image = self.channel_projection(image)
@@ -121,6 +123,12 @@ class BalrSam(nn.Module):
         else:
             embedding, early_byxc = self.image_encoder.suffix(features)
         return embedding, early_byxc.permute(0, 3, 1, 2)
+
+    def train_coarser(self, times: int) -> None:
+        """From now on train on images this many times smaller; convolutions alone can, where masks are coarser
+        than the input."""
+        if self.network.decoder == "pyramid" and self.network.mask_stride > 1:
+            self._coarser = times
 
     def merge_for_inference(self) -> None:
         """Fold LoRA into the weights and drop the boundary head; logits stay the same up to rounding.

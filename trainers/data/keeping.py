@@ -33,6 +33,7 @@ PREFIX_SETTINGS = (
     "embedding_stride",
     "adapted_stages",
     "input_size",
+    "encoder_shrink",
     "input_channels",
     "input_ranges",
     "pixels",
