@@ -31,6 +31,7 @@ ADDED = {"added": True}
 Backbone = Literal["cnn", "vit_mini", "vit_t", "vit_b", "vit_l", "vit_h"]
 Normalization = Literal["ct", "z_score", "rgb_to_0_1", "rescale_to_0_1", "none"]
 DecoderAttention = Literal["low_rank", "exact"]
+Shrink = Literal[1, 2, 4]
 Decoder = Literal["sam", "pyramid"]
 Pixels = Literal[
     "sam", "0-1", "none"
@@ -143,7 +144,7 @@ class NetworkPlan:
     checkpoint: str = field(default="", metadata=ADDED)
     hypernetworks: Hypernetworks = field(default="per_class", metadata=ADDED)
     decoder: Decoder = field(default="sam", metadata=ADDED)
-    encoder_shrink: Literal[1, 2, 4] = field(default=1, metadata=ADDED)
+    encoder_shrink: Shrink = field(default=1, metadata=ADDED)
 
     @property
     def base(self) -> str:

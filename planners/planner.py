@@ -24,7 +24,7 @@ from balrsam_pipeline.serialise import to_json
 from planners.hardware import Hardware
 from planners.rules import Decision, numbers
 from planners.rules.batch_size import checkpointed_blocks, cpu_batch_size, gpu_batch_size
-from planners.rules.checkpoint import Base, base, network_preset
+from planners.rules.checkpoint import Base, base, encoder_shrink, network_preset
 from planners.rules.configurations import (
     ConfigurationDraft,
     configurations,
@@ -39,10 +39,10 @@ from planners.rules.input_size import (
     input_size,
     largest_side,
 )
-from planners.rules.mask_stride import Stride, mask_stride, thinnest_label
+from planners.rules.mask_stride import Stride, mask_stride, pyramid_stride, thinnest_label
 from planners.rules.mirroring import mirror_axes
 from planners.rules.normalization import normalization, normalize_inside_mask
-from planners.rules.slices import Order, Slices, slices_of, transpose, transposed
+from planners.rules.slices import Order, Slices, slice_count, slices_of, transpose, transposed
 from planners.rules.target_spacing import target_spacing
 
 USEFUL_BATCH = 2  # below, the next smaller input size is tried
@@ -249,12 +249,13 @@ def _network(
     cpu = common.hardware.gpu_memory_gb is None
     parts = network_preset(common.base.value.backbone, cpu=cpu)
     seen = _pixels(common, 2 * draft.context_slices + 1)
-    tiny = cpu and seen.get("embedding_stride") == 4
-    size = _size(slices, thickness, side, common, adapted=not parts.value.from_scratch, tiny=tiny)
-    stride = mask_stride(thinnest, thickness, size.value.scale)
-    # SAM's decoder quarters the stride; a pyramid goes to any
     pyramid = parts.value.decoder == "pyramid"
-    finest: Stride = 1 if seen.get("embedding_stride") == 4 and not pyramid else 4
+    once = pyramid and not parts.value.from_scratch
+    adapted = not (parts.value.from_scratch or pyramid)
+    size = _size(slices, thickness, side, common, adapted=adapted, once=once)
+    stride = (pyramid_stride if pyramid else mask_stride)(thinnest, thickness, size.value.scale)
+    finest: Stride = 1 if seen.get("embedding_stride") == 4 and not pyramid else 4  # SAM's decoder quarters it
+    shrink = encoder_shrink(slice_count(common.fingerprint, draft.slicing_axes, common.order.value), size.value.input)
     again = checkpointed_blocks(size.value.input, from_scratch=parts.value.from_scratch)
     network = replace(
         parts.value,
@@ -263,13 +264,14 @@ def _network(
         input_size=size.value.input,
         mask_stride=finest if stride.value > finest else stride.value,
         checkpointed_blocks=again.value,
+        encoder_shrink=shrink.value if once else 1,
         **seen,
     )
     reasons = {
         "patch_size": size.reason,
         "mask_stride": stride.reason,
         "backbone": common.base.reason,
-        "ranks": parts.reason,
+        "ranks": f"{parts.reason}; {shrink.reason}" if once else parts.reason,
         "checkpointed_blocks": again.reason,
     }
     return size.value, network, reasons
@@ -293,7 +295,7 @@ def _pixels(common: _Common, slices: int) -> dict[str, Any]:
 
 
 def _size(
-    slices: Slices, thickness_px: float, side: int, common: _Common, *, adapted: bool, tiny: bool
+    slices: Slices, thickness_px: float, side: int, common: _Common, *, adapted: bool, once: bool
 ) -> Decision[Size]:
     overrides = common.overrides
     if overrides.tiles is not None:
@@ -301,7 +303,7 @@ def _size(
     if overrides.input_size is not None:
         return given_input_size(overrides.input_size, slices)
     cpu = common.hardware.gpu_memory_gb is None
-    return input_size(slices, thickness_px, side, cpu=cpu, adapted=adapted, tiny=tiny)
+    return input_size(slices, thickness_px, side, cpu=cpu, adapted=adapted, once=once)
 
 
 def _batch_size(network: NetworkPlan, size: Size, common: _Common) -> Decision[int]:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 from balrsam_pipeline.network import FROM_SCRATCH, preset
 from balrsam_pipeline.network.official_checkpoints import DOMAIN_WORDS, PUBLISHED, Domain, published
-from balrsam_pipeline.plan import TINY_VIT_STAGES, Backbone, NetworkPlan
+from balrsam_pipeline.plan import TINY_VIT_STAGES, Backbone, NetworkPlan, Shrink
 from planners.hardware import Hardware
 from planners.rules import Decision
 
@@ -35,6 +35,11 @@ NEEDS_GB: tuple[tuple[Backbone, float], ...] = (
     ("vit_b", 6.0),
     ("vit_t", 0.0),
 )
+# TinyViT without a stride on a CPU: core-seconds for a million pixels, once for each slice (docs/benchmarks.md)
+ENCODER_S_PER_MEGAPIXEL = 33.0
+ENCODING_S = 150.0  # as long as that takes a quarter of a run of five minutes on two cores, it sees all pixels
+SHRINKS: tuple[Shrink, ...] = (1, 2, 4)
+SMALLEST_ENCODED = 96  # pixels of the longer side below which it is not made smaller
 SMALL = "lite_medsam"  # what hardware of little memory can encode: 256 pixels at stride 4
 # one for each domain and backbone, where several are published: MedSAM's was trained on the most modalities
 PREFERRED = ("medsam", "lite_medsam", "sam_vit_b", "sam_vit_l", "sam_vit_h")
@@ -139,6 +144,26 @@ def recommended(
     return Decision(
         general.name,
         f"{kind.reason}, for which no {size} is published; {hardware}; {general.name} knows natural images",
+    )
+
+
+def encoder_shrink(slices: int, input_yx: tuple[int, int]) -> Decision[Shrink]:
+    """How many times smaller than the pyramid beside it a frozen TinyViT sees slices on a CPU.
+
+    Args:
+        slices: of all cases, each encoded once.
+    """
+    seconds = {
+        shrink: slices * input_yx[0] * input_yx[1] * ENCODER_S_PER_MEGAPIXEL / 1e6 / shrink**2
+        for shrink in SHRINKS
+    }
+    least = max(input_yx) // SMALLEST_ENCODED
+    for shrink in SHRINKS:
+        if seconds[shrink] <= ENCODING_S or 2 * shrink > max(least, 1):
+            break
+    smaller = "at the input's size" if shrink == 1 else f"{shrink} times smaller"
+    return Decision(
+        shrink, f"it sees them {smaller}: about {seconds[shrink]:.0f} core-seconds for {slices} slices"
     )
 
 

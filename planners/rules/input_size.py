@@ -42,10 +42,7 @@ CPU_TILE = 128  # many small tiles teach more in the same time than few large on
 CPU_SIDES = (160, 224)
 CPU_COMFORT = 32.0
 
-# LiteMedSAM's TinyViT on a CPU, which sees each slice once: sides that its windows of 7 and 14 tile without
-# padding. An encoder that sees 112 pixels costs a quarter of one that sees 224
-TINY_SIDES = (112, 224)
-TINY_COMFORT = 8.0  # input pixels across the thinnest label, two tokens, at which the smaller side is taken
+# beside an encoder that sees each slice once
 MOST_LARGER = 1.5  # patches hold the largest slice whole, unless it is this much larger than the median
 
 # adapted: a frozen encoder knows structures that span several tokens, so small slices are enlarged,
@@ -91,7 +88,7 @@ def input_size(
     *,
     cpu: bool = False,
     adapted: bool = False,
-    tiny: bool = False,
+    once: bool = False,
 ) -> Decision[Size]:
     """Choose patch and input size.
 
@@ -101,16 +98,15 @@ def input_size(
         largest: the longest input side that the hardware allows.
         cpu: whether a CPU trains, for which small slices are not enlarged.
         adapted: whether a frozen encoder is adapted, for which small slices are enlarged.
-        tiny: whether that is TinyViT without a stride on a CPU, for which they are not.
+        once: whether a frozen encoder runs once for each slice before training, so that patches hold slices
+            whole.
     """
+    slices = _holding_all(slices) if once else slices
     longest = slices.longest
-    whole = _tiny(slices, thickness_px) if tiny else None
-    if whole is not None:
-        return whole
     if longest <= min(SIDES[1], largest) and not slices.mixed:
         if adapted:
             return _enlarged(slices, largest)
-        return _native(slices) if cpu else _small(slices)
+        return _native(slices, whole=once) if cpu else _small(slices)
     fitting = [side for side in SIDES if side >= SHRINK_TO * longest and side <= largest]
     if fitting:
         side = largest if adapted and ENLARGE * longest >= largest else fitting[0]
@@ -142,27 +138,12 @@ def _cpu_side(slices: Slices, thickness_px: float, largest: int) -> int:
     return min(next(thick, largest), largest)
 
 
-def _tiny(slices: Slices, thickness_px: float) -> Decision[Size] | None:
-    """Whole slices on the smallest side that its windows tile and that leaves the thinnest label thick; None
-    where no side does."""
-    if not slices.mixed and max(slices.largest_yx) <= MOST_LARGER * slices.longest:
-        slices = replace(slices, yx=slices.largest_yx if any(slices.largest_yx) else slices.yx)
-    longest = slices.longest
-    if longest < FILLED * TINY_SIDES[0]:
-        return _whole(
-            slices, _up(longest), f"{slices} are seen whole, not enlarged: TinyViT's tokens are fine"
-        )
-    thick = thickness_px / longest
-    roomy = (side for side in TINY_SIDES if side >= SHRINK_TO * longest or thick * side >= TINY_COMFORT)
-    side = next(roomy, TINY_SIDES[-1])
-    if side < SHRINK_TO * longest and thick * side < THIN:
-        return None
-    return _whole(
-        slices,
-        side,
-        f"{slices} are seen whole: at {side} pixels the thinnest label ({thickness_px:.1f} voxels) spans "
-        f"{thick * side:.1f}, and TinyViT sees each once, before training",
-    )
+def _holding_all(slices: Slices) -> Slices:
+    """The same with the size of the largest slice, so that a patch holds any whole: an encoder that runs once
+    for each slice has one view of it."""
+    if slices.mixed or not any(slices.largest_yx) or max(slices.largest_yx) > MOST_LARGER * slices.longest:
+        return slices
+    return replace(slices, yx=slices.largest_yx)
 
 
 def given_input_size(side: int, slices: Slices) -> Decision[Size]:
@@ -207,20 +188,20 @@ def _enlarged(slices: Slices, largest: int) -> Decision[Size]:
     )
 
 
-def _native(slices: Slices) -> Decision[Size]:
+def _native(slices: Slices, *, whole: bool) -> Decision[Size]:
     """Small slices on a CPU: not enlarged, and without a row of tokens for their last few voxels where that
     saves much."""
     y, x = (_up(size) for size in slices.yx)
-    if (y // TOKEN) * (x // TOKEN) > CPU_FEW_TOKENS:
+    if (y // TOKEN) * (x // TOKEN) > CPU_FEW_TOKENS and not whole:
         y, x = (_without_last_row(size) for size in slices.yx)
-    whole = (
+    seen = (
         "whole"
         if y >= slices.yx[0] and x >= slices.yx[1]
         else f"nearly whole, in overlapping tiles of {y} × {x}"
     )
     return Decision(
         Size(patch=(y, x), input=(y, x)),
-        f"{slices} are seen {whole}, not enlarged: on a CPU few tokens make training quick, and more steps "
+        f"{slices} are seen {seen}, not enlarged: on a CPU few tokens make training quick, and more steps "
         "are "
         "worth more than pixels",
     )

@@ -88,6 +88,15 @@ def slices_of(
     )
 
 
+def slice_count(fingerprint: Fingerprint, slicing_axes: tuple[int, ...], order: tuple[int, int, int]) -> int:
+    """Slices of all cases, across all axes along which they are cut.
+
+    Args:
+        slicing_axes: in the order `order` of the raw axes.
+    """
+    return sum(case.cropped_shape_zyx[order[axis]] for case in fingerprint.cases for axis in slicing_axes)
+
+
 def _in_plane(sizes: npt.NDArray[np.float64], slicing_axes: tuple[int, ...]) -> tuple[int, int]:
     """The slice of a volume, or what holds its slices of every orientation, in whole voxels."""
     depth, height, width = (int(size) for size in np.ceil(sizes - 1e-6))
