@@ -166,7 +166,11 @@ class NetworkPlan:
                 "false for vit_t, which is adapted, true for cnn; vit_mini trains from scratch",
             ),
             ("embedding_stride", tiny or stride == 16, f"16, that of {self.backbone}"),
-            ("mask_stride", self.decoder == "pyramid" or self.mask_stride <= stride // 4, f"at most {stride // 4} for this encoder"),
+            (
+                "mask_stride",
+                self.decoder == "pyramid" or self.mask_stride <= stride // 4,
+                f"at most {stride // 4} for this encoder",
+            ),
             ("decoder", self.backbone != "cnn" or self.decoder == "pyramid", "pyramid: cnn is nothing else"),
             (
                 "encoder_shrink",

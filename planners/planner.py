@@ -254,8 +254,12 @@ def _network(
     adapted = not (parts.value.from_scratch or pyramid)
     size = _size(slices, thickness, side, common, adapted=adapted, once=once)
     stride = (pyramid_stride if pyramid else mask_stride)(thinnest, thickness, size.value.scale)
-    finest: Stride = 1 if seen.get("embedding_stride") == 4 and not pyramid else 4  # SAM's decoder quarters it
-    shrink = encoder_shrink(slice_count(common.fingerprint, draft.slicing_axes, common.order.value), size.value.input)
+    finest: Stride = (
+        1 if seen.get("embedding_stride") == 4 and not pyramid else 4
+    )  # SAM's decoder quarters it
+    shrink = encoder_shrink(
+        slice_count(common.fingerprint, draft.slicing_axes, common.order.value), size.value.input
+    )
     again = checkpointed_blocks(size.value.input, from_scratch=parts.value.from_scratch)
     network = replace(
         parts.value,

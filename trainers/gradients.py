@@ -34,8 +34,8 @@ def accumulate(
     """Add the gradients of a batch to the parameters; returns the loss of the whole batch, detached.
 
     Args:
-        forward: image (b, c, h, w) and kept features, if any -> (logits, boundary logits or None, logits at coarser
-            strides, if any).
+        forward: image (b, c, h, w) and kept features, if any -> (logits, boundary logits or None, logits
+            at coarser strides, if any).
         inputs: of `forward`, the whole batch each.
         pieces: how many parts the batch is worked through in; 1 works on it at once.
     """

@@ -125,7 +125,7 @@ def assemble(
             stop=stop,
             pace=pace,
             quick_dice=quick_dice,
-        train_coarser=model.train_coarser,
+            train_coarser=model.train_coarser,
             save=save,
         )
         yield Run(

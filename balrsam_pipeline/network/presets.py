@@ -9,7 +9,14 @@ from balrsam_pipeline.plan import Backbone, NetworkPlan
 
 # Width of CDEN at stride 2. On vit_h 88 brings the trained parameters to BALR-SAM's 11.7 M; on vit_mini it
 # balances the ViT's cost.
-CDEN_WIDTH: dict[Backbone, int] = {"cnn": 16, "vit_mini": 32, "vit_t": 16, "vit_b": 48, "vit_l": 64, "vit_h": 88}
+CDEN_WIDTH: dict[Backbone, int] = {
+    "cnn": 16,
+    "vit_mini": 32,
+    "vit_t": 16,
+    "vit_b": 48,
+    "vit_l": 64,
+    "vit_h": 88,
+}
 FROM_SCRATCH: tuple[Backbone, ...] = ("cnn", "vit_mini")
 GLOBAL_BLOCKS = 4  # of every SAM ViT; their activations are most of what a training step keeps at 1024 pixels
 INPUT_SIZE = (1024, 1024)

@@ -169,7 +169,9 @@ def _stem(channels: int, width: int, stride: int) -> nn.Module:
     """The image to the finest map; a quarter of the size in two steps of two."""
     if stride < 4:
         return Convolution(channels, width, stride=stride)
-    return nn.Sequential(Convolution(channels, width // 2, stride=2), Convolution(width // 2, width, stride=2))
+    return nn.Sequential(
+        Convolution(channels, width // 2, stride=2), Convolution(width // 2, width, stride=2)
+    )
 
 
 def _enlarge(x_bcyx: Tensor, to_bcyx: Tensor) -> Tensor:

@@ -37,7 +37,9 @@ NEEDS_GB: tuple[tuple[Backbone, float], ...] = (
 )
 # TinyViT without a stride on a CPU: core-seconds for a million pixels, once for each slice (docs/benchmarks.md)
 ENCODER_S_PER_MEGAPIXEL = 33.0
-ENCODING_S = 150.0  # as long as that takes a quarter of a run of five minutes on two cores, it sees all pixels
+ENCODING_S = (
+    150.0  # as long as that takes a quarter of a run of five minutes on two cores, it sees all pixels
+)
 SHRINKS: tuple[Shrink, ...] = (1, 2, 4)
 SMALLEST_ENCODED = 96  # pixels of the longer side below which it is not made smaller
 SMALL = "lite_medsam"  # what hardware of little memory can encode: 256 pixels at stride 4

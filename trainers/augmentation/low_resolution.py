@@ -27,7 +27,9 @@ def draw(rng: np.random.RandomState, shape_cshw: Shape, limits: Limits) -> Array
 def apply(image_cshw: npt.NDArray[np.float32], zoom_c: Array) -> npt.NDArray[np.float32]:
     """Make the slices of every channel smaller by its zoom, and as large as before again."""
     for channel in np.flatnonzero(zoom_c != 1.0):
-        image_cshw[channel] = _coarsened(torch.from_numpy(image_cshw[channel]), float(zoom_c[channel])).numpy()
+        image_cshw[channel] = _coarsened(
+            torch.from_numpy(image_cshw[channel]), float(zoom_c[channel])
+        ).numpy()
     return image_cshw
 
 
