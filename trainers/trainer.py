@@ -82,6 +82,7 @@ class TrainerParts:
     stop: StopRequest
     pace: Pace
     quick_dice: Callable[[Callable[[], bool]], float]
+    train_coarser: Callable[[int], None]
     save: Callable[[TrainingState, tuple[str, ...]], None]
 
 
