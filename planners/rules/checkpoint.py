@@ -95,7 +95,7 @@ def base(
         )
     if hardware.gpu_memory_gb is None and backbone is None:
         return Decision(
-            Base(backbone="vit_mini"), f"{hardware}; vit_mini trained from scratch is what a CPU can train"
+            Base(backbone="cnn"), f"{hardware}; cnn, a small pyramid of convolutions, is what a CPU trains soonest"
         )
     if largest_backbone(hardware) == "vit_t" and backbone in (None, "vit_t"):
         return Decision(

@@ -91,6 +91,7 @@ def make_trainer(network: Network, half: bool = False) -> tuple[Trainer, Log]:
         stop=StopRequest(),
         pace=Pace(CONFIG, Budget(CONFIG, lambda: 0.0), Phase("fold 0")),
         quick_dice=lambda enough: 0.5,
+        train_coarser=lambda times: None,
         save=lambda state, kinds: None,
     )
     return Trainer(parts, TrainingState()), log

@@ -86,34 +86,18 @@ def test_fetal_heads_are_seen_whole_on_a_cpu() -> None:
     assert size.patch == size.input == (112, 160)
 
 
-@pytest.mark.parametrize(
-    ("slice_yx", "thickness", "expected"),
-    [
-        ((540, 800), 248.0, (80, 112)),  # heads: 35 pixels of the thinnest label are left
-        ((256, 256), 22.0, (112, 112)),  # 9.6 are left of a kidney, over two tokens
-        ((289, 272), 6.6, (224, 224)),  # 2.6 would be left of a heart's wall
-        ((100, 112), 5.0, (112, 112)),  # not made smaller
-        ((36, 51), 8.0, (48, 64)),  # nor enlarged
-    ],
-)
-def test_whole_slices_on_the_smallest_sensible_side_for_tiny_vit_on_a_cpu(
-    slice_yx: tuple[int, int], thickness: float, expected: tuple[int, int]
-) -> None:
-    size = input_size(Slices(yx=slice_yx), thickness, 224, cpu=True, adapted=True, tiny=True).value
-    assert size.input == expected
-
-
-def test_patches_for_tiny_vit_hold_the_largest_slice_too() -> None:
+def test_patches_hold_the_largest_slice_too_where_an_encoder_sees_each_once() -> None:
     slices = Slices(yx=(36, 51), largest_yx=(47, 62))
-    patch = input_size(slices, 8.0, 224, cpu=True, adapted=True, tiny=True).value.patch
-    assert patch[0] >= 47 and patch[1] >= 62
+    patch = input_size(slices, 8.0, 224, cpu=True, once=True).value.patch
+    assert patch == (48, 64)
     outlier = Slices(yx=(36, 51), largest_yx=(47, 200))
-    assert input_size(outlier, 8.0, 224, cpu=True, adapted=True, tiny=True).value.input == (48, 64)
+    assert input_size(outlier, 8.0, 224, cpu=True, once=True).value.patch == (48, 64)
+    assert input_size(outlier, 8.0, 224, cpu=True).value.patch == (32, 64)  # in two tiles
 
 
-def test_vessels_are_tiled_for_tiny_vit_as_well() -> None:
+def test_vessels_are_tiled_beside_an_encoder_as_well() -> None:
     vessels = Slices(yx=(584, 565), pictures=True)
-    assert input_size(vessels, 3.0, 224, cpu=True, adapted=True, tiny=True).value.patch == (128, 128)
+    assert input_size(vessels, 3.0, 224, cpu=True, once=True).value.patch == (128, 128)
 
 
 def test_thin_labels_are_tiled_and_thick_ones_shrunk() -> None:
@@ -185,7 +169,7 @@ def test_the_thinnest_label_is_measured_in_target_voxels() -> None:
 
 def test_a_cpu_batch_shrinks_with_the_input() -> None:
     assert cpu_batch_size((48, 32)).value == 16
-    assert cpu_batch_size((128, 128)).value == 4
+    assert cpu_batch_size((128, 128)).value == 8
     assert cpu_batch_size((896, 896)).value == 2
 
 
