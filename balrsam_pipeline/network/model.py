@@ -125,8 +125,8 @@ class BalrSam(nn.Module):
         return embedding, early_byxc.permute(0, 3, 1, 2)
 
     def train_coarser(self, times: int) -> None:
-        """From now on train on images this many times smaller; convolutions alone can, where masks are coarser
-        than the input."""
+        """From now on train on images this many times smaller: convolutions alone can, where masks are
+        coarser than the input."""
         if self.network.decoder == "pyramid" and self.network.mask_stride > 1:
             self._coarser = times
 

@@ -35,7 +35,7 @@ NEEDS_GB: tuple[tuple[Backbone, float], ...] = (
     ("vit_b", 6.0),
     ("vit_t", 0.0),
 )
-# TinyViT without a stride on a CPU: core-seconds for a million pixels, once for each slice (docs/benchmarks.md)
+# TinyViT without a stride on a CPU: core-seconds for a million pixels, once for each slice
 ENCODER_S_PER_MEGAPIXEL = 33.0
 ENCODING_S = (
     150.0  # as long as that takes a quarter of a run of five minutes on two cores, it sees all pixels
@@ -95,7 +95,8 @@ def base(
         )
     if hardware.gpu_memory_gb is None and backbone is None:
         return Decision(
-            Base(backbone="cnn"), f"{hardware}; cnn, a small pyramid of convolutions, is what a CPU trains soonest"
+            Base(backbone="cnn"),
+            f"{hardware}; cnn, a small pyramid of convolutions, learns soonest there",
         )
     if largest_backbone(hardware) == "vit_t" and backbone in (None, "vit_t"):
         return Decision(

@@ -114,3 +114,19 @@ def test_sums_over_two_halves_give_the_loss_and_gradient_of_the_whole_batch():
     (gradient,) = torch.autograd.grad(both, logits)
     assert both.item() == pytest.approx(whole.item(), abs=1e-6)
     torch.testing.assert_close(gradient, expected)
+
+
+def test_coarser_logits_add_the_loss_against_thinned_labels():
+    logits, label = example()
+    boundary = torch.randn(2, 1, 4, 4)
+    coarser = [
+        torch.randn(2, logits.shape[1], size, size) for size in (label.shape[1] // 2, label.shape[1] // 4)
+    ]
+    loss = SegmentationLoss(PLAIN, LossConfig())
+    fine = loss(logits, boundary, label).total
+    thinned = [label[:, step // 2 :: step, step // 2 :: step] for step in (2, 4)]
+    expected = fine + sum(
+        0.4**level * loss(each, None, own).total
+        for level, (each, own) in enumerate(zip(coarser, thinned, strict=True), start=1)
+    )
+    torch.testing.assert_close(loss(logits, boundary, label, coarser).total, expected)

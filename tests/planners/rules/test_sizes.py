@@ -9,8 +9,9 @@ from support.fingerprints import make_fingerprint
 
 from planners.hardware import GiB, Hardware
 from planners.rules.batch_size import HEADROOM, LARGEST, cpu_batch_size, gpu_batch_size
+from planners.rules.checkpoint import encoder_shrink
 from planners.rules.input_size import Size, given_input_size, given_tiles, input_size, largest_side
-from planners.rules.mask_stride import COARSEST, mask_stride, thinnest_label
+from planners.rules.mask_stride import COARSEST, mask_stride, pyramid_stride, thinnest_label
 from planners.rules.slices import Slices, slices_of
 
 
@@ -187,3 +188,27 @@ def test_a_gpu_batch_is_the_largest_that_fits(fixed_gb: float, each_gb: float, c
 def test_more_memory_allows_longer_sides() -> None:
     sides = [largest_side(Hardware(gpu_memory_gb=memory)) for memory in (None, 6.0, 11.0, 24.0)]
     assert sides == [224, 448, 672, 896]
+
+
+@pytest.mark.parametrize(
+    ("thickness", "scale", "expected"), [(6.6, 0.9, 2), (5.0, 1.0, 2), (4.9, 1.0, 1), (60, 0.2, 2)]
+)
+def test_a_pyramids_masks_have_half_the_inputs_resolution_unless_labels_are_thin(
+    thickness: float, scale: float, expected: int
+) -> None:
+    assert pyramid_stride("wall", thickness, scale).value == expected
+
+
+@pytest.mark.parametrize(
+    ("slices", "input_yx", "expected"),
+    [
+        (60, (224, 224), 1),  # 100 core-seconds
+        (300, (224, 224), 2),  # 497 at the input's size, 124 at half of it
+        (5000, (224, 224), 2),  # 56 pixels would be too few
+        (5000, (48, 48), 1),
+    ],
+)
+def test_an_encoder_sees_smaller_slices_where_there_are_many(
+    slices: int, input_yx: tuple[int, int], expected: int
+) -> None:
+    assert encoder_shrink(slices, input_yx).value == expected
