@@ -119,10 +119,8 @@ def test_sums_over_two_halves_give_the_loss_and_gradient_of_the_whole_batch():
 def test_coarser_logits_add_the_loss_against_thinned_labels():
     logits, label = example()
     boundary = torch.randn(2, 1, 4, 4)
-    coarser = [
-        torch.randn(2, logits.shape[1], size, size) for size in (label.shape[1] // 2, label.shape[1] // 4)
-    ]
-    loss = SegmentationLoss(PLAIN, LossConfig())
+    coarser = [torch.randn(2, 3, size, size) for size in (4, 2)]
+    loss = SegmentationLoss(CLASSES, LossConfig())
     fine = loss(logits, boundary, label).total
     thinned = [label[:, step // 2 :: step, step // 2 :: step] for step in (2, 4)]
     expected = fine + sum(

@@ -1,6 +1,6 @@
 """Low resolution: slices made smaller with the nearest pixel and larger again by cubic convolution.
 
-batchgenerators enlarges with cubic splines, which take thirty times as long on a CPU: a third of a sample's time.
+batchgenerators enlarges with cubic splines, which take a third of a sample's time on a CPU.
 """
 
 from __future__ import annotations

@@ -48,7 +48,7 @@ def test_every_parameter_gets_a_gradient() -> None:
 
 
 def test_prediction_is_what_training_predicts_one_image_at_a_time() -> None:
-    """GroupNorm looks at single images and keeps no statistics: nothing changes in eval mode or in batches."""
+    """GroupNorm looks at single images: nothing changes in eval mode or in batches."""
     model = build(SCRATCH)
     image = torch.randn(3, 2, 48, 64)
     trained = model(image)
