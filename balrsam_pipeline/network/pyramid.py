@@ -132,7 +132,7 @@ class Pyramid(nn.Module):
             stride 4 (nothing and None else).
         """
         x = self.stem(image_bcyx.contiguous(memory_format=torch.channels_last))
-        maps = {self.finest: self._take_in(x, self.finest, encoded)}
+        maps: dict[int, Tensor] = {self.finest: self._take_in(x, self.finest, encoded)}
         for stride in self.strides[1:]:
             x = self._take_in(self.downs[str(stride)](x), stride, encoded)
             x = maps[stride] = self.blocks[str(stride)](x)
