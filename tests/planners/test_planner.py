@@ -93,6 +93,6 @@ def test_the_page_tells_what_and_why() -> None:
     page = plan_page(
         plan_dataset(fingerprint, DESCRIPTION, CPU, Overrides(batch_size=5)), fingerprint, DESCRIPTION
     )
-    for words in ("volumes", "organ", "vit_mini, trained from scratch", "batches of 5", "Decided by you"):
+    for words in ("volumes", "organ", "cnn, trained from scratch", "batches of 5", "Decided by you"):
         assert words in " ".join(page.split())
     assert all(len(line) <= 130 for line in page.splitlines())

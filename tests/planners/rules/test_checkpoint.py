@@ -76,7 +76,7 @@ def test_more_memory_allows_larger_backbones() -> None:
 @pytest.mark.parametrize(
     ("memory", "backbone", "expected"),
     [
-        (None, None, ("vit_mini", "")),
+        (None, None, ("cnn", "")),
         (None, "vit_t", ("vit_t", "lite_medsam")),
         (4.0, None, ("vit_t", "lite_medsam")),
         (8.0, None, ("vit_b", "sam_vit_b")),
