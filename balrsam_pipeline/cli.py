@@ -3,6 +3,7 @@ codes."""
 
 from __future__ import annotations
 
+import difflib
 import errno
 import logging
 import os
@@ -12,6 +13,7 @@ from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 
 from balrsam_pipeline import __version__
+from balrsam_pipeline.advice import completed
 from balrsam_pipeline.command import COMMANDS, load_command, parser_of
 from balrsam_pipeline.errors import BalrsamError
 from balrsam_pipeline.logs import log_to_stderr
@@ -38,7 +40,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"balrsam-pipeline {__version__}")
         return 0
     if words[0] not in COMMANDS:
-        print(f"balrsam: no command '{words[0]}'. Commands: {', '.join(COMMANDS)}", file=sys.stderr)
+        near = difflib.get_close_matches(words[0], COMMANDS, 1)
+        meant = f" Did you mean '{near[0]}'?" if near else ""
+        print(f"balrsam: no command '{words[0]}'.{meant} Commands: {', '.join(COMMANDS)}", file=sys.stderr)
         return 2
     return run_command(words[0], words[1:])
 
@@ -57,6 +61,7 @@ def run_command(name: str, words: Sequence[str], note: Callable[[str], None] | N
         sys.stdout.flush()  # here, where a full disk behind `> FILE` can be told
         return code
     except BalrsamError as problem:
+        problem.fix = completed(problem.fix, arguments)
         message, code = f"{type(problem).__name__}: {problem}", problem.exit_code
     except OSError as problem:
         message, code = str(_about_files(problem)), BalrsamError.exit_code

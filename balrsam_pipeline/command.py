@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import argparse
 import importlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, NoReturn
 
+from balrsam_pipeline.habits import in_our_words
 from balrsam_pipeline.paths import Roots, resolve_roots
+from balrsam_pipeline.printable import printable
 
 # name -> (module that offers it, one line); the module is imported only when the sub-command is used, so that
 # help is quick
@@ -92,9 +95,30 @@ def load_command(name: str) -> Command:
     return commands[name]
 
 
+class _Parser(argparse.ArgumentParser):
+    """Knows what users of nnU-Net mean."""
+
+    words: Sequence[str] = ()
+
+    def parse_args(self, args: Any = None, namespace: Any = None) -> Any:
+        """Parse, with the words remembered for `error`."""
+        self.words = tuple(args or ())
+        return super().parse_args(args, namespace)
+
+    def error(self, message: str) -> NoReturn:
+        """Say what is wrong, and what nnU-Net's words are called here; exits with 2."""
+        meant = in_our_words(self.prog.removeprefix("balrsam "), self.words)
+        if meant is None:
+            super().error(message)
+        told = (
+            f"error: {printable(message)}\nin the words of nnU-Net; here it is called:\n  {printable(meant)}"
+        )
+        self.exit(2, f"{self.prog}: {told}\n")
+
+
 def parser_of(name: str, command: Command) -> argparse.ArgumentParser:
     """The parser of a sub-command."""
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog=f"balrsam {name}",
         description=command.summary,
         epilog="example:\n" + "\n".join(f"  {line}" for line in command.example.splitlines()),

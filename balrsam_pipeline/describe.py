@@ -217,8 +217,7 @@ def _describe_dataset(arguments: argparse.Namespace) -> int:
             folder.plan,
             found="no such file",
             expected=f"the plan of {dataset.name}",
-            fix=f"make it: balrsam plan_and_preprocess {arguments.dataset} (with the same --raw and "
-            "--preprocessed)",
+            fix="make it: balrsam plan_and_preprocess DATASET",
         )
     plan = read_plan(folder.plan)
     fingerprint = read_fingerprint(folder.fingerprint) if folder.fingerprint.is_file() else None

@@ -112,6 +112,13 @@ def find_dataset(dataset: str, roots: Roots) -> Path:
             expected="a raw dataset folder: dataset.json, imagesTr/, labelsTr/",
             fix="point at the dataset folder itself, or make one: balrsam convert --help",
         )
+    if not roots.raw.is_dir() and as_path.parent == Path():
+        raise UsageError(
+            f"dataset '{dataset}'",
+            found=f"the folder of raw datasets, {shown(roots.raw)}, does not exist",
+            expected="a folder that holds it, or the path of the dataset itself",
+            fix="give the folder of raw datasets: --raw FOLDER (or set balrsam_raw)",
+        )
     raise UsageError(
         f"dataset '{dataset}'",
         found=f"several with that number: {', '.join(matches)}"

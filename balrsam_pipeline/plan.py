@@ -284,9 +284,9 @@ class Plan:
             raise PlanError(
                 f"configuration '{name}' of {self.dataset}",
                 found=f"a plan with {', '.join(self.configurations)}",
-                expected="one of those",
-                fix=f"choose one, or plan it: balrsam plan_and_preprocess {self.dataset} --configurations "
-                f"{name}",
+                expected="one of those: every configuration that suits the data is planned",
+                fix=f"choose one: --configuration {self.default_configuration}"
+                + (f" is closest to nnU-Net's {name}" if name.startswith("3d_") else ""),
             )
         return self.configurations[name]
 

@@ -26,7 +26,7 @@ class Phase:
     """One stretch of work: its name, how much of it is done, and what else there is to say.
 
     Args:
-        what: its name.
+        what: its name; that of a command begins with "balrsam" and is not said before what it does.
         total: how many `unit` it has; None where that is not known.
     """
 
@@ -116,7 +116,7 @@ class _Speaker:
         last, around = phases[-1], phases[:-1]
         if last.left_s is None and around and around[-1].left_s is not None:
             last = around[-1]  # it knows more
-        names = [phase.what for phase in around[1:] if phase is not last]
+        names = [item.what for item in around if item is not last and not item.what.startswith("balrsam ")]
         return ": ".join([*names[-1:], last.line()]), last.share
 
 

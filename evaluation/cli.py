@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import sys
+from dataclasses import replace
 from pathlib import Path
 
 from balrsam_pipeline.command import Command, CommandFiles
@@ -74,6 +76,7 @@ def _add_evaluate(parser: argparse.ArgumentParser) -> None:
 
 
 def _evaluate(arguments: argparse.Namespace) -> int:
+    from evaluation.doubts import find_doubts
     from evaluation.evaluate import first_of, score_pairs
     from evaluation.metrics.options import EvaluationOptions
     from evaluation.pairs import resolve
@@ -118,13 +121,17 @@ def _evaluate(arguments: argparse.Namespace) -> int:
     summary, problems = score_pairs(request.pairs, request.labels, options, execution)
     if not summary.rows:
         raise first_of(problems)
+    doubts = find_doubts([pair for pair in request.pairs if pair.case not in problems], request.labels)
+    summary = replace(summary, warnings=(*doubts, *summary.warnings))
     title = arguments.title or f"{_name(arguments.predictions)} against {_name(arguments.references)}"
     paths = write_reports(summary, folder, title, strata, arguments.images)
     print(summary_table(summary))
     print("\n".join(f"wrote {path}" for path in paths.values()))
     if problems:
         raise first_of(problems)  # after the reports on the others are there
-    return 0
+    for doubt in doubts:
+        print(f"THESE SCORES MEAN NOTHING: {doubt}", file=sys.stderr)
+    return 1 if doubts else 0
 
 
 def _name(path: Path) -> str:

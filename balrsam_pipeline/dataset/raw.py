@@ -151,6 +151,6 @@ def check_label_values(label: npt.NDArray[Any], labels: LabelScheme, where: obje
         "which dataset.json does not know",
         expected=f"values among {', '.join(map(str, sorted(labels.allowed_values)))}",
         fix="turn 255 into 1 in a copy of the dataset: balrsam verify DATASET --fix NEW_FOLDER"
-        if binary
+        if binary and labels.allowed_values == {0, 1}
         else "correct the label file, or add the value to labels in dataset.json",
     )

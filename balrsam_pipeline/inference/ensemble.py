@@ -148,7 +148,7 @@ def _ending(folder: Path, case: str) -> str:
         folder / case,
         found="probabilities without a label map",
         expected=f"{case} with one of {', '.join(FILE_ENDINGS)}",
-        fix="finish that prediction: balrsam predict --continue",
+        fix="finish that prediction: the same command again with --continue",
     )
 
 

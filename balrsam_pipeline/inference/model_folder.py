@@ -107,7 +107,7 @@ def trained_folds(folder: Path, checkpoint: str = "final") -> tuple[int, ...]:
             found=f"no fold with {files.fold(0).checkpoint(checkpoint).name}"
             + (f" among folds {list(folds)}" if folds else ""),
             expected="at least one fold whose training has finished",
-            fix="finish training with 'balrsam train', or predict from an unfinished one with --checkpoint "
+            fix="finish training: balrsam crossval DATASET; or predict from an unfinished one: --checkpoint "
             "latest",
         )
     return trained
@@ -172,8 +172,8 @@ def find_model(dataset: str, configuration: str | None, roots: Roots) -> Path:
         results,
         found=f"trained configurations: {', '.join(present) or 'none'}",
         expected=f"'{configuration}'" if configuration else "a choice of one",
-        fix="name one with --configuration, or take the best: balrsam find_best_configuration, then predict "
-        "--best",
+        fix="name one with --configuration, or take the best (--best) after balrsam find_best_configuration "
+        "DATASET",
     )
 
 

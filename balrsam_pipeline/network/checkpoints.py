@@ -56,7 +56,7 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
             path,
             found="no such file",
             expected="a checkpoint file",
-            fix="check the path, or balrsam download_checkpoint",
+            fix="check the path; those that can be fetched: balrsam download_checkpoint --list",
         )
     refuse_other_kinds(path)
     if path.suffix == ".safetensors":

@@ -293,5 +293,5 @@ def _damaged(path: Path, found: str, expected: str) -> PreprocessingError:
         path,
         found=found,
         expected=expected,
-        fix="make it again: balrsam plan_and_preprocess DATASET redoes damaged cases",
+        fix="make the damaged cases again: balrsam plan_and_preprocess DATASET",
     )

@@ -48,7 +48,7 @@ def known_steps(request: RunRequest) -> tuple[Step, ...]:
             files.folds,
             found="no list",
             expected="a list of folds",
-            fix="balrsam plan_and_preprocess makes it anew",
+            fix="make it anew: balrsam plan_and_preprocess DATASET",
         )
     return (first, *steps_after_planning(request, read_plan(files.plan), range(len(folds))))
 

@@ -15,6 +15,8 @@ from balrsam_pipeline.imageio import as_label
 from balrsam_pipeline.imageio.reading import are_whole_numbers
 from balrsam_pipeline.voxels import crop, foreground_box, nonzero_box
 
+# there are several labels, and nobody but the user knows which one 255 means
+WHICH_LABEL = "write the value of the label that 255 stands for into the label file"
 FIX = "in a copy of the dataset: balrsam verify DATASET --fix NEW_FOLDER"
 SHOWN_VALUES = 10
 
@@ -78,7 +80,8 @@ def check_values(case: str, values: tuple[int, ...], scheme: LabelScheme) -> Ite
     unknown = [value for value in values if value not in scheme.allowed_values]
     expected = f"values among {', '.join(map(str, sorted(scheme.allowed_values)))}"
     if values in ((0, 255), (255,)) and unknown:
-        yield Problem("label_of_0_and_255", case, "a mask of 0 and 255", expected, f"turn 255 into 1 {FIX}")
+        fix = f"turn 255 into 1 {FIX}" if scheme.allowed_values == {0, 1} else WHICH_LABEL
+        yield Problem("label_of_0_and_255", case, "a mask of 0 and 255", expected, fix)
     elif unknown:
         blurred = len(unknown) > 2 and values[0] == 0 and 127 < values[-1] < 256
         shown = ", ".join(map(str, unknown[:SHOWN_VALUES])) + (" …" if len(unknown) > SHOWN_VALUES else "")
