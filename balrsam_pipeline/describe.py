@@ -111,14 +111,15 @@ def _configuration(configuration: Configuration, known: dict[str, str], plan: Pl
     """One configuration; reasons that equal those `known` from the first are not told again."""
     network = configuration.network
     title = f"{configuration.name} — {configuration.reasons.get('configuration', '')}".rstrip(" —")
-    patch, seen = (" × ".join(map(str, size)) for size in (configuration.patch_size, network.input_size))
+    patch, seen = (" × ".join(map(str, size)) for size in (configuration.patch_shape, network.input_shape))
+    shown = f"shown to it as {seen} pixels" if network.volume is None else "as they are"
     how = (
         "trained from scratch"
         if network.from_scratch
         else f"frozen and adapted (LoRA {network.lora_rank}, adapters {network.adapter_rank})"
     )
     summary = (
-        f"{network.backbone}, {how}; patches of {patch} voxels shown to it as {seen} pixels; batches of "
+        f"{network.backbone}, {how}; patches of {patch} voxels {shown}; batches of "
         f"{configuration.batch_size}; "
         f"channels in: {network.input_channels}, masks out: {network.classes}, at stride "
         f"{network.mask_stride}."

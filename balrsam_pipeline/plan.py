@@ -8,17 +8,21 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
 from balrsam_pipeline.errors import PlanError
-from balrsam_pipeline.files import read_json, write_json
-from balrsam_pipeline.plan_history import as_first_written, as_of_today
+from balrsam_pipeline.files import write_json
+from balrsam_pipeline.fingerprint import SCHEMA_VERSION
+from balrsam_pipeline.fingerprint import CaseFingerprint as CaseFingerprint
+from balrsam_pipeline.fingerprint import ChannelStatistics as ChannelStatistics
+from balrsam_pipeline.fingerprint import Fingerprint as Fingerprint
+from balrsam_pipeline.plan_checks import require
+from balrsam_pipeline.plan_history import as_first_written, as_of_today, read_versioned
 from balrsam_pipeline.serialise import from_json, to_json
+from balrsam_pipeline.volume_plan import VolumePlan
 
-SCHEMA_VERSION = 1
 AXIS_OF = {letter: axis for axis, letters in enumerate(("LR", "PA", "SI")) for letter in letters}
 UNHASHED = ("default_configuration", "orientations")
 # Beyond these a plan is damaged or hostile: numbers out of a file are compared before memory is taken for
@@ -33,60 +37,9 @@ Normalization = Literal["ct", "z_score", "rgb_to_0_1", "rescale_to_0_1", "none"]
 DecoderAttention = Literal["low_rank", "exact"]
 Shrink = Literal[1, 2, 4]
 Decoder = Literal["sam", "pyramid"]
-Pixels = Literal[
-    "sam", "0-1", "none"
-]  # what an encoder was shown: SAM's mean and std, 0 to 1, or as normalised here
+Pixels = Literal["sam", "0-1", "none"]  # what an encoder saw: SAM's mean and std, 0 to 1, or as normalised
 Hypernetworks = Literal["per_class", "shared"]  # the MLPs from a class's token to the weights of its mask
 TINY_VIT_STAGES = 3  # of TinyViT that have attention, and so can be adapted
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ChannelStatistics:
-    """Intensity statistics of one channel over foreground voxels of all training cases (nnU-Net's fields)."""
-
-    mean: float
-    median: float
-    std: float
-    min: float
-    max: float
-    percentile_00_5: float
-    percentile_99_5: float
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CaseFingerprint:
-    """What was measured on one training case; `label_thickness_px` is the mean in-plane thickness of each
-    label that it shows.
-
-    `channel_statistics` are of the case's own foreground, empty where it shows none.
-    """
-
-    case: str
-    shape_zyx: tuple[int, int, int]
-    cropped_shape_zyx: tuple[int, int, int]
-    spacing_mm: tuple[float, float, float]
-    orientation: str
-    dtype: str
-    content_sha256: str
-    label_voxels: dict[str, int]
-    label_thickness_px: dict[str, float]
-    channel_statistics: tuple[ChannelStatistics, ...] = ()
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Fingerprint:
-    """What was measured on a whole dataset: every case, and foreground statistics of every channel."""
-
-    schema_version: int = SCHEMA_VERSION
-    dataset: str
-    cases: tuple[CaseFingerprint, ...]
-    channel_statistics: tuple[ChannelStatistics, ...]
-
-    @property
-    def orientations(self) -> tuple[str, ...]:
-        """Codes in which its volumes are stored, such as "LPS", the most frequent first; none of pictures."""
-        counts = Counter(case.orientation for case in self.cases if case.orientation != "2D")
-        return tuple(code for code, _ in counts.most_common())
 
 
 _POSITIVE = ("input_channels", "classes", "cden_width", "decoder_rank")
@@ -121,6 +74,8 @@ class NetworkPlan:
     what is what needs fewer pixels than where it ends.
 
     `checkpoint` is the published checkpoint to adapt, by name; empty: the most general one of the backbone.
+
+    With `volume` the network sees patches of volumes, as they are, instead of slices.
     """
 
     backbone: Backbone
@@ -145,6 +100,12 @@ class NetworkPlan:
     hypernetworks: Hypernetworks = field(default="per_class", metadata=ADDED)
     decoder: Decoder = field(default="sam", metadata=ADDED)
     encoder_shrink: Shrink = field(default=1, metadata=ADDED)
+    volume: VolumePlan | None = field(default=None, metadata=ADDED)
+
+    @property
+    def input_shape(self) -> tuple[int, ...]:
+        """What the network sees: (y, x) pixels, or (z, y, x) voxels."""
+        return self.input_size if self.volume is None else (self.volume.depth, *self.input_size)
 
     @property
     def base(self) -> str:
@@ -153,11 +114,15 @@ class NetworkPlan:
 
     def __post_init__(self) -> None:
         tiny, stride, ranges = self.backbone == "vit_t", self.embedding_stride, self.input_ranges
-        sides = all(0 < size <= LARGEST_SIDE and size % 16 == 0 for size in self.input_size)
+        steps = (16, 16) if self.volume is None else self.volume.strides[-1]
+        sides = all(
+            0 < size <= LARGEST_SIDE and size % step == 0
+            for size, step in zip(self.input_shape, steps, strict=True)
+        )
         ordered = len(ranges) in (0, self.input_channels) and all(low < high for low, high in ranges)
         positive, counted = f"from 1 to {LARGEST_WIDTH}", f"from 0 (off) to {LARGEST_WIDTH}"
         checks: list[tuple[str, bool, str]] = [
-            ("input_size", sides, f"multiples of 16 up to {LARGEST_SIDE}"),
+            ("input_size", sides, f"multiples of {' × '.join(map(str, steps))} up to {LARGEST_SIDE}"),
             *((name, 0 < getattr(self, name) <= LARGEST_WIDTH, positive) for name in _POSITIVE),
             *((name, 0 <= getattr(self, name) <= LARGEST_WIDTH, counted) for name in _COUNTED),
             (
@@ -165,6 +130,7 @@ class NetworkPlan:
                 not (tiny and self.from_scratch) and (self.backbone != "cnn" or self.from_scratch),
                 "false for vit_t, which is adapted, true for cnn; vit_mini trains from scratch",
             ),
+            ("volume", self.volume is None or self.from_scratch, "none: only from scratch in 3-D"),
             ("embedding_stride", tiny or stride == 16, f"16, that of {self.backbone}"),
             (
                 "mask_stride",
@@ -181,7 +147,7 @@ class NetworkPlan:
             ("input_ranges", ordered, "(low, high) of each input channel"),
         ]
         for name, holds, expected in checks:
-            _require(name, holds, getattr(self, name), expected)
+            require(name, holds, getattr(self, name), expected)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -192,11 +158,12 @@ class Configuration:
         transpose: order of the volume's axes (z, y, x) that puts the slice axis first.
         spacing_mm: target spacing on the transposed axes.
         slicing_axes: transposed axes along which slices are cut: (0,) for 2d and 2.5d, (0, 1, 2) for
-            triplanar.
+            triplanar, and for 3d, whose patches lie along all of them.
         context_slices: neighbours on each side fed as channels: 0 for 2d.
         normalization: one scheme per channel; `normalize_inside_mask` restricts it to nonzero voxels
             (nnU-Net's rule).
-        patch_size: (y, x) in voxels of the target spacing, what is cut from a slice for training and tiling.
+        patch_size: (y, x) in voxels of the target spacing, what is cut for training and tiling; the depth of
+            a patch of a volume is the network's.
         mirror_axes: transposed axes that may be mirrored in training and prediction.
         reasons: for each decision, in plain words, why.
         fit_patch: whether each image is resized by itself, its proportions kept, so that its slices just fit
@@ -220,24 +187,37 @@ class Configuration:
     antialias: bool = field(default=False, metadata=ADDED)
 
     def __post_init__(self) -> None:
-        _require(
+        require(
             "transpose", sorted(self.transpose) == [0, 1, 2], self.transpose, "an order of the axes 0, 1, 2"
         )
-        _require(
+        require(
             "spacing_mm", all(value > 0 for value in self.spacing_mm), self.spacing_mm, "positive numbers"
         )
-        _require(
-            "slicing_axes", self.slicing_axes in ((0,), (0, 1, 2)), self.slicing_axes, "[0] or [0, 1, 2]"
-        )
-        _require("context_slices", 0 <= self.context_slices <= 100, self.context_slices, "from 0 to 100")
-        _require(
+        require("slicing_axes", self.slicing_axes in ((0,), (0, 1, 2)), self.slicing_axes, "[0] or [0, 1, 2]")
+        require("context_slices", 0 <= self.context_slices <= 100, self.context_slices, "from 0 to 100")
+        require(
             "patch_size",
             all(0 < size <= LARGEST_PATCH for size in self.patch_size),
             self.patch_size,
             f"numbers from 1 to {LARGEST_PATCH}",
         )
-        _require("batch_size", 0 < self.batch_size <= 2**16, self.batch_size, "from 1 to 65536")
-        _require("mirror_axes", set(self.mirror_axes) <= {0, 1, 2}, self.mirror_axes, "axes among 0, 1, 2")
+        require("batch_size", 0 < self.batch_size <= 2**16, self.batch_size, "from 1 to 65536")
+        require("mirror_axes", set(self.mirror_axes) <= {0, 1, 2}, self.mirror_axes, "axes among 0, 1, 2")
+        whole = self.dimension == 2 or self.patch_size == self.network.input_size
+        require(
+            "patch_size", whole, self.patch_size, "the network's input_size, since volumes are not resized"
+        )
+
+    @property
+    def dimension(self) -> Literal[2, 3]:
+        """Whether its network sees slices or volumes."""
+        return 2 if self.network.volume is None else 3
+
+    @property
+    def patch_shape(self) -> tuple[int, ...]:
+        """What is cut for training and tiling: (y, x), or (z, y, x) of a volume."""
+        volume = self.network.volume
+        return self.patch_size if volume is None else (volume.depth, *self.patch_size)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -260,14 +240,14 @@ class Plan:
 
     def __post_init__(self) -> None:
         known = self.default_configuration in self.configurations
-        _require(
+        require(
             "default_configuration",
             known,
             self.default_configuration,
             f"one of {', '.join(self.configurations)}",
         )
         for code in self.orientations:
-            _require(
+            require(
                 "orientations",
                 sorted(AXIS_OF.get(letter, -1) for letter in code) == [0, 1, 2],
                 code,
@@ -315,7 +295,7 @@ def read_plan(path: Path) -> Plan:
     Raises:
         PlanError: missing, malformed, contradictory, or of a newer schema than this version knows.
     """
-    value = _read_versioned(path, "plan")
+    value = read_versioned(path, "plan", SCHEMA_VERSION)
     return from_json(Plan, as_of_today(value), path)
 
 
@@ -325,7 +305,7 @@ def read_fingerprint(path: Path) -> Fingerprint:
     Raises:
         PlanError: missing, malformed, or of a newer schema than this version knows.
     """
-    return from_json(Fingerprint, _read_versioned(path, "fingerprint"), path)
+    return from_json(Fingerprint, read_versioned(path, "fingerprint", SCHEMA_VERSION), path)
 
 
 def write_versioned(path: Path, value: Plan | Fingerprint) -> None:
@@ -339,27 +319,3 @@ def write_versioned(path: Path, value: Plan | Fingerprint) -> None:
         'Dataset001_Empty'
     """
     write_json(path, to_json(value))
-
-
-def _read_versioned(path: Path, what: str) -> dict[str, object]:
-    value = read_json(path, PlanError)
-    version = value.get("schema_version") if isinstance(value, dict) else None
-    if not isinstance(value, dict) or not isinstance(version, int) or version > SCHEMA_VERSION:
-        raise PlanError(
-            path,
-            found=f"schema_version {version!r}",
-            expected=f"a {what} of schema_version {SCHEMA_VERSION} or older",
-            fix="update balrsam-pipeline (pip install -U balrsam-pipeline), or make it again: balrsam "
-            "plan_and_preprocess DATASET",
-        )
-    return value
-
-
-def _require(name: str, holds: bool, value: object, expected: str) -> None:
-    if not holds:
-        raise PlanError(
-            f"plan value '{name}'",
-            found=str(value),
-            expected=expected,
-            fix=f"correct '{name}' in the plan or the option that sets it",
-        )

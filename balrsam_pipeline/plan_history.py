@@ -6,7 +6,11 @@ from scratch.
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
+
+from balrsam_pipeline.errors import PlanError
+from balrsam_pipeline.files import read_json
 
 OLD_NAME, NEW_NAME = "vit_t", "vit_mini"
 
@@ -19,6 +23,28 @@ def as_of_today(plan: dict[str, Any]) -> dict[str, Any]:
 def as_first_written(plan: dict[str, Any]) -> dict[str, Any]:
     """The JSON of a plan with the names of the first version; what is hashed."""
     return _renamed(plan, NEW_NAME, OLD_NAME)
+
+
+def read_versioned(path: Path, what: str, newest: int) -> dict[str, Any]:
+    """The JSON of a plan or fingerprint whose schema_version is `newest` or older.
+
+    Args:
+        what: "plan" or "fingerprint", for the message.
+
+    Raises:
+        PlanError: missing, malformed, or newer.
+    """
+    value = read_json(path, PlanError)
+    version = value.get("schema_version") if isinstance(value, dict) else None
+    if not isinstance(value, dict) or not isinstance(version, int) or version > newest:
+        raise PlanError(
+            path,
+            found=f"schema_version {version!r}",
+            expected=f"a {what} of schema_version {newest} or older",
+            fix="update balrsam-pipeline (pip install -U balrsam-pipeline), or make it again: balrsam "
+            "plan_and_preprocess DATASET",
+        )
+    return value
 
 
 def _renamed(plan: dict[str, Any], before: str, after: str) -> dict[str, Any]:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from balrsam_pipeline.preprocessing.conservation import LabelVoxels
     from planners.plan_and_preprocess import Preparation
 
-CONFIGURATIONS = ("2d", "2.5d", "triplanar")
+CONFIGURATIONS = ("2d", "2.5d", "triplanar", "3d")
 SHOWN_LOSSES = 20  # cases
 PARTLY = 1  # exit code: some cases failed, the others are done
 
@@ -102,9 +102,9 @@ def run_planning(arguments: argparse.Namespace) -> int:
         start_workers_early()
     from balrsam_pipeline.execution import default_workers
     from planners.hardware import detect_hardware
+    from planners.overrides import Overrides
     from planners.plan_and_preprocess import PlanRequest, plan_and_preprocess
     from planners.plan_like import find_plan
-    from planners.planner import Overrides
 
     roots = roots_of(arguments)
     execution = execution_of(arguments, arguments.workers or default_workers())
@@ -144,7 +144,7 @@ def _report(preparation: Preparation) -> int:
     plan, cases = preparation.plan, len(preparation.extraction.fingerprint.cases)
     print(f"{plan.dataset}: {cases} cases, {len(preparation.extraction.measured)} measured anew")
     for name, configuration in plan.configurations.items():
-        size = " × ".join(map(str, configuration.patch_size))
+        size = " × ".join(map(str, configuration.patch_shape))
         mark = " (default)" if name == plan.default_configuration else ""
         print(
             f"  {name}{mark}: {configuration.network.backbone}, patches of {size} voxels, batches of "

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 from torch._subclasses.fake_tensor import FakeTensorMode
 
-from balrsam_pipeline.network import BalrSam
+from balrsam_pipeline.network import Model, random_model
 from balrsam_pipeline.network.builder import freeze
 from balrsam_pipeline.network.profiling import count_saved_bytes
 from balrsam_pipeline.plan import NetworkPlan
@@ -41,25 +41,23 @@ class TrainingMemory:
         return self.parameters + self.state + self.saved + WORKSPACE_BYTES
 
 
-def training_bytes(network: NetworkPlan, patch_yx: tuple[int, int], batch: int) -> int:
-    """Bytes that a mixed-precision training step of `batch` patches needs on a card."""
-    return training_memory(network, patch_yx, batch, half=True).total
+def training_bytes(network: NetworkPlan, patch: tuple[int, ...], batch: int) -> int:
+    """Bytes that a mixed-precision training step of `batch` patches, (y, x) or (z, y, x), needs on a card."""
+    return training_memory(network, patch, batch, half=True).total
 
 
 @lru_cache(maxsize=64)
-def training_memory(
-    network: NetworkPlan, patch_yx: tuple[int, int], batch: int, half: bool
-) -> TrainingMemory:
+def training_memory(network: NetworkPlan, patch: tuple[int, ...], batch: int, half: bool) -> TrainingMemory:
     """Count the memory of one training step.
 
     Args:
         half: count under autocast to bfloat16, as on a card; otherwise in float32.
     """
     with FakeTensorMode():
-        model = BalrSam(network)
+        model = random_model(network)
         if not network.from_scratch:
             freeze(model)
-        image = torch.zeros(batch, network.input_channels, *patch_yx)
+        image = torch.zeros(batch, network.input_channels, *patch)
         with torch.autocast("cpu", torch.bfloat16, enabled=half):
             saved = saved_bytes(model, image)
     parameters = list(model.parameters())
@@ -71,11 +69,11 @@ def training_memory(
     )
 
 
-def saved_bytes(model: BalrSam, image: Tensor) -> int:
+def saved_bytes(model: Model, image: Tensor) -> int:
     """Bytes of distinct storages that one forward keeps for backward, the model's own weights not counted.
 
     Args:
-        image: (b, c, y, x), real or fake.
+        image: (b, c, y, x) or (b, c, z, y, x), real or fake.
     """
     with count_saved_bytes(model) as saved:
         output = model.forward_training(image)

@@ -26,8 +26,9 @@ from balrsam_pipeline.preprocessing import store_folder
 from planners.file_hashes import folder_state_sha256
 from planners.fingerprint import Extraction, changed_cases, extract_fingerprint
 from planners.hardware import Hardware
+from planners.overrides import Overrides
 from planners.plan_like import plan_like
-from planners.planner import Overrides, plan_dataset
+from planners.planner import plan_dataset
 from planners.preprocess import PreprocessReport, preprocess_cases
 from planners.scan import DatasetScan, scan_dataset
 

@@ -8,11 +8,9 @@ from typing import Any
 import numpy as np
 
 from balrsam_pipeline.dataset import DatasetDescription
-from balrsam_pipeline.errors import PlanError
 from balrsam_pipeline.network import PUBLISHED
 from balrsam_pipeline.network.value_range import value_range
 from balrsam_pipeline.plan import (
-    Backbone,
     Configuration,
     Fingerprint,
     NetworkPlan,
@@ -22,6 +20,7 @@ from balrsam_pipeline.plan import (
 )
 from balrsam_pipeline.serialise import to_json
 from planners.hardware import Hardware
+from planners.overrides import Overrides, require_sound
 from planners.rules import Decision, numbers
 from planners.rules.batch_size import checkpointed_blocks, cpu_batch_size, gpu_batch_size
 from planners.rules.checkpoint import Base, base, encoder_shrink, network_preset
@@ -44,33 +43,10 @@ from planners.rules.mirroring import mirror_axes
 from planners.rules.normalization import normalization, normalize_inside_mask
 from planners.rules.slices import Order, Slices, slice_count, slices_of, transpose, transposed
 from planners.rules.target_spacing import target_spacing
+from planners.rules.volume_patch import volumes_of
+from planners.volume_network import fit_volumes
 
 USEFUL_BATCH = 2  # below, the next smaller input size is tried
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Overrides:
-    """What the user decided instead of the rules; None leaves the decision to them. `spacing_mm` is (z, y, x)
-    on raw axes."""
-
-    backbone: Backbone | None = None
-    input_size: int | None = None
-    tiles: int | None = None
-    batch_size: int | None = None
-    spacing_mm: tuple[float, float, float] | None = None
-    checkpoint: str | None = None
-
-    def as_text(self) -> dict[str, str]:
-        """The decisions made, for the plan to record."""
-        values = {
-            name: getattr(self, name)
-            for name in ("backbone", "checkpoint", "input_size", "tiles", "batch_size", "spacing_mm")
-        }
-        return {
-            name: numbers(value) if isinstance(value, tuple) else str(value)
-            for name, value in values.items()
-            if value is not None
-        }
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -116,7 +92,7 @@ def plan_dataset(
         ['backbone', 'batch_size']
     """
     overrides = overrides or Overrides()
-    _check(overrides)
+    require_sound(overrides)
     common = _decide_common(fingerprint, description, hardware, overrides)
     from_scratch = network_preset(common.base.value.backbone).value.from_scratch
     kinds = configurations(
@@ -222,6 +198,8 @@ def _kept_along_slices(draft: ConfigurationDraft, fingerprint: Fingerprint) -> s
 
 def _fit_network(draft: ConfigurationDraft, common: _Common) -> tuple[Size, NetworkPlan, int, dict[str, str]]:
     """Sizes, network and batch size together: on a GPU the input shrinks until a useful batch fits."""
+    if draft.volumes:
+        return _fit_volumes(common)
     sides = [side for side in reversed(SIDES) if side <= largest_side(common.hardware)]
     for side in sides:
         size, network, reasons = _network(draft, common, side)
@@ -235,6 +213,24 @@ def _fit_network(draft: ConfigurationDraft, common: _Common) -> tuple[Size, Netw
         ):
             break
     return size, network, batch.value, {**reasons, "batch_size": batch.reason}
+
+
+def _fit_volumes(common: _Common) -> tuple[Size, NetworkPlan, int, dict[str, str]]:
+    """The same where the network sees volumes."""
+    spacing = transposed(common.spacing_mm.value, common.order.value)
+    channels, classes = len(common.description.channel_names), common.description.labels.classes
+    parts = network_preset("vit_mini")
+    network = replace(parts.value, input_channels=channels, classes=classes)
+    return fit_volumes(
+        volumes_of(common.fingerprint, common.order.value, spacing),
+        network,
+        common.hardware,
+        common.overrides.batch_size,
+        {
+            "backbone": "volumes have tokens and convolutions of their own, from scratch",
+            "ranks": parts.reason,
+        },
+    )
 
 
 def _network(
@@ -320,22 +316,3 @@ def _batch_size(network: NetworkPlan, size: Size, common: _Common) -> Decision[i
     from planners.memory import training_bytes  # imports torch, which a plan for a CPU does not need
 
     return gpu_batch_size(lambda batch: training_bytes(network, size.patch, batch), memory)
-
-
-def _check(overrides: Overrides) -> None:
-    batch = overrides.batch_size
-    for option, side in (("--input-size", overrides.input_size), ("--tiles", overrides.tiles)):
-        if side is not None and (side <= 0 or side % 16):
-            raise _refused(option, str(side), "a multiple of 16, best 112, 224, 448, 672, 896 or SAM's 1024")
-    if overrides.input_size is not None and overrides.tiles is not None:
-        raise _refused("--tiles", "--input-size as well", "whole slices (--input-size) or tiles (--tiles)")
-    if batch is not None and batch < 1:
-        raise _refused("--batch-size", str(batch), "1 or more")
-    if overrides.spacing_mm is not None and min(overrides.spacing_mm) <= 0:
-        raise _refused("--spacing", numbers(overrides.spacing_mm), "three positive numbers in mm: z y x")
-
-
-def _refused(option: str, found: str, expected: str) -> PlanError:
-    return PlanError(
-        option, found=found, expected=expected, fix="correct the option, or leave it out to have it planned"
-    )

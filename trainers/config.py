@@ -18,6 +18,8 @@ Clock = Literal["wall", "cpu"]
 Freeze = Literal["nothing", "encoder", "decoder"]
 VOLUME_ROTATION_DEGREES = 30.0
 FROM_SCRATCH_RATE = 3e-3  # chosen on fold 0 of Hippocampus, docs/benchmarks.md
+SLICES_A_VOLUME = 4  # patches of slices for one of a volume, in the quick validation
+VOLUME_RATE = 2e-3  # a volume a step is a smaller batch of like voxels
 ADAPTED_RATE = 1e-3  # adapters start at zero beside frozen weights: gentler
 
 
@@ -120,8 +122,8 @@ class TrainingConfig:
         budget_clock: "wall", or "cpu": core-minutes of this process, which makes runs on a busy machine
             comparable.
         batch_size: samples of one step over all devices; None takes the plan's.
-        learning_rate: the highest; None takes 3e-3 for a network trained from scratch and 1e-3 for an adapted
-            one.
+        learning_rate: the highest; None takes 3e-3 for a network trained from scratch, 2e-3 for one over
+            volumes and 1e-3 for an adapted one.
         warmup_fraction: share of the budget over which the learning rate rises linearly.
         gradient_clip: largest norm of the whole gradient; 0 does not limit it.
         ema_width: the exponential moving average of weights spans about this share of the steps so far,
@@ -131,7 +133,8 @@ class TrainingConfig:
             For networks of convolutions alone (plan's decoder "pyramid") whose masks are not as fine as
             the input.
         foreground_fraction: share of samples centred on a foreground voxel. Source: nnU-Net oversamples 1/3.
-        quick_validation_patches: validation patches scored after every epoch to keep the best checkpoint.
+        quick_validation_patches: validation patches scored after every epoch to keep the best checkpoint; of
+            volumes a quarter as many are taken.
         freeze: "encoder" freezes what the plan does (SAM's encoder where it is adapted); "decoder" the mask
             decoder too, but for classes; "nothing" trains SAM's encoder along, which takes the memory and the
             checkpoint size of all of SAM.
@@ -219,6 +222,9 @@ class TrainingConfig:
         from balrsam_pipeline.imageio.geometry import THICK_MM  # brings readers of images along
 
         rate = FROM_SCRATCH_RATE if configuration.network.from_scratch else ADAPTED_RATE
+        patches = 1
+        if configuration.network.volume is not None:
+            rate, patches = VOLUME_RATE, SLICES_A_VOLUME
         augmentation = self.augmentation
         if augmentation.rotation_degrees is None and configuration.spacing_mm[0] < THICK_MM:
             augmentation = dataclasses.replace(augmentation, rotation_degrees=VOLUME_ROTATION_DEGREES)
@@ -226,6 +232,7 @@ class TrainingConfig:
             self,
             batch_size=self.batch_size or configuration.batch_size,
             learning_rate=self.learning_rate or rate,
+            quick_validation_patches=max(1, self.quick_validation_patches // patches),
             augmentation=augmentation,
         )
 

@@ -156,11 +156,11 @@ def _named_memory_errors(configuration: Configuration, config: TrainingConfig) -
     except (MemoryError, RuntimeError) as problem:
         if not is_want_of_memory(problem):
             raise
-        height, width = configuration.network.input_size
+        size = " x ".join(map(str, configuration.network.input_shape))
         smaller = max(1, (config.batch_size or configuration.batch_size) // 2)
         raise TrainingError(
             f"training '{configuration.name}'",
-            found=f"out of memory with batch {config.batch_size} at input size {height} x {width}",
+            found=f"out of memory with batch {config.batch_size} at input size {size}",
             expected="room for weights, activations and the optimiser",
             fix=f"a smaller batch (--batch-size {smaller}), or plan a smaller input size or backbone: "
             "balrsam plan_and_preprocess --help; what is saved stays and the same command goes on from it",

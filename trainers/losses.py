@@ -5,7 +5,7 @@ Every loss here is a function of a few sums over the batch. Adding those sums ov
 gives exactly the loss of one process with the whole batch, whatever share each rank holds.
 
 Suffixes: `logits_bkyx`, `target_bkyx` one channel per class or region, `label_byx` integer labels,
-`valid_b1yx` 1 where a voxel counts.
+`valid_b1yx` 1 where a voxel counts. Batches of volumes have an axis z before y, throughout.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from balrsam_pipeline.dataset import LabelScheme
 from trainers.config import LossConfig
 
 _ENTROPY_SUMS = 2  # of the entropy itself and of voxels that count
+VOLUME_LABELS = 4  # axes of a batch of volumes' labels
 COARSER_WEIGHT = 0.4  # of each level of masks against the next finer one
 SMOOTH = 1e-5  # nnU-Net's; keeps a class absent from the batch from dividing by 0
 Reduce = Callable[[Tensor], Tensor]
@@ -81,6 +82,8 @@ class SegmentationLoss:
 
     def _overlap_and_entropy(self, logits_bkyx: Tensor, label_byx: Tensor) -> Tensor:
         """Overlaps of every label, and the entropy's sums, at the size of logits and label."""
+        if label_byx.ndim == VOLUME_LABELS:  # voxels are counted whatever their order: as one tall slice
+            logits_bkyx, label_byx = logits_bkyx.flatten(2, 3), label_byx.flatten(1, 2)
         valid_b1yx = self._valid(label_byx)
         label_byx = label_byx.long()
         label_byx = torch.where(valid_b1yx[:, 0] > 0, label_byx, torch.zeros_like(label_byx))
@@ -143,20 +146,20 @@ class SegmentationLoss:
 
 def _thinned(label_byx: Tensor, logits_bkyx: Tensor) -> Tensor:
     """Labels at the size of coarser logits: those in the middle of each cell."""
-    size_yx = (logits_bkyx.shape[-2], logits_bkyx.shape[-1])
-    thinned = functional.interpolate(label_byx[:, None].float(), size=size_yx, mode="nearest-exact")
+    size = list(logits_bkyx.shape[2:])
+    thinned = functional.interpolate(label_byx[:, None].float(), size=size, mode="nearest-exact")
     return thinned[:, 0].to(label_byx.dtype)
 
 
 def one_hot(label_byx: Tensor, classes: int) -> Tensor:
-    """Labels (B, H, W) to float channels (B, classes, H, W), background first."""
+    """Labels (B, …) to float channels (B, classes, …), background first."""
     return torch.zeros(label_byx.shape[0], classes, *label_byx.shape[1:], device=label_byx.device).scatter_(
         1, label_byx[:, None], 1.0
     )
 
 
 def region_target(label_byx: Tensor, labels: LabelScheme) -> Tensor:
-    """Labels (B, H, W) to one float channel per region (B, regions, H, W); regions may overlap."""
+    """Labels (B, …) to one float channel per region (B, regions, …); regions may overlap."""
     member = torch.zeros(len(labels.names), labels.largest + 1, device=label_byx.device)
     for channel, values in enumerate(labels.values):
         member[channel, list(values)] = 1.0

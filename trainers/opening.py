@@ -22,14 +22,13 @@ from trainers.setup import Run
 
 def opening_lines(request: TrainRequest, data: FoldData, config: TrainingConfig, run: Run) -> Iterator[str]:
     """All that a reader of the log wants to know of a run, one line each."""
-    height, width = data.configuration.patch_size
     yield (
         f"{data.plan.dataset}, {data.configuration.name}, fold {request.fold}: "
         f"trains on {len(data.fold.train)} cases, validates on {len(data.fold.val)}"
     )
     yield (
         f"device {_device(run.precision.device)}, {str(run.precision.dtype).removeprefix('torch.')}, "
-        f"batches of {config.batch_size} patches of {height} x {width}"
+        f"batches of {config.batch_size} patches of {' x '.join(map(str, data.configuration.patch_shape))}"
     )
     begun = f", of which {run.state.step} steps are done" if run.state.step else ""
     yield f"budget: {_budget(config)}{begun}; then {_validation(data)}"

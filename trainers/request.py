@@ -35,7 +35,7 @@ class TrainRequest:
     dataset: Path
     roots: Roots
     configuration: str | None = option(
-        "2d, 2.5d, triplanar (default: the one the plan recommends)", default=None, metavar="NAME"
+        "2d, 2.5d, triplanar, 3d (default: the one the plan recommends)", default=None, metavar="NAME"
     )
     fold: int = option("the fold to train (default: 0)", default=0, metavar="N")
     config: TrainingConfig = field(default_factory=TrainingConfig)

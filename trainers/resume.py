@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from balrsam_pipeline.errors import CheckpointError, TrainingError
-from balrsam_pipeline.network import BalrSam
+from balrsam_pipeline.network import Model
 from balrsam_pipeline.serialise import from_json, to_json
 from trainers.checkpoints import Checkpoint, CheckpointFolder, load_optimiser_tensors, optimiser_tensors
 from trainers.config import TrainingConfig, differences, with_defaults
@@ -28,7 +28,7 @@ class RunState:
     changes during the run.
     """
 
-    model: BalrSam
+    model: Model
     weights: Mapping[str, Tensor]
     optimiser: torch.optim.Optimizer
     average: WeightAverage

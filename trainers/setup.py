@@ -17,7 +17,7 @@ from balrsam_pipeline import __version__
 from balrsam_pipeline.dataset import LabelScheme
 from balrsam_pipeline.errors import CheckpointError
 from balrsam_pipeline.execution import default_workers
-from balrsam_pipeline.network import BalrSam, Features, build, checkpoint_sha256, obtain, trainable_state
+from balrsam_pipeline.network import Features, Model, build, checkpoint_sha256, obtain, trainable_state
 from balrsam_pipeline.paths import threads_are_given
 from balrsam_pipeline.plan import NetworkPlan
 from balrsam_pipeline.processor import OtherWork, usable_cores
@@ -56,7 +56,7 @@ class Run:
 class _TrainingForward(nn.Module):
     """The model's training pass as `forward`, which is what gradients are averaged around."""
 
-    def __init__(self, model: BalrSam) -> None:
+    def __init__(self, model: Model) -> None:
         super().__init__()
         self.model = model
 
@@ -161,7 +161,8 @@ def _run_state(
     base = _base_checkpoint(request, network)
     torch.manual_seed(config.seed)
     model = build(network, base).to(precision.device)
-    model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # NHWC kernels train depthwise layers far faster
+    layout = torch.channels_last if network.volume is None else torch.channels_last_3d
+    model = model.to(memory_format=layout)  # type: ignore[call-overload]  # NHWC kernels train depthwise layers far faster
     if config.freeze == "nothing":
         model.requires_grad_(True)
     weights = trainable_state(model)

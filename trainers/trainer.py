@@ -58,7 +58,7 @@ class TrainerParts:
     Attributes:
         augment: changes intensities of a batch (image, seeds) on the device.
         forward: the model as it trains (wrapped for several ranks): image and its kept features, if any ->
-            (logits, boundary logits or None).
+            (logits, boundary logits or None, and those of coarser levels, if any).
         parameters: the trainable parameters, for the gradient clip.
         pace: measures how fast it goes, and says so.
         quick_dice: scores the averaged weights on a few patches, no longer than until what it is given says

@@ -19,7 +19,7 @@ from balrsam_pipeline.layout import FoldFolder
 from balrsam_pipeline.network import Features, load_trained
 from evaluation import EvaluationOptions, Pair, Summary, evaluate_pairs, write_reports
 from trainers.data import FoldData, KeptFeatures, PatchReader, Sample
-from trainers.losses import one_hot, region_target
+from trainers.losses import VOLUME_LABELS, one_hot, region_target
 from trainers.optimisation import Precision
 
 
@@ -95,6 +95,8 @@ class QuickValidation:
             )
             with self.precision.autocast():
                 logits_bkhw = model(image_bchw, self._features(samples))
+            if label_bhw.ndim == VOLUME_LABELS:
+                logits_bkhw, label_bhw = logits_bkhw.flatten(2, 3), label_bhw.flatten(1, 2)
             sums += self._sums(logits_bkhw.float(), label_bhw).cpu()
             if enough():
                 break

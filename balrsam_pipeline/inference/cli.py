@@ -29,7 +29,7 @@ def add_model_choice(parser: argparse.ArgumentParser) -> None:
         "--configuration",
         nargs="+",
         metavar="NAME",
-        help="with -d: 2d, 2.5d, triplanar; several are averaged",
+        help="with -d: 2d, 2.5d, triplanar, 3d; several are averaged",
     )
     group.add_argument(
         "--best",

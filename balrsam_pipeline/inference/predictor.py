@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 import tempfile
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 
@@ -24,17 +24,20 @@ from balrsam_pipeline.hardware import best_device, half_precision
 from balrsam_pipeline.inference.logits import ArrayLogits, LazyLogits, LogitSource
 from balrsam_pipeline.inference.sliding_window import (
     Mirror,
+    Network,
     SliceSettings,
     mirrors,
     slice_logits,
     tile_starts,
 )
 from balrsam_pipeline.inference.timing import NetworkLock, StageClock
+from balrsam_pipeline.inference.volume_window import VolumeLogits, VolumeSettings, volume_flips
 from balrsam_pipeline.plan import Configuration, Plan
 
 SLAB_BYTES = 128 * 2**20  # logits computed at once
 BATCH_BYTES = 256 * 2**20  # logits of one batch of patches
-GPU_BATCH = 16  # patches
+VOLUME = 3  # dimensions
+GPU_BATCH, GPU_VOLUMES = 16, 4  # patches, of slices and of volumes
 CPU_BATCH_PIXELS = 2**18
 
 
@@ -99,6 +102,11 @@ class Predictor:
         """Image channels that a case must have."""
         return len(self.configuration.normalization)
 
+    @property
+    def volumes(self) -> bool:
+        """Whether its networks see patches of volumes."""
+        return self.configuration.dimension == VOLUME
+
     @torch.inference_mode()
     def predict_preprocessed(self, image_czyx: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
         """Logits (K, z, y, x) of a preprocessed image (channel, z, y, x), averaged over orientations,
@@ -130,11 +138,12 @@ class Predictor:
         if int(np.prod(shape)) * 4 <= self.options.held_bytes:
             with network_lock.hold():
                 return ArrayLogits(torch.from_numpy(self.predict_preprocessed(image_czyx)))
-        if self.configuration.slicing_axes == (0,) and not in_one_piece:
+        if (self.volumes or self.configuration.slicing_axes == (0,)) and not in_one_piece:
+            slab = self._slabs(image_czyx)
 
             def compute(start: int, stop: int) -> Tensor:
                 with network_lock.hold(), torch.inference_mode():
-                    return self._slab(image_czyx, 0, start, stop)
+                    return slab(start, stop)
 
             return LazyLogits(compute, shape[0], (depth, height, width), self._slab_size(shape, 0))
         with network_lock.hold(), tempfile.TemporaryFile() as file:
@@ -148,12 +157,41 @@ class Predictor:
         """Add the logits of every orientation, divided by their number, to `total_kzyx`."""
         total = torch.from_numpy(total_kzyx)
         axes = self.configuration.slicing_axes
+        if self.volumes:
+            slab, size = self._slabs(image_czyx), self._slab_size(total.shape, 0)
+            for start in range(0, total.shape[1], size):
+                stop = min(total.shape[1], start + size)
+                total[:, start:stop] += slab(start, stop)
+            return
         for axis in axes:
             along_axis = total.movedim(axis + 1, 1)
             size = self._slab_size(total.shape, axis)
             for start in range(0, along_axis.shape[1], size):
                 stop = min(along_axis.shape[1], start + size)
                 along_axis[:, start:stop] += self._slab(image_czyx, axis, start, stop) / len(axes)
+
+    def _slabs(self, image_czyx: npt.NDArray[np.float32]) -> Callable[[int, int], Tensor]:
+        """What computes logits (K, stop - start, y, x) of slices along axis 0, asked for in order."""
+        if not self.volumes:
+            return lambda start, stop: self._slab(image_czyx, 0, start, stop)
+        depth, height, width = self.configuration.patch_shape
+        mirrored = self.configuration.mirror_axes if self.options.mirror else ()
+        settings = VolumeSettings(
+            patch_zyx=(depth, height, width),
+            tile_step=self.options.tile_step,
+            batch_size=self._batch_size(),
+            flips=volume_flips(mirrored),
+        )
+        networks = [self._on_device(model) for model in self.models]
+        return VolumeLogits(networks, torch.from_numpy(image_czyx), self.labels.classes, settings).take
+
+    def _on_device(self, model: nn.Module) -> Network:
+        def run(batch_bczyx: Tensor) -> Tensor:
+            with self._autocast():
+                logits: Tensor = model(batch_bczyx.to(self.device))
+            return logits
+
+        return run
 
     def _slab(self, image_czyx: npt.NDArray[np.float32], axis: int, start: int, stop: int) -> Tensor:
         """Logits (K, stop - start, h, w) of the slices `start` to `stop` along `axis`, float32 on the CPU."""
@@ -188,13 +226,12 @@ class Predictor:
         return max(1, SLAB_BYTES // slice_bytes)
 
     def _batch_size(self) -> int:
-        patch_bytes = (
-            self.labels.classes * self.configuration.patch_size[0] * self.configuration.patch_size[1] * 4
-        )
+        patch_bytes = self.labels.classes * math.prod(self.configuration.patch_shape) * 4
         wanted = self.options.batch_size
         if wanted is None:
-            height, width = self.configuration.network.input_size
-            wanted = CPU_BATCH_PIXELS // (height * width) if self.device.type == "cpu" else GPU_BATCH
+            pixels = math.prod(self.configuration.network.input_shape)
+            on_gpu = GPU_VOLUMES if self.volumes else GPU_BATCH
+            wanted = CPU_BATCH_PIXELS // pixels if self.device.type == "cpu" else on_gpu
         return max(1, min(wanted, BATCH_BYTES // patch_bytes))
 
 
@@ -268,13 +305,19 @@ def count_patches(
     """Patches that a network sees of a preprocessed image, tiles and mirrored copies counted: what prediction
     costs."""
     options = options or PredictorOptions()
+
+    def tiles_of(sides: Sequence[int]) -> int:
+        return math.prod(
+            len(tile_starts(max(side, patch), patch, options.tile_step))
+            for side, patch in zip(sides, configuration.patch_shape, strict=True)
+        )
+
+    if configuration.dimension == VOLUME:
+        flips = volume_flips(configuration.mirror_axes if options.mirror else ())
+        return tiles_of(shape_zyx) * len(flips)
     total = 0
     for axis in configuration.slicing_axes:
-        sides = [size for other, size in enumerate(shape_zyx) if other != axis]
-        tiles = math.prod(
-            len(tile_starts(max(side, patch), patch, options.tile_step))
-            for side, patch in zip(sides, configuration.patch_size, strict=True)
-        )
+        tiles = tiles_of([size for other, size in enumerate(shape_zyx) if other != axis])
         copies = mirrors(configuration.mirror_axes, axis, configuration.context_slices)
         total += shape_zyx[axis] * tiles * (len(copies) if options.mirror else 1)
     return total

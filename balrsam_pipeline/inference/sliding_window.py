@@ -113,7 +113,7 @@ def _sum_of_patches(networks: Sequence[Network], local: _LocalSlices, settings: 
     )  # as many batches, none of them nearly empty
     for blocks in _batches(places, settings.mirrors, local.stop - local.start, even):
         batch = torch.cat([_patches(local, block, settings) for block in blocks])
-        logits = _mean_over_networks(networks, batch)
+        logits = mean_over_networks(networks, batch)
         if total is None:
             total = volume.new_zeros((local.stop - local.start, logits.shape[1], *size))
         offset = 0
@@ -158,7 +158,7 @@ def _patches(local: _LocalSlices, block: _Block, settings: SliceSettings) -> Ten
     )
 
 
-def _mean_over_networks(networks: Sequence[Network], batch_bchw: Tensor) -> Tensor:
+def mean_over_networks(networks: Sequence[Network], batch_bchw: Tensor) -> Tensor:
     """Averaged logits in float32; a batch too large for the GPU is halved until it fits."""
     try:
         total = networks[0](batch_bchw).float()
@@ -172,7 +172,7 @@ def _mean_over_networks(networks: Sequence[Network], batch_bchw: Tensor) -> Tens
     torch.cuda.empty_cache()
     middle = len(batch_bchw) // 2
     return torch.cat(
-        [_mean_over_networks(networks, part) for part in (batch_bchw[:middle], batch_bchw[middle:])]
+        [mean_over_networks(networks, part) for part in (batch_bchw[:middle], batch_bchw[middle:])]
     )
 
 
@@ -194,6 +194,7 @@ def _weights(
     return weights * len(settings.mirrors)
 
 
+LEAST_WEIGHT = 1e-3  # of a voxel of a tile, the peak being 1
 SIGMA_SCALE = 1 / 8  # of the patch side; nnU-Net's compute_gaussian
 
 
@@ -239,12 +240,13 @@ def gaussian_window(patch_yx: tuple[int, int]) -> npt.NDArray[np.float32]:
 
     That limit keeps the weighted mean exact to float32 where a pixel lies in one tile's corner alone.
     """
-    rows, columns = (_gaussian(side) for side in patch_yx)
+    rows, columns = (gaussian(side) for side in patch_yx)
     window = np.outer(rows, columns)
-    return np.asarray(np.maximum(window / window.max(), 1e-3), dtype=np.float32)
+    return np.asarray(np.maximum(window / window.max(), LEAST_WEIGHT), dtype=np.float32)
 
 
-def _gaussian(side: int) -> npt.NDArray[np.float64]:
+def gaussian(side: int) -> npt.NDArray[np.float64]:
+    """Weights of a patch's voxels along one axis; the centre's is 1 where there is a voxel in the centre."""
     distance = np.arange(side) - (side - 1) / 2
     return np.asarray(np.exp(-0.5 * (distance / (side * SIGMA_SCALE)) ** 2), dtype=np.float64)
 

@@ -1,6 +1,8 @@
 """Public names and the modules that define them; `__init__.py` reads this table."""
 
+from .builder import Model as Model
 from .builder import build as build
+from .builder import random_model as random_model
 from .checkpoints import checkpoint_sha256 as checkpoint_sha256
 from .checkpoints import sam_kind as sam_kind
 from .checkpoints import tensors_crc32 as tensors_crc32

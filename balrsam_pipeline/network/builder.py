@@ -12,6 +12,7 @@ from balrsam_pipeline.network.checkpoints import read_sam
 from balrsam_pipeline.network.encoder import ImageEncoder
 from balrsam_pipeline.network.load_sam import NEW_PARTS, load_sam
 from balrsam_pipeline.network.model import BalrSam
+from balrsam_pipeline.network.volume import VolumeBalrSam
 from balrsam_pipeline.plan import NetworkPlan
 
 TRAINED_PARTS = (*NEW_PARTS, "mask_decoder.")
@@ -21,9 +22,17 @@ TOKEN_MLPS = "mask_decoder.transformer.layers."
 POSITION_STD = 0.02  # of the position table from scratch, as in ViTDet
 
 
+Model = BalrSam | VolumeBalrSam
+
+
+def random_model(network: NetworkPlan) -> Model:
+    """The network of a plan with random weights, all of which would train."""
+    return BalrSam(network) if network.volume is None else VolumeBalrSam(network)
+
+
 def build(
     network: NetworkPlan, checkpoint: Path | None = None, second_moments: Sequence[Tensor] | None = None
-) -> BalrSam:
+) -> Model:
     """The network of a plan, on the CPU, in fp32, in training mode.
 
     Args:
@@ -53,8 +62,8 @@ def build(
                 expected="no checkpoint",
                 fix="plan with from_scratch false to adapt it",
             )
-        model = BalrSam(network)
-        if isinstance(model.image_encoder, ImageEncoder):
+        model = random_model(network)
+        if isinstance(model, BalrSam) and isinstance(model.image_encoder, ImageEncoder):
             nn.init.trunc_normal_(model.image_encoder.pos_embed, std=POSITION_STD)
         return model
     if checkpoint is None:
@@ -71,7 +80,7 @@ def build(
     return model
 
 
-def freeze(model: BalrSam) -> None:
+def freeze(model: Model) -> None:
     """Leave gradients to adapters, CDEN, channel projection and mask decoder; SAM's encoder and position code
     are frozen."""
     for name, parameter in model.named_parameters():

@@ -11,11 +11,12 @@ import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from balrsam_pipeline.network.builder import freeze
-from balrsam_pipeline.network.model import BalrSam
+from balrsam_pipeline.network.builder import Model, freeze, random_model
 from balrsam_pipeline.plan import TINY_VIT_STAGES, NetworkPlan
 
 PARTS = {
+    "convolutions over volumes": lambda name: name.startswith(("encoder.", "fuses.")),
+    "tokens and class tokens": lambda name: name.startswith(("tokens.", "hypernetworks.", "to_masks.")),
     "image encoder, SAM's": lambda name: (
         name.startswith("image_encoder.") and ".lora." not in name and "_adapter." not in name
     ),
@@ -79,20 +80,20 @@ class NetworkCost:
     parts: dict[str, tuple[int, int]]
 
 
-def meta_network(network: NetworkPlan) -> BalrSam:
+def meta_network(network: NetworkPlan) -> Model:
     """The network of a plan on the meta device, frozen and trained as `build` would have it: shapes, but no
     memory."""
     with torch.device("meta"):
-        model = BalrSam(network)
+        model = random_model(network)
     if not network.from_scratch:
         freeze(model)
     return model
 
 
-def count_cost(network: NetworkPlan, patch_size: tuple[int, int], batch_size: int = 1) -> NetworkCost:
-    """Count a training step of a plan's network on patches (y, x), on the meta device."""
+def count_cost(network: NetworkPlan, patch_shape: tuple[int, ...], batch_size: int = 1) -> NetworkCost:
+    """Count a training step of a plan's network on patches (y, x) or (z, y, x), on the meta device."""
     model = meta_network(network)
-    image = torch.empty(batch_size, network.input_channels, *patch_size, device="meta")
+    image = torch.empty(batch_size, network.input_channels, *patch_shape, device="meta")
     attention = {torch.ops.aten._scaled_dot_product_flash_attention_for_cpu: _attention_flops}
     with FlopCounterMode(display=False, custom_mapping=attention) as flops, count_saved_bytes(model) as saved:
         output = model.forward_training(image)
@@ -112,7 +113,7 @@ def count_cost(network: NetworkPlan, patch_size: tuple[int, int], batch_size: in
 def describe_network(network: NetworkPlan) -> str:
     """A table of the network's parts with trained and frozen parameters, saved activation bytes and FLOPs of
     one image."""
-    cost = count_cost(network, network.input_size)
+    cost = count_cost(network, network.input_shape)
     rows = [f"{'part':<24}{'trained':>14}{'frozen':>14}{'trained %':>11}"]
     for part, (count, trained) in cost.parts.items():
         if count:
@@ -121,7 +122,7 @@ def describe_network(network: NetworkPlan) -> str:
             )
     share = 100 * cost.trained / cost.parameters
     rows.append(f"{'all':<24}{cost.trained:>14,}{cost.parameters - cost.trained:>14,}{share:>10.2f}%")
-    size = "×".join(map(str, network.input_size))
+    size = "×".join(map(str, network.input_shape))
     start = (
         "trained from scratch"
         if network.from_scratch

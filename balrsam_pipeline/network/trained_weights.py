@@ -11,14 +11,13 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from balrsam_pipeline.errors import CheckpointError
-from balrsam_pipeline.network.builder import build
+from balrsam_pipeline.network.builder import Model, build, random_model
 from balrsam_pipeline.network.checkpoints import (
     checkpoint_sha256,
     read_tensors,
     refuse_mismatch,
     tensors_crc32,
 )
-from balrsam_pipeline.network.model import BalrSam
 from balrsam_pipeline.network.official_checkpoints import cached_files, find_checkpoint
 from balrsam_pipeline.plan import NetworkPlan
 
@@ -28,7 +27,7 @@ BASE_PATH = "base_path"  # where the base lay when it was adapted
 TENSORS_CHECKSUM = "tensors_crc32"  # in the metadata of what we write
 
 
-def trainable_state(model: BalrSam) -> dict[str, Tensor]:
+def trainable_state(model: Model) -> dict[str, Tensor]:
     """The trained tensors by name (the parameters themselves, detached, not copies)."""
     return {
         name: parameter.detach() for name, parameter in model.named_parameters() if parameter.requires_grad
@@ -36,7 +35,7 @@ def trainable_state(model: BalrSam) -> dict[str, Tensor]:
 
 
 def load_trainable_state(
-    model: BalrSam, tensors: Mapping[str, Tensor], where: object = "trained weights"
+    model: Model, tensors: Mapping[str, Tensor], where: object = "trained weights"
 ) -> None:
     """Copy trained tensors into a network built from the same plan.
 
@@ -56,7 +55,7 @@ def load_trainable_state(
             tensor.copy_(tensors[name])
 
 
-def load_trained(checkpoint: Path, network: NetworkPlan, base: Path | None = None) -> BalrSam:
+def load_trained(checkpoint: Path, network: NetworkPlan, base: Path | None = None) -> Model:
     """The network of a training checkpoint, ready to predict: EMA weights, LoRA merged, eval mode.
 
     Args:
@@ -122,12 +121,14 @@ def _require_fit(path: Path, network: NetworkPlan, tensors: Mapping[str, Tensor]
         CheckpointError: they do not fit; the message names the tensors.
     """
     with torch.device("meta"):
-        shapes = {name: tuple(parameter.shape) for name, parameter in BalrSam(network).named_parameters()}
+        shapes = {
+            name: tuple(parameter.shape) for name, parameter in random_model(network).named_parameters()
+        }
     refuse_mismatch(
         path,
         tensors,
         {name: shape for name, shape in shapes.items() if name in tensors},  # frozen ones may be elsewhere
-        f"the weights of the plan's network (input_size {network.input_size}, {network.classes} classes)",
+        f"the weights of the plan's network (input {network.input_shape}, {network.classes} classes)",
         "use the plan.json that came with the weights",
     )
 

@@ -57,9 +57,10 @@ class StoredCase:
 
 def store_folder(preprocessed_dataset: Path, configuration: Configuration) -> Path:
     """The folder that a configuration's cases lie in; `2d` and `2.5d` share one where they preprocess alike,
-    that is where slices keep their resolution."""
-    alike = configuration.slicing_axes == (0,) and not configuration.antialias
-    return preprocessed_dataset / ("2d" if alike else configuration.name)
+    that is where slices keep their resolution, and so do `triplanar` and `3d`."""
+    if configuration.antialias:
+        return preprocessed_dataset / configuration.name
+    return preprocessed_dataset / ("2d" if configuration.slicing_axes == (0,) else "triplanar")
 
 
 def write_case(
@@ -185,6 +186,14 @@ class CaseStore:
                 axis
             )
         )
+
+    def read_box(self, case: str, box: tuple[slice, slice, slice]) -> npt.NDArray[np.float32]:
+        """A box of a case's image, float32 (channel, z, y, x)."""
+        return self._read(case, StoredFiles(self.folder, case).image, (slice(None), *box))
+
+    def read_label_box(self, case: str, box: tuple[slice, slice, slice]) -> npt.NDArray[np.int16]:
+        """A box of a case's label map, int16 (z, y, x)."""
+        return self._read(case, StoredFiles(self.folder, case).label, box)
 
     def read_image(self, case: str) -> npt.NDArray[np.float32]:
         """The whole case, float32 (channel, z, y, x)."""

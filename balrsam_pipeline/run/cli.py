@@ -43,7 +43,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--configurations",
         nargs="+",
         metavar="NAME",
-        help="2d, 2.5d, triplanar (default: the one the plan recommends)",
+        help="2d, 2.5d, triplanar, 3d (default: the one the plan recommends)",
     )
     parser.add_argument("--folds", nargs="+", type=int, metavar="N", help="folds to train (default: all)")
     parser.add_argument(

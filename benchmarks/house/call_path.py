@@ -142,8 +142,8 @@ def prepared(folder: Path) -> tuple[Any, Any]:
     from balrsam_pipeline.demo.generate import DemoSize, generate_dataset
     from balrsam_pipeline.execution import ExecutionOptions
     from planners.hardware import Hardware
+    from planners.overrides import Overrides
     from planners.plan_and_preprocess import PlanRequest
-    from planners.planner import Overrides
 
     size = DemoSize(training_cases=5, test_cases=0, shape_zyx=(8, 32, 32))
     raw = generate_dataset(folder / "raw", size)

@@ -65,7 +65,8 @@ def preprocess(folder: Path, work: Path) -> None:
     from balrsam_pipeline.dataset import open_dataset
     from balrsam_pipeline.plan import read_fingerprint
     from planners.hardware import Hardware
-    from planners.planner import Overrides, plan_dataset
+    from planners.overrides import Overrides
+    from planners.planner import plan_dataset
     from planners.preprocess import preprocess_cases
 
     dataset = open_dataset(folder)

@@ -26,11 +26,14 @@ class Candidate:
 
 
 def prediction_cost(configuration: Configuration) -> float:
-    """Multiply-adds of the ViT per voxel, in thousands: a relative cost that is the same on every machine.
+    """Multiply-adds of the ViT per voxel (of convolutions over volumes, where there are), in thousands: a
+    relative cost that is the same on every machine.
 
     Context slices count a hundredth each, so that of two configurations alike otherwise the one with fewer
     channels is cheaper.
     """
+    if configuration.network.volume is not None:
+        return round(configuration.network.volume.multiply_adds_per_voxel / 1000, 3)
     per_token = multiply_adds_per_token(configuration.network.backbone)
     tokens = math.prod(configuration.network.input_size) / configuration.network.embedding_stride**2
     passes = len(configuration.slicing_axes) * (1 + 0.01 * configuration.context_slices)

@@ -31,23 +31,35 @@ def cpu_batch_size(input_yx: tuple[int, int]) -> Decision[int]:
     )
 
 
-def gpu_batch_size(memory_of: MemoryModel, memory_bytes: int) -> Decision[int]:
+def cpu_volume_batch_size(patch_zyx: tuple[int, int, int]) -> Decision[int]:
+    """Two patches of volumes, the fewest that an average over a batch is worth."""
+    size = " × ".join(map(str, patch_zyx))
+    return Decision(
+        SMALLEST, f"on a CPU time is what is short: {SMALLEST} patches of {size} voxels make a quick step"
+    )
+
+
+def gpu_batch_size(
+    memory_of: MemoryModel, memory_bytes: int, what: str = "slice", largest: int = LARGEST
+) -> Decision[int]:
     """The largest batch whose counted memory leaves headroom.
 
     Args:
         memory_of: batch size -> bytes that a training step needs, affine in the batch size.
+        what: a sample is called, in the reason.
+        largest: beyond which a batch brings nothing.
     """
     one, two = memory_of(1), memory_of(2)
     target = HEADROOM * memory_bytes
     size = int((target - one) // max(two - one, 1)) + 1
-    size = max(1, min(LARGEST, size))
+    size = max(1, min(largest, size))
     needed = one + (size - 1) * (two - one)
     return Decision(
         size,
-        f"counted, a training step with {size} needs {needed / 2**30:.1f} GB (each slice "
+        f"counted, a training step with {size} needs {needed / 2**30:.1f} GB (each {what} "
         f"{(two - one) / 2**30:.2f} GB) "
         f"of {memory_bytes / 2**30:.0f} GB, {1 - HEADROOM:.0%} kept free"
-        + (f"; more than {LARGEST} brings nothing" if size == LARGEST else ""),
+        + (f"; more than {largest} brings nothing" if size == largest else ""),
     )
 
 

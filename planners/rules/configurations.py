@@ -12,6 +12,7 @@ from planners.rules import Decision
 # largest over smallest target spacing; beyond, slices along the coarse axis look like another modality
 NEAR_ISOTROPIC = 1.5
 ENOUGH_SLICES = 16  # along every axis (median), else two of the three orientations see slivers
+VOLUME_SLICES = 4  # along every axis (median), for patches of volumes
 CONTEXT_MM = 4.0  # how far a network trained from scratch looks to each side of a slice
 MOST_CONTEXT = 4
 
@@ -22,16 +23,19 @@ class ConfigurationDraft:
 
     slicing_axes: tuple[int, ...]
     context_slices: int
+    volumes: bool = False
 
 
 _WITHOUT_CONTEXT = {
     "2d": ConfigurationDraft(slicing_axes=(0,), context_slices=0),
     "triplanar": ConfigurationDraft(slicing_axes=(0, 1, 2), context_slices=0),
+    "3d": ConfigurationDraft(slicing_axes=(0, 1, 2), context_slices=0, volumes=True),
 }
 _REASONS = {
     "2d": "each slice is segmented by itself",
     "triplanar": "one network for slices along all three axes, whose predictions are averaged: voxels are "
     "nearly as fine along each",
+    "3d": "patches of volumes are segmented at once: what is above and below counts as what is beside",
 }
 
 
@@ -39,7 +43,7 @@ def configurations(
     fingerprint: Fingerprint, spacing_mm: tuple[float, float, float], across: int, *, from_scratch: bool
 ) -> dict[str, Decision[ConfigurationDraft]]:
     """The configurations that suit the dataset: 2D images have `2d` alone, `triplanar` is for near-isotropic
-    volumes.
+    volumes, `3d` for all volumes of several slices, where nothing is adapted.
 
     Args:
         spacing_mm: the target spacing.
@@ -52,6 +56,8 @@ def configurations(
         sizes = np.median([case.cropped_shape_zyx for case in fingerprint.cases], axis=0)
         if max(spacing_mm) <= NEAR_ISOTROPIC * min(spacing_mm) and sizes.min() >= ENOUGH_SLICES:
             names.append("triplanar")
+        if from_scratch and sizes.min() >= VOLUME_SLICES:
+            names.append("3d")
     planned = {name: Decision(kind, _REASONS[name]) for name, kind in _WITHOUT_CONTEXT.items()}
     if "2.5d" in names:
         context = context_slices(spacing_mm[across], from_scratch=from_scratch)

@@ -88,7 +88,7 @@ def test_pictures_of_sixteen_bits(tmp_path: Path, prepare: Prepare) -> None:
 
 def test_hippocampus_and_drive_run_unchanged(test_data: Path, tmp_path: Path, prepare: Prepare) -> None:
     plan, _ = prepare(kinds.hippocampus(tmp_path / "raw", test_data))
-    assert tuple(plan.configurations) == ("2d", "2.5d", "triplanar")
+    assert tuple(plan.configurations) == ("2d", "2.5d", "triplanar", "3d")
     assert plan.configurations["2d"].patch_size == plan.configurations["2d"].network.input_size
     assert max(plan.configurations["2d"].patch_size) <= 64
     plan, store = prepare(kinds.drive(tmp_path / "raw", test_data))

@@ -11,7 +11,8 @@ from balrsam_pipeline.dataset import DatasetDescription, LabelScheme
 from balrsam_pipeline.describe import plan_page
 from balrsam_pipeline.plan import read_plan, write_versioned
 from planners.hardware import Hardware
-from planners.planner import Overrides, plan_dataset
+from planners.overrides import Overrides
+from planners.planner import plan_dataset
 
 LABELS = LabelScheme(
     names=("organ",), values=((1,),), has_regions=False, region_order=(), ignore_value=None, largest=1

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from support.volumes import volume_configuration, volume_network
 
 from balrsam_pipeline.dataset import make_folds, open_dataset, read_case, write_folds
 from balrsam_pipeline.demo.generate import DATASET_NAME, DemoSize, generate_dataset
@@ -51,6 +52,12 @@ class MemoryStore:
 
     def read_label_slice(self, case: str, index: int, axis: int = 0) -> np.ndarray:
         return np.take(self.labels[case], index, axis=axis)
+
+    def read_box(self, case: str, box: tuple[slice, slice, slice]) -> np.ndarray:
+        return self.images[case][(slice(None), *box)]
+
+    def read_label_box(self, case: str, box: tuple[slice, slice, slice]) -> np.ndarray:
+        return self.labels[case][box]
 
     def annotated(self, case: str) -> None:
         """Everything is annotated."""
@@ -106,8 +113,8 @@ def make_configuration() -> Callable[..., Configuration]:
 def make_store() -> Callable[..., MemoryStore]:
     """A store of two cases of different shape."""
 
-    def make(channels: int = 1) -> MemoryStore:
-        return MemoryStore({"case_a": (9, 20, 14), "case_b": (7, 10, 30)}, channels)
+    def make(channels: int = 1, shapes: dict[str, tuple[int, int, int]] | None = None) -> MemoryStore:
+        return MemoryStore(shapes or {"case_a": (9, 20, 14), "case_b": (7, 10, 30)}, channels)
 
     return make
 
@@ -124,11 +131,16 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> Roots:
         mean=0, median=0, std=1, min=0, max=1, percentile_00_5=0, percentile_99_5=1
     )
     configuration = tiny_configuration(channels=2, patch_size=(32, 32))
+    volumes = volume_configuration(
+        network=volume_network(input_channels=2),
+        normalization=("z_score",) * 2,
+        normalize_inside_mask=(False,) * 2,
+    )
     plan = Plan(
         dataset=dataset.name,
         fingerprint_sha256="0" * 64,
         channel_statistics=(statistics, statistics),
-        configurations={"2d": configuration},
+        configurations={"2d": configuration, "3d": volumes},
         default_configuration="2d",
     )
     preprocessed = roots.preprocessed / dataset.name
@@ -137,10 +149,9 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> Roots:
     write_folds(preprocessed / "splits.json", make_folds(sorted(cases)))
     for case, files in cases.items():
         image, label = read_case(files, dataset.description)
-        store = store_folder(preprocessed, configuration)
-        write_case(
-            store, case, preprocess_image(image, label, plan, configuration), dataset.description.labels
-        )
+        for each in (configuration, volumes):
+            store = store_folder(preprocessed, each)
+            write_case(store, case, preprocess_image(image, label, plan, each), dataset.description.labels)
     return roots
 
 

@@ -59,17 +59,20 @@ def test_a_fold_is_trained_validated_and_then_left_alone(make_request, caplog):
     assert again.summary.foreground_mean == result.summary.foreground_mean
 
 
-@pytest.mark.parametrize("step", [1, 4])
-def test_stopped_and_resumed_equals_uninterrupted_to_the_bit(make_request, tmp_path, monkeypatch, step):
-    whole = make_request()
+@pytest.mark.parametrize(("configuration", "step"), [("2d", 1), ("2d", 4), ("3d", 3)])
+def test_stopped_and_resumed_equals_uninterrupted_to_the_bit(
+    make_request, tmp_path, monkeypatch, configuration, step
+):
+    request = dataclasses.replace(make_request(), configuration=configuration)
+    whole = request
     whole = dataclasses.replace(whole, roots=dataclasses.replace(whole.roots, results=tmp_path / "whole"))
     expected = read_checkpoint(CheckpointFolder(train_fold(whole).folder).path("latest"))
     with monkeypatch.context() as patch:
         stop_at(patch, step)
         with pytest.raises(TrainingStopped) as stopped:
-            train_fold(make_request())
+            train_fold(request)
     assert stopped.value.exit_code == 75 and f"SIGTERM after step {step}" in str(stopped.value)
-    folder = train_fold(make_request()).folder
+    folder = train_fold(request).folder
     resumed = read_checkpoint(CheckpointFolder(folder).path("latest"))
     assert resumed.metadata["state"] == expected.metadata["state"]
     assert resumed.tensors.keys() == expected.tensors.keys()

@@ -128,3 +128,18 @@ def test_coarser_logits_add_the_loss_against_thinned_labels():
         for level, (each, own) in enumerate(zip(coarser, thinned, strict=True), start=1)
     )
     torch.testing.assert_close(loss(logits, boundary, label, coarser).total, expected)
+
+
+def test_the_loss_of_a_volume_is_that_of_its_slices_side_by_side():
+    logits, label = torch.randn(2, 3, 4, 6, 5), torch.randint(0, 3, (2, 4, 6, 5))
+    loss = SegmentationLoss(CLASSES, LossConfig())
+    tall = loss(logits.flatten(2, 3), None, label.flatten(1, 2)).total
+    torch.testing.assert_close(loss(logits, None, label).total, tall)
+
+
+def test_coarser_logits_of_a_volume_are_compared_with_thinned_labels():
+    logits, label = torch.randn(2, 3, 4, 8, 8), torch.randint(0, 3, (2, 4, 8, 8))
+    coarser = torch.randn(2, 3, 4, 4, 4)  # slices far apart are not pooled
+    loss = SegmentationLoss(CLASSES, LossConfig())
+    expected = loss(logits, None, label).total + 0.4 * loss(coarser, None, label[:, :, 1::2, 1::2]).total
+    torch.testing.assert_close(loss(logits, None, label, [coarser]).total, expected)

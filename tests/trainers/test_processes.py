@@ -38,6 +38,7 @@ def command(request, settings_file, launcher=("-m",)):
     ]
     for name in ("raw", "preprocessed", "results"):
         words += [f"--{name}", str(getattr(request.roots, name))]
+    words += ["--configuration", request.configuration] if request.configuration else []
     return [*words, "--settings", str(settings_file)]
 
 
@@ -97,8 +98,9 @@ def test_twenty_kills_change_nothing(make_request, tmp_path):
     check_killed_runs(make_request, tmp_path, kills=20)
 
 
-def test_two_gloo_ranks_train_as_one_process_does(make_request, tmp_path):
-    request = make_request(epochs=3, batch_size=3)
+@pytest.mark.parametrize("configuration", ["2d", "3d"])
+def test_two_gloo_ranks_train_as_one_process_does(make_request, tmp_path, configuration):
+    request = dataclasses.replace(make_request(epochs=3, batch_size=3), configuration=configuration)
     alone = train_fold(request).folder
     shared = dataclasses.replace(
         request, roots=dataclasses.replace(request.roots, results=tmp_path / "shared")
@@ -119,7 +121,7 @@ def test_two_gloo_ranks_train_as_one_process_does(make_request, tmp_path):
         env=environment(),
     )
     assert done.returncode == 0, done.stderr
-    folder = shared.model_folder("2d") / "fold_0"
+    folder = shared.model_folder(configuration) / "fold_0"
     ours, theirs = read_log(folder / "log.jsonl"), read_log(alone / "log.jsonl")
     assert [record["step"] for record in ours] == [record["step"] for record in theirs] == [2, 4, 6]
     for one, other in zip(ours, theirs, strict=True):

@@ -3,13 +3,19 @@ sample can be replayed."""
 
 from trainers.augmentation.feature_maps import move_features
 from trainers.augmentation.geometry import Geometry2d, cut_patch, draw_geometry
-from trainers.augmentation.intensity import augment_intensity, augment_intensity_batch
+from trainers.augmentation.intensity import augment_intensity, augment_intensity_batch, augment_volume
+from trainers.augmentation.volume_geometry import ANISOTROPIC, Geometry3d, cut_volume, draw_volume_geometry
 
 __all__ = [
+    "ANISOTROPIC",
     "Geometry2d",
+    "Geometry3d",
     "augment_intensity",
     "augment_intensity_batch",
+    "augment_volume",
     "cut_patch",
+    "cut_volume",
     "draw_geometry",
+    "draw_volume_geometry",
     "move_features",
 ]

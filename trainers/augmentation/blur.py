@@ -1,4 +1,4 @@
-"""Gaussian blur within slices; each channel by itself, or not at all."""
+"""Gaussian blur within slices, or of a volume; each channel by itself, or not at all."""
 
 from __future__ import annotations
 
@@ -31,6 +31,13 @@ def apply(image_cshw: npt.NDArray[np.float32], sigma_c: Array) -> npt.NDArray[np
         for slice_hw in image_cshw[channel]:
             slice_hw[...] = gaussian_filter(slice_hw, float(sigma_c[channel]), order=0)
     return image_cshw
+
+
+def apply_to_volume(image_czyx: npt.NDArray[np.float32], sigma_c: Array) -> npt.NDArray[np.float32]:
+    """Blur the channels that were chosen, along all axes."""
+    for channel in np.flatnonzero(sigma_c):
+        image_czyx[channel] = gaussian_filter(image_czyx[channel], float(sigma_c[channel]), order=0)
+    return image_czyx
 
 
 def draw_for_device(uniform_3c: Array, limits: Limits) -> Array:
@@ -71,4 +78,5 @@ BLUR = Transform(
     apply=apply,
     draw_for_device=draw_for_device,
     apply_on_device=apply_on_device,
+    apply_to_volume=apply_to_volume,
 )

@@ -9,6 +9,7 @@ Suffixes: `image_chw` channels (slices-major for 2.5d), `label_hw` integer label
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -64,7 +65,7 @@ def draw_geometry(
     if config.enabled and draws[0] < config.rotation_probability:
         angle = (2 * draws[1] - 1) * largest
     if config.enabled and draws[2] < config.scaling_probability:
-        scale = _scale(draws[3], draws[4], config.scaling_range)
+        scale = draw_scale(draws[3], draws[4], config.scaling_range)
     may_flip = config.enabled and config.mirroring
     flips = [
         bool(may_flip and allowed and draw < 0.5) for draw, allowed in zip(draws[5:], mirrored, strict=True)
@@ -72,8 +73,9 @@ def draw_geometry(
     return Geometry2d(angle=float(angle), scale=float(scale), mirror=(flips[0], flips[1], flips[2]))
 
 
-def _scale(side: float, position: float, scaling_range: tuple[float, float]) -> float:
-    low, high = scaling_range  # nnU-Net: smaller or larger with equal chance, uniform within each
+def draw_scale(side: float, position: float, scaling_range: tuple[float, float]) -> float:
+    """Smaller or larger with equal chance, uniform within each; both numbers from 0 to 1. Source: nnU-Net."""
+    low, high = scaling_range
     if side < 0.5 and low < 1:
         return low + position * (min(high, 1.0) - low)
     return max(low, 1.0) + position * (high - max(low, 1.0))
@@ -92,9 +94,12 @@ def cut_patch(
     Outside the slice the image is 0 and the label is 0 (background), as at prediction.
     """
     if geometry.moves:
-        image, label = _warp(image_chw, label_hw, corner_yx, patch_yx, geometry)
+        middle = (np.array(patch_yx) - 1) / 2
+        offset = np.array(corner_yx) + middle - geometry.matrix_yx @ middle
+        image, label = resample(image_chw, label_hw, geometry.matrix_yx, offset, patch_yx)
     else:
-        image, label = _crop(image_chw, corner_yx, patch_yx), _crop(label_hw, corner_yx, patch_yx)
+        image = padded_crop(image_chw, corner_yx, patch_yx)
+        label = padded_crop(label_hw, corner_yx, patch_yx)
     _, flip_y, flip_x = geometry.mirror
     flips = (
         slice(None, None, -1) if flip_y else slice(None),
@@ -103,14 +108,15 @@ def cut_patch(
     return np.ascontiguousarray(image[(slice(None), *flips)]), np.ascontiguousarray(label[flips])
 
 
-def _crop(
-    array: npt.NDArray[Scalar], corner_yx: tuple[int, int], patch_yx: tuple[int, int]
+def padded_crop(
+    array: npt.NDArray[Scalar], corner: Sequence[int], size: Sequence[int]
 ) -> npt.NDArray[Scalar]:
-    patch = np.zeros((*array.shape[:-2], *patch_yx), dtype=array.dtype)
-    (from_y, to_y), (from_x, to_x) = (
-        _overlap(*axis) for axis in zip(corner_yx, patch_yx, array.shape[-2:], strict=True)
-    )
-    patch[..., to_y, to_x] = array[..., from_y, from_x]
+    """A patch of the last axes of an array, from `corner` on; 0 where that lies outside."""
+    lead = array.ndim - len(size)
+    patch = np.zeros((*array.shape[:lead], *size), dtype=array.dtype)
+    overlaps = [_overlap(*axis) for axis in zip(corner, size, array.shape[lead:], strict=True)]
+    front = (slice(None),) * lead
+    patch[(*front, *(to for _, to in overlaps))] = array[(*front, *(source for source, _ in overlaps))]
     return patch
 
 
@@ -122,33 +128,34 @@ def _overlap(corner: int, size: int, length: int) -> tuple[slice, slice]:
     return slice(first, last), slice(first - corner, last - corner)
 
 
-def _warp(
-    image_chw: npt.NDArray[np.float32],
-    label_hw: npt.NDArray[np.int16],
-    corner_yx: tuple[int, int],
-    patch_yx: tuple[int, int],
-    geometry: Geometry2d,
+def resample(
+    image: npt.NDArray[np.float32],
+    label: npt.NDArray[np.int16],
+    matrix: npt.NDArray[np.float64],
+    offset: npt.NDArray[np.float64],
+    size: tuple[int, ...],
 ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.int16]]:
-    matrix = geometry.matrix_yx
-    middle = (np.array(patch_yx) - 1) / 2
-    offset = np.array(corner_yx) + middle - matrix @ middle
+    """An image (channels first) and its label in a patch of `size`, which reads at matrix · place + offset.
+
+    Both linearly; of labels each is a share of the voxel, and the largest wins.
+    """
 
     def sample(plane: npt.NDArray[np.generic], order: int) -> npt.NDArray[np.float32]:
         warped = ndimage.affine_transform(
-            plane, matrix, offset, output_shape=patch_yx, order=order, mode="constant", output=np.float32
+            plane, matrix, offset, output_shape=size, order=order, mode="constant", output=np.float32
         )
         return np.asarray(warped)
 
-    image = np.stack([sample(plane, 1) for plane in image_chw])
-    present = np.unique(label_hw)
+    moved = np.stack([sample(plane, 1) for plane in image])
+    present = np.unique(label)
     if len(present) > MOST_ONE_HOT_LABELS:
-        return image, sample(label_hw, 0).astype(np.int16)
+        return moved, sample(label, 0).astype(np.int16)
     values = present[present != 0]
     covers = np.stack(
         [
-            np.zeros(patch_yx, np.float32),
-            *(sample((label_hw == value).astype(np.float32), 1) for value in values),
+            np.zeros(size, np.float32),
+            *(sample((label == value).astype(np.float32), 1) for value in values),
         ]
     )
-    covers[0] = 1 - covers.sum(axis=0)  # background, and what lies outside the slice
-    return image, np.concatenate([[0], values]).astype(np.int16)[covers.argmax(axis=0)]
+    covers[0] = 1 - covers.sum(axis=0)  # background, and what lies outside
+    return moved, np.concatenate([[0], values]).astype(np.int16)[covers.argmax(axis=0)]

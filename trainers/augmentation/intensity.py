@@ -22,6 +22,7 @@ from torch import Tensor
 from trainers.augmentation.transform import Array, Limits, Shape, Transform
 from trainers.config import AugmentationConfig
 
+VOLUME_AXES = 5  # of a batch of patches of volumes
 DRAWN_FIRST = 7  # their chances are drawn together; later transforms leave those as they were
 
 
@@ -83,6 +84,26 @@ def augment_intensity(
     return np.ascontiguousarray(image_cshw.swapaxes(0, 1).reshape(image_chw.shape), dtype=np.float32)
 
 
+def augment_volume(
+    image_czyx: npt.NDArray[np.float32], seed: int, config: AugmentationConfig, *, across: bool
+) -> npt.NDArray[np.float32]:
+    """A patch of a volume with its transforms applied.
+
+    Args:
+        image_czyx: may be overwritten.
+        seed: below 2**32; decides everything.
+        across: whether blur and low resolution reach across slices, or stay within, as where slices are far
+            apart.
+    """
+    if not config.enabled:
+        return image_czyx
+    c, z, y, x = image_czyx.shape
+    for transform, parameters in draw_intensity(seed, (c, z, y, x), config):
+        apply = transform.apply_to_volume if across and transform.apply_to_volume else transform.apply
+        image_czyx = apply(image_czyx, parameters)
+    return np.ascontiguousarray(image_czyx, dtype=np.float32)
+
+
 def draw_intensity_for_device(seed: int, channels: int, config: AugmentationConfig) -> list[Array]:
     """The parameters of every transform for one sample, (c,) or (c, …), neutral where it does not come.
 
@@ -108,17 +129,18 @@ def augment_intensity_batch(
     """A batch with the transforms of each sample applied, on any device: the loader's, from other numbers.
 
     Args:
-        image_bchw: `channels` image channels of each slice, slice after slice; left as it is.
+        image_bchw: `channels` image channels of each slice, slice after slice; or (b, c, z, y, x), where blur
+            and low resolution stay within slices; left as it is.
         seeds: one per sample; decides everything that happens to it, whatever the rest of the batch.
     """
     if not config.enabled:
         return image_bchw
-    b, both, h, w = image_bchw.shape
-    image = image_bchw.view(b, both // channels, channels, h, w).transpose(1, 2)
+    volumes, (h, w) = image_bchw.ndim == VOLUME_AXES, image_bchw.shape[-2:]
+    image = image_bchw if volumes else image_bchw.view(len(seeds), -1, channels, h, w).transpose(1, 2)
     image = image.clone(memory_format=torch.contiguous_format)
     drawn = [draw_intensity_for_device(int(seed), channels, config) for seed in seeds]
     for step, parameters in zip(steps_of(config), zip(*drawn, strict=True), strict=True):
         batched = np.stack(parameters)
         if (batched != step.transform.neutral).any():
             image = step.transform.apply_on_device(image, batched, seeds)
-    return image.transpose(1, 2).reshape(b, both, h, w)
+    return image if volumes else image.transpose(1, 2).reshape(image_bchw.shape)

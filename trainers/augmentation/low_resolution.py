@@ -1,4 +1,5 @@
-"""Low resolution: slices made smaller with the nearest pixel and larger again by cubic convolution.
+"""Low resolution: slices made smaller with the nearest pixel and larger again by cubic convolution, or volumes,
+larger again linearly.
 
 batchgenerators enlarges with cubic splines, which take a third of a sample's time on a CPU.
 """
@@ -33,6 +34,17 @@ def apply(image_cshw: npt.NDArray[np.float32], zoom_c: Array) -> npt.NDArray[np.
     return image_cshw
 
 
+def apply_to_volume(image_czyx: npt.NDArray[np.float32], zoom_c: Array) -> npt.NDArray[np.float32]:
+    """The same along all axes, larger again linearly."""
+    size = list(image_czyx.shape[1:])
+    for channel in np.flatnonzero(zoom_c != 1.0):
+        volume = torch.from_numpy(image_czyx[channel])[None, None]
+        less = [max(1, round(side * float(zoom_c[channel]))) for side in size]
+        small = functional.interpolate(volume, less, mode="nearest-exact")
+        image_czyx[channel] = functional.interpolate(small, size, mode="trilinear")[0, 0].numpy()
+    return image_czyx
+
+
 def draw_for_device(uniform_3c: Array, limits: Limits) -> Array:
     """The zoom of each channel, (c,)."""
     return np.where(uniform_3c[1] < PER_CHANNEL, between(uniform_3c[0], limits), 1.0)
@@ -58,4 +70,5 @@ LOW_RESOLUTION = Transform(
     apply=apply,
     draw_for_device=draw_for_device,
     apply_on_device=apply_on_device,
+    apply_to_volume=apply_to_volume,
 )

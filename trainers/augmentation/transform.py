@@ -34,6 +34,7 @@ class Transform:
         neutral: the parameter that leaves a channel as it is.
         draw: (the sample's generator, shape (c, s, h, w), range) -> parameters, one for each channel first.
         apply: (image (c, s, h, w) float32, which may be overwritten; parameters) -> image.
+        apply_to_volume: the same where the slices are a volume's; None where that makes no difference.
         draw_for_device: (numbers from 0 to 1 of shape (3, c), range) -> parameters (c,) or (c, …).
         apply_on_device: for a batch: (image (b, c, s, h, w), parameters (b, c, …), seeds (b,)) -> image.
     """
@@ -43,6 +44,7 @@ class Transform:
     apply: Callable[[npt.NDArray[np.float32], Array], npt.NDArray[np.float32]]
     draw_for_device: Callable[[Array, Limits], Array]
     apply_on_device: Callable[[Tensor, Array, Seeds], Tensor]
+    apply_to_volume: Callable[[npt.NDArray[np.float32], Array], npt.NDArray[np.float32]] | None = None
 
 
 def between(uniform: Any, limits: Limits) -> Any:

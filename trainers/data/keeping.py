@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from balrsam_pipeline.layout import PreprocessedFolder
-from balrsam_pipeline.network import BalrSam
+from balrsam_pipeline.network import BalrSam, Model
 from balrsam_pipeline.plan import Configuration, NetworkPlan, json_sha256
 from trainers.config import AugmentationConfig, TrainingConfig
 from trainers.data.fold_data import FoldData
@@ -107,7 +107,7 @@ def features_key(base_sha256: str, configuration: Configuration) -> str:
 
 
 def keep_features(
-    data: FoldData, config: TrainingConfig, model: BalrSam, base_sha256: str, machine_of: tuple[str, int]
+    data: FoldData, config: TrainingConfig, model: Model, base_sha256: str, machine_of: tuple[str, int]
 ) -> KeptFeatures | None:
     """What keeps the output of the model's frozen encoder; None where it cannot be kept. Says which in the
     log.
@@ -117,7 +117,7 @@ def keep_features(
         machine_of: the device, and the number of worker processes that make batches.
     """
     configuration = data.configuration
-    if configuration.network.backbone != "vit_t":
+    if configuration.network.backbone != "vit_t" or not isinstance(model, BalrSam):
         return None
     preprocessed = PreprocessedFolder(data.store.folder.parent)
     train, every = data.sampling_cases(data.fold.train), (*data.fold.train, *data.fold.val)

@@ -19,7 +19,7 @@ from trainers.data.sampling import Sample, Sampler
 @dataclass(frozen=True, slots=True)
 class Batch:
     """Patches (batch, channels, height, width) float32, their labels (batch, height, width) int16, and a seed
-    each for intensities.
+    each for intensities. Patches of volumes have a depth before the height.
 
     `features` are what the encoder's frozen part made of them, (batch, y, x, channels) each, in the order of
     `balrsam_pipeline.network.Features`; empty where the encoder runs in the step.

@@ -13,7 +13,14 @@ import numpy as np
 import numpy.typing as npt
 
 from balrsam_pipeline.plan import Configuration
-from trainers.augmentation import augment_intensity, cut_patch
+from trainers.augmentation import (
+    ANISOTROPIC,
+    Geometry3d,
+    augment_intensity,
+    augment_volume,
+    cut_patch,
+    cut_volume,
+)
 from trainers.config import AugmentationConfig
 from trainers.data.sampling import Sample
 
@@ -27,6 +34,12 @@ class SliceSource(Protocol):
 
     def read_label_slice(self, case: str, index: int, axis: int = 0) -> npt.NDArray[np.int16]:
         """The labels of a slice, (height, width)."""
+
+    def read_box(self, case: str, box: tuple[slice, slice, slice]) -> npt.NDArray[np.float32]:
+        """A box of a case, (channel, z, y, x)."""
+
+    def read_label_box(self, case: str, box: tuple[slice, slice, slice]) -> npt.NDArray[np.int16]:
+        """The labels of a box, (z, y, x)."""
 
     def read_image(self, case: str) -> npt.NDArray[np.float32]:
         """The whole case, (channel, z, y, x)."""
@@ -53,20 +66,22 @@ class CachedSource:
 
     def read_slice(self, case: str, index: int, context: int = 0, axis: int = 0) -> npt.NDArray[np.float32]:
         """A slice with `context` neighbours on each side, edge slices repeated where they are missing."""
-        if case not in self._images:
-            self._images[case] = self._source.read_image(case)
-        image_czyx = self._images[case]
+        image_czyx = self._image(case)
         wanted = np.clip(np.arange(index - context, index + context + 1), 0, image_czyx.shape[1 + axis] - 1)
         slices_schw = np.moveaxis(image_czyx, 1 + axis, 0)[wanted]
         return np.asarray(slices_schw.reshape(-1, *slices_schw.shape[2:]))
 
     def read_label_slice(self, case: str, index: int, axis: int = 0) -> npt.NDArray[np.int16]:
         """The labels of a slice; the whole case is read once."""
-        if case not in self._labels:
-            self._labels[case] = np.stack(
-                [self._source.read_label_slice(case, z) for z in range(self._source.shape(case)[0])]
-            )
-        return np.asarray(np.take(self._labels[case], index, axis=axis))
+        return np.asarray(np.take(self._label(case), index, axis=axis))
+
+    def read_box(self, case: str, box: tuple[slice, slice, slice]) -> npt.NDArray[np.float32]:
+        """A box of a case, (channel, z, y, x)."""
+        return self._image(case)[(slice(None), *box)]
+
+    def read_label_box(self, case: str, box: tuple[slice, slice, slice]) -> npt.NDArray[np.int16]:
+        """The labels of a box, (z, y, x)."""
+        return self._label(case)[box]
 
     def read_image(self, case: str) -> npt.NDArray[np.float32]:
         """The whole case, read anew."""
@@ -88,6 +103,18 @@ class CachedSource:
             self._annotated[case] = self._source.annotated(case)
         return self._annotated[case]
 
+    def _image(self, case: str) -> npt.NDArray[np.float32]:
+        if case not in self._images:
+            self._images[case] = self._source.read_image(case)
+        return self._images[case]
+
+    def _label(self, case: str) -> npt.NDArray[np.int16]:
+        if case not in self._labels:
+            self._labels[case] = np.stack(
+                [self._source.read_label_slice(case, z) for z in range(self._source.shape(case)[0])]
+            )
+        return self._labels[case]
+
 
 class PatchReader:
     """Turns samples into augmented patches of the configuration's size."""
@@ -108,12 +135,20 @@ class PatchReader:
         return self._configuration.patch_size
 
     @property
+    def patch_shape(self) -> tuple[int, ...]:
+        """Height and width of a patch, or depth, height and width of one of a volume."""
+        return self._configuration.patch_shape
+
+    @property
     def context_slices(self) -> int:
         """Neighbours on each side that a patch shows."""
         return self._configuration.context_slices
 
     def read(self, sample: Sample) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.int16]]:
-        """The patch (channels, height, width) of a sample and its labels (height, width)."""
+        """The patch (channels, height, width) of a sample and its labels (height, width); of a volume both
+        have a depth before the height."""
+        if sample.volume is not None:
+            return self._read_volume(sample, sample.volume)
         context = self._configuration.context_slices
         image_chw = self._source.read_slice(sample.case, sample.slice_index, context, sample.axis)
         label_hw = self._source.read_label_slice(sample.case, sample.slice_index, sample.axis)
@@ -128,4 +163,21 @@ class PatchReader:
         )
         if sample.intensity_seed is not None and not self._augmentation.on_device:
             image = augment_intensity(image, channels, sample.intensity_seed, self._augmentation)
+        return image, label
+
+    def _read_volume(
+        self, sample: Sample, geometry: Geometry3d
+    ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.int16]]:
+        case, spacing = sample.case, self._configuration.spacing_mm
+        depth, height, width = self.patch_shape
+        image, label = cut_volume(
+            lambda box: (self._source.read_box(case, box), self._source.read_label_box(case, box)),
+            self._source.shape(case),
+            (sample.slice_index, *sample.corner_yx),
+            (depth, height, width),
+            geometry,
+        )
+        if sample.intensity_seed is not None and not self._augmentation.on_device:
+            across = max(spacing) <= ANISOTROPIC * min(spacing)
+            image = augment_volume(image, sample.intensity_seed, self._augmentation, across=across)
         return image, label

@@ -7,14 +7,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from balrsam_pipeline.plan import Configuration
-from trainers.augmentation import Geometry2d, draw_geometry
+from trainers.augmentation import Geometry2d, Geometry3d, draw_geometry, draw_volume_geometry
 from trainers.config import TrainingConfig
 
+VOLUME = 3  # dimensions
 GOLDEN_RATIO = (5**0.5 - 1) / 2
 Foreground = Callable[[str], Mapping[str, npt.NDArray[np.int32]]]
 Annotated = Callable[[str], npt.NDArray[np.int32] | None]
@@ -31,7 +33,11 @@ class SamplingCase:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sample:
     """One patch and all that was drawn for it; `corner_yx` may lie outside the slice, where there is
-    padding."""
+    padding.
+
+    A patch of a volume begins with slice `slice_index` of axis 0, which may lie outside too; `volume` is then
+    what moves it, instead of `geometry`.
+    """
 
     case: str
     axis: int
@@ -39,6 +45,7 @@ class Sample:
     corner_yx: tuple[int, int]
     geometry: Geometry2d = field(default_factory=Geometry2d)
     intensity_seed: int | None = None
+    volume: Geometry3d | None = None
 
 
 def _everything(_case: str) -> None:
@@ -65,12 +72,11 @@ class Sampler:
         """The sample number `index` of `epoch`: case, slice, position and augmentation."""
         rng = np.random.default_rng((self.config.seed, epoch, index))
         case = self.cases[int(rng.integers(len(self.cases)))]
+        if self.configuration.dimension == VOLUME:
+            return self._draw_volume(case, rng)
         axes = self.configuration.slicing_axes
         axis = axes[int(rng.integers(len(axes)))]
-        forced = rng.random() < self.config.foreground_fraction
-        centre_zyx = self._foreground_voxel(case, rng) if forced else None
-        if centre_zyx is None:
-            centre_zyx = self._annotated_voxel(case, rng)
+        centre_zyx = self._centre(case, rng)
         slice_index = int(rng.integers(case.shape_zyx[axis])) if centre_zyx is None else int(centre_zyx[axis])
         plane = in_plane_axes(axis)
         corner = [
@@ -94,6 +100,29 @@ class Sampler:
             geometry=geometry,
             intensity_seed=int(rng.integers(2**32)),
         )
+
+    def _draw_volume(self, case: SamplingCase, rng: np.random.Generator) -> Sample:
+        """A patch of a volume: its first voxel, and what moves it."""
+        centre_zyx = self._centre(case, rng)
+        z, y, x = (
+            _corner(rng, length, size, None if centre_zyx is None else int(centre_zyx[axis]))
+            for axis, (length, size) in enumerate(
+                zip(case.shape_zyx, self.configuration.patch_shape, strict=True)
+            )
+        )
+        volume = draw_volume_geometry(
+            rng, self.config.augmentation, self.configuration.spacing_mm, self.configuration.mirror_axes
+        )
+        seed = int(rng.integers(2**32))
+        return Sample(
+            case=case.case, axis=0, slice_index=z, corner_yx=(y, x), intensity_seed=seed, volume=volume
+        )
+
+    def _centre(self, case: SamplingCase, rng: np.random.Generator) -> npt.NDArray[np.int32] | None:
+        """A voxel to centre the patch on: of foreground for a share of the samples; None for anywhere."""
+        forced = rng.random() < self.config.foreground_fraction
+        centre_zyx = self._foreground_voxel(case, rng) if forced else None
+        return self._annotated_voxel(case, rng) if centre_zyx is None else centre_zyx
 
     def _foreground_voxel(self, case: SamplingCase, rng: np.random.Generator) -> npt.NDArray[np.int32] | None:
         present = [voxels for voxels in self.foreground(case.case).values() if len(voxels)]
@@ -155,18 +184,26 @@ def fixed_samples(
         ]  # by slice, so that even steps cover the extent of the foreground
         for number in range(per_case):
             position = int((number + rank * GOLDEN_RATIO % 1) / per_case * len(ordered))
-            axis = configuration.slicing_axes[len(samples) % len(configuration.slicing_axes)]
-            plane = in_plane_axes(axis)
-            corner = [
-                centred_corner(case.shape_zyx[across], size, int(ordered[position][across]))
-                for across, size in zip(plane, configuration.patch_size, strict=True)
-            ]
-            samples.append(
-                Sample(
-                    case=case.case,
-                    axis=axis,
-                    slice_index=int(ordered[position][axis]),
-                    corner_yx=(corner[0], corner[1]),
-                )
-            )
+            samples.append(_centred(case, ordered[position], configuration, len(samples)))
     return tuple(samples)
+
+
+def _centred(
+    case: SamplingCase, centre_zyx: npt.NDArray[np.integer[Any]], configuration: Configuration, number: int
+) -> Sample:
+    """An unaugmented sample about a voxel; slices take turns among the axes that they are cut along."""
+    volumes = configuration.dimension == VOLUME
+    axis = 0 if volumes else configuration.slicing_axes[number % len(configuration.slicing_axes)]
+    sizes = dict(zip((0, 1, 2) if volumes else in_plane_axes(axis), configuration.patch_shape, strict=True))
+    corner = {
+        across: centred_corner(case.shape_zyx[across], size, int(centre_zyx[across]))
+        for across, size in sizes.items()
+    }
+    first, second = in_plane_axes(axis)
+    return Sample(
+        case=case.case,
+        axis=axis,
+        slice_index=corner.get(axis, int(centre_zyx[axis])),
+        corner_yx=(corner[first], corner[second]),
+        volume=Geometry3d() if volumes else None,
+    )

@@ -172,13 +172,13 @@ class WorkerLoader:
 class _Shapes:
     """Where a batch's images, labels and seeds lie in shared memory."""
 
-    image: tuple[int, int, int, int]
-    label: tuple[int, int, int]
+    image: tuple[int, ...]
+    label: tuple[int, ...]
 
     @classmethod
     def of(cls, source: BatchSource) -> _Shapes:
-        count, (height, width) = len(source.samples(0)), source.reader.patch_size
-        return cls((count, source.reader.channels, height, width), (count, height, width))
+        count, shape = len(source.samples(0)), source.reader.patch_shape
+        return cls((count, source.reader.channels, *shape), (count, *shape))
 
     @property
     def slot_bytes(self) -> int:

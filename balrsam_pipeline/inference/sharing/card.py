@@ -45,8 +45,8 @@ def _configuration(folder: Path, folds: Sequence[int] | None) -> list[str]:
     lines = [
         f"## Configuration {configuration.name}", "",
         f"- backbone {network.backbone}, {'trained from scratch' if network.from_scratch else 'adapted'}, "
-        f"input {network.input_size[0]} × {network.input_size[1]}, patch {configuration.patch_size[0]} × "
-        f"{configuration.patch_size[1]}",
+        f"input {' × '.join(map(str, network.input_shape))}, patch "
+        f"{' × '.join(map(str, configuration.patch_shape))}",
         f"- spacing {' × '.join(f'{value:g}' for value in configuration.spacing_mm)} mm (transposed axes)",
         f"- folds {', '.join(map(str, folds or trained_folds(folder)))}", "",
     ]  # fmt: skip

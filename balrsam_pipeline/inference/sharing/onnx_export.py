@@ -35,12 +35,14 @@ class OnnxResult:
 
     path: Path
     settings: Path
-    shape: tuple[int, int, int, int]
+    shape: tuple[int, ...]
     max_difference: float
 
 
 def export_onnx(folder: Path, fold: int, output: Path, batch_size: int = 1) -> OnnxResult:
-    """Export one fold's network for patches of a fixed shape (batch_size, channels × slices, y, x).
+    """Export one fold's network for patches of a fixed shape.
+
+    That is (batch_size, channels × slices, y, x), or (batch_size, channels, z, y, x) of volumes.
 
     Raises:
         PredictionError: onnx, onnxscript or onnxruntime is not installed, the network is too large for one
@@ -51,7 +53,7 @@ def export_onnx(folder: Path, fold: int, output: Path, batch_size: int = 1) -> O
     model, configuration = predictor.models[0], predictor.configuration
     _require_size(model, folder)
     channels = configuration.network.input_channels
-    shape = (batch_size, channels, *configuration.patch_size)
+    shape = (batch_size, channels, *configuration.patch_shape)
     generator = torch.Generator().manual_seed(0)
     patches = [torch.randn(shape, generator=generator) for _ in range(TRIALS)]
     with tempfile.TemporaryDirectory() as scratch:
@@ -79,7 +81,7 @@ def export_onnx(folder: Path, fold: int, output: Path, batch_size: int = 1) -> O
         "input": {"name": "image", "shape": list(shape), "dtype": "float32"},
         "output": {
             "name": "logits",
-            "shape": [batch_size, predictor.labels.classes, *configuration.patch_size],
+            "shape": [batch_size, predictor.labels.classes, *configuration.patch_shape],
         },
     }
     write_json(settings, content)

@@ -66,12 +66,13 @@ def test_where_all_axes_are_alike_slices_are_nearest_to_squares(
 
 def test_isotropic_volumes_take_all_configurations() -> None:
     found = configurations(make_fingerprint(), (1.0, 1.0, 1.0), 0, from_scratch=True)
-    assert tuple(found) == ("2d", "2.5d", "triplanar")
+    assert tuple(found) == ("2d", "2.5d", "triplanar", "3d")
     assert default_configuration(tuple(found)) == "2.5d"
 
 
 def test_thick_slices_are_no_triplanar() -> None:
-    assert tuple(configurations(make_fingerprint(), (5.0, 1.0, 1.0), 0, from_scratch=True)) == ("2d", "2.5d")
+    planned = configurations(make_fingerprint(), (5.0, 1.0, 1.0), 0, from_scratch=True)
+    assert tuple(planned) == ("2d", "2.5d", "3d")
 
 
 def test_two_dimensional_images_take_2d_alone() -> None:

@@ -1,0 +1,60 @@
+"""What was measured on a dataset, case by case; `plan.py` reads and writes it beside the plan.
+
+Arrays are (channel, z, y, x); spacing is in the same order, in mm.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+
+SCHEMA_VERSION = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChannelStatistics:
+    """Intensity statistics of one channel over foreground voxels of all training cases (nnU-Net's fields)."""
+
+    mean: float
+    median: float
+    std: float
+    min: float
+    max: float
+    percentile_00_5: float
+    percentile_99_5: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CaseFingerprint:
+    """What was measured on one training case; `label_thickness_px` is the mean in-plane thickness of each
+    label that it shows.
+
+    `channel_statistics` are of the case's own foreground, empty where it shows none.
+    """
+
+    case: str
+    shape_zyx: tuple[int, int, int]
+    cropped_shape_zyx: tuple[int, int, int]
+    spacing_mm: tuple[float, float, float]
+    orientation: str
+    dtype: str
+    content_sha256: str
+    label_voxels: dict[str, int]
+    label_thickness_px: dict[str, float]
+    channel_statistics: tuple[ChannelStatistics, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fingerprint:
+    """What was measured on a whole dataset: every case, and foreground statistics of every channel."""
+
+    schema_version: int = SCHEMA_VERSION
+    dataset: str
+    cases: tuple[CaseFingerprint, ...]
+    channel_statistics: tuple[ChannelStatistics, ...]
+
+    @property
+    def orientations(self) -> tuple[str, ...]:
+        """Codes in which its volumes are stored, such as "LPS", the most frequent first; none of pictures."""
+        counts = Counter(case.orientation for case in self.cases if case.orientation != "2D")
+        return tuple(code for code, _ in counts.most_common())

@@ -1,0 +1,138 @@
+"""A volume in, logits out: overlapping patches, front to back, in memory that grows with a slab alone.
+
+Patches that begin at the same depth are computed together and added up with Gaussian weights; slices that no
+later patch reaches are handed out and forgotten.
+
+Suffixes: `image_czyx`, `logits_kzyx` one channel a class or region, `batch_bczyx`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import chain, combinations, product
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from balrsam_pipeline.inference.sliding_window import (
+    LEAST_WEIGHT,
+    Network,
+    gaussian,
+    mean_over_networks,
+    padding,
+    tile_starts,
+)
+
+Zyx = tuple[int, int, int]
+Flip = tuple[int, ...]  # dimensions of a batch (b, c, z, y, x) that are mirrored
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VolumeSettings:
+    """How a volume is cut into patches and batched; `batch_size` counts patches, mirrored copies included."""
+
+    patch_zyx: Zyx
+    tile_step: float
+    batch_size: int
+    flips: tuple[Flip, ...]
+
+
+def volume_flips(mirror_axes: Sequence[int]) -> tuple[Flip, ...]:
+    """Every combination of the axes that may be mirrored, the unmirrored copy first."""
+    axes = sorted(mirror_axes)
+    chosen = chain.from_iterable(combinations(axes, count) for count in range(len(axes) + 1))
+    return tuple(tuple(axis + 2 for axis in each) for each in chosen)
+
+
+def volume_window(patch_zyx: Zyx) -> Tensor:
+    """Weights (z, y, x) of a patch's voxels: a Gaussian with its peak, 1, at the centre, and never nearly
+    0."""
+    z, y, x = (gaussian(side) for side in patch_zyx)
+    window = z[:, None, None] * y[None, :, None] * x[None, None, :]
+    return torch.from_numpy(np.maximum(window / window.max(), LEAST_WEIGHT).astype(np.float32))
+
+
+class VolumeLogits:
+    """Logits of one volume, averaged over networks, mirrors and overlapping patches; read in order of
+    depth."""
+
+    def __init__(
+        self, networks: Sequence[Network], image_czyx: Tensor, classes: int, settings: VolumeSettings
+    ) -> None:
+        """Prepare to compute.
+
+        Args:
+            networks: each maps (b, c, z, y, x) to logits (b, K, z, y, x).
+            image_czyx: float32; patches of it are carried to the networks' device by whoever wraps them.
+            classes: K.
+        """
+        self._networks, self._settings, self._classes = networks, settings, classes
+        shape, patch = image_czyx.shape[1:], settings.patch_zyx
+        self._margins = [padding(size, side) for size, side in zip(shape, patch, strict=True)]
+        self._shape = [
+            size + before + after for size, (before, after) in zip(shape, self._margins, strict=True)
+        ]
+        sides = list(chain.from_iterable(reversed(self._margins)))  # torch names the last axis first
+        self._image = functional.pad(image_czyx, sides) if any(sides) else image_czyx
+        self._starts = [
+            tile_starts(size, side, settings.tile_step) for size, side in zip(self._shape, patch, strict=True)
+        ]
+        alone = all(len(starts) == 1 for starts in self._starts)
+        self._window = torch.ones(patch) if alone else volume_window(patch)
+        self._rows, self._first = 0, 0  # rows of patches that are done; the first slice that is held
+        self._sums = torch.zeros(classes, 0, *self._shape[1:])
+        self._weights = torch.zeros(0, *self._shape[1:])
+
+    def take(self, start: int, stop: int) -> Tensor:
+        """Logits (K, stop - start, y, x) of the next slices, float32 on the CPU; those before `stop` are
+        forgotten.
+
+        Raises:
+            ValueError: slices from `start` on are forgotten already.
+        """
+        (before, _), (top, _), (left, _) = self._margins
+        first, last = start + before, stop + before
+        if first < self._first:
+            raise ValueError(f"slices from {start} are forgotten; they are read front to back")
+        while self._rows < len(self._starts[0]) and self._starts[0][self._rows] < last:
+            self._add_row(self._starts[0][self._rows])
+            self._rows += 1
+        span = slice(first - self._first, last - self._first)
+        logits = self._sums[:, span] / self._weights[span]
+        self._sums, self._weights = self._sums[:, span.stop :].clone(), self._weights[span.stop :].clone()
+        self._first = last
+        height, width = (
+            size - sum(margin) for size, margin in zip(self._shape[1:], self._margins[1:], strict=True)
+        )
+        return logits[:, :, top : top + height, left : left + width]
+
+    def _add_row(self, depth: int) -> None:
+        """Compute and add all patches that begin at `depth`."""
+        patch, window = self._settings.patch_zyx, self._window
+        missing = depth + patch[0] - self._first - self._sums.shape[1]
+        self._sums = functional.pad(self._sums, (0, 0, 0, 0, 0, missing))
+        self._weights = functional.pad(self._weights, (0, 0, 0, 0, 0, missing))
+        base = depth - self._first
+        for copies in self._batches():
+            batch = torch.stack(
+                [self._cut(depth, y, x).flip([axis - 1 for axis in flip]) for y, x, flip in copies]
+            )
+            logits = mean_over_networks(self._networks, batch)
+            for one, (y, x, flip) in zip(logits, copies, strict=True):
+                where = (slice(base, base + patch[0]), slice(y, y + patch[1]), slice(x, x + patch[2]))
+                part = one.flip([axis - 1 for axis in flip]).to(self._sums.device)
+                self._sums[(slice(None), *where)] += part * window
+                self._weights[where] += window
+
+    def _batches(self) -> Iterator[list[tuple[int, int, Flip]]]:
+        """Corners (y, x) of a row's patches with every way to mirror them, in batches."""
+        copies = list(product(self._starts[1], self._starts[2], self._settings.flips))
+        for start in range(0, len(copies), self._settings.batch_size):
+            yield copies[start : start + self._settings.batch_size]
+
+    def _cut(self, z: int, y: int, x: int) -> Tensor:
+        depth, height, width = self._settings.patch_zyx
+        return self._image[:, z : z + depth, y : y + height, x : x + width]

@@ -1,0 +1,145 @@
+"""BALR-SAM over volumes, trained from scratch: tokens, CDEN and class tokens, all in three dimensions.
+
+The detail network goes down to the level of the tokens and up again to every voxel, in dense convolutions.
+The tokens of its coarsest map attend to each other; SAM's two-way transformer carries them to the class
+tokens and back; and each class token's 32 weights read its mask from the finest map, as in slices. In
+training the coarser maps are read as well (deep supervision).
+
+Suffixes: b batch, c channels, k classes, z y x voxels, s image tokens, t class tokens.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+
+import torch
+from torch import Tensor, nn
+
+from balrsam_pipeline.network.backbone import EMBEDDING, MASK_TOKENS
+from balrsam_pipeline.network.backbone_shapes import BACKBONES
+from balrsam_pipeline.network.decoder import UPSCALED, Hypernetworks, Transformer
+from balrsam_pipeline.network.features import Features
+from balrsam_pipeline.network.layers import Linear
+from balrsam_pipeline.network.model import TrainingOutput
+from balrsam_pipeline.network.volume_layers import ConvBlock, Fuse3d, TokenBlock
+from balrsam_pipeline.plan import NetworkPlan
+from balrsam_pipeline.volume_plan import VolumePlan
+
+TOKEN_LAYERS = 4  # more than these gained nothing on the hippocampus, whose patch has 175 tokens
+SUPERVISED = 2  # coarser levels that are read in training: those at strides 2 and 4
+POSITION_STD = 0.02
+
+
+class VolumeEncoder(nn.Module):
+    """The way down: two convolutions a level, the first with the level's stride."""
+
+    def __init__(self, volume: VolumePlan, channels: int) -> None:
+        super().__init__()
+        before, steps = (channels, *volume.widths[:-1]), ((1, 1, 1), *volume.pooling)
+        self.levels = nn.ModuleList(
+            nn.Sequential(ConvBlock(first, width, kernel, step), ConvBlock(width, width, kernel))
+            for first, width, kernel, step in zip(before, volume.widths, volume.kernels, steps, strict=True)
+        )
+
+    def forward(self, image_bczyx: Tensor) -> list[Tensor]:
+        """The map of every level, fine to coarse."""
+        maps = [image_bczyx]
+        for level in self.levels:
+            maps.append(level(maps[-1]))
+        return maps[1:]
+
+
+class VolumeTokens(nn.Module):
+    """The coarsest map as tokens that attend to each other, and the two-way transformer with class tokens."""
+
+    def __init__(self, network: NetworkPlan, channels: int, tokens: int) -> None:
+        super().__init__()
+        shape = BACKBONES[network.backbone]
+        self.embed = Linear(channels, shape.width)
+        self.pos_embed = nn.Parameter(torch.empty(1, tokens, shape.width))
+        nn.init.trunc_normal_(self.pos_embed, std=POSITION_STD)
+        self.blocks = nn.ModuleList(TokenBlock(shape.width, shape.heads) for _ in range(TOKEN_LAYERS))
+        self.neck = nn.Sequential(Linear(shape.width, EMBEDDING), nn.LayerNorm(EMBEDDING))
+        self.class_tokens = nn.Parameter(torch.empty(network.classes, EMBEDDING).normal_())
+        self.decoder_positions = nn.Parameter(torch.empty(tokens, EMBEDDING).normal_(std=POSITION_STD))
+        self.transformer = Transformer(network)
+        self.back = Linear(EMBEDDING, channels)
+
+    def forward(self, map_bczyx: Tensor) -> tuple[Tensor, Tensor]:
+        """What to add to the coarsest map, of its shape, and the class tokens (b, k, 256)."""
+        b, c, *sides = map_bczyx.shape
+        map_bsc = map_bczyx.permute(0, 2, 3, 4, 1).reshape(b, -1, c)
+        tokens_bsc = self.embed(map_bsc) + self.pos_embed
+        for block in self.blocks:
+            tokens_bsc = block(tokens_bsc)
+        start_btc = self.class_tokens.expand(b, -1, -1)
+        classes_bkc, image_bsc = self.transformer(start_btc, self.neck(tokens_bsc), self.decoder_positions)
+        back: Tensor = self.back(image_bsc)
+        return back.view(b, *sides, c).permute(0, 4, 1, 2, 3), classes_bkc
+
+
+class VolumeBalrSam(nn.Module):
+    """The network of a plan with a `volume`, with random weights.
+
+    Args:
+        network: what to build.
+
+    Raises:
+        ValueError: the plan's network sees slices.
+    """
+
+    def __init__(self, network: NetworkPlan) -> None:
+        super().__init__()
+        if network.volume is None:
+            raise ValueError("a network over slices")
+        self.network, volume = network, network.volume
+        stride = volume.strides[-1]
+        tokens = math.prod(size // step for size, step in zip(network.input_shape, stride, strict=True))
+        self.encoder = VolumeEncoder(volume, network.input_channels)
+        self.tokens = VolumeTokens(network, volume.widths[-1], tokens)
+        pairs = list(zip(itertools.pairwise(volume.widths), volume.kernels, strict=False))
+        self.fuses = nn.ModuleList(Fuse3d(coarse, fine, kernel) for (fine, coarse), kernel in pairs)
+        shared = network.hypernetworks == "shared"
+        count = min(MASK_TOKENS, network.classes) if shared else network.classes
+        self.hypernetworks = Hypernetworks(network.classes, count)
+        self.to_masks = nn.ParameterList(
+            torch.randn(UPSCALED, width) * UPSCALED**-0.5 for width in volume.widths[: 1 + SUPERVISED]
+        )
+
+    def forward(self, image: Tensor, features: Features | None = None) -> Tensor:
+        """Segment patches.
+
+        Args:
+            image: (b, c, z, y, x) float, normalised as the plan says, of the plan's patch size.
+            features: of no use here; nothing is frozen that could be kept.
+
+        Returns:
+            logits (b, k, z, y, x).
+        """
+        return self.forward_training(image, features).logits
+
+    def forward_training(self, image: Tensor, features: Features | None = None) -> TrainingOutput:
+        """As `forward`, with the logits of coarser levels (none in eval mode)."""
+        if features is not None:
+            raise ValueError("a network from scratch has no kept features")
+        maps = self.encoder(image.contiguous(memory_format=torch.channels_last_3d))
+        added_bczyx, classes_bkc = self.tokens(maps[-1])
+        maps[-1] = maps[-1] + added_bczyx
+        for level in reversed(range(len(self.fuses))):
+            maps[level] = self.fuses[level](maps[level + 1], maps[level])
+        weights_bkc = self.hypernetworks(classes_bkc)
+        levels = range(len(self.to_masks) if self.training else 1)
+        logits, *coarser = (read_masks(maps[level], weights_bkc, self.to_masks[level]) for level in levels)
+        return TrainingOutput(logits, None, tuple(coarser))
+
+    def merge_for_inference(self) -> None:
+        """There is nothing to fold."""
+
+
+def read_masks(map_bczyx: Tensor, weights_bkc: Tensor, projection: Tensor) -> Tensor:
+    """The masks (b, k, z, y, x) that 32 weights a class read from a map, whose `projection` (32, c) to 32
+    channels is carried to the weights."""
+    b, c, *sides = map_bczyx.shape
+    flat_bpc = map_bczyx.permute(0, 2, 3, 4, 1).reshape(b, -1, c)
+    return ((weights_bkc @ projection) @ flat_bpc.transpose(1, 2)).view(b, -1, *sides)

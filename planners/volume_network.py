@@ -1,0 +1,62 @@
+"""Patch, network and batch size of the configuration whose network sees volumes."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from balrsam_pipeline.plan import NetworkPlan
+from planners.hardware import Hardware
+from planners.rules import Decision
+from planners.rules.batch_size import cpu_volume_batch_size, gpu_batch_size
+from planners.rules.input_size import Size
+from planners.rules.volume_patch import Levels, Volumes, most_voxels, volume_patch
+
+USEFUL_BATCH = 2
+LARGEST_BATCH = 8  # of volumes: each is as many voxels as dozens of slices
+
+
+def fit_volumes(
+    volumes: Volumes,
+    network: NetworkPlan,
+    hardware: Hardware,
+    given_batch: int | None,
+    reasons: dict[str, str],
+) -> tuple[Size, NetworkPlan, int, dict[str, str]]:
+    """Sizes, network and batch size together: on a GPU the patch shrinks until a useful batch fits.
+
+    Args:
+        network: what a network over slices would be, apart from sizes.
+        given_batch: the batch size that the user asked for.
+        reasons: of what is decided already.
+    """
+    cpu = hardware.memory_bytes is None
+
+    def network_over(levels: Levels) -> NetworkPlan:
+        return replace(network, input_size=levels.patch[1:], mask_stride=1, volume=levels.plan(cpu=cpu))
+
+    def batch_of(levels: Levels) -> Decision[int]:
+        if given_batch is not None:
+            return Decision(given_batch, "asked for")
+        if hardware.memory_bytes is None:
+            return cpu_volume_batch_size(levels.patch)
+        from planners.memory import training_bytes  # imports torch, which a plan for a CPU does not need
+
+        planned = network_over(levels)
+        return gpu_batch_size(
+            lambda batch: training_bytes(planned, levels.patch, batch),
+            hardware.memory_bytes,
+            "volume",
+            LARGEST_BATCH,
+        )
+
+    def fits(levels: Levels) -> bool:
+        return batch_of(levels).value >= USEFUL_BATCH or given_batch is not None
+
+    patch = volume_patch(volumes, most_voxels(hardware), fits)
+    planned, batch = network_over(patch.value), batch_of(patch.value)
+    size = Size(patch=planned.input_size, input=planned.input_size)
+    reasons = {**reasons, "patch_size": patch.reason, "batch_size": batch.reason, "mask_stride": MASKS}
+    return size, planned, batch.value, reasons
+
+
+MASKS = "every voxel is decoded: patches of volumes are not enlarged"

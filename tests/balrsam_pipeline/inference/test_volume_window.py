@@ -1,0 +1,87 @@
+"""Volumes predicted from overlapping patches."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from balrsam_pipeline.inference.sliding_window import tile_starts
+from balrsam_pipeline.inference.volume_window import VolumeLogits, VolumeSettings, volume_flips, volume_window
+
+PATCH = (4, 6, 6)
+
+
+def settings(**changes: object) -> VolumeSettings:
+    values: dict[str, object] = {"patch_zyx": PATCH, "tile_step": 0.5, "batch_size": 3, "flips": ((),)}
+    return VolumeSettings(**(values | changes))  # type: ignore[arg-type]
+
+
+def two_classes(batch: Tensor) -> Tensor:
+    """Voxel by voxel, so that patches agree wherever they lie."""
+    return torch.cat([batch, 2 - batch], dim=1)
+
+
+@pytest.mark.parametrize("shape", [(9, 13, 8), (3, 13, 5), (4, 6, 6)])
+def test_a_network_of_single_voxels_gives_the_same_as_on_the_whole_volume(
+    shape: tuple[int, int, int],
+) -> None:
+    image = torch.randn(1, *shape)
+    logits = VolumeLogits([two_classes], image, 2, settings(flips=volume_flips((0, 2)))).take(0, shape[0])
+    torch.testing.assert_close(logits, two_classes(image[None])[0])
+
+
+def test_slabs_are_those_of_the_whole_volume() -> None:
+    image = torch.randn(1, 23, 9, 7)
+    whole = VolumeLogits([_weighted], image, 1, settings()).take(0, 23)
+    stream = VolumeLogits([_weighted], image, 1, settings())
+    parts = [stream.take(start, stop) for start, stop in ((0, 1), (1, 9), (9, 10), (10, 23))]
+    torch.testing.assert_close(torch.cat(parts, dim=1), whole)
+    with pytest.raises(ValueError, match="front to back"):
+        stream.take(3, 4)
+
+
+def _weighted(batch: Tensor) -> Tensor:
+    """Depends on where a voxel lies in its patch."""
+    place = torch.linspace(0, 1, batch[0].numel()).view(batch.shape[1:])
+    return batch * place
+
+
+def test_overlapping_patches_are_averaged_with_gaussian_weights() -> None:
+    image, window = torch.randn(1, 9, 6, 6), volume_window(PATCH)
+    total, weight = torch.zeros(9, 6, 6), torch.zeros(9, 6, 6)
+    for start in tile_starts(9, 4, 0.5):
+        total[start : start + 4] += _weighted(image[None, :, start : start + 4])[0, 0] * window
+        weight[start : start + 4] += window
+    logits = VolumeLogits([_weighted], image, 1, settings()).take(0, 9)
+    torch.testing.assert_close(logits[0], total / weight)
+
+
+def test_no_more_is_held_than_a_patch_is_deep() -> None:
+    image = torch.randn(1, 60, 8, 8)
+    stream = VolumeLogits([two_classes], image, 2, settings())
+    held = []
+    for start in range(60):
+        stream.take(start, start + 1)
+        held.append(stream._sums.shape[1])
+    assert max(held) <= PATCH[0]
+
+
+def test_mirrored_copies_are_averaged() -> None:
+    image = torch.randn(1, 4, 6, 6)
+    logits = VolumeLogits([_weighted], image, 1, settings(flips=volume_flips((1,)))).take(0, 4)
+    expected = (_weighted(image[None]) + _weighted(image[None].flip(3)).flip(3)) / 2
+    torch.testing.assert_close(logits, expected[0])
+
+
+def test_all_mirrors_are_those_of_a_cube() -> None:
+    assert len(volume_flips((0, 1, 2))) == 8
+    assert volume_flips(()) == ((),)
+    assert volume_flips((2,)) == ((), (4,))
+
+
+def test_the_window_peaks_in_the_middle_and_is_nowhere_nearly_zero() -> None:
+    window = volume_window((5, 7, 9))
+    assert np.unravel_index(int(window.argmax()), window.shape) == (2, 3, 4)
+    assert float(window.max()) == 1.0 and float(window.min()) >= 1e-3

@@ -1,0 +1,106 @@
+"""The network over volumes."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+import torch
+from support.volumes import volume_configuration, volume_network
+from torch import nn
+from torch.nn import functional
+
+from balrsam_pipeline.errors import PlanError
+from balrsam_pipeline.network import build, count_cost, describe_network
+from balrsam_pipeline.network.volume import read_masks
+from balrsam_pipeline.network.volume_layers import InstanceNorm3d
+from balrsam_pipeline.volume_plan import VolumePlan
+
+
+def test_logits_have_the_patch_s_shape_and_coarser_ones_those_of_the_levels() -> None:
+    model = build(volume_network())
+    output = model.forward_training(torch.randn(2, 1, 8, 16, 16))
+    assert output.logits.shape == (2, 3, 8, 16, 16)
+    assert [tuple(level.shape) for level in output.coarser_logits] == [(2, 3, 8, 8, 8), (2, 3, 4, 4, 4)]
+    assert output.boundary_logits is None
+    assert model.train(False).forward_training(torch.randn(1, 1, 8, 16, 16)).coarser_logits == ()
+
+
+def test_every_parameter_gets_a_gradient() -> None:
+    model = build(volume_network())
+    output = model.forward_training(torch.randn(2, 1, 8, 16, 16))
+    sum(level.square().mean() for level in (output.logits, *output.coarser_logits)).backward()
+    without = [name for name, parameter in model.named_parameters() if parameter.grad is None]
+    assert without == []
+
+
+def test_training_and_evaluation_compute_the_same() -> None:
+    model, image = build(volume_network()), torch.randn(2, 1, 8, 16, 16)
+    trained = model.forward_training(image).logits
+    with torch.no_grad():
+        torch.testing.assert_close(model.train(False)(image), trained.detach(), rtol=1e-4, atol=1e-4)
+
+
+def test_instance_norm_is_torch_s_forward_and_backward() -> None:
+    norm, image = InstanceNorm3d(3), torch.randn(2, 3, 4, 5, 6, requires_grad=True)
+    nn.init.normal_(norm.weight)
+    expected = functional.instance_norm(image, weight=norm.weight, bias=norm.bias)
+    torch.testing.assert_close(norm(image), expected)
+    weights = torch.randn_like(expected)
+    ours, theirs = (torch.autograd.grad((out * weights).sum(), image) for out in (norm(image), expected))
+    torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-5)
+
+
+def test_masks_are_read_as_by_a_convolution_of_one_voxel() -> None:
+    map_bczyx, weights, projection = torch.randn(1, 5, 2, 3, 4), torch.randn(1, 2, 32), torch.randn(32, 5)
+    kernel = (weights[0] @ projection)[:, :, None, None, None]
+    torch.testing.assert_close(
+        read_masks(map_bczyx, weights, projection), functional.conv3d(map_bczyx, kernel)
+    )
+
+
+def test_cost_is_counted_and_described_without_memory() -> None:
+    network = volume_network()
+    one, two = (count_cost(network, network.input_shape, batch) for batch in (1, 2))
+    assert one.parameters == one.trained == sum(p.numel() for p in build(network).parameters())
+    assert 1.7 < two.saved_bytes / one.saved_bytes <= 2.0
+    assert "8×16×16" in describe_network(network)
+
+
+def test_strides_are_products_of_the_pooling() -> None:
+    volume = volume_network().volume
+    assert volume is not None
+    assert volume.strides == ((1, 1, 1), (1, 2, 2), (2, 4, 4))
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"depth": 0}, {"pooling": ((2, 2, 2),)}, {"kernels": ((3, 3, 3),)}, {"widths": (4, 6, 0)}],
+    ids=lambda changes: next(iter(changes)),
+)
+def test_values_that_make_no_sense_are_refused_by_name(changes: dict[str, object]) -> None:
+    volume = volume_network().volume
+    assert isinstance(volume, VolumePlan)
+    with pytest.raises(PlanError, match=r"volume\."):
+        dataclasses.replace(volume, **changes)  # type: ignore[arg-type]
+
+
+def test_a_patch_that_does_not_divide_is_refused() -> None:
+    with pytest.raises(PlanError, match="multiples of 2 × 4 × 4"):
+        volume_network(input_size=(16, 18))
+
+
+def test_a_plan_of_volumes_survives_json_and_older_plans_keep_their_hash() -> None:
+    from support.plans import example_plan
+
+    from balrsam_pipeline.plan import Plan
+    from balrsam_pipeline.serialise import from_json, to_json
+
+    plan = example_plan()
+    with_volume = dataclasses.replace(
+        plan, configurations={"3d": volume_configuration()}, default_configuration="3d"
+    )
+    assert from_json(Plan, to_json(with_volume), "plan") == with_volume
+    assert with_volume.configurations["3d"].patch_shape == (8, 16, 16)
+    network = to_json(plan, without_added_defaults=True)["configurations"]["2d"]["network"]
+    assert "volume" not in network
