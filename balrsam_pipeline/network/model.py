@@ -27,8 +27,8 @@ SAM_CHANNELS = 3
 @dataclass(frozen=True, slots=True)
 class TrainingOutput:
     """Logits (b, k, y, x) at the image's size, boundary logits (b, 1, ·, ·) at a quarter of the input size,
-    and logits (b, k, ·, ·) at coarser strides, finest first, where the decoder gives them. Of volumes all have
-    an axis z before y."""
+    and logits (b, k, ·, ·) at coarser strides, finest first, where the decoder gives them. Of volumes all
+    have an axis z before y."""
 
     logits: Tensor
     boundary_logits: Tensor | None

@@ -133,6 +133,9 @@ class VolumeBalrSam(nn.Module):
         logits, *coarser = (read_masks(maps[level], weights_bkc, self.to_masks[level]) for level in levels)
         return TrainingOutput(logits, None, tuple(coarser))
 
+    def train_coarser(self, times: int) -> None:
+        """Volumes are seen as they are throughout: tokens have their places in a patch of one size."""
+
     def merge_for_inference(self) -> None:
         """There is nothing to fold."""
 

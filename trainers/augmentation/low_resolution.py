@@ -1,5 +1,5 @@
-"""Low resolution: slices made smaller with the nearest pixel and larger again by cubic convolution, or volumes,
-larger again linearly.
+"""Low resolution: slices made smaller with the nearest pixel and larger again by cubic convolution;
+or volumes, larger again linearly.
 
 batchgenerators enlarges with cubic splines, which take a third of a sample's time on a CPU.
 """
