@@ -3,6 +3,7 @@ again."""
 
 from __future__ import annotations
 
+import logging
 from concurrent.futures import Executor
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -16,7 +17,7 @@ from balrsam_pipeline.dataset import (
     require_source,
     write_folds,
 )
-from balrsam_pipeline.errors import BalrsamError, DatasetError
+from balrsam_pipeline.errors import BalrsamError, CheckpointError, DatasetError
 from balrsam_pipeline.execution import ExecutionOptions, folder_lock, open_executor
 from balrsam_pipeline.files import read_json, write_json
 from balrsam_pipeline.layout import PreprocessedFolder, RawFolder
@@ -31,6 +32,8 @@ from planners.plan_like import plan_like
 from planners.planner import plan_dataset
 from planners.preprocess import PreprocessReport, preprocess_cases
 from planners.scan import DatasetScan, scan_dataset
+
+LOG = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -149,8 +152,18 @@ def _plan(request: PlanRequest, dataset: RawDataset, extraction: Extraction) -> 
     plan = plan_dataset(extraction.fingerprint, dataset.description, request.hardware, request.overrides)
     network = plan.configurations[plan.default_configuration].network
     asked = request.overrides.backbone is not None  # then training may be given a file of the user's own
-    if not (network.from_scratch or request.hardware.given or asked):  # given: trained on another machine
+    if network.from_scratch or request.hardware.given or asked:  # given: trained on another machine
+        return plan
+    try:
         obtain(network.base, offline=request.offline)
+    except CheckpointError as problem:
+        if request.hardware.gpu_memory_gb is not None or request.overrides.checkpoint is not None:
+            raise
+        without = f"{network.base} could not be had ({problem.found})"
+        LOG.warning("%s: planning a network that needs none; %s", without, problem.fix)
+        return plan_dataset(
+            extraction.fingerprint, dataset.description, request.hardware, request.overrides, without
+        )
     return plan
 
 

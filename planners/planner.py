@@ -46,6 +46,7 @@ from planners.rules.target_spacing import target_spacing
 from planners.rules.volume_patch import volumes_of
 from planners.volume_network import fit_volumes
 
+PICTURES = ConfigurationDraft(slicing_axes=(0,), context_slices=0)
 USEFUL_BATCH = 2  # below, the next smaller input size is tried
 
 
@@ -69,8 +70,12 @@ def plan_dataset(
     description: DatasetDescription,
     hardware: Hardware,
     overrides: Overrides | None = None,
+    without: str = "",
 ) -> Plan:
     """Plan every configuration that suits a dataset.
+
+    Args:
+        without: why no pretrained encoder can be had on a CPU that would use one unasked; empty if it can.
 
     Raises:
         PlanError: an override that cannot be carried out.
@@ -93,7 +98,7 @@ def plan_dataset(
     """
     overrides = overrides or Overrides()
     require_sound(overrides)
-    common = _decide_common(fingerprint, description, hardware, overrides)
+    common = _decide_common(fingerprint, description, hardware, overrides, without)
     from_scratch = network_preset(common.base.value.backbone).value.from_scratch
     kinds = configurations(
         fingerprint, common.spacing_mm.value, common.order.value[0], from_scratch=from_scratch
@@ -111,7 +116,11 @@ def plan_dataset(
 
 
 def _decide_common(
-    fingerprint: Fingerprint, description: DatasetDescription, hardware: Hardware, overrides: Overrides
+    fingerprint: Fingerprint,
+    description: DatasetDescription,
+    hardware: Hardware,
+    overrides: Overrides,
+    without: str,
 ) -> _Common:
     spacing = target_spacing(fingerprint)
     if overrides.spacing_mm is not None:
@@ -119,7 +128,9 @@ def _decide_common(
             overrides.spacing_mm, f"asked for; the rules would have taken {numbers(spacing.value, 'mm')}"
         )
     schemes = normalization(description.channel_names)
-    return _Common(
+    pictures = len(fingerprint.cases) if is_two_dimensional(fingerprint) else 0
+    asked = (overrides.backbone, overrides.checkpoint, pictures)
+    common = _Common(
         fingerprint=fingerprint,
         description=description,
         hardware=hardware,
@@ -128,8 +139,14 @@ def _decide_common(
         order=transpose(spacing.value, _typical_size(fingerprint)),
         schemes=schemes,
         inside=normalize_inside_mask(fingerprint, schemes.value),
-        base=base(description.channel_names, hardware, overrides.backbone, overrides.checkpoint),
+        base=base(description.channel_names, hardware, *asked, without),
     )
+    if pictures and hardware.gpu_memory_gb is None and common.base.value.checkpoint:
+        size, _, _ = _network(PICTURES, common, largest_side(hardware))
+        if not size.whole:
+            tiles = "pictures are seen in tiles, for each of which it would run in every step"
+            return replace(common, base=base(description.channel_names, hardware, *asked, tiles))
+    return common
 
 
 def _typical_size(fingerprint: Fingerprint) -> tuple[float, float, float]:

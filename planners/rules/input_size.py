@@ -60,12 +60,14 @@ class Size:
         input: (y, x) in network pixels.
         shrink: how many times coarser than the target spacing slices are preprocessed.
         fitted: whether each image is resized by itself so that it just fits the patch.
+        whole: whether a patch shows all of a slice; else it is a tile of it.
     """
 
     patch: tuple[int, int]
     input: tuple[int, int]
     shrink: float = 1.0
     fitted: bool = False
+    whole: bool = True
 
     @property
     def scale(self) -> float:
@@ -158,7 +160,8 @@ def given_tiles(side: int, slices: Slices) -> Decision[Size]:
 
 def _tiles(slices: Slices, side: int) -> Size:
     patch = (min(side, _up(slices.yx[0])), min(side, _up(slices.yx[1])))
-    return Size(patch=patch, input=patch)
+    whole = patch[0] >= slices.yx[0] and patch[1] >= slices.yx[1]
+    return Size(patch=patch, input=patch, whole=whole)
 
 
 def _small(slices: Slices) -> Decision[Size]:

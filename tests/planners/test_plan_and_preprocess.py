@@ -8,10 +8,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 from support import kinds
 from support.datasets import describe, organ_case, volume_dataset, write_volume
 
 from balrsam_pipeline.cli import main
+from balrsam_pipeline.errors import CheckpointError
 from balrsam_pipeline.plan import Plan, read_plan
 from balrsam_pipeline.preprocessing import CaseStore
 
@@ -244,3 +246,44 @@ def test_offline_a_named_backbone_is_planned_and_training_asks_for_its_file(
     words = ["plan_and_preprocess", str(folder), "--workers", "1", "--configurations", "2d"]
     assert main([*words, "--preprocessed", str(tmp_path / "pre"), "--backbone", "vit_b"]) == 0
     assert main([*words, "--preprocessed", str(tmp_path / "other"), "--checkpoint", "medsam"]) == 2
+
+
+def colour_pictures(raw: Path) -> Path:
+    """Five pictures of 64 × 64 pixels with a square of 30."""
+    folder = raw / "Dataset021_Colour"
+    rng = np.random.default_rng(0)
+    for index in range(5):
+        label = np.zeros((64, 64), np.uint8)
+        label[10:40, 20:50] = 1
+        for name, pixels in (
+            (f"imagesTr/case_{index}_0000.png", rng.integers(0, 255, (64, 64, 3), np.uint8)),
+            (f"labelsTr/case_{index}.png", label),
+        ):
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(pixels).save(folder / name)
+    described = {
+        "channel_names": {"0": "R", "1": "G", "2": "B"},
+        "labels": {"background": 0, "square": 1},
+        "numTraining": 5,
+        "file_ending": ".png",
+    }
+    (folder / "dataset.json").write_text(json.dumps(described))
+    return folder
+
+
+def test_a_pretrained_encoder_that_cannot_be_had_is_done_without(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("planners.hardware.find_accelerator", lambda: None)
+    monkeypatch.setattr("planners.plan_and_preprocess.obtain", refuse)
+    folder = colour_pictures(tmp_path / "raw")
+    options = ["--preprocessed", str(tmp_path / "pre"), "--workers", "1"]
+    assert main(["plan_and_preprocess", str(folder), *options]) == 0
+    configuration = read_plan(tmp_path / "pre" / folder.name / "plan.json").configurations["2d"]
+    assert configuration.network.backbone == "cnn"
+    assert "not on this machine" in configuration.reasons["backbone"]
+    assert main(["plan_and_preprocess", str(folder), *options, "--checkpoint", "lite_medsam"]) == 2
+
+
+def refuse(name: str, offline: bool | None = None) -> Path:
+    raise CheckpointError(name, found="not on this machine", expected="a file", fix="fetch it")

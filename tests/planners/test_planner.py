@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -21,6 +22,7 @@ DESCRIPTION = DatasetDescription(
     name="X", channel_names=("T1",), labels=LABELS, label_names={1: "organ"}, file_ending=".nii.gz"
 )
 CPU = Hardware(gpu_memory_gb=None)
+COLOUR = replace(DESCRIPTION, channel_names=("R", "G", "B"))
 
 
 def test_every_decision_has_its_reason() -> None:
@@ -56,6 +58,26 @@ def test_tiny_vit_on_a_cpu_sees_whole_slices_with_nothing_of_it_trained() -> Non
         assert (network.adapted_stages, network.projection, network.embedding_stride) == (0, "fixed", 4)
         assert max(network.input_size) <= 64
         assert all(configuration.reasons.values())
+
+
+@pytest.mark.parametrize(
+    ("side", "thickness", "backbone"), [(500, 90.0, "vit_t"), (100, 3.0, "vit_t"), (600, 3.0, "cnn")]
+)
+def test_colour_pictures_seen_whole_take_a_pretrained_encoder_and_tiles_do_not(
+    side: int, thickness: float, backbone: str
+) -> None:
+    fingerprint = make_fingerprint([(999.0, 1.0, 1.0)] * 30, (1, side, side), {"organ": thickness}, "2D")
+    fingerprint = replace(fingerprint, channel_statistics=fingerprint.channel_statistics * 3)
+    network = plan_dataset(fingerprint, COLOUR, CPU).configurations["2d"].network
+    assert (network.backbone, network.decoder) == (backbone, "pyramid")
+
+
+def test_where_the_encoder_cannot_be_had_the_plan_does_without_and_says_so() -> None:
+    fingerprint = make_fingerprint([(999.0, 1.0, 1.0)] * 30, (1, 300, 300), orientation="2D")
+    fingerprint = replace(fingerprint, channel_statistics=fingerprint.channel_statistics * 3)
+    configuration = plan_dataset(fingerprint, COLOUR, CPU, without="no internet").configurations["2d"]
+    assert configuration.network.backbone == "cnn"
+    assert "no internet" in configuration.reasons["backbone"]
 
 
 def test_triplanar_patches_hold_slices_of_every_orientation() -> None:

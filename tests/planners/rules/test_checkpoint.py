@@ -95,3 +95,22 @@ def test_a_gpu_adapts_a_published_checkpoint_and_never_trains_from_scratch_unask
 def test_a_checkpoint_that_is_asked_for_brings_its_backbone() -> None:
     chosen = base(("CT",), Hardware(gpu_memory_gb=24.0), None, "microsam_em_l").value
     assert (chosen.backbone, chosen.checkpoint) == ("vit_l", "microsam_em_l")
+
+
+@pytest.mark.parametrize(
+    ("channels", "pictures", "without", "expected"),
+    [
+        (("R", "G", "B"), 80, "", "vit_t"),
+        (("R", "G", "B"), 80, "it cannot be had", "cnn"),
+        (("R", "G", "B"), 5000, "", "cnn"),
+        (("R", "G", "B"), 0, "", "cnn"),  # volumes
+        (("ultrasound",), 80, "", "cnn"),
+        (("DAPI", "GFP", "RFP"), 80, "", "cnn"),
+    ],
+)
+def test_colour_pictures_on_a_cpu_take_a_pretrained_encoder(
+    channels: tuple[str, ...], pictures: int, without: str, expected: str
+) -> None:
+    chosen = base(channels, Hardware(gpu_memory_gb=None), pictures=pictures, without=without)
+    assert chosen.value.backbone == expected
+    assert without in chosen.reason
