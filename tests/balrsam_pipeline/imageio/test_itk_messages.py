@@ -19,7 +19,7 @@ def test_a_message_of_many_files_is_shown_of_two(caplog: pytest.LogCaptureFixtur
         with itk_messages_of(path):
             for _ in range(2):
                 itk_messages._COLLECTOR.DisplayWarningText(
-                    f"WARNING: In itkNiftiImageIO.cxx, line 1\nNiftiImageIO (0x1): {path} has unexpected scales"
+                    f"WARNING: In itkNiftiImageIO.cxx, line 1\nNiftiImageIO (0x1): {path} is unexpected"
                 )
     shown = [record.getMessage() for record in caplog.records if record.levelno == logging.WARNING]
     assert [text.split(":")[0] for text in shown] == ["/data/case_0.nii.gz", "/data/case_1.nii.gz"]
