@@ -1,4 +1,4 @@
-"""LiteMedSAM adapted (its encoder frozen, what it computes of a slice kept) against vit_mini from scratch:
+"""LiteMedSAM adapted (its encoder frozen, what it computes of a slice kept) against networks from scratch:
 the same training cases, the same core-minutes, encoding included, each with its own plan.
 
     python benchmarks/accuracy/adapted.py Dataset113_HC18 --cases 5 --minutes 2 --seeds 0 1 2 --raw RAW
@@ -29,7 +29,7 @@ from balrsam_pipeline.paths import Roots, find_dataset, resolve_roots
 from balrsam_pipeline.plan import Backbone, read_plan
 from trainers import TrainingConfig, TrainRequest
 
-BACKBONES: tuple[Backbone, ...] = ("vit_t", "vit_mini")
+BACKBONES: tuple[Backbone, ...] = ("vit_t", "cnn", "vit_mini")
 
 
 def prepare(dataset: str, backbone: Backbone, raw: Path, work: Path) -> Roots:
@@ -107,7 +107,7 @@ def main() -> None:
     parser.add_argument("--cases", type=int, help="training cases (default: all of the fold)")
     parser.add_argument("--minutes", type=float, default=5.0, help="core-minutes of training a run")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
-    parser.add_argument("--backbones", nargs="+", choices=BACKBONES, default=list(BACKBONES))
+    parser.add_argument("--backbones", nargs="+", choices=BACKBONES, default=["vit_t", "cnn"])
     parser.add_argument("--configuration", help="default: each plan's own")
     parser.add_argument("--fold", type=int, default=0)
     parser.add_argument("--raw", type=Path, required=True)
