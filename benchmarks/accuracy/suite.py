@@ -1,12 +1,12 @@
 """Dice against core-minutes, for several datasets and methods: one fold, equal budgets, paired seeds.
 
-    python benchmarks/accuracy/suite.py Dataset113_HC18 Dataset114_DSB2018 --minutes 5 20 --raw RAW --work WORK
+    python benchmarks/accuracy/suite.py Dataset113_HC18 Dataset114_DSB2018 --minutes 5 20 --raw R --work WORK
     python benchmarks/accuracy/suite.py --table --work WORK
 
 Methods are `default` (what the planner chooses), any backbone, and `nnunet` (2d; `--nnunet-python` names the
 Python of its own virtual environment). Each result is a line of WORK/results.jsonl, written as soon as it is
-known: the same command goes on where it was stopped. At the end, and with `--table`, a Markdown table is printed
-and WORK/suite.png drawn. One thread: set OMP_NUM_THREADS=1 for figures that compare.
+known: the same command goes on where it was stopped. At the end, and with `--table`, a table in Markdown is
+printed and WORK/suite.png drawn. One thread: set OMP_NUM_THREADS=1 for figures that compare.
 """
 
 from __future__ import annotations
@@ -78,7 +78,7 @@ def measure(
 
 
 def table(records: Iterable[dict[str, Any]]) -> str:
-    """A row for each dataset and budget, a column for each method: mean Dice over seeds and their number."""
+    """A row for each dataset and budget, a column for each method: mean Dice over seeds, and how many."""
     scores: defaultdict[tuple[str, float], defaultdict[str, list[float]]] = defaultdict(
         lambda: defaultdict(list)
     )
