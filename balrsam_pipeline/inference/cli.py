@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import argparse
+import logging
 from pathlib import Path
 
 from balrsam_pipeline.command import Command, CommandFiles, add_roots, roots_of
 from balrsam_pipeline.errors import UsageError
 from balrsam_pipeline.execution_options import add_execution_arguments
 from balrsam_pipeline.layout import PreprocessedFolder
+from balrsam_pipeline.paths import shown
 from balrsam_pipeline.protect import require_file_place
+
+LOG = logging.getLogger(__name__)
 
 
 def add_model_choice(parser: argparse.ArgumentParser) -> None:
@@ -97,6 +101,9 @@ def add_prediction_options(parser: argparse.ArgumentParser) -> None:
         "--save-probabilities",
         action="store_true",
         help="also write float16 probabilities, for 'balrsam ensemble'",
+    )
+    parser.add_argument(
+        "--grey", action="store_true", help="turn colour pictures into grey ones, for a model of one channel"
     )
     group = parser.add_mutually_exclusive_group()
     group.add_argument(
@@ -211,6 +218,7 @@ def _add_export_model(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="leave out the fingerprint, which names the training cases",
     )
+    parser.add_argument("--overwrite", action="store_true", help="replace the file where it is there")
     add_model_choice(parser)
     add_roots(parser)
 
@@ -221,8 +229,21 @@ def _export_model(arguments: argparse.Namespace) -> int:
 
     choice = model_choice(arguments)
     require_file_place(arguments.output, (".zip",))
+    if arguments.output.exists() and not arguments.overwrite:
+        raise UsageError(
+            arguments.output,
+            found="a file that is there already",
+            expected="a new name",
+            fix="choose another -o, or replace it with --overwrite",
+        )
     dataset = choice.folders[0].resolve().parent.name
     fingerprint = PreprocessedFolder(roots_of(arguments).preprocessed / dataset).fingerprint
+    if not fingerprint.is_file() and not arguments.no_fingerprint:
+        LOG.warning(
+            "%s: no such file, so the archive goes without the fingerprint; --preprocessed FOLDER says where "
+            "it is, --no-fingerprint leaves it out",
+            shown(fingerprint),
+        )
     request = ExportRequest(
         folders=choice.folders,
         output=arguments.output,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -13,6 +14,7 @@ from balrsam_pipeline.errors import BalrsamError, PredictionError
 from balrsam_pipeline.files import read_text
 from balrsam_pipeline.imageio import FILE_ENDINGS, file_ending_of
 
+LOG = logging.getLogger(__name__)
 CHANNEL = re.compile(r"(.+)_([0-9]{4})", re.DOTALL)
 
 
@@ -55,6 +57,14 @@ def find_cases(paths: Sequence[Path], channels: int, file_ending: str) -> Inputs
             found="no image",
             expected=f"images such as CASE_0000{file_ending}",
             fix=f"put images there; endings read: {', '.join(FILE_ENDINGS)}",
+        )
+    lossy = [file for file in files if FILE_ENDINGS[file_ending_of(file)].lossy]
+    if lossy and file_ending in FILE_ENDINGS and not FILE_ENDINGS[file_ending].lossy:
+        LOG.warning(
+            "%d JPEG(S) AMONG THE IMAGES, such as %s; the model was trained on %s, and JPEG changes them",
+            len(lossy),
+            lossy[0].name,
+            file_ending,
         )
     inputs = _complete(_by_case(files), channels)
     return replace(inputs, files=tuple(files))

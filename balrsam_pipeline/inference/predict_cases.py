@@ -23,6 +23,7 @@ from balrsam_pipeline.errors import BalrsamError, PredictionError
 from balrsam_pipeline.execution import Outcome, run_cases, run_with_limit
 from balrsam_pipeline.files import final_name
 from balrsam_pipeline.imageio import read_image, write_label
+from balrsam_pipeline.inference.doubts import as_grey, find_doubts
 from balrsam_pipeline.inference.postprocessing import Postprocessing, apply_postprocessing
 from balrsam_pipeline.inference.predict_image import label_of_image
 from balrsam_pipeline.inference.prediction_json import Manifest, MemberRecord, start_folder
@@ -48,6 +49,7 @@ class FileOptions:
         skip_existing: leave cases alone whose output is there (continue a run that was stopped).
         postprocessing: steps applied to every label map.
         case_timeout_s: a case that takes longer fails, with the stack of where it stood; None waits for ever.
+        grey: turn colour pictures into grey ones, for a model of one channel.
     """
 
     workers: int = CASES_IN_FLIGHT
@@ -55,6 +57,7 @@ class FileOptions:
     skip_existing: bool = False
     postprocessing: Postprocessing = field(default_factory=Postprocessing)
     case_timeout_s: float | None = None
+    grey: bool = False
 
 
 class CaseRunner(Protocol):
@@ -188,8 +191,13 @@ class _Job:
 
 
 def _predict_case(job: _Job, files: CaseFiles) -> Path:
+    predictor = job.members[0].predictor
     with job.clock.stage("read"):
         image = read_image(files.images)
+        if job.options.grey:
+            image = as_grey(image, predictor.channels)
+        for doubt in find_doubts(image, predictor.plan, predictor.configuration):
+            LOG.warning("CASE %s IS UNLIKE WHAT THE MODEL WAS TRAINED ON: %s", files.case, doubt)
     path = _output_path(files, job.output)
     sink_path = probability_path(job.output, files.case) if job.options.save_probabilities else None
     geometry = image.geometry

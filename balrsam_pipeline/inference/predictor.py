@@ -39,6 +39,7 @@ BATCH_BYTES = 256 * 2**20  # logits of one batch of patches
 VOLUME = 3  # dimensions
 GPU_BATCH, GPU_VOLUMES = 16, 4  # patches, of slices and of volumes
 CPU_BATCH_PIXELS = 2**18
+COLOUR_CHANNELS = 3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -279,7 +280,9 @@ def require_channels(case: str, channels: int, predictor: Predictor) -> None:
             f"case {case}",
             found=f"{channels} channel(s)",
             expected=f"{predictor.channels}, as the model was trained with",
-            fix="give one file per channel (CASE_0000, CASE_0001, …) in the order of channel_names in the "
+            fix="predict the grey of a colour picture: --grey"
+            if predictor.channels == 1 and channels == COLOUR_CHANNELS
+            else "give one file per channel (CASE_0000, CASE_0001, …) in the order of channel_names in the "
             "model's dataset.json",
         )
 

@@ -43,6 +43,7 @@ def predict_from_arguments(arguments: argparse.Namespace) -> PredictionReport:
         skip_existing=arguments.continue_run,
         postprocessing=_postprocessing(arguments, choice),
         case_timeout_s=execution.case_timeout_s,
+        grey=arguments.grey,
     )
     weights = tuple(member.predictor.weights_sha256 for member in members)
     runner = _elsewhere(choice, settings, weights, execution)

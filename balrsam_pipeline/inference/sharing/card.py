@@ -9,6 +9,7 @@ from typing import Any
 from balrsam_pipeline.dataset import read_description
 from balrsam_pipeline.errors import PredictionError
 from balrsam_pipeline.files import read_json
+from balrsam_pipeline.imageio.geometry import THICK_MM
 from balrsam_pipeline.inference.model_folder import configuration_of, trained_folds
 from balrsam_pipeline.layout import ModelFolder
 from balrsam_pipeline.plan import read_plan
@@ -47,13 +48,27 @@ def _configuration(folder: Path, folds: Sequence[int] | None) -> list[str]:
         f"- backbone {network.backbone}, {'trained from scratch' if network.from_scratch else 'adapted'}, "
         f"input {' × '.join(map(str, network.input_shape))}, patch "
         f"{' × '.join(map(str, configuration.patch_shape))}",
-        f"- spacing {' × '.join(f'{value:g}' for value in configuration.spacing_mm)} mm (transposed axes)",
+        f"- {_grid(configuration.spacing_mm)}",
         f"- folds {', '.join(map(str, folds or trained_folds(folder)))}", "",
     ]  # fmt: skip
     summary = ModelFolder(folder).crossval.summary
     if not summary.is_file():
         return [*lines, "No cross-validation summary was found.", ""]
     return lines + _scores(read_json(summary, PredictionError))
+
+
+def _grid(spacing_mm: Sequence[float]) -> str:
+    """The voxels that the network sees, in words; 2D images have no size across (`THICK_MM` stands for it).
+
+    Example:
+        >>> _grid((3.0, 1.25, 1.25)), _grid((999.0, 1.0, 1.0))
+        ('spacing 3 × 1.25 × 1.25 mm (transposed axes)', '2D images, pixels as they are')
+    """
+    if spacing_mm[0] < THICK_MM:
+        return f"spacing {' × '.join(f'{value:g}' for value in spacing_mm)} mm (transposed axes)"
+    if set(spacing_mm[1:]) == {1.0}:
+        return "2D images, pixels as they are"
+    return f"2D images, pixels of {' × '.join(f'{value:g}' for value in spacing_mm[1:])} mm"
 
 
 def _scores(summary: dict[str, Any]) -> list[str]:

@@ -7,8 +7,12 @@ in a JSON beside it.
 from __future__ import annotations
 
 import importlib.util
+import io
 import logging
 import tempfile
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,6 +27,7 @@ from balrsam_pipeline.serialise import to_json
 
 LOG = logging.getLogger(__name__)
 NEEDED = ("onnx", "onnxscript", "onnxruntime")
+CHATTY = ("torch.onnx", "torch.export", "onnx_ir", "onnxscript", "onnxruntime")
 OPSET = 18
 TRIALS = 3
 RELATIVE_TOLERANCE = 1e-3  # of the largest logit: fp32 rounding in another order of operations
@@ -58,7 +63,7 @@ def export_onnx(folder: Path, fold: int, output: Path, batch_size: int = 1) -> O
     patches = [torch.randn(shape, generator=generator) for _ in range(TRIALS)]
     with tempfile.TemporaryDirectory() as scratch:
         plain = Path(scratch) / "network.onnx"
-        with torch.no_grad():
+        with torch.no_grad(), _quietly():
             torch.onnx.export(
                 model,
                 (patches[0],),
@@ -86,6 +91,23 @@ def export_onnx(folder: Path, fold: int, output: Path, batch_size: int = 1) -> O
     }
     write_json(settings, content)
     return OnnxResult(path=output, settings=settings, shape=shape, max_difference=difference)
+
+
+@contextmanager
+def _quietly() -> Iterator[None]:
+    """Keep what the exporter tells its developers, hundreds of lines, from the user; errors are raised."""
+    loggers = [logging.getLogger(name) for name in CHATTY]
+    levels = [logger.level for logger in loggers]
+    nowhere = io.StringIO()
+    with warnings.catch_warnings(), redirect_stdout(nowhere), redirect_stderr(nowhere):
+        warnings.simplefilter("ignore")
+        for logger in loggers:
+            logger.setLevel(logging.ERROR)
+        try:
+            yield
+        finally:
+            for logger, level in zip(loggers, levels, strict=True):
+                logger.setLevel(level)
 
 
 def _largest_difference(

@@ -77,6 +77,23 @@ def test_the_card_shows_the_numbers_and_case_names_stay_at_home(shared: Path) ->
     assert b"secret" not in everything
 
 
+def test_a_file_that_is_there_is_not_replaced_unasked_and_a_missing_fingerprint_is_said(
+    model_folder: Folders,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    words = ["export_model", "--model", str(model_folder(folds=(0,))), "-o", str(tmp_path / "m.zip")]
+    assert main(words) == 0
+    assert "without the fingerprint" in caplog.text and "--preprocessed" in caplog.text
+    before = (tmp_path / "m.zip").read_bytes()
+    assert main(words) == 2
+    assert "--overwrite" in capsys.readouterr().err
+    (tmp_path / "m.zip").write_bytes(b"other")
+    assert main([*words, "--overwrite", "--no-fingerprint"]) == 0
+    assert (tmp_path / "m.zip").read_bytes() == before
+
+
 def test_exporting_twice_gives_the_same_bytes(shared: Path, tmp_path: Path) -> None:
     folder = tmp_path / "results" / "Dataset900_Test" / "2d__balrsam"
     export_model(ExportRequest(folders=(folder,), output=tmp_path / "again.zip"))
@@ -210,7 +227,9 @@ def test_onnx_computes_what_pytorch_computes(
 ) -> None:
     model = model_folder(folds=(0,))
     assert main(["export_onnx", "--model", str(model), "-o", str(tmp_path / "m.onnx")]) == 0
-    assert "largest difference" in capsys.readouterr().out
+    said = capsys.readouterr()
+    assert "largest difference" in said.out
+    assert len(said.out.splitlines()) == 2 and said.err == ""  # the exporter's own lines are hundreds
     assert json.loads((tmp_path / "m.onnx.json").read_text())["input"]["shape"] == [1, 1, 16, 16]
 
 
