@@ -18,7 +18,7 @@ from balrsam_pipeline.terminal import LiveLine, is_live_terminal
 
 T = TypeVar("T")
 LOG = logging.getLogger(__name__)
-SAY_EVERY_S = 15.0
+SAY_EVERY_S = 10.0
 MINUTES_FROM_S, HOURS_FROM_S = 100.0, 100 * 60.0
 
 

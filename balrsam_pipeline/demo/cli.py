@@ -15,7 +15,7 @@ from balrsam_pipeline.run.pages import first_page
 from balrsam_pipeline.run.request import RunRequest
 
 CONFIGURATIONS = ("2d", "2.5d")  # two, so that there is something to ensemble
-FOLDS, STEPS = 3, 150
+FOLDS, STEPS = 3, 100
 THREADS = 1  # sums in another order differ in the last digits, and on a busy machine one is fastest
 EXPECTED_DICE = 0.93  # of the test cases
 
