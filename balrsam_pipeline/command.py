@@ -39,6 +39,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "download_checkpoint": ("balrsam_pipeline.network.cli", "fetch an official SAM checkpoint"),
     "export_model": ("balrsam_pipeline.inference.cli", "pack a trained model into one file to share"),
     "install_model": ("balrsam_pipeline.inference.cli", "unpack a shared model"),
+    "completion": ("balrsam_pipeline.completion", "a script with which the shell completes"),
     "export_onnx": ("balrsam_pipeline.inference.cli", "the merged network as ONNX"),
 }
 
