@@ -27,6 +27,13 @@ def test_small_volumes_are_seen_whole_in_whole_tokens() -> None:
     assert "seen whole" in decision.reason and "175 tokens" in decision.reason
 
 
+def test_a_few_voxels_are_left_to_a_second_patch_rather_than_to_one_more_row_of_tokens() -> None:
+    volumes = Volumes(median=(51, 36, 35), nearly_all=(55, 42, 39), spacing_mm=(1.0, 1.0, 1.0))
+    assert volume_patch(volumes, CPU_VOXELS, lambda _: True).value.patch == (56, 40, 40)
+    volumes = Volumes(median=(51, 41, 35), nearly_all=(55, 42, 39), spacing_mm=(1.0, 1.0, 1.0))
+    assert volume_patch(volumes, CPU_VOXELS, lambda _: True).value.patch == (56, 48, 40)
+
+
 def test_thick_slices_are_pooled_within_themselves_until_voxels_are_nearly_cubes() -> None:
     levels = planned((10, 250, 216), (10.0, 1.5625, 1.5625)).value
     assert levels.pooling == ((1, 2, 2), (1, 2, 2), (2, 2, 2))
