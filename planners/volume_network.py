@@ -7,7 +7,7 @@ from dataclasses import replace
 from balrsam_pipeline.plan import NetworkPlan
 from planners.hardware import Hardware
 from planners.rules import Decision
-from planners.rules.batch_size import cpu_volume_batch_size, gpu_batch_size
+from planners.rules.batch_size import HEADROOM, cpu_volume_batch_size, gpu_batch_size
 from planners.rules.input_size import Size
 from planners.rules.volume_patch import Levels, Volumes, most_voxels, volume_patch
 
@@ -49,8 +49,20 @@ def fit_volumes(
             LARGEST_BATCH,
         )
 
+    counted: dict[str, float] = {}
+
     def fits(levels: Levels) -> bool:
-        return batch_of(levels).value >= USEFUL_BATCH or given_batch is not None
+        """Judged by the first patch's bytes a voxel: what grows with a patch is nearly all at its finest
+        level."""
+        if given_batch is not None or hardware.memory_bytes is None:
+            return True
+        from planners.memory import training_bytes
+
+        if not counted:
+            one, two = (training_bytes(network_over(levels), levels.patch, batch) for batch in (1, 2))
+            counted.update(a_voxel=(two - one) / levels.voxels, fixed=2 * one - two)
+        needed = counted["fixed"] + USEFUL_BATCH * counted["a_voxel"] * levels.voxels
+        return needed <= HEADROOM * hardware.memory_bytes
 
     patch = volume_patch(volumes, most_voxels(hardware), fits)
     planned, batch = network_over(patch.value), batch_of(patch.value)

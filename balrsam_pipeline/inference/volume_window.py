@@ -83,8 +83,9 @@ class VolumeLogits:
         alone = all(len(starts) == 1 for starts in self._starts)
         self._window = torch.ones(patch) if alone else volume_window(patch)
         self._rows, self._first = 0, 0  # rows of patches that are done; the first slice that is held
-        self._sums = torch.zeros(classes, 0, *self._shape[1:])
-        self._weights = torch.zeros(0, *self._shape[1:])
+        self._held = 0  # slices, of as many as there is room for
+        self._sums = torch.zeros(classes, patch[0], *self._shape[1:])
+        self._weights = torch.zeros(patch[0], *self._shape[1:])
 
     def take(self, start: int, stop: int) -> Tensor:
         """Logits (K, stop - start, y, x) of the next slices, float32 on the CPU; those before `stop` are
@@ -102,8 +103,7 @@ class VolumeLogits:
             self._rows += 1
         span = slice(first - self._first, last - self._first)
         logits = self._sums[:, span] / self._weights[span]
-        self._sums, self._weights = self._sums[:, span.stop :].clone(), self._weights[span.stop :].clone()
-        self._first = last
+        self._forget(span.stop)
         height, width = (
             size - sum(margin) for size, margin in zip(self._shape[1:], self._margins[1:], strict=True)
         )
@@ -112,10 +112,12 @@ class VolumeLogits:
     def _add_row(self, depth: int) -> None:
         """Compute and add all patches that begin at `depth`."""
         patch, window = self._settings.patch_zyx, self._window
-        missing = depth + patch[0] - self._first - self._sums.shape[1]
-        self._sums = functional.pad(self._sums, (0, 0, 0, 0, 0, missing))
-        self._weights = functional.pad(self._weights, (0, 0, 0, 0, 0, missing))
         base = depth - self._first
+        self._held = base + patch[0]
+        missing = self._held - self._sums.shape[1]
+        if missing > 0:
+            self._sums = functional.pad(self._sums, (0, 0, 0, 0, 0, missing))
+            self._weights = functional.pad(self._weights, (0, 0, 0, 0, 0, missing))
         for copies in self._batches():
             batch = torch.stack(
                 [self._cut(depth, y, x).flip([axis - 1 for axis in flip]) for y, x, flip in copies]
@@ -126,6 +128,16 @@ class VolumeLogits:
                 part = one.flip([axis - 1 for axis in flip]).to(self._sums.device)
                 self._sums[(slice(None), *where)] += part * window
                 self._weights[where] += window
+
+    def _forget(self, count: int) -> None:
+        """Move what is held to the front, over the first `count` slices; in place, since it may be large."""
+        self._first, kept = self._first + count, max(0, self._held - count)
+        for number in range(kept):
+            self._sums[:, number] = self._sums[:, number + count]
+            self._weights[number] = self._weights[number + count]
+        self._sums[:, kept : self._held] = 0.0
+        self._weights[kept : self._held] = 0.0
+        self._held = kept
 
     def _batches(self) -> Iterator[list[tuple[int, int, Flip]]]:
         """Corners (y, x) of a row's patches with every way to mirror them, in batches."""

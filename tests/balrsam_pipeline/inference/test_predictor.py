@@ -9,10 +9,11 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
+from support.volumes import volume_network
 
 from balrsam_pipeline.dataset import CaseFiles, image_cases
 from balrsam_pipeline.errors import PredictionError
-from balrsam_pipeline.imageio import read_geometry, read_image, read_label
+from balrsam_pipeline.imageio import Geometry, Image, read_geometry, read_image, read_label
 from balrsam_pipeline.inference import (
     FileOptions,
     Member,
@@ -25,6 +26,8 @@ from balrsam_pipeline.inference import (
     predict_files,
 )
 from balrsam_pipeline.inference.logits import ArrayLogits, LazyLogits
+from balrsam_pipeline.inference.predict_image import label_of_image
+from balrsam_pipeline.inference.predictor import count_patches
 from balrsam_pipeline.plan import Plan
 
 CPU = PredictorOptions(device="cpu", amp=False)
@@ -62,6 +65,35 @@ def test_triplanar_is_the_mean_of_three_orientations(fakes: SimpleNamespace) -> 
     np.testing.assert_allclose(
         predictor_of(fakes, three_ways, [network]).predict_preprocessed(image), expected, atol=1e-5
     )
+
+
+def volume_plan(fakes: SimpleNamespace, **changes: object) -> Plan:
+    """One configuration whose networks see patches of 8 × 16 × 16 voxels."""
+    return fakes.make_plan(slicing_axes=(0, 1, 2), network=volume_network(), **changes)
+
+
+@pytest.mark.parametrize("held_bytes", [2**30, 0])
+def test_volumes_are_predicted_patch_by_patch(fakes: SimpleNamespace, held_bytes: int) -> None:
+    image = np.random.default_rng(0).normal(size=(1, 11, 20, 14)).astype(np.float32)
+    options = PredictorOptions(device="cpu", amp=False, held_bytes=held_bytes)
+    predictor = predictor_of(fakes, volume_plan(fakes), [fakes.PixelNetwork()], options)
+    source = predictor.logits(image)
+    assert isinstance(source, ArrayLogits if held_bytes else LazyLogits)
+    logits = torch.cat([source.read(start, min(11, start + 3)) for start in range(0, 11, 3)], dim=1)
+    expected = -((image - np.arange(3)[:, None, None, None]) ** 2)
+    np.testing.assert_allclose(logits.numpy(), expected, atol=1e-5)
+    assert count_patches(predictor.configuration, (11, 20, 14)) == 2 * 2 * 1 * 8
+
+
+def test_slices_and_volumes_make_one_ensemble(fakes: SimpleNamespace) -> None:
+    image = np.random.default_rng(0).integers(0, 3, size=(1, 11, 20, 14)).astype(np.float32)
+    members = [
+        Member(predictor_of(fakes, plan, [fakes.PixelNetwork()]))
+        for plan in (fakes.make_plan(), volume_plan(fakes))
+    ]
+    geometry = Geometry(dimension=3, shape_zyx=(11, 20, 14), spacing_mm=(1.0, 1.0, 1.0))
+    label = label_of_image("case", Image(image, geometry), members)
+    np.testing.assert_array_equal(label, image[0])
 
 
 @pytest.mark.parametrize("slicing_axes", [(0,), (0, 1, 2)])
