@@ -2,8 +2,9 @@
 by the kernel.
 
     python benchmarks/prediction/peak_memory.py [--classes 60] [--shape 500 512 512] [--in-plane 0.5]
+    python benchmarks/prediction/peak_memory.py --classes 3 --shape 300 512 512 --volumes 40 56 56
 
-The network is a 1×1 convolution, so that what is measured is everything but the network: the case, slabs of
+The network is a convolution of single voxels, so that what is measured is everything but the network: the case, slabs of
 logits, resampling, the running argmax, the label map and its file. Prints JSON.
 """
 
@@ -25,16 +26,24 @@ from balrsam_pipeline.dataset import CaseFiles, LabelScheme
 from balrsam_pipeline.imageio import Geometry, Image, write_image
 from balrsam_pipeline.inference import FileOptions, Predictor, PredictorOptions, predict_files
 from balrsam_pipeline.plan import ChannelStatistics, Configuration, NetworkPlan, Plan
+from balrsam_pipeline.volume_plan import VolumePlan
 
 
-def make_plan(classes: int, spacing_mm: tuple[float, float, float], patch: tuple[int, int]) -> Plan:
-    """A 2d plan with CT normalisation."""
+def make_plan(
+    classes: int, spacing_mm: tuple[float, float, float], patch: tuple[int, int], depth: int | None
+) -> Plan:
+    """A plan with CT normalisation, of slices or (with a depth) of volumes."""
+    volume = None
+    if depth is not None:
+        steps, kernels = ((2, 2, 2),) * 3, ((3, 3, 3),) * 4
+        volume = VolumePlan(depth=depth, pooling=steps, kernels=kernels, widths=(16, 32, 64, 96))
     network = NetworkPlan(
         backbone="vit_mini",
         from_scratch=True,
         input_channels=1,
         classes=classes,
-        input_size=(448, 448),
+        input_size=(448, 448) if volume is None else patch,
+        volume=volume,
         lora_rank=0,
         lora_alpha=1.0,
         adapter_rank=0,
@@ -47,7 +56,7 @@ def make_plan(classes: int, spacing_mm: tuple[float, float, float], patch: tuple
         name="2d",
         transpose=(0, 1, 2),
         spacing_mm=spacing_mm,
-        slicing_axes=(0,),
+        slicing_axes=(0,) if volume is None else (0, 1, 2),
         context_slices=0,
         normalization=("ct",),
         normalize_inside_mask=(False,),
@@ -91,6 +100,7 @@ def main() -> None:
         default=1.0,
         help="preprocessed pixels a pixel of the image, along each in-plane axis",
     )
+    parser.add_argument("--volumes", type=int, nargs=3, metavar=("Z", "Y", "X"), help="patches of volumes")
     parser.add_argument("--threads", type=int, default=2)
     arguments = parser.parse_args()
     keep_freed_memory()  # as 'balrsam predict' does
@@ -106,12 +116,14 @@ def main() -> None:
         largest=count - 1,
     )
     spacing = 0.8 / arguments.in_plane
+    depth: int | None = None
     patch = (round(shape[1] * arguments.in_plane), round(shape[2] * arguments.in_plane))
-    plan = make_plan(count, (1.0, spacing, spacing), patch)
+    if arguments.volumes:
+        depth, patch = arguments.volumes[0], (arguments.volumes[1], arguments.volumes[2])
+    plan = make_plan(count, (1.0, spacing, spacing), patch, depth)
     torch.manual_seed(0)
-    predictor = Predictor(
-        [nn.Conv2d(1, count, 1)], plan, plan.configuration("2d"), labels, PredictorOptions(device="cpu")
-    )
+    network = nn.Conv2d(1, count, 1) if depth is None else nn.Conv3d(1, count, 1)
+    predictor = Predictor([network], plan, plan.configuration("2d"), labels, PredictorOptions(device="cpu"))
     with tempfile.TemporaryDirectory() as folder:
         files = write_case(Path(folder), shape)
         before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
@@ -123,8 +135,10 @@ def main() -> None:
     result = {
         "classes": count,
         "shape_zyx": shape,
-        "preprocessed_in_plane": patch,
-        "logits_gib_if_whole": round(count * shape[0] * patch[0] * patch[1] * 4 / 2**30, 1),
+        "patch": plan.configuration("2d").patch_shape,
+        "logits_gib_if_whole": round(
+            count * shape[0] * shape[1] * shape[2] * arguments.in_plane**2 * 4 / 2**30, 1
+        ),
         "peak_gib": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20, 2),
         "peak_gib_before_predicting": round(before, 2),
         "wall_s": round(wall, 1),
