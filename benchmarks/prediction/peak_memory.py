@@ -4,8 +4,8 @@ by the kernel.
     python benchmarks/prediction/peak_memory.py [--classes 60] [--shape 500 512 512] [--in-plane 0.5]
     python benchmarks/prediction/peak_memory.py --classes 3 --shape 300 512 512 --volumes 40 56 56
 
-The network is a convolution of single voxels, so that what is measured is everything but the network: the case, slabs of
-logits, resampling, the running argmax, the label map and its file. Prints JSON.
+The network is a convolution of single voxels, so that what is measured is everything but the network: the
+case, slabs of logits, resampling, the running argmax, the label map and its file. Prints JSON.
 """
 
 from __future__ import annotations
