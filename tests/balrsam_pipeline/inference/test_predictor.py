@@ -81,7 +81,7 @@ def test_volumes_are_predicted_patch_by_patch(fakes: SimpleNamespace, held_bytes
     assert isinstance(source, ArrayLogits if held_bytes else LazyLogits)
     logits = torch.cat([source.read(start, min(11, start + 3)) for start in range(0, 11, 3)], dim=1)
     expected = -((image - np.arange(3)[:, None, None, None]) ** 2)
-    np.testing.assert_allclose(logits.numpy(), expected, atol=1e-5)
+    np.testing.assert_allclose(logits.numpy(), expected, rtol=1e-5, atol=1e-5)
     assert count_patches(predictor.configuration, (11, 20, 14)) == 2 * 2 * 1 * 8
 
 
