@@ -31,12 +31,11 @@ from trainers.initial_weights import freeze_decoder, start_from
 from trainers.loggers import Loggers, open_loggers
 from trainers.losses import SegmentationLoss
 from trainers.optimisation import Precision, WeightAverage, choose_precision, make_optimiser
-from trainers.pace import Budget, Pace
+from trainers.pace import Budget, Pace, ThreadChoice
 from trainers.parallel import Ranks, sum_over_ranks
 from trainers.request import TrainRequest
 from trainers.resume import RunState, averaged_weights, refuse_changed_settings
 from trainers.stopping import StopRequest
-from trainers.threads import ThreadChoice
 from trainers.trainer import CLOCKS, Trainer, TrainerParts, TrainingState
 from trainers.validation import QuickValidation, expected_validation_s
 

@@ -10,7 +10,8 @@ A small dataset is planned, preprocessed and trained on for four steps in this p
   there: a reader takes the name and its docstring for granted. The front of a subpackage of the function's
   own package counts as one file, that of another package as none;
 - a call that reaches behind a front (`from package.module import name`) is followed, whatever the package;
-- the vocabulary is not counted: errors, files, serialise, json_text, paths, layout, plan and progress.
+- the vocabulary is not counted: errors, files, serialise, json_text, paths, layout, plan,
+  progress, logs, terminal and processor.
 
 A return is a call to a file that was entered before, each pair of functions counted once.
 Prints JSON: the files in order, their number, the returns, and without any stop all files entered.
@@ -32,7 +33,10 @@ from typing import Any, NamedTuple
 
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGES = ("balrsam_pipeline", "planners", "trainers", "evaluation")
-VOCABULARY = ("errors", "files", "serialise", "json_text", "paths", "layout", "plan", "progress")
+VOCABULARY = (
+    *("errors", "files", "serialise", "json_text", "paths", "layout", "plan"),
+    *("progress", "logs", "terminal", "processor"),
+)
 
 
 class Call(NamedTuple):

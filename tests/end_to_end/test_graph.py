@@ -47,7 +47,8 @@ def test_status_and_dry_run_show_a_finished_run_as_done_wherever_it_was_moved(
     ]
     assert "Dice 0." in lines[2]
     planned = ask(balrsam, job, finished, "run", "--dry-run", *job.words).splitlines()
-    assert [line.split()[0] for line in planned] == ["done"] * 6
+    assert planned[0].startswith("folders of every command: --raw ")
+    assert [line.split()[0] for line in planned[1:]] == ["done"] * 6
     assert {path: path.stat().st_mtime_ns for path in finished.rglob("*")} == before, (
         "looking changes nothing"
     )

@@ -6,7 +6,6 @@ import pytest
 
 from balrsam_pipeline import progress
 from balrsam_pipeline.progress import Phase
-from trainers import pace as pace_module
 from trainers.config import TrainingConfig
 from trainers.data import Filling
 from trainers.pace import Budget, Pace
@@ -24,7 +23,7 @@ class Clock:
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     """The time of the pace and of what it says."""
     moved = Clock()
-    monkeypatch.setattr(pace_module.time, "monotonic", moved)
+    monkeypatch.setattr("trainers.pace.pace.time.monotonic", moved)
     monkeypatch.setattr(progress.time, "monotonic", moved)
     return moved
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from trainers.threads import ThreadChoice, candidates
+from trainers.pace.threads import ThreadChoice, candidates
 
 
 class Machine:
