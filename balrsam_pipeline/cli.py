@@ -17,7 +17,7 @@ from balrsam_pipeline.advice import completed
 from balrsam_pipeline.command import COMMANDS, load_command, parser_of
 from balrsam_pipeline.errors import BalrsamError
 from balrsam_pipeline.logs import log_to_stderr
-from balrsam_pipeline.paths import wait_passively
+from balrsam_pipeline.paths import launcher_environment, wait_passively
 from balrsam_pipeline.printable import printable
 from balrsam_pipeline.progress import phase
 from balrsam_pipeline.streams import prepare_streams
@@ -53,10 +53,11 @@ def run_command(name: str, words: Sequence[str], note: Callable[[str], None] | N
     command = load_command(name)
     arguments = parser_of(name, command).parse_args(words)
     log_to_stderr()
-    if command.long and note is None:
+    speaks = command.long and launcher_environment()["rank"] == 0
+    if speaks and note is None:
         LOG.info("%s", _opening(name, words))
     try:
-        with phase(f"balrsam {name}") if command.long else nullcontext():
+        with phase(f"balrsam {name}") if speaks else nullcontext():
             code = command.run(arguments)
         sys.stdout.flush()  # here, where a full disk behind `> FILE` can be told
         return code

@@ -134,7 +134,7 @@ def phase(what: str, total: int | None = None, unit: str = "") -> Iterator[Phase
         _SPEAKER.leave(entered)
 
 
-def track(items: Iterable[T], total: int, what: str, unit: str = "") -> Iterator[T]:
+def track(items: Iterable[T], total: int, what: str, unit: str = "cases") -> Iterator[T]:
     """Yield `items`, saying how many of `total` are done under the name `what`."""
     with phase(what, total, unit) as going:
         for done, item in enumerate(items, 1):

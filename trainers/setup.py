@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -21,7 +21,7 @@ from balrsam_pipeline.network import Features, Model, build, checkpoint_sha256, 
 from balrsam_pipeline.paths import threads_are_given
 from balrsam_pipeline.plan import NetworkPlan
 from balrsam_pipeline.processor import OtherWork, usable_cores
-from balrsam_pipeline.progress import phase
+from balrsam_pipeline.progress import Phase, phase
 from balrsam_pipeline.serialise import to_json
 from trainers.augmentation import augment_intensity_batch
 from trainers.checkpoints import Checkpoint, CheckpointFolder
@@ -99,7 +99,9 @@ def assemble(
         for kind in kinds if ranks.first else ():
             run_state.save(checkpoints, state, kind)
 
-    with phase(f"{data.configuration.name}, fold {request.fold}") as going, closing(loader), closing(logger):
+    name = f"{data.configuration.name}, fold {request.fold}"
+    spoken = phase(name) if ranks.first else nullcontext(Phase(name))
+    with spoken as going, closing(loader), closing(logger):
         pace = Pace(
             config,
             run_state.budget,

@@ -164,7 +164,7 @@ def _download(url: str, part: Path) -> None:
         remaining = int(response.headers.get("Content-Length") or 0)
         chunks = -(-remaining // CHUNK_BYTES)
         with part.open("ab" if resumed else "wb") as file:
-            for chunk in track(_chunks(response), chunks, f"{part.stem} (MiB)"):
+            for chunk in track(_chunks(response), chunks, part.stem, "MiB"):
                 file.write(chunk)
     expected = remaining + (have if resumed else 0)
     if remaining and part.stat().st_size != expected:

@@ -65,4 +65,4 @@ def test_tracking_yields_every_item_and_says_how_many_are_done(quick: pytest.Log
         seen.append(item)
         time.sleep(0.05)
     assert seen == list("abc")
-    assert any("of 3" in message for message in quick.messages)
+    assert any("of 3 cases" in message for message in quick.messages)
