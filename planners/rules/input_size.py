@@ -101,7 +101,7 @@ def input_size(
         cpu: whether a CPU trains, for which small slices are not enlarged.
         adapted: whether a frozen encoder is adapted, for which small slices are enlarged.
         once: whether a frozen encoder runs once for each slice before training, so that patches hold slices
-            whole.
+            whole, and are no smaller than they must: it knows structures at the resolution of its training.
     """
     slices = _holding_all(slices) if once else slices
     longest = slices.longest
@@ -114,7 +114,7 @@ def input_size(
         side = largest if adapted and ENLARGE * longest >= largest else fitting[0]
         return _whole(slices, side, f"{slices} are seen whole")
     if thickness_px * largest / longest >= THIN:
-        side = _cpu_side(slices, thickness_px, largest) if cpu else largest
+        side = _cpu_side(slices, thickness_px, largest) if cpu and not once else largest
         return _whole(
             slices,
             side,

@@ -96,6 +96,12 @@ def test_patches_hold_the_largest_slice_too_where_an_encoder_sees_each_once() ->
     assert input_size(outlier, 8.0, 224, cpu=True).value.patch == (32, 64)  # in two tiles
 
 
+def test_thick_labels_keep_their_resolution_for_an_encoder_that_sees_each_slice_once() -> None:
+    lesions = Slices(yx=(540, 800), pictures=True, frame_yx=(540 / 800, 1.0))
+    assert input_size(lesions, 248.0, 224, cpu=True, once=True).value.input == (160, 224)
+    assert input_size(lesions, 248.0, 224, cpu=True).value.input == (112, 160)
+
+
 def test_vessels_are_tiled_beside_an_encoder_as_well() -> None:
     vessels = Slices(yx=(584, 565), pictures=True)
     assert input_size(vessels, 3.0, 224, cpu=True, once=True).value.patch == (128, 128)
