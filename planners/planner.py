@@ -266,7 +266,11 @@ def _network(
     once = pyramid and not parts.value.from_scratch
     adapted = not (parts.value.from_scratch or pyramid)
     size = _size(slices, thickness, side, common, adapted=adapted, once=once)
-    stride = (pyramid_stride if pyramid else mask_stride)(thinnest, thickness, size.value.scale)
+    stride = (
+        pyramid_stride(thinnest, thickness, size.value.scale, size.value.input)
+        if pyramid
+        else mask_stride(thinnest, thickness, size.value.scale)
+    )
     finest: Stride = (
         1 if seen.get("embedding_stride") == 4 and not pyramid else 4
     )  # SAM's decoder quarters it

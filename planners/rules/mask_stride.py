@@ -13,6 +13,7 @@ from planners.rules import Decision
 
 Stride = Literal[1, 2, 4]
 ACROSS = 4.0  # mask pixels that the thinnest label should span: below, its edge is all there is of it
+FEW_PIXELS = 96  # of the longer side, up to which a pyramid is quick at full resolution
 PYRAMID_ACROSS = 2.5  # the same for a pyramid, whose logits are enlarged smoothly
 COARSEST = 8.0  # voxels that a mask pixel may span: outlines of shrunk slices stay true to a few voxels
 STRIDES: tuple[Stride, ...] = (4, 2, 1)
@@ -44,8 +45,11 @@ def thinnest_label(
     return thinnest, medians[thinnest]
 
 
-def pyramid_stride(name: str, thickness_px: float, scale: float) -> Decision[Stride]:
-    """The finest maps of a pyramid: half the input's, unless the thinnest label needs all of it.
+def pyramid_stride(
+    name: str, thickness_px: float, scale: float, input_yx: tuple[int, int]
+) -> Decision[Stride]:
+    """The finest maps of a pyramid: half the input's, unless the thinnest label needs all of it, or there is
+    little of it.
 
     Twice as coarse is twice as quick; its logits are enlarged linearly, so that outlines stay smooth.
 
@@ -53,7 +57,12 @@ def pyramid_stride(name: str, thickness_px: float, scale: float) -> Decision[Str
         name: of the thinnest label.
         thickness_px: its thickness in voxels of the target spacing.
         scale: input pixels per voxel.
+        input_yx: the input's size.
     """
+    if max(input_yx) <= FEW_PIXELS:
+        return Decision(
+            1, f"of {input_yx[0]} × {input_yx[1]} pixels all are looked at, there are few of them"
+        )
     across = thickness_px * scale / 2
     if across >= PYRAMID_ACROSS:
         return Decision(

@@ -203,7 +203,11 @@ def test_more_memory_allows_longer_sides() -> None:
 def test_a_pyramids_masks_have_half_the_inputs_resolution_unless_labels_are_thin(
     thickness: float, scale: float, expected: int
 ) -> None:
-    assert pyramid_stride("wall", thickness, scale).value == expected
+    assert pyramid_stride("wall", thickness, scale, (224, 160)).value == expected
+
+
+def test_small_slices_are_looked_at_in_full() -> None:
+    assert pyramid_stride("hippocampus", 12.0, 1.0, (48, 48)).value == 1
 
 
 @pytest.mark.parametrize(
