@@ -113,11 +113,7 @@ def _configuration(configuration: Configuration, known: dict[str, str], plan: Pl
     title = f"{configuration.name} — {configuration.reasons.get('configuration', '')}".rstrip(" —")
     patch, seen = (" × ".join(map(str, size)) for size in (configuration.patch_shape, network.input_shape))
     shown = f"shown to it as {seen} pixels" if network.volume is None else "as they are"
-    how = (
-        "trained from scratch"
-        if network.from_scratch
-        else f"frozen and adapted (LoRA {network.lora_rank}, adapters {network.adapter_rank})"
-    )
+    how = _training(network)
     summary = (
         f"{network.backbone}, {how}; patches of {patch} voxels {shown}; batches of "
         f"{configuration.batch_size}; "
@@ -134,6 +130,15 @@ def _configuration(configuration: Configuration, known: dict[str, str], plan: Pl
     if known:
         lines.append(_entry("Else", f"as in {next(iter(plan.configurations))}"))
     return "\n".join(lines)
+
+
+def _training(network: NetworkPlan) -> str:
+    """What of the network trains, in a phrase."""
+    if network.from_scratch:
+        return "trained from scratch"
+    if network.backbone == "vit_t" and network.adapted_stages == 0:
+        return f"frozen as a whole, beside it a {network.decoder} decoder that trains"
+    return f"frozen and adapted (LoRA {network.lora_rank}, adapters {network.adapter_rank})"
 
 
 def _middle(cases: tuple[CaseFingerprint, ...], axis: int) -> float:

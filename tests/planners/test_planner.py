@@ -71,6 +71,8 @@ def test_colour_pictures_seen_whole_take_a_pretrained_encoder_and_tiles_do_not(
     fingerprint = replace(fingerprint, channel_statistics=fingerprint.channel_statistics * 3)
     network = plan_dataset(fingerprint, COLOUR, CPU).configurations["2d"].network
     assert (network.backbone, network.decoder) == (backbone, "pyramid")
+    page = " ".join(plan_page(plan_dataset(fingerprint, COLOUR, CPU), fingerprint, COLOUR).split())
+    assert ("frozen as a whole" in page) == (backbone == "vit_t")
 
 
 def test_where_the_encoder_cannot_be_had_the_plan_does_without_and_says_so() -> None:
