@@ -130,12 +130,11 @@ def describe_network(network: NetworkPlan) -> str:
     )
     if network.backbone == "vit_t":
         start += f" in the last {network.adapted_stages} of its {TINY_VIT_STAGES} stages with attention"
-    decoder = network.decoder_attention + (
-        f" rank {network.decoder_rank}" if network.decoder_attention == "low_rank" else ""
-    )
+    rank = f" rank {network.decoder_rank}" if network.decoder_attention == "low_rank" else ""
+    decoder = "a pyramid" if network.decoder == "pyramid" else f"attention {network.decoder_attention}{rank}"
     return "\n".join(
         [
-            f"BALR-SAM {network.backbone}, {start}, decoder attention {decoder}, {network.classes} classes, "
+            f"BALR-SAM {network.backbone}, {start}, decoder {decoder}, {network.classes} classes, "
             f"input {size}",
             "",
             *rows,
