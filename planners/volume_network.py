@@ -12,6 +12,8 @@ from planners.rules.input_size import Size
 from planners.rules.volume_patch import Levels, Volumes, most_voxels, volume_patch
 
 USEFUL_BATCH = 2
+NONE_AGAIN = "none: few tokens are left of a volume, and convolutions keep most"
+MASKS = "every voxel is decoded: patches of volumes are not enlarged"
 LARGEST_BATCH = 8  # of volumes: each is as many voxels as dozens of slices
 
 
@@ -67,8 +69,11 @@ def fit_volumes(
     patch = volume_patch(volumes, most_voxels(hardware), fits)
     planned, batch = network_over(patch.value), batch_of(patch.value)
     size = Size(patch=planned.input_size, input=planned.input_size)
-    reasons = {**reasons, "patch_size": patch.reason, "batch_size": batch.reason, "mask_stride": MASKS}
+    reasons = {
+        **reasons,
+        "patch_size": patch.reason,
+        "batch_size": batch.reason,
+        "mask_stride": MASKS,
+        "checkpointed_blocks": NONE_AGAIN,
+    }
     return size, planned, batch.value, reasons
-
-
-MASKS = "every voxel is decoded: patches of volumes are not enlarged"
