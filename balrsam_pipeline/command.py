@@ -23,6 +23,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "verify": ("planners.cli", "check a raw dataset; every problem with its fix"),
     "convert": ("balrsam_pipeline.dataset.cli", "make a raw dataset from other formats"),
     "plan_and_preprocess": ("planners.cli", "measure a dataset, plan, preprocess"),
+    "check_machine": ("trainers.check_machine.cli", "what this machine can do, before hours are spent on it"),
     "train": ("trainers.cli", "train one fold"),
     "crossval": ("trainers.cli", "train and validate all folds, pool the scores"),
     "find_best_configuration": (

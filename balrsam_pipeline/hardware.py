@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import platform
 import shutil
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     import torch
 
 GiB = 2**30
+USABLE_SHARE = 0.9  # of a card's memory that a training step may take: desktops and others take some
 # drivers of NVIDIA on Linux, in containers that get the devices alone, under WSL2, and of AMD (ROCm)
 DRIVER_FILES = (
     Path("/proc/driver/nvidia"),
@@ -42,7 +44,7 @@ def find_accelerator() -> Accelerator | None:
 
     `CUDA_VISIBLE_DEVICES` set to nothing or -1 hides all GPUs.
     """
-    hint = _hint()
+    hint = gpu_hint()
     if hint is None:
         return None
     import torch
@@ -61,6 +63,31 @@ def find_accelerator() -> Accelerator | None:
             kind="mps", name="Apple GPU", memory_gb=round(memory / GiB, 1), found_by="torch (MPS)"
         )
     return None
+
+
+def found_gpus() -> tuple[str, ...]:
+    """The names of all CUDA devices here, those that `CUDA_VISIBLE_DEVICES` hides left out."""
+    if gpu_hint() is None:
+        return ()
+    import torch
+
+    return tuple(f"cuda:{index}" for index in range(torch.cuda.device_count()))
+
+
+def chosen_devices(words: Sequence[str]) -> tuple[str, ...]:
+    """Devices to train folds on at the same time: as named; "auto" is every GPU where there are several,
+    "none" is none.
+
+    Example:
+        >>> chosen_devices(["cuda:0", "cuda:1"]), chosen_devices(["none"])
+        (('cuda:0', 'cuda:1'), ())
+    """
+    if tuple(words) == ("none",):
+        return ()
+    if tuple(words) != ("auto",):
+        return tuple(words)
+    gpus = found_gpus()
+    return gpus if len(gpus) > 1 else ()
 
 
 def best_device(index: int = 0) -> torch.device:
@@ -87,8 +114,8 @@ def half_precision(device: torch.device) -> torch.dtype:
         return torch.bfloat16 if torch.cuda.is_bf16_supported(including_emulation=False) else torch.float16
 
 
-def _hint() -> str | None:
-    """What speaks for a GPU, without asking torch."""
+def gpu_hint() -> str | None:
+    """What speaks for a GPU, without asking torch; None where nothing does or GPUs are hidden."""
     if gpus_are_hidden():
         return None
     for path in DRIVER_FILES:

@@ -266,11 +266,6 @@ class ModelFolder:
         return self.path / DESCRIPTION
 
     @property
-    def settings(self) -> Path:
-        """Settings handed to processes that train its folds; gone afterwards."""
-        return self.path / _SETTINGS
-
-    @property
     def crossval(self) -> CrossvalFolder:
         """Pooled scores."""
         return CrossvalFolder(self.path / CROSSVAL)

@@ -8,6 +8,9 @@ import time
 from pathlib import Path
 
 QUOTA = Path("/sys/fs/cgroup/cpu.max")  # of a container (cgroup v2): microseconds of work a period, or "max"
+OLD_QUOTA = tuple(  # the same in cgroup v1: microseconds (-1: no limit), and the period
+    Path("/sys/fs/cgroup/cpu") / name for name in ("cpu.cfs_quota_us", "cpu.cfs_period_us")
+)
 ALL_WORK = Path("/proc/stat")
 MEASURABLE_S = 0.2  # the system counts in hundredths of seconds
 IDLE, WAITING = 3, 4  # columns of the line "cpu": idle, waiting for a disk
@@ -48,7 +51,8 @@ class OtherWork:
 def _quota() -> float:
     """Cores that the container is given; infinite where none is said."""
     try:
-        quota, period = QUOTA.read_text().split()
-        return math.inf if quota == "max" else int(quota) / int(period)
+        words = QUOTA.read_text().split() if QUOTA.exists() else [path.read_text() for path in OLD_QUOTA]
+        quota, period = words
+        return math.inf if quota == "max" or int(quota) < 0 else int(quota) / int(period)
     except (OSError, ValueError, ZeroDivisionError):
         return math.inf

@@ -3,7 +3,5 @@
 from .fingerprint import Extraction as Extraction
 from .fingerprint import extract_fingerprint as extract_fingerprint
 from .hardware import Hardware as Hardware
-from .memory import TrainingMemory as TrainingMemory
-from .memory import training_memory as training_memory
 from .overrides import Overrides as Overrides
 from .planner import plan_dataset as plan_dataset

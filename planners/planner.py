@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from balrsam_pipeline.dataset import DatasetDescription
+from balrsam_pipeline.hardware import USABLE_SHARE
 from balrsam_pipeline.network import PUBLISHED
+from balrsam_pipeline.network.backbone_shapes import BACKBONES
 from balrsam_pipeline.network.value_range import value_range
 from balrsam_pipeline.plan import (
     Configuration,
@@ -22,7 +25,12 @@ from balrsam_pipeline.serialise import to_json
 from planners.hardware import Hardware
 from planners.overrides import Overrides, require_sound
 from planners.rules import Decision, numbers
-from planners.rules.batch_size import checkpointed_blocks, cpu_batch_size, gpu_batch_size
+from planners.rules.batch_size import (
+    checkpointed_blocks,
+    cpu_batch_size,
+    given_batch_size,
+    gpu_batch_size,
+)
 from planners.rules.checkpoint import Base, base, encoder_shrink, network_preset
 from planners.rules.configurations import (
     ConfigurationDraft,
@@ -214,20 +222,17 @@ def _kept_along_slices(draft: ConfigurationDraft, fingerprint: Fingerprint) -> s
 
 
 def _fit_network(draft: ConfigurationDraft, common: _Common) -> tuple[Size, NetworkPlan, int, dict[str, str]]:
-    """Sizes, network and batch size together: on a GPU the input shrinks until a useful batch fits."""
+    """Sizes, network and batch size together: on a GPU more blocks are checkpointed, and then the input
+    shrinks, until a useful batch fits."""
     if draft.volumes:
         return _fit_volumes(common)
+    given = common.overrides.input_size or common.overrides.tiles
     sides = [side for side in reversed(SIDES) if side <= largest_side(common.hardware)]
-    for side in sides:
-        size, network, reasons = _network(draft, common, side)
-        batch = _batch_size(network, size, common)
-        if (
-            batch.value >= USEFUL_BATCH
-            or side == sides[-1]
-            or common.overrides.batch_size
-            or common.overrides.input_size
-            or common.overrides.tiles
-        ):
+    tries = itertools.product(sides[:1] if given else sides, (False, True))
+    for side, every_block in tries:
+        size, network, reasons = _network(draft, common, side, every_block=every_block)
+        batch, fits = _batch_size(network, size, common)
+        if fits:
             break
     return size, network, batch.value, {**reasons, "batch_size": batch.reason}
 
@@ -251,7 +256,7 @@ def _fit_volumes(common: _Common) -> tuple[Size, NetworkPlan, int, dict[str, str
 
 
 def _network(
-    draft: ConfigurationDraft, common: _Common, side: int
+    draft: ConfigurationDraft, common: _Common, side: int, *, every_block: bool = False
 ) -> tuple[Size, NetworkPlan, dict[str, str]]:
     in_plane = common.order.value[1:]
     spacing = transposed(common.spacing_mm.value, common.order.value)
@@ -277,7 +282,8 @@ def _network(
     shrink = encoder_shrink(
         slice_count(common.fingerprint, draft.slicing_axes, common.order.value), size.value.input
     )
-    again = checkpointed_blocks(size.value.input, from_scratch=parts.value.from_scratch)
+    blocks = BACKBONES[parts.value.backbone].depth if every_block and parts.value.backbone in BACKBONES else 0
+    again = checkpointed_blocks(size.value.input, from_scratch=parts.value.from_scratch, every=blocks)
     network = replace(
         parts.value,
         input_channels=len(common.description.channel_names) * (2 * draft.context_slices + 1),
@@ -327,13 +333,16 @@ def _size(
     return input_size(slices, thickness_px, side, cpu=cpu, adapted=adapted, once=once)
 
 
-def _batch_size(network: NetworkPlan, size: Size, common: _Common) -> Decision[int]:
-    given = common.overrides.batch_size
-    if given is not None:
-        return Decision(given, "asked for")
-    memory = common.hardware.memory_bytes
+def _batch_size(network: NetworkPlan, size: Size, common: _Common) -> tuple[Decision[int], bool]:
+    """The batch size, and whether it is a useful one that fits."""
+    given, memory = common.overrides.batch_size, common.hardware.memory_bytes
     if memory is None:
-        return cpu_batch_size(network.input_size)
-    from planners.memory import training_bytes  # imports torch, which a plan for a CPU does not need
+        return (cpu_batch_size(network.input_size) if given is None else Decision(given, "asked for")), True
+    from balrsam_pipeline.network import step_memory  # imports torch, which a plan for a CPU does not need
 
-    return gpu_batch_size(lambda batch: training_bytes(network, size.patch, batch), memory)
+    def memory_of(batch: int) -> int:
+        return step_memory(network, size.patch, batch).total
+
+    batch = gpu_batch_size(memory_of, memory) if given is None else given_batch_size(given, memory_of, memory)
+    useful = given is not None or batch.value >= USEFUL_BATCH
+    return batch, useful and memory_of(batch.value) <= USABLE_SHARE * memory

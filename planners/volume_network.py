@@ -41,13 +41,14 @@ def fit_volumes(
             return Decision(given_batch, "asked for")
         if hardware.memory_bytes is None:
             return cpu_volume_batch_size(levels.patch)
-        from planners.memory import training_bytes  # imports torch, which a plan for a CPU does not need
+        from balrsam_pipeline.network import (
+            step_memory,
+        )  # imports torch, which a plan for a CPU does not need
 
         planned = network_over(levels)
         return gpu_batch_size(
-            lambda batch: training_bytes(planned, levels.patch, batch),
+            lambda batch: step_memory(planned, levels.patch, batch).total,
             hardware.memory_bytes,
-            "volume",
             LARGEST_BATCH,
         )
 

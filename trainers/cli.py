@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from balrsam_pipeline.command import Command, CommandFiles, add_roots, roots_of
 from balrsam_pipeline.errors import UsageError
 from balrsam_pipeline.execution_options import add_cluster_arguments, cluster_of
+from balrsam_pipeline.hardware import chosen_devices
 from balrsam_pipeline.layout import ModelFolder, ResultsFolder
 from balrsam_pipeline.options import add_options, given
 from balrsam_pipeline.paths import find_dataset
@@ -33,7 +34,7 @@ def add_crossval_arguments(parser: argparse.ArgumentParser) -> None:
         "--parallel-folds",
         nargs="+",
         metavar="DEVICE",
-        help="train folds at the same time, one on each device: cuda:0 cuda:1",
+        help="train folds at the same time, one on each device: cuda:0 cuda:1, or auto for all GPUs here",
     )
     parser.add_argument(
         "--configurations",
@@ -70,23 +71,27 @@ def crossval(arguments: argparse.Namespace) -> int:
     """Run `balrsam crossval`."""
     from balrsam_pipeline.allocator import keep_freed_memory
     from evaluation import summary_table
-    from trainers.crossval import CrossvalRequest, cross_validate, train_all_on_cluster
+    from trainers.crossval import (
+        CrossvalRequest,
+        cross_validate,
+        train_all_on_cluster,
+        train_all_over_devices,
+    )
     from trainers.parallel.cluster import ClusterTraining
 
     keep_freed_memory()
     _refuse_contradictions(arguments)
     folds = tuple(arguments.folds) if arguments.folds else None
-    devices = tuple(arguments.parallel_folds or ())
+    devices = chosen_devices(arguments.parallel_folds or ["none"])
     train, cluster = _request(arguments), cluster_of(arguments)
     names = arguments.configurations or [arguments.configuration]
     requests = [
-        CrossvalRequest(
-            train=dataclasses.replace(train, configuration=name), folds=folds, parallel_devices=devices
-        )
-        for name in names
+        CrossvalRequest(train=dataclasses.replace(train, configuration=name), folds=folds) for name in names
     ]
     if cluster is not None:
         train_all_on_cluster(requests, ClusterTraining(cluster=cluster, processes=arguments.gpus_per_fold))
+    if devices:
+        train_all_over_devices(requests, devices)
     for request in requests:
         result = cross_validate(request)
         print(summary_table(result.summary))
@@ -109,9 +114,9 @@ def train_files(arguments: argparse.Namespace) -> CommandFiles:
 
 
 def crossval_files(arguments: argparse.Namespace) -> CommandFiles:
-    """What `balrsam crossval` writes: pooled scores; on a cluster, the folds that were trained there."""
+    """What `balrsam crossval` writes: pooled scores; where folds train at the same time, those."""
     models = [_model(arguments, name) for name in arguments.configurations or [arguments.configuration]]
-    if arguments.cluster:
+    if arguments.cluster or arguments.parallel_folds:
         folds = [model.fold(fold) for model in models for fold in arguments.folds or model.folds()]
         return CommandFiles(outputs=tuple(fold.checkpoint("final") for fold in folds))
     pooled = [model.crossval for model in models]

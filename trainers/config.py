@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -53,13 +54,14 @@ class AugmentationConfig:
     seed stay as they were: its two settings here, and a file beside the others.
 
     `rotation_degrees` None takes 30 for volumes, whose patients lie one way, and for pictures nnU-Net's rule:
-    180 for nearly square patches, 15 where one side exceeds 1.5 times the other. `on_device` changes
-    intensities on the training device, a batch at a time, instead of in the loader: for GPUs that the loader
-    would starve.
+    180 for nearly square patches, 15 where one side exceeds 1.5 times the other. A CUDA device changes
+    intensities itself, a batch at a time, since the loader would starve it; `in_loader` has that done by the
+    loader there too, `on_device` on other devices as well.
     """
 
     enabled: bool = True
     on_device: bool = False
+    in_loader: bool = False
     mirroring: bool = True
     rotation_probability: float = 0.2
     rotation_degrees: float | None = None
@@ -108,6 +110,11 @@ class AugmentationConfig:
                     "two numbers, the smaller first, not negative",
                 )
 
+    def on(self, device_type: str) -> AugmentationConfig:
+        """The same with `on_device` as it is on a kind of device: "cuda", "cpu", "mps"."""
+        on_device = self.on_device or (device_type == "cuda" and not self.in_loader)
+        return dataclasses.replace(self, on_device=on_device)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrainingConfig:
@@ -121,9 +128,10 @@ class TrainingConfig:
             follows; with both budgets, the one used up first ends the run and drives the learning rate.
         budget_clock: "wall", or "cpu": core-minutes of this process, which makes runs on a busy machine
             comparable.
-        batch_size: samples of one step over all devices; None takes the plan's.
+        batch_size: samples of one step over all devices; None takes the plan's for each of them.
         learning_rate: the highest; None takes 3e-3 for a network trained from scratch, 2e-3 for one over
-            volumes and 1e-3 for an adapted one.
+            volumes and 1e-3 for an adapted one, times the root of the number of devices that each have the
+            plan's batch.
         warmup_fraction: share of the budget over which the learning rate rises linearly.
         gradient_clip: largest norm of the whole gradient; 0 does not limit it.
         ema_width: the exponential moving average of weights spans about this share of the steps so far,
@@ -217,12 +225,18 @@ class TrainingConfig:
         limits = [self.max_steps, None if self.epochs is None else self.epochs * self.steps_per_epoch]
         return min((limit for limit in limits if limit is not None), default=None)
 
-    def completed(self, configuration: Configuration) -> TrainingConfig:
-        """The same with every None that the plan decides filled in."""
+    def completed(self, configuration: Configuration, ranks: int = 1) -> TrainingConfig:
+        """The same with every None that the plan decides filled in.
+
+        A plan fits one device, so that `ranks` of them take as many batches, and the learning rate grows with
+        the root of their number, which keeps AdamW's noise as it is. No rank goes without a sample.
+
+        Source: square-root scaling, Malladi et al., arXiv 2205.10287.
+        """
         from balrsam_pipeline.imageio.geometry import THICK_MM  # brings readers of images along
 
         rate = FROM_SCRATCH_RATE if configuration.network.from_scratch else ADAPTED_RATE
-        patches = 1
+        patches, scale = 1, 1.0 if self.batch_size is not None else math.sqrt(ranks)
         if configuration.network.volume is not None:
             rate, patches = VOLUME_RATE, SLICES_A_VOLUME
         augmentation = self.augmentation
@@ -230,8 +244,8 @@ class TrainingConfig:
             augmentation = dataclasses.replace(augmentation, rotation_degrees=VOLUME_ROTATION_DEGREES)
         return dataclasses.replace(
             self,
-            batch_size=self.batch_size or configuration.batch_size,
-            learning_rate=self.learning_rate or rate,
+            batch_size=max(ranks, self.batch_size or ranks * configuration.batch_size),
+            learning_rate=self.learning_rate or rate * scale,
             quick_validation_patches=max(1, self.quick_validation_patches // patches),
             augmentation=augmentation,
         )

@@ -20,9 +20,11 @@ from balrsam_pipeline.execution import folder_lock
 from balrsam_pipeline.files import write_json
 from balrsam_pipeline.layout import ModelFolder, PreprocessedFolder, ScoredFolder
 from balrsam_pipeline.plan import read_plan
+from balrsam_pipeline.processor import usable_cores
 from balrsam_pipeline.serialise import to_json
 from evaluation import Summary, pool, read_summary, write_reports
 from evaluation.statistics import bootstrap_means
+from trainers.data import workers_beside_gpu
 from trainers.fold import train_fold
 from trainers.parallel.cluster import ClusterTraining, train_on_cluster
 from trainers.request import TrainRequest
@@ -38,13 +40,10 @@ class CrossvalRequest:
     Attributes:
         train: what every fold is trained with; its `fold` is not looked at.
         folds: which; None takes all.
-        parallel_devices: train folds at the same time, one on each of these; empty trains them one after the
-            other here.
     """
 
     train: TrainRequest
     folds: tuple[int, ...] | None = None
-    parallel_devices: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,8 +66,6 @@ def cross_validate(request: CrossvalRequest) -> CrossvalResult:
     """
     configuration, folds = _completed(request)
     train = dataclasses.replace(request.train, configuration=configuration)
-    if request.parallel_devices:
-        _train_over_devices(train, folds, request.parallel_devices)
     results = [train_fold(dataclasses.replace(train, fold=fold)) for fold in folds]
     summaries = [result.summary for result in results if result.summary is not None]
     summary = pool(summaries, [f"fold {fold}" for fold in folds])
@@ -89,13 +86,68 @@ def train_all_on_cluster(requests: Sequence[CrossvalRequest], where: ClusterTrai
     Raises:
         TrainingError: folds could not be trained; ClusterError: the cluster cannot be used.
     """
-    wanted = []
-    for request in requests:
-        configuration, folds = _completed(request)
-        wanted += [
-            dataclasses.replace(request.train, configuration=configuration, fold=fold) for fold in folds
-        ]
-    train_on_cluster(wanted, where)
+    train_on_cluster(_folds_of(requests), where)
+
+
+def train_all_over_devices(requests: Sequence[CrossvalRequest], devices: Sequence[str]) -> None:
+    """Train the folds of several cross-validations at the same time, each in a process of its own, one at a
+    time on each device; `cross_validate` then finds them done.
+
+    Raises:
+        TrainingError: folds could not be trained.
+        TrainingStopped: asked to stop; the same call goes on.
+    """
+    wanted = _folds_of(requests)
+    workers = [request.workers for request in wanted if request.workers is not None]
+    share = workers[0] if workers else workers_beside_gpu(usable_cores(), len(devices))
+    free: Queue[str] = Queue()
+    for device in devices:
+        free.put(device)
+
+    def train_one(request: TrainRequest) -> int:
+        device = free.get()
+        LOG.info("'%s', fold %d on %s", request.configuration, request.fold, device)
+        own = share if workers or device.startswith("cuda") else None
+        try:
+            return _train_alone(dataclasses.replace(request, device=device, workers=own))
+        finally:
+            free.put(device)
+
+    with ThreadPoolExecutor(len(devices)) as threads:
+        codes = list(threads.map(train_one, wanted))
+    failed = {
+        f"{each.configuration} fold {each.fold}": code
+        for each, code in zip(wanted, codes, strict=True)
+        if code
+    }
+    if failed:
+        kind = TrainingStopped if set(failed.values()) == {TrainingStopped.exit_code} else TrainingError
+        raise kind(
+            ", ".join(failed),
+            found=f"ended with exit codes {', '.join(map(str, failed.values()))}; their messages stand above",
+            expected="every fold trained",
+            fix="fix what they name, then run the same command again: it goes on",
+        )
+
+
+def _train_alone(request: TrainRequest) -> int:
+    """Train a fold in a process of its own; its exit code."""
+    settings = ModelFolder(request.model_folder(str(request.configuration))).fold(request.fold).settings
+    write_json(settings, to_json(request.config))
+    words = (sys.executable, "-m", "balrsam_pipeline", *request.to_argv(settings))
+    try:
+        return subprocess.run(words, check=False, stdout=subprocess.DEVNULL).returncode
+    finally:
+        settings.unlink(missing_ok=True)
+
+
+def _folds_of(requests: Sequence[CrossvalRequest]) -> list[TrainRequest]:
+    return [
+        dataclasses.replace(request.train, configuration=configuration, fold=fold)
+        for request in requests
+        for configuration, folds in [_completed(request)]
+        for fold in folds
+    ]
 
 
 def _completed(request: CrossvalRequest) -> tuple[str, tuple[int, ...]]:
@@ -139,39 +191,3 @@ def _line(what: str, mean: float | None, std: float | None, interval: tuple[floa
     return f"{what} {figures}" + (
         f", 95 % interval {interval[0]:.4f} to {interval[1]:.4f}" if interval is not None else ""
     )
-
-
-def _train_over_devices(train: TrainRequest, folds: Sequence[int], devices: Sequence[str]) -> None:
-    """Train each fold in a process of its own, one at a time on each device; the calling process pools
-    afterwards."""
-    free: Queue[str] = Queue()
-    for device in devices:
-        free.put(device)
-    settings = ModelFolder(train.model_folder(str(train.configuration))).settings
-    write_json(settings, to_json(train.config))
-    start = (sys.executable, "-m", "balrsam_pipeline")
-
-    def train_one(fold: int) -> int:
-        device = free.get()
-        LOG.info("fold %d on %s", fold, device)
-        try:
-            return subprocess.run(
-                [*start, *dataclasses.replace(train, fold=fold, device=device).to_argv(settings)],
-                check=False,
-                stdout=subprocess.DEVNULL,
-            ).returncode
-        finally:
-            free.put(device)
-
-    with ThreadPoolExecutor(len(devices)) as threads:
-        codes = dict(zip(folds, threads.map(train_one, folds), strict=True))
-    settings.unlink(missing_ok=True)
-    failed = {fold: code for fold, code in codes.items() if code != 0}
-    if failed:
-        kind = TrainingStopped if set(failed.values()) == {TrainingStopped.exit_code} else TrainingError
-        raise kind(
-            f"folds {', '.join(map(str, failed))}",
-            found=f"ended with exit codes {', '.join(map(str, failed.values()))}; their messages stand above",
-            expected="every fold trained",
-            fix="fix what they name, then run the same command again: it goes on",
-        )

@@ -21,7 +21,7 @@ from balrsam_pipeline.execution import folder_lock
 from balrsam_pipeline.files import atomic_path, read_json, write_json
 from balrsam_pipeline.layout import FoldFolder, ModelFolder, RawFolder
 from balrsam_pipeline.logs import also_logged_to
-from balrsam_pipeline.paths import shown
+from balrsam_pipeline.paths import launcher_environment, shown
 from balrsam_pipeline.plan import Configuration, read_plan, write_versioned
 from balrsam_pipeline.progress import in_words, phase
 from balrsam_pipeline.serialise import to_json
@@ -50,7 +50,7 @@ def train_fold(request: TrainRequest) -> FoldResult:
         TrainingStopped: a signal asked to stop; all is saved and the same call goes on.
     """
     data = open_fold(request)
-    config = request.config.completed(data.configuration)
+    config = request.config.completed(data.configuration, launcher_environment()["world_size"])
     device = local_device(request.device)
     with joined_ranks(device) as ranks:
         if not ranks.first:

@@ -4,8 +4,10 @@ processes share one loss.
 Every loss here is a function of a few sums over the batch. Adding those sums over ranks before the division
 gives exactly the loss of one process with the whole batch, whatever share each rank holds.
 
-Suffixes: `logits_bkyx`, `target_bkyx` one channel per class or region, `label_byx` integer labels,
-`valid_b1yx` 1 where a voxel counts. Batches of volumes have an axis z before y, throughout.
+What those sums are, and how little memory they take, is in `balrsam_pipeline/network/loss_sums.py`.
+
+Suffixes: `logits_bkyx` one channel per class or region, `label_byx` integer labels. Batches of volumes have
+an axis z before y, throughout.
 """
 
 from __future__ import annotations
@@ -18,10 +20,9 @@ from torch import Tensor
 from torch.nn import functional
 
 from balrsam_pipeline.dataset import LabelScheme
+from balrsam_pipeline.network.loss_sums import ENTROPY_SUMS, TargetScheme, boundary_sums, class_sums
 from trainers.config import LossConfig
 
-_ENTROPY_SUMS = 2  # of the entropy itself and of voxels that count
-VOLUME_LABELS = 4  # axes of a batch of volumes' labels
 COARSER_WEIGHT = 0.4  # of each level of masks against the next finer one
 SMOOTH = 1e-5  # nnU-Net's; keeps a class absent from the batch from dividing by 0
 Reduce = Callable[[Tensor], Tensor]
@@ -46,6 +47,7 @@ class SegmentationLoss:
 
     def __init__(self, labels: LabelScheme, config: LossConfig, reduce: Reduce | None = None) -> None:
         self._labels, self._config, self._reduce = labels, config, reduce
+        self._scheme: TargetScheme | None = None
 
     def __call__(
         self,
@@ -71,53 +73,33 @@ class SegmentationLoss:
     ) -> Tensor:
         """The sums that the loss of these samples is a function of, in one vector; those of several batches
         add up."""
-        sums = [self._overlap_and_entropy(logits_bkyx, label_byx)]
+        scheme = self._scheme_on(logits_bkyx.device)
+        sums = [class_sums(logits_bkyx, label_byx, scheme)]
         for coarser_bkyx in coarser_logits:
-            sums.append(self._overlap_and_entropy(coarser_bkyx, _thinned(label_byx, coarser_bkyx)))
+            sums.append(class_sums(coarser_bkyx, _thinned(label_byx, coarser_bkyx), scheme))
         if boundary_logits_b1yx is not None:
-            valid_b1yx = self._valid(label_byx)
-            label_byx = torch.where(valid_b1yx[:, 0] > 0, label_byx.long(), 0)
-            sums.append(_boundary_sums(boundary_logits_b1yx.float(), label_byx, valid_b1yx))
+            sums.append(boundary_sums(boundary_logits_b1yx, label_byx, scheme))
         return torch.cat(sums)
-
-    def _overlap_and_entropy(self, logits_bkyx: Tensor, label_byx: Tensor) -> Tensor:
-        """Overlaps of every label, and the entropy's sums, at the size of logits and label."""
-        if label_byx.ndim == VOLUME_LABELS:  # voxels are counted whatever their order: as one tall slice
-            logits_bkyx, label_byx = logits_bkyx.flatten(2, 3), label_byx.flatten(1, 2)
-        valid_b1yx = self._valid(label_byx)
-        label_byx = label_byx.long()
-        label_byx = torch.where(valid_b1yx[:, 0] > 0, label_byx, torch.zeros_like(label_byx))
-        logits_bkyx = logits_bkyx.float()
-        regions = self._labels.has_regions
-        target_bkyx = (
-            region_target(label_byx, self._labels) if regions else one_hot(label_byx, self._labels.classes)
-        )
-        return torch.cat(
-            [
-                *_overlap_sums(logits_bkyx, target_bkyx, valid_b1yx, regions),
-                self._entropy_sums(logits_bkyx, target_bkyx, valid_b1yx),
-            ]
-        )
 
     def of_sums(self, sums: Tensor) -> LossValue:
         """The loss whose sums (added over ranks where there are several) these are."""
         sums = sums if self._reduce is None else self._reduce(sums)
         labels = len(self._labels.names) if self._labels.has_regions else self._labels.classes - 1
-        per_level = 3 * labels + _ENTROPY_SUMS  # more than the boundary's sums
-        levels, boundary_sums = divmod(len(sums), per_level)
+        per_level = 3 * labels + ENTROPY_SUMS  # more than the boundary's sums
+        levels, of_boundary = divmod(len(sums), per_level)
         parts = self._parts(sums[:per_level], labels)
         total = self._weighted(parts)
         for level in range(1, levels):
             coarser = self._parts(sums[level * per_level : (level + 1) * per_level], labels)
             total = total + COARSER_WEIGHT**level * self._weighted(coarser)
-        if boundary_sums:
-            entropy_sum, count, both, either = sums[-boundary_sums:]
+        if of_boundary:
+            entropy_sum, count, both, either = sums[-of_boundary:]
             parts["boundary"] = entropy_sum / count.clamp_min(1) + 1 - (2 * both + SMOOTH) / (either + SMOOTH)
             total = total + self._config.boundary * parts["boundary"]
         return LossValue(total, {name: value.detach() for name, value in parts.items()})
 
     def _parts(self, sums: Tensor, labels: int) -> dict[str, Tensor]:
-        intersection, predicted, wanted, entropy = torch.split(sums, [labels, labels, labels, _ENTROPY_SUMS])
+        intersection, predicted, wanted, entropy = torch.split(sums, [labels, labels, labels, ENTROPY_SUMS])
         return {
             "dice": 1 - ((2 * intersection + SMOOTH) / (predicted + wanted + SMOOTH)).mean(),
             "cross_entropy": entropy[0] / entropy[1].clamp_min(1),
@@ -126,22 +108,18 @@ class SegmentationLoss:
     def _weighted(self, parts: dict[str, Tensor]) -> Tensor:
         return self._config.dice * parts["dice"] + self._config.cross_entropy * parts["cross_entropy"]
 
-    def _valid(self, label_byx: Tensor) -> Tensor:
-        if self._labels.ignore_value is None:
-            return torch.ones_like(label_byx, dtype=torch.float32)[:, None]
-        return (label_byx != self._labels.ignore_value).float()[:, None]
-
-    def _entropy_sums(self, logits_bkyx: Tensor, target_bkyx: Tensor, valid_b1yx: Tensor) -> Tensor:
-        smoothing = self._config.label_smoothing
-        if self._labels.has_regions:
-            soft = target_bkyx * (1 - smoothing) + smoothing / 2
-            entropy = functional.binary_cross_entropy_with_logits(logits_bkyx, soft, reduction="none").mean(
-                1, keepdim=True
+    def _scheme_on(self, device: torch.device) -> TargetScheme:
+        """The scheme with its table on a device: it is carried there once, since a step waits for a copy."""
+        if self._scheme is None or (
+            self._scheme.member_kv is not None and self._scheme.member_kv.device != device
+        ):
+            self._scheme = TargetScheme(
+                classes=self._labels.classes,
+                member_kv=membership(self._labels).to(device) if self._labels.has_regions else None,
+                ignore_value=self._labels.ignore_value,
+                smoothing=self._config.label_smoothing,
             )
-        else:
-            soft = target_bkyx * (1 - smoothing) + smoothing / target_bkyx.shape[1]
-            entropy = -(soft * logits_bkyx.log_softmax(1)).sum(1, keepdim=True)
-        return torch.stack([(entropy * valid_b1yx).sum(), valid_b1yx.sum()])
+        return self._scheme
 
 
 def _thinned(label_byx: Tensor, logits_bkyx: Tensor) -> Tensor:
@@ -160,46 +138,13 @@ def one_hot(label_byx: Tensor, classes: int) -> Tensor:
 
 def region_target(label_byx: Tensor, labels: LabelScheme) -> Tensor:
     """Labels (B, …) to one float channel per region (B, regions, …); regions may overlap."""
-    member = torch.zeros(len(labels.names), labels.largest + 1, device=label_byx.device)
+    member_kv = membership(labels).to(label_byx.device)
+    return member_kv[:, label_byx].movedim(0, 1).float().contiguous()
+
+
+def membership(labels: LabelScheme) -> Tensor:
+    """Which label values (v) each region (k) holds: (k, v), bool."""
+    member_kv = torch.zeros(len(labels.names), labels.largest + 1, dtype=torch.bool)
     for channel, values in enumerate(labels.values):
-        member[channel, list(values)] = 1.0
-    return member[:, label_byx].movedim(0, 1).contiguous()
-
-
-def boundary_target(label_byx: Tensor, valid_b1yx: Tensor, size_yx: tuple[int, int]) -> tuple[Tensor, Tensor]:
-    """Where labels change (a morphological gradient, 3 x 3), brought to `size_yx`; and which of its cells
-    count.
-
-    A cell of the coarser map is boundary where any of its voxels is.
-    """
-    label = label_byx[:, None].float()
-    padded = functional.pad(label, (1, 1, 1, 1), mode="replicate")
-    gradient = functional.max_pool2d(padded, 3, 1) + functional.max_pool2d(-padded, 3, 1)
-    edge = (gradient > 0).float() * valid_b1yx
-    return functional.adaptive_max_pool2d(edge, size_yx), functional.adaptive_max_pool2d(valid_b1yx, size_yx)
-
-
-def _overlap_sums(
-    logits_bkyx: Tensor, target_bkyx: Tensor, valid_b1yx: Tensor, regions: bool
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Soft intersection and the two sizes of every class, over the whole batch (batch Dice), background left
-    out."""
-    probability = logits_bkyx.sigmoid() if regions else logits_bkyx.softmax(1)[:, 1:]
-    target = (target_bkyx if regions else target_bkyx[:, 1:]) * valid_b1yx
-    probability = probability * valid_b1yx
-    axes = (0, 2, 3)
-    return (probability * target).sum(axes), probability.sum(axes), target.sum(axes)
-
-
-def _boundary_sums(logits_b1yx: Tensor, label_byx: Tensor, valid_b1yx: Tensor) -> Tensor:
-    target, valid = boundary_target(label_byx, valid_b1yx, (logits_b1yx.shape[-2], logits_b1yx.shape[-1]))
-    entropy = functional.binary_cross_entropy_with_logits(logits_b1yx, target, reduction="none")
-    probability = logits_b1yx.sigmoid() * valid
-    return torch.stack(
-        [
-            (entropy * valid).sum(),
-            valid.sum(),
-            (probability * target * valid).sum(),
-            probability.sum() + (target * valid).sum(),
-        ]
-    )
+        member_kv[channel, list(values)] = True
+    return member_kv

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager, nullcontext
 from dataclasses import dataclass
@@ -16,7 +17,6 @@ from torch import Tensor, nn
 from balrsam_pipeline import __version__
 from balrsam_pipeline.dataset import LabelScheme
 from balrsam_pipeline.errors import CheckpointError
-from balrsam_pipeline.execution import default_workers
 from balrsam_pipeline.network import Features, Model, build, checkpoint_sha256, obtain, trainable_state
 from balrsam_pipeline.paths import threads_are_given
 from balrsam_pipeline.plan import NetworkPlan
@@ -26,7 +26,16 @@ from balrsam_pipeline.serialise import to_json
 from trainers.augmentation import augment_intensity_batch
 from trainers.checkpoints import Checkpoint, CheckpointFolder
 from trainers.config import AugmentationConfig, TrainingConfig
-from trainers.data import FoldData, KeptFeatures, PatchReader, fixed_samples, keep_features, open_loader
+from trainers.data import (
+    FoldData,
+    KeptFeatures,
+    PatchReader,
+    copy_stream,
+    fixed_samples,
+    keep_features,
+    open_loader,
+    workers_beside_gpu,
+)
 from trainers.initial_weights import freeze_decoder, start_from
 from trainers.loggers import Loggers, open_loggers
 from trainers.losses import SegmentationLoss
@@ -52,7 +61,7 @@ class Run:
     pace: Pace
 
 
-class _TrainingForward(nn.Module):
+class TrainingForward(nn.Module):
     """The model's training pass as `forward`, which is what gradients are averaged around."""
 
     def __init__(self, model: Model) -> None:
@@ -83,10 +92,12 @@ def assemble(
     run_state = _run_state(request, data, config, precision, checkpoint)
     state = run_state.restore(checkpoint) if checkpoint is not None else TrainingState()
     workers = default_loader_workers(ranks) if request.workers is None else request.workers
+    augmentation = config.augmentation.on(ranks.device.type)
+    in_loader = dataclasses.replace(config, augmentation=augmentation)
     base_sha256 = run_state.identity["base_sha256"]
     features = keep_features(data, config, run_state.model, base_sha256, (ranks.device.type, workers))
     rank, alive = (ranks.rank, ranks.world_size), request.continue_on_worker_loss
-    loader = open_loader(data, config, rank, workers, alive, features)
+    loader = open_loader(data, in_loader, rank, workers, alive, features)
     logger = open_loggers(data.folder, state.step, request.loggers) if ranks.first else Loggers(())
     model = run_state.model
     quick = _quick_validation(data, config, precision, features)
@@ -112,14 +123,15 @@ def assemble(
         )
         parts = TrainerParts(
             config=config,
-            augment=_augmentation_on_device(data, config.augmentation),
-            forward=ranks.wrap(_TrainingForward(model)),
+            augment=_augmentation_on_device(data, augmentation),
+            forward=ranks.wrap(TrainingForward(model)),
             parameters=tuple(parameter for parameter in model.parameters() if parameter.requires_grad),
             loss=SegmentationLoss(data.labels, config.loss, sum_over_ranks if ranks.world_size > 1 else None),
             optimiser=run_state.optimiser,
             average=run_state.average,
             precision=precision,
             loader=loader,
+            stream=copy_stream(ranks.device),
             budget=run_state.budget,
             ranks=ranks,
             logger=logger,
@@ -220,9 +232,8 @@ def _base_checkpoint(request: TrainRequest, network: NetworkPlan) -> Path | None
 
 
 def default_loader_workers(ranks: Ranks) -> int:
-    """Beside a GPU every core but one makes batches; on the CPU the network needs the cores, and patches cost
-    it little."""
-    return max(1, default_workers() // ranks.world_size - 1) if ranks.device.type == "cuda" else 0
+    """Beside a GPU the cores make batches; on the CPU the network needs them, and patches cost it little."""
+    return workers_beside_gpu(usable_cores(), ranks.world_size) if ranks.device.type == "cuda" else 0
 
 
 def _augmentation_on_device(

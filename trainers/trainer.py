@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from balrsam_pipeline.errors import TrainingError
 from trainers.config import TrainingConfig
-from trainers.data import Batch, BatchLoader
+from trainers.data import BatchLoader, CopyStream, DeviceBatch, DeviceBatches
 from trainers.gradients import accumulate, is_want_of_memory
 from trainers.loggers import Logger
 from trainers.losses import SegmentationLoss
@@ -57,6 +57,7 @@ class TrainerParts:
 
     Attributes:
         augment: changes intensities of a batch (image, seeds) on the device.
+        stream: beside which the device computes, for the next batch; None on a CPU.
         forward: the model as it trains (wrapped for several ranks): image and its kept features, if any ->
             (logits, boundary logits or None, and those of coarser levels, if any).
         parameters: the trainable parameters, for the gradient clip.
@@ -76,6 +77,7 @@ class TrainerParts:
     average: WeightAverage
     precision: Precision
     loader: BatchLoader
+    stream: CopyStream | None
     budget: Budget
     ranks: Ranks
     logger: Logger
@@ -103,11 +105,13 @@ class Trainer:
         """
         parts, state = self._parts, self.state
         parts.forward.train()
-        batches = parts.loader.batches(state.step)
+        batches = DeviceBatches(
+            parts.loader.batches(state.step), parts.precision.device, parts.augment, parts.stream
+        )
         stopped, progress = parts.ranks.agree(bool(parts.stop), parts.budget.progress(state.step))
         while progress < 1.0 and not stopped:
-            batch, began = next(batches), (time.monotonic(), parts.budget.used_s())
-            self._step(batch, progress)
+            batch, began = batches.take(), (time.monotonic(), parts.budget.used_s())
+            self.step(batch, progress, batches.fetch)
             if not self._epochs_ended:
                 parts.budget.reserve(self._validation_s(parts.budget.used_s() - began[1]))
             if parts.ranks.first:
@@ -127,12 +131,17 @@ class Trainer:
         batches = math.ceil(config.quick_validation_patches / (config.batch_size or 1))
         return batches * step_s * FORWARD_SHARE
 
-    def _step(self, batch: Batch, progress: float) -> None:
+    def step(self, batch: DeviceBatch, progress: float, fetch: Callable[[], None]) -> None:
+        """One optimiser step at a share of the budget; `fetch` begins to bring the next batch.
+
+        Raises:
+            TrainingError: losses have not been finite for many steps.
+        """
         parts, state = self._parts, self.state
         for group in parts.optimiser.param_groups:
             group["lr"] = learning_rate(progress, parts.config)
         parts.train_coarser(COARSER if progress < parts.config.coarse_share else 1)
-        loss, norm = self._backward(batch)
+        loss, norm = self._backward(batch, fetch)
         finite = math.isfinite(loss) and math.isfinite(norm)
         if finite:
             parts.precision.scaler.step(parts.optimiser)
@@ -147,18 +156,19 @@ class Trainer:
         else:
             self._note_skipped(loss)
 
-    def _backward(self, batch: Batch) -> tuple[float, float]:
-        """Forward and backward; returns the loss and the norm of the gradient (before it is clipped)."""
+    def _backward(self, batch: DeviceBatch, fetch: Callable[[], None]) -> tuple[float, float]:
+        """Forward and backward; returns the loss and the norm of the gradient (before it is clipped).
+
+        On a GPU all of it is only begun here; then the next batch is fetched, and the two figures, read last,
+        are what the step waits for.
+        """
         parts = self._parts
-        device = parts.precision.device
-        image_bchw = torch.from_numpy(batch.image_bchw).to(device, non_blocking=True)
-        label_bhw = torch.from_numpy(batch.label_bhw).to(device, non_blocking=True)
-        image_bchw = parts.augment(image_bchw, batch.seeds)
-        features = tuple(map_byxc.to(device, non_blocking=True) for map_byxc in batch.features)
-        loss = self._accumulate((image_bchw, *features), label_bhw)
+        loss = self._accumulate(batch.inputs, batch.label_bhw)
         parts.precision.scaler.unscale_(parts.optimiser)
         norm = nn.utils.clip_grad_norm_(parts.parameters, parts.config.gradient_clip or math.inf)
-        loss_value, norm_value = torch.stack([loss, norm.detach()]).tolist()  # one wait for the device
+        figures = torch.stack([loss, norm.detach()])
+        fetch()
+        loss_value, norm_value = figures.tolist()  # the one wait for the device
         return loss_value, norm_value
 
     def _accumulate(self, inputs: tuple[Tensor, ...], label_bhw: Tensor) -> Tensor:

@@ -106,7 +106,7 @@ def _one_case(job: _Job, item: tuple[str, str]) -> Path:
             mean = torch.from_numpy(
                 sum(share * file.read(start, stop) for share, file in zip(shares, files, strict=True))
             )
-            label[start:stop] = decode(mean, labels, threshold=0.5)
+            label[start:stop] = decode(mean, labels, threshold=0.5).numpy()
             if sink is not None:
                 sink(start, stop, mean)
     path = job.output / f"{case}{ending}"

@@ -2,7 +2,7 @@
 memory.
 
 The largest class is found by a running maximum over classes, in float32; nothing of size classes × volume is
-made.
+made. All of it happens where the logits are: of a GPU, only the finished label map is copied.
 """
 
 from __future__ import annotations
@@ -59,9 +59,11 @@ def export_label(
         uint8, or uint16 where the dataset has labels above 255.
     """
     label = empty_label(grid.shape_zyx, labels)
-    view = grid.cropped_view(label)
-    for start, stop, values, threshold in _chunks(sources, grid.cropped_shape, labels, sink, chunk_bytes):
-        view[start:stop] = decode(values, labels, threshold)
+    parts = [
+        decode(values, labels, threshold)
+        for _, _, values, threshold in _chunks(sources, grid.cropped_shape, labels, sink, chunk_bytes)
+    ]
+    grid.cropped_view(label)[...] = torch.cat(parts).cpu().numpy()
     return label
 
 
@@ -89,10 +91,11 @@ def _chunks(
         if len(sources) > 1:
             values *= sources[0].weight / total
         for item in sources[1:]:
-            other = probabilities(resampled_chunk(item.source, shape_zyx, start, stop), labels.has_regions)
+            theirs = resampled_chunk(item.source, shape_zyx, start, stop).to(values.device)
+            other = probabilities(theirs, labels.has_regions)
             values.add_(other, alpha=item.weight / total)
         if sink is not None:
-            sink(start, stop, values)
+            sink(start, stop, values.cpu())
         yield (start, stop, values, 0.5) if len(sources) > 1 else (start, stop, logits, 0.0)
 
 
@@ -101,20 +104,26 @@ def probabilities(logits_k: Tensor, has_regions: bool) -> Tensor:
     return torch.sigmoid(logits_k) if has_regions else torch.softmax(logits_k, dim=0)
 
 
-def decode(values_k: Tensor, labels: LabelScheme, threshold: float) -> npt.NDArray[np.int16]:
-    """Logits or probabilities (K, …) to a label map (…), by the rules of `LabelScheme.decode`.
+def decode(values_k: Tensor, labels: LabelScheme, threshold: float) -> Tensor:
+    """Logits or probabilities (K, …) to a label map (…) on the same device, by the rules of
+    `LabelScheme.decode`: uint8, or int32 where the dataset has labels above 255.
 
     Args:
         threshold: what a region must exceed to be painted: 0 for logits, 0.5 for probabilities.
     """
+    small = labels.largest <= np.iinfo(np.uint8).max
+    label = torch.zeros(
+        values_k.shape[1:], dtype=torch.uint8 if small else torch.int32, device=values_k.device
+    )
     if labels.has_regions:
-        return labels.decode((values_k - threshold).numpy())
+        for channel, value in enumerate(labels.region_order):
+            label.masked_fill_(values_k[channel] > threshold, value)
+        return label
     best = values_k[0].clone()
-    label = torch.zeros(values_k.shape[1:], dtype=torch.int16)
     for channel in range(1, values_k.shape[0]):
         label.masked_fill_(values_k[channel] > best, channel)
         torch.maximum(best, values_k[channel], out=best)
-    return np.asarray(label.numpy(), dtype=np.int16)
+    return label
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -176,5 +185,5 @@ def _between_slices(source: LogitSource, scale: float, start: int, stop: int) ->
     lower = np.floor(place).astype(np.int64)
     upper = np.minimum(lower + 1, source.shape_zyx[0] - 1)
     slab = source.read(int(lower[0]), int(upper[-1]) + 1)
-    weight = torch.from_numpy((place - lower).astype(np.float32))[:, None, None]
+    weight = torch.from_numpy((place - lower).astype(np.float32)).to(slab.device)[:, None, None]
     return torch.lerp(slab[:, lower - lower[0]], slab[:, upper - lower[0]], weight)

@@ -25,7 +25,7 @@ class LogitSource(Protocol):
         """Shape of the preprocessed volume."""
 
     def read(self, start: int, stop: int) -> Tensor:
-        """Logits (K, stop - start, y, x), float32 on the CPU; `start` is never below that of the call
+        """Logits (K, stop - start, y, x), float32, wherever they are; `start` is never below that of the call
         before."""
 
 
@@ -48,8 +48,8 @@ class ArrayLogits:
         return depth, height, width
 
     def read(self, start: int, stop: int) -> Tensor:
-        """Logits (K, stop - start, y, x), float32 on the CPU."""
-        return self._logits_kzyx[:, start:stop].float().cpu()
+        """Logits (K, stop - start, y, x), float32, where they are held."""
+        return self._logits_kzyx[:, start:stop].float()
 
     def transposed(self, order: tuple[int, ...]) -> ArrayLogits:
         """The same logits with the volume's axes in another order, as `numpy.transpose` takes it."""
@@ -65,7 +65,7 @@ class LazyLogits:
         """Prepare to compute.
 
         Args:
-            compute: slices (start, stop) -> logits (K, stop - start, y, x), float32 on the CPU.
+            compute: slices (start, stop) -> logits (K, stop - start, y, x), float32.
             classes: K.
             shape_zyx: shape of the preprocessed volume.
             slab: slices computed at once.
@@ -86,7 +86,7 @@ class LazyLogits:
         return self._shape_zyx
 
     def read(self, start: int, stop: int) -> Tensor:
-        """Logits (K, stop - start, y, x), float32 on the CPU; slabs that end before `start` are forgotten.
+        """Logits (K, stop - start, y, x), float32; slabs that end before `start` are forgotten.
 
         Raises:
             ValueError: `start` lies before what is still held: slabs must be read in ascending order.

@@ -35,6 +35,7 @@ from balrsam_pipeline.inference.volume_window import VolumeLogits, VolumeSetting
 from balrsam_pipeline.plan import Configuration, Plan
 
 SLAB_BYTES = 128 * 2**20  # logits computed at once
+ROOM = 4  # times their own size that logits need on a GPU to wait there: resampled, they are there twice more
 BATCH_BYTES = 256 * 2**20  # logits of one batch of patches
 VOLUME = 3  # dimensions
 GPU_BATCH, GPU_VOLUMES = 16, 4  # patches, of slices and of volumes
@@ -113,9 +114,7 @@ class Predictor:
         """Logits (K, z, y, x) of a preprocessed image (channel, z, y, x), averaged over orientations,
         mirrors, tiles and models."""
         image_czyx = np.require(image_czyx, np.float32, ["W"])  # torch takes no read-only arrays
-        logits_kzyx = np.zeros((self.labels.classes, *image_czyx.shape[1:]), dtype=np.float32)
-        self._add_all_logits(image_czyx, logits_kzyx)
-        return logits_kzyx
+        return self._held(image_czyx).cpu().numpy()
 
     @torch.inference_mode()
     def logits(
@@ -138,38 +137,58 @@ class Predictor:
         shape = (self.labels.classes, depth, height, width)
         if int(np.prod(shape)) * 4 <= self.options.held_bytes:
             with network_lock.hold():
-                return ArrayLogits(torch.from_numpy(self.predict_preprocessed(image_czyx)))
+                return ArrayLogits(self._finished(self._held(image_czyx)))
         if (self.volumes or self.configuration.slicing_axes == (0,)) and not in_one_piece:
-            slab = self._slabs(image_czyx)
+            slabs = self._slabs(image_czyx)
 
             def compute(start: int, stop: int) -> Tensor:
                 with network_lock.hold(), torch.inference_mode():
-                    return slab(start, stop)
+                    slab = slabs(start, stop)
+                    return self._finished(slab.to(self._home(slab.nbytes)))
 
             return LazyLogits(compute, shape[0], (depth, height, width), self._slab_size(shape, 0))
         with network_lock.hold(), tempfile.TemporaryFile() as file:
             on_disk: npt.NDArray[np.float16] = np.memmap(file, dtype=np.float16, mode="w+", shape=shape)
-            self._add_all_logits(image_czyx, on_disk)
+            self._add_all_logits(image_czyx, torch.from_numpy(on_disk))
             return ArrayLogits(torch.from_numpy(on_disk))
 
-    def _add_all_logits(
-        self, image_czyx: npt.NDArray[np.float32], total_kzyx: npt.NDArray[np.floating]
-    ) -> None:
-        """Add the logits of every orientation, divided by their number, to `total_kzyx`."""
-        total = torch.from_numpy(total_kzyx)
+    def _held(self, image_czyx: npt.NDArray[np.float32]) -> Tensor:
+        """All logits (K, z, y, x), float32, on the device where it has room for them."""
+        shape = (self.labels.classes, *image_czyx.shape[1:])
+        total = torch.zeros(shape, device=self._home(4 * math.prod(shape)))
+        self._add_all_logits(image_czyx, total)
+        return total
+
+    def _home(self, size: int) -> torch.device:
+        """Where logits of `size` bytes wait for the export: on a GPU that has room for them and for what is
+        made of them, so that nothing but labels is copied out of it."""
+        if self.device.type != "cuda":
+            return torch.device("cpu")
+        free, _ = torch.cuda.mem_get_info(self.device)
+        return self.device if ROOM * size <= free else torch.device("cpu")
+
+    def _finished(self, logits: Tensor) -> Tensor:
+        """The same, computed: a GPU works on behind our back, and the clock shall know for what."""
+        if self.device.type == "cuda":
+            torch.cuda.synchronize(self.device)
+        return logits
+
+    def _add_all_logits(self, image_czyx: npt.NDArray[np.float32], total: Tensor) -> None:
+        """Add the logits of every orientation, divided by their number, to `total` (K, z, y, x)."""
         axes = self.configuration.slicing_axes
         if self.volumes:
             slab, size = self._slabs(image_czyx), self._slab_size(total.shape, 0)
             for start in range(0, total.shape[1], size):
                 stop = min(total.shape[1], start + size)
-                total[:, start:stop] += slab(start, stop)
+                total[:, start:stop] += slab(start, stop).to(total.device)
             return
         for axis in axes:
             along_axis = total.movedim(axis + 1, 1)
             size = self._slab_size(total.shape, axis)
             for start in range(0, along_axis.shape[1], size):
                 stop = min(along_axis.shape[1], start + size)
-                along_axis[:, start:stop] += self._slab(image_czyx, axis, start, stop) / len(axes)
+                slab = self._slab(image_czyx, axis, start, stop).to(total.device)
+                along_axis[:, start:stop] += slab / len(axes)
 
     def _slabs(self, image_czyx: npt.NDArray[np.float32]) -> Callable[[int, int], Tensor]:
         """What computes logits (K, stop - start, y, x) of slices along axis 0, asked for in order."""
@@ -195,7 +214,7 @@ class Predictor:
         return run
 
     def _slab(self, image_czyx: npt.NDArray[np.float32], axis: int, start: int, stop: int) -> Tensor:
-        """Logits (K, stop - start, h, w) of the slices `start` to `stop` along `axis`, float32 on the CPU."""
+        """Logits (K, stop - start, h, w) of the slices `start` to `stop` along `axis`, float32."""
         configuration, context = self.configuration, self.configuration.context_slices
         slices = torch.from_numpy(image_czyx).movedim(axis + 1, 0)
         first, last = max(0, start - context), min(slices.shape[0], stop + context)
@@ -210,7 +229,7 @@ class Predictor:
             logits = slice_logits(
                 self.models, slices[first:last].to(self.device), (start - first, stop - first), settings
             )
-        return logits.transpose(0, 1).cpu()
+        return logits.transpose(0, 1)
 
     def _autocast(self) -> AbstractContextManager[object]:
         if self.device.type == "cuda" and self.options.amp:

@@ -19,6 +19,8 @@ from .presets import preset as preset
 from .profiling import NetworkCost as NetworkCost
 from .profiling import count_cost as count_cost
 from .profiling import describe_network as describe_network
+from .step_memory import StepMemory as StepMemory
+from .step_memory import step_memory as step_memory
 from .trained_weights import TENSORS_CHECKSUM as TENSORS_CHECKSUM
 from .trained_weights import load_trainable_state as load_trainable_state
 from .trained_weights import load_trained as load_trained

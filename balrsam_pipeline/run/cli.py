@@ -13,6 +13,7 @@ from balrsam_pipeline.command import Command, add_roots, roots_of
 from balrsam_pipeline.errors import UsageError
 from balrsam_pipeline.execution.lock import folder_lock
 from balrsam_pipeline.execution_options import add_cluster_arguments, cluster_of
+from balrsam_pipeline.hardware import chosen_devices
 from balrsam_pipeline.layout import PreprocessedFolder, ResultsFolder
 from balrsam_pipeline.logs import also_logged_to
 from balrsam_pipeline.paths import find_dataset, shown
@@ -33,7 +34,9 @@ from balrsam_pipeline.run.invalidate import remove_leftovers
 from balrsam_pipeline.run.pages import first_page
 from balrsam_pipeline.run.report import dry_run_lines, remembered, status_lines
 from balrsam_pipeline.run.request import RunRequest
-from balrsam_pipeline.run.steps import Step, planning_step, shared_words
+from balrsam_pipeline.run.steps import Step, planning_step, shared_words, where_words
+
+TRAINING = ("train", "crossval")  # commands before which the machine is tried
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -68,6 +71,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--device", help="cuda, cuda:1, cpu, mps (default: the best there is)")
     parser.add_argument(
+        "--devices",
+        nargs="+",
+        default=["auto"],
+        metavar="DEVICE",
+        help="train folds at once, one on each: auto (default: all GPUs here), none, or cuda:0 cuda:1",
+    )
+    parser.add_argument(
         "--workers",
         type=int,
         metavar="N",
@@ -100,11 +110,29 @@ def run(arguments: argparse.Namespace) -> int:
         settings=arguments.settings,
         accept_changed_settings=arguments.accept_changed_settings,
         device=arguments.device,
+        devices=_devices(arguments),
         workers=arguments.workers,
         cluster=cluster_of(arguments),
         options=getattr(arguments, "options", {}),
     )
     return run_all(request, dry_run=arguments.dry_run, wait=arguments.wait)
+
+
+def _devices(arguments: argparse.Namespace) -> tuple[str, ...]:
+    """Where folds train at the same time; nowhere by default where one device or a cluster was named.
+
+    Raises:
+        UsageError: devices are named beside a device or a cluster.
+    """
+    beside = [name for name in ("--device", "--cluster") if getattr(arguments, name.strip("-")) is not None]
+    if beside and arguments.devices not in (["auto"], ["none"]):
+        raise UsageError(
+            "--devices",
+            found=f"{beside[0]} as well",
+            expected="several devices, or one, or a cluster",
+            fix="leave one out",
+        )
+    return () if beside else chosen_devices(arguments.devices)
 
 
 def run_all(request: RunRequest, dry_run: bool = False, wait: bool = False) -> int:
@@ -146,7 +174,11 @@ def _run_locked(request: RunRequest, note: Callable[[str], None]) -> int:
     if code != FINISHED:
         return code
     steps, worst = known_steps(request)[1:], FINISHED
+    checked = request.cluster is not None  # whose workers are other machines
     for number, step in enumerate(steps, 2):
+        if not checked and step.command in TRAINING and check(step, request, hashes).status != "done":
+            _check_machine(request, note)
+            checked = True
         code = _run_step(step, request, hashes, (f"{number}/{len(steps) + 1}", note))
         if code not in (FINISHED, PARTLY):
             return code
@@ -154,6 +186,17 @@ def _run_locked(request: RunRequest, note: Callable[[str], None]) -> int:
     hashes.save()
     remove_leftovers(folders)
     return worst
+
+
+def _check_machine(request: RunRequest, note: Callable[[str], None]) -> None:
+    """Try the machine for a second or two before it trains for hours; what falls short is said, not fatal."""
+    from balrsam_pipeline.cli import run_command
+
+    configuration = ("--configuration", request.configurations[0]) if request.configurations else ()
+    words = (str(request.dataset), "--short", *configuration, *where_words(request))
+    print("\nThis machine:", flush=True)
+    if run_command("check_machine", words, note) != FINISHED:
+        print("Training is tried all the same.", flush=True)
 
 
 def _run_step(

@@ -62,6 +62,7 @@ def remember_request(request: RunRequest) -> None:
         "epochs": request.epochs,
         "options": request.options,
         "cluster": list(cluster_words(request.cluster)),
+        "devices": request.devices,
     }
     settings = str(request.settings.resolve()) if request.settings else None
     write_json(records_folder(request) / REQUEST, {**chosen, "settings": settings})

@@ -124,6 +124,7 @@ def remembered(request: RunRequest) -> RunRequest:
                 for command, options in value.get("options", {}).items()
             },
             cluster=_cluster(value.get("cluster", [])),
+            devices=tuple(map(str, value.get("devices", ()))),
         )
     except (BalrsamError, AttributeError, KeyError, TypeError, ValueError):
         return dataclasses.replace(request, configurations=trained_by_hand(request))

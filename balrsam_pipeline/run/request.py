@@ -24,6 +24,7 @@ class RunRequest:
         accept_changed_settings: train on where settings or the plan differ from those that training was
             started with.
         device: "cuda", "cpu", …; None chooses.
+        devices: GPUs to train folds on at the same time; none trains them one after the other.
         workers: processes for planning, prediction and scoring; None takes one per core.
         cluster: where cases are worked on and folds are trained; None is here.
         options: command -> option -> words: what is handed on to one step alone, see `handed_on`.
@@ -38,6 +39,7 @@ class RunRequest:
     settings: Path | None = None
     accept_changed_settings: bool = False
     device: str | None = None
+    devices: tuple[str, ...] = ()
     workers: int | None = None
     cluster: ClusterOptions | None = None
     options: dict[str, dict[str, tuple[str, ...]]] = field(default_factory=dict)

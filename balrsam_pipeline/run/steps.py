@@ -25,7 +25,7 @@ from balrsam_pipeline.run.request import RunRequest
 
 _NONE: Mapping[str, str] = MappingProxyType({})
 SHARED = ("--raw", "--preprocessed", "--results")
-CLUSTER_STEP = "train_on_cluster"
+CLUSTER_STEP, DEVICES_STEP = "train_on_cluster", "train_on_devices"
 RAW, PREPROCESSED, RESULTS = (
     RawFolder(Path("raw")),
     PreprocessedFolder(Path("preprocessed")),
@@ -104,8 +104,10 @@ def steps_after_planning(request: RunRequest, plan: Plan, folds: Sequence[int]) 
     """
     names = request.configurations or (plan.default_configuration,)
     folds = request.folds or tuple(folds)
-    steps = [_training_on_cluster(request, names, folds)] if request.cluster else []
-    steps += [step for name in names for step in _crossvalidation(request, plan, name, folds)]
+    together = _training_together(request, names, folds)
+    steps = [together] if together is not None else []
+    first = ("prepare", *(step.name for step in steps))
+    steps += [step for name in names for step in _crossvalidation(request, plan, name, folds, first)]
     steps.append(_choosing(request, names, folds))
     raw = RawFolder(request.dataset)
     if raw.images_ts.is_dir():
@@ -115,15 +117,20 @@ def steps_after_planning(request: RunRequest, plan: Plan, folds: Sequence[int]) 
     return tuple(steps)
 
 
-def _training_on_cluster(request: RunRequest, names: Sequence[str], folds: Sequence[int]) -> Step:
-    """All folds of all configurations at the same time; the steps of the folds then find them trained."""
+def _training_together(request: RunRequest, names: Sequence[str], folds: Sequence[int]) -> Step | None:
+    """All folds of all configurations at the same time, on a cluster or on several devices; the steps of the
+    folds then find them trained. None where there is one to train, or one device."""
+    devices = request.devices if len(names) * len(folds) > 1 else ()
+    if not request.cluster and not devices:
+        return None
+    where = ("--parallel-folds", *devices) if devices else cluster_words(request.cluster)
     chosen = ("--configurations", *names, "--folds", *map(str, folds))
     return _step(
         request,
         "crossval",
-        (str(request.dataset), *chosen, *_training(request), *cluster_words(request.cluster)),
-        name=CLUSTER_STEP,
-        title="Train and validate all folds on the cluster",
+        (str(request.dataset), *chosen, *_training(request), *where),
+        name=DEVICES_STEP if devices else CLUSTER_STEP,
+        title=f"Train and validate all folds on {'several devices' if devices else 'the cluster'}",
         needs=("prepare",),
         settings={
             "--max-minutes": _text(request.max_minutes),
@@ -136,8 +143,10 @@ def _training_on_cluster(request: RunRequest, names: Sequence[str], folds: Seque
     )
 
 
-def _crossvalidation(request: RunRequest, plan: Plan, name: str, folds: Sequence[int]) -> list[Step]:
-    """One step per fold, and the one that pools them."""
+def _crossvalidation(
+    request: RunRequest, plan: Plan, name: str, folds: Sequence[int], first: tuple[str, ...]
+) -> list[Step]:
+    """One step per fold, which needs those in `first`, and the one that pools them."""
     network, model = plan.configuration(name).network, RESULTS.model(name)
     base = None if network.from_scratch else find_checkpoint(network.base)
     words = (str(request.dataset), "--configuration", name)
@@ -148,7 +157,7 @@ def _crossvalidation(request: RunRequest, plan: Plan, name: str, folds: Sequence
             (*words, "--fold", str(fold), *_training(request)),
             name=f"train_{name}_fold_{fold}",
             title=f"Train and validate '{name}', fold {fold}",
-            needs=("prepare", CLUSTER_STEP) if request.cluster else ("prepare",),
+            needs=first,
             settings={"--max-minutes": _text(request.max_minutes), "--epochs": _text(request.epochs)},
             inputs=_labels(PREPROCESSED.plan, PREPROCESSED.folds),
             other_inputs=_given({"--settings": request.settings, "SAM checkpoint": base}),
@@ -294,6 +303,11 @@ def _training(request: RunRequest) -> tuple[str, ...]:
 
 def _device(request: RunRequest) -> tuple[str, ...]:
     return ("--device", request.device) if request.device else ()
+
+
+def where_words(request: RunRequest) -> tuple[str, ...]:
+    """The device and the folders, as words for a command."""
+    return (*_device(request), *_roots(request))
 
 
 def shared_words(request: RunRequest) -> str:

@@ -1,10 +1,12 @@
-"""What memory holds: the batch size (on a CPU by the work that a step does, on a GPU by counted memory), and
-whether activations are kept or computed again in backward."""
+"""What memory holds: the batch size (on a CPU by the work that a step does, on a GPU by counted memory at the
+step's peak), and whether activations are kept or computed again in backward."""
 
 from __future__ import annotations
 
+import bisect
 from collections.abc import Callable
 
+from balrsam_pipeline.hardware import USABLE_SHARE
 from balrsam_pipeline.network import GLOBAL_BLOCKS
 from planners.rules import Decision
 
@@ -12,7 +14,6 @@ from planners.rules import Decision
 # core-minutes scored 0.679 in batches of 2, 0.597 in batches of 4 (then of equal speed per sample)
 CPU_PIXELS = 131_072
 SMALLEST, CPU_LARGEST, LARGEST = 2, 16, 64
-HEADROOM = 0.85  # of a card's memory: the rest is for fragmentation, libraries and the desktop
 TOKENS = (
     1024  # of an input of 512×512: from there on memory, not arithmetic, is what limits a batch on a card
 )
@@ -39,38 +40,55 @@ def cpu_volume_batch_size(patch_zyx: tuple[int, int, int]) -> Decision[int]:
     )
 
 
-def gpu_batch_size(
-    memory_of: MemoryModel, memory_bytes: int, what: str = "slice", largest: int = LARGEST
-) -> Decision[int]:
-    """The largest batch whose counted memory leaves headroom.
+def gpu_batch_size(memory_of: MemoryModel, memory_bytes: int, largest: int = LARGEST) -> Decision[int]:
+    """The largest batch whose step stays within the limit; 1 where none does.
 
     Args:
-        memory_of: batch size -> bytes that a training step needs, affine in the batch size.
-        what: a sample is called, in the reason.
+        memory_of: batch size -> bytes at the peak of a training step, growing.
         largest: beyond which a batch brings nothing.
     """
-    one, two = memory_of(1), memory_of(2)
-    target = HEADROOM * memory_bytes
-    size = int((target - one) // max(two - one, 1)) + 1
-    size = max(1, min(largest, size))
-    needed = one + (size - 1) * (two - one)
+    sizes = range(1, largest + 1)
+    fitting = bisect.bisect_right(sizes, USABLE_SHARE * memory_bytes, key=memory_of)
+    size = max(1, fitting)
     return Decision(
         size,
-        f"counted, a training step with {size} needs {needed / 2**30:.1f} GB (each {what} "
-        f"{(two - one) / 2**30:.2f} GB) "
-        f"of {memory_bytes / 2**30:.0f} GB, {1 - HEADROOM:.0%} kept free"
-        + (f"; more than {largest} brings nothing" if size == largest else ""),
+        f"counted, a training step with {size} takes {shares(memory_of(size), memory_bytes)} at its peak"
+        + (f"; more than {largest} brings nothing" if size == largest else "")
+        + ("" if fitting else ": too much, training will work through it in pieces"),
     )
 
 
-def checkpointed_blocks(input_yx: tuple[int, int], *, from_scratch: bool) -> Decision[int]:
+def given_batch_size(size: int, memory_of: MemoryModel, memory_bytes: int) -> Decision[int]:
+    """A batch that the user names, with what it takes of a card."""
+    needed = memory_of(size)
+    pieces = "" if needed <= USABLE_SHARE * memory_bytes else ", so training may work through it in pieces"
+    return Decision(size, f"asked for; counted, it takes {shares(needed, memory_bytes)}{pieces}")
+
+
+def shares(needed: int, memory_bytes: int) -> str:
+    """Bytes of a card in words.
+
+    >>> shares(3 * 2**30, 4 * 2**30)
+    '3.0 of 4 GB (75 %)'
+    """
+    return f"{needed / 2**30:.1f} of {memory_bytes / 2**30:.0f} GB ({100 * needed / memory_bytes:.0f} %)"
+
+
+def checkpointed_blocks(input_yx: tuple[int, int], *, from_scratch: bool, every: int = 0) -> Decision[int]:
     """The number of blocks to checkpoint, global blocks first.
 
     Args:
         input_yx: network pixels.
         from_scratch: whether the small network is trained from scratch; it keeps little.
+        every: the number of blocks, where memory is too short for less than all of them.
     """
     tokens = input_yx[0] * input_yx[1] // TOKEN_AREA
+    if every:
+        return Decision(
+            every,
+            f"all {every}: with {tokens} image tokens no useful batch would fit otherwise; each block is "
+            "computed again in backward, which costs a third of the time",
+        )
     if from_scratch or tokens < TOKENS:
         return Decision(
             0,

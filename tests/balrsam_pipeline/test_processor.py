@@ -23,6 +23,18 @@ def test_a_container_gives_no_more_cores_than_its_quota(
     assert usable_cores() == cores
 
 
+@pytest.mark.parametrize(("quota", "cores"), [("250000", 3), ("-1", 8)])
+def test_cgroup_v1_quotas_are_followed_too(
+    quota: str, cores: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, text in (("quota", quota), ("period", "100000")):
+        (tmp_path / name).write_text(text + "\n")
+    monkeypatch.setattr(processor, "QUOTA", tmp_path / "cpu.max")
+    monkeypatch.setattr(processor, "OLD_QUOTA", (tmp_path / "quota", tmp_path / "period"))
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(8)))
+    assert usable_cores() == cores
+
+
 def test_what_all_cores_worked_less_what_we_did_is_what_others_use(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -88,3 +88,27 @@ def test_a_setting_that_did_not_exist_when_a_run_began_counts_as_its_default():
     assert differences(with_defaults(former), TrainingConfig(seed=3)) == []
     assert differences(with_defaults(former), TrainingConfig(seed=4)) == ["seed: 3 -> 4"]
     assert differences(with_defaults(former | {"gone": 1}), TrainingConfig(seed=3)) == ["gone: 1 -> None"]
+
+
+def test_several_devices_each_take_the_plans_batch_with_a_higher_rate(make_configuration):
+    configuration = make_configuration()
+    one, four = (TrainingConfig().completed(configuration, ranks=ranks) for ranks in (1, 4))
+    assert four.batch_size == 4 * one.batch_size
+    assert four.learning_rate == pytest.approx(2 * one.learning_rate)
+
+
+def test_a_batch_that_was_asked_for_is_divided_and_leaves_no_rank_without_a_sample(make_configuration):
+    configuration = make_configuration()
+    asked = TrainingConfig(batch_size=6).completed(configuration, ranks=4)
+    assert (asked.batch_size, asked.learning_rate) == (
+        6,
+        TrainingConfig().completed(configuration).learning_rate,
+    )
+    assert TrainingConfig(batch_size=2).completed(configuration, ranks=4).batch_size == 4
+
+
+def test_cuda_changes_intensities_itself_unless_the_loader_is_to():
+    assert AugmentationConfig().on("cuda").on_device
+    assert not AugmentationConfig(in_loader=True).on("cuda").on_device
+    assert not AugmentationConfig().on("cpu").on_device
+    assert AugmentationConfig(on_device=True).on("cpu").on_device

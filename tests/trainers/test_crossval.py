@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 from evaluation import read_summary
-from trainers.crossval import CrossvalRequest, cross_validate
+from trainers.crossval import CrossvalRequest, cross_validate, train_all_over_devices
 
 
 def test_folds_are_trained_pooled_and_then_left_alone(make_request):
@@ -16,7 +16,8 @@ def test_folds_are_trained_pooled_and_then_left_alone(make_request):
 
 
 def test_folds_train_at_the_same_time_on_several_devices(make_request):
-    result = cross_validate(
-        CrossvalRequest(train=make_request(epochs=1), folds=(0, 1), parallel_devices=("cpu", "cpu"))
-    )
+    request = CrossvalRequest(train=make_request(epochs=1), folds=(0, 1))
+    train_all_over_devices([request], ("cpu", "cpu"))
+    result = cross_validate(request)
+    assert result.already_done is False  # pooled here, of folds trained there
     assert set(result.summary.groups.values()) == {"fold 0", "fold 1"}

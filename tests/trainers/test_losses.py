@@ -6,8 +6,9 @@ import torch
 from scipy import ndimage
 
 from balrsam_pipeline.dataset.labels import LabelScheme
+from balrsam_pipeline.network.loss_sums import boundary_target
 from trainers.config import LossConfig
-from trainers.losses import SegmentationLoss, boundary_target, one_hot, region_target
+from trainers.losses import SegmentationLoss, one_hot, region_target
 
 CLASSES = LabelScheme(
     names=("a", "b"), values=((1,), (2,)), has_regions=False, region_order=(), ignore_value=None, largest=2

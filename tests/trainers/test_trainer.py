@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
 from balrsam_pipeline.dataset import parse_labels
 from balrsam_pipeline.errors import TrainingError
@@ -61,6 +63,22 @@ class Loader:
     def close(self) -> None: ...
 
 
+class Stream:
+    """A device's copies, made at once here."""
+
+    def used(self) -> AbstractContextManager[None]:
+        return nullcontext()
+
+    def mark(self) -> None: ...
+
+    def finish(self, mark: None) -> None: ...
+
+    def hand_over(self, mark: None, tensors: tuple[Tensor, ...]) -> None: ...
+
+    def pinned_like(self, tensor: Tensor) -> Tensor:
+        return torch.empty_like(tensor)
+
+
 class Log:
     def __init__(self) -> None:
         self.records: list[dict[str, Any]] = []
@@ -85,6 +103,7 @@ def make_trainer(network: Network, half: bool = False) -> tuple[Trainer, Log]:
         average=WeightAverage(weights, CONFIG.ema_width),
         precision=Precision(torch.device("cpu"), torch.float32, scaler),
         loader=Loader(),
+        stream=None,
         budget=Budget(CONFIG, lambda: 0.0),
         ranks=Ranks(),
         logger=log,
@@ -150,3 +169,54 @@ def test_float16_may_look_for_its_scale_at_the_start() -> None:
     assert trainer.run()
     assert trainer.state.step == 8
     assert [record["event"] for record in log.records].count("skipped") == 3
+
+
+class CountedWaits(TorchFunctionMode):
+    """Counts calls that would wait for a device: values brought to Python or to the CPU."""
+
+    NAMES = frozenset({"item", "tolist", "cpu", "numpy", "__bool__", "__float__", "__int__", "nonzero"})
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.calls: list[str] = []
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        name = getattr(func, "__name__", "")
+        if name in self.NAMES:
+            self.calls.append(name)
+        return func(*args, **(kwargs or {}))
+
+
+@pytest.mark.parametrize("half", [False, True])
+def test_a_step_waits_for_the_device_once(half: bool) -> None:
+    trainer, _ = make_trainer(Network(room=6), half=half)
+    with CountedWaits() as waits:
+        assert trainer.run()
+    assert waits.calls == ["tolist"] * trainer.state.step
+
+
+def test_the_next_batch_is_fetched_after_a_step_is_begun_and_before_its_loss_is_read() -> None:
+    """So a loader that is ahead never holds up a step: the device computes while the next batch comes."""
+    events: list[str] = []
+    network = Network(room=6)
+    network.head.register_forward_hook(lambda *_: events.append("forward"))
+
+    class Noting(Loader):
+        def batches(self, first_step: int) -> Iterator[Batch]:
+            for batch in super().batches(first_step):
+                events.append("fetched")
+                yield batch
+
+    class Reads(CountedWaits):
+        def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+            if getattr(func, "__name__", "") == "tolist":
+                events.append("read")
+            return func(*args, **(kwargs or {}))
+
+    trainer, _ = make_trainer(network)
+    object.__setattr__(trainer._parts, "loader", Noting())
+    object.__setattr__(trainer._parts, "stream", Stream())
+    with Reads():
+        assert trainer.run()
+    steps = trainer.state.step
+    assert events == ["fetched", *["forward", "fetched", "read"] * steps]

@@ -7,7 +7,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from trainers.augmentation.transform import Array, Limits, Seeds, Shape, Transform, between
+from trainers.augmentation.transform import Array, Limits, Seeds, Shape, Transform, between, moved
 
 FARTHEST = 8.0  # the largest squared distance of two points of the patch, whose sides reach from -1 to 1
 
@@ -35,7 +35,7 @@ def apply_on_device(image_bcshw: Tensor, drawn_bc3: Array, _seeds: Seeds) -> Ten
 
 def _faded(image_bcshw: Tensor, drawn_bc3: Array) -> Tensor:
     """The image times exp(-strength · distance² / FARTHEST), whose mean over the patch is brought to 1."""
-    drawn = torch.from_numpy(drawn_bc3).to(image_bcshw)
+    drawn = moved(drawn_bc3, image_bcshw)
     strength, row, column = (part[:, :, None, None, None] for part in drawn.unbind(-1))
     h, w = image_bcshw.shape[-2:]
     y = torch.linspace(-1, 1, h, device=image_bcshw.device)[:, None]

@@ -9,7 +9,16 @@ from scipy.ndimage import gaussian_filter
 from torch import Tensor
 from torch.nn import functional
 
-from trainers.augmentation.transform import PER_CHANNEL, Array, Limits, Seeds, Shape, Transform, between
+from trainers.augmentation.transform import (
+    PER_CHANNEL,
+    Array,
+    Limits,
+    Seeds,
+    Shape,
+    Transform,
+    between,
+    moved,
+)
 
 TRUNCATE = 4.0  # scipy's: a kernel reaches this many sigmas
 
@@ -56,7 +65,7 @@ def apply_on_device(image_bcshw: Tensor, sigma_bc: Array, _seeds: Seeds) -> Tens
     kernels = np.exp(-0.5 * (offsets / sigmas[:, None]) ** 2)
     kernels[np.abs(offsets) > (TRUNCATE * sigmas[:, None] + 0.5).astype(int)] = 0.0
     n, slices, h, w = picked_nshw.shape
-    kernel = torch.from_numpy(kernels / kernels.sum(1, keepdims=True)).to(image_bcshw)
+    kernel = moved(kernels / kernels.sum(1, keepdims=True), image_bcshw)
     kernel = kernel.repeat_interleave(slices, 0)[:, None]
     flat = picked_nshw.reshape(1, n * slices, h, w)
     flat = functional.conv2d(_extended(flat, reach, -2), kernel[..., None], groups=n * slices)

@@ -68,4 +68,9 @@ def either_side(side: Any, position: Any, limits: Limits) -> Array:
 
 def beside(drawn_bc: Array, image_bcshw: Tensor) -> Tensor:
     """Parameters (b, c) as (b, c, 1, 1, 1), of the image's type and on its device."""
-    return torch.from_numpy(np.asarray(drawn_bc, np.float64)).to(image_bcshw)[:, :, None, None, None]
+    return moved(drawn_bc, image_bcshw)[:, :, None, None, None]
+
+
+def moved(numbers: Array, like: Tensor) -> Tensor:
+    """Numbers in the type and on the device of a tensor, without waiting for the device."""
+    return torch.from_numpy(np.ascontiguousarray(numbers)).to(like.dtype).to(like.device, non_blocking=True)

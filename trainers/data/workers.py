@@ -18,14 +18,15 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 
 from balrsam_pipeline.errors import BalrsamError, TrainingError
+from balrsam_pipeline.hardware import found_gpus
 from trainers.config import TrainingConfig
 from trainers.data.fold_data import FoldData
 from trainers.data.kept_features import KeptFeatures
 from trainers.data.loader import Batch, BatchLoader, BatchSource, InlineLoader
+from trainers.data.loader_size import LoaderSize, fitted, room_for_batches
 from trainers.data.patches import PatchReader
 from trainers.data.sampling import Sampler
 
-AHEAD = 2  # batches a worker makes before they are asked for
 LOST_MOST = 10  # replaced workers after which something is wrong with the machine or the data
 
 
@@ -33,7 +34,7 @@ LOST_MOST = 10  # replaced workers after which something is wrong with the machi
 class _Worker:
     process: Any  # of the context's own Process class
     pipe: Connection
-    slots: Any  # shared memory for AHEAD batches
+    slots: Any  # shared memory for the batches that it makes ahead
     working_on: Any  # shared integer: position in the batch of the sample being made
     pending: list[int]
 
@@ -59,23 +60,34 @@ def open_loader(
     sampler = Sampler(cases, slices.foreground, data.configuration, config, slices.annotated)
     reader = PatchReader(slices, data.configuration, config.augmentation)
     source = BatchSource(sampler, reader, config.batch_size or 1, *rank, features)
-    return WorkerLoader(source, workers, replace_lost) if workers else InlineLoader(source)
+    return loader_of(source, workers, replace_lost)
+
+
+def loader_of(source: BatchSource, workers: int, replace_lost: bool = False) -> BatchLoader:
+    """What makes the batches of a source in up to `workers` processes, as many as there is room for."""
+    if not workers:
+        return InlineLoader(source)
+    room = room_for_batches(max(source.world_size, len(found_gpus())))
+    size = fitted(workers, _Shapes.of(source).slot_bytes, room)
+    return WorkerLoader(source, size, replace_lost) if size.workers else InlineLoader(source)
 
 
 class WorkerLoader:
-    """Makes batches in `workers` processes.
+    """Makes batches in worker processes.
 
     Args:
         source: makes the batch of a step; travels to each worker once.
+        size: how many processes, and how far ahead each works.
         replace_lost: start a new process for one that died, instead of raising.
     """
 
-    def __init__(self, source: BatchSource, workers: int, replace_lost: bool = False) -> None:
-        self._source, self._count, self._replace_lost, self._lost = source, workers, replace_lost, 0
+    def __init__(self, source: BatchSource, size: LoaderSize, replace_lost: bool = False) -> None:
+        self._source, self._replace_lost, self._lost = source, replace_lost, 0
+        self._count, self._ahead = size.workers, size.ahead
         method = "forkserver" if "forkserver" in multiprocessing.get_all_start_methods() else "spawn"
         self._context: BaseContext = multiprocessing.get_context(method)
         self._shapes = _Shapes.of(source)
-        self._workers = [self._start() for _ in range(workers)]
+        self._workers = [self._start() for _ in range(size.workers)]
 
     def batches(self, first_step: int) -> Iterator[Batch]:
         """Batches of `first_step`, `first_step` + 1, … without end.
@@ -84,13 +96,13 @@ class WorkerLoader:
             TrainingError: a worker died, or could not make a batch.
         """
         count = self._count
-        for step in range(first_step, first_step + AHEAD * count):
+        for step in range(first_step, first_step + self._ahead * count):
             self._ask(self._workers[step % count], step)
         step = first_step
         while True:
             index = step % count
             batch = self._receive(index, step)
-            self._ask(self._workers[index], step + AHEAD * count)
+            self._ask(self._workers[index], step + self._ahead * count)
             yield batch
             step += 1
 
@@ -107,7 +119,7 @@ class WorkerLoader:
 
     def _start(self) -> _Worker:
         ours, theirs = self._context.Pipe()
-        slots = self._context.RawArray("b", AHEAD * self._shapes.slot_bytes)
+        slots = self._context.RawArray("b", self._ahead * self._shapes.slot_bytes)
         working_on = self._context.RawValue("q", -1)
         arguments = (self._source, self._shapes, theirs, slots, working_on)
         process = self._context.Process(target=_work, args=arguments, daemon=True)  # type: ignore[attr-defined]
@@ -136,7 +148,7 @@ class WorkerLoader:
         return Batch(image.copy(), label.copy(), seeds.copy())
 
     def _slot(self, step: int) -> int:
-        return (step // self._count) % AHEAD
+        return (step // self._count) % self._ahead
 
     def _lose(self, index: int) -> None:
         """A worker died: say how and on what, then replace it or raise."""

@@ -26,11 +26,13 @@ _LOST = (
 
 @dataclass(frozen=True, slots=True)
 class Ranks:
-    """This process among those that train together."""
+    """This process among those that train together; they vote by `votes`, between CPUs, so that no vote waits
+    for a GPU."""
 
     rank: int = 0
     world_size: int = 1
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
+    votes: distributed.ProcessGroup | None = None
 
     @property
     def first(self) -> bool:
@@ -41,9 +43,10 @@ class Ranks:
         """Whether any rank was asked to stop, and the furthest rank's progress: the same answer on all."""
         if self.world_size == 1:
             return stop, progress
-        votes = torch.tensor([float(stop), progress], dtype=torch.float64, device=self.device)
-        distributed.all_reduce(votes, op=distributed.ReduceOp.MAX)
-        return bool(votes[0] > 0), float(votes[1])
+        votes = torch.tensor([float(stop), progress], dtype=torch.float64)
+        distributed.all_reduce(votes, op=distributed.ReduceOp.MAX, group=self.votes)
+        asked, furthest = votes.tolist()
+        return asked > 0, furthest
 
     def wrap(self, module: nn.Module) -> nn.Module:
         """The module with gradients averaged over ranks; itself where there is one."""
@@ -96,7 +99,8 @@ def joined_ranks(device: torch.device) -> Iterator[Ranks]:
         torch.cuda.set_device(device)  # nccl, and whatever allocates without naming a device, take this one
     distributed.init_process_group("nccl" if device.type == "cuda" else "gloo")
     try:
-        yield Ranks(environment["rank"], environment["world_size"], device)
+        votes = distributed.new_group(backend="gloo") if device.type == "cuda" else None
+        yield Ranks(environment["rank"], environment["world_size"], device, votes)
     finally:
         distributed.destroy_process_group()
 

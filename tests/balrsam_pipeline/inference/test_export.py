@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from skimage.transform import resize
+from torch.overrides import TorchFunctionMode
 
 from balrsam_pipeline.inference.export import (
     ImageGrid,
@@ -119,3 +121,30 @@ def test_slabs_that_were_forgotten_are_refused() -> None:
     source.read(3, 4)
     with pytest.raises(ValueError, match="forgotten"):
         source.read(1, 2)
+
+
+class CopiesOut(TorchFunctionMode):
+    """What is copied out of a device: arguments of `cpu`, and that nothing else is."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.copied: list[torch.Tensor] = []
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        name = getattr(func, "__name__", "")
+        assert name not in ("item", "tolist"), "a value was waited for"
+        if name == "cpu":
+            self.copied.append(args[0])
+        return func(*args, **(kwargs or {}))
+
+
+@pytest.mark.parametrize("regions", [False, True])
+def test_of_a_case_only_the_finished_labels_are_copied_out_of_the_device(
+    fakes: SimpleNamespace, regions: bool
+) -> None:
+    labels = fakes.region_labels() if regions else fakes.plain_labels(2)
+    source = ArrayLogits(torch.from_numpy(random_logits(labels.classes, (4, 5, 6))))
+    grid = ImageGrid(shape_zyx=(7, 9, 8), crop_zyx=((0, 7), (0, 9), (0, 8)), transpose=(0, 1, 2))
+    with CopiesOut() as copies:
+        export_label([WeightedSource(source)], grid, labels, chunk_bytes=500)
+    assert [(tensor.dtype, tuple(tensor.shape)) for tensor in copies.copied] == [(torch.uint8, (7, 9, 8))]

@@ -7,8 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from support.fingerprints import make_fingerprint
 
+from balrsam_pipeline.hardware import USABLE_SHARE
 from planners.hardware import GiB, Hardware
-from planners.rules.batch_size import HEADROOM, LARGEST, cpu_batch_size, gpu_batch_size
+from planners.rules.batch_size import LARGEST, cpu_batch_size, gpu_batch_size
 from planners.rules.checkpoint import encoder_shrink
 from planners.rules.input_size import Size, given_input_size, given_tiles, input_size, largest_side
 from planners.rules.mask_stride import COARSEST, mask_stride, pyramid_stride, thinnest_label
@@ -187,7 +188,7 @@ def test_a_gpu_batch_is_the_largest_that_fits(fixed_gb: float, each_gb: float, c
         return int((fixed_gb + each_gb * batch) * GiB)
 
     size = gpu_batch_size(memory_of, int(card_gb * GiB)).value
-    limit = HEADROOM * card_gb * GiB
+    limit = USABLE_SHARE * card_gb * GiB
     assert size == 1 or memory_of(size) <= limit * 1.001
     assert size == LARGEST or memory_of(size + 1) > limit * 0.999
 

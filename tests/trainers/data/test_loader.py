@@ -9,6 +9,7 @@ import pytest
 from balrsam_pipeline.errors import TrainingError
 from trainers.config import TrainingConfig
 from trainers.data.loader import BatchSource, InlineLoader
+from trainers.data.loader_size import LoaderSize
 from trainers.data.patches import PatchReader
 from trainers.data.sampling import Sampler, SamplingCase
 from trainers.data.workers import WorkerLoader
@@ -45,10 +46,10 @@ def test_an_epoch_does_not_repeat_the_one_before(make_source):
     assert "case_" in source.describe(0)
 
 
-@pytest.mark.parametrize("workers", [1, 2, 4])
-def test_any_number_of_workers_gives_the_same_batches(make_source, workers):
+@pytest.mark.parametrize(("workers", "ahead"), [(1, 2), (2, 1), (4, 2)])
+def test_any_number_of_workers_gives_the_same_batches(make_source, workers, ahead):
     expected = take(InlineLoader(make_source()), 3, 7)
-    loader = WorkerLoader(make_source(), workers)
+    loader = WorkerLoader(make_source(), LoaderSize(workers=workers, ahead=ahead))
     try:
         check_equal(take(loader, 3, 7), expected)
     finally:
@@ -63,7 +64,7 @@ def test_ranks_share_a_batch_without_overlap_even_where_it_does_not_divide(make_
 
 
 def test_a_killed_worker_ends_with_the_case_and_the_signal(make_source):
-    loader = WorkerLoader(make_source(), 1)
+    loader = WorkerLoader(make_source(), LoaderSize(workers=1))
     try:
         batches = loader.batches(0)
         next(batches)
@@ -77,7 +78,7 @@ def test_a_killed_worker_ends_with_the_case_and_the_signal(make_source):
 
 def test_a_lost_worker_is_replaced_where_that_is_wanted_and_batches_stay_the_same(make_source):
     expected = take(InlineLoader(make_source()), 0, 9)
-    loader = WorkerLoader(make_source(), 2, replace_lost=True)
+    loader = WorkerLoader(make_source(), LoaderSize(workers=2), replace_lost=True)
     try:
         batches = loader.batches(0)
         got = [next(batches)]
@@ -93,7 +94,7 @@ def test_a_lost_worker_is_replaced_where_that_is_wanted_and_batches_stay_the_sam
 def test_a_case_that_cannot_be_read_is_named(make_source):
     source = make_source()
     del source.reader._source.images["case_b"]
-    loader = WorkerLoader(source, 1)
+    loader = WorkerLoader(source, LoaderSize(workers=1))
     try:
         with pytest.raises(TrainingError, match="case_b"):
             take(loader, 0, 20)

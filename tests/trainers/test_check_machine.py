@@ -1,0 +1,107 @@
+"""What `balrsam check_machine` finds on this CPU, and what falls short on machines that are made up."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+import torch
+
+from balrsam_pipeline import hardware
+from balrsam_pipeline.cli import main
+from trainers.check_machine import findings as module
+from trainers.check_machine import subject as subject_module
+from trainers.check_machine.bench import Bench
+from trainers.check_machine.findings import Finding, check_loader, check_step, find_hardware
+from trainers.check_machine.page import lines_of
+from trainers.check_machine.subject import generated_subject
+
+CPU = torch.device("cpu")
+
+
+def test_on_this_cpu_everything_is_tried_and_good(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["check_machine", "--device", "cpu", "--json", str(tmp_path / "machine.json")]) == 0
+    page = capsys.readouterr().out
+    assert "This machine is ready." in page
+    assert max(map(len, page.splitlines())) <= 80
+    written = json.loads((tmp_path / "machine.json").read_text())
+    found = {finding["name"]: finding["figures"] for finding in written["findings"]}
+    assert list(found) == [
+        "hardware",
+        "precision",
+        "training step",
+        "loader",
+        "save and resume",
+        "prediction",
+    ]
+    step = found["training step"]
+    assert step["peak_bytes"] == pytest.approx(step["counted_bytes"], rel=0.05)
+    assert found["save and resume"]["largest_difference"] == 0
+    assert written["good"]
+
+
+def test_a_dataset_is_tried_with_its_own_plan_and_in_short_with_one_step(
+    make_request, capsys: pytest.CaptureFixture[str]
+) -> None:
+    request = make_request()
+    roots = request.roots
+    words = [f"--{name}={getattr(roots, name)}" for name in ("raw", "preprocessed", "results")]
+    assert main(["check_machine", str(request.dataset), "--short", "--device", "cpu", *words]) == 0
+    page = capsys.readouterr().out
+    assert request.dataset.name in page
+    assert "loader" not in page
+
+
+def test_a_gpu_that_pytorch_cannot_use_falls_short_with_a_fix(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "find_accelerator", lambda: None)
+    monkeypatch.setattr(module, "gpu_hint", lambda: "/dev/nvidia0")
+    found = find_hardware(CPU)
+    assert not found.good
+    assert "PyTorch" in found.fix
+
+
+def test_memory_above_what_was_counted_and_memory_that_runs_out_fall_short(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    subject = generated_subject(CPU, None)
+    monkeypatch.setattr(Bench, "step", lambda self: None)
+    monkeypatch.setattr(module, "_memory", lambda *_: (2 * 2**30, 2**30))
+    finding, rate = check_step(subject, CPU, going=None)
+    assert not finding.good and rate > 0
+    assert "--gpu-memory-gb" in finding.fix
+
+    def full(self: Bench) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(Bench, "step", full)
+    finding, rate = check_step(subject, CPU, going=None)
+    assert not finding.good and rate == 0
+
+
+def test_a_loader_slower_than_the_steps_falls_short() -> None:
+    subject = generated_subject(CPU, None)
+    assert check_loader(subject, CPU, 0, step_rate=1e-3).good
+    slow = check_loader(subject, CPU, 0, step_rate=1e9)
+    assert not slow.good and "--workers" in slow.fix
+
+
+def test_a_card_gets_the_largest_batch_that_fits(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(
+        subject_module,
+        "step_memory",
+        lambda network, patch, batch: SimpleNamespace(total=batch * hardware.GiB),
+    )
+    sizes = [
+        generated_subject(torch.device("cuda"), int(memory_gb * hardware.GiB)).configuration.batch_size
+        for memory_gb in (0.5, 6, 24)
+    ]
+    assert sizes == [1, 5, 16]
+
+
+def test_a_line_says_what_to_do_only_where_something_falls_short() -> None:
+    good = lines_of(Finding(name="loader", said="x " * 60))
+    short = lines_of(Finding(name="loader", said="x", good=False, fix="do this"))
+    assert not any("fix" in line for line in good)
+    assert short[0].startswith("SHORT") and "fix: do this" in short[1]
