@@ -92,7 +92,9 @@ def assemble(
     run_state = _run_state(request, data, config, precision, checkpoint)
     state = run_state.restore(checkpoint) if checkpoint is not None else TrainingState()
     workers = default_loader_workers(ranks) if request.workers is None else request.workers
-    augmentation = config.augmentation.on(ranks.device.type)
+    augmentation = config.augmentation.on(
+        ranks.device.type, volumes=data.configuration.network.volume is not None
+    )
     in_loader = dataclasses.replace(config, augmentation=augmentation)
     base_sha256 = run_state.identity["base_sha256"]
     features = keep_features(data, config, run_state.model, base_sha256, (ranks.device.type, workers))

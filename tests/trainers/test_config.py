@@ -109,6 +109,7 @@ def test_a_batch_that_was_asked_for_is_divided_and_leaves_no_rank_without_a_samp
 
 def test_cuda_changes_intensities_itself_unless_the_loader_is_to():
     assert AugmentationConfig().on("cuda").on_device
+    assert not AugmentationConfig().on("cuda", volumes=True).on_device
     assert not AugmentationConfig(in_loader=True).on("cuda").on_device
     assert not AugmentationConfig().on("cpu").on_device
     assert AugmentationConfig(on_device=True).on("cpu").on_device

@@ -50,7 +50,7 @@ def subject_of_dataset(request: TrainRequest, device: torch.device) -> Subject:
         TrainingError: it is not preprocessed.
     """
     data: FoldData = open_fold(request)
-    config = _on(request.config.completed(data.configuration), device)
+    config = _on(request.config, data.configuration, device)
     return Subject(
         what=f"{data.plan.dataset}, configuration {data.configuration.name}",
         plan=data.plan,
@@ -91,7 +91,7 @@ def generated_subject(device: torch.device, memory_bytes: int | None) -> Subject
         mirror_axes=(),
         network=network,
     )
-    config = _on(TrainingConfig().completed(configuration), device)
+    config = _on(TrainingConfig(), configuration, device)
     source = GeneratedSource(network.input_channels, side + side // 4)
     case = SamplingCase(case=source.case, shape_zyx=source.shape(source.case))
     sampler = Sampler((case,), source.foreground, configuration, config)
@@ -153,8 +153,11 @@ class GeneratedSource:
         return
 
 
-def _on(config: TrainingConfig, device: torch.device) -> TrainingConfig:
-    return replace(config, augmentation=config.augmentation.on(device.type))
+def _on(config: TrainingConfig, configuration: Configuration, device: torch.device) -> TrainingConfig:
+    """The settings completed by a plan, with intensities changed where the device has them changed."""
+    config = config.completed(configuration)
+    augmentation = config.augmentation.on(device.type, volumes=configuration.network.volume is not None)
+    return replace(config, augmentation=augmentation)
 
 
 def _plan(configuration: Configuration) -> Plan:
