@@ -111,8 +111,8 @@ class AugmentationConfig:
                 )
 
     def on(self, device_type: str, *, volumes: bool = False) -> AugmentationConfig:
-        """The same with `on_device` as it is on a kind of device: "cuda", "cpu", "mps". Patches of volumes are
-        changed by the loader everywhere."""
+        """The same with `on_device` as it is on a kind of device: "cuda", "cpu", "mps". Patches of volumes
+        are changed by the loader everywhere."""
         on_device = self.on_device or (device_type == "cuda" and not self.in_loader)
         return dataclasses.replace(self, on_device=on_device and not volumes)
 
