@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from balrsam_pipeline.hardware import USABLE_SHARE
 from balrsam_pipeline.plan import NetworkPlan
 from planners.hardware import Hardware
 from planners.rules import Decision
-from planners.rules.batch_size import HEADROOM, cpu_volume_batch_size, gpu_batch_size
+from planners.rules.batch_size import cpu_volume_batch_size, gpu_batch_size
 from planners.rules.input_size import Size
 from planners.rules.volume_patch import Levels, Volumes, most_voxels, volume_patch
 
@@ -41,9 +42,7 @@ def fit_volumes(
             return Decision(given_batch, "asked for")
         if hardware.memory_bytes is None:
             return cpu_volume_batch_size(levels.patch)
-        from balrsam_pipeline.network import (
-            step_memory,
-        )  # imports torch, which a plan for a CPU does not need
+        from balrsam_pipeline.network import step_memory  # imports torch: not for a plan for a CPU
 
         planned = network_over(levels)
         return gpu_batch_size(
@@ -59,13 +58,14 @@ def fit_volumes(
         level."""
         if given_batch is not None or hardware.memory_bytes is None:
             return True
-        from planners.memory import training_bytes
+        from balrsam_pipeline.network import step_memory
 
         if not counted:
-            one, two = (training_bytes(network_over(levels), levels.patch, batch) for batch in (1, 2))
-            counted.update(a_voxel=(two - one) / levels.voxels, fixed=2 * one - two)
+            planned = network_over(levels)
+            two, three = (step_memory(planned, levels.patch, batch).total for batch in (2, 3))
+            counted.update(a_voxel=(three - two) / levels.voxels, fixed=3 * two - 2 * three)
         needed = counted["fixed"] + USEFUL_BATCH * counted["a_voxel"] * levels.voxels
-        return needed <= HEADROOM * hardware.memory_bytes
+        return bool(needed <= USABLE_SHARE * hardware.memory_bytes)
 
     patch = volume_patch(volumes, most_voxels(hardware), fits)
     planned, batch = network_over(patch.value), batch_of(patch.value)

@@ -17,9 +17,10 @@ from balrsam_pipeline.execution import default_workers
 from balrsam_pipeline.inference import Predictor, PredictorOptions, count_patches, predict_files
 from balrsam_pipeline.layout import FoldFolder
 from balrsam_pipeline.network import Features, load_trained
+from balrsam_pipeline.network.loss_sums import VOLUME_LABELS
 from evaluation import EvaluationOptions, Pair, Summary, evaluate_pairs, write_reports
 from trainers.data import FoldData, KeptFeatures, PatchReader, Sample
-from trainers.losses import VOLUME_LABELS, one_hot, region_target
+from trainers.losses import one_hot, region_target
 from trainers.optimisation import Precision
 
 

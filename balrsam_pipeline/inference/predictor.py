@@ -187,8 +187,8 @@ class Predictor:
             size = self._slab_size(total.shape, axis)
             for start in range(0, along_axis.shape[1], size):
                 stop = min(along_axis.shape[1], start + size)
-                slab = self._slab(image_czyx, axis, start, stop).to(total.device)
-                along_axis[:, start:stop] += slab / len(axes)
+                part = self._slab(image_czyx, axis, start, stop).to(total.device)
+                along_axis[:, start:stop] += part / len(axes)
 
     def _slabs(self, image_czyx: npt.NDArray[np.float32]) -> Callable[[int, int], Tensor]:
         """What computes logits (K, stop - start, y, x) of slices along axis 0, asked for in order."""

@@ -53,7 +53,7 @@ class CudaPolicy(TorchFunctionMode):
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
         """Run a function under the policy."""
-        if func == torch.Tensor.device.__get__:  # type: ignore[attr-defined]
+        if func == torch.Tensor.device.__get__:
             return torch.device("cuda")
         kwargs = dict(kwargs or {})
         if "device" in kwargs:

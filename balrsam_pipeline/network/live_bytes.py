@@ -16,7 +16,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_iter
 
 
-class LiveBytes(TorchDispatchMode):
+class LiveBytes(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Within the context, `now` and `peak` count bytes of storages made since it was entered; `course` is how
     many were alive after each operation.
 
@@ -33,7 +33,7 @@ class LiveBytes(TorchDispatchMode):
     """
 
     def __init__(self, existing: Iterable[Tensor] = (), block_bytes: int = 1) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self._existing = {_key(tensor.untyped_storage()) for tensor in existing}
         self.now = self.peak = 0
         self.course: list[int] = []

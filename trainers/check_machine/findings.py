@@ -17,6 +17,7 @@ from balrsam_pipeline.hardware import GiB, find_accelerator, gpu_hint
 from balrsam_pipeline.inference import Predictor, PredictorOptions
 from balrsam_pipeline.network import step_memory
 from balrsam_pipeline.network.live_bytes import LiveBytes
+from balrsam_pipeline.network.step_memory import Policy
 from balrsam_pipeline.processor import usable_cores
 from balrsam_pipeline.progress import Phase
 from trainers.check_machine.bench import Bench, set_up
@@ -224,7 +225,7 @@ def _timed(step: Callable[[], None], device: torch.device) -> float:
 def _memory(subject: Subject, device: torch.device, bench: Bench) -> tuple[int, int]:
     """Peak and counted bytes of a step; on a GPU with all that the process has of it."""
     configuration = subject.configuration
-    policy = "cuda half" if device.type == "cuda" else "cpu float32"
+    policy: Policy = "cuda half" if device.type == "cuda" else "cpu float32"
     counted = step_memory(configuration.network, configuration.patch_size, configuration.batch_size, policy)
     if device.type == "cuda":
         free, total = torch.cuda.mem_get_info(device)

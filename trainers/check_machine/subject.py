@@ -12,7 +12,7 @@ import torch
 from balrsam_pipeline.dataset import LabelScheme
 from balrsam_pipeline.hardware import USABLE_SHARE
 from balrsam_pipeline.network import preset, step_memory
-from balrsam_pipeline.plan import ChannelStatistics, Configuration, Plan
+from balrsam_pipeline.plan import ChannelStatistics, Configuration, Normalization, Plan
 from trainers.config import TrainingConfig
 from trainers.data import BatchLoader, FoldData, PatchReader, loader_of, open_fold, open_loader
 from trainers.data.loader import BatchSource
@@ -78,13 +78,15 @@ def generated_subject(device: torch.device, memory_bytes: int | None) -> Subject
             (size, step_memory(network, (side, side), size).total) for size in range(LARGEST_BATCH, 0, -1)
         )
         batch = next((size for size, total in needed if total <= USABLE_SHARE * memory_bytes), 1)
+    scheme: Normalization = "z_score"
+    schemes = (scheme,) * network.input_channels
     configuration = Configuration(
         name="2d",
         transpose=(0, 1, 2),
         spacing_mm=(1.0, 1.0, 1.0),
         slicing_axes=(0,),
         context_slices=0,
-        normalization=("z_score",) * network.input_channels,
+        normalization=schemes,
         normalize_inside_mask=(False,) * network.input_channels,
         patch_size=(side, side),
         batch_size=batch,
@@ -132,7 +134,16 @@ class GeneratedSource:
 
     def read_label_slice(self, case: str, index: int, axis: int = 0) -> npt.NDArray[np.int16]:
         """The labels of a slice, (height, width)."""
-        return self._label_zyx[index].copy()
+        label_hw: npt.NDArray[np.int16] = self._label_zyx[index].copy()
+        return label_hw
+
+    def read_box(self, case: str, box: tuple[slice, slice, slice]) -> npt.NDArray[np.float32]:
+        """A box, (channel, z, y, x)."""
+        return self._image_czyx[(slice(None), *box)]
+
+    def read_label_box(self, case: str, box: tuple[slice, slice, slice]) -> npt.NDArray[np.int16]:
+        """The labels of a box, (z, y, x)."""
+        return self._label_zyx[box]
 
     def read_image(self, case: str) -> npt.NDArray[np.float32]:
         """The volume, (channel, z, y, x)."""

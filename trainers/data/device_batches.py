@@ -51,7 +51,7 @@ class CudaCopyStream:
     """A stream of a CUDA device."""
 
     def __init__(self, device: torch.device) -> None:
-        self._stream = torch.cuda.Stream(device)
+        self._stream = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
 
     def used(self) -> AbstractContextManager[Any]:
         """Within the context, operations run on the stream."""
@@ -59,11 +59,12 @@ class CudaCopyStream:
 
     def mark(self) -> torch.cuda.Event:
         """An event behind all that runs on the stream so far."""
-        return self._stream.record_event()
+        event: torch.cuda.Event = self._stream.record_event()
+        return event
 
     def finish(self, mark: torch.cuda.Event) -> None:
         """Wait for an event."""
-        mark.synchronize()  # type: ignore[no-untyped-call]
+        mark.synchronize()
 
     def hand_over(self, mark: torch.cuda.Event, tensors: tuple[Tensor, ...]) -> None:
         """Let the current stream wait for an event; what it frees stays until it is done with it."""
