@@ -91,7 +91,8 @@ def run_step(model: Model, image_bcyx: Tensor, label_byx: Tensor, casts: CudaPol
         sums.append(class_sums(coarser, label, scheme))
     if output.boundary_logits is not None:
         sums.append(boundary_sums(output.boundary_logits, label_byx, scheme))
-    torch.cat(sums).sum().backward()  # type: ignore[no-untyped-call]
+    # `Tensor.backward` would leave the policy, and checkpoints be computed again without it
+    torch.autograd.backward(torch.cat(sums).sum())
 
 
 @dataclass(frozen=True, slots=True)

@@ -195,7 +195,12 @@ def _check_machine(request: RunRequest, note: Callable[[str], None]) -> None:
     configuration = ("--configuration", request.configurations[0]) if request.configurations else ()
     words = (str(request.dataset), "--short", *configuration, *where_words(request))
     print("\nThis machine:", flush=True)
-    if run_command("check_machine", words, note) != FINISHED:
+    try:
+        good = run_command("check_machine", words, note) == FINISHED
+    except Exception as problem:  # a check must not stop what it checks for
+        note(f"check_machine: {type(problem).__name__}: {problem}")
+        good = False
+    if not good:
         print("Training is tried all the same.", flush=True)
 
 

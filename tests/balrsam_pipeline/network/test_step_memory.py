@@ -81,6 +81,14 @@ def test_only_what_trains_has_optimiser_state() -> None:
     assert step_memory(ADAPTED, (56, 40), 1).state < step_memory(NETWORK, (56, 40), 1).state
 
 
+def test_blocks_that_are_computed_again_are_so_under_the_same_rules() -> None:
+    once, again = (
+        step_memory(replace(ADAPTED, checkpointed_blocks=blocks, input_size=(256, 256)), (256, 256), 4).step
+        for blocks in (0, 6)
+    )
+    assert again < once
+
+
 def test_each_class_costs_its_logits_and_little_more() -> None:
     few, many = (
         step_memory(replace(NETWORK, classes=classes, mask_stride=1), (224, 224), 1).step
