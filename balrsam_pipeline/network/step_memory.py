@@ -91,8 +91,7 @@ def run_step(model: Model, image_bcyx: Tensor, label_byx: Tensor, casts: CudaPol
         sums.append(class_sums(coarser, label, scheme))
     if output.boundary_logits is not None:
         sums.append(boundary_sums(output.boundary_logits, label_byx, scheme))
-    # `Tensor.backward` would leave the policy, and checkpoints be computed again without it
-    torch.autograd.backward(torch.cat(sums).sum())
+    torch.cat(sums).sum().backward()  # type: ignore[no-untyped-call]
 
 
 @dataclass(frozen=True, slots=True)
