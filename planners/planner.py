@@ -6,8 +6,6 @@ import itertools
 from dataclasses import dataclass, replace
 from typing import Any
 
-import numpy as np
-
 from balrsam_pipeline.dataset import DatasetDescription
 from balrsam_pipeline.hardware import USABLE_SHARE
 from balrsam_pipeline.network import PUBLISHED
@@ -46,10 +44,18 @@ from planners.rules.input_size import (
     input_size,
     largest_side,
 )
-from planners.rules.mask_stride import Stride, mask_stride, pyramid_stride, thinnest_label
+from planners.rules.mask_stride import Stride, mask_stride, pyramid_stride, pyramid_width, thinnest_label
 from planners.rules.mirroring import mirror_axes
 from planners.rules.normalization import normalization, normalize_inside_mask
-from planners.rules.slices import Order, Slices, slice_count, slices_of, transpose, transposed
+from planners.rules.slices import (
+    Order,
+    Slices,
+    slice_count,
+    slices_of,
+    transpose,
+    transposed,
+    typical_size_mm,
+)
 from planners.rules.target_spacing import target_spacing
 from planners.rules.volume_patch import volumes_of
 from planners.volume_network import fit_volumes
@@ -144,7 +150,7 @@ def _decide_common(
         hardware=hardware,
         overrides=overrides,
         spacing_mm=spacing,
-        order=transpose(spacing.value, _typical_size(fingerprint)),
+        order=transpose(spacing.value, typical_size_mm(fingerprint)),
         schemes=schemes,
         inside=normalize_inside_mask(fingerprint, schemes.value),
         base=base(description.channel_names, hardware, *asked, without),
@@ -155,13 +161,6 @@ def _decide_common(
             tiles = "pictures are seen in tiles, for each of which it would run in every step"
             return replace(common, base=base(description.channel_names, hardware, *asked, tiles))
     return common
-
-
-def _typical_size(fingerprint: Fingerprint) -> tuple[float, float, float]:
-    """The median size of an image along each raw axis, in mm."""
-    sizes = [np.array(case.cropped_shape_zyx) * np.array(case.spacing_mm) for case in fingerprint.cases]
-    z, y, x = (float(size) for size in np.median(sizes, axis=0))
-    return z, y, x
 
 
 def _configuration(name: str, draft: Decision[ConfigurationDraft], common: _Common) -> Configuration:
@@ -292,6 +291,9 @@ def _network(
         mask_stride=finest if stride.value > finest else stride.value,
         checkpointed_blocks=again.value,
         encoder_shrink=shrink.value if once else 1,
+        cden_width=pyramid_width(parts.value.cden_width, size.value.input)
+        if pyramid
+        else parts.value.cden_width,
         **seen,
     )
     reasons = {

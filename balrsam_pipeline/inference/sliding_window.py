@@ -10,6 +10,7 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import product
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -17,8 +18,11 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from balrsam_pipeline.network import Features
+
 LOG = logging.getLogger(__name__)
-Network = Callable[[Tensor], Tensor]
+Network = Callable[..., Tensor]  # of an image, and where it has an encoder of what that made of it
+MOST_ENCODED = 16  # slices whose maps are held at once
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -111,9 +115,10 @@ def _sum_of_patches(networks: Sequence[Network], local: _LocalSlices, settings: 
     even = math.ceil(
         patches / max(1, math.ceil(patches / settings.batch_size))
     )  # as many batches, none of them nearly empty
+    encoded = _Encoded(networks, local, settings)
     for blocks in _batches(places, settings.mirrors, local.stop - local.start, even):
         batch = torch.cat([_patches(local, block, settings) for block in blocks])
-        logits = mean_over_networks(networks, batch)
+        logits = mean_over_networks(networks, batch, encoded.of_batch(blocks))
         if total is None:
             total = volume.new_zeros((local.stop - local.start, logits.shape[1], *size))
         offset = 0
@@ -158,12 +163,62 @@ def _patches(local: _LocalSlices, block: _Block, settings: SliceSettings) -> Ten
     )
 
 
-def mean_over_networks(networks: Sequence[Network], batch_bchw: Tensor) -> Tensor:
-    """Averaged logits in float32; a batch too large for the GPU is halved until it fits."""
+class _Encoded:
+    """What encoders make of patches that are seen mirrored too: computed once for each, and mirrored."""
+
+    def __init__(self, networks: Sequence[Network], local: _LocalSlices, settings: SliceSettings) -> None:
+        few = local.stop - local.start <= MOST_ENCODED and len(settings.mirrors) > 1
+        self._networks = [
+            network if few and getattr(network, "mirrors_maps", False) else None for network in networks
+        ]
+        self._local, self._settings = local, settings
+        self._tile: Tile | None = None
+        self._kept: dict[tuple[int, int, bool], tuple[Tensor | None, ...]] = {}
+
+    def of_batch(self, blocks: Sequence[_Block]) -> list[tuple[Tensor, ...] | None]:
+        """For each network its maps of a batch, or None where it is to look at the batch itself."""
+        return [
+            None if network is None else self._joined(number, network, blocks)
+            for number, network in enumerate(self._networks)
+        ]
+
+    def _joined(self, number: int, network: Any, blocks: Sequence[_Block]) -> tuple[Tensor, ...]:
+        parts = []
+        for block in blocks:
+            axes = [axis - 1 for axis in block.mirror.dimensions]  # of maps (b, y, x, c)
+            for index in range(block.start, block.stop):
+                parts.append([each.flip(axes) for each in self._one(number, network, block, index)])
+        return tuple(torch.cat(maps) for maps in zip(*parts, strict=True))
+
+    def _one(self, number: int, network: Any, block: _Block, index: int) -> list[Tensor]:
+        if block.tile != self._tile:
+            self._kept.clear()
+            self._tile = block.tile
+        key = (number, index, block.mirror.context)
+        if key not in self._kept:
+            plain = _Block(block.tile, Mirror(context=block.mirror.context), index, index + 1)
+            self._kept[key] = network.prefix(_patches(self._local, plain, self._settings))
+        return [each for each in self._kept[key] if each is not None]
+
+
+def mean_over_networks(
+    networks: Sequence[Network],
+    batch_bchw: Tensor,
+    encoded: Sequence[tuple[Tensor, ...] | None] | None = None,
+) -> Tensor:
+    """Averaged logits in float32; a batch too large for the GPU is halved until it fits.
+
+    Args:
+        encoded: for each network what its encoder made of the batch, None where it has yet to.
+    """
+    encoded = encoded or [None] * len(networks)
     try:
-        total = networks[0](batch_bchw).float()
-        for network in networks[1:]:
-            total = total + network(batch_bchw).float()
+        total: Tensor | None = None
+        for network, maps in zip(networks, encoded, strict=True):
+            logits = (network(batch_bchw) if maps is None else network(batch_bchw, Features(*maps))).float()
+            total = logits if total is None else total + logits
+        if total is None:
+            raise ValueError("no networks to predict with")
         return total / len(networks)
     except torch.cuda.OutOfMemoryError:
         if len(batch_bchw) == 1:
@@ -172,7 +227,12 @@ def mean_over_networks(networks: Sequence[Network], batch_bchw: Tensor) -> Tenso
     torch.cuda.empty_cache()
     middle = len(batch_bchw) // 2
     return torch.cat(
-        [mean_over_networks(networks, part) for part in (batch_bchw[:middle], batch_bchw[middle:])]
+        [
+            mean_over_networks(
+                networks, batch_bchw[half], [maps and tuple(each[half] for each in maps) for maps in encoded]
+            )
+            for half in (slice(None, middle), slice(middle, None))
+        ]
     )
 
 

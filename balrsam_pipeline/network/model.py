@@ -125,6 +125,12 @@ class BalrSam(nn.Module):
             embedding, early_byxc = self.image_encoder.suffix(features)
         return embedding, early_byxc.permute(0, 3, 1, 2)
 
+    @property
+    def mirrors_maps(self) -> bool:
+        """Whether the encoder's maps of an image, mirrored, stand for those of the mirrored image: so it is
+        trained where they are kept for a pyramid."""
+        return self.network.decoder == "pyramid" and self.image_encoder is not None
+
     def train_coarser(self, times: int) -> None:
         """From now on train on images this many times smaller: convolutions alone can, where masks are
         coarser than the input."""

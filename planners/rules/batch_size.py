@@ -13,7 +13,7 @@ from planners.rules import Decision
 # pixels of a step on a CPU. A pyramid is quick, and steps are worth more than samples: hearts in 2.5
 # core-minutes scored 0.679 in batches of 2, 0.597 in batches of 4 (then of equal speed per sample)
 CPU_PIXELS = 131_072
-SMALLEST, CPU_LARGEST, LARGEST = 2, 16, 64
+SMALLEST, CPU_LARGEST, LARGEST = 2, 8, 64
 TOKENS = (
     1024  # of an input of 512×512: from there on memory, not arithmetic, is what limits a batch on a card
 )

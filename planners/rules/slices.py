@@ -97,6 +97,13 @@ def slice_count(fingerprint: Fingerprint, slicing_axes: tuple[int, ...], order: 
     return sum(case.cropped_shape_zyx[order[axis]] for case in fingerprint.cases for axis in slicing_axes)
 
 
+def typical_size_mm(fingerprint: Fingerprint) -> tuple[float, float, float]:
+    """The median size of an image along each raw axis, in mm."""
+    sizes = [np.array(case.cropped_shape_zyx) * np.array(case.spacing_mm) for case in fingerprint.cases]
+    z, y, x = (float(size) for size in np.median(sizes, axis=0))
+    return z, y, x
+
+
 def _in_plane(sizes: npt.NDArray[np.float64], slicing_axes: tuple[int, ...]) -> tuple[int, int]:
     """The slice of a volume, or what holds its slices of every orientation, in whole voxels."""
     depth, height, width = (int(size) for size in np.ceil(sizes - 1e-6))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from types import SimpleNamespace
 
 import pytest
@@ -18,6 +19,7 @@ from balrsam_pipeline.inference.sliding_window import (
     tiles,
     with_context,
 )
+from balrsam_pipeline.network import Features
 
 
 def brute_force(
@@ -127,3 +129,48 @@ def test_a_batch_too_large_for_the_gpu_is_halved() -> None:
     )
     torch.testing.assert_close(slice_logits([network], volume, (0, 10), settings), volume * 2)
     assert max(sizes) <= 3
+
+
+class Encoding:
+    """A network whose masks depend on where things lie in image and maps; counts what it encodes."""
+
+    mirrors_maps = True
+
+    def __init__(self) -> None:
+        self.encoded = 0
+        self.ramp = torch.linspace(0, 1, 16)[:, None] + torch.linspace(0, 2, 16)
+
+    def prefix(self, image_bchw: torch.Tensor) -> Features:
+        self.encoded += len(image_bchw)
+        return Features((image_bchw * self.ramp).permute(0, 2, 3, 1), None)
+
+    def __call__(self, image_bchw: torch.Tensor, features: Features | None = None) -> torch.Tensor:
+        maps = features or self.prefix(image_bchw)
+        return torch.cat([image_bchw + maps.tokens_byxc.permute(0, 3, 1, 2), self.ramp * image_bchw], dim=1)
+
+
+@pytest.mark.parametrize("batch_size", [1, 3, 64])
+def test_a_slice_is_encoded_once_and_its_maps_are_mirrored(batch_size: int) -> None:
+    volume = torch.randn(3, 1, 16, 24)
+    settings = SliceSettings(
+        patch_size=(16, 16),
+        tile_step=0.5,
+        batch_size=batch_size,
+        context_slices=0,
+        mirrors=mirrors((0, 1, 2), 0, 0),
+    )
+    network = Encoding()
+    found = slice_logits([network], volume, (0, 3), settings)
+    assert network.encoded == 3 * 2  # slices and tiles
+    plain = dataclasses.replace(settings, mirrors=(Mirror(),))
+    features = Encoding()
+    total = torch.zeros_like(found)
+    for mirror in settings.mirrors:
+
+        def mirrored(image: torch.Tensor, mirror: Mirror = mirror) -> torch.Tensor:
+            axes = [axis - 1 for axis in mirror.dimensions]
+            maps = features.prefix(image).tokens_byxc.flip(axes)
+            return features(image.flip(mirror.dimensions), Features(maps, None)).flip(mirror.dimensions)
+
+        total += slice_logits([mirrored], volume, (0, 3), plain)
+    torch.testing.assert_close(found, total / len(settings.mirrors))

@@ -12,7 +12,7 @@ from planners.hardware import GiB, Hardware
 from planners.rules.batch_size import LARGEST, cpu_batch_size, gpu_batch_size
 from planners.rules.checkpoint import encoder_shrink
 from planners.rules.input_size import Size, given_input_size, given_tiles, input_size, largest_side
-from planners.rules.mask_stride import COARSEST, mask_stride, pyramid_stride, thinnest_label
+from planners.rules.mask_stride import COARSEST, mask_stride, pyramid_stride, pyramid_width, thinnest_label
 from planners.rules.slices import Slices, slices_of
 
 
@@ -177,7 +177,7 @@ def test_the_thinnest_label_is_measured_in_target_voxels() -> None:
 
 
 def test_a_cpu_batch_shrinks_with_the_input() -> None:
-    assert cpu_batch_size((48, 32)).value == 16
+    assert cpu_batch_size((48, 32)).value == 8
     assert cpu_batch_size((128, 128)).value == 8
     assert cpu_batch_size((896, 896)).value == 2
 
@@ -209,6 +209,7 @@ def test_a_pyramids_masks_have_half_the_inputs_resolution_unless_labels_are_thin
 
 def test_small_slices_are_looked_at_in_full() -> None:
     assert pyramid_stride("hippocampus", 12.0, 1.0, (48, 48)).value == 1
+    assert (pyramid_width(16, (48, 48)), pyramid_width(16, (224, 48))) == (24, 16)
 
 
 @pytest.mark.parametrize(
