@@ -17,7 +17,16 @@ from torch import Tensor, nn
 from balrsam_pipeline import __version__
 from balrsam_pipeline.dataset import LabelScheme
 from balrsam_pipeline.errors import CheckpointError
-from balrsam_pipeline.network import Features, Model, build, checkpoint_sha256, obtain, trainable_state
+from balrsam_pipeline.network import (
+    BalrSam,
+    Features,
+    Model,
+    build,
+    checkpoint_sha256,
+    obtain,
+    start_on_images,
+    trainable_state,
+)
 from balrsam_pipeline.paths import threads_are_given
 from balrsam_pipeline.plan import NetworkPlan
 from balrsam_pipeline.processor import OtherWork, usable_cores
@@ -47,6 +56,8 @@ from trainers.resume import RunState, averaged_weights, refuse_changed_settings
 from trainers.stopping import StopRequest
 from trainers.trainer import CLOCKS, Trainer, TrainerParts, TrainingState
 from trainers.validation import QuickValidation, expected_validation_s
+
+MEASURED_PATCHES = 8  # on which low-rank decoder attention is truncated; more change the start no further
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -178,6 +189,9 @@ def _run_state(
     model = build(network, base).to(precision.device)
     layout = torch.channels_last if network.volume is None else torch.channels_last_3d
     model = model.to(memory_format=layout)  # type: ignore[call-overload]  # NHWC kernels train depthwise layers far faster
+    low_rank = network.decoder == "sam" and network.decoder_attention == "low_rank"
+    if low_rank and base is not None and isinstance(model, BalrSam) and checkpoint is None:
+        start_on_images(model, base, _training_images(data, precision.device))
     if config.freeze == "nothing":
         model.requires_grad_(True)
     weights = trainable_state(model)
@@ -214,6 +228,14 @@ def _run_state(
         budget=Budget(config, CLOCKS[config.budget_clock], used_s),
         identity=identity,
     )
+
+
+def _training_images(data: FoldData, device: torch.device) -> Iterator[Tensor]:
+    """A few unaugmented patches of training cases, (1, c, y, x)."""
+    cases = data.sampling_cases(data.fold.train)
+    reader = PatchReader(data.store, data.configuration, AugmentationConfig(enabled=False))
+    for sample in fixed_samples(cases, data.store.foreground, data.configuration, MEASURED_PATCHES):
+        yield torch.from_numpy(reader.read(sample)[0])[None].to(device)
 
 
 def class_names(labels: LabelScheme) -> tuple[str, ...]:

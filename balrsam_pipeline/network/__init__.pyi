@@ -11,6 +11,7 @@ from .features import Features as Features
 from .model import BalrSam as BalrSam
 from .model import TrainingOutput as TrainingOutput
 from .moments import measure_second_moments as measure_second_moments
+from .moments import start_on_images as start_on_images
 from .official_checkpoints import PUBLISHED as PUBLISHED
 from .official_checkpoints import find_checkpoint as find_checkpoint
 from .presets import FROM_SCRATCH as FROM_SCRATCH

@@ -28,6 +28,7 @@ ATTENTIONS = (
     "layers.1.cross_attn_token_to_image",
     "final_attn_token_to_image",
 )
+LOW_RANK = (".latent.", ".key_core", ".value_core.")  # of low-rank attention, from SAM's keys and values
 UPSCALING = {
     "weight1": "0.weight",
     "bias1": "0.bias",
@@ -72,6 +73,21 @@ def load_sam(
             parameters[name].copy_(weights[name])
         if network.decoder == "sam":
             model.mask_decoder.refresh_positions()
+
+
+def load_low_rank_start(model: BalrSam, sam: Mapping[str, Tensor], second_moments: Sequence[Tensor]) -> None:
+    """Give the decoder's low-rank attentions the start that second moments ask for; all else stays.
+
+    Args:
+        model: a network with `low_rank` decoder attention.
+        sam: every tensor of the SAM checkpoint that it adapts.
+        second_moments: (256, 256) for each token-to-image attention.
+    """
+    weights = _decoder(model.network, sam, second_moments)
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            if name in weights and any(part in name for part in LOW_RANK):
+                parameter.copy_(weights[name])
 
 
 def resize_position_embedding(embedding_1yxc: Tensor, grid: tuple[int, int]) -> Tensor:

@@ -4,12 +4,14 @@ truncation."""
 from __future__ import annotations
 
 from collections.abc import Iterable
+from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
 from balrsam_pipeline.network.backbone import EMBEDDING
-from balrsam_pipeline.network.load_sam import ATTENTIONS
+from balrsam_pipeline.network.checkpoints import read_sam
+from balrsam_pipeline.network.load_sam import ATTENTIONS, load_low_rank_start
 from balrsam_pipeline.network.model import BalrSam
 
 
@@ -53,3 +55,16 @@ def measure_second_moments(model: BalrSam, images: Iterable[Tensor]) -> tuple[Te
         for handle in handles:
             handle.remove()
     return tuple(total / max(count, 1) for total, count in zip(sums, counts, strict=True))
+
+
+def start_on_images(model: BalrSam, base: Path, images: Iterable[Tensor]) -> None:
+    """Truncate the decoder's low-rank attentions where it costs least on images of the data to be trained on.
+
+    Args:
+        model: a network with `low_rank` decoder attention, as `build` gives it; it measures for itself.
+        base: the SAM checkpoint that it adapts.
+        images: batches (b, c, y, x) on the model's device, normalised as in training.
+    """
+    network, moments = model.network, measure_second_moments(model, images)
+    sam = read_sam(base, network.backbone, network.embedding_stride)
+    load_low_rank_start(model, sam, moments)

@@ -4,19 +4,21 @@ without it."""
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import pytest
 import torch
+from torch import Tensor
 
 from balrsam_pipeline.errors import BalrsamError, CheckpointError
-from balrsam_pipeline.network import build, load_trained
+from balrsam_pipeline.network import BalrSam, build, load_trained, start_on_images
 from balrsam_pipeline.network.backbone import stock_sam
 from balrsam_pipeline.paths import Roots
 from balrsam_pipeline.plan import NetworkPlan, read_plan, write_versioned
 from trainers import TrainRequest, train_fold
 from trainers.checkpoints import CheckpointFolder, read_checkpoint
+from trainers.setup import MEASURED_PATCHES
 
 Adapted = Callable[..., TrainRequest]
 
@@ -83,6 +85,21 @@ def test_only_what_is_not_sams_encoder_is_trained_and_saved(adapt: Adapted, sam:
     assert torch.equal(
         start.image_encoder.blocks[0].mlp.lin1.weight, end.image_encoder.blocks[0].mlp.lin1.weight
     )
+
+
+def test_low_rank_attention_starts_on_training_images_once(
+    adapt: Adapted, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    measured: list[int] = []
+
+    def start(model: BalrSam, base: Path, images: Iterable[Tensor]) -> None:
+        measured.append(len(list(images)))
+        start_on_images(model, base, images)
+
+    monkeypatch.setattr("trainers.setup.start_on_images", start)
+    train_fold(adapt(epochs=1))
+    train_fold(dataclasses.replace(adapt(epochs=2), accept_changed_settings=True))
+    assert measured == [MEASURED_PATCHES]
 
 
 def test_with_nothing_frozen_the_encoder_trains_and_predicts_again(adapt: Adapted, sam: Path) -> None:

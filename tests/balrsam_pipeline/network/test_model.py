@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,7 @@ from balrsam_pipeline.network import (
     build,
     count_cost,
     measure_second_moments,
+    start_on_images,
     trainable_state,
 )
 from balrsam_pipeline.network.attention import (
@@ -178,6 +180,27 @@ def test_second_moments_are_those_of_the_tokens(make_plan: MakePlan, make_checkp
         torch.testing.assert_close(moment, moment.T)
         assert float(torch.linalg.eigvalsh(moment.double())[0]) > -1e-4
     build(make_plan(decoder_attention="low_rank", decoder_rank=16), path, moments)
+
+
+def test_a_low_rank_start_on_images_keeps_the_masks_of_such_images_closer_to_sams(
+    make_plan: MakePlan, make_checkpoint: MakeCheckpoint
+) -> None:
+    path = make_checkpoint("vit_mini")[1]
+    plan = make_plan(input_size=(64, 64))
+    exact, low = build(plan, path), build(replace(plan, decoder_attention="low_rank", decoder_rank=8), path)
+    generator = torch.Generator().manual_seed(0)
+    images = [torch.randn(1, 3, 64, 64, generator=generator) for _ in range(4)]
+    others = {name: p.clone() for name, p in low.named_parameters() if "_token_to_image." not in name}
+
+    def error() -> float:
+        with torch.no_grad():
+            return float((low(images[3]) - exact(images[3])).norm())
+
+    before = error()
+    start_on_images(low, path, images[:3])
+    assert error() < 0.9 * before
+    for name, parameter in others.items():
+        assert torch.equal(low.get_parameter(name), parameter), name
 
 
 def test_a_checkpoint_is_needed_exactly_when_one_is_adapted(
