@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 
 from balrsam_pipeline.command import Command
+from balrsam_pipeline.errors import UsageError
 
 
 def _add_plot(parser: argparse.ArgumentParser) -> None:
@@ -35,6 +36,47 @@ def _add_plot(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help="slices of a volume, those of most disagreement (default 3)",
     )
+    parser.add_argument(
+        "--planes",
+        nargs="+",
+        choices=("axial", "coronal", "sagittal"),
+        default=["axial"],
+        metavar="PLANE",
+        help="of a volume: axial, coronal, sagittal (default axial)",
+    )
+    parser.add_argument(
+        "--window",
+        nargs="+",
+        metavar="HU",
+        help="black and white: two numbers, or soft-tissue, lung, bone, brain, liver (default: soft-tissue "
+        "of CT, else by the image)",
+    )
+
+
+def _window(words: list[str] | None) -> tuple[float, float] | None:
+    """What `--window` names.
+
+    Raises:
+        UsageError: neither a preset nor two ascending numbers.
+    """
+    from evaluation.view import PRESETS
+
+    if words is None:
+        return None
+    if len(words) == 1 and words[0] in PRESETS:
+        return PRESETS[words[0]]
+    try:
+        low, high = map(float, words)
+    except ValueError:
+        low, high = 0.0, 0.0
+    if not low < high:
+        raise UsageError(
+            f"--window {' '.join(words)}",
+            found="neither a preset nor two ascending numbers",
+            expected=f"one of {', '.join(PRESETS)}, or LOW HIGH",
+            fix="--window -160 240",
+        )
+    return low, high
 
 
 def _plot(arguments: argparse.Namespace) -> int:
@@ -48,6 +90,8 @@ def _plot(arguments: argparse.Namespace) -> int:
         cases=tuple(arguments.cases),
         worst=max(1, arguments.worst),
         slices=max(1, arguments.slices),
+        planes=tuple(arguments.planes),
+        window=_window(arguments.window),
     )
     for path in plot_cases(request):
         print(f"wrote {path}")

@@ -8,11 +8,14 @@ from pathlib import Path
 
 import numpy as np
 
+from balrsam_pipeline.dataset import read_description
 from balrsam_pipeline.errors import BalrsamError, EvaluationError
 from balrsam_pipeline.imageio import FILE_ENDINGS, read_image, read_label
+from balrsam_pipeline.layout import DESCRIPTION
 from balrsam_pipeline.protect import require_apart
 from evaluation.pairs import label_files
-from evaluation.plot.figure import CasePicture, choose_slices, draw_case
+from evaluation.plot.figure import CasePicture, draw_case
+from evaluation.view import Plane, Window, image_of_case
 
 VOLUMES_FIRST = ".nii.gz"  # pictures in a folder of volumes may be plots of them
 
@@ -26,7 +29,9 @@ class PlotRequest:
         images: folder of CASE_0000.ending (the first channel is shown; all three of a colour picture).
         references: folder of CASE.ending, or None.
         cases: which; empty takes the `worst` by mean Dice (without references the first).
-        slices: how many slices of a volume.
+        slices: how many slices of a volume, in each plane.
+        planes: in which a volume is shown.
+        window: what becomes black and white; None chooses by the image.
     """
 
     predictions: Path
@@ -36,6 +41,8 @@ class PlotRequest:
     cases: tuple[str, ...] = ()
     worst: int = 5
     slices: int = 3
+    planes: tuple[Plane, ...] = ("axial",)
+    window: Window | None = None
 
 
 def plot_cases(request: PlotRequest) -> list[Path]:
@@ -86,11 +93,26 @@ def _plot(case: str, prediction: Path, reference: Path | None, request: PlotRequ
         image_czyx=image.data,
         prediction_zyx=label,
         reference_zyx=truth,
-        spacing_mm=image.geometry.spacing_mm,
+        geometry=image.geometry,
+        names=_names(request),
     )
     path = request.output / f"{case}.png"
-    draw_case(picture, choose_slices(label, truth, request.slices), path)
+    draw_case(picture, path, request.slices, request.planes, request.window)
     return path
+
+
+def _names(request: PlotRequest) -> dict[int, str]:
+    """What label values are called, by a dataset.json in or above one of the folders."""
+    folders = [request.predictions, request.references, request.images]
+    for place in (place for folder in folders if folder for place in (folder, folder.resolve().parent)):
+        if (place / DESCRIPTION).is_file():
+            try:
+                labels = read_description(place / DESCRIPTION).labels
+            except BalrsamError:
+                continue
+            pairs = zip(labels.names, labels.values, strict=True)
+            return {} if labels.has_regions else {values[0]: name for name, values in pairs}
+    return {}
 
 
 def mean_dice(
@@ -122,13 +144,12 @@ def _worst(predictions: Mapping[str, Path], references: Mapping[str, Path], coun
 
 
 def _image_of(case: str, folder: Path) -> Path:
-    for ending in FILE_ENDINGS:
-        for name in (f"{case}_0000{ending}", f"{case}{ending}"):
-            if (folder / name).is_file():
-                return folder / name
-    raise EvaluationError(
-        folder,
-        found=f"no image of case {case}",
-        expected=f"{case}_0000 with one of {', '.join(FILE_ENDINGS)}",
-        fix="give the folder of its images",
-    )
+    found = image_of_case(case, folder)
+    if found is None:
+        raise EvaluationError(
+            folder,
+            found=f"no image of case {case}",
+            expected=f"{case}_0000 with one of {', '.join(FILE_ENDINGS)}",
+            fix="give the folder of its images",
+        )
+    return found

@@ -1,8 +1,7 @@
 """Slices of cases for the page: image, reference and prediction, as two tall pictures per case that the
 script takes apart.
 
-Slices are shown as radiologists hang them: axial, the patient's right on the left, anterior on top, where the
-file says which way is which.
+Slices are axial and hang as radiologists hang them, where the file says which way is which.
 """
 
 from __future__ import annotations
@@ -10,7 +9,6 @@ from __future__ import annotations
 import base64
 import io
 import logging
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,30 +17,15 @@ import numpy.typing as npt
 from PIL import Image as Pillow
 
 from balrsam_pipeline.errors import BalrsamError
-from balrsam_pipeline.imageio import FILE_ENDINGS, Geometry, file_ending_of, read_image, read_label
+from balrsam_pipeline.imageio import Geometry, file_ending_of, read_image, read_label
 from evaluation.summary import PairPaths, Summary, case_means
+from evaluation.view import image_of_case, images_beside, is_ct, shades, view_of, window_of
+from evaluation.view.brightness import ct_bytes
 
 LOG = logging.getLogger(__name__)
 MOST_CASES, MOST_SLICES, MOST_PIXELS = 100, 24, 384
 MOST_BYTES = 12_000_000  # of all pictures together: what opens at once and can be sent by mail
-CT_WINDOW_HU = (-160.0, 240.0)  # soft tissue
-CT_AIR_HU = -500.0  # an image with values below this is taken for CT
 Array = npt.NDArray[Any]
-
-
-@dataclass(frozen=True, slots=True)
-class _View:
-    """How an array (z, y, x) is turned to be looked at, and what lies at the edges of a slice: left, right,
-    top, bottom."""
-
-    axes: tuple[int, int, int]
-    flips: tuple[int, int, int]
-    marks: tuple[str, str, str, str]
-
-    def turn(self, array_zyx: Array) -> Array:
-        """The array as (slice, row, column)."""
-        flips = tuple(slice(None, None, flip) for flip in self.flips)
-        return array_zyx.transpose(self.axes)[flips]
 
 
 def worst_cases(summary: Summary) -> tuple[str, ...]:
@@ -86,7 +69,7 @@ def picture_of(
     except BalrsamError as problem:
         LOG.warning("no picture of %s: %s", case, problem)
         return None
-    view = _view(reference.geometry)
+    view = view_of(reference.geometry)
     pair = [view.turn(_numbered(data[0], label_values)) for data in (reference.data, prediction)]
     if not (pair[0].any() or pair[1].any()):
         return None
@@ -95,11 +78,10 @@ def picture_of(
     step = max(1, -(-max(rows.stop - rows.start, columns.stop - columns.start) // MOST_PIXELS))
     cut = (slices, slice(rows.start, rows.stop, step), slice(columns.start, columns.stop, step))
     labels = [part[cut[0]][:, cut[1], cut[2]] for part in pair]
-    gray = (
-        None
-        if image is None
-        else np.stack([view.turn(channel)[cut[0]][:, cut[1], cut[2]] for channel in image], axis=-1)
-    )
+    gray, is_hounsfield = None, image is not None and is_ct(image)
+    if image is not None:
+        shown = np.stack([view.turn(channel)[cut[0]][:, cut[1], cut[2]] for channel in image])
+        gray = np.moveaxis(ct_bytes(shown) if is_hounsfield else shades(shown, window_of(shown)), 0, -1)
     wrong = (labels[0] != labels[1]).sum(axis=(1, 2))
     return {
         "case": case,
@@ -110,8 +92,9 @@ def picture_of(
         "total": int(pair[0].shape[0]),
         "start": int(wrong.argmax()),
         "marks": view.marks,
+        "ct": is_hounsfield,
         "labels": _inline(np.concatenate(np.stack([*labels, np.zeros_like(labels[0])], axis=-1)), "PNG"),
-        "image": None if gray is None else _inline(np.concatenate(_shades(gray)), "JPEG", quality=90),
+        "image": None if gray is None else _inline(np.concatenate(gray).squeeze(), "JPEG", quality=90),
     }
 
 
@@ -120,29 +103,6 @@ def _numbered(label_zyx: Array, label_values: dict[int, int]) -> Array:
     for value, number in label_values.items():
         numbers[value] = number
     return np.asarray(numbers[label_zyx])
-
-
-def _view(geometry: Geometry) -> _View:
-    letters = geometry.orientation
-    if geometry.dimension == 2 or sorted(_pair_of(letter) for letter in letters) != ["AP", "LR", "SI"]:
-        return _View((0, 1, 2), (1, 1, 1), ("", "", "", ""))
-    axis_of = {
-        _pair_of(letter): 2 - index for index, letter in enumerate(letters)
-    }  # letters are of x, y, z; axes of z, y, x
-    letter_of = {_pair_of(letter): letter for letter in letters}
-    return _View(
-        axes=(axis_of["SI"], axis_of["AP"], axis_of["LR"]),
-        flips=(
-            1 if letter_of["SI"] == "S" else -1,
-            1 if letter_of["AP"] == "P" else -1,
-            1 if letter_of["LR"] == "L" else -1,
-        ),
-        marks=("R", "L", "A", "P"),
-    )
-
-
-def _pair_of(letter: str) -> str:
-    return next(pair for pair in ("LR", "AP", "SI") if letter in pair)
 
 
 def _window(reference: Array, prediction: Array) -> tuple[npt.NDArray[np.int64], slice, slice]:
@@ -165,18 +125,8 @@ def _window(reference: Array, prediction: Array) -> tuple[npt.NDArray[np.int64],
 def _image(case: str, reference: Path, images: Path | None, geometry: Geometry) -> Array | None:
     """The first channel (1, z, y, x), or the three of a colour picture; None where no image is found or it
     does not fit."""
-    folder = images
-    if folder is None and reference.parent.name.startswith("labels"):
-        folder = reference.parent.with_name("images" + reference.parent.name.removeprefix("labels"))
-    if folder is None or not (folder.is_dir() or folder.is_file()):
-        return None
-    endings = dict.fromkeys([file_ending_of(reference), *FILE_ENDINGS])
-    candidates = (
-        [folder]
-        if folder.is_file()
-        else [folder / f"{case}{middle}{ending}" for ending in endings for middle in ("_0000", "")]
-    )
-    found = next((path for path in candidates if path.is_file()), None)
+    folder = images if images is not None else images_beside(reference.parent)
+    found = None if folder is None else image_of_case(case, folder, file_ending_of(reference) or "")
     if found is None:
         return None
     image = read_image([found])
@@ -184,16 +134,6 @@ def _image(case: str, reference: Path, images: Path | None, geometry: Geometry) 
         LOG.warning("no image behind the picture of %s: %s has another shape", case, found)
         return None
     return image.data if len(image.data) == 3 and image.data.dtype == np.uint8 else image.data[:1]
-
-
-def _shades(image_syxc: Array) -> npt.NDArray[np.uint8]:
-    """Brightness 0 to 255: colours as they are, CT in a soft-tissue window, else between the 1st and 99.5th
-    percentile."""
-    if image_syxc.shape[-1] == 3:
-        return image_syxc.astype(np.uint8)
-    values = image_syxc[..., 0].astype(np.float32)
-    low, high = CT_WINDOW_HU if values.min() < CT_AIR_HU else np.percentile(values, [1, 99.5])
-    return np.asarray(np.clip((values - low) / max(high - low, 1e-6), 0, 1) * 255, dtype=np.uint8)
 
 
 def _inline(pixels: npt.NDArray[np.uint8], kind: str, **options: object) -> str:

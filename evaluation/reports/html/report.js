@@ -134,12 +134,14 @@
     };
     image.src = source;
   });
-  const colour = (number) => {
-    const hue = (number * 137.508) % 360, x = (shift) => Math.round(255 * (0.55 - 0.42 * Math.max(-1, Math.min(1, Math.min(((shift + hue / 30) % 12) - 3, 9 - ((shift + hue / 30) % 12))))));
-    return [x(0), x(8), x(4)];
-  };
+  const colour = (number) => data.colours[number - 1];
   const MISSED = [255, 70, 200], EXTRA = [255, 200, 40], BOTH = [70, 190, 255];
-  const current = { picture: -1, slice: 0, label: 0, fill: 0.45, loaded: new Map() };
+  const current = { picture: -1, slice: 0, label: 0, fill: 0.45, window: "soft-tissue", loaded: new Map() };
+  // what a byte of the image looks like: CT in the chosen window, others as they are
+  const brightness = (one) => {
+    const [low, high] = data.windows[current.window];
+    return one.ct ? data.hounsfield.map((value) => Math.max(0, Math.min(255, (255 * (value - low)) / (high - low)))) : [...Array(256).keys()];
+  };
   const slider = document.getElementById("slice"), choice = document.getElementById("picture-label");
   const load = async (index) => {
     if (!current.loaded.has(index)) {
@@ -151,7 +153,7 @@
   const paint = async () => {
     const one = pictures[current.picture], source = await load(current.picture);
     const labels = source.labels(current.slice), image = source.image && source.image(current.slice);
-    const { width, height } = one, size = width * height;
+    const { width, height } = one, size = width * height, bright = brightness(one);
     const chosen = current.label ? new Set(data.values[current.label - 1]) : null;
     const visible = (number) => number > 0 && (!chosen || chosen.has(number));
     ["reference", "prediction", "difference"].forEach((name, panel) => {
@@ -170,7 +172,7 @@
           strength = agree ? current.fill * 0.6 : Math.min(1, current.fill + 0.35);
         }
         for (let channel = 0; channel < 3; channel += 1) {
-          const base = image ? image[at + channel] : 24;
+          const base = image ? bright[image[at + channel]] : 24;
           out.data[at + channel] = tint ? base * (1 - strength) + tint[channel] * strength : base;
         }
         out.data[at + 3] = 255;
@@ -183,7 +185,8 @@
     const one = pictures[index];
     Object.assign(current, { picture: index, slice: one.start, label });
     document.querySelectorAll("[data-picture]").forEach((button) => button.setAttribute("aria-pressed", String(Number(button.dataset.picture) === index)));
-    slider.max = String(one.slices.length - 1); slider.value = String(one.start); slider.disabled = one.slices.length < 2;
+    slider.max = String(one.slices.length - 1); slider.value = String(one.start); slider.parentElement.hidden = one.slices.length < 2;
+    document.getElementById("ct-window").hidden = !one.ct;
     choice.value = String(label);
     document.getElementById("picture-name").textContent = one.case;
     document.querySelectorAll(".film").forEach((film) =>
@@ -193,6 +196,15 @@
   if (pictures.length) {
     choice.append(element("option", { value: "0", textContent: "all labels" }));
     data.labels.forEach((label, index) => choice.append(element("option", { value: String(index + 1), textContent: label })));
+    const key = document.getElementById("label-colours");
+    data.labels.forEach((label, index) => {
+      const swatch = element("i"), name = element("span", {}, [swatch, label]);
+      swatch.style.background = `rgb(${colour(data.values[index][0]).join(",")})`;
+      key.append(name);
+    });
+    const windows = document.querySelector("#ct-window select");
+    Object.keys(data.windows).forEach((name) => windows.append(element("option", { value: name, textContent: name.replace("-", " ") })));
+    windows.addEventListener("change", () => { current.window = windows.value; paint(); });
     slider.addEventListener("input", () => { current.slice = Number(slider.value); paint(); });
     choice.addEventListener("change", () => { current.label = Number(choice.value); paint(); });
     document.getElementById("fill").addEventListener("input", (event) => { current.fill = Number(event.target.value); paint(); });

@@ -13,6 +13,8 @@ from evaluation.reports.html.markup import page
 from evaluation.reports.html.pictures import pictures_of
 from evaluation.reports.strata import Strata
 from evaluation.summary import Summary, counted_value
+from evaluation.view import PRESETS, colours_of
+from evaluation.view.brightness import ct_values
 
 MOST_CHIPS = 12  # cases offered above the pictures
 LARGEST_INDEX = 255  # pictures keep a label in a byte
@@ -90,6 +92,9 @@ def _data(summary: Summary) -> dict[str, Any]:
         "cases": summary.cases,
         "labels": list(summary.labels),
         "metrics": [{"title": sections.titled(key, summary.unit)} for key in keys],
+        "colours": colours_of(len(indices)),
+        "hounsfield": ct_values(),
+        "windows": PRESETS,
         "values": [[indices[value] for value in values] for values in _values(summary)],
         "groups": [summary.groups[case] for case in summary.cases] if summary.groups else None,
         "rows": _rows(summary, keys),

@@ -9,9 +9,10 @@ import pytest
 from PIL import Image as Pillow
 
 from balrsam_pipeline.cli import main
-from balrsam_pipeline.imageio import Geometry, Image, write_image, write_label
-from evaluation.plot.figure import choose_slices
-from evaluation.plot.overlay import MISSED, SPURIOUS, WRONG, coloured, disagreement, grey
+from balrsam_pipeline.imageio import Geometry, Image, read_image, write_image, write_label
+from evaluation.view import Plane, coloured, colours_of, disagreement, grey, view_of
+from evaluation.view.colours import MISSED, SPURIOUS, WRONG
+from evaluation.view.hanging import slices_to_show
 
 GEOMETRY = Geometry(dimension=3, shape_zyx=(5, 10, 20), spacing_mm=(1.0, 2.0, 1.0))
 
@@ -26,7 +27,7 @@ def test_disagreement_is_coloured_by_kind_and_agreement_left_alone() -> None:
 def test_background_stays_grey_and_labels_get_colours_of_their_own() -> None:
     picture = grey(np.array([[[0.0, 5.0, 10.0]]]), (0.0, 10.0))
     assert picture[0].tolist() == [[0, 0, 0], [127, 127, 127], [255, 255, 255]]
-    drawn = coloured(picture, np.array([[0, 1, 2]]))
+    drawn = coloured(picture, np.array([[0, 1, 2]]), dict(zip((1, 2), colours_of(2), strict=True)))
     assert drawn[0, 0].tolist() == [0, 0, 0]
     assert drawn[0, 1].tolist() != drawn[0, 2].tolist()
 
@@ -35,9 +36,9 @@ def test_slices_of_most_disagreement_are_chosen() -> None:
     reference = np.zeros((5, 4, 4), int)
     prediction = reference.copy()
     prediction[3, :2], prediction[1, 0] = 1, 1
-    assert choose_slices(prediction, reference, 2) == [1, 3]
-    assert choose_slices(prediction, None, 1) == [3]
-    assert choose_slices(prediction[:1], None, 3) == [0]
+    assert slices_to_show(prediction, reference, 2) == [1, 3]
+    assert slices_to_show(prediction, None, 1) == [3]
+    assert slices_to_show(prediction[:1], None, 3) == [0]
 
 
 @pytest.fixture
@@ -65,7 +66,7 @@ def test_the_worst_case_is_drawn_with_true_proportions(
     width, height = Pillow.open(folders / "out" / "b.png").size
     assert (width, height) == (
         4 * 320 + 3 * 6,
-        3 * 22 + 2 * 320 + 6,
+        2 * 22 + 2 * (320 + 6 + 22) + 22 + 6,
     )  # 10 rows of 2 mm are as long as 20 columns of 1 mm
     assert "b.png" in capsys.readouterr().out
 
@@ -80,3 +81,46 @@ def test_a_case_that_is_not_there_is_named(folders: Path, capsys: pytest.Capture
     words = [str(folders / "predictions"), "--images", str(folders / "images"), "-o", str(folders / "out")]
     assert main(["plot", *words, "--cases", "nobody"]) == 2
     assert "nobody" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("code", ["LPS", "RAS", "LAI", "PIR"])
+@pytest.mark.parametrize(
+    ("plane", "order"), [("axial", "LPS"), ("coronal", "LIP"), ("sagittal", "PIL")], ids=lambda text: text
+)
+def test_planes_hang_as_simpleitk_turns_them(tmp_path: Path, plane: Plane, order: str, code: str) -> None:
+    """SimpleITK's own reorientation is the oracle: columns, rows and slices go the way of `order`."""
+    import SimpleITK as sitk
+
+    array = np.random.default_rng(0).integers(0, 99, (4, 5, 6)).astype(np.int16)
+    stored = sitk.DICOMOrient(sitk.GetImageFromArray(array), code)
+    sitk.WriteImage(stored, str(tmp_path / "image.nii.gz"))
+    image = read_image([tmp_path / "image.nii.gz"])
+    view = view_of(image.geometry, plane)
+    wanted = sitk.GetArrayFromImage(sitk.DICOMOrient(stored, "LPS"))  # (S, P, L), all growing
+    turned = wanted.transpose(["SPL".index(_AXIS[letter]) for letter in reversed(order)])
+    flips = tuple(slice(None, None, 1 if letter in "SPL" else -1) for letter in reversed(order))
+    np.testing.assert_array_equal(view.turn(image.data[0]), turned[flips])
+    assert view.marks[1] == order[0] and view.marks[3] == order[1]
+
+
+_AXIS = {"L": "L", "R": "L", "P": "P", "A": "P", "S": "S", "I": "S"}
+
+
+def test_a_ct_is_drawn_in_three_planes_with_window_and_legend(
+    folders: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for case in "abc":
+        path = folders / "images" / f"{case}_0000.nii.gz"
+        write_image(path, Image(np.full((1, *GEOMETRY.shape_zyx), -1000, np.int16), GEOMETRY))
+    (folders / "dataset.json").write_text(
+        '{"channel_names": {"0": "CT"}, "labels": {"background": 0, "liver": 1}, "numTraining": 3, '
+        '"file_ending": ".nii.gz"}'
+    )
+    words = [str(folders / "predictions"), str(folders / "references"), "--images", str(folders / "images")]
+    words += ["--cases", "b", "--slices", "1", "--planes", "axial", "coronal", "sagittal"]
+    for window, expected in ((["lung"], 59), (["-2000", "0"], 127), (["soft-tissue"], 0)):
+        assert main(["plot", *words, "-o", str(folders / "out"), "--window", *window]) == 0
+        drawn = np.asarray(Pillow.open(folders / "out" / "b.png"))
+        assert drawn[2 * 22 + 22 + 25, 25].tolist() == [expected] * 3
+    assert main(["plot", *words, "-o", str(folders / "out"), "--window", "nonsense"]) == 2
+    assert "soft-tissue" in capsys.readouterr().err

@@ -1,0 +1,29 @@
+"""The image of a case, for pictures: found by the case's name in a folder of images."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from balrsam_pipeline.imageio import FILE_ENDINGS
+
+
+def images_beside(references: Path) -> Path | None:
+    """The folder of images that belongs to a folder of references in a raw dataset: labelsTr -> imagesTr."""
+    if not references.name.startswith("labels"):
+        return None
+    folder = references.with_name("images" + references.name.removeprefix("labels"))
+    return folder if folder.is_dir() else None
+
+
+def image_of_case(case: str, folder: Path, ending: str = "") -> Path | None:
+    """The file of a case's first channel, CASE_0000 or CASE; None where there is none.
+
+    Args:
+        folder: of images; a file is taken as it is.
+        ending: is looked for first.
+    """
+    if folder.is_file():
+        return folder
+    endings = dict.fromkeys([*([ending] if ending else []), *FILE_ENDINGS])
+    names = (folder / f"{case}{middle}{known}" for known in endings for middle in ("_0000", ""))
+    return next((path for path in names if path.is_file()), None)
