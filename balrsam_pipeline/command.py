@@ -18,7 +18,8 @@ from balrsam_pipeline.printable import printable
 COMMANDS: dict[str, tuple[str, str]] = {
     "run": ("balrsam_pipeline.run.cli", "everything for a dataset: plan, train, choose, predict, score"),
     "status": ("balrsam_pipeline.run.cli", "what of a run is done, running, failed, to do"),
-    "open": ("balrsam_pipeline.run.cli", "the report of a dataset's results, in a browser"),
+    "page": ("evaluation.run_page.cli", "one page about a whole run, as far as it is"),
+    "open": ("balrsam_pipeline.run.cli", "the page about a dataset's results, in a browser"),
     "demo": ("balrsam_pipeline.demo.cli", "the main job on a small generated dataset"),
     "verify": ("planners.cli", "check a raw dataset; every problem with its fix"),
     "convert": ("balrsam_pipeline.dataset.cli", "make a raw dataset from other formats"),

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 
 WIDTH = 100
-_HEADINGS = {
+HEADINGS = {
     "like": "Whose plan",
     "spacing_mm": "Spacing",
     "transpose": "Slices",
@@ -124,9 +124,9 @@ def _configuration(configuration: Configuration, known: dict[str, str], plan: Pl
     news = {
         name: reason
         for name, reason in configuration.reasons.items()
-        if name in _HEADINGS and known.get(name) != reason
+        if name in HEADINGS and known.get(name) != reason
     }
-    lines += [_entry(_HEADINGS[name], news[name]) for name in _HEADINGS if name in news]
+    lines += [_entry(HEADINGS[name], news[name]) for name in HEADINGS if name in news]
     if known:
         lines.append(_entry("Else", f"as in {next(iter(plan.configurations))}"))
     return "\n".join(lines)

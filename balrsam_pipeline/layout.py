@@ -24,7 +24,7 @@ DESCRIPTION, SOURCE = "dataset.json", "source.json"
 IMAGES_TR, LABELS_TR, IMAGES_TS, LABELS_TS = "imagesTr", "labelsTr", "imagesTs", "labelsTs"
 SPLITS_FINAL, GROUPS = "splits_final.json", "groups.csv"
 PLAN, FINGERPRINT, SPLITS = "plan.json", "fingerprint.json", "splits.json"
-SUMMARY, PER_CASE, REPORT = "summary.json", "per_case.csv", "report.html"
+SUMMARY, PER_CASE, REPORT, INDEX = "summary.json", "per_case.csv", "report.html", "index.html"
 BEST_CONFIGURATION, POSTPROCESSING = "best_configuration.json", "postprocessing.json"
 TEXT_LOG = "log.txt"
 PREDICTION, EVALUATION, CROSSVAL = "prediction.json", "evaluation", "crossval"
@@ -349,6 +349,11 @@ class ResultsFolder:
     def run(self) -> Path:
         """Records of `balrsam run`."""
         return self.path / "run"
+
+    @property
+    def index(self) -> Path:
+        """One page about all of it."""
+        return self.path / INDEX
 
     @property
     def run_log(self) -> Path:

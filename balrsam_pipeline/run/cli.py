@@ -31,6 +31,7 @@ from balrsam_pipeline.run.execute import (
 from balrsam_pipeline.run.file_hashes import ContentHashes
 from balrsam_pipeline.run.handed_on import add_handed_on
 from balrsam_pipeline.run.invalidate import remove_leftovers
+from balrsam_pipeline.run.page_keeper import page_kept, write_page
 from balrsam_pipeline.run.pages import first_page
 from balrsam_pipeline.run.report import dry_run_lines, remembered, status_lines
 from balrsam_pipeline.run.request import RunRequest
@@ -155,8 +156,9 @@ def run_all(request: RunRequest, dry_run: bool = False, wait: bool = False) -> i
     with folder_lock(records_folder(request), wait=wait):
         log = ResultsFolder(request.results).run_log
         print(f"folders of every command: {shared_words(request)}\nlog: {shown(log)}")
-        with also_logged_to(log) as note:
+        with also_logged_to(log) as note, page_kept(request):
             code = _run_locked(request, note)
+    write_page(request)  # once more, when no run goes on any longer
     if code in (FINISHED, PARTLY):
         print(f"\nDone in {in_words(time.monotonic() - started)}. Where everything lies:")
         for what, where in _places(request):
@@ -234,6 +236,7 @@ def _places(request: RunRequest) -> list[tuple[str, Path]]:
     results = ResultsFolder(request.results)
     models = results.models()
     places = [
+        ("one page about all of it", results.index),
         ("the plan and its reasons", PreprocessedFolder(request.preprocessed).plan),
         *((f"{model.configuration}: models, folds", model.path) for model in models),
         *((f"{model.configuration}: cross-validation report", model.crossval.report) for model in models),
@@ -270,6 +273,8 @@ def open_page(arguments: argparse.Namespace) -> int:
     roots = roots_of(arguments)
     dataset = find_dataset(arguments.dataset, roots)
     results = ResultsFolder(roots.results / dataset.name)
+    if results.path.is_dir():
+        write_page(remembered(RunRequest(dataset=dataset, roots=roots)))
     page = first_page(results)
     if page is None:
         raise UsageError(
@@ -303,7 +308,7 @@ COMMANDS = {
         run=status,
     ),
     "open": Command(
-        summary="Open the report of a dataset's results in a browser, and print its link.",
+        summary="Open the page about a dataset's results in a browser, and print its link.",
         example="balrsam open Dataset004_Hippocampus\nbalrsam open 4 --no-browser",
         add_arguments=add_open_arguments,
         run=open_page,

@@ -8,10 +8,11 @@ from balrsam_pipeline.layout import ResultsFolder
 
 
 def first_page(results: ResultsFolder) -> Path | None:
-    """The page to look at first, of those that are there: predictions, cross-validation, a fold's
-    validation."""
+    """The page to look at first, of those that are there: the whole run, predictions, cross-validation, a
+    fold's validation."""
     models = results.models()
     pages = (
+        results.index,
         results.predictions.evaluation.report,
         *(model.crossval.report for model in models),
         *(model.fold(number).validation.report for model in models for number in model.folds()),

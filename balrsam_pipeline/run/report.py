@@ -79,11 +79,7 @@ def dry_run_lines(request: RunRequest) -> list[str]:
 def status_lines(request: RunRequest) -> list[str]:
     """What is done, running, stopped, failed and to do, whether `balrsam run` or a command typed by hand did
     it."""
-    folder = records_folder(request)
-    hashes, running = ContentHashes(folder / HASHES), lock_holder(folder)
-    lines = [
-        _status_of(step, check(step, request, hashes), request, running) for step in known_steps(request)
-    ]
+    running, lines = lock_holder(records_folder(request)), step_lines(request)
     at_work = [line.name for line in lines if line.status == "running"]
     if running:
         head = f"a run is going on, {running}"
@@ -93,6 +89,13 @@ def status_lines(request: RunRequest) -> list[str]:
         head = "nothing is going on"
     width = max(len(line.name) for line in lines)
     return [f"{request.dataset.name}: {head}", *(text for line in lines for text in _wrapped(line, width))]
+
+
+def step_lines(request: RunRequest) -> list[Line]:
+    """Where every step stands."""
+    folder = records_folder(request)
+    hashes, running = ContentHashes(folder / HASHES), lock_holder(folder)
+    return [_status_of(step, check(step, request, hashes), request, running) for step in known_steps(request)]
 
 
 def _wrapped(line: Line, width: int) -> list[str]:

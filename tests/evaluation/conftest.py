@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import shutil
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -13,6 +15,14 @@ import SimpleITK as sitk
 from balrsam_pipeline.dataset.labels import LabelScheme
 
 Write = Callable[..., Path]
+FLAGS = (
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--window-size=1280,900",
+)
 
 
 def scheme(names: Mapping[str, int | tuple[int, ...]], ignore_value: int | None = None) -> LabelScheme:
@@ -81,3 +91,24 @@ def folder_pair(tmp_path: Path, write_map: Write) -> tuple[Path, Path]:
         write_map(tmp_path / "references" / f"case_{number}.nii.gz", reference, (0.8, 0.8, 2.0))
         write_map(tmp_path / "predictions" / f"case_{number}.nii.gz", prediction, (0.8, 0.8, 2.0))
     return tmp_path / "predictions", tmp_path / "references"
+
+
+@pytest.fixture
+def browser() -> Iterator[Any]:
+    webdriver = pytest.importorskip(
+        "selenium.webdriver", reason="selenium is not installed (pip install selenium)"
+    )
+    program = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    driver = shutil.which("chromedriver")
+    if not program or not driver:
+        pytest.skip("no Chromium and chromedriver (Debian: apt-get install chromium chromium-driver)")
+    options = webdriver.ChromeOptions()
+    options.binary_location = program
+    for flag in FLAGS:
+        options.add_argument(flag)
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
+    chrome = webdriver.Chrome(options=options, service=webdriver.ChromeService(driver))
+    try:
+        yield chrome
+    finally:
+        chrome.quit()

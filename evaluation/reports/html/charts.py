@@ -63,16 +63,19 @@ def box_plots(summary: Summary, key: str) -> Markup:
     return _drawing(height, f"{title} per label", parts)
 
 
-def group_boxes(groups: Mapping[str, Sequence[tuple[str, float]]], title: str) -> Markup:
+def group_boxes(
+    groups: Mapping[str, Sequence[tuple[str, float]]], title: str, distance: bool = False
+) -> Markup:
     """One row per group of cases: one dot per case, a box from five cases on.
 
     Args:
-        groups: name -> (case, value) pairs, of a metric between 0 and 1.
+        groups: name -> (case, value) pairs.
+        distance: values from 0 upwards, instead of a metric up to 1.
     """
     numbers = [value for pairs in groups.values() for _, value in pairs]
     if not numbers:
         return Markup("")
-    scale = _scale(numbers, distance=False)
+    scale = _scale(numbers, distance)
     height = TOP + ROW * len(groups) + 34
     parts = [_axis(scale, height, title)]
     for index, (name, pairs) in enumerate(groups.items()):

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -22,14 +21,6 @@ from evaluation.reports.strata import Strata
 
 Make = Callable[..., LabelScheme]
 EVIL = "<img src=x onerror=alert(1)>'\"&"
-FLAGS = (
-    "--headless",
-    "--no-sandbox",
-    "--disable-gpu",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--window-size=1280,900",
-)
 
 
 @pytest.fixture
@@ -108,27 +99,6 @@ def test_a_report_is_made_where_the_files_have_gone(summary: Summary, tmp_path: 
     write_html(summary, tmp_path / "report.html", "title")
     page = (tmp_path / "report.html").read_text(encoding="utf-8")
     assert data_of(page, "picture-data") == [] and "id='worst'" not in page
-
-
-@pytest.fixture
-def browser() -> Iterator[Any]:
-    webdriver = pytest.importorskip(
-        "selenium.webdriver", reason="selenium is not installed (pip install selenium)"
-    )
-    program = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-    driver = shutil.which("chromedriver")
-    if not program or not driver:
-        pytest.skip("no Chromium and chromedriver (Debian: apt-get install chromium chromium-driver)")
-    options = webdriver.ChromeOptions()
-    options.binary_location = program
-    for flag in FLAGS:
-        options.add_argument(flag)
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-    chrome = webdriver.Chrome(options=options, service=webdriver.ChromeService(driver))
-    try:
-        yield chrome
-    finally:
-        chrome.quit()
 
 
 def picture(browser: Any, name: str) -> str:
