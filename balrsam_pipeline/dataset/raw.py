@@ -65,7 +65,7 @@ class RawDataset:
         return image_cases(folder, self.description.file_ending, len(self.description.channel_names))
 
 
-def open_dataset(folder: Path) -> RawDataset:
+def open_dataset(folder: Path | str) -> RawDataset:
     """Open a raw dataset folder.
 
     Raises:
@@ -79,6 +79,7 @@ def open_dataset(folder: Path) -> RawDataset:
         >>> dataset.description.labels.names, list(dataset.training_cases())
         (('organ', 'core'), ['demo_000', 'demo_001'])
     """
+    folder = Path(folder)
     return RawDataset(
         folder=folder,
         name=absolute(folder).name,

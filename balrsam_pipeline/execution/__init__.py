@@ -8,6 +8,7 @@ from balrsam_pipeline.execution.executors import (
     start_workers_early,
 )
 from balrsam_pipeline.execution.failures import CaseExecutor, CaseStalled, WorkerLost, run_with_limit
+from balrsam_pipeline.execution.hidden_main import hidden_main
 from balrsam_pipeline.execution.lock import folder_lock
 from balrsam_pipeline.execution.options import ClusterOptions, ExecutionOptions, cluster_words
 from balrsam_pipeline.execution.run_cases import Outcome, run_cases
@@ -22,6 +23,7 @@ __all__ = [
     "cluster_words",
     "default_workers",
     "folder_lock",
+    "hidden_main",
     "local_executor",
     "open_executor",
     "run_cases",

@@ -27,6 +27,7 @@ from typing import Any, TypeVar
 from threadpoolctl import threadpool_limits
 
 from balrsam_pipeline.execution.failures import CaseExecutor, CaseStalled, WorkerLost
+from balrsam_pipeline.execution.hidden_main import hidden_main
 
 LOG = logging.getLogger(__name__)
 DUMP_GRACE_S = 1.0  # for faulthandler to write before the process is killed
@@ -100,7 +101,7 @@ class ProcessExecutor(CaseExecutor):
                 continue
             try:
                 if worker is None:
-                    with self._starting:
+                    with self._starting, hidden_main(call.function):
                         worker = _Worker(self._context, self._limit_s, stack)
                 value = worker.call(call)
             except (WorkerLost, CaseStalled) as problem:

@@ -15,6 +15,7 @@ from .predict_cases import PredictionReport as PredictionReport
 from .predict_cases import predict_cases as predict_cases
 from .predict_cases import predict_files as predict_files
 from .predict_image import predict_array as predict_array
+from .predict_one import predict as predict
 from .predictor import Member as Member
 from .predictor import Predictor as Predictor
 from .predictor import PredictorOptions as PredictorOptions

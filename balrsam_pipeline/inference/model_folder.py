@@ -34,11 +34,11 @@ class ModelChoice:
 
 
 def load_predictor(
-    folder: Path,
+    folder: Path | str,
     folds: Sequence[int] | None = None,
     options: PredictorOptions | None = None,
     checkpoint: str = "final",
-    base: Path | None = None,
+    base: Path | str | None = None,
 ) -> Predictor:
     """Load the trained folds of `results/DATASET/CONFIGURATION__balrsam`.
 
@@ -51,6 +51,8 @@ def load_predictor(
         PredictionError: the folder is no model folder, or a fold is not trained.
         CheckpointError: a checkpoint is damaged or does not fit the plan.
     """
+    folder = Path(folder)
+    base = Path(base) if base is not None else None
     files = ModelFolder(folder)
     if not files.plan.is_file():
         raise PredictionError(

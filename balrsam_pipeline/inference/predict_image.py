@@ -14,7 +14,9 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from balrsam_pipeline.errors import PredictionError
 from balrsam_pipeline.imageio import Geometry, Image
+from balrsam_pipeline.imageio.geometry import THICK_MM
 from balrsam_pipeline.imageio.turning import Turn, turn_to
 from balrsam_pipeline.inference.export import ImageGrid, ProbabilitySink, WeightedSource, export_label
 from balrsam_pipeline.inference.logits import ArrayLogits, LogitSource
@@ -27,12 +29,19 @@ LOG = logging.getLogger(__name__)
 
 
 def predict_array(
-    predictor: Predictor, image_czyx: npt.NDArray[np.generic], spacing_mm: tuple[float, float, float]
+    predictor: Predictor, image: npt.NDArray[np.generic], spacing_mm: Sequence[float] | None = None
 ) -> npt.NDArray[np.integer]:
-    """The label map (z, y, x) of an image (channel, z, y, x) that has voxels of `spacing_mm` (z, y, x).
+    """The label map of an image in memory, shaped as the image without its channels.
+
+    Args:
+        image: (channel, z, y, x); a picture (y, x); of three axes a volume (z, y, x) where the model takes
+            one channel, else a picture (channel, y, x).
+        spacing_mm: of its voxels (z, y, x), or of its pixels (y, x). Pictures without a physical size need
+            none.
 
     Raises:
-        PredictionError: the image has other channels than the model was trained with.
+        PredictionError: the image has other channels than the model was trained with, or a volume has no
+            spacing.
 
     Example:
         >>> import tempfile
@@ -53,11 +62,48 @@ def predict_array(
         >>> predict_array(predictor, image.data, image.geometry.spacing_mm).shape == image.geometry.shape_zyx
         True
     """
+    image_czyx = _with_all_axes(image, predictor)
     depth, height, width = image_czyx.shape[1:]
     geometry = Geometry(
-        dimension=2 if depth == 1 else 3, shape_zyx=(depth, height, width), spacing_mm=spacing_mm
+        dimension=2 if depth == 1 else 3,
+        shape_zyx=(depth, height, width),
+        spacing_mm=_spacing(spacing_mm, depth),
     )
-    return label_of_image("array", Image(image_czyx, geometry), (Member(predictor),))
+    label_zyx = label_of_image("array", Image(image_czyx, geometry), (Member(predictor),))
+    has_channels = image.ndim == 4 or (image.ndim == 3 and predictor.channels > 1)
+    return label_zyx.reshape(image.shape[1:] if has_channels else image.shape)
+
+
+def _with_all_axes(image: npt.NDArray[np.generic], predictor: Predictor) -> npt.NDArray[np.generic]:
+    """The image as (channel, z, y, x)."""
+    if image.ndim == 4:
+        return image
+    if image.ndim == 2:
+        return image[None, None]
+    if image.ndim == 3:
+        return image[None] if predictor.channels == 1 else image[:, None]
+    raise PredictionError(
+        "image array",
+        found=f"{image.ndim} axes, shape {image.shape}",
+        expected="(y, x), (z, y, x) or (channel, z, y, x)",
+        fix="put channels first: image.transpose(2, 0, 1) of a picture (y, x, channel)",
+    )
+
+
+def _spacing(spacing_mm: Sequence[float] | None, depth: int) -> tuple[float, float, float]:
+    """Spacing (z, y, x) of an array; that of a picture along z is a convention."""
+    if depth == 1:
+        y, x = (1.0, 1.0) if spacing_mm is None else map(float, spacing_mm[-2:])
+        return THICK_MM * max(y, x), y, x
+    if spacing_mm is None or len(spacing_mm) != 3:
+        raise PredictionError(
+            "image array",
+            found="a volume without spacing" if spacing_mm is None else f"spacing {tuple(spacing_mm)}",
+            expected="three numbers in mm (z, y, x)",
+            fix="predict_array(predictor, image, spacing_mm=(3.0, 1.0, 1.0))",
+        )
+    z, y, x = map(float, spacing_mm)
+    return z, y, x
 
 
 @torch.inference_mode()

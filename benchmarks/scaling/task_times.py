@@ -11,7 +11,7 @@ from balrsam_pipeline.dataset.raw import RawDataset
 from balrsam_pipeline.inference import FileOptions, PredictorOptions, load_predictor, predict_files
 from balrsam_pipeline.inference.model_folder import configuration_of
 from balrsam_pipeline.plan import read_plan
-from evaluation.evaluate import evaluate_folders
+from evaluation.scoring import evaluate_folders
 from planners.preprocess import PreprocessTask, preprocess_task
 
 

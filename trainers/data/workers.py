@@ -18,6 +18,7 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 
 from balrsam_pipeline.errors import BalrsamError, TrainingError
+from balrsam_pipeline.execution import hidden_main
 from balrsam_pipeline.hardware import found_gpus
 from trainers.config import TrainingConfig
 from trainers.data.fold_data import FoldData
@@ -123,7 +124,8 @@ class WorkerLoader:
         working_on = self._context.RawValue("q", -1)
         arguments = (self._source, self._shapes, theirs, slots, working_on)
         process = self._context.Process(target=_work, args=arguments, daemon=True)  # type: ignore[attr-defined]
-        process.start()
+        with hidden_main():
+            process.start()
         theirs.close()
         return _Worker(process, ours, slots, working_on, [])
 

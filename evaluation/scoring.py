@@ -13,7 +13,7 @@ from balrsam_pipeline.execution import ExecutionOptions, open_executor, run_case
 from balrsam_pipeline.progress import track
 from evaluation.metrics.options import EvaluationOptions
 from evaluation.metrics.score_case import LabelScore, score_pair
-from evaluation.pairs import Pair, find_pairs, read_pair
+from evaluation.pairs import Pair, find_pairs, read_pair, resolve
 from evaluation.summary import PairPaths, Summary
 
 LOG = logging.getLogger(__name__)
@@ -74,6 +74,41 @@ def evaluate_folders(
     options = options or EvaluationOptions()
     pairs = find_pairs(predictions, references, file_ending, cases, options.missing_as_empty)
     return evaluate_pairs(pairs, labels, options)
+
+
+def evaluate(
+    predictions: Path | str,
+    references: Path | str,
+    options: EvaluationOptions | None = None,
+    dataset: Path | str | None = None,
+    cases: Sequence[str] | None = None,
+) -> Summary:
+    """Score a folder of predictions, or one of them, as `balrsam evaluate` does.
+
+    Args:
+        predictions, references: two folders, or two files.
+        dataset: a dataset.json that names the labels; None looks beside the folders, and else takes every
+            value that occurs as a label.
+        cases: the cases to score; None means every case of both folders.
+
+    Raises:
+        EvaluationError: files do not fit together; DatasetError: a file cannot be read.
+
+    >>> from tempfile import TemporaryDirectory
+    >>> from balrsam_pipeline.imageio import picture_geometry, write_label
+    >>> mask = np.zeros((1, 20, 20), dtype=np.uint8)
+    >>> mask[0, 5:15, 5:15] = 1
+    >>> with TemporaryDirectory() as folder:
+    ...     for name in ("truth", "predicted"):
+    ...         write_label(Path(folder, name, "a.png"), mask, picture_geometry(20, 20))
+    ...     table = evaluate(f"{folder}/predicted", f"{folder}/truth").to_frame()
+    >>> table[["case", "label", "dice"]].values.tolist()
+    [['a', '1', 1.0]]
+    """
+    options = options or EvaluationOptions()
+    description = Path(dataset) if dataset is not None else None
+    request = resolve(Path(predictions), Path(references), description, cases, options.missing_as_empty)
+    return evaluate_pairs(request.pairs, request.labels, options)
 
 
 def evaluate_pairs(

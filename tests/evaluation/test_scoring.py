@@ -11,8 +11,8 @@ import pytest
 from balrsam_pipeline.dataset.labels import LabelScheme
 from balrsam_pipeline.errors import BalrsamError, EvaluationError
 from evaluation import EvaluationOptions, evaluate_folders, pool, summary_table
-from evaluation.evaluate import score_pairs
 from evaluation.pairs import find_pairs
+from evaluation.scoring import score_pairs
 
 Make = Callable[..., LabelScheme]
 LABELS = {"organ": 1, "lesion": 2}
