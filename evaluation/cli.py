@@ -11,7 +11,7 @@ from balrsam_pipeline.command import Command, CommandFiles
 from balrsam_pipeline.errors import EvaluationError
 from balrsam_pipeline.execution_options import add_execution_arguments, execution_of
 from balrsam_pipeline.layout import EVALUATION, SUMMARY, PredictionFolder, ScoredFolder
-from balrsam_pipeline.protect import require_own
+from balrsam_pipeline.protect import require_apart, require_own
 
 
 def _add_evaluate(parser: argparse.ArgumentParser) -> None:
@@ -172,6 +172,8 @@ def _compare(arguments: argparse.Namespace) -> int:
     from evaluation.reports.tables import comparison_table
     from evaluation.reports.write import make_folder, write_comparison
 
+    if arguments.output:
+        require_apart(arguments.output, [arguments.first, arguments.second])
     names = tuple(arguments.names) if arguments.names else (_name(arguments.first), _name(arguments.second))
     first, second = read_summary(arguments.first), read_summary(arguments.second)
     comparison = compare(first, second, (names[0], names[1]), arguments.metric)

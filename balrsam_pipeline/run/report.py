@@ -27,8 +27,9 @@ from balrsam_pipeline.run.estimates import (
 )
 from balrsam_pipeline.run.execute import HASHES, REQUEST, check, known_steps, records_folder
 from balrsam_pipeline.run.file_hashes import ContentHashes
+from balrsam_pipeline.run.records import read_record
 from balrsam_pipeline.run.request import RunRequest
-from balrsam_pipeline.run.state import StepState
+from balrsam_pipeline.run.state import Status, StepState
 from balrsam_pipeline.run.steps import Step, shared_words
 
 REASON_LENGTH = 110
@@ -79,7 +80,11 @@ def dry_run_lines(request: RunRequest) -> list[str]:
 def status_lines(request: RunRequest) -> list[str]:
     """What is done, running, stopped, failed and to do, whether `balrsam run` or a command typed by hand did
     it."""
-    running, lines = lock_holder(records_folder(request)), step_lines(request)
+    folder = records_folder(request)
+    hashes, running = ContentHashes(folder / HASHES), lock_holder(folder)
+    lines = [
+        _status_of(step, check(step, request, hashes), request, running) for step in known_steps(request)
+    ]
     at_work = [line.name for line in lines if line.status == "running"]
     if running:
         head = f"a run is going on, {running}"
@@ -91,11 +96,20 @@ def status_lines(request: RunRequest) -> list[str]:
     return [f"{request.dataset.name}: {head}", *(text for line in lines for text in _wrapped(line, width))]
 
 
-def step_lines(request: RunRequest) -> list[Line]:
-    """Where every step stands."""
+def recorded_lines(request: RunRequest) -> list[Line]:
+    """Where every step stands by its record alone: quick, since no file is read to see whether it has
+    changed."""
     folder = records_folder(request)
-    hashes, running = ContentHashes(folder / HASHES), lock_holder(folder)
-    return [_status_of(step, check(step, request, hashes), request, running) for step in known_steps(request)]
+    running = lock_holder(folder)
+    lines = []
+    for step in known_steps(request):
+        record = read_record(folder, step.name)
+        status: Status = "to do" if record is None else "interrupted"
+        if record is not None and record.state != "running":
+            status = record.state
+        state = StepState(status=status, why="", inputs={}, record=record)
+        lines.append(_status_of(step, state, request, running))
+    return lines
 
 
 def _wrapped(line: Line, width: int) -> list[str]:

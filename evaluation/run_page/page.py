@@ -15,7 +15,7 @@ from balrsam_pipeline.plan import read_fingerprint, read_plan
 from balrsam_pipeline.run.estimates import in_words
 from balrsam_pipeline.run.execute import records_folder
 from balrsam_pipeline.run.records import read_record
-from balrsam_pipeline.run.report import step_lines
+from balrsam_pipeline.run.report import recorded_lines
 from balrsam_pipeline.run.request import RunRequest
 from evaluation.reports.html.markup import page
 from evaluation.run_page.data_section import DataSection, PlannedSection, data_section, planned_sections
@@ -72,7 +72,7 @@ def write_run_page(request: RunRequest) -> Path:
 
 def _steps(request: RunRequest) -> list[StepRow]:
     rows = []
-    for line in step_lines(request):
+    for line in recorded_lines(request):
         record = read_record(records_folder(request), line.name)
         took = in_words(record.seconds) if record is not None and record.seconds is not None else ""
         rows.append(StepRow(line.status, line.name.replace("_", " "), line.note, took))

@@ -152,6 +152,8 @@ def test_two_evaluations_are_compared(
     rows = json.loads((tmp_path / "c" / "comparison.json").read_text())["rows"]
     assert {row["metric"] for row in rows} >= {"dice", "hd95", "nsd_1"}
     assert main(["compare", str(tmp_path / "a"), str(tmp_path / "nothing")]) == 2
+    assert main(["compare", str(tmp_path / "a"), str(tmp_path / "b"), "--output", str(tmp_path / "b")]) == 2
+    assert not (tmp_path / "b" / "comparison.html").exists(), "no report among what it compares"
 
 
 def test_the_real_pair_is_scored(test_data: Path, tmp_path: Path) -> None:
