@@ -12,7 +12,7 @@ from balrsam_pipeline.files import write_text
 from balrsam_pipeline.inference.best_configuration import read_best
 from balrsam_pipeline.layout import PreprocessedFolder, ResultsFolder
 from balrsam_pipeline.plan import read_fingerprint, read_plan
-from balrsam_pipeline.run.estimates import in_words
+from balrsam_pipeline.progress import in_words
 from balrsam_pipeline.run.execute import records_folder
 from balrsam_pipeline.run.records import read_record
 from balrsam_pipeline.run.report import recorded_lines

@@ -57,7 +57,7 @@ def view_of(geometry: Geometry, plane: Plane = "axial") -> View:
     towards = _TOWARDS[plane]
     axes = [axis_of.get(letter, axis_of.get(_OPPOSITE[letter], 0)) for letter in towards]
     flips = [1 if letter in axis_of else -1 for letter in towards]
-    _, down, right = towards
+    down, right = towards[1], towards[2]
     return View(
         axes=(axes[0], axes[1], axes[2]),
         flips=(flips[0], flips[1], flips[2]),
