@@ -38,7 +38,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     shutil.copy(raw / "dataset.json", made)
     geometry = Geometry(dimension=3, shape_zyx=(3, 32, 32), spacing_mm=(3.0, 1.0, 1.0))
     scan = np.random.default_rng(0).normal(size=(1, 3, 32, 32)).astype(np.float32)
-    write_image(made / "scan_0000.nii.gz", Image(scan, geometry))
+    for channel in ("0000", "0001"):
+        write_image(made / f"scan_{channel}.nii.gz", Image(scan, geometry))
     return made
 
 
