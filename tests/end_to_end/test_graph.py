@@ -33,7 +33,7 @@ def test_status_and_dry_run_show_a_finished_run_as_done_wherever_it_was_moved(
 ) -> None:
     before = {path: path.stat().st_mtime_ns for path in finished.rglob("*")}
     lines = ask(balrsam, job, finished, "status").splitlines()
-    assert lines[0] == "Dataset999_Demo: no run is going on"
+    assert lines[0] == "Dataset999_Demo: nothing is going on"
     assert [line.split()[:2] for line in lines[1:]] == [
         ["done", name]
         for name in (

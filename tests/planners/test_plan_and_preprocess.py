@@ -77,7 +77,7 @@ def test_an_ignore_label(tmp_path: Path, prepare: Prepare) -> None:
 
 def test_slices_of_five_millimetres(tmp_path: Path, prepare: Prepare) -> None:
     plan, store = prepare(kinds.thick_slices(tmp_path / "raw", tmp_path), "--spacing", "5", "1", "1")
-    assert tuple(plan.configurations) == ("2d", "2.5d")
+    assert tuple(plan.configurations) == ("2d", "2.5d", "3d")
     assert plan.overrides == {"spacing_mm": "5 × 1 × 1"}
     assert store.shape("case_00") == (10, 32, 29)
 

@@ -22,14 +22,14 @@ from trainers.trainer import Trainer
 
 def stop_at(monkeypatch, step):
     """Send SIGTERM to this process when training reaches `step`."""
-    original = Trainer._step
+    original = Trainer.step
 
-    def stepping(self, batch, progress):
-        original(self, batch, progress)
+    def stepping(self, batch, progress, fetch):
+        original(self, batch, progress, fetch)
         if self.state.step == step:
             os.kill(os.getpid(), signal.SIGTERM)
 
-    monkeypatch.setattr(Trainer, "_step", stepping)
+    monkeypatch.setattr(Trainer, "step", stepping)
 
 
 def test_a_fold_is_trained_validated_and_then_left_alone(make_request, caplog):
@@ -141,10 +141,10 @@ def test_intensities_may_be_changed_on_the_device_instead_of_in_the_loader(make_
 def test_one_non_finite_batch_is_skipped_and_training_goes_on(make_request, monkeypatch):
     original = Trainer._backward
 
-    def backward(self, batch):
+    def backward(self, batch, fetch):
         if self.state.step == 3:
-            batch.image_bchw[:] = float("nan")
-        return original(self, batch)
+            batch.inputs[0][:] = float("nan")
+        return original(self, batch, fetch)
 
     monkeypatch.setattr(Trainer, "_backward", backward)
     result = train_fold(make_request())
@@ -156,7 +156,7 @@ def test_one_non_finite_batch_is_skipped_and_training_goes_on(make_request, monk
 
 
 def test_running_out_of_memory_names_the_remedies(make_request, monkeypatch):
-    def greedy(self, batch):
+    def greedy(self, batch, fetch):
         raise RuntimeError(
             "[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried to allocate 99 bytes"
         )

@@ -89,14 +89,14 @@ def test_filling_reusing_and_resuming_train_the_same_weights(adapt, monkeypatch,
     assert kept_files(filling) == kept
     resumed = adapt("resumed", "another_preprocessed")
     with monkeypatch.context() as patch:
-        original = Trainer._step
+        original = Trainer.step
 
-        def stepping(self, batch, progress):
-            original(self, batch, progress)
+        def stepping(self, batch, progress, fetch):
+            original(self, batch, progress, fetch)
             if self.state.step == 3:
                 os.kill(os.getpid(), signal.SIGTERM)
 
-        patch.setattr(Trainer, "_step", stepping)
+        patch.setattr(Trainer, "step", stepping)
         with pytest.raises(TrainingStopped):
             train_fold(resumed)
     check_equal(expected, latest(resumed))

@@ -95,7 +95,7 @@ def test_each_class_costs_its_logits_and_little_more() -> None:
         for classes in (2, 102)
     )
     maps = 100 * 224 * 224
-    assert many - few < 24 * maps  # bytes a voxel and class; eight float32 maps alone would be 32
+    assert many - few < 26 * maps  # bytes a voxel and class; eight float32 maps alone would be 32
 
 
 def test_products_are_half_and_norms_single_precision_as_cuda_autocast_has_them() -> None:
