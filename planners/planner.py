@@ -24,6 +24,8 @@ from planners.hardware import Hardware
 from planners.overrides import Overrides, require_sound
 from planners.rules import Decision, numbers
 from planners.rules.batch_size import (
+    ADAPTED_LARGEST,
+    LARGEST,
     checkpointed_blocks,
     cpu_batch_size,
     given_batch_size,
@@ -345,6 +347,11 @@ def _batch_size(network: NetworkPlan, size: Size, common: _Common) -> tuple[Deci
     def memory_of(batch: int) -> int:
         return step_memory(network, size.patch, batch).total
 
-    batch = gpu_batch_size(memory_of, memory) if given is None else given_batch_size(given, memory_of, memory)
+    largest = LARGEST if network.from_scratch else ADAPTED_LARGEST
+    batch = (
+        gpu_batch_size(memory_of, memory, largest)
+        if given is None
+        else given_batch_size(given, memory_of, memory)
+    )
     useful = given is not None or batch.value >= USEFUL_BATCH
     return batch, useful and memory_of(batch.value) <= USABLE_SHARE * memory

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from support.fingerprints import make_fingerprint
 
+import balrsam_pipeline.network as network_package
 from balrsam_pipeline.dataset import DatasetDescription, LabelScheme
 from balrsam_pipeline.describe import plan_page
 from balrsam_pipeline.plan import read_plan, write_versioned
@@ -99,6 +101,17 @@ def test_context_slices_are_channels() -> None:
         1,
         9,
     )
+
+
+def test_an_adapted_network_gets_batches_of_24_at_most_however_large_the_card(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(network_package, "step_memory", lambda *_: SimpleNamespace(total=1))
+    card = Hardware(gpu_memory_gb=80)
+    adapted = plan_dataset(make_fingerprint(), DESCRIPTION, card).configurations["2d"]
+    scratch = plan_dataset(make_fingerprint(), DESCRIPTION, card, Overrides(backbone="vit_mini"))
+    assert (adapted.batch_size, scratch.configurations["2d"].batch_size) == (24, 64)
+    assert "more than 24" in adapted.reasons["batch_size"]
 
 
 @pytest.mark.slow
