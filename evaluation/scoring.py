@@ -95,6 +95,7 @@ def evaluate(
         EvaluationError: files do not fit together; DatasetError: a file cannot be read.
 
     >>> from tempfile import TemporaryDirectory
+    >>> import numpy as np
     >>> from balrsam_pipeline.imageio import picture_geometry, write_label
     >>> mask = np.zeros((1, 20, 20), dtype=np.uint8)
     >>> mask[0, 5:15, 5:15] = 1

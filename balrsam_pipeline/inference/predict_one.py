@@ -44,8 +44,8 @@ def predict(
     Raises:
         PredictionError: the model or the image does not suit; DatasetError: a file cannot be read.
 
-    Example:
-        >>> label_zyx = predict("scan.nii.gz", "results/Dataset004_Hippocampus/2d__balrsam")  # doctest: +SKIP
+    Example (docs/prediction.md runs it):
+        label_zyx = predict("scan.nii.gz", "results/Dataset004_Hippocampus/2d__balrsam")
     """
     options = PredictorOptions(device=device)
     predictor = model if isinstance(model, Predictor) else load_predictor(model, options=options)

@@ -34,7 +34,8 @@ def test_status_and_dry_run_show_a_finished_run_as_done_wherever_it_was_moved(
     before = {path: path.stat().st_mtime_ns for path in finished.rglob("*")}
     lines = ask(balrsam, job, finished, "status").splitlines()
     assert lines[0] == "Dataset999_Demo: nothing is going on"
-    assert [line.split()[:2] for line in lines[1:]] == [
+    steps = [line for line in lines[1:] if line.split()[0] == "done"]  # long lines go on below
+    assert [line.split()[:2] for line in steps] == [
         ["done", name]
         for name in (
             "prepare",
@@ -45,7 +46,7 @@ def test_status_and_dry_run_show_a_finished_run_as_done_wherever_it_was_moved(
             "evaluate",
         )
     ]
-    assert "Dice 0." in lines[2]
+    assert "Dice 0." in " ".join(lines)
     planned = ask(balrsam, job, finished, "run", "--dry-run", *job.words).splitlines()
     assert planned[0].startswith("folders of every command: --raw ")
     assert [line.split()[0] for line in planned[1:]] == ["done"] * 6
