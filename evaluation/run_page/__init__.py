@@ -1,5 +1,5 @@
 """One page about a whole run: results/DATASET/index.html, written anew while the run goes on."""
 
-from evaluation.run_page.page import write_run_page
+import lazy_loader
 
-__all__ = ["write_run_page"]
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)
