@@ -7,7 +7,6 @@ import difflib
 import errno
 import logging
 import os
-import shlex
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
@@ -55,7 +54,7 @@ def run_command(name: str, words: Sequence[str], note: Callable[[str], None] | N
     log_to_stderr()
     speaks = command.long and launcher_environment()["rank"] == 0
     if speaks and note is None:
-        LOG.info("%s", _opening(name, words))
+        LOG.info("balrsam %s, version %s, pid %d", name, __version__, os.getpid())
     try:
         with phase(f"balrsam {name}") if speaks else nullcontext():
             code = command.run(arguments)
@@ -72,11 +71,6 @@ def run_command(name: str, words: Sequence[str], note: Callable[[str], None] | N
     if note is not None:
         note(message)
     return code
-
-
-def _opening(name: str, words: Sequence[str]) -> str:
-    """The first line of a long command, said before anything heavy is imported."""
-    return f"{shlex.join(('balrsam', name, *words))}   (version {__version__}, pid {os.getpid()})"
 
 
 def _about_files(problem: OSError) -> BalrsamError:

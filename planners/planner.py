@@ -175,7 +175,7 @@ def _configuration(name: str, draft: Decision[ConfigurationDraft], common: _Comm
     return Configuration(
         name=name,
         transpose=order,
-        spacing_mm=_shrunk(spacing, size, draft.value),
+        spacing_mm=size.coarser(spacing, across=draft.value.slicing_axes != (0,)),
         slicing_axes=draft.value.slicing_axes,
         context_slices=draft.value.context_slices,
         normalization=common.schemes.value,
@@ -189,7 +189,7 @@ def _configuration(name: str, draft: Decision[ConfigurationDraft], common: _Comm
         reasons={
             "configuration": draft.reason,
             "spacing_mm": common.spacing_mm.reason
-            + _made_coarser(size)
+            + size.coarser_reason
             + _kept_along_slices(draft.value, common.fingerprint),
             "transpose": common.order.reason,
             "normalization": common.schemes.reason,
@@ -198,22 +198,6 @@ def _configuration(name: str, draft: Decision[ConfigurationDraft], common: _Comm
             **reasons,
         },
     )
-
-
-def _shrunk(
-    spacing_mm: tuple[float, float, float], size: Size, draft: ConfigurationDraft
-) -> tuple[float, float, float]:
-    """The spacing that slices are preprocessed to: coarser where they are seen whole but smaller."""
-    first, second, third = spacing_mm
-    if draft.slicing_axes != (0,):
-        first *= size.shrink
-    return first, second * size.shrink, third * size.shrink
-
-
-def _made_coarser(size: Size) -> str:
-    if size.shrink <= 1:
-        return ""
-    return f"; made {size.shrink:.2f} times coarser, since slices are seen whole (see what the network sees)"
 
 
 def _kept_along_slices(draft: ConfigurationDraft, fingerprint: Fingerprint) -> str:

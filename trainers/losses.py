@@ -20,7 +20,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from balrsam_pipeline.dataset import LabelScheme
-from balrsam_pipeline.network.loss_sums import ENTROPY_SUMS, TargetScheme, boundary_sums, class_sums
+from balrsam_pipeline.network import ENTROPY_SUMS, TargetScheme, boundary_sums, class_sums
 from trainers.config import LossConfig
 
 COARSER_WEIGHT = 0.4  # of each level of masks against the next finer one

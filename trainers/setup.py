@@ -83,6 +83,10 @@ class TrainingForward(nn.Module):
         output = self.model.forward_training(image_bchw, Features(*features) if features else None)
         return output.logits, output.boundary_logits, *output.coarser_logits
 
+    def train_coarser(self, times: int) -> None:
+        """From now on train on images this many times smaller, where the model can."""
+        self.model.train_coarser(times)
+
 
 @contextmanager
 def assemble(
@@ -112,17 +116,8 @@ def assemble(
     rank, alive = (ranks.rank, ranks.world_size), request.continue_on_worker_loss
     loader = open_loader(data, in_loader, rank, workers, alive, features)
     logger = open_loggers(data.folder, state.step, request.loggers) if ranks.first else Loggers(())
-    model = run_state.model
+    model, forward = run_state.model, TrainingForward(run_state.model)
     quick = _quick_validation(data, config, precision, features)
-
-    def quick_dice(enough: Callable[[], bool]) -> float:
-        with averaged_weights(run_state):
-            return quick.dice(model, enough)
-
-    def save(state: TrainingState, kinds: tuple[str, ...]) -> None:
-        for kind in kinds if ranks.first else ():
-            run_state.save(checkpoints, state, kind)
-
     name = f"{data.configuration.name}, fold {request.fold}"
     spoken = phase(name) if ranks.first else nullcontext(Phase(name))
     with spoken as going, closing(loader), closing(logger):
@@ -137,7 +132,7 @@ def assemble(
         parts = TrainerParts(
             config=config,
             augment=_augmentation_on_device(data, augmentation),
-            forward=ranks.wrap(TrainingForward(model)),
+            forward=ranks.wrap(forward),
             parameters=tuple(parameter for parameter in model.parameters() if parameter.requires_grad),
             loss=SegmentationLoss(data.labels, config.loss, sum_over_ranks if ranks.world_size > 1 else None),
             optimiser=run_state.optimiser,
@@ -150,9 +145,9 @@ def assemble(
             logger=logger,
             stop=stop,
             pace=pace,
-            quick_dice=quick_dice,
-            train_coarser=model.train_coarser,
-            save=save,
+            quick_dice=partial(_averaged_dice, quick, run_state),
+            train_coarser=forward.train_coarser,
+            save=partial(_save, run_state, checkpoints) if ranks.first else lambda state, kinds: None,
         )
         yield Run(
             trainer=Trainer(parts, state),
@@ -174,6 +169,18 @@ def _thread_choice(request: TrainRequest, ranks: Ranks) -> ThreadChoice | None:
     return ThreadChoice(
         min(torch.get_num_threads(), usable_cores()), torch.set_num_threads, OtherWork().cores
     )
+
+
+def _averaged_dice(quick: QuickValidation, run_state: RunState, enough: Callable[[], bool]) -> float:
+    with averaged_weights(run_state):
+        return quick.dice(run_state.model, enough)
+
+
+def _save(
+    run_state: RunState, checkpoints: CheckpointFolder, state: TrainingState, kinds: tuple[str, ...]
+) -> None:
+    for kind in kinds:
+        run_state.save(checkpoints, state, kind)
 
 
 def _run_state(

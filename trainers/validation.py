@@ -16,8 +16,7 @@ from balrsam_pipeline.errors import TrainingError
 from balrsam_pipeline.execution import default_workers
 from balrsam_pipeline.inference import Predictor, PredictorOptions, count_patches, predict_files
 from balrsam_pipeline.layout import FoldFolder
-from balrsam_pipeline.network import Features, load_trained
-from balrsam_pipeline.network.loss_sums import VOLUME_LABELS
+from balrsam_pipeline.network import VOLUME_LABELS, Features, load_trained
 from evaluation import EvaluationOptions, Pair, Summary, evaluate_pairs, write_reports
 from trainers.data import FoldData, KeptFeatures, PatchReader, Sample
 from trainers.losses import one_hot, region_target

@@ -8,6 +8,11 @@ from .checkpoints import sam_kind as sam_kind
 from .checkpoints import tensors_crc32 as tensors_crc32
 from .download import obtain as obtain
 from .features import Features as Features
+from .loss_sums import ENTROPY_SUMS as ENTROPY_SUMS
+from .loss_sums import VOLUME_LABELS as VOLUME_LABELS
+from .loss_sums import TargetScheme as TargetScheme
+from .loss_sums import boundary_sums as boundary_sums
+from .loss_sums import class_sums as class_sums
 from .model import BalrSam as BalrSam
 from .model import TrainingOutput as TrainingOutput
 from .moments import measure_second_moments as measure_second_moments

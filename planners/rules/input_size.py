@@ -74,6 +74,19 @@ class Size:
         """Input pixels per voxel of the target spacing, along the longer side."""
         return max(self.input) / max(self.patch) / self.shrink
 
+    def coarser(self, spacing_mm: tuple[float, float, float], *, across: bool) -> tuple[float, float, float]:
+        """The spacing, slice axis first, that slices are preprocessed to; `across` changes that axis too."""
+        first, second, third = spacing_mm
+        return first * (self.shrink if across else 1), second * self.shrink, third * self.shrink
+
+    @property
+    def coarser_reason(self) -> str:
+        """What that adds to the reason for the spacing."""
+        if self.shrink <= 1:
+            return ""
+        times = f"{self.shrink:.2f} times coarser"
+        return f"; made {times}, since slices are seen whole (see what the network sees)"
+
 
 def largest_side(hardware: Hardware) -> int:
     """The longest input side worth planning: 224 on a CPU, where tokens are what training time goes into;

@@ -185,5 +185,7 @@ def test_what_was_planted_under_the_name_of_the_lock_is_refused_untouched(
 
 def test_a_holder_whose_number_is_no_process_is_nobody(tmp_path: Path) -> None:
     (tmp_path / LOCK_NAME).write_text('{"pid": 99999999999999999999, "host": "here", "command": "balrsam"}')
+    assert lock_holder(tmp_path) is None
     with folder_lock(tmp_path):
-        pass
+        holder = lock_holder(tmp_path)
+    assert holder is not None and holder.pid == os.getpid()
