@@ -137,8 +137,8 @@ class TrainingConfig:
         gradient_clip: largest norm of the whole gradient; 0 does not limit it.
         ema_width: the exponential moving average of weights spans about this share of the steps so far,
             whatever the budget.
-        coarse_share: share of the budget, from its start, that trains on images of half the side: several
-            times as many in the same time, while it is about finding structures and not yet about edges.
+        coarse_share: share of the budget, from its start, that trains on images of half the side: about
+            twice as many in the same time, while it is about finding structures and not yet about edges.
             For networks of convolutions alone (plan's decoder "pyramid") whose masks are not as fine as
             the input.
         foreground_fraction: share of samples centred on a foreground voxel. Source: nnU-Net oversamples 1/3.

@@ -2,8 +2,8 @@
 
 Down from the finest masks' stride to 1/32 of the input and up again, plain 3×3 convolutions, GroupNorm, a
 residual block on the way down at each stride. Lateral maps are added, not concatenated, and narrowed before
-they are enlarged: both halve the time of a step. On a CPU with channels-last maps GroupNorm takes a third to
-a fifth of BatchNorm's time, and small batches leave no statistics of their own behind.
+they are enlarged, which saves a third of a step. On a CPU with channels-last maps GroupNorm takes less time
+than BatchNorm, and small batches leave no statistics of their own behind.
 
 What an image encoder made of the image (its embedding and early feature) is taken in at the embedding's
 stride. Without an encoder the pyramid is the whole network.

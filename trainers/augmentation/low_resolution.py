@@ -1,7 +1,7 @@
 """Low resolution: slices made smaller with the nearest pixel and larger again by cubic convolution;
 or volumes, larger again linearly.
 
-batchgenerators enlarges with cubic splines, which take a third of a sample's time on a CPU.
+batchgenerators enlarges with cubic splines, which take most of the time of all intensity changes on a CPU.
 """
 
 from __future__ import annotations
