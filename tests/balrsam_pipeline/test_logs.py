@@ -41,7 +41,7 @@ def test_a_slow_command_without_a_terminal_says_a_stamped_line_at_once_and_then_
     done = subprocess.run([sys.executable, "-c", SLOW], capture_output=True, text=True, check=True)
     lines = done.stderr.splitlines()
     assert all(re.match(STAMP, line) for line in lines), done.stderr
-    assert lines[0].endswith(")") and "balrsam train" in lines[0]
+    assert re.fullmatch(r"balrsam train, version \S+, pid \d+", re.sub(STAMP, "", lines[0])), lines[0]
     assert sum("slow step" in line for line in lines) >= 4
     assert done.stdout == "the result\n"
 
