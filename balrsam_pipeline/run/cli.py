@@ -13,11 +13,12 @@ from balrsam_pipeline.command import Command, add_roots, roots_of
 from balrsam_pipeline.errors import UsageError
 from balrsam_pipeline.execution.lock import folder_lock
 from balrsam_pipeline.execution_options import add_cluster_arguments, cluster_of
-from balrsam_pipeline.hardware import chosen_devices
+from balrsam_pipeline.hardware import best_device, chosen_devices
 from balrsam_pipeline.layout import PreprocessedFolder, ResultsFolder
 from balrsam_pipeline.logs import also_logged_to
 from balrsam_pipeline.paths import find_dataset, shown
 from balrsam_pipeline.progress import in_words
+from balrsam_pipeline.run.effort import EFFORTS, with_effort
 from balrsam_pipeline.run.execute import (
     FINISHED,
     HASHES,
@@ -33,7 +34,7 @@ from balrsam_pipeline.run.handed_on import add_handed_on
 from balrsam_pipeline.run.invalidate import remove_leftovers
 from balrsam_pipeline.run.page_keeper import page_kept, write_page
 from balrsam_pipeline.run.pages import first_page
-from balrsam_pipeline.run.report import dry_run_lines, remembered, status_lines
+from balrsam_pipeline.run.report import dry_run_lines, remembered, status_lines, time_line
 from balrsam_pipeline.run.request import RunRequest
 from balrsam_pipeline.run.steps import Step, planning_step, shared_words, where_words
 
@@ -43,6 +44,13 @@ TRAINING = ("train", "crossval")  # commands before which the machine is tried
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of `balrsam run`."""
     parser.add_argument("dataset", help="a dataset: folder name, number, or path")
+    parser.add_argument(
+        "--effort",
+        choices=tuple(EFFORTS),
+        help="quick: one fold, 10 minutes (GPU: 20); standard: all folds, 20 minutes each (GPU: the planned "
+        "epochs); best: every planned configuration, 60 minutes per fold (GPU: the planned epochs), and the "
+        "most accurate is taken; what else is given here goes before (default: all folds, planned epochs)",
+    )
     parser.add_argument(
         "--configurations",
         nargs="+",
@@ -116,6 +124,9 @@ def run(arguments: argparse.Namespace) -> int:
         cluster=cluster_of(arguments),
         options=getattr(arguments, "options", {}),
     )
+    if arguments.effort is not None:
+        device = arguments.device or str(best_device())
+        request = with_effort(request, arguments.effort, on_gpu=device.startswith("cuda"))
     return run_all(request, dry_run=arguments.dry_run, wait=arguments.wait)
 
 
@@ -175,6 +186,8 @@ def _run_locked(request: RunRequest, note: Callable[[str], None]) -> int:
     code = _run_step(first, request, hashes, ("1/?", note))
     if code != FINISHED:
         return code
+    if expected := time_line(request, hashes):
+        print(f"\nThe other steps, {expected}", flush=True)
     steps, worst = known_steps(request)[1:], FINISHED
     checked = request.cluster is not None  # whose workers are other machines
     for number, step in enumerate(steps, 2):

@@ -57,6 +57,7 @@ def remember_request(request: RunRequest) -> None:
     """Write down what was asked for, so that `balrsam status` can show the same steps."""
     chosen = {
         "configurations": request.configurations,
+        "every_configuration": request.every_configuration,
         "folds": request.folds,
         "max_minutes": request.max_minutes,
         "epochs": request.epochs,

@@ -15,7 +15,12 @@ from typing import Any
 from balrsam_pipeline.command import load_command, parser_of
 
 # step -> its command; and the arguments that a run decides itself, or that make no sense in one
-STEPS = {"plan": "plan_and_preprocess", "train": "train", "predict": "predict"}
+STEPS = {
+    "plan": "plan_and_preprocess",
+    "train": "train",
+    "choose": "find_best_configuration",
+    "predict": "predict",
+}
 _EVERYWHERE = {
     "help",
     "dataset",
@@ -38,6 +43,7 @@ _DECIDED = {
         "settings",
         "accept_changed_settings",
     },
+    "find_best_configuration": {"configurations", "folds", "device", "workers"},
     "predict": {"input", "output", "model", "configuration", "best", "folds", "weights", "device", "workers"}
     | {"continue_run", "part"},
 }

@@ -70,11 +70,24 @@ def dry_run_lines(request: RunRequest) -> list[str]:
         )
         unknown += 1
     if undone:
-        lines.append(
-            f"time: {'at least ' if unknown else 'about '}{in_words(left)}"
-            + (", the rest unknown" if unknown else "")
-        )
+        lines.append(_time_line(left, unknown))
     return lines
+
+
+def time_line(request: RunRequest, hashes: ContentHashes) -> str:
+    """How long the steps that are not done will take together; empty where all are."""
+    folder = records_folder(request)
+    undone = [step for step in known_steps(request) if check(step, request, hashes).status != "done"]
+    expected = [estimate(step, request, folder).seconds for step in undone]
+    return _time_line(sum(item or 0.0 for item in expected), expected.count(None)) if undone else ""
+
+
+def _time_line(left_s: float, unknown: int) -> str:
+    if unknown and not left_s:
+        return "time: unknown"
+    return f"time: {'at least ' if unknown else 'about '}{in_words(left_s)}" + (
+        ", the rest unknown" if unknown else ""
+    )
 
 
 def status_lines(request: RunRequest) -> list[str]:
@@ -132,6 +145,7 @@ def remembered(request: RunRequest) -> RunRequest:
         return dataclasses.replace(
             request,
             configurations=tuple(map(str, value["configurations"])) if value["configurations"] else None,
+            every_configuration=bool(value.get("every_configuration", False)),
             folds=tuple(map(int, value["folds"])) if value["folds"] else None,
             max_minutes=float(value["max_minutes"]) if value["max_minutes"] else None,
             epochs=int(value["epochs"]) if value["epochs"] else None,

@@ -16,7 +16,8 @@ class RunRequest:
 
     Attributes:
         dataset: the raw dataset folder.
-        configurations: those to plan and train; None trains the plan's default.
+        configurations: those to plan and train; None trains the plan's default, or all of the plan with
+            `every_configuration`.
         folds: those to train; None trains all.
         max_minutes: training time per fold; None trains for the planned number of epochs.
         epochs: training epochs per fold; None leaves it to max_minutes or the default.
@@ -33,6 +34,7 @@ class RunRequest:
     dataset: Path
     roots: Roots
     configurations: tuple[str, ...] | None = None
+    every_configuration: bool = False
     folds: tuple[int, ...] | None = None
     max_minutes: float | None = None
     epochs: int | None = None

@@ -102,7 +102,8 @@ def steps_after_planning(request: RunRequest, plan: Plan, folds: Sequence[int]) 
     Raises:
         PlanError: a configuration was asked for that the plan does not have.
     """
-    names = request.configurations or (plan.default_configuration,)
+    planned = tuple(plan.configurations) if request.every_configuration else (plan.default_configuration,)
+    names = request.configurations or planned
     folds = request.folds or tuple(folds)
     together = _training_together(request, names, folds)
     steps = [together] if together is not None else []

@@ -24,6 +24,12 @@ def _add_find(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--no-ensembles", action="store_true", help="compare single configurations alone")
     parser.add_argument(
+        "--prefer",
+        choices=("accuracy", "speed"),
+        default="speed",
+        help="of candidates within noise of each other: the best, or the cheapest (default)",
+    )
+    parser.add_argument(
         "--device", help="for predicting ensembles: cuda, cpu, … (default: the best there is)"
     )
     parser.add_argument("--workers", type=int, metavar="N", help="cases scored at once (default: all cores)")
@@ -43,6 +49,7 @@ def _find(arguments: argparse.Namespace) -> int:
         ensembles=not arguments.no_ensembles,
         device=arguments.device,
         workers=arguments.workers or default_workers(),
+        prefer=arguments.prefer,
     )
     best, path = find_best_configuration(request)
     width = max(len("candidate"), *(len(" + ".join(score.configurations)) for score in best.candidates))

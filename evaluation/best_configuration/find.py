@@ -22,7 +22,7 @@ from evaluation.best_configuration.candidates import Candidate, candidates
 from evaluation.best_configuration.choose_rules import choose_postprocessing
 from evaluation.best_configuration.ensembles import ensemble_folder, predict_ensemble_fold
 from evaluation.best_configuration.folds import common_folds, fold_cases, trained_configurations
-from evaluation.best_configuration.ranking import rank
+from evaluation.best_configuration.ranking import Preference, rank
 from evaluation.best_configuration.rule_scores import Pairs, ScoreBoard
 
 VOLUMES, PICTURES = (".nii.gz", ".nii"), (".png", ".jpg", ".jpeg", ".bmp")
@@ -39,6 +39,7 @@ class BestRequest:
         folds: those to compare on; None takes all that every configuration has finished.
         ensembles: compare pairs, and all together, too.
         device: for predicting ensembles.
+        prefer: what to take where several are within noise of each other: the best, or the cheapest.
     """
 
     dataset: Path
@@ -48,6 +49,7 @@ class BestRequest:
     ensembles: bool = True
     device: str | None = None
     workers: int = 1
+    prefer: Preference = "speed"
 
 
 def find_best_configuration(request: BestRequest) -> tuple[BestConfiguration, Path]:
@@ -85,7 +87,8 @@ def _choose(request: BestRequest, raw: RawDataset, results: Path) -> tuple[BestC
         item: ScoreBoard(pairs=found, labels=labels, workers=request.workers, distances=False)
         for item, found in pairs.items()
     }
-    scores, chosen, reason = rank({item: board.score([()])[()].dice_cl for item, board in boards.items()})
+    tables = {item: board.score([()])[()].dice_cl for item, board in boards.items()}
+    scores, chosen, reason = rank(tables, request.prefer)
     fold_of = {case: fold for fold in folds for case in fold_cases(folders[chosen.configurations[0]], fold)}
     rules: dict[Candidate, Postprocessing] = {}
     for item, found in pairs.items():

@@ -1,9 +1,10 @@
-"""Ranking candidates by mean foreground Dice; where the difference is within noise the cheaper one is
-chosen."""
+"""Ranking candidates by mean foreground Dice; where the difference is within noise, what the user prefers
+decides: the cheaper one, or the better one."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -14,15 +15,18 @@ from evaluation.best_configuration.dice import mean_dice, on_one_case_set
 from evaluation.statistics import bootstrap_means, paired_test
 
 NOISE_P = 0.05
+Preference = Literal["accuracy", "speed"]
 
 
 def rank(
     tables_cl: Mapping[Candidate, npt.NDArray[np.float64]],
+    prefer: Preference = "speed",
 ) -> tuple[tuple[CandidateScore, ...], Candidate, str]:
     """Rank candidates that were scored on the same cases; means, intervals and tests rest on one set of them.
 
     Args:
         tables_cl: candidate -> Dice (cases, labels), NaN where a case has none.
+        prefer: "speed" takes the cheapest of those that are within noise of the best, "accuracy" the best.
 
     Returns:
         Scores, best first; the candidate to use; and why, in plain words.
@@ -42,8 +46,9 @@ def rank(
         if is_tied:
             tied.append(item)
         scores.append(_score(item, tables_cl[item], p_value, is_tied))
-    chosen = min(tied, key=lambda item: (item.cost, len(item.configurations)))
-    return tuple(scores), chosen, _reason(chosen, top, scores)
+    cheapest = min(tied, key=lambda item: (item.cost, len(item.configurations)))
+    chosen = cheapest if prefer == "speed" else top
+    return tuple(scores), chosen, _reason(chosen, top, cheapest, scores)
 
 
 def _score(
@@ -62,9 +67,15 @@ def _score(
     )
 
 
-def _reason(chosen: Candidate, top: Candidate, scores: list[CandidateScore]) -> str:
+def _reason(chosen: Candidate, top: Candidate, cheapest: Candidate, scores: list[CandidateScore]) -> str:
     by_name = {score.configurations: score for score in scores}
     best, mine = by_name[top.configurations], by_name[chosen.configurations]
+    if chosen == top != cheapest:
+        return (
+            f"{top.name} has the highest mean foreground Dice ({best.dice:.4f}), and accuracy is preferred; "
+            f"{cheapest.name} ({by_name[cheapest.configurations].dice:.4f}) is within noise of it and costs "
+            f"{by_name[cheapest.configurations].cost / best.cost:.0%} as much"
+        )
     if chosen == top:
         return f"{chosen.name} has the highest mean foreground Dice ({best.dice:.4f})" + (
             ", and no cheaper one is within noise of it" if len(scores) > 1 else "; it is the only candidate"

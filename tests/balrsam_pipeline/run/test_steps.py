@@ -10,6 +10,7 @@ from balrsam_pipeline.cli import COMMANDS
 from balrsam_pipeline.errors import PlanError
 from balrsam_pipeline.paths import Roots
 from balrsam_pipeline.run import RunRequest, Step, planning_step, steps_after_planning
+from balrsam_pipeline.run.effort import Effort, with_effort
 
 PLAN = example_plan()
 
@@ -39,6 +40,56 @@ def test_choices_reach_the_commands(tmp_path: Path) -> None:
     assert str(steps[2]).find("--folds 0 2 --max-minutes 1.5 --device cpu") > 0
     assert commands(steps) == ["train", "train", "crossval", "find_best_configuration"]
     assert "--workers 3" in str(planning_step(chosen))
+
+
+def test_every_planned_configuration_is_trained_where_that_is_asked_for(tmp_path: Path) -> None:
+    one = PLAN.configuration("2d")
+    both = dataclasses.replace(PLAN, configurations={"2d": one, "2.5d": one})
+    steps = steps_after_planning(request(tmp_path, folds=(0,), every_configuration=True), both, range(5))
+    trained = [
+        step.words[step.words.index("--configuration") + 1] for step in steps if step.command == "train"
+    ]
+    assert trained == ["2d", "2.5d"]
+
+
+@pytest.mark.parametrize(
+    ("effort", "on_gpu", "folds", "minutes", "every", "prefer"),
+    [
+        ("quick", False, (0,), 10, False, "speed"),
+        ("quick", True, (0,), 20, False, "speed"),
+        ("standard", False, None, 20, False, "speed"),
+        ("standard", True, None, None, False, "speed"),
+        ("best", False, None, 60, True, "accuracy"),
+        ("best", True, None, None, True, "accuracy"),
+    ],
+)
+def test_an_effort_stands_for_folds_time_and_configurations(
+    effort: Effort,
+    on_gpu: bool,
+    folds: tuple[int, ...] | None,
+    minutes: float | None,
+    every: bool,
+    prefer: str,
+    tmp_path: Path,
+) -> None:
+    chosen = with_effort(request(tmp_path), effort, on_gpu)
+    assert (chosen.folds, chosen.max_minutes, chosen.every_configuration) == (folds, minutes, every)
+    choosing = [
+        step
+        for step in steps_after_planning(chosen, PLAN, range(5))
+        if step.command == "find_best_configuration"
+    ]
+    assert f"--prefer {prefer}" in str(choosing[0])
+
+
+def test_what_the_user_chose_goes_before_an_effort(tmp_path: Path) -> None:
+    own = {"find_best_configuration": {"--prefer": ("speed",)}}
+    chosen = with_effort(
+        request(tmp_path, folds=(1, 2), epochs=7, configurations=("2d",), options=own), "best", on_gpu=False
+    )
+    assert (chosen.folds, chosen.epochs, chosen.max_minutes) == ((1, 2), 7, None)
+    assert chosen.configurations == ("2d",) and not chosen.every_configuration
+    assert chosen.options == own
 
 
 def test_test_images_are_predicted_and_scored_where_labels_are_there(tmp_path: Path) -> None:

@@ -109,6 +109,14 @@ def test_the_cheaper_one_is_taken_within_noise_and_the_reason_says_so() -> None:
     assert "within noise" in reason and "costs 33%" in reason
 
 
+def test_the_better_one_is_taken_within_noise_where_accuracy_is_preferred() -> None:
+    base = table(0.8, 0.05, 0)
+    dear = base + np.random.default_rng(3).normal(0.01, 0.05, base.shape)
+    scores, chosen, reason = rank({CHEAP: base, DEAR: dear}, prefer="accuracy")
+    assert chosen == DEAR and scores[1].tied_with_best
+    assert "accuracy is preferred" in reason and "costs 33%" in reason
+
+
 def test_the_interval_holds_the_mean() -> None:
     (score,), chosen, reason = rank({CHEAP: table(0.8, 0.05, 0)})
     assert score.dice_low < score.dice < score.dice_high

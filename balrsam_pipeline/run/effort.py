@@ -1,0 +1,62 @@
+"""How much work `balrsam run` makes of a dataset, in one word."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from balrsam_pipeline.run.request import RunRequest
+
+Effort = Literal["quick", "standard", "best"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Choices:
+    """What an effort stands for.
+
+    Attributes:
+        folds: those to train; None trains all.
+        cpu_minutes: of training per fold on a CPU, `gpu_minutes` on a GPU; None trains the planned epochs.
+        every_configuration: train all that the plan has, not only the one it recommends.
+        prefer: what `find_best_configuration` does with candidates within noise of each other.
+    """
+
+    folds: tuple[int, ...] | None
+    cpu_minutes: float | None
+    gpu_minutes: float | None
+    every_configuration: bool = False
+    prefer: str = "speed"
+
+
+EFFORTS: dict[Effort, Choices] = {
+    "quick": Choices(folds=(0,), cpu_minutes=10, gpu_minutes=20),
+    "standard": Choices(folds=None, cpu_minutes=20, gpu_minutes=None),
+    "best": Choices(
+        folds=None, cpu_minutes=60, gpu_minutes=None, every_configuration=True, prefer="accuracy"
+    ),
+}
+
+
+def with_effort(request: RunRequest, effort: Effort, on_gpu: bool) -> RunRequest:
+    """The request with the choices of an effort wherever the user made none.
+
+    Example:
+        >>> from pathlib import Path
+        >>> from balrsam_pipeline.paths import Roots
+        >>> roots = Roots(raw=Path("raw"), preprocessed=Path("preprocessed"), results=Path("results"))
+        >>> request = RunRequest(dataset=Path("raw/Dataset001_A"), roots=roots, max_minutes=3)
+        >>> quick = with_effort(request, "quick", on_gpu=False)
+        >>> quick.folds, quick.max_minutes
+        ((0,), 3)
+    """
+    choices = EFFORTS[effort]
+    minutes = choices.gpu_minutes if on_gpu else choices.cpu_minutes
+    own_budget = request.max_minutes is not None or request.epochs is not None
+    choosing = {"--prefer": (choices.prefer,)} | request.options.get("find_best_configuration", {})
+    return replace(
+        request,
+        folds=request.folds or choices.folds,
+        max_minutes=request.max_minutes if own_budget else minutes,
+        every_configuration=choices.every_configuration and request.configurations is None,
+        options=request.options | {"find_best_configuration": choosing},
+    )
