@@ -1,4 +1,5 @@
-"""What a terminal gets more than a log: one live line, and colours unless NO_COLOR asks for none.
+"""What a terminal gets more than a log: one live line, and colours (of tables too) unless NO_COLOR asks for
+none.
 
 rich draws both, and is imported only where there is a terminal.
 """
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 Told = Callable[[], tuple[str, float | None]]
 REFRESHED_PER_S = 4
 BAR_WIDTH = 20
+HEADER_STYLE = "bold cyan"
 
 
 @cache
@@ -29,6 +31,35 @@ def console() -> Console:
 def is_live_terminal() -> bool:
     """Whether standard error is a terminal whose lines can be drawn anew."""
     return sys.stderr is not None and sys.stderr.isatty() and not console().is_dumb_terminal
+
+
+def painted(table: str) -> str:
+    """A table of text in the colours of the terminal that it is printed to, or as it is where there is none.
+
+    The line above the first rule of dashes is the header, the one below the last sums up; an A or B at the
+    end of a line says who is better.
+    """
+    if sys.stdout is None or not sys.stdout.isatty():
+        return table
+    from rich.console import Console
+    from rich.text import Text
+
+    screen = Console(highlight=False)
+    if screen.is_dumb_terminal:
+        return table
+    lines = [Text(line) for line in table.split("\n")]
+    rules = [number for number, line in enumerate(lines) if line.plain and not line.plain.strip("-")]
+    for number in rules:
+        lines[number].stylize("dim")
+        lines[number - 1].stylize(HEADER_STYLE)
+    if len(rules) > 1 and rules[-1] + 1 < len(lines):
+        lines[rules[-1] - 1].style = ""
+        lines[rules[-1] + 1].stylize("bold")
+    for line in lines:
+        line.highlight_regex(r"(?<=  )[AB]$", "bold green")
+    with screen.capture() as captured:
+        screen.print(Text("\n").join(lines), soft_wrap=True)
+    return captured.get().rstrip("\n")
 
 
 class LiveLine:

@@ -12,6 +12,7 @@ from balrsam_pipeline.errors import EvaluationError
 from balrsam_pipeline.execution_options import add_execution_arguments, execution_of
 from balrsam_pipeline.layout import EVALUATION, SUMMARY, PredictionFolder, ScoredFolder
 from balrsam_pipeline.protect import require_apart, require_own
+from balrsam_pipeline.terminal import painted
 
 
 def _add_evaluate(parser: argparse.ArgumentParser) -> None:
@@ -125,7 +126,7 @@ def _evaluate(arguments: argparse.Namespace) -> int:
     summary = replace(summary, warnings=(*doubts, *summary.warnings))
     title = arguments.title or f"{_name(arguments.predictions)} against {_name(arguments.references)}"
     paths = write_reports(summary, folder, title, strata, arguments.images)
-    print(summary_table(summary))
+    print(painted(summary_table(summary)))
     print("\n".join(f"wrote {path}" for path in paths.values()))
     if problems:
         raise first_of(problems)  # after the reports on the others are there
@@ -177,7 +178,7 @@ def _compare(arguments: argparse.Namespace) -> int:
     names = tuple(arguments.names) if arguments.names else (_name(arguments.first), _name(arguments.second))
     first, second = read_summary(arguments.first), read_summary(arguments.second)
     comparison = compare(first, second, (names[0], names[1]), arguments.metric)
-    print(comparison_table(comparison, tuple(arguments.metric or ("dice", "hd95"))))
+    print(painted(comparison_table(comparison, tuple(arguments.metric or ("dice", "hd95")))))
     if arguments.output:
         paths = write_comparison(comparison, first, second, make_folder(arguments.output))
         print("\n".join(f"wrote {path}" for path in paths.values()))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -44,12 +44,34 @@ class ComparisonRow:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Comparison:
-    """Model A against model B."""
+    """Model A against model B, on the labels that both have.
+
+    Attributes:
+        only_a, only_b: labels that one of them alone has; no mean and no test has them.
+        renamed: pairs of names that the same label value has in A and in B, where they differ.
+    """
 
     name_a: str
     name_b: str
     cases: tuple[str, ...]
     rows: tuple[ComparisonRow, ...]
+    only_a: tuple[str, ...] = ()
+    only_b: tuple[str, ...] = ()
+    renamed: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What is to be said about labels that the two do not share, in sentences."""
+        sides = ((self.name_a, self.only_a), (self.name_b, self.only_b))
+        notes = [
+            f"Labels of {name} alone, in no mean and no test: {', '.join(labels)}."
+            for name, labels in sides
+            if labels
+        ]
+        if self.renamed:
+            pairs = ", ".join(f"{one} is {other}" for one, other in self.renamed)
+            notes.append(f"Labels of one value that are called otherwise in {self.name_b}: {pairs}.")
+        return tuple(notes)
 
     def row(self, metric: str, label: str = OVERALL) -> ComparisonRow:
         """The row of a metric and a label."""
@@ -59,15 +81,20 @@ class Comparison:
 def compare(
     first: Summary, second: Summary, names: tuple[str, str] = ("A", "B"), metrics: Sequence[str] | None = None
 ) -> Comparison:
-    """Compare two evaluations of the same cases and labels.
+    """Compare two evaluations of the same cases on the labels, by value, that both have.
 
     Args:
         metrics: metric keys (default: all that both have and in which one direction is better).
 
     Raises:
-        EvaluationError: other cases, labels, protocols or units, or no metric in common.
+        EvaluationError: other cases, protocols or units, or no label or no metric in common.
     """
     _require_alike(first, second, names)
+    alone = [
+        tuple(name for name, value in one.labels.items() if value not in other.labels.values())
+        for one, other in ((first, second), (second, first))
+    ]
+    first, second = on_shared_labels(first, second)
     shared = [key for key in first.metrics if key in second.metrics and metric_of(key).better != "zero"]
     keys = [key for key in shared if metrics is None or key in metrics]
     if not keys:
@@ -78,7 +105,30 @@ def compare(
             fix="name one of those: --metric dice",
         )
     rows = [row for key in keys for row in _compare_metric(first, second, key)]
-    return Comparison(name_a=names[0], name_b=names[1], cases=first.cases, rows=tuple(rows))
+    name_of = {value: name for name, value in second.labels.items()}
+    renamed = [(name, name_of[value]) for name, value in first.labels.items() if name_of[value] != name]
+    return Comparison(
+        name_a=names[0],
+        name_b=names[1],
+        cases=first.cases,
+        rows=tuple(rows),
+        only_a=alone[0],
+        only_b=alone[1],
+        renamed=tuple(renamed),
+    )
+
+
+def on_shared_labels(first: Summary, second: Summary) -> tuple[Summary, Summary]:
+    """Both summaries without the labels, by value, that the other does not have."""
+    shared = set(first.labels.values()) & set(second.labels.values())
+    return _with_labels(first, shared), _with_labels(second, shared)
+
+
+def _with_labels(summary: Summary, values: set[str]) -> Summary:
+    labels = {name: value for name, value in summary.labels.items() if value in values}
+    if len(labels) == len(summary.labels):
+        return summary
+    return replace(summary, labels=labels, rows=tuple(row for row in summary.rows if row.label in labels))
 
 
 def paired_values(first: Summary, second: Summary, key: str) -> tuple[Table, Table]:
@@ -171,7 +221,7 @@ def _require_alike(first: Summary, second: Summary, names: tuple[str, str]) -> N
         wrong = f"cases in one of them alone: {', '.join(different[:5])}" + (
             f" and {len(different) - 5} more" if len(different) > 5 else ""
         )
-    elif set(first.labels.values()) != set(second.labels.values()):
+    elif not set(first.labels.values()) & set(second.labels.values()):
         wrong = f"labels {', '.join(first.labels)} against {', '.join(second.labels)}"
     elif (first.options.protocol, first.unit) != (second.options.protocol, second.unit):
         wrong = (
@@ -182,7 +232,7 @@ def _require_alike(first: Summary, second: Summary, names: tuple[str, str]) -> N
         raise EvaluationError(
             f"{names[0]} and {names[1]}",
             found=wrong,
-            expected="the same cases, labels, protocol and unit",
+            expected="the same cases, protocol and unit, and labels that both have",
             fix="evaluate both alike (balrsam evaluate --cases … --labels … --protocol …), then compare",
         )
 

@@ -14,6 +14,7 @@ from balrsam_pipeline.hardware import chosen_devices
 from balrsam_pipeline.layout import ModelFolder, ResultsFolder
 from balrsam_pipeline.options import add_options, given
 from balrsam_pipeline.paths import find_dataset
+from balrsam_pipeline.terminal import painted
 
 if TYPE_CHECKING:
     from trainers.config import TrainingConfig
@@ -62,7 +63,7 @@ def train(arguments: argparse.Namespace) -> int:
     keep_freed_memory()
     result = train_fold(_request(arguments))
     if result.summary is not None:
-        print(summary_table(result.summary))
+        print(painted(summary_table(result.summary)))
         print(f"{'already done' if result.already_done else 'done'}: {result.folder}")
     return 0
 
@@ -94,7 +95,7 @@ def crossval(arguments: argparse.Namespace) -> int:
         train_all_over_devices(requests, devices)
     for request in requests:
         result = cross_validate(request)
-        print(summary_table(result.summary))
+        print(painted(summary_table(result.summary)))
         print(result.intervals)
         print(f"{'already done' if result.already_done else 'done'}: {result.folder}")
     return 0

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import argparse
 import re
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
 from balrsam_pipeline.command import Command, add_roots, roots_of
 from balrsam_pipeline.errors import UsageError
-from balrsam_pipeline.paths import Roots
+from balrsam_pipeline.paths import Roots, shown
 
 SOURCES = {
     "decathlon": "Medical Segmentation Decathlon (Task01_BrainTumour)",
@@ -41,27 +42,65 @@ def add_convert_arguments(parser: argparse.ArgumentParser) -> None:
         "--value-map",
         default="",
         metavar="MAP",
-        help="mask colours to label values: 255=1, 128-255=1 (a threshold), or '#ff0000=1,0/255/0=2'",
+        help="mask colours to label values: 255=1, 128-255=1 (a threshold), all=1 (all but black), or "
+        "'#ff0000=1,0/255/0=2'",
     )
-    parser.add_argument(
-        "--images", default="images", metavar="FOLDER", help="of images, inside the source (pairs, dicom)"
-    )
-    parser.add_argument(
-        "--masks", default="masks", metavar="FOLDER", help="of masks, inside the source (pairs, dicom)"
-    )
-    parser.add_argument(
-        "--test",
-        default="test",
-        metavar="FOLDER",
-        help="of images without masks, inside the source (pairs, dicom)",
-    )
+    _add_folders(parser)
+    _add_test_cases(parser)
     parser.add_argument("--workers", type=int, metavar="N", help="processes (default: one per core)")
     add_roots(parser)
 
 
+def _add_folders(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("folders and names, inside the source (pairs, dicom)")
+    group.add_argument("--images", default="images", metavar="FOLDER", help="of images")
+    group.add_argument("--masks", default="masks", metavar="FOLDER", help="of masks; may be that of images")
+    group.add_argument(
+        "--test", default="test", metavar="FOLDER", help="of images to predict; '' for none (default: test)"
+    )
+    group.add_argument(
+        "--test-masks",
+        default="",
+        metavar="FOLDER",
+        help="of the masks of those, to score predictions (pairs)",
+    )
+    group.add_argument(
+        "--pattern",
+        nargs=2,
+        metavar=("IMAGE", "MASK"),
+        help="how files are named, where it is not found out: '{case}_test' '{case}_manual1' (pairs)",
+    )
+
+
+def _add_test_cases(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("cases kept for testing, with their labels in labelsTs")
+    either = group.add_mutually_exclusive_group()
+    either.add_argument(
+        "--test-fraction",
+        type=float,
+        default=0.0,
+        metavar="SHARE",
+        help="this share of the cases, such as 0.2; the same ones each time",
+    )
+    either.add_argument("--test-list", type=Path, metavar="FILE", help="those that a file names, one a line")
+    group.add_argument(
+        "--groups",
+        type=Path,
+        metavar="FILE",
+        help="CSV of case,patient: patients stay together, in folds too (default: groups.csv of the source, "
+        "else names such as patient012_frame01)",
+    )
+
+
 def run_convert(arguments: argparse.Namespace) -> int:
     """Run `balrsam convert`."""
-    from balrsam_pipeline.dataset.converters import CONVERTERS, Conversion, parse_value_map
+    from balrsam_pipeline.dataset.converters import (
+        CONVERTERS,
+        Conversion,
+        HoldOut,
+        parse_value_map,
+        read_names,
+    )
     from balrsam_pipeline.execution import default_workers
 
     if not arguments.source.is_dir():
@@ -77,11 +116,20 @@ def run_convert(arguments: argparse.Namespace) -> int:
         images=arguments.images,
         masks=arguments.masks,
         test=arguments.test,
+        test_masks=arguments.test_masks,
+        pattern=tuple(arguments.pattern) if arguments.pattern else None,
+        hold_out=HoldOut(
+            fraction=arguments.test_fraction,
+            names=read_names(arguments.test_list) if arguments.test_list else (),
+        ),
+        groups=arguments.groups,
         workers=arguments.workers or default_workers(),
     )
     converted = CONVERTERS[arguments.kind](conversion)
-    print(f"{converted.target}: {converted.training_cases} training and {converted.test_cases} test cases")
-    print(f"check it: balrsam verify {converted.target}")
+    labelled = f" ({converted.labelled_test_cases} with labels)" if converted.labelled_test_cases else ""
+    place = shown(converted.target)
+    print(f"{place}: {converted.training_cases} training and {converted.test_cases} test cases{labelled}")
+    print(f"check it: balrsam verify {shlex.quote(place)}")
     return 0
 
 
@@ -118,8 +166,7 @@ COMMANDS = {
         summary="Make a raw dataset from a Decathlon, nnU-Net v1, image-and-mask or DICOM folder, which is "
         "only read.",
         example="balrsam convert Task04_Hippocampus Dataset004_Hippocampus --from decathlon\n"
-        "balrsam convert polyps Dataset030_Polyps --from pairs --images images --masks masks --labels "
-        "polyp=1\n"
+        "balrsam convert polyps Dataset030_Polyps --from pairs --labels polyp=1 --test-fraction 0.2\n"
         "balrsam convert cts Dataset031_Liver --from dicom --channels CT --labels liver=1",
         add_arguments=add_convert_arguments,
         run=run_convert,

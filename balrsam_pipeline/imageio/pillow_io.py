@@ -1,5 +1,5 @@
-"""PNG, BMP and JPEG through Pillow: colours become channels, a palette is looked up in images and kept as
-indices in labels, pictures stand upright as in viewers.
+"""PNG, BMP, JPEG and GIF through Pillow: colours become channels, a palette is looked up in images and kept
+as indices in labels, pictures stand upright as in viewers.
 
 Pillow's silent conversions are undone or refused: it ignores EXIF orientations, reads 16-bit colours as 8-bit
 ones, opens whatever format the content is (PostScript by starting another program), and shows the first frame
@@ -28,7 +28,7 @@ from balrsam_pipeline.imageio.inflate import LARGEST_RATIO
 from balrsam_pipeline.imageio.orientation import TAG, upright, upright_size
 
 MODES = {"1", "L", "LA", "P", "PA", "RGB", "RGBA", "I", "I;16", "I;16B", "F"}
-FORMATS = {".png": "PNG", ".bmp": "BMP", ".jpg": "JPEG", ".jpeg": "JPEG"}
+FORMATS = {".png": "PNG", ".bmp": "BMP", ".jpg": "JPEG", ".jpeg": "JPEG", ".gif": "GIF"}
 MOST_PIXELS = 1 << 31  # of a picture; pixel counters of the libraries end there
 _OPENING = threading.Lock()
 
@@ -97,10 +97,10 @@ def _read(path: Path, palette_as_colours: bool) -> Image:
                 fix="convert the picture to RGB or grey",
             )
         orientation = _orientation(path, picture)
-        if picture.format == "PNG" and getattr(picture, "is_animated", False):
+        if picture.format in ("PNG", "GIF") and getattr(picture, "is_animated", False):
             raise ImageError(
                 path,
-                found="an animated PNG",
+                found=f"an animated {picture.format} of {getattr(picture, 'n_frames', 'several')} pictures",
                 expected="one picture",
                 fix="save each frame as a picture of its own",
             )

@@ -2,26 +2,16 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Sequence
 
-from evaluation.comparison import OVERALL, Comparison, ComparisonRow
+from evaluation.comparison import Comparison, ComparisonRow
 from evaluation.metrics.registry import metric_of
-from evaluation.reports.html.markup import p_value
+from evaluation.reports.html.markup import p_value, plural
 from evaluation.summary import Summary, status_counts
 
-COMPARISON_COLUMNS = (
-    "metric",
-    "label",
-    "A",
-    "B",
-    "A - B",
-    "95 % interval",
-    "A:tie:B",
-    "p (Holm)",
-    "effect",
-    "better",
-)
-LINE_WIDTH, LABEL_WIDTH = 80, 24
+COMPARISON_COLUMNS = ("A", "B", "A - B", "95 % interval", "A:tie:B", "p", "better")
+LINE_WIDTH, LABEL_WIDTH, SHORTEST_LABEL = 80, 24, 8
 COLUMNS = ("dice", "iou", "precision", "recall", "hd95", "assd")
 
 
@@ -51,10 +41,7 @@ def summary_table(summary: Summary) -> str:
     ]
     rule = "-" * len(text[0])
     more = [f"not shown: {', '.join(lines[0][fitting:])} (summary.json)"] if fitting < len(widths) else []
-    cases = (
-        f"{len(summary.cases)} case{'' if len(summary.cases) == 1 else 's'}, protocol "
-        f"{summary.options.rules.identifier}"
-    )
+    cases = f"{plural(len(summary.cases), 'case')}, protocol {summary.options.rules.identifier}"
     return "\n".join([text[0], rule, *text[1:-1], rule, text[-1], *more, cases, *_odd_cases(summary)])
 
 
@@ -78,35 +65,52 @@ def _fitting(widths: Sequence[int]) -> int:
     return len(widths)
 
 
-def _shortened(label: str) -> str:
-    return label if len(label) <= LABEL_WIDTH else label[: LABEL_WIDTH - 1] + "…"
+def _shortened(label: str, width: int = LABEL_WIDTH) -> str:
+    return label if len(label) <= width else label[: width - 1] + "…"
 
 
 def comparison_table(comparison: Comparison, metrics: tuple[str, ...] = ("dice", "hd95")) -> str:
-    """The rows of the main metrics, aligned, and what the columns mean."""
+    """The main metrics, one table each in at most 80 columns, and what the columns mean."""
     shown = [row for row in comparison.rows if row.metric in metrics] or list(comparison.rows)
-    lines = [COMPARISON_COLUMNS, *(_cells(row) for row in shown)]
+    cells = {row: _cells(row) for row in shown}
+    lines = [COMPARISON_COLUMNS, *cells.values()]
     widths = [max(len(line[column]) for line in lines) for column in range(len(COMPARISON_COLUMNS))]
-    text = [
-        "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
-        for line in lines
-    ]
+    room = LINE_WIDTH - sum(widths) - 2 * len(widths)
+    names = [_shortened(row.label, max(SHORTEST_LABEL, min(room, LABEL_WIDTH))) for row in shown]
+    names_width = max(map(len, (*names, "label")))
+    text = []
+    for key in dict.fromkeys(row.metric for row in shown):
+        header = _aligned("label", COMPARISON_COLUMNS, names_width, widths)
+        text += ["", f"{metric_of(key).title} ({metric_of(key).better} is better)", header, "-" * len(header)]
+        text += [
+            _aligned(name, cells[row], names_width, widths)
+            for name, row in zip(names, shown, strict=True)
+            if row.metric == key
+        ]
     return "\n".join(
         [
             f"A: {comparison.name_a}",
             f"B: {comparison.name_b}",
-            f"{len(comparison.cases)} cases",
+            plural(len(comparison.cases), "case"),
+            *map(_filled, comparison.notes),
+            *text,
             "",
-            text[0],
-            "-" * len(text[0]),
-            *text[1:],
-            "",
-            "A:tie:B counts cases by who is better. p: two-sided Wilcoxon signed-rank test, Holm-corrected "
-            "over labels.",
-            *_left_out(shown),
-            "effect: matched-pairs rank-biserial correlation of A - B. better: where p is below 0.05.",
+            *map(_filled, _left_out(shown)),
+            "A:tie:B counts cases by who is better. p: two-sided Wilcoxon signed-rank test,",
+            "Holm-corrected over labels. better: where p is below 0.05. Effect sizes and",
+            "other metrics: --output FOLDER.",
         ]
     )
+
+
+def _aligned(name: str, cells: Sequence[str], name_width: int, widths: Sequence[int]) -> str:
+    """A line of the table, names to the left and numbers to the right."""
+    numbers = [cell.rjust(width) for cell, width in zip(cells, widths, strict=True)]
+    return "  ".join([name.ljust(name_width), *numbers]).rstrip()
+
+
+def _filled(text: str) -> str:
+    return textwrap.fill(text, LINE_WIDTH, break_long_words=False)
 
 
 def _title(key: str, unit: str) -> str:
@@ -120,22 +124,23 @@ def _number(value: float | None) -> str:
 
 def _cells(row: ComparisonRow) -> tuple[str, ...]:
     test = row.test
-    interval = f"{test.interval[0]:+.3f} … {test.interval[1]:+.3f}" if test.interval else "–"
+    interval = f"{_signed(test.interval[0])}…{_signed(test.interval[1])}" if test.interval else "–"
     return (
-        metric_of(row.metric).title,
-        OVERALL if row.label == OVERALL else row.label,
         _number(row.mean_a),
         _number(row.mean_b),
-        "–" if test.difference is None else f"{test.difference:+.4f}",
+        "–" if test.difference is None else _signed(test.difference),
         interval,
         f"{test.first_wins}:{test.ties}:{test.second_wins}",
-        p_value(row.p_holm),
-        "–" if test.effect is None else f"{test.effect:+.2f}",
+        p_value(row.p_holm).replace(" ", ""),
         row.verdict if row.verdict in ("A", "B") else "",
     )
 
 
-def _left_out(rows: list[ComparisonRow]) -> list[str]:
+def _signed(value: float) -> str:
+    return f"{value:+.4f}" if abs(value) < 1 else f"{value:+.2f}"
+
+
+def _left_out(rows: Sequence[ComparisonRow]) -> list[str]:
     """A line on cases that are in neither means nor tests, where there are any."""
     lost = [f"{metric_of(row.metric).title} of {row.label}: {row.left_out}" for row in rows if row.left_out]
     return [f"left out, because one model alone has a value: {'; '.join(lost)}."] if lost else []

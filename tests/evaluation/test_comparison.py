@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -10,10 +12,13 @@ import numpy as np
 import pytest
 
 from balrsam_pipeline.errors import EvaluationError
+from balrsam_pipeline.terminal import painted
 from evaluation import EvaluationOptions, LabelScore, Summary
 from evaluation.comparison import OVERALL, compare
 from evaluation.metrics.score_case import Counts
+from evaluation.reports.html.comparison_page import comparison_page
 from evaluation.reports.strata import UNKNOWN, by_stratum, read_strata
+from evaluation.reports.tables import comparison_table
 from evaluation.summary import PairPaths
 
 EXCLUDE = EvaluationOptions(metrics=("overlap",), protocol="exclude")
@@ -70,7 +75,7 @@ def test_labels_are_matched_by_value_not_by_name() -> None:
             lambda other: replace(other, options=EvaluationOptions(metrics=("overlap",), protocol="brats")),
             "protocol",
         ),
-        (lambda other: replace(other, labels={"a": "1", "b": "7"}), "labels"),
+        (lambda other: replace(other, labels={"a": "8", "b": "7"}), "labels"),
     ],
     ids=["cases", "protocol", "labels"],
 )
@@ -80,6 +85,51 @@ def test_what_was_not_scored_alike_is_not_compared(
     one = summary(np.random.default_rng(1).random((5, 2)))
     with pytest.raises(EvaluationError, match=message):
         compare(one, change(one))
+
+
+def test_labels_of_one_model_alone_are_named_and_left_out_of_all_means() -> None:
+    values = np.random.default_rng(2).random((6, 3))
+    first = summary(values, ("liver", "spleen", "gut"))
+    second = replace(summary(values[:, :2] + 0.1, ("liver", "milt")), labels={"liver": "1", "milt": "2"})
+    comparison = compare(first, second, ("ours", "theirs"))
+    assert (comparison.only_a, comparison.only_b) == (("gut",), ())
+    assert comparison.renamed == (("spleen", "milt"),)
+    row = comparison.row("dice")
+    assert row.mean_a == pytest.approx(values[:, :2].mean())
+    assert row.mean_b == pytest.approx(values[:, :2].mean() + 0.1)
+    back = compare(second, first, ("theirs", "ours"))
+    assert back.only_b == ("gut",) and back.row("dice").mean_b == pytest.approx(row.mean_a)
+    table = comparison_table(comparison)
+    assert "Labels of ours alone, in no mean and no test: gut." in table
+    assert "gut" in comparison_page(comparison, first, second)
+
+
+@pytest.mark.parametrize("count", [1, 30])
+def test_a_comparison_fits_80_columns_and_counts_cases_in_english(count: int) -> None:
+    rng = np.random.default_rng(3)
+    names = ("left_atrial_appendage_of_the_heart", "b")
+    first, second = (summary(rng.random((count, 2)), names) for _ in range(2))
+    table = comparison_table(compare(first, second, ("one", "two")))
+    assert max(map(len, table.splitlines())) <= 80
+    assert ("1 case" if count == 1 else "30 cases") in table.splitlines()
+
+
+def test_a_table_is_painted_on_a_terminal_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(4)
+    first = rng.random((30, 2)) * 0.1
+    table = comparison_table(compare(summary(first), summary(first + 0.1)))
+    assert painted(table) == table
+    monkeypatch.setattr("sys.stdout", Terminal())
+    monkeypatch.setenv("TERM", "xterm-256color")
+    assert "\x1b[" in painted(table)
+    assert re.sub(r"\x1b\[[0-9;]*m", "", painted(table)) == table
+    monkeypatch.setenv("NO_COLOR", "1")
+    assert not re.search(r"\x1b\[[0-9;]*3[0-9]", painted(table)), "bold and dim are no colours"
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
 
 
 ABSENT, SPURIOUS = (

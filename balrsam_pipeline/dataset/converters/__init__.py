@@ -4,6 +4,7 @@ there."""
 from balrsam_pipeline.dataset.converters.conversion import Conversion, Converted, Converter
 from balrsam_pipeline.dataset.converters.decathlon import convert_decathlon
 from balrsam_pipeline.dataset.converters.dicom import convert_dicom
+from balrsam_pipeline.dataset.converters.hold_out import HoldOut, read_names
 from balrsam_pipeline.dataset.converters.nnunet_v1 import convert_nnunet_v1
 from balrsam_pipeline.dataset.converters.pairs import convert_pairs
 from balrsam_pipeline.dataset.converters.value_map import parse_value_map
@@ -15,4 +16,4 @@ CONVERTERS: dict[str, Converter] = {
     "dicom": convert_dicom,
 }
 
-__all__ = ["CONVERTERS", "Conversion", "Converted", "Converter", "parse_value_map"]
+__all__ = ["CONVERTERS", "Conversion", "Converted", "Converter", "HoldOut", "parse_value_map", "read_names"]

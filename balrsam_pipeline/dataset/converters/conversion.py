@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
+from balrsam_pipeline.dataset.converters.hold_out import HoldOut, case_named, hold_out
+from balrsam_pipeline.dataset.converters.source_files import ending_of, listed, stem_of
+from balrsam_pipeline.dataset.splits import read_groups
 from balrsam_pipeline.errors import DatasetError
 from balrsam_pipeline.execution import local_executor, run_cases
-from balrsam_pipeline.files import read_json, write_json
-from balrsam_pipeline.layout import DESCRIPTION, LABELS_TR
+from balrsam_pipeline.files import read_json, write_json, write_text
+from balrsam_pipeline.layout import DESCRIPTION, GROUPS, LABELS_TR, RawFolder
 from balrsam_pipeline.progress import track
 
 Job = TypeVar("Job")
 Done = TypeVar("Done")
+LOG = logging.getLogger(__name__)
+IMAGES, MASKS = "images", "masks"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,8 +33,11 @@ class Conversion:
         channel_names: in channel order; a name such as "CT" chooses the normalisation.
         labels: name -> value, for folders without a dataset.json.
         value_map: colour or grey value in the masks -> label value; see `value_map.parse_value_map`.
-        images, masks, test: folders of the source that hold images, masks and test images, where the format
-            does not fix them.
+        images, masks, test, test_masks: folders of the source that hold images, masks, test images and their
+            masks, where the format does not fix them; an empty name means none.
+        pattern: how images and masks are named; see `pairing.pattern_rule`.
+        hold_out: labelled cases to keep for testing.
+        groups: a file that says which cases are of one patient; None takes groups.csv of the source, if any.
         workers: processes.
     """
 
@@ -37,19 +46,24 @@ class Conversion:
     channel_names: tuple[str, ...] = ()
     labels: Mapping[str, int] = field(default_factory=dict)
     value_map: Mapping[tuple[int, ...], int] = field(default_factory=dict)
-    images: str = "images"
-    masks: str = "masks"
+    images: str = IMAGES
+    masks: str = MASKS
     test: str = "test"
+    test_masks: str = ""
+    pattern: tuple[str, str] | None = None
+    hold_out: HoldOut = field(default_factory=HoldOut)
+    groups: Path | None = None
     workers: int = 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Converted:
-    """What a conversion made: the dataset folder, and how many training and test cases lie in it."""
+    """What a conversion made: the dataset folder, and how many cases for training and testing lie in it."""
 
     target: Path
     training_cases: int
     test_cases: int
+    labelled_test_cases: int = 0
 
 
 Converter = Callable[[Conversion], Converted]
@@ -71,6 +85,68 @@ def run_all(function: Callable[[Job], Done], jobs: Mapping[str, Job], workers: i
             if outcome.value is not None:
                 results[outcome.case] = outcome.value
     return results
+
+
+def finish(
+    new: Path,
+    conversion: Conversion,
+    names: tuple[str, ...],
+    labels: Mapping[str, Any],
+    ending: str,
+    aliases: Mapping[str, str] | None = None,
+    **others: Any,
+) -> Converted:
+    """What every conversion ends with: keep cases for testing, write groups.csv and dataset.json.
+
+    Args:
+        new: the dataset, still under its temporary name.
+        aliases: other names of cases, such as those of their files.
+
+    Raises:
+        DatasetError: the cases wished for cannot be kept for testing, or the groups are malformed.
+    """
+    raw = RawFolder(new)
+    groups = _groups(conversion, raw, aliases or {})
+    hold_out(new, conversion.hold_out, groups, aliases)
+    training = {stem_of(path) for path in raw.labels_tr.iterdir() if ending_of(path)}
+    if groups:
+        lines = [f"{case},{group}" for case, group in sorted(groups.items()) if case in training]
+        write_text(raw.groups, "\n".join(["case,group", *lines]) + "\n")
+    write_dataset_json(new, names, labels, ending, **others)
+    test = {stem_of(path)[: -len("_0000")] for path in _images(raw.images_ts)}
+    labelled = {stem_of(path) for path in _images(raw.labels_ts)}
+    return Converted(
+        target=conversion.target,
+        training_cases=len(training),
+        test_cases=len(test),
+        labelled_test_cases=len(labelled),
+    )
+
+
+def _images(folder: Path) -> list[Path]:
+    return [path for path in folder.iterdir() if ending_of(path)] if folder.is_dir() else []
+
+
+def _groups(conversion: Conversion, raw: RawFolder, aliases: Mapping[str, str]) -> dict[str, str]:
+    """Case -> group, as a file states it; what it says of others than training cases is passed over."""
+    given = conversion.groups
+    path = given or conversion.source / GROUPS
+    if given is None and not path.is_file():
+        return {}
+    cases = {stem_of(path) for path in _images(raw.labels_tr)}
+    stated = {name: (case_named(name, cases, aliases), group) for name, group in read_groups(path).items()}
+    groups = {case: group for case, group in stated.values() if case is not None}
+    others = [name for name, (case, _) in stated.items() if case is None]
+    if others and not groups:
+        raise DatasetError(
+            path,
+            found=f"no labelled case in it, but {listed(others)}",
+            expected=f"names of cases, such as {listed(sorted(cases)[:3])}",
+            fix="correct the names",
+        )
+    if others:
+        LOG.warning("%s: no labelled cases, passed over: %s", path, listed(others))
+    return groups
 
 
 def write_dataset_json(

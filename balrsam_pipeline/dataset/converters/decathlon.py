@@ -14,10 +14,10 @@ from balrsam_pipeline.dataset.converters.conversion import (
     Conversion,
     Converted,
     channels_from_v1,
+    finish,
     labels_from_v1,
     read_v1_json,
     run_all,
-    write_dataset_json,
 )
 from balrsam_pipeline.dataset.new_folder import copy_file, new_folder
 from balrsam_pipeline.errors import DatasetError
@@ -68,10 +68,8 @@ def convert_decathlon(conversion: Conversion) -> Converted:
         }
         run_all(_convert_case, jobs, conversion.workers)
         others = {key: content.get(key) for key in ("name", "description", "reference", "licence", "release")}
-        write_dataset_json(
-            new, names, dict(conversion.labels) or labels_from_v1(content, where), ENDING, **others
-        )
-    return Converted(target=conversion.target, training_cases=len(training), test_cases=len(test))
+        labels = dict(conversion.labels) or labels_from_v1(content, where)
+        return finish(new, conversion, names, labels, ENDING, **others)
 
 
 def _named(pairs: Sequence[tuple[Path, Path | None]], where: Path) -> dict[str, tuple[Path, Path | None]]:

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from balrsam_pipeline.dataset.converters.conversion import Conversion, Converted, run_all, write_dataset_json
+from balrsam_pipeline.dataset.converters.conversion import Conversion, Converted, finish, run_all
 from balrsam_pipeline.dataset.converters.dicom_channels import order_series
 from balrsam_pipeline.dataset.converters.segmentation import read_segmentation, segment_names
 from balrsam_pipeline.dataset.converters.value_map import apply_value_map
@@ -59,7 +59,7 @@ def convert_dicom(conversion: Conversion) -> Converted:
     """
     training = _cases(conversion, conversion.source / conversion.images, labelled=True)
     tests = conversion.source / conversion.test
-    test = _cases(conversion, tests, labelled=False) if tests.is_dir() else {}
+    test = _cases(conversion, tests, labelled=False) if conversion.test and tests.is_dir() else {}
     first = next(iter(training.values())).images
     names = conversion.channel_names or tuple(
         f"{series.modality}{index or ''}" for index, series in enumerate(first)
@@ -73,8 +73,7 @@ def convert_dicom(conversion: Conversion) -> Converted:
         run_all(partial(_convert_case, task=task, images=IMAGES_TS), test, conversion.workers)
         numbers = sorted({value for case in found.values() for value in case} - {0})
         labels = values or {f"label_{value}": value for value in numbers}
-        write_dataset_json(new, names, labels, ENDING, name=conversion.source.name)
-    return Converted(target=conversion.target, training_cases=len(training), test_cases=len(test))
+        return finish(new, conversion, names, labels, ENDING, name=conversion.source.name)
 
 
 def _convert_case(job: _Job, task: _Task, images: str) -> tuple[int, ...]:

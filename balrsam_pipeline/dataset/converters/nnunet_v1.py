@@ -10,10 +10,10 @@ from balrsam_pipeline.dataset.converters.conversion import (
     Conversion,
     Converted,
     channels_from_v1,
+    finish,
     labels_from_v1,
     read_v1_json,
     run_all,
-    write_dataset_json,
 )
 from balrsam_pipeline.dataset.new_folder import copy_file, new_folder
 from balrsam_pipeline.layout import DESCRIPTION, IMAGES_TR, IMAGES_TS, LABELS_TR
@@ -40,10 +40,8 @@ def convert_nnunet_v1(conversion: Conversion) -> Converted:
         run_all(partial(_copy_case, new=new, images=IMAGES_TR), training, conversion.workers)
         run_all(partial(_copy_case, new=new, images=IMAGES_TS), test, conversion.workers)
         others = {key: content.get(key) for key in ("name", "description", "reference", "licence", "release")}
-        write_dataset_json(
-            new, names, dict(conversion.labels) or labels_from_v1(content, where), ENDING, **others
-        )
-    return Converted(target=conversion.target, training_cases=len(training), test_cases=len(test))
+        labels = dict(conversion.labels) or labels_from_v1(content, where)
+        return finish(new, conversion, names, labels, ENDING, **others)
 
 
 def _copy_case(files: CaseFiles, new: Path, images: str) -> bool:

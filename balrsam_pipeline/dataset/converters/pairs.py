@@ -2,17 +2,26 @@
 
 from __future__ import annotations
 
-import re
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
 
-import numpy.typing as npt
-
-from balrsam_pipeline.dataset.converters.conversion import Conversion, Converted, run_all, write_dataset_json
+from balrsam_pipeline.dataset.converters.conversion import Conversion, Converted, finish, run_all
+from balrsam_pipeline.dataset.converters.pair_folders import find_folders
+from balrsam_pipeline.dataset.converters.pairing import Pairing, pair_by_name, split_one_folder
+from balrsam_pipeline.dataset.converters.source_files import (
+    GIF,
+    PICTURES,
+    ending_of,
+    image_files,
+    read_source_image,
+    read_source_mask,
+    stem_of,
+)
 from balrsam_pipeline.dataset.converters.value_map import (
+    ALL,
     RANGE,
     Colour,
     apply_value_map,
@@ -20,25 +29,11 @@ from balrsam_pipeline.dataset.converters.value_map import (
     mask_colours,
 )
 from balrsam_pipeline.dataset.new_folder import copy_image, new_folder
-from balrsam_pipeline.errors import DatasetError, ImageError
-from balrsam_pipeline.imageio import (
-    FILE_ENDINGS,
-    Image,
-    as_label,
-    file_ending_of,
-    read_image,
-    write_image,
-    write_label,
-)
-from balrsam_pipeline.imageio.formats import format_of
-from balrsam_pipeline.layout import IMAGES_TR, IMAGES_TS, LABELS_TR
+from balrsam_pipeline.errors import DatasetError
+from balrsam_pipeline.imageio import FILE_ENDINGS, Image, write_image, write_label
+from balrsam_pipeline.layout import IMAGES_TR, IMAGES_TS, LABELS_TR, LABELS_TS
 
-MASK_WORDS = re.compile(
-    r"(^(mask|seg|label|gt)[_\-.]+)|([_\-.]*(mask|masks|seg|segmentation|label|labels|gt|groundtruth|annotation)$)",
-    re.IGNORECASE,
-)
-IMAGE_WORDS = re.compile(r"(^(image|img)[_\-.]+)|([_\-.]+(image|img|0000)$)", re.IGNORECASE)
-PICTURES = (".png", ".bmp", ".jpg", ".jpeg")
+LOG = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,44 +53,34 @@ class _Task:
 def convert_pairs(conversion: Conversion) -> Converted:
     """Convert `images/` and `masks/` (and `test/`, images without masks); masks are mapped to label values.
 
-    Images and masks belong together when their names agree but for words such as "mask", "seg" or "image".
-    PNG, BMP and JPEG become PNG, so that labels can be PNG too; other formats are kept.
+    Images and masks belong together as `pairing.pair_by_name` finds. PNG, BMP, JPEG and GIF become PNG, so
+    that labels can be PNG too; other formats are kept.
 
     Raises:
         DatasetError: a folder is missing, an image has no mask or a mask no image, formats are mixed, sizes
             differ, or a colour of the masks has no label value.
     """
-    images, masks = conversion.source / conversion.images, conversion.source / conversion.masks
-    masks_of = _by_case(masks, MASK_WORDS)
-    pairs = _pair(_by_case(images, IMAGE_WORDS), masks_of, images, masks)
-    tests = conversion.source / conversion.test
-    test = (
-        {case: _Pair(case, path) for case, path in _by_case(tests, IMAGE_WORDS).items()}
-        if tests.is_dir()
-        else {}
-    )
+    images, masks = find_folders(conversion)
+    pairing = _pairing(images, masks, conversion.pattern)
+    LOG.info("images of %s and masks of %s paired by %s", images, masks, pairing.rule.says)
+    pairs = {case: _Pair(case, *files) for case, files in pairing.pairs.items()}
+    test = _test_pairs(conversion, pairing)
     ending = _ending([*pairs.values(), *test.values()], images)
-    as_colours = any(len(colour) > 1 and colour[0] != RANGE for colour in conversion.value_map)
-    colours = run_all(
-        partial(_mask_colours, as_colours=as_colours),
-        {case: masks_of[case] for case in pairs},
-        conversion.workers,
-    )
-    value_map = choose_value_map(
-        [colour for found in colours.values() for colour in found], conversion.value_map, masks
-    )
-    task = _Task(ending=ending, value_map=value_map, as_colours=as_colours)
+    as_colours = any(colour[0] not in (RANGE, ALL) and len(colour) > 1 for colour in conversion.value_map)
+    values = _value_map(conversion, [*pairs.values(), *test.values()], as_colours, masks)
+    task = _Task(ending=ending, value_map=values, as_colours=as_colours)
     with new_folder(conversion.target, conversion.source) as new:
-        counts = run_all(partial(_convert_case, task=task, new=new / IMAGES_TR), pairs, conversion.workers)
+        convert = partial(_convert_case, task=task, new=new)
+        counts = run_all(partial(convert, folders=(IMAGES_TR, LABELS_TR)), pairs, conversion.workers)
         names = conversion.channel_names or names_for(max(counts.values()))
         _require_channels(counts, names, images)
-        counts = run_all(partial(_convert_case, task=task, new=new / IMAGES_TS), test, conversion.workers)
-        _require_channels(counts, names, tests)
+        counts = run_all(partial(convert, folders=(IMAGES_TS, LABELS_TS)), test, conversion.workers)
+        _require_channels(counts, names, conversion.source / conversion.test)
         labels = dict(conversion.labels) or {
-            f"label_{value}": value for value in sorted(set(value_map.values()) - {0})
+            f"label_{value}": value for value in sorted(set(values.values()) - {0})
         }
-        write_dataset_json(new, names, labels, ending, name=conversion.source.name)
-    return Converted(target=conversion.target, training_cases=len(pairs), test_cases=len(test))
+        aliases = {stem_of(path): case for case, files in pairing.pairs.items() for path in files}
+        return finish(new, conversion, names, labels, ending, aliases, name=conversion.source.name)
 
 
 def names_for(channels: int) -> tuple[str, ...]:
@@ -103,10 +88,63 @@ def names_for(channels: int) -> tuple[str, ...]:
     return ("R", "G", "B") if channels == 3 else tuple(f"image{index or ''}" for index in range(channels))
 
 
-def _convert_case(pair: _Pair, task: _Task, new: Path) -> int:
-    """Write one case; returns its number of channels."""
-    target, source_ending = new / f"{pair.case}_0000{task.ending}", file_ending_of(pair.image)
-    image = read_image([pair.image])
+def _pairing(images: Path, masks: Path, pattern: tuple[str, str] | None) -> Pairing:
+    if images == masks:
+        left, right = split_one_folder(image_files(images), pattern)
+    else:
+        left, right = image_files(images), image_files(masks)
+    for files, folder in ((left, images), (right, masks)):
+        if not files:
+            raise DatasetError(
+                folder,
+                found="no image" if files is left else "no mask",
+                expected=f"files ending in {', '.join((*FILE_ENDINGS, GIF))}",
+                fix="check --images and --masks",
+            )
+    return pair_by_name(left, right, masks, pattern)
+
+
+def _test_pairs(conversion: Conversion, training: Pairing) -> dict[str, _Pair]:
+    """Test images, with masks where a folder of them is named."""
+    tests = conversion.source / conversion.test
+    if conversion.test_masks:
+        pairing = _pairing(tests, conversion.source / conversion.test_masks, conversion.pattern)
+        return {case: _Pair(case, *files) for case, files in pairing.pairs.items()}
+    if not conversion.test or not tests.is_dir():
+        return {}
+    found: dict[str, _Pair] = {}
+    for path in image_files(tests):
+        case = training.rule.image(stem_of(path)) or stem_of(path)
+        if case in found:
+            raise DatasetError(
+                tests,
+                found=f"{found[case].image.name} and {path.name}, both of case {case}",
+                expected="one file per case",
+                fix="rename one of them, or move it away",
+            )
+        found[case] = _Pair(case, path)
+    return found
+
+
+def _value_map(
+    conversion: Conversion, pairs: list[_Pair], as_colours: bool, where: Path
+) -> dict[Colour, int]:
+    """The map for all masks, of training and test cases."""
+    masks = {str(pair.mask): pair.mask for pair in pairs if pair.mask is not None}
+    colours = run_all(partial(_mask_colours, as_colours=as_colours), masks, conversion.workers)
+    return choose_value_map(
+        [colour for found in colours.values() for colour in found], conversion.value_map, where
+    )
+
+
+def _mask_colours(mask: Path, as_colours: bool) -> tuple[Colour, ...]:
+    return mask_colours(read_source_mask(mask, as_colours))
+
+
+def _convert_case(pair: _Pair, task: _Task, new: Path, folders: tuple[str, str]) -> int:
+    """Write one case into the folders of images and of labels; returns its number of channels."""
+    target, source_ending = new / folders[0] / f"{pair.case}_0000{task.ending}", ending_of(pair.image)
+    image = read_source_image(pair.image)
     if source_ending in PICTURES and image.data.shape[0] in (2, 4):  # the last one is transparency
         image = Image(image.data[:-1], image.geometry)
         write_image(target, image)
@@ -115,7 +153,7 @@ def _convert_case(pair: _Pair, task: _Task, new: Path) -> int:
     else:  # another format, or a palette, becomes plain colours
         write_image(target, image)
     if pair.mask is not None:
-        mask = _read_mask(pair.mask, task.as_colours)
+        mask = read_source_mask(pair.mask, task.as_colours)
         if mask.shape[1:] != image.data.shape[1:]:
             raise DatasetError(
                 pair.mask,
@@ -124,75 +162,13 @@ def _convert_case(pair: _Pair, task: _Task, new: Path) -> int:
                 fix="export the mask in the size of its image",
             )
         label = apply_value_map(mask, task.value_map)
-        write_label(new.parent / LABELS_TR / f"{pair.case}{task.ending}", label, image.geometry)
+        write_label(new / folders[1] / f"{pair.case}{task.ending}", label, image.geometry)
     return int(image.data.shape[0])
 
 
-def _mask_colours(mask: Path, as_colours: bool) -> tuple[Colour, ...]:
-    return mask_colours(_read_mask(mask, as_colours))
-
-
-def _read_mask(path: Path, as_colours: bool) -> npt.NDArray[Any]:
-    """Whole numbers (channel, z, y, x); a palette is looked up only where the value map speaks of colours."""
-    form = format_of(path)
-    return as_label((form.read if as_colours else form.read_label)(path).data, path)
-
-
-def _by_case(folder: Path, words: re.Pattern[str]) -> dict[str, Path]:
-    if not folder.is_dir():
-        raise DatasetError(
-            folder,
-            found="no such folder",
-            expected="a folder of images and one of masks",
-            fix="name them: --images FOLDER --masks FOLDER (inside the source)",
-        )
-    found: dict[str, Path] = {}
-    for path in sorted(folder.iterdir()):
-        try:
-            ending = file_ending_of(path)
-        except ImageError:
-            continue
-        if path.name.startswith("."):
-            continue
-        case = words.sub("", path.name[: -len(ending)]) or path.name[: -len(ending)]
-        if case in found:
-            raise DatasetError(
-                folder,
-                found=f"{found[case].name} and {path.name}, both of case {case}",
-                expected="one file per case",
-                fix="rename one of them, or move it away",
-            )
-        found[case] = path
-    return found
-
-
-def _pair(
-    images: dict[str, Path], masks: dict[str, Path], image_folder: Path, mask_folder: Path
-) -> dict[str, _Pair]:
-    for missing, folder, what in (
-        (sorted(set(images) - set(masks)), mask_folder, "mask"),
-        (sorted(set(masks) - set(images)), image_folder, "image"),
-    ):
-        if missing:
-            raise DatasetError(
-                folder,
-                found=f"no {what} for {len(missing)} case(s): {', '.join(missing[:6])}",
-                expected="names that agree but for words such as mask, seg, image",
-                fix=f"rename or add the {what}s; images without masks belong in test/",
-            )
-    if not images:
-        raise DatasetError(
-            image_folder,
-            found="no image",
-            expected=f"files ending in {', '.join(FILE_ENDINGS)}",
-            fix="check --images and --masks",
-        )
-    return {case: _Pair(case, image, masks[case]) for case, image in images.items()}
-
-
 def _ending(pairs: list[_Pair], folder: Path) -> str:
-    """The ending of the new dataset: PNG for PNG, BMP and JPEG, else the one ending that all images have."""
-    endings = {file_ending_of(pair.image) for pair in pairs}
+    """The ending of the new dataset: PNG for pictures, else the one ending that all images have."""
+    endings = {ending_of(pair.image) for pair in pairs}
     if endings <= set(PICTURES):
         return ".png"
     if len(endings) > 1:

@@ -1,6 +1,7 @@
 """From the colours or grey values of masks to label values.
 
-A map's keys are colours, (grey,) or (red, green, blue), or ranges of grey values, (`RANGE`, first, last).
+A map's keys are colours, (grey,) or (red, green, blue), ranges of grey values, (`RANGE`, first, last), or
+(`ALL`,): every colour but black that no other key names.
 """
 
 from __future__ import annotations
@@ -15,15 +16,15 @@ import numpy.typing as npt
 from balrsam_pipeline.errors import DatasetError, UsageError
 
 Colour = tuple[int, ...]
-RANGE = -1  # marks a key as a range, which no colour begins with
+RANGE, ALL = -1, -2  # mark a key as a range, or as all that is not black; no colour begins with them
 MANY = 64  # more different values than this are no mask
 SHOWN = 12  # colours in a message
 LARGEST_LIKELY_LABEL = 127  # greys beyond, with gaps between, are brightness, not numbers of labels
 
 
 def parse_value_map(text: str) -> dict[Colour, int]:
-    """Read "255=1", "128-255=1" or "#ff0000=1,0/255/0=2": grey value, range of them, hex colour or
-    red/green/blue, each with its label value.
+    """Read "255=1", "128-255=1", "all=1" or "#ff0000=1,0/255/0=2": grey value, range of them, all that is not
+    black, hex colour or red/green/blue, each with its label value.
 
     Raises:
         UsageError: the text is not of this form.
@@ -37,9 +38,9 @@ def parse_value_map(text: str) -> dict[Colour, int]:
             raise UsageError(
                 "--value-map",
                 found=f"'{item}'",
-                expected="COLOUR=VALUE, with a grey value, a range of them, #rrggbb or r/g/b",
-                fix="for example: --value-map 255=1, --value-map 128-255=1, or --value-map "
-                "'#ff0000=1,0/255/0=2'",
+                expected="COLOUR=VALUE, with a grey value, a range of them, #rrggbb, r/g/b or all",
+                fix="for example: --value-map 255=1, --value-map 128-255=1, --value-map all=1, or "
+                "--value-map '#ff0000=1,0/255/0=2'",
             ) from None
     return parsed
 
@@ -79,13 +80,13 @@ def choose_value_map(
     if not given and len(ordered) == 2 and not any(ordered[0]):
         return {ordered[0]: 0, ordered[1]: 1}
     ranges = [key for key in given if key[0] == RANGE]
-    if ranges and greys:  # a threshold: what is in no range is background
+    if (ALL,) in given or (ranges and greys):  # a threshold: what is in no range is background
         return complete
     unknown = [colour for colour in ordered if colour not in complete]
     if unknown:
         raise DatasetError(
             where,
-            found=f"{len(unknown)} colour(s) without a label value: {_shown(unknown)}",
+            found=f"{len(unknown)} colour{'s' * (len(unknown) > 1)} without a label value: {_shown(unknown)}",
             expected="a label value for every colour in the masks",
             fix=_way_out(ordered, unknown, greys and not given),
         )
@@ -103,7 +104,10 @@ def _way_out(ordered: Sequence[Colour], unknown: Sequence[Colour], greys: bool) 
     if len(ordered) > MANY:
         return "masks of so many colours were blurred or saved as JPEG: export them without anti-aliasing"
     example = "/".join(map(str, unknown[-1]))
-    return f"name them: --value-map '{example}=1,…' (0 for what is background)"
+    return (
+        f"name them: --value-map '{example}=1,…' (0 for what is background), or make all but black one "
+        "label: --value-map all=1"
+    )
 
 
 def _shown(colours: Sequence[Colour]) -> str:
@@ -114,12 +118,16 @@ def _shown(colours: Sequence[Colour]) -> str:
 def apply_value_map(mask_czyx: npt.NDArray[Any], value_map: Mapping[Colour, int]) -> npt.NDArray[np.uint16]:
     """Turn a mask (channel, z, y, x) into label values (z, y, x); colours that are not in the map become 0.
 
-    Where ranges overlap, the later one counts.
+    Where ranges overlap, the later one counts; `ALL` gives way to every other key.
     """
     colours = _colours(mask_czyx)
     count = colours.shape[0]
     label = np.zeros(colours.shape[1:], dtype=np.uint16)
+    if (ALL,) in value_map:
+        label[np.any(colours != 0, axis=0)] = value_map[(ALL,)]
     for colour, value in value_map.items():
+        if colour[0] == ALL:
+            continue
         if colour[0] == RANGE:
             inside = np.all((colours >= colour[1]) & (colours <= colour[2]), axis=0)
             label[inside] = value
@@ -139,6 +147,8 @@ def _canonical(colour: Colour) -> Colour:
 
 
 def _parse_colour(text: str) -> Colour:
+    if text.lower() == "all":
+        return (ALL,)
     limits = re.fullmatch(r"(\d+)\s*-\s*(\d+)", text)
     if limits:
         first, last = int(limits[1]), int(limits[2])

@@ -3,31 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 from markupsafe import Markup
 
 from evaluation.metrics.registry import metric_of
+from evaluation.reports.html.axis import (
+    BOTTOM,
+    FEWEST_FOR_BOX,
+    LEFT,
+    RIGHT,
+    TOP,
+    WIDTH,
+    Scale,
+    arrow,
+    axis,
+    scale_of,
+)
 from evaluation.reports.html.markup import number, text
 from evaluation.summary import Summary
 
-ROW, TOP, LEFT, WIDTH, RIGHT = 26, 26, 210, 1100, 70  # pixels of the drawing
+ROW = 26  # pixels
 MOST_DOTS = 150  # per label; with more, dots hide the box
-FEWEST_FOR_BOX = 5
-
-
-@dataclass(frozen=True, slots=True)
-class Scale:
-    """From values to places across the drawing."""
-
-    low: float
-    high: float
-
-    def x(self, value: float) -> float:
-        """Pixels from the left; values beyond the ends stay at the ends."""
-        share = (min(max(value, self.low), self.high) - self.low) / (self.high - self.low or 1.0)
-        return LEFT + share * (WIDTH - LEFT - RIGHT)
 
 
 def box_plots(summary: Summary, key: str) -> Markup:
@@ -42,14 +39,14 @@ def box_plots(summary: Summary, key: str) -> Markup:
         label: sum(row.label == label and row.status in ("missed", "spurious") for row in summary.rows)
         for label in summary.labels
     }
-    numbers = [value for pairs in values.values() for _, value in pairs]
-    if not numbers:
+    rows = [[value for _, value in pairs] for pairs in values.values()]
+    if not any(rows):
         return Markup("<p class='sub'>No label is in both masks of any case.</p>")
-    scale = _scale(numbers, metric.family == "distance")
+    scale = scale_of(rows, metric.family == "distance")
     bad = WIDTH - RIGHT + 26 if metric.better == "lower" else LEFT - 18
-    height = TOP + ROW * len(summary.labels) + 34
+    height = TOP + ROW * len(summary.labels) + BOTTOM
     title = f"{metric.title}{f' ({summary.unit})' if metric.unit == 'length' else ''}"
-    parts = [_axis(scale, height, title)]
+    parts = [axis(scale, height, title, rows)]
     for index, label in enumerate(summary.labels):
         middle = TOP + ROW * index + ROW / 2
         there = values[label]
@@ -72,12 +69,12 @@ def group_boxes(
         groups: name -> (case, value) pairs.
         distance: values from 0 upwards, instead of a metric up to 1.
     """
-    numbers = [value for pairs in groups.values() for _, value in pairs]
-    if not numbers:
+    rows = [[value for _, value in pairs] for pairs in groups.values()]
+    if not any(rows):
         return Markup("")
-    scale = _scale(numbers, distance)
-    height = TOP + ROW * len(groups) + 34
-    parts = [_axis(scale, height, title)]
+    scale = scale_of(rows, distance)
+    height = TOP + ROW * len(groups) + BOTTOM
+    parts = [axis(scale, height, title, rows)]
     for index, (name, pairs) in enumerate(groups.items()):
         middle = TOP + ROW * index + ROW / 2
         parts.append(
@@ -96,12 +93,12 @@ def dumbbells(
     Args:
         rows: label, A's mean, B's mean, and the class that colours B: 'win', 'lose' or 'even'.
     """
-    numbers = [value for _, *pair, _ in rows for value in pair if isinstance(value, float)]
-    if not numbers:
+    values = [[value for value in pair if value is not None] for _, *pair, _ in rows]
+    if not any(values):
         return Markup("")
-    scale = _scale(numbers, distance)
-    height = TOP + ROW * len(rows) + 34
-    parts = [_axis(scale, height, title)]
+    scale = scale_of(values, distance)
+    height = TOP + ROW * len(rows) + BOTTOM
+    parts = [axis(scale, height, title, values)]
     for index, (label, first, second, kind) in enumerate(rows):
         middle = TOP + ROW * index + ROW / 2
         parts.append(
@@ -113,13 +110,16 @@ def dumbbells(
         one, other = scale.x(first), scale.x(second)
         parts.append(f"<line class='link' x1='{one:.1f}' x2='{other:.1f}' y1='{middle}' y2='{middle}'/>")
         parts.append(
-            f"<circle class='{kind}' cx='{other:.1f}' cy='{middle}' r='5.5'><title>B "
-            f"{number(second)}</title></circle>"
+            arrow(scale, second, middle, "B", kind)
+            if scale.is_beyond(second)
+            else f"<circle class='{kind}' cx='{other:.1f}' cy='{middle}' r='5.5'><title>B {number(second)}"
+            "</title></circle>"
         )
         parts.append(
-            f"<circle cx='{one:.1f}' cy='{middle}' r='5' fill='var(--card)' stroke='var(--ink)' "
-            "stroke-width='1.5'>"
-            f"<title>A {number(first)}</title></circle>"
+            arrow(scale, first, middle, "A", "hollow")
+            if scale.is_beyond(first)
+            else f"<circle class='hollow' cx='{one:.1f}' cy='{middle}' r='5'><title>A {number(first)}</title>"
+            "</circle>"
         )
     return _drawing(height, title, parts)
 
@@ -128,40 +128,6 @@ def _drawing(height: float, title: str, parts: Sequence[str]) -> Markup:
     """Parts in which every text is escaped already, as one picture."""
     inner = "".join(parts)
     return Markup(f"<svg viewBox='0 0 {WIDTH} {height}' role='img' aria-label='{text(title)}'>{inner}</svg>")
-
-
-def _scale(numbers: Sequence[float], distance: bool) -> Scale:
-    if distance:
-        return Scale(0.0, max(numbers) * 1.05 or 1.0)
-    low, high = min(numbers), max(*numbers, 1.0)
-    return Scale(
-        max(np.floor(low * 10 - 0.2) / 10, 0.0) if low >= 0 else float(np.floor(low * 10) / 10), high
-    )
-
-
-def _axis(scale: Scale, height: float, title: str) -> str:
-    step = _step(scale.high - scale.low)
-    ticks = 0.0 + np.arange(np.ceil(scale.low / step - 1e-9) * step, scale.high + step * 1e-6, step)
-    digits = max(0, int(np.ceil(-np.log10(step) - 1e-9)))
-    bottom = height - 34
-    lines = "".join(
-        f"<line class='grid' x1='{scale.x(tick):.1f}' x2='{scale.x(tick):.1f}' y1='{TOP - 4}' y2='{bottom}'/>"
-        f"<text class='tick' x='{scale.x(tick):.1f}' y='{TOP - 10}' "
-        f"text-anchor='middle'>{tick + 0.0:.{digits}f}</text>"
-        f"<text class='tick' x='{scale.x(tick):.1f}' y='{bottom + 14}' "
-        f"text-anchor='middle'>{tick + 0.0:.{digits}f}</text>"
-        for tick in ticks
-    )
-    return (
-        lines + f"<text class='tick' x='{(LEFT + WIDTH - RIGHT) / 2}' y='{height - 4}' "
-        f"text-anchor='middle'>{text(title)}</text>"
-    )
-
-
-def _step(span: float) -> float:
-    rough = span / 7 or 1.0
-    power = 10.0 ** np.floor(np.log10(rough))
-    return float(next(factor * power for factor in (1, 2, 5, 10) if factor * power >= rough * (1 - 1e-9)))
 
 
 def _row(values: Sequence[float], cases: Sequence[str], middle: float, scale: Scale) -> list[str]:
@@ -184,10 +150,12 @@ def _row(values: Sequence[float], cases: Sequence[str], middle: float, scale: Sc
             f"<line class='median' x1='{scale.x(median):.1f}' x2='{scale.x(median):.1f}' y1='{middle - 8}' "
             f"y2='{middle + 8}'/>"
         )
-    if len(values) <= MOST_DOTS:
-        radius = 5 if len(values) == 1 else 2.6
-        for index, (case, value) in enumerate(zip(cases, values, strict=True)):
-            y = middle + ((index * 7) % 11 - 5) * (0.9 if len(values) > 1 else 0)
+    radius = 5 if len(values) == 1 else 2.6
+    for index, (case, value) in enumerate(zip(cases, values, strict=True)):
+        y = middle + ((index * 7) % 11 - 5) * (0.9 if len(values) > 1 else 0)
+        if scale.is_beyond(value):
+            parts.append(arrow(scale, value, y, case))
+        elif len(values) <= MOST_DOTS:
             title = f"<title>{text(case)}: {number(value)}</title>"
             parts.append(
                 f"<circle class='dot' cx='{scale.x(value):.1f}' cy='{y:.1f}' r='{radius}'>{title}</circle>"

@@ -10,10 +10,17 @@ import numpy as np
 import numpy.typing as npt
 from markupsafe import Markup
 
-from evaluation.comparison import OVERALL, Comparison, ComparisonRow, case_values, paired_values
+from evaluation.comparison import (
+    OVERALL,
+    Comparison,
+    ComparisonRow,
+    case_values,
+    on_shared_labels,
+    paired_values,
+)
 from evaluation.metrics.registry import metric_of
 from evaluation.reports.html.charts import dumbbells
-from evaluation.reports.html.markup import Cell, Row, Table, interval, number, p_value, page
+from evaluation.reports.html.markup import Cell, Row, Table, interval, number, p_value, page, plural
 from evaluation.summary import Summary
 
 KINDS = {"A": "lose", "B": "win"}
@@ -50,6 +57,7 @@ class _MetricTable:
 
 def comparison_page(comparison: Comparison, first: Summary, second: Summary) -> str:
     """The page of a comparison; `first` and `second` are what was compared."""
+    first, second = on_shared_labels(first, second)
     metrics = list(dict.fromkeys(row.metric for row in comparison.rows))
     main = list(dict.fromkeys(key for key in ("dice", "hd95", *metrics) if key in metrics))[:2]
     return page(
@@ -158,10 +166,9 @@ def _equals(value: float | None) -> str:
 
 def _method(comparison: Comparison, first: Summary) -> str:
     return (
-        f"{comparison.name_a} and {comparison.name_b} were compared on the same {len(comparison.cases)} "
-        "cases with two-sided Wilcoxon "
-        "signed-rank tests on paired values; p values of labels were corrected by Holm's method for each "
-        "metric. Effect sizes are "
+        f"{comparison.name_a} and {comparison.name_b} were compared on the same "
+        f"{plural(len(comparison.cases), 'case')} with two-sided Wilcoxon signed-rank tests on paired "
+        "values; p values of labels were corrected by Holm's method for each metric. Effect sizes are "
         "matched-pairs rank-biserial correlations, positive where A has the larger value. Intervals are 95 % "
         "percentile bootstrap intervals of the mean difference over cases (2000 resamples). All numbers of a "
         "row rest on the same cases: a label that one model rightly leaves out and the other paints counts "

@@ -215,3 +215,151 @@ def test_masks_with_a_fringe_are_offered_a_threshold_that_makes_one_label(
 def test_a_malformed_range_is_refused(text: str) -> None:
     with pytest.raises(UsageError):
         parse_value_map(text)
+
+
+def save_pictures(source: Path, names: dict[str, tuple[str, ...]], value: int = 255) -> Path:
+    """Pictures called so in folders called so; masks are 0 and `value`, images of one grey each."""
+    disk = (np.hypot(*(np.mgrid[:20, :24] - 10.0)) < 6).astype(np.uint8)
+    for folder, files in names.items():
+        (source / folder).mkdir(parents=True, exist_ok=True)
+        for index, name in enumerate(files):
+            is_mask = any(
+                word in (folder + name).lower() for word in ("mask", "manual", "annot", "seg", "gt")
+            )
+            PillowImage.fromarray(disk * value if is_mask else disk + np.uint8(10 * index)).save(
+                source / folder / name
+            )
+    return source
+
+
+@pytest.mark.parametrize(
+    ("images", "masks", "cases"),
+    [
+        (("21_training.png", "01_test.png"), ("21_manual1.gif", "01_manual1.gif"), {"21", "01"}),
+        (
+            ("ISIC_0000000.jpg", "ISIC_0000001.jpg"),
+            ("ISIC_0000000_segmentation.png", "ISIC_0000001_Segmentation.png"),
+            {"ISIC_0000000", "ISIC_0000001"},
+        ),
+        (
+            ("000_HC.png", "001_HC.png"),
+            ("000_HC_Annotation.png", "001_HC_Annotation.png"),
+            {"000_HC", "001_HC"},
+        ),
+        (("scan_1.png", "scan_2.png"), ("1.png", "2.png"), {"1", "2"}),
+        (("scan_10.png", "scan_11.png"), ("lesion-10.png", "lesion-11.png"), {"10", "11"}),
+        (("a_image.png", "b_image.png"), ("a_image_mask.png", "b_image_mask.png"), {"a_image", "b_image"}),
+        (
+            ("frame_0000.png", "frame_0001.png"),
+            ("frame_0000.png", "frame_0001.png"),
+            {"frame_0000", "frame_0001"},
+        ),
+        (
+            ("frame_0000.png", "frame_0001.png"),
+            ("frame_0000_mask.png", "frame_0001_mask.png"),
+            {"frame_0000", "frame_0001"},
+        ),
+    ],
+)
+def test_common_ways_of_naming_are_found_out(
+    tmp_path: Path, images: tuple[str, ...], masks: tuple[str, ...], cases: set[str]
+) -> None:
+    source = save_pictures(tmp_path / "source", {"images": images, "masks": masks})
+    assert set(open_dataset(convert(tmp_path, source)).training_cases()) == cases
+
+
+def test_names_that_differ_in_numbers_are_not_paired(tmp_path: Path) -> None:
+    """p1_a and p2_a are pictures of two patients, whatever all names have in common."""
+    source = save_pictures(
+        tmp_path / "source", {"images": ("p1_a.png", "p1_b.png"), "masks": ("p2_a.png", "p2_b.png")}
+    )
+    with pytest.raises(DatasetError, match=r"p1_a\.png, p1_b\.png; 2 masks without an image: p2_a\.png"):
+        convert(tmp_path, source)
+
+
+def test_a_pattern_chooses_among_several_masks(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    masks = ("1_manual1.png", "1_manual2.png", "2_manual1.png", "2_manual2.png")
+    source = save_pictures(tmp_path / "source", {"images": ("1_test.png", "2_test.png"), "masks": masks})
+    with pytest.raises(DatasetError, match="several files of one case"):
+        convert(tmp_path, source)
+    target = convert(tmp_path, source, pattern=("{case}_test", "{case}_manual2"))
+    assert set(open_dataset(target).training_cases()) == {"1", "2"}
+    assert "passed over: 1_manual1.png, 2_manual1.png" in caplog.text
+
+
+def test_one_folder_may_hold_images_and_masks(tmp_path: Path) -> None:
+    names = ("000_HC.png", "000_HC_Annotation.png", "001_HC.png", "001_HC_Annotation.png")
+    source = save_pictures(tmp_path / "source", {".": names})
+    target = convert(tmp_path, source)
+    assert set(open_dataset(target).training_cases()) == {"000_HC", "001_HC"}
+    assert label_of(target, "000_HC").max() == 1
+
+
+def test_folders_of_usual_names_are_found_and_doubt_is_told(tmp_path: Path) -> None:
+    names = {"imgs": ("1.png", "2.png"), "1st_manual": ("1.png", "2.png")}
+    source = save_pictures(tmp_path / "source", names)
+    assert len(open_dataset(convert(tmp_path, source)).training_cases()) == 2
+    save_pictures(source, {"mask": ("1.png", "2.png")})
+    with pytest.raises(DatasetError, match="the folders 1st_manual, imgs, mask") as refused:
+        CONVERTERS["pairs"](Conversion(source=source, target=tmp_path / "Dataset002_Doubt"))
+    assert "--masks FOLDER" in refused.value.fix
+
+
+def test_files_left_over_are_named(tmp_path: Path) -> None:
+    names = {"images": ("a.png", "b.png", "c.png"), "masks": ("a_mask.png", "b_mask.png", "d_mask.png")}
+    with pytest.raises(DatasetError) as refused:
+        convert(tmp_path, save_pictures(tmp_path / "source", names))
+    assert "1 images without a mask: c.png; 1 masks without an image: d_mask.png" in refused.value.found
+
+
+def test_files_that_are_no_images_are_named(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    source = save_pictures(tmp_path / "source", {"images": ("a.png", "b.png"), "masks": ("a.png", "b.png")})
+    (source / "images" / "c.webp").write_bytes(b"RIFF")
+    convert(tmp_path, source)
+    assert "passed over: c.webp" in caplog.text
+
+
+def test_an_animated_gif_is_refused_by_name(tmp_path: Path) -> None:
+    source = save_pictures(tmp_path / "source", {"images": ("a.png", "b.png"), "masks": ("a.png",)})
+    frames = [PillowImage.fromarray(np.full((20, 24), grey, np.uint8)) for grey in (0, 255)]
+    frames[0].save(source / "masks" / "b.gif", save_all=True, append_images=frames[1:])
+    with pytest.raises(DatasetError, match=r"b\.gif[\s\S]*animated GIF of 2 pictures"):
+        convert(tmp_path, source)
+
+
+def test_a_gif_is_read_by_its_colours_however_they_are_numbered(tmp_path: Path) -> None:
+    """White may be colour 0 of a GIF."""
+    source = save_pictures(tmp_path / "source", {"images": ("a.gif", "b.gif"), "masks": ("a.png",)})
+    disk = np.asarray(PillowImage.open(source / "masks" / "a.png")) > 0
+    picture = PillowImage.fromarray((~disk).astype(np.uint8), mode="P")
+    picture.putpalette([255, 255, 255, 0, 0, 0])
+    picture.save(source / "masks" / "b.gif")
+    target = convert(tmp_path, source)
+    np.testing.assert_array_equal(label_of(target, "b"), disk)
+    assert open_dataset(target).description.file_ending == ".png"
+
+
+@pytest.mark.parametrize(("text", "expected"), [("all=1", [0, 1, 1, 1]), ("1-254=1,255=2", [0, 1, 1, 2])])
+def test_value_maps_know_ranges_and_all(tmp_path: Path, text: str, expected: list[int]) -> None:
+    greys = np.array([0, 7, 254, 255], np.uint8).reshape(1, 1, 1, 4)
+    assert apply_value_map(greys, parse_value_map(text)).ravel().tolist() == expected
+
+
+def test_all_gives_way_to_what_is_named_and_takes_colours(tmp_path: Path) -> None:
+    colours = ((0, 0, 0), (255, 0, 0), (0, 128, 255))
+    source = make_pairs(tmp_path / "source", colours=colours)
+    target = convert(tmp_path, source, value_map=parse_value_map("0/128/255=2,all=1"))
+    np.testing.assert_array_equal(label_of(target), LABEL)
+
+
+def test_masks_of_test_images_become_labels_of_test_cases(tmp_path: Path) -> None:
+    names = {
+        "images": ("1_training.png", "2_training.png"),
+        "masks": ("1_manual1.png", "2_manual1.png"),
+        "test": ("3_test.png", "4_test.png"),
+        "test_masks": ("3_manual1.png", "4_manual1.png"),
+    }
+    target = convert(tmp_path, save_pictures(tmp_path / "source", names), test_masks="test_masks")
+    assert sorted(path.name for path in (target / "labelsTs").iterdir()) == ["3.png", "4.png"]
+    assert sorted(path.name for path in (target / "imagesTs").iterdir()) == ["3_0000.png", "4_0000.png"]
+    assert read_label(target / "labelsTs" / "3.png").data.max() == 1
