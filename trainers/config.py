@@ -22,6 +22,11 @@ FROM_SCRATCH_RATE = 3e-3  # chosen on fold 0 of Hippocampus, docs/benchmarks.md
 SLICES_A_VOLUME = 4  # patches of slices for one of a volume, in the quick validation
 VOLUME_RATE = 2e-3  # a volume a step is a smaller batch of like voxels
 ADAPTED_RATE = 1e-3  # adapters start at zero beside frozen weights: gentler
+FROM_SCRATCH_EPOCHS = 300
+# an adapted network sees as many samples whatever its batch: a step of a large frozen encoder takes time in
+# proportion to it. In batches of 8 to 24 that is 17,000 to 50,000 steps; smaller batches take as many steps
+# as 8 would.
+ADAPTED_SAMPLES, ADAPTED_STEPS = 400_000, 50_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -123,7 +128,9 @@ class TrainingConfig:
 
     Attributes:
         seed: of weights' initialisation and of every sample.
-        epochs: the budget in epochs of `steps_per_epoch` optimiser steps; None where time alone ends the run.
+        epochs: the budget in epochs of `steps_per_epoch` optimiser steps. Without any budget 300 of a network
+            trained from scratch; of an adapted one as many as show it 400,000 samples, in 50,000 steps at
+            most.
         max_steps: the budget in optimiser steps; of several budgets the one used up first ends the run.
         max_minutes: the budget in minutes, counted over resumes, without the whole-image validation that
             follows; with both budgets, the one used up first ends the run and drives the learning rate.
@@ -152,7 +159,9 @@ class TrainingConfig:
 
     seed: int = option("seed of weights and samples (default: 0)", default=0, metavar="N")
     epochs: int | None = option(
-        "epochs to train (default: 300; with --max-minutes: no limit)", default=300, metavar="N"
+        "epochs to train (default: 300, where SAM is adapted 400,000 samples; with --max-minutes: no limit)",
+        default=None,
+        metavar="N",
     )
     max_steps: int | None = option(
         "optimiser steps to train (with it alone: no limit of epochs)", default=None, metavar="N"
@@ -196,12 +205,6 @@ class TrainingConfig:
         _require(
             "max_minutes", self.max_minutes is None or self.max_minutes > 0, self.max_minutes, "more than 0"
         )
-        _require(
-            "epochs",
-            any(budget is not None for budget in (self.epochs, self.max_steps, self.max_minutes)),
-            "no budget",
-            "epochs, max_steps or max_minutes",
-        )
         _require("budget_clock", self.budget_clock in get_args(Clock), self.budget_clock, "wall or cpu")
         _require("steps_per_epoch", self.steps_per_epoch > 0, self.steps_per_epoch, "at least 1")
         _require("batch_size", self.batch_size is None or self.batch_size > 0, self.batch_size, "at least 1")
@@ -243,9 +246,16 @@ class TrainingConfig:
         augmentation = self.augmentation
         if augmentation.rotation_degrees is None and configuration.spacing_mm[0] < THICK_MM:
             augmentation = dataclasses.replace(augmentation, rotation_degrees=VOLUME_ROTATION_DEGREES)
+        batch_size = max(ranks, self.batch_size or ranks * configuration.batch_size)
+        epochs = self.epochs
+        if (epochs, self.max_steps, self.max_minutes) == (None, None, None):
+            steps = min(ADAPTED_SAMPLES // batch_size, ADAPTED_STEPS)
+            adapted = not configuration.network.from_scratch
+            epochs = math.ceil(steps / self.steps_per_epoch) if adapted else FROM_SCRATCH_EPOCHS
         return dataclasses.replace(
             self,
-            batch_size=max(ranks, self.batch_size or ranks * configuration.batch_size),
+            epochs=epochs,
+            batch_size=batch_size,
             learning_rate=self.learning_rate or rate * scale,
             quick_validation_patches=max(1, self.quick_validation_patches // patches),
             augmentation=augmentation,

@@ -87,6 +87,10 @@ class TrainingForward(nn.Module):
         """From now on train on images this many times smaller, where the model can."""
         self.model.train_coarser(times)
 
+    def compute_again(self) -> bool:
+        """From now on keep less for backward; whether the model can."""
+        return self.model.compute_again()
+
 
 @contextmanager
 def assemble(
@@ -147,6 +151,7 @@ def assemble(
             pace=pace,
             quick_dice=partial(_averaged_dice, quick, run_state),
             train_coarser=forward.train_coarser,
+            compute_again=forward.compute_again,
             save=partial(_save, run_state, checkpoints) if ranks.first else lambda state, kinds: None,
         )
         yield Run(

@@ -28,8 +28,7 @@ from trainers.stopping import StopRequest
 LOG = logging.getLogger(__name__)
 MOST_SKIPPED_IN_A_ROW = 10
 # in float16 the scaler skips steps of its own while it looks for a scale, each halving it from 65,536: only
-# below
-# 1, after 17 in a row, is something else wrong than the scale
+# below 1, after 17 in a row, is something else wrong than the scale
 MOST_SKIPPED_BY_SCALER = 17
 FORWARD_SHARE = 0.35  # of a training step
 COARSER = 2  # times smaller are images in the first `coarse_share` of the budget
@@ -40,7 +39,8 @@ CLOCKS: dict[str, Callable[[], float]] = {"wall": time.monotonic, "cpu": time.pr
 class TrainingState:
     """Where the loop stands; what a checkpoint keeps besides tensors.
 
-    `pieces` is how many parts a batch is worked through in, since memory ran out for all of it.
+    `pieces` is how many parts a batch is worked through in, since memory ran out for all of it, and `again`
+    whether the encoder's blocks are computed again in backward, since it ran out for a single sample.
     """
 
     step: int = 0
@@ -49,6 +49,7 @@ class TrainingState:
     loss_sum: float = 0.0
     loss_steps: int = 0
     pieces: int = 1
+    again: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,6 +66,7 @@ class TrainerParts:
         quick_dice: scores the averaged weights on a few patches, no longer than until what it is given says
             that it is enough; called on the first rank alone.
         train_coarser: has the network train on images this many times smaller from now on, where it can.
+        compute_again: has the network keep less for backward from now on; whether it can.
         save: writes checkpoints of the kinds named ("latest", "best").
     """
 
@@ -85,6 +87,7 @@ class TrainerParts:
     pace: Pace
     quick_dice: Callable[[Callable[[], bool]], float]
     train_coarser: Callable[[int], None]
+    compute_again: Callable[[], bool]
     save: Callable[[TrainingState, tuple[str, ...]], None]
 
 
@@ -105,6 +108,8 @@ class Trainer:
         """
         parts, state = self._parts, self.state
         parts.forward.train()
+        if state.again:
+            parts.compute_again()
         batches = DeviceBatches(
             parts.loader.batches(state.step), parts.precision.device, parts.augment, parts.stream
         )
@@ -172,29 +177,42 @@ class Trainer:
         return loss_value, norm_value
 
     def _accumulate(self, inputs: tuple[Tensor, ...], label_bhw: Tensor) -> Tensor:
-        """Gradients of the batch, in twice as many pieces whenever memory runs out, down to single
-        samples."""
+        """Gradients of the batch; whenever memory runs out, in a way that takes less of it."""
         parts, state = self._parts, self.state
         while True:
             try:
                 return accumulate(parts.forward, parts.loss, parts.precision, inputs, label_bhw, state.pieces)
             except (MemoryError, RuntimeError) as problem:
-                divisible = state.pieces < len(label_bhw) and parts.ranks.world_size == 1
-                if not divisible or not is_want_of_memory(problem):
+                if not is_want_of_memory(problem) or not self._take_less(len(label_bhw)):
                     raise
             parts.optimiser.zero_grad(set_to_none=True)
             if parts.precision.device.type == "cuda":
                 torch.cuda.empty_cache()
-            state.pieces = min(2 * state.pieces, len(label_bhw))
-            LOG.warning(
-                "memory ran out: batches of %d are worked through in %d pieces from step %d on (same "
-                "gradients, "
-                "slower)",
-                len(label_bhw),
-                state.pieces,
-                state.step,
-            )
-            parts.logger.log({"event": "divided", "step": state.step, "pieces": state.pieces})
+
+    def _take_less(self, samples: int) -> bool:
+        """Go on in twice as many pieces, down to single samples, and then with blocks computed again; whether
+        there was anything left to do."""
+        parts, state = self._parts, self.state
+        if parts.ranks.world_size > 1:  # they would have to do so together
+            return False
+        if state.pieces < samples:
+            state.pieces = min(2 * state.pieces, samples)
+        elif state.again or not parts.compute_again():
+            return False
+        else:
+            state.again = True
+        LOG.warning(
+            "memory ran out: batches of %d are worked through in %d pieces from step %d on%s (same "
+            "gradients, slower)",
+            samples,
+            state.pieces,
+            state.step,
+            ", with all blocks computed again in backward" if state.again else "",
+        )
+        parts.logger.log(
+            {"event": "divided", "step": state.step, "pieces": state.pieces, "again": state.again}
+        )
+        return True
 
     def _note_skipped(self, loss: float) -> None:
         state = self.state

@@ -165,7 +165,9 @@ class Predictor:
         if self.device.type != "cuda":
             return torch.device("cpu")
         free, _ = torch.cuda.mem_get_info(self.device)
-        return self.device if ROOM * size <= free else torch.device("cpu")
+        # what the allocator keeps of earlier batches is no longer free to others, but to us it is
+        idle = torch.cuda.memory_reserved(self.device) - torch.cuda.memory_allocated(self.device)
+        return self.device if ROOM * size <= free + idle else torch.device("cpu")
 
     def _finished(self, logits: Tensor) -> Tensor:
         """The same, computed: a GPU works on behind our back, and the clock shall know for what."""

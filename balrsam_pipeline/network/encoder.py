@@ -119,6 +119,11 @@ class ImageEncoder(nn.Module):
         embedding_bcyx: Tensor = self.neck(tokens_byxc.permute(0, 3, 1, 2))
         return embedding_bcyx, early_byxc
 
+    def compute_again(self) -> bool:
+        """From now on keep nothing inside any block for backward; whether that is less than before."""
+        before, self.checkpointed = self.checkpointed, frozenset(range(len(self.blocks)))
+        return before != self.checkpointed
+
     def merge_lora(self) -> None:
         """Fold every LoRA into the projection it updates; afterwards inference pays nothing for it."""
         for module in self.modules():

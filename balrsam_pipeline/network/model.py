@@ -137,6 +137,11 @@ class BalrSam(nn.Module):
         if self.network.decoder == "pyramid" and self.network.mask_stride > 1:
             self._coarser = times
 
+    def compute_again(self) -> bool:
+        """From now on keep as little of the encoder for backward as can be: all its blocks are computed again
+        there. Returns whether that is less than before."""
+        return self.image_encoder is not None and self.image_encoder.compute_again()
+
     def merge_for_inference(self) -> None:
         """Fold LoRA into the weights and drop the boundary head; logits stay the same up to rounding.
         Training ends here."""

@@ -113,6 +113,12 @@ class TinyVit(nn.Module):
             early_byxc = features.tokens_byxc  # one adapted stage: the suffix starts from it
         return tokens_byxc.permute(0, 3, 1, 2), early_byxc
 
+    def compute_again(self) -> bool:
+        """From now on keep nothing inside trained blocks for backward; whether that is less than before."""
+        blocks = sum(isinstance(step, TinyBlock) for step in self._halves()[1])
+        before, self.checkpointed = self.checkpointed, max(self.checkpointed, blocks)
+        return before != self.checkpointed
+
     def merge_lora(self) -> None:
         """Fold every LoRA into the projection it updates; afterwards inference pays nothing for it."""
         for module in self.modules():

@@ -136,6 +136,10 @@ class VolumeBalrSam(nn.Module):
     def train_coarser(self, times: int) -> None:
         """Volumes are seen as they are throughout: tokens have their places in a patch of one size."""
 
+    def compute_again(self) -> bool:
+        """There are no blocks of an encoder to compute again."""
+        return False
+
     def merge_for_inference(self) -> None:
         """There is nothing to fold."""
 

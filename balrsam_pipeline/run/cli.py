@@ -68,7 +68,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--epochs",
         type=int,
         metavar="N",
-        help="training epochs per fold (default: 300; with --max-minutes: no limit)",
+        help="training epochs per fold (default: 300, where SAM is adapted 400,000 samples; with "
+        "--max-minutes: no limit)",
     )
     parser.add_argument(
         "--settings", type=Path, metavar="FILE", help="JSON file with any settings of trainers.TrainingConfig"

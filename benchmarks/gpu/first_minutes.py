@@ -10,109 +10,94 @@ from __future__ import annotations
 
 import argparse
 import json
-import subprocess
 import sys
 import tempfile
 import time
+import xml.etree.ElementTree as ElementTree
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from limited import Ended, run_python
+
 HERE = Path(__file__).parent
 TOTAL_S = 470.0  # under 8 minutes with all that starts and ends
+LEFT_OUT = 5  # pytest's exit code where no test was run, as on a CPU
+SIZES = {  # backbone, side, batch
+    "cpu": (("vit_mini", 64, 2), ("vit_t", 256, 1)),
+    "cuda": (("vit_b", 448, 8), ("vit_b", 896, 2), ("vit_h", 896, 1), ("vit_t", 256, 16)),
+}
+
+
+def last_line(ended: Ended) -> Any:
+    """The JSON in the last line of what a process wrote."""
+    return json.loads(ended.output.strip().splitlines()[-1])
+
+
+def written(path: Path) -> Any:
+    """The JSON in a file that a process wrote."""
+    return json.loads(path.read_text())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Part:
-    """A process: its words after `python`, its time limit, and the JSON file that it writes (None: its last
-    line of output is JSON, or only its exit code counts)."""
+    """A process: its words after `python`, its time limit, and where its figures are found."""
 
     name: str
     words: tuple[str, ...]
     limit_s: float
-    result: Path | None = None
+    figures: Callable[[Ended], Any] = last_line
 
 
 def parts_of(device: str, folder: Path) -> list[Part]:
     """What is run, in order of worth."""
     machine, tests = folder / "machine.json", folder / "tests.xml"
-    measure = str(HERE / "measure.py")
-    sizes = (
-        [("vit_mini", 64, 2)]
-        if device == "cpu"
-        else [("vit_b", 448, 8), ("vit_b", 896, 2), ("vit_h", 896, 1), ("vit_t", 256, 16)]
-    )
+    measure, ranks = str(HERE / "measure.py"), str(HERE / "ranks.py")
     check = ("-m", "balrsam_pipeline", "check_machine", "--device", device, "--json", str(machine))
+    pytest = ("-m", "pytest", "-q", "-m", "gpu", "tests/gpu", f"--junitxml={tests}", "-p", "no:cacheprovider")
+    trainings = []
+    for backbone, side, batch in SIZES[device]:
+        network = ("--backbone", backbone, "--side", str(side), "--batch", str(batch))
+        words = (measure, "training", "--device", device, *network)
+        trainings.append(Part(name=f"training_{backbone}_{side}", words=words, limit_s=75))
     return [
-        Part(name="check_machine", words=check, limit_s=90, result=machine),
-        Part(
-            name="gpu_tests",
-            words=(
-                "-m",
-                "pytest",
-                "-q",
-                "-m",
-                "gpu",
-                "tests/gpu",
-                f"--junitxml={tests}",
-                "-p",
-                "no:cacheprovider",
-            ),
-            limit_s=120,
-        ),
-        *(
-            Part(
-                name=f"training_{backbone}_{side}",
-                words=(
-                    measure,
-                    "training",
-                    "--device",
-                    device,
-                    "--backbone",
-                    backbone,
-                    "--side",
-                    str(side),
-                    "--batch",
-                    str(batch),
-                ),
-                limit_s=60,
-            )
-            for backbone, side, batch in sizes
-        ),
-        Part(name="float16", words=(measure, "float16", "--device", device), limit_s=30),
-        Part(name="prediction", words=(measure, "prediction", "--device", device), limit_s=45),
-        Part(name="two_ranks", words=(measure, "two_ranks", "--device", device), limit_s=60),
+        Part(name="check_machine", words=check, limit_s=90, figures=lambda _: written(machine)),
+        trainings[0],
+        Part(name="gpu_tests", words=pytest, limit_s=120, figures=lambda _: verdict_of(tests)),
+        Part(name="float16", words=(measure, "float16", "--device", device), limit_s=40),
+        Part(name="prediction", words=(measure, "prediction", "--device", device), limit_s=60),
+        *trainings[1:],
+        Part(name="two_ranks", words=(ranks, "--device", device), limit_s=60),
     ]
+
+
+def verdict_of(tests: Path) -> dict[str, Any]:
+    """Of pytest's report: how many tests there were, and the first line of what each failed one said."""
+    suite = ElementTree.parse(tests).getroot().find("testsuite")
+    if suite is None:
+        raise ValueError(f"no test suite in {tests}")
+    counts = {name: int(suite.get(name, "0")) for name in ("tests", "failures", "errors", "skipped")}
+    failed = {
+        str(case.get("name")): str(problem.get("message")).splitlines()[0]
+        for case in suite.iter("testcase")
+        for problem in (*case.findall("failure"), *case.findall("error"))
+    }
+    return counts | {"failed": failed}
 
 
 def run(part: Part, limit_s: float) -> dict[str, Any]:
     """One part: exit code, seconds, and its figures."""
     began = time.monotonic()
+    ended = run_python(part.words, limit_s)
+    entry: dict[str, Any] = {"exit_code": ended.code, "seconds": round(time.monotonic() - began, 1)}
     try:
-        done = subprocess.run(
-            (sys.executable, *part.words), capture_output=True, text=True, timeout=limit_s, check=False
-        )
-        code, output, errors = done.returncode, done.stdout, done.stderr
-    except subprocess.TimeoutExpired as late:
-        code, output, errors = (
-            None,
-            _text(late.stdout),
-            _text(late.stderr) + f"\nstopped after {limit_s:.0f} s",
-        )
-    entry: dict[str, Any] = {"exit_code": code, "seconds": round(time.monotonic() - began, 1)}
-    try:
-        lines = output.strip().splitlines()
-        text = part.result.read_text() if part.result is not None else lines[-1]
-        entry["figures"] = json.loads(text)
-    except (OSError, IndexError, ValueError):
-        entry["said"] = output.strip().splitlines()[-5:]
-    if code != 0:
-        entry["errors"] = errors.strip().splitlines()[-15:]
+        entry["figures"] = part.figures(ended)
+    except (OSError, IndexError, ValueError, ElementTree.ParseError):
+        entry["said"] = ended.output.strip().splitlines()[-5:]
+    if ended.code not in (0, LEFT_OUT):
+        entry["errors"] = ended.errors.strip().splitlines()[-15:]
     return entry
-
-
-def _text(value: object) -> str:
-    return value.decode(errors="replace") if isinstance(value, bytes) else str(value or "")
 
 
 def main() -> None:
@@ -123,21 +108,21 @@ def main() -> None:
     parser.add_argument("--output", type=Path, required=True)
     parser.add_argument("--device", choices=("cuda", "cpu"), default="cuda")
     arguments = parser.parse_args()
-    began, found = time.monotonic(), {}
+    began = time.monotonic()
+    found: dict[str, dict[str, Any]] = {}
     with tempfile.TemporaryDirectory(prefix="first-minutes-") as name:
         for part in parts_of(arguments.device, Path(name)):
             left = TOTAL_S - (time.monotonic() - began)
+            print(f"{part.name} …", flush=True)
             if left < 5:
                 found[part.name] = {"exit_code": None, "seconds": 0, "errors": ["no time was left"]}
-                continue
-            print(f"{part.name} …", flush=True)
-            found[part.name] = run(part, min(left, part.limit_s))
+            else:
+                found[part.name] = run(part, min(left, part.limit_s))
             print(f"  {json.dumps(found[part.name])[:200]}", flush=True)
-            arguments.output.write_text(
-                json.dumps({"device": arguments.device, "parts": found}, indent=2) + "\n"
-            )
-    # pytest ends with 5 where every test was left out, as on a CPU
-    bad = [name for name, entry in found.items() if entry["exit_code"] not in (0, 5)]
+            seconds = round(time.monotonic() - began, 1)
+            result = {"device": arguments.device, "seconds": seconds, "parts": found}
+            arguments.output.write_text(json.dumps(result, indent=2) + "\n")
+    bad = [name for name, entry in found.items() if entry["exit_code"] not in (0, LEFT_OUT)]
     print(
         f"{arguments.output}: " + (f"did not end well: {', '.join(bad)}" if bad else "all parts ended well")
     )

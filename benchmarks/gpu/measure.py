@@ -3,40 +3,49 @@
     python benchmarks/gpu/measure.py training --backbone vit_b --side 448 --batch 8
     python benchmarks/gpu/measure.py float16
     python benchmarks/gpu/measure.py prediction
-    python benchmarks/gpu/measure.py two_ranks
 
-`training`: images a second and peak memory of our step in mixed precision against the counted peak, beside
-the plain recipe, stock segment_anything (its own builder, random weights) with LoRA in float32, if that fits.
+`training`: images a second and peak memory of our step in mixed precision (intensity augmentation, loss and
+optimiser included) against the counted peak, beside the plain recipe: stock segment_anything (its own
+builder, random weights) with LoRA, a loss that costs nothing, in float32 and in mixed precision, where they
+fit.
 """
 
 from __future__ import annotations
 
 import argparse
+import gc
 import json
-import subprocess
 import sys
+import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, distributed, nn
 
-from balrsam_pipeline.inference import Predictor, PredictorOptions
-from balrsam_pipeline.network import BalrSam, preset, step_memory
+from balrsam_pipeline.dataset import CaseFiles
+from balrsam_pipeline.hardware import half_precision
+from balrsam_pipeline.imageio import Geometry, Image, write_image
+from balrsam_pipeline.inference import Predictor, PredictorOptions, predict_files
+from balrsam_pipeline.network import preset, random_model, step_memory
 from balrsam_pipeline.network.builder import freeze
+from balrsam_pipeline.plan import Backbone, NetworkPlan
 from balrsam_pipeline.progress import phase
+from planners.rules.batch_size import checkpointed_blocks
 from trainers.check_machine.bench import set_up
-from trainers.check_machine.subject import generated_subject
+from trainers.check_machine.subject import Subject, generated_subject
+from trainers.data import Batch
 from trainers.optimisation import Precision
 
 sys.path.append(str(Path(__file__).parent.parent / "network"))
 from stock import StockLora, machine
 
-STEPS, FLOAT16_STEPS, CLASSES = 5, 30, 14
+STEPS, CLASSES = 5, 14
+CASES, SLICES = 4, {"cuda": 24, "cpu": 2}
 
 
 def synchronise(device: torch.device) -> None:
@@ -45,11 +54,15 @@ def synchronise(device: torch.device) -> None:
         torch.cuda.synchronize(device)
 
 
-def rate_and_peak(step: Callable[[], None], device: torch.device, images: int) -> tuple[float, int | None]:
-    """Images a second of the fastest of a few steps, and the most bytes taken from a GPU in them."""
-    step()
+def rate_and_peak(step: Callable[[], None], device: torch.device, images: int) -> dict[str, Any]:
+    """Images a second of the fastest of a few steps; and the most bytes of a GPU that tensors took in them,
+    that the allocator held for them, and that were gone from the whole card."""
+    cuda = device.type == "cuda"
+    for _ in range(2):  # kernels are chosen and memory is taken in the first
+        step()
     synchronise(device)
-    if device.type == "cuda":
+    if cuda:
+        torch.cuda.empty_cache()
         torch.cuda.reset_peak_memory_stats(device)
     took = []
     for _ in range(STEPS):
@@ -57,15 +70,63 @@ def rate_and_peak(step: Callable[[], None], device: torch.device, images: int) -
         step()
         synchronise(device)
         took.append(time.perf_counter() - began)
-    peak = torch.cuda.max_memory_reserved(device) if device.type == "cuda" else None
-    return images / min(took), peak
+    free, total = torch.cuda.mem_get_info(device) if cuda else (0, 0)
+    return {
+        "images_per_s": images / min(took),
+        "peak_allocated": torch.cuda.max_memory_allocated(device) if cuda else None,
+        "peak_reserved": torch.cuda.max_memory_reserved(device) if cuda else None,
+        "card_in_use": total - free if cuda else None,
+    }
 
 
 def training(arguments: argparse.Namespace, device: torch.device) -> dict[str, Any]:
     """Our step, and the plain recipe's."""
     side, batch = arguments.side, arguments.batch
     network = replace(preset(arguments.backbone, CLASSES), input_size=(side, side))
-    subject = generated_subject(device, None)
+    again = checkpointed_blocks((side, side), from_scratch=network.from_scratch).value
+    if arguments.backbone in ("vit_b", "vit_l", "vit_h"):
+        network = replace(network, checkpointed_blocks=again)
+    result: dict[str, Any] = {"backbone": arguments.backbone, "side": side, "batch": batch}
+    result["ours"] = attempted(lambda: ours(network, side, batch, device))
+    if arguments.backbone in ("vit_b", "vit_l", "vit_h"):
+        result["stock_float32"] = attempted(lambda: stock(arguments, device, mixed=False))
+        result["stock_mixed"] = attempted(lambda: stock(arguments, device, mixed=True))
+    return result
+
+
+def attempted(measure: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+    """What was measured, or that the card is too small for it; its memory is free again."""
+    try:
+        return measure()
+    except torch.OutOfMemoryError:
+        return {"out_of_memory": True}
+    finally:
+        gc.collect()
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
+
+
+def ours(network: NetworkPlan, side: int, batch: int, device: torch.device) -> dict[str, Any]:
+    """The step of the product's own trainer."""
+    channels = network.input_channels
+    subject = subject_with(network, side, batch, device)
+    with phase("measure") as going:
+        bench = set_up(subject, device, Generated(channels, side, batch), going)
+    measured = rate_and_peak(bench.step, device, batch)
+    counted = step_memory(network, (side, side), batch)
+    return {
+        **measured,
+        "counted": counted.total,
+        "counted_without_overhead": counted.total - counted.overhead,
+        "checkpointed_blocks": network.checkpointed_blocks,
+        "pieces": bench.state.pieces,
+        "finite": bench.state.skipped_in_a_row == 0,
+    }
+
+
+def subject_with(network: NetworkPlan, side: int, batch: int, device: torch.device) -> Subject:
+    """The made-up volume's plan with another network."""
+    subject = generated_subject(device, None, network.classes)
     channels = network.input_channels
     configuration = replace(
         subject.configuration,
@@ -75,57 +136,41 @@ def training(arguments: argparse.Namespace, device: torch.device) -> dict[str, A
         normalization=("z_score",) * channels,
         normalize_inside_mask=(False,) * channels,
     )
-    subject = replace(subject, configuration=configuration, config=replace(subject.config, batch_size=batch))
-    result: dict[str, Any] = {"backbone": arguments.backbone, "side": side, "batch": batch}
-    with phase("measure") as going:
-        bench = set_up(subject, device, Generated(channels, side, batch), going)
-    rate, peak = rate_and_peak(bench.step, device, batch)
-    counted = step_memory(network, (side, side), batch)
-    result["ours"] = {
-        "images_per_s": rate,
-        "peak_bytes": peak,
-        "counted_bytes": counted.total,
-        "counted_without_overhead": counted.total - counted.overhead,
-        "pieces": bench.state.pieces,
-    }
-    del bench
-    if device.type == "cuda":
-        torch.cuda.empty_cache()
-    if arguments.backbone in ("vit_b", "vit_l", "vit_h"):
-        result["stock"] = stock(arguments.backbone, side, batch, device)
-    return result
+    return replace(subject, configuration=configuration, config=replace(subject.config, batch_size=batch))
 
 
-def stock(backbone: Any, side: int, batch: int, device: torch.device) -> dict[str, Any]:
-    """The plain recipe, or that it does not fit."""
-    try:
-        model = StockLora(backbone, side).to(device)
-        optimizer = torch.optim.AdamW([p for p in model.parameters() if p.requires_grad], lr=1e-4)
-        image = torch.randn(batch, 3, side, side, device=device)
+def stock(arguments: argparse.Namespace, device: torch.device, *, mixed: bool) -> dict[str, Any]:
+    """The plain recipe, at the same size and batch."""
+    backbone: Backbone = arguments.backbone
+    with device:
+        model = StockLora(backbone, arguments.side)
+    optimizer = torch.optim.AdamW([p for p in model.parameters() if p.requires_grad], lr=1e-4)
+    image = torch.randn(arguments.batch, 3, arguments.side, arguments.side, device=device)
 
-        def step() -> None:
-            optimizer.zero_grad(set_to_none=True)
-            model(image).square().mean().backward()
-            optimizer.step()
+    def precision() -> AbstractContextManager[object]:
+        dtype = half_precision(device) if device.type == "cuda" else torch.bfloat16
+        return torch.autocast(device.type, dtype=dtype) if mixed else nullcontext()
 
-        rate, peak = rate_and_peak(step, device, batch)
-    except torch.OutOfMemoryError:
-        return {"out_of_memory": True}
-    return {"images_per_s": rate, "peak_bytes": peak}
+    def step() -> None:
+        optimizer.zero_grad(set_to_none=True)
+        with precision():
+            loss = model(image).float().square().mean()
+        loss.backward()
+        optimizer.step()
+
+    return rate_and_peak(step, device, arguments.batch)
 
 
 class Generated:
     """The same batch of noise for every step."""
 
     def __init__(self, channels: int, side: int, batch: int) -> None:
-        from trainers.data import Batch
-
         rng = np.random.default_rng(0)
         image = rng.normal(size=(batch, channels, side, side)).astype(np.float32)
-        label = rng.integers(0, 3, (batch, side, side)).astype(np.int16)
+        label = rng.integers(0, CLASSES, (batch, side, side)).astype(np.int16)
         self._batch = Batch(image, label, np.arange(batch, dtype=np.uint32))
 
-    def batches(self, first_step: int) -> Any:
+    def batches(self, first_step: int) -> Iterator[Batch]:
         """Without end."""
         while True:
             yield self._batch
@@ -139,77 +184,63 @@ class Generated:
 
 
 def float16(_: argparse.Namespace, device: torch.device) -> dict[str, Any]:
-    """Training in float16 with its scaler, whatever the card would choose."""
+    """Training in float16 with its scaler, whatever the card would choose; on a CPU, where float16 is slow,
+    the scaler with bfloat16."""
     subject = generated_subject(torch.device("cpu"), None)
     with phase("measure") as going:
         bench = set_up(subject, device, subject.loader(0), going)
-    scaler = torch.amp.GradScaler(device.type, enabled=device.type == "cuda")
-    dtype = torch.float16 if device.type == "cuda" else torch.bfloat16
+    cuda = device.type == "cuda"
+    dtype, steps, least = (torch.float16, 30, 20) if cuda else (torch.bfloat16, 2, 1)
+    scaler = torch.amp.GradScaler(device.type)
     object.__setattr__(bench.trainer._parts, "precision", Precision(device, dtype, scaler))
-    steps = FLOAT16_STEPS if device.type == "cuda" else 2
     for _step in range(steps):
         bench.step()
-    state = bench.state
-    if state.loss_steps == 0:
-        raise SystemExit("no step was finite")
-    return {"steps": steps, "finite": state.loss_steps, "scale": scaler.get_scale(), "dtype": str(dtype)}
+    state, scale = bench.state, scaler.get_scale()
+    figures = {"dtype": str(dtype), "steps": steps, "finite": state.loss_steps, "scale": scale}
+    if state.loss_steps < least or scale < 1:
+        raise SystemExit(f"too few steps were finite: {figures}")
+    return figures | {"mean_loss": state.loss_sum / state.loss_steps}
 
 
 def prediction(_: argparse.Namespace, device: torch.device) -> dict[str, Any]:
-    """Seconds for a case in whole slices, and in overlapping tiles."""
+    """Seconds for a case in whole slices and in overlapping tiles; and of files to files, several cases at a
+    time, by stage."""
     subject = generated_subject(device, None)
-    model = BalrSam(subject.configuration.network)
+    model = random_model(subject.configuration.network)
     if not subject.configuration.network.from_scratch:
         freeze(model)
-    slices = 64 if device.type == "cuda" else 2
+    slices = SLICES[device.type]
     options = PredictorOptions(device=str(device))
     predictor = Predictor([model], subject.plan, subject.configuration, subject.labels, options)
-    result = {}
+    result: dict[str, Any] = {}
     for name, factor in (("whole", 1.0), ("tiles", 1.5)):
         sides = [round(factor * side) for side in subject.configuration.patch_size]
-        image = np.zeros((predictor.channels, slices, *sides), np.float32)
+        image = np.random.default_rng(0).normal(size=(predictor.channels, slices, *sides)).astype(np.float32)
         predictor.logits(image[:, :1])
         began = time.perf_counter()
-        predictor.logits(image)
+        source = predictor.logits(image)
         synchronise(device)
         result[name] = {"slices": slices, "sides": sides, "s_per_case": time.perf_counter() - began}
+        result[name]["logits_on"] = source.read(0, 1).device.type
+    with tempfile.TemporaryDirectory(prefix="first-minutes-") as folder:
+        result["files"] = of_files(predictor, Path(folder), (slices, *subject.configuration.patch_size))
     return result
 
 
-def two_ranks(arguments: argparse.Namespace, device: torch.device) -> dict[str, Any]:
-    """Two processes that average gradients: on two cards with NCCL, on one with gloo, since NCCL refuses two
-    processes on one card."""
-    words = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", __file__, "rank")
-    done = subprocess.run(
-        (sys.executable, *words, "--device", arguments.device), capture_output=True, text=True, check=False
-    )
-    lines = [line for line in done.stdout.splitlines() if line.startswith("{")]
-    if done.returncode or not lines:
-        raise SystemExit(done.stderr[-2000:])
-    answer: dict[str, Any] = json.loads(lines[-1])
-    return answer
-
-
-def rank(arguments: argparse.Namespace, _: torch.device) -> dict[str, Any]:
-    """One of two ranks: a step of a small network whose gradients are averaged."""
-    several = arguments.device == "cuda" and torch.cuda.device_count() > 1
-    backend = "nccl" if several else "gloo"
-    distributed.init_process_group(backend)
-    number = distributed.get_rank()
-    device = (
-        torch.device("cuda", number if several else 0) if arguments.device == "cuda" else torch.device("cpu")
-    )
-    torch.manual_seed(0)
-    model = nn.parallel.DistributedDataParallel(nn.Conv2d(1, 4, 3).to(device))
-    image: Tensor = torch.full((2, 1, 16, 16), float(number + 1), device=device)
-    model(image).sum().backward()
-    gradient = next(model.parameters()).grad
-    if gradient is None:
-        raise SystemExit("no gradient")
-    value = gradient.flatten()[0].item()
-    distributed.destroy_process_group()
-    expected = 2 * 14 * 14 * 1.5  # the mean over ranks of samples · positions · value
-    return {"backend": backend, "rank": number, "gradient": value, "as_expected": abs(value - expected) < 1}
+def of_files(predictor: Predictor, folder: Path, shape_zyx: tuple[int, int, int]) -> dict[str, Any]:
+    """Seconds of each stage, added up over cases; they overlap, so the wall clock shows less."""
+    grid = Geometry(dimension=3, shape_zyx=shape_zyx, spacing_mm=(1.0, 1.0, 1.0))
+    rng, cases = np.random.default_rng(0), {}
+    for number in range(CASES):
+        case = f"case_{number}"
+        paths = tuple(folder / f"{case}_{channel:04d}.nii.gz" for channel in range(predictor.channels))
+        for path in paths:
+            write_image(path, Image(rng.integers(0, 64, (1, *shape_zyx)).astype(np.int16), grid))
+        cases[case] = CaseFiles(case, paths)
+    report = predict_files(predictor, cases, folder / "predicted")
+    if report.failed:
+        raise SystemExit(str(report.failed))
+    return {"cases": CASES, "shape_zyx": shape_zyx, "wall_s": report.wall_s, "stages_s": report.seconds}
 
 
 def main() -> None:
@@ -218,8 +249,6 @@ def main() -> None:
         "training": training,
         "float16": float16,
         "prediction": prediction,
-        "two_ranks": two_ranks,
-        "rank": rank,
     }
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -230,9 +259,9 @@ def main() -> None:
     parser.add_argument("--side", type=int, default=448)
     parser.add_argument("--batch", type=int, default=4)
     arguments = parser.parse_args()
-    figures = kinds[arguments.kind](arguments, torch.device(arguments.device))
-    about = {} if arguments.kind == "rank" else {"machine": machine()}
-    print(json.dumps(figures | about), flush=True)
+    device = torch.device("cuda", 0) if arguments.device == "cuda" else torch.device("cpu")
+    figures = kinds[arguments.kind](arguments, device)
+    print(json.dumps(figures | {"machine": machine()}), flush=True)
 
 
 if __name__ == "__main__":

@@ -28,6 +28,8 @@ CPU_STEPS: tuple[tuple[Backbone, int, int, int, int], ...] = (
     ("vit_mini", 224, 1, 14, 4),
     ("vit_mini", 224, 1, 118, 2),
     ("vit_mini", 448, 1, 14, 1),
+    ("vit_mini", 448, 1, 118, 1),
+    ("vit_mini", 896, 1, 14, 1),
     ("vit_mini", 896, 2, 2, 1),
     ("vit_b", 448, 1, 14, 1),
 )

@@ -14,8 +14,8 @@ from planners.rules import Decision
 # core-minutes scored 0.679 in batches of 2, 0.597 in batches of 4 (then of equal speed per sample)
 CPU_PIXELS = 131_072
 SMALLEST, CPU_LARGEST, LARGEST = 2, 8, 64
-# the schedule counts steps, and a large frozen encoder takes time in proportion to the batch: 30,000 steps of
-# 24 are 720,000 samples. SAMed adapts in batches of 12, MedSAM of 8 a card
+# a large frozen encoder takes time in proportion to the batch, so an adapted network is shown as many samples
+# whatever that is, and large batches mean few steps. SAMed adapts in batches of 12, MedSAM of 8 a card
 ADAPTED_LARGEST = 24
 TOKENS = (
     1024  # of an input of 512×512: from there on memory, not arithmetic, is what limits a batch on a card

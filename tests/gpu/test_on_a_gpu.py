@@ -33,9 +33,9 @@ pytestmark = [
 CARD = torch.device("cuda", 0)
 
 
-def small_subject(classes: int = 3) -> Subject:
+def small_subject(batch: int = 4) -> Subject:
     """The made-up volume with a small network, on the card."""
-    subject = generated_subject(torch.device("cpu"), None)
+    subject = generated_subject(torch.device("cpu"), None, batch=batch)
     config = replace(subject.config, augmentation=subject.config.augmentation.on("cuda"))
     return replace(subject, config=config)
 
@@ -85,10 +85,10 @@ def test_a_resumed_training_goes_on_as_it_was() -> None:
 
 @pytest.mark.parametrize("classes", [3, 118])
 def test_the_peak_of_a_step_is_no_more_than_was_counted(classes: int) -> None:
-    subject = generated_subject(CARD, torch.cuda.get_device_properties(0).total_memory // 2)
-    network = replace(subject.configuration.network, classes=classes, mask_stride=1)
-    configuration = replace(subject.configuration, network=network, batch_size=2)
-    subject = replace(subject, configuration=configuration, config=replace(subject.config, batch_size=2))
+    subject = generated_subject(CARD, None, classes, batch=2)
+    network = replace(subject.configuration.network, mask_stride=1)
+    configuration = replace(subject.configuration, network=network)
+    subject = replace(subject, configuration=configuration)
     torch.cuda.empty_cache()
     bench = make_bench(subject)
     bench.step()
@@ -100,12 +100,15 @@ def test_the_peak_of_a_step_is_no_more_than_was_counted(classes: int) -> None:
 
 
 def test_memory_that_runs_out_divides_the_batch_and_goes_on() -> None:
-    subject = small_subject()
-    bench = make_bench(subject)
+    bench = make_bench(small_subject(batch=16))
     bench.step()
     torch.cuda.empty_cache()
-    peak, total = torch.cuda.max_memory_allocated(CARD), torch.cuda.get_device_properties(0).total_memory
-    torch.cuda.set_per_process_memory_fraction(0.8 * peak / total, CARD)
+    torch.cuda.reset_peak_memory_stats(CARD)
+    held, total = torch.cuda.memory_reserved(CARD), torch.cuda.get_device_properties(0).total_memory
+    bench.step()
+    room = held + 0.6 * (torch.cuda.max_memory_reserved(CARD) - held)  # of what a step takes beside
+    torch.cuda.empty_cache()
+    torch.cuda.set_per_process_memory_fraction(room / total, CARD)
     try:
         bench.step()
     finally:
@@ -125,10 +128,7 @@ def test_a_step_waits_for_the_device_at_most_once() -> None:
     finally:
         torch.cuda.set_sync_debug_mode("default")
     waits = [warning for warning in warned if "synchroniz" in str(warning.message)]
-    assert len(waits) <= 1 + TRANSFORMS_THAT_WAIT
-
-
-TRANSFORMS_THAT_WAIT = 6  # on the copy stream, beside the computation: indices of blur and low resolution
+    assert len(waits) <= 1, [str(warning.message) for warning in waits]
 
 
 def test_batches_brought_ahead_are_those_brought_at_once() -> None:

@@ -40,7 +40,6 @@ def test_a_settings_file_names_only_what_differs_and_unknown_names_are_refused(t
     "setting",
     [
         {"epochs": 0},
-        {"epochs": None},
         {"max_minutes": -1},
         {"learning_rate": 0},
         {"ema_width": 0},
@@ -65,7 +64,22 @@ def test_the_plan_fills_in_batch_size_and_learning_rate(make_configuration):
     given = TrainingConfig(
         batch_size=2, learning_rate=0.5, augmentation=AugmentationConfig(rotation_degrees=90.0)
     )
-    assert given.completed(configuration) == given
+    assert given.completed(configuration) == dataclasses.replace(given, epochs=300)
+    assert dataclasses.replace(given, max_minutes=5.0).completed(configuration).budget_steps is None
+
+
+@pytest.mark.parametrize(
+    ("batch", "epochs", "samples"), [(24, 167, 400_800), (8, 500, 400_000), (2, 500, 100_000)]
+)
+def test_an_adapted_network_is_shown_as_many_samples_whatever_its_batch(
+    make_configuration, batch, epochs, samples
+):
+    scratch = make_configuration(batch_size=batch)
+    network = dataclasses.replace(scratch.network, from_scratch=False)
+    adapted = TrainingConfig().completed(dataclasses.replace(scratch, network=network))
+    assert (adapted.epochs, adapted.budget_steps * batch) == (epochs, samples)
+    assert TrainingConfig().completed(scratch).epochs == 300
+    assert dataclasses.replace(TrainingConfig(), epochs=7).completed(scratch).epochs == 7
 
 
 def test_volumes_are_rotated_less_than_pictures(make_configuration):

@@ -4,23 +4,32 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from support.plans import example_plan
+from support.waits import Waits
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from balrsam_pipeline.dataset import parse_labels
 from balrsam_pipeline.errors import TrainingError
+from balrsam_pipeline.network import preset, random_model
+from balrsam_pipeline.network.builder import freeze
+from balrsam_pipeline.plan import NetworkPlan
 from balrsam_pipeline.progress import Phase
-from trainers.config import TrainingConfig
-from trainers.data import Batch
+from trainers.augmentation import augment_intensity_batch
+from trainers.config import AugmentationConfig, TrainingConfig
+from trainers.data import Batch, DeviceBatches
+from trainers.gradients import accumulate
 from trainers.losses import SegmentationLoss
 from trainers.optimisation import Precision, WeightAverage, make_optimiser
 from trainers.pace import Budget, Pace
 from trainers.parallel import Ranks
+from trainers.setup import TrainingForward
 from trainers.stopping import StopRequest
 from trainers.trainer import MOST_SKIPPED_BY_SCALER, Trainer, TrainerParts, TrainingState
 
@@ -29,15 +38,21 @@ CONFIG = TrainingConfig(epochs=2, steps_per_epoch=4, batch_size=6, learning_rate
 
 
 class Network(nn.Module):
-    """Two convolutions; `room` is how many samples memory holds, `poison` what the gradient is multiplied
-    by."""
+    """Two convolutions; `room` is how many samples memory holds, and `room_again` how many where blocks are
+    computed again; `poison` is what the gradient is multiplied by."""
 
-    def __init__(self, room: int, poison: float = 1.0) -> None:
+    def __init__(self, room: int, poison: float = 1.0, room_again: int = 0) -> None:
         super().__init__()
         torch.manual_seed(0)
         self.hidden, self.head = nn.Conv2d(1, 4, 3, padding=1), nn.Conv2d(4, 3, 1)
         self.boundary = nn.Conv2d(4, 1, 1)
-        self.room, self.poison = room, poison
+        self.room, self.poison, self.room_again = room, poison, room_again
+        self.asked_again = 0
+
+    def compute_again(self) -> bool:
+        self.asked_again += 1
+        less, self.room = self.room_again > self.room, max(self.room, self.room_again)
+        return less
 
     def forward(self, image: Tensor) -> tuple[Tensor, Tensor]:
         if len(image) > self.room:
@@ -111,6 +126,7 @@ def make_trainer(network: Network, half: bool = False) -> tuple[Trainer, Log]:
         pace=Pace(CONFIG, Budget(CONFIG, lambda: 0.0), Phase("fold 0")),
         quick_dice=lambda enough: 0.5,
         train_coarser=lambda times: None,
+        compute_again=network.compute_again,
         save=lambda state, kinds: None,
     )
     return Trainer(parts, TrainingState()), log
@@ -134,6 +150,24 @@ def test_memory_that_is_too_small_for_one_sample_is_given_up() -> None:
     trainer, _ = make_trainer(Network(room=0))
     with pytest.raises(torch.OutOfMemoryError):
         trainer.run()
+
+
+def test_with_single_samples_too_large_all_blocks_are_computed_again_and_a_resume_begins_so() -> None:
+    network, whole = Network(room=0, room_again=1), Network(room=6)
+    trainer, log = make_trainer(network)
+    other, _ = make_trainer(whole)
+    assert trainer.run() and other.run()
+    assert trainer.state.again and trainer.state.pieces == 6
+    divided = [record for record in log.records if record["event"] == "divided"]
+    assert divided[-1] == {"event": "divided", "step": 0, "pieces": 6, "again": True}
+    for name, tensor in whole.named_parameters():
+        torch.testing.assert_close(dict(network.named_parameters())[name], tensor, atol=1e-4, rtol=1e-4)
+    resumed = Network(room=0, room_again=1)
+    going_on, log = make_trainer(resumed)
+    going_on.state = TrainingState(pieces=6, again=True)
+    assert going_on.run()
+    assert resumed.asked_again == 1
+    assert not [record for record in log.records if record["event"] == "divided"]
 
 
 def test_another_error_is_not_taken_for_want_of_memory() -> None:
@@ -220,3 +254,71 @@ def test_the_next_batch_is_fetched_after_a_step_is_begun_and_before_its_loss_is_
         assert trainer.run()
     steps = trainer.state.step
     assert events == ["fetched", *["forward", "fetched", "read"] * steps]
+
+
+def test_a_slow_device_never_waits_for_a_loader_that_is_ahead() -> None:
+    """On a clock of its own a step takes the device 30 ms and a batch the loader 20; reading figures lasts
+    until the device has come so far."""
+    now = [0.0]
+
+    class Ahead(Loader):
+        def batches(self, first_step: int) -> Iterator[Batch]:
+            for made, batch in enumerate(super().batches(first_step), start=1):
+                now[0] = max(now[0], 20.0 * made)
+                yield batch
+
+    class Device(CountedWaits):
+        begun = 0.0
+
+        def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+            name = getattr(func, "__name__", "")
+            self.begun = now[0] if name == "conv2d" else self.begun
+            now[0] = max(now[0], self.begun + 30.0) if name == "tolist" else now[0]
+            return func(*args, **(kwargs or {}))
+
+    trainer, _ = make_trainer(Network(room=6))
+    object.__setattr__(trainer._parts, "loader", Ahead())
+    object.__setattr__(trainer._parts, "stream", Stream())
+    with Device():
+        assert trainer.run()
+    first_batch, steps = 20.0, 30.0 * trainer.state.step
+    assert now[0] == first_batch + steps
+
+
+SMALL = replace(example_plan().configurations["2d"].network, classes=LABELS.classes, input_size=(64, 64))
+ADAPTED = replace(SMALL, from_scratch=False, lora_rank=4, adapter_rank=8, input_channels=3)
+KINDS = {
+    "from scratch": SMALL,
+    "adapted": ADAPTED,
+    "computed again": replace(ADAPTED, checkpointed_blocks=2, decoder_attention="exact"),
+    "pyramid": replace(preset("cnn", LABELS.classes, 1), input_size=(64, 64)),
+}
+
+
+@pytest.mark.parametrize("network", KINDS.values(), ids=KINDS)
+def test_between_batch_and_figures_no_operation_waits_for_the_device(network: NetworkPlan) -> None:
+    """All of a step but the two figures that are read at its end, on tensors of a device that has no data."""
+    card, augmentation = torch.device("meta"), AugmentationConfig(noise_probability=0.0, on_device=True)
+    with card:
+        model = random_model(network)
+        if not network.from_scratch:
+            freeze(model)
+    channels, config = network.input_channels, TrainingConfig()
+
+    def augment(image: Tensor, seeds: Any) -> Tensor:
+        return augment_intensity_batch(image, channels, seeds, augmentation)
+
+    image = np.zeros((2, channels, 64, 64), np.float32)
+    batch = Batch(image, np.zeros((2, 64, 64), np.int16), np.arange(2, dtype=np.uint32))
+    precision = Precision(torch.device("cpu"), torch.float32, torch.amp.GradScaler("cpu", enabled=False))
+    loss = SegmentationLoss(LABELS, config.loss)
+    parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    batches = DeviceBatches(iter([batch] * 2), card, augment, Stream())
+    with Waits() as waits:
+        taken = batches.take()
+        total = accumulate(TrainingForward(model), loss, precision, taken.inputs, taken.label_bhw)
+        norm = nn.utils.clip_grad_norm_(parameters, 1.0)
+        figures = torch.stack([total, norm.detach()])
+        batches.fetch()
+    assert figures.is_meta
+    assert waits.found == []

@@ -18,6 +18,7 @@ from trainers.augmentation.transform import (
     Transform,
     between,
     moved,
+    moved_places,
 )
 
 TRUNCATE = 4.0  # scipy's: a kernel reaches this many sigmas
@@ -56,22 +57,23 @@ def draw_for_device(uniform_3c: Array, limits: Limits) -> Array:
 
 def apply_on_device(image_bcshw: Tensor, sigma_bc: Array, _seeds: Seeds) -> Tensor:
     """Blur the channels that were chosen, all at once, with kernels as wide as the widest of them."""
-    chosen = np.nonzero(sigma_bc)
-    if not len(chosen[0]):
+    chosen = np.flatnonzero(sigma_bc)
+    if not len(chosen):
         return image_bcshw
-    picked_nshw, sigmas = image_bcshw[chosen], sigma_bc[chosen]
+    slices, h, w = image_bcshw.shape[2:]
+    place, sigmas = moved_places(chosen, image_bcshw.device), sigma_bc.reshape(-1)[chosen]
+    flat_bshw = image_bcshw.reshape(-1, slices, h, w)
     reach = int(TRUNCATE * float(sigmas.max()) + 0.5)
     offsets = np.arange(-reach, reach + 1)
     kernels = np.exp(-0.5 * (offsets / sigmas[:, None]) ** 2)
     kernels[np.abs(offsets) > (TRUNCATE * sigmas[:, None] + 0.5).astype(int)] = 0.0
-    n, slices, h, w = picked_nshw.shape
     kernel = moved(kernels / kernels.sum(1, keepdims=True), image_bcshw)
     kernel = kernel.repeat_interleave(slices, 0)[:, None]
-    flat = picked_nshw.reshape(1, n * slices, h, w)
-    flat = functional.conv2d(_extended(flat, reach, -2), kernel[..., None], groups=n * slices)
-    flat = functional.conv2d(_extended(flat, reach, -1), kernel[:, :, None], groups=n * slices)
-    image_bcshw[chosen] = flat.view(n, slices, h, w)
-    return image_bcshw
+    groups = len(chosen) * slices
+    blurred = flat_bshw.index_select(0, place).reshape(1, groups, h, w)
+    blurred = functional.conv2d(_extended(blurred, reach, -2), kernel[..., None], groups=groups)
+    blurred = functional.conv2d(_extended(blurred, reach, -1), kernel[:, :, None], groups=groups)
+    return flat_bshw.index_copy(0, place, blurred.view(-1, slices, h, w)).view(image_bcshw.shape)
 
 
 def _extended(image: Tensor, reach: int, axis: int) -> Tensor:

@@ -74,3 +74,8 @@ def beside(drawn_bc: Array, image_bcshw: Tensor) -> Tensor:
 def moved(numbers: Array, like: Tensor) -> Tensor:
     """Numbers in the type and on the device of a tensor, without waiting for the device."""
     return torch.from_numpy(np.ascontiguousarray(numbers)).to(like.dtype).to(like.device, non_blocking=True)
+
+
+def moved_places(places: npt.NDArray[np.integer[Any]], device: torch.device) -> Tensor:
+    """Indices on a device, without waiting for it, as an index of an array would."""
+    return torch.from_numpy(places.astype(np.int64)).to(device, non_blocking=True)

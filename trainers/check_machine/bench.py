@@ -64,6 +64,7 @@ def set_up(subject: Subject, device: torch.device, loader: BatchLoader, going: P
         budget=Budget(config, CLOCKS[config.budget_clock]),
         identity={"settings": {}, "plan_sha256": ""},
     )
+    forward = TrainingForward(model)
     parts = TrainerParts(
         config=config,
         augment=lambda image_bchw, seeds: (
@@ -71,7 +72,7 @@ def set_up(subject: Subject, device: torch.device, loader: BatchLoader, going: P
             if config.augmentation.on_device
             else image_bchw
         ),
-        forward=TrainingForward(model),
+        forward=forward,
         parameters=tuple(parameter for parameter in model.parameters() if parameter.requires_grad),
         loss=SegmentationLoss(subject.labels, config.loss),
         optimiser=run_state.optimiser,
@@ -80,6 +81,7 @@ def set_up(subject: Subject, device: torch.device, loader: BatchLoader, going: P
         loader=loader,
         stream=copy_stream(device),
         train_coarser=lambda _: None,
+        compute_again=forward.compute_again,
         budget=run_state.budget,
         ranks=Ranks(device=device),
         logger=Loggers(()),

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from balrsam_pipeline.hardware import GiB, find_accelerator, gpu_hint
 from balrsam_pipeline.inference import Predictor, PredictorOptions
@@ -31,7 +32,10 @@ TIMED_STEPS, TIMED_BATCHES = 2, 3
 LOADER_S = 10.0  # the loader is timed no longer
 PRODUCT_ERROR = 0.02  # of 16-bit products of numbers from 0 to 1
 MEMORY_TOLERANCE = 1.05  # measured peak over the counted one
-RESUME_ERROR = {"cpu": 1e-6, "cuda": 1e-3}  # kernels of a GPU may add up in another order each time
+# of how far two steps move the weights: kernels of a GPU may add up in another order each time, and AdamW
+# moves a weight whose gradient is all rounding as far as any other. Without its moments restored, or with
+# another count of steps, half of the way is another one.
+RESUME_ERROR = {"cpu": 1e-6, "cuda": 0.2}
 SLICES, TILES = 2, 1.5  # the predicted image: slices, and how many times a patch its sides are
 
 
@@ -166,9 +170,10 @@ def check_resume(subject: Subject, device: torch.device, going: Phase) -> Findin
         for _ in range(2):
             bench.step()
         bench.run_state.save(folder, bench.state, "latest")
+        saved = _weights_of(bench)
         for _ in range(2):
             bench.step()
-        weights = {name: tensor.detach().cpu() for name, tensor in bench.run_state.weights.items()}
+        weights = _weights_of(bench)
         del bench
         other = set_up(subject, device, loader, going)
         checkpoint = folder.load_latest()
@@ -179,17 +184,14 @@ def check_resume(subject: Subject, device: torch.device, going: Phase) -> Findin
             other.batches.take()
         for _ in range(2):
             other.step()
-        difference = max(
-            float((tensor.detach().cpu() - weights[name]).abs().max()) if tensor.numel() else 0.0
-            for name, tensor in other.run_state.weights.items()
-        )
-    allowed = RESUME_ERROR.get(device.type, RESUME_ERROR["cuda"])
+        difference = _weights_of(other) - weights
+    share = float(difference.norm() / (weights - saved).norm())
     return Finding(
         name="save and resume",
-        said=f"two steps after a checkpoint differ by {difference:.1e} in any weight from those without it",
-        good=difference <= allowed,
+        said=f"two steps after a checkpoint end {share:.1e} of their way from where they end without it",
+        good=share <= RESUME_ERROR.get(device.type, RESUME_ERROR["cuda"]),
         fix="a resumed training is another one here: report it with this page",
-        figures={"largest_difference": difference},
+        figures={"share_of_the_way": share, "largest_difference": float(difference.abs().max())},
     )
 
 
@@ -214,6 +216,12 @@ def check_prediction(subject: Subject, device: torch.device, going: Phase) -> Fi
     )
 
 
+def _weights_of(bench: Bench) -> Tensor:
+    """All trained weights in one vector, on the CPU."""
+    weights = (tensor.detach() for tensor in bench.run_state.weights.values() if tensor.is_floating_point())
+    return torch.cat([tensor.flatten().float().cpu() for tensor in weights])
+
+
 def _timed(step: Callable[[], None], device: torch.device) -> float:
     began = time.monotonic()
     step()
@@ -228,6 +236,7 @@ def _memory(subject: Subject, device: torch.device, bench: Bench) -> tuple[int, 
     policy: Policy = "cuda half" if device.type == "cuda" else "cpu float32"
     counted = step_memory(configuration.network, configuration.patch_size, configuration.batch_size, policy)
     if device.type == "cuda":
+        torch.cuda.empty_cache()  # what others left there is none of this step's
         free, total = torch.cuda.mem_get_info(device)
         outside = total - free - torch.cuda.memory_reserved(device)
         torch.cuda.reset_peak_memory_stats(device)

@@ -61,18 +61,20 @@ def subject_of_dataset(request: TrainRequest, device: torch.device) -> Subject:
     )
 
 
-def generated_subject(device: torch.device, memory_bytes: int | None) -> Subject:
+def generated_subject(
+    device: torch.device, memory_bytes: int | None, classes: int = CLASSES, batch: int = CPU_BATCH
+) -> Subject:
     """A made-up volume with two labels: for `vit_mini` on a CPU, on a GPU for `vit_b` with random weights and
     the batch that its memory holds.
 
     Args:
-        memory_bytes: of the GPU; None for a CPU.
+        memory_bytes: of the GPU; None for a CPU, and where `batch` is wanted on a GPU.
+        classes: of the network, background counted; labels above 2 occur nowhere.
     """
     cuda = device.type == "cuda"
     side = GPU_SIDE if cuda else CPU_SIDE
-    network = replace(preset("vit_b" if cuda else "vit_mini", CLASSES), input_size=(side, side))
+    network = replace(preset("vit_b" if cuda else "vit_mini", classes), input_size=(side, side))
     network = replace(network, input_channels=network.input_channels if cuda else 1)
-    batch = CPU_BATCH
     if memory_bytes is not None:
         needed = (
             (size, step_memory(network, (side, side), size).total) for size in range(LARGEST_BATCH, 0, -1)
@@ -102,14 +104,7 @@ def generated_subject(device: torch.device, memory_bytes: int | None) -> Subject
         what=f"a made-up volume, {network.backbone} with random weights",
         plan=_plan(configuration),
         configuration=configuration,
-        labels=LabelScheme(
-            names=("left half", "right half"),
-            values=((1,), (2,)),
-            has_regions=False,
-            region_order=(),
-            ignore_value=None,
-            largest=2,
-        ),
+        labels=_labels(classes),
         config=config,
         loader=lambda workers: loader_of(batches, workers),
     )
@@ -169,6 +164,18 @@ def _on(config: TrainingConfig, configuration: Configuration, device: torch.devi
     config = config.completed(configuration)
     augmentation = config.augmentation.on(device.type, volumes=configuration.network.volume is not None)
     return replace(config, augmentation=augmentation)
+
+
+def _labels(classes: int) -> LabelScheme:
+    values = range(1, classes)
+    return LabelScheme(
+        names=tuple(f"label {value}" for value in values),
+        values=tuple((value,) for value in values),
+        has_regions=False,
+        region_order=(),
+        ignore_value=None,
+        largest=classes - 1,
+    )
 
 
 def _plan(configuration: Configuration) -> Plan:

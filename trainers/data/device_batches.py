@@ -48,9 +48,10 @@ class CopyStream(Protocol):
 
 
 class CudaCopyStream:
-    """A stream of a CUDA device."""
+    """A stream of a CUDA device, which need not be the one that torch takes where none is named."""
 
     def __init__(self, device: torch.device) -> None:
+        self._device = device
         self._stream = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
 
     def used(self) -> AbstractContextManager[Any]:
@@ -67,8 +68,8 @@ class CudaCopyStream:
         mark.synchronize()
 
     def hand_over(self, mark: torch.cuda.Event, tensors: tuple[Tensor, ...]) -> None:
-        """Let the current stream wait for an event; what it frees stays until it is done with it."""
-        current = torch.cuda.current_stream()
+        """Let the device's current stream wait for an event; what it frees stays until it is done with it."""
+        current = torch.cuda.current_stream(self._device)
         current.wait_event(mark)
         for tensor in tensors:
             tensor.record_stream(current)

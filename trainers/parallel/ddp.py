@@ -92,11 +92,11 @@ def joined_ranks(device: torch.device) -> Iterator[Ranks]:
     """Join the other processes where torchrun started several (gloo on CPU, nccl on GPUs); leave them at the
     end."""
     environment = launcher_environment()
+    if device.type == "cuda":  # nccl, pinned memory, and whatever else does not name a device, take this one
+        torch.cuda.set_device(device)
     if environment["world_size"] == 1:
         yield Ranks(device=device)
         return
-    if device.type == "cuda":
-        torch.cuda.set_device(device)  # nccl, and whatever allocates without naming a device, take this one
     distributed.init_process_group("nccl" if device.type == "cuda" else "gloo")
     try:
         votes = distributed.new_group(backend="gloo") if device.type == "cuda" else None

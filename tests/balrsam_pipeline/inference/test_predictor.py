@@ -271,3 +271,18 @@ def test_a_cpu_takes_few_batches_of_equal_size(fakes: SimpleNamespace) -> None:
         np.zeros((1, 75, 16, 16), np.float32)
     )  # 75 slices in 4 mirrored copies; 256 patches of 32×32 fit
     assert seen == [150, 150]
+
+
+@pytest.mark.parametrize(("free", "idle", "home"), [(100, 0, "cpu"), (400, 0, "cuda"), (100, 300, "cuda")])
+def test_logits_wait_on_the_card_where_free_and_idle_memory_hold_them_four_times(
+    fakes: SimpleNamespace, monkeypatch: pytest.MonkeyPatch, free: int, idle: int, home: str
+) -> None:
+    """What the allocator keeps of earlier batches counts: a card that was full once is not so for ever."""
+    predictor = predictor_of(fakes, fakes.make_plan(), [fakes.WeightedNetwork(1, 3)])
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (free, 1000))
+    monkeypatch.setattr(torch.cuda, "memory_reserved", lambda device: 50 + idle)
+    monkeypatch.setattr(torch.cuda, "memory_allocated", lambda device: 50)
+    predictor.device = torch.device("cuda", 1)
+    assert predictor._home(100).type == home
+    predictor.device = torch.device("cpu")
+    assert predictor._home(1).type == "cpu"

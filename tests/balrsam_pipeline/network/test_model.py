@@ -97,6 +97,21 @@ def test_checkpointing_changes_memory_and_not_gradients(
         torch.testing.assert_close(gradients[1][name], gradient, msg=name)
 
 
+def test_blocks_can_be_computed_again_from_some_step_on(
+    make_plan: MakePlan, make_checkpoint: MakeCheckpoint
+) -> None:
+    model = build(make_plan(input_size=(64, 64)), make_checkpoint("vit_mini")[1])
+    image, gradients, again = torch.randn(1, 3, 64, 64), [], []
+    for _ in range(2):
+        model.zero_grad()
+        model(image).square().sum().backward()
+        gradients.append({name: p.grad.clone() for name, p in model.named_parameters() if p.grad is not None})
+        again.append(model.compute_again())
+    assert again == [True, False]
+    for name, gradient in gradients[0].items():
+        torch.testing.assert_close(gradients[1][name], gradient, msg=name)
+
+
 def test_merging_keeps_the_logits_and_leaves_no_lora(
     make_plan: MakePlan, make_checkpoint: MakeCheckpoint
 ) -> None:

@@ -76,6 +76,12 @@ def test_kept_features_give_the_same_logits_and_gradients(stages: int, tiny: Mak
         torch.testing.assert_close(gradients[1][name], gradient, atol=1e-4, rtol=1e-3, msg=name)
 
 
+def test_trained_blocks_can_be_computed_again_from_some_step_on(tiny: MakePlan, file: Path) -> None:
+    model = build(tiny(adapted_stages=2), file)
+    assert [model.compute_again(), model.compute_again()] == [True, False]
+    assert model.image_encoder.checkpointed == 6 + 2  # blocks of the last two stages
+
+
 @pytest.mark.parametrize(
     ("stages", "channels", "stride", "early"),
     [(0, 256, 4, 160), (1, 160, 4, 0), (2, 160, 4, 0), (3, 128, 2, 0)],

@@ -9,6 +9,7 @@ import pytest
 import torch
 from batchgenerators.augmentations.color_augmentations import augment_contrast, augment_gamma
 from scipy import ndimage
+from support.waits import Waits, on_card
 
 from trainers.augmentation.intensity import (
     augment_intensity,
@@ -125,3 +126,12 @@ def test_transforms_come_as_often_and_as_strong_as_in_the_loader():
         )
         found, expected = np.abs(ours - images).mean(), np.abs(theirs - images).mean()
         assert found == pytest.approx(expected, rel=0.2), name
+
+
+def test_on_a_card_nothing_of_it_is_waited_for():
+    always = AugmentationConfig(**dict.fromkeys(PROBABILITIES, 1.0), bias_field_strength=(0.5, 1.0))
+    config = dataclasses.replace(always, noise_probability=0.0)  # its generator needs a real card
+    with Waits() as waits:
+        augmented = augment_intensity_batch(on_card(batch()), 2, SEEDS, config)
+    assert augmented.shape == batch().shape
+    assert waits.found == []

@@ -6,10 +6,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import numpy as np
+import pytest
 import torch
 from torch import Tensor
 
 from trainers.data import Batch, DeviceBatches
+from trainers.data.device_batches import CudaCopyStream
 
 CPU = torch.device("cpu")
 
@@ -102,3 +104,21 @@ def test_pinned_memory_is_a_ring_that_waits_for_its_own_last_copy() -> None:
     assert len(stream.pinned) == 2 * 2  # image and label, twice
     finished = [event for event in stream.events if event.startswith("finish")]
     assert finished == ["finish 1", "finish 2", "finish 3", "finish 4"]
+
+
+def test_it_is_the_training_device_s_stream_that_waits_for_the_copy(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Folds train on cuda:1 while torch's own current device is cuda:0, whose stream waited in its stead."""
+    waited: list[tuple[torch.device | None, str]] = []
+
+    class Current:
+        def __init__(self, device: torch.device | None) -> None:
+            self.device = device
+
+        def wait_event(self, mark: str) -> None:
+            waited.append((self.device, mark))
+
+    monkeypatch.setattr(torch.cuda, "Stream", lambda device: device)
+    monkeypatch.setattr(torch.cuda, "current_stream", lambda device=None: Current(device))
+    second = torch.device("cuda", 1)
+    CudaCopyStream(second).hand_over("copied", ())
+    assert waited == [(second, "copied")]
