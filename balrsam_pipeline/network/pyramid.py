@@ -6,7 +6,8 @@ they are enlarged, which saves a third of a step. On a CPU with channels-last ma
 than BatchNorm, and small batches leave no statistics of their own behind.
 
 What an image encoder made of the image (its embedding and early feature) is taken in at the embedding's
-stride. Without an encoder the pyramid is the whole network.
+stride and, where that is finer, at stride 16 too: what is there can be said in more channels than there is room for
+at stride 4. Without an encoder the pyramid is the whole network.
 
 Source: ours; its form is that of feature pyramid networks (Lin et al., arXiv 1612.03144). Suffixes: b batch,
 c channels, k classes, y x pixels.
@@ -24,6 +25,7 @@ from balrsam_pipeline.network.layers import LayerNorm2d
 from balrsam_pipeline.plan import NetworkPlan
 
 COARSEST = 32
+DEEP_INTAKE = 16  # stride
 GROUP = 8  # channels normalised together
 LEAK = 0.05
 BOUNDARY_STRIDE = 4
@@ -71,7 +73,10 @@ class Intake(nn.Module):
     def forward(self, x_bcyx: Tensor, maps_bcyx: tuple[Tensor, ...]) -> Tensor:
         """Shape of `x_bcyx`; maps of another size are resized."""
         for layer, map_bcyx in zip(self.maps, maps_bcyx, strict=True):
-            x_bcyx = x_bcyx + _enlarge(layer(map_bcyx), x_bcyx)
+            if map_bcyx.shape[-2] > x_bcyx.shape[-2]:
+                x_bcyx = x_bcyx + layer(_resized(map_bcyx, x_bcyx))
+            else:
+                x_bcyx = x_bcyx + _resized(layer(map_bcyx), x_bcyx)
         out: Tensor = self.smooth(x_bcyx)
         return out
 
@@ -90,7 +95,7 @@ class Pyramid(nn.Module):
         widths = {stride: _width(network.cden_width, stride) for stride in WIDTHS}
         self.finest = network.mask_stride
         self.strides = [stride for stride in widths if stride >= self.finest]
-        self.intake_stride = network.embedding_stride if encoder_channels else 0
+        intakes = {network.embedding_stride, DEEP_INTAKE} if encoder_channels else set()
         first = widths[self.finest]
         self.stem = nn.Sequential(_stem(channels, first, self.finest), Convolution(first, first))
         self.downs = nn.ModuleDict(
@@ -100,7 +105,9 @@ class Pyramid(nn.Module):
             }
         )
         self.blocks = nn.ModuleDict({str(stride): Residual(widths[stride]) for stride in self.strides[1:]})
-        self.intake = Intake(encoder_channels, widths[self.intake_stride]) if encoder_channels else None
+        self.intakes = nn.ModuleDict(
+            {str(stride): Intake(encoder_channels, widths[stride]) for stride in sorted(intakes)}
+        )
         self.narrow = nn.ModuleDict(
             {
                 str(fine): Convolution(widths[coarse], widths[fine], kernel=1)
@@ -137,7 +144,7 @@ class Pyramid(nn.Module):
             x = self._take_in(self.downs[str(stride)](x), stride, encoded)
             x = maps[stride] = self.blocks[str(stride)](x)
         for stride in reversed(self.strides[:-1]):
-            x = maps[stride] + _enlarge(self.narrow[str(stride)](x), maps[stride])
+            x = maps[stride] + _resized(self.narrow[str(stride)](x), maps[stride])
             x = maps[stride] = self.ups[str(stride)](x)
         logits: Tensor = self.heads[str(self.finest)](x)
         if not self.training:
@@ -149,9 +156,9 @@ class Pyramid(nn.Module):
         return logits, coarser, boundary
 
     def _take_in(self, x_bcyx: Tensor, stride: int, encoded: tuple[Tensor, ...]) -> Tensor:
-        if self.intake is None or stride != self.intake_stride:
+        if str(stride) not in self.intakes:
             return x_bcyx
-        out: Tensor = self.intake(x_bcyx, encoded)
+        out: Tensor = self.intakes[str(stride)](x_bcyx, encoded)
         return out
 
 
@@ -174,7 +181,11 @@ def _stem(channels: int, width: int, stride: int) -> nn.Module:
     )
 
 
-def _enlarge(x_bcyx: Tensor, to_bcyx: Tensor) -> Tensor:
-    if x_bcyx.shape[-2:] == to_bcyx.shape[-2:]:
+def _resized(x_bcyx: Tensor, to_bcyx: Tensor) -> Tensor:
+    """Bilinear to a larger size, the mean of areas to a smaller one."""
+    size = (to_bcyx.shape[-2], to_bcyx.shape[-1])
+    if x_bcyx.shape[-2:] == size:
         return x_bcyx
-    return functional.interpolate(x_bcyx, size=to_bcyx.shape[-2:], mode="bilinear", align_corners=False)
+    if x_bcyx.shape[-2] > size[0]:
+        return functional.adaptive_avg_pool2d(x_bcyx, size)
+    return functional.interpolate(x_bcyx, size=size, mode="bilinear", align_corners=False)
