@@ -101,6 +101,8 @@ class AugmentationConfig:
         default=0.0, metadata={"transform": "bias_field:BIAS_FIELD", "limits": "bias_field_strength"}
     )
     bias_field_strength: tuple[float, float] = (0.0, 1.5)
+    translation_probability: float = 0.5
+    translation_fraction: float = 0.1
 
     def __post_init__(self) -> None:
         for item in dataclasses.fields(self):

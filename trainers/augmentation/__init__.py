@@ -2,7 +2,7 @@
 sample can be replayed."""
 
 from trainers.augmentation.feature_maps import move_features
-from trainers.augmentation.geometry import Geometry2d, cut_patch, draw_geometry
+from trainers.augmentation.geometry import Geometry2d, cut_patch, draw_geometry, draw_shift
 from trainers.augmentation.intensity import augment_intensity, augment_intensity_batch, augment_volume
 from trainers.augmentation.volume_geometry import ANISOTROPIC, Geometry3d, cut_volume, draw_volume_geometry
 
@@ -16,6 +16,7 @@ __all__ = [
     "cut_patch",
     "cut_volume",
     "draw_geometry",
+    "draw_shift",
     "draw_volume_geometry",
     "move_features",
 ]

@@ -19,7 +19,7 @@ def move_features(map_hwc: Tensor, patch_yx: tuple[int, int], geometry: Geometry
         map_hwc: (h, w, c) of the patch before it is augmented, whatever the size of its cells.
         patch_yx: height and width of the patch in voxels.
     """
-    if geometry.moves:
+    if geometry.moves or any(geometry.shift_yx):
         map_hwc = _warp(map_hwc, patch_yx, geometry)
     _, flip_y, flip_x = geometry.mirror
     axes = [axis for axis, flipped in ((0, flip_y), (1, flip_x)) if flipped]
@@ -30,7 +30,8 @@ def _warp(map_hwc: Tensor, patch_yx: tuple[int, int], geometry: Geometry2d) -> T
     """In halves of the patch's sides, the units of `affine_grid`, cells of any size are moved alike."""
     (yy, yx), (xy, xx) = geometry.matrix_yx.tolist()
     wide = patch_yx[1] / patch_yx[0]
-    theta_123 = torch.tensor([[[xx, xy / wide, 0.0], [yx * wide, yy, 0.0]]], dtype=map_hwc.dtype)
+    down, right = (2 * shift / side for shift, side in zip(geometry.shift_yx, patch_yx, strict=True))
+    theta_123 = torch.tensor([[[xx, xy / wide, right], [yx * wide, yy, down]]], dtype=map_hwc.dtype)
     map_1chw = map_hwc.permute(2, 0, 1)[None]
     grid = functional.affine_grid(theta_123, list(map_1chw.shape), align_corners=False)
     moved = functional.grid_sample(map_1chw, grid, "bilinear", "zeros", align_corners=False)

@@ -30,11 +30,12 @@ MOST_ONE_HOT_LABELS = (
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Geometry2d:
     """Drawn parameters: `angle` in radians, `scale` > 1 shows less tissue larger, `mirror` for (slice axis,
-    y, x)."""
+    y, x); `shift_yx` is how many voxels further down and right the patch is cut."""
 
     angle: float = 0.0
     scale: float = 1.0
     mirror: tuple[bool, bool, bool] = (False, False, False)
+    shift_yx: tuple[int, int] = (0, 0)
 
     @property
     def moves(self) -> bool:
@@ -73,6 +74,29 @@ def draw_geometry(
     return Geometry2d(angle=float(angle), scale=float(scale), mirror=(flips[0], flips[1], flips[2]))
 
 
+def draw_shift(
+    rng: np.random.Generator,
+    config: AugmentationConfig,
+    patch_yx: tuple[int, int],
+    room_yx: tuple[int, int],
+) -> tuple[int, int]:
+    """Draw by how many voxels a patch is moved that shows a slice whole.
+
+    Such a patch has one place only, and where structures lie would be learnt by heart. Along a side with
+    `room_yx` (length of the slice less that of the patch) for other places nothing is moved.
+    """
+    draws = rng.random(3)  # always as many
+    if not config.enabled or draws[0] >= config.translation_probability:
+        return 0, 0
+    down, right = (
+        round((2 * draw - 1) * config.translation_fraction * side)
+        if room < config.translation_fraction * side
+        else 0
+        for draw, side, room in zip(draws[1:], patch_yx, room_yx, strict=True)
+    )
+    return down, right
+
+
 def draw_scale(side: float, position: float, scaling_range: tuple[float, float]) -> float:
     """Smaller or larger with equal chance, uniform within each; both numbers from 0 to 1. Source: nnU-Net."""
     low, high = scaling_range
@@ -93,6 +117,7 @@ def cut_patch(
 
     Outside the slice the image is 0 and the label is 0 (background), as at prediction.
     """
+    corner_yx = (corner_yx[0] + geometry.shift_yx[0], corner_yx[1] + geometry.shift_yx[1])
     if geometry.moves:
         middle = (np.array(patch_yx) - 1) / 2
         offset = np.array(corner_yx) + middle - geometry.matrix_yx @ middle

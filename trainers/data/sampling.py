@@ -5,6 +5,7 @@ Suffix: `_yx` row and column within a slice; axes are those of the preprocessed 
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -13,7 +14,13 @@ import numpy as np
 import numpy.typing as npt
 
 from balrsam_pipeline.plan import Configuration
-from trainers.augmentation import Geometry2d, Geometry3d, draw_geometry, draw_volume_geometry
+from trainers.augmentation import (
+    Geometry2d,
+    Geometry3d,
+    draw_geometry,
+    draw_shift,
+    draw_volume_geometry,
+)
 from trainers.config import TrainingConfig
 
 VOLUME = 3  # dimensions
@@ -92,13 +99,21 @@ class Sampler:
             self.configuration.patch_size,
             (mirrored[0], mirrored[1], mirrored[2]),
         )
+        seed = int(rng.integers(2**32))
+        room_yx = [
+            case.shape_zyx[across] - size
+            for across, size in zip(plane, self.configuration.patch_size, strict=True)
+        ]
+        shift_yx = draw_shift(
+            rng, self.config.augmentation, self.configuration.patch_size, (room_yx[0], room_yx[1])
+        )
         return Sample(
             case=case.case,
             axis=axis,
             slice_index=slice_index,
             corner_yx=(corner[0], corner[1]),
-            geometry=geometry,
-            intensity_seed=int(rng.integers(2**32)),
+            geometry=dataclasses.replace(geometry, shift_yx=shift_yx),
+            intensity_seed=seed,
         )
 
     def _draw_volume(self, case: SamplingCase, rng: np.random.Generator) -> Sample:
