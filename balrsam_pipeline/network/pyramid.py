@@ -6,8 +6,8 @@ they are enlarged, which saves a third of a step. On a CPU with channels-last ma
 than BatchNorm, and small batches leave no statistics of their own behind.
 
 What an image encoder made of the image (its embedding and early feature) is taken in at the embedding's
-stride and, where that is finer, at stride 16 too: what is there can be said in more channels than there is room for
-at stride 4. Without an encoder the pyramid is the whole network.
+stride and, where that is finer, at stride 16 too, where there is room for more channels. Without an encoder
+the pyramid is the whole network.
 
 Source: ours; its form is that of feature pyramid networks (Lin et al., arXiv 1612.03144). Suffixes: b batch,
 c channels, k classes, y x pixels.

@@ -37,9 +37,8 @@ NEEDS_GB: tuple[tuple[Backbone, float], ...] = (
 )
 # TinyViT without a stride on a CPU: core-seconds for a million pixels, once for each slice
 ENCODER_S_PER_MEGAPIXEL = 33.0
-ENCODING_S = (
-    150.0  # as long as that takes a quarter of a run of five minutes on two cores, it sees all pixels
-)
+# as long as that takes a tenth of twenty minutes on two cores (two fifths of five), it sees all pixels
+ENCODING_S = 250.0
 SHRINKS: tuple[Shrink, ...] = (1, 2, 4)
 SMALLEST_ENCODED = 96  # pixels of the longer side below which it is not made smaller
 COLOURS = 3  # channels

@@ -37,9 +37,10 @@ def test_a_map_is_moved_as_by_scipys_affine_transform(patch_yx, angle, scale):
     np.testing.assert_allclose(moved.numpy(), np.stack(expected, axis=-1), atol=1e-5)
 
 
+@pytest.mark.parametrize("shift_yx", [(0, 0), (3, -2)])
 @pytest.mark.parametrize("mirror", [(False, False, False), (False, True, False), (False, True, True)])
-def test_a_map_with_a_cell_for_each_voxel_moves_as_the_picture(mirror):
-    geometry = Geometry2d(angle=0.4, scale=0.9, mirror=mirror)
+def test_a_map_with_a_cell_for_each_voxel_moves_as_the_picture(mirror, shift_yx):
+    geometry = Geometry2d(angle=0.4, scale=0.9, mirror=mirror, shift_yx=shift_yx)
     values = map_of(20, 16)
     picture, _ = cut_patch(
         values.transpose(2, 0, 1), np.zeros((20, 16), np.int16), (0, 0), (20, 16), geometry
@@ -50,6 +51,15 @@ def test_a_map_with_a_cell_for_each_voxel_moves_as_the_picture(mirror):
     )
     inside = covered[0] > 0  # at the border scipy stops half a voxel earlier
     np.testing.assert_allclose(moved[:, inside], picture[:, inside], atol=1e-5)
+
+
+def test_a_map_is_shifted_with_the_picture_cell_by_cell():
+    """Cells of four voxels: a shift of eight down and four left is two cells and one."""
+    values = torch.from_numpy(map_of(5, 7))
+    moved = move_features(values, (20, 28), Geometry2d(shift_yx=(8, -4)))
+    expected = torch.zeros_like(values)
+    expected[:-2, 1:] = values[2:, :-1]
+    torch.testing.assert_close(moved, expected, atol=1e-6, rtol=0)
 
 
 def test_without_rotation_scaling_and_mirroring_a_map_stays_to_the_bit():

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import ndimage
 
-from trainers.augmentation.geometry import Geometry2d, cut_patch, draw_geometry
+from trainers.augmentation.geometry import Geometry2d, cut_patch, draw_geometry, draw_shift
 from trainers.config import AugmentationConfig
 
 
@@ -76,3 +76,33 @@ def test_transforms_are_drawn_with_nnunets_probabilities():
     assert abs(np.mean(np.array(scales) < 1) - 0.5) < 0.06
     wide = [draw_geometry(rng, config, (60, 30), (True, True, True)).angle for _ in range(2000)]
     assert max(map(abs, wide)) <= math.radians(15)
+
+
+@given(
+    seed=st.integers(0, 2**32 - 1),
+    patch_yx=st.tuples(st.integers(16, 300), st.integers(16, 300)),
+    room_yx=st.tuples(st.integers(-200, 400), st.integers(-200, 400)),
+)
+def test_only_patches_without_another_place_are_shifted_by_a_tenth_at_most(seed, patch_yx, room_yx):
+    shift_yx = draw_shift(np.random.default_rng(seed), AugmentationConfig(), patch_yx, room_yx)
+    for shift, side, room in zip(shift_yx, patch_yx, room_yx, strict=True):
+        assert abs(shift) <= round(0.1 * side)
+        assert shift == 0 or room < 0.1 * side
+
+
+def test_half_of_the_samples_are_shifted_and_none_without_augmentation():
+    rng = np.random.default_rng(0)
+    drawn = [draw_shift(rng, AugmentationConfig(), (200, 200), (0, 0)) for _ in range(2000)]
+    assert abs(np.mean([shift != (0, 0) for shift in drawn]) - 0.5) < 0.05
+    assert min(map(min, drawn)) == -20 and max(map(max, drawn)) == 20
+    off = AugmentationConfig(enabled=False)
+    assert {draw_shift(rng, off, (200, 200), (0, 0)) for _ in range(50)} == {(0, 0)}
+
+
+def test_a_shifted_patch_is_cut_further_on():
+    image = np.arange(144, dtype=np.float32).reshape(1, 12, 12)
+    label = np.arange(144, dtype=np.int16).reshape(12, 12)
+    patch, patch_label = cut_patch(image, label, (0, 0), (12, 12), Geometry2d(shift_yx=(2, -3)))
+    np.testing.assert_array_equal(patch[0, :-2, 3:], image[0, 2:, :-3])
+    np.testing.assert_array_equal(patch_label[:-2, 3:], label[2:, :-3])
+    assert not patch[0, -2:].any() and not patch[0, :, :3].any()
