@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -16,7 +17,8 @@ import numpy.typing as npt
 from balrsam_pipeline.dataset.labels import LabelScheme
 from balrsam_pipeline.inference.postprocessing import Postprocessing, PostprocessingStep
 from evaluation.best_configuration.dice import mean_dice
-from evaluation.best_configuration.gains import Gain, Groups, gain
+from evaluation.best_configuration.gains import NOISE_P, Gain, Groups, gain
+from evaluation.best_configuration.one_piece import in_one_piece
 from evaluation.best_configuration.rule_scores import Pairs, Rules, RuleScores, ScoreBoard
 from evaluation.statistics import holm
 
@@ -32,11 +34,13 @@ UNITS = {"mm3": "mm³", "mm2": "mm²", "pixels": "pixels", None: "(mm³, mm² or
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Kind:
-    """One kind of rule for one label (or all of them), with the choices of its one parameter."""
+    """One kind of rule for one label (or all of them), with the choices of its one parameter; `expected` says
+    that references show what it keeps, and nothing else."""
 
     title: str
     label: int | None
     choices: Rules
+    expected: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,22 +50,30 @@ class _Verdict:
     kind: _Kind
     step: PostprocessingStep
     gain: Gain
+    p_value: float
     words: str
 
 
 def choose_postprocessing(
-    pairs: Pairs, labels: LabelScheme, workers: int, folds: Mapping[str, int] | None = None
+    pairs: Pairs,
+    labels: LabelScheme,
+    workers: int,
+    folds: Mapping[str, int] | None = None,
+    references: Sequence[Path] = (),
 ) -> Postprocessing:
     """Try rules one after the other on pooled cross-validation predictions.
 
     The largest component of all foreground; for each label (where there are several) its largest component;
     for each label a minimum size. A kind of rule is taken up where, with its parameter chosen on the other
     folds, Dice rises beyond noise, HD95 does not rise, no label loses, and no fold gets worse by more than
-    0.002 Dice or 2 % HD95. All of this is then repeated without each fold in turn: kinds that most of these
-    would not have taken up are dropped, and if the cases left out do not gain, all are.
+    0.002 Dice or 2 % HD95. Where every reference shows a label in one piece, its largest component may be
+    kept on less evidence: the gain in Dice may be within noise. All of this is then repeated without each
+    fold in turn: kinds that most of these would not have taken up are dropped, and if the cases left out do
+    not gain, all are.
 
     Args:
         pairs: case -> (prediction, reference).
+        references: label maps of all training cases; those of the pairs where there are none.
         folds: case -> its fold; None, or a single fold, makes blocks of cases in the order of their names.
 
     Raises:
@@ -72,42 +84,61 @@ def choose_postprocessing(
     reasons = [f"without postprocessing: {_means(before, board.distance_unit)}"]
     groups = _groups(board.cases, folds)
     everyone = np.arange(len(groups))
-    verdicts = _verdicts(board, everyone, groups)
+    of_pairs = [reference for _, reference in pairs.values()]
+    whole = in_one_piece(references or of_pairs, labels, workers)
+    verdicts = _verdicts(board, everyone, groups, whole)
     reasons += [_reason(verdict, board) for verdict in verdicts]
     chosen = _chosen(verdicts)
     if not chosen:
         return Postprocessing(reasons=tuple(reasons))
     nested = {
-        int(group): _chosen(_verdicts(board, everyone[groups != group], groups))
+        int(group): _chosen(_verdicts(board, everyone[groups != group], groups, whole))
         for group in np.unique(groups)
     }
     steps, told = _confirmed(board, chosen, nested, groups)
     return Postprocessing(steps=steps, reasons=(*reasons, *told))
 
 
-def _verdicts(board: ScoreBoard, cases: npt.NDArray[np.intp], groups: Groups) -> list[_Verdict]:
+def _verdicts(
+    board: ScoreBoard, cases: npt.NDArray[np.intp], groups: Groups, whole: frozenset[tuple[str, ...]]
+) -> list[_Verdict]:
     """Judge all kinds of rules, stage by stage, on some of the cases."""
     verdicts: list[_Verdict] = []
-    for kinds in _stages(board):
+    for kinds in _stages(board, whole):
         base = tuple(verdict.step for verdict in verdicts if verdict.words == "kept")
         wanted = [base, *((*base, step) for kind in kinds for step in kind.choices)]
         scores = {rules: found.of(cases) for rules, found in board.score(wanted).items()}
         judged = [(kind, *_judge(kind, base, scores, groups[cases], board.labels.names)) for kind in kinds]
-        corrected = holm([found.p_value for _, _, found in judged])
+        corrected = [
+            1.0 if p_value is None else p_value for p_value in holm([found.p_value for *_, found in judged])
+        ]
         verdicts += [
             _Verdict(
-                kind=kind, step=step, gain=found, words=found.verdict(1.0 if p_value is None else p_value)
+                kind=kind,
+                step=step,
+                gain=found,
+                p_value=p_value,
+                words=found.verdict(0.0 if kind.expected else p_value),
             )
             for (kind, step, found), p_value in zip(judged, corrected, strict=True)
         ]
     return verdicts
 
 
-def _stages(board: ScoreBoard) -> list[list[_Kind]]:
+def _stages(board: ScoreBoard, whole: frozenset[tuple[str, ...]]) -> list[list[_Kind]]:
     """Kinds of rules that are tried together, in the order of the stages."""
     names = board.labels.names
     foreground = PostprocessingStep(kind="largest_component", names=names)
-    stages = [[_Kind(title="largest component of all foreground", label=None, choices=(foreground,))]]
+    stages = [
+        [
+            _Kind(
+                title="largest component of all foreground",
+                label=None,
+                choices=(foreground,),
+                expected=names in whole,
+            )
+        ]
+    ]
     if len(names) > 1:
         stages.append(
             [
@@ -115,6 +146,7 @@ def _stages(board: ScoreBoard) -> list[list[_Kind]]:
                     title=f"largest component of {name}",
                     label=number,
                     choices=(PostprocessingStep(kind="largest_component", names=(name,)),),
+                    expected=(name,) in whole,
                 )
                 for number, name in enumerate(names)
             ]
@@ -223,7 +255,10 @@ def _reason(verdict: _Verdict, board: ScoreBoard) -> str:
     title = verdict.kind.title
     if step.kind == "minimum_size":
         title += f" {step.minimum_size:g} {UNITS[step.unit]} of {step.names[0]}"
-    return f"{title}: {verdict.gain.text(board.distance_unit)}, {verdict.words}"
+    reason = f"{title}: {verdict.gain.text(board.distance_unit)}, {verdict.words}"
+    if verdict.words == "kept" and verdict.p_value >= NOISE_P:
+        reason += f" (p = {verdict.p_value:.2g}, but every reference shows it in one piece)"
+    return reason
 
 
 def _median(sizes: npt.NDArray[np.float64]) -> float:

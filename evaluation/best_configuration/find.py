@@ -90,10 +90,11 @@ def _choose(request: BestRequest, raw: RawDataset, results: Path) -> tuple[BestC
     tables = {item: board.score([()])[()].dice_cl for item, board in boards.items()}
     scores, chosen, reason = rank(tables, request.prefer)
     fold_of = {case: fold for fold in folds for case in fold_cases(folders[chosen.configurations[0]], fold)}
+    references = [files.label for files in raw.training_cases().values() if files.label is not None]
     rules: dict[Candidate, Postprocessing] = {}
     for item, found in pairs.items():
         if len(item.configurations) == 1 or item == chosen:
-            rules[item] = choose_postprocessing(found, labels, request.workers, fold_of)
+            rules[item] = choose_postprocessing(found, labels, request.workers, fold_of, references)
         if len(item.configurations) == 1:
             model = ModelFolder(folders[item.configurations[0]])
             write_postprocessing(model.crossval.postprocessing, rules[item])

@@ -7,12 +7,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from scipy import ndimage
 from scipy.stats import wilcoxon
 
 from balrsam_pipeline.dataset import LabelScheme
 from balrsam_pipeline.imageio import Geometry, picture_geometry, write_label
 from evaluation.best_configuration.choose_rules import choose_postprocessing
 from evaluation.best_configuration.gains import gain, rank_test
+from evaluation.best_configuration.one_piece import in_one_piece
 from evaluation.best_configuration.rule_scores import RuleScores, ScoreBoard
 
 LABELS = LabelScheme(
@@ -68,6 +70,54 @@ def test_four_cases_are_too_few_to_tell_a_gain_from_noise(tmp_path: Path) -> Non
     rules = choose_postprocessing(write(tmp_path, with_island, 4), LABELS, workers=1)
     assert rules.steps == ()
     assert any("within noise" in reason for reason in rules.reasons)
+
+
+def references(folder: Path, maps: Callable[[int], np.ndarray], cases: int = 8) -> list[Path]:
+    paths = [folder / "all" / f"r{index}.nii.gz" for index in range(cases)]
+    for index, path in enumerate(paths):
+        write_label(path, maps(index), GEOMETRY)
+    return paths
+
+
+def test_what_every_reference_shows_in_one_piece_is_kept_so_on_three_cases(tmp_path: Path) -> None:
+    pairs, every = write(tmp_path, with_island, 3), references(tmp_path, lambda _: reference())
+    rules = choose_postprocessing(pairs, LABELS, workers=1, references=every)
+    assert [(step.kind, step.names) for step in rules.steps] == [("largest_component", ("organ", "lesion"))]
+    assert any("every reference shows it in one piece" in reason for reason in rules.reasons)
+
+
+def test_one_reference_in_two_pieces_or_too_few_references_take_that_away(tmp_path: Path) -> None:
+    def apart(index: int) -> np.ndarray:
+        label = reference()
+        if index == 5:
+            label[0, 20:23, 20:23] = 1
+        return label
+
+    pairs = write(tmp_path, with_island, 3)
+    in_two = references(tmp_path / "two", apart)
+    few = references(tmp_path / "few", lambda _: reference(), 7)
+    for every in (in_two, few):
+        assert choose_postprocessing(pairs, LABELS, workers=1, references=every).steps == ()
+
+
+def test_in_one_piece_counts_components_as_scipy_does(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    shape = GEOMETRY.shape_zyx
+    maps = [(rng.random(shape) < 0.002).astype(np.uint8) * (1 + index % 2) for index in range(16)]
+    for label in maps:
+        label[1:7, 4:20, 4:20] = 1  # a large piece; specks of both labels about it
+    for kept in (maps, [np.where(label == 2, label, 0) for label in maps]):
+        every = references(tmp_path, lambda index, kept=kept: kept[index], len(kept))
+        expected = set()
+        for value, name in ((1, "organ"), (2, "lesion")):
+            sizes = []
+            for label in kept:
+                pieces, count = ndimage.label(label == value, np.ones((3, 3, 3)))
+                sizes += [np.bincount(pieces.ravel())[1:]] if count else []
+            if len(sizes) >= 8 and all(size.max() >= 0.995 * size.sum() for size in sizes):
+                expected.add((name,))
+        found = in_one_piece(every, LABELS, workers=1)
+        assert {names for names in found if len(names) == 1} == expected
 
 
 def test_a_perfect_prediction_is_left_alone(tmp_path: Path) -> None:
