@@ -6,7 +6,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, replace
 
-from balrsam_pipeline.network import FROM_SCRATCH, preset
+from balrsam_pipeline.network import ENCODER_S_PER_MEGAPIXEL, FROM_SCRATCH, preset
 from balrsam_pipeline.network.official_checkpoints import DOMAIN_WORDS, PUBLISHED, Domain, published
 from balrsam_pipeline.plan import TINY_VIT_STAGES, Backbone, NetworkPlan, Shrink
 from planners.hardware import Hardware
@@ -35,8 +35,6 @@ NEEDS_GB: tuple[tuple[Backbone, float], ...] = (
     ("vit_b", 6.0),
     ("vit_t", 0.0),
 )
-# TinyViT without a stride on a CPU: core-seconds for a million pixels, once for each slice
-ENCODER_S_PER_MEGAPIXEL = 33.0
 # as long as that takes a tenth of twenty minutes on two cores (two fifths of five), it sees all pixels
 ENCODING_S = 250.0
 SHRINKS: tuple[Shrink, ...] = (1, 2, 4)

@@ -17,6 +17,7 @@ from balrsam_pipeline.layout import PreprocessedFolder
 from balrsam_pipeline.network import BalrSam, Model
 from balrsam_pipeline.plan import Configuration, NetworkPlan, json_sha256
 from trainers.config import AugmentationConfig, TrainingConfig
+from trainers.data.feature_copies import FeatureCopies, how_many
 from trainers.data.fold_data import FoldData
 from trainers.data.kept_features import Filling, KeptFeatures
 from trainers.data.patches import PatchReader
@@ -130,16 +131,22 @@ def keep_features(
     if why_not:
         LOG.info("the frozen encoder runs in every step: %s", why_not)
         return None
-    views, key = (
-        slices(configuration, train) * copies(configuration),
-        features_key(base_sha256, configuration),
+    shown, key = slices(configuration, train), features_key(base_sha256, configuration)
+    orders = copies(configuration)
+    fits = int(min(MOST_BYTES, room) // (one * orders * shown))
+    copied = FeatureCopies(
+        count=how_many(configuration, config, shown * orders, fits),
+        reader=PatchReader(data.store, configuration, config.augmentation),
+        augmentation=config.augmentation,
     )
+    views = shown * orders * (1 + copied.count)
     kept = sum(len(list(preprocessed.features(key, case.case, "*").parent.glob("*"))) for case in train)
     LOG.info(
-        "keeping features of %d views of slices (%d are kept already), %.1f MB each: the encoder runs once "
-        "for each",
+        "keeping features of %d views of slices (%d are kept already; of each slice itself and %d augmented "
+        "copies), %.1f MB each: the encoder runs once for each",
         views,
         kept,
+        copied.count,
         one / 1e6,
     )
     return KeptFeatures(
@@ -149,6 +156,7 @@ def keep_features(
         encode=_Encoder(model),
         content=data.store.content,
         dtype=DTYPE,
+        copies=copied,
         filling=Filling(views=views, missing=max(0, views - kept)),
     )
 

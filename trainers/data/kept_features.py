@@ -1,10 +1,10 @@
 """What a frozen encoder makes of a slice, kept on disk: it runs once for a slice instead of in every step.
 
-Kept is its output for the whole patch, padded and unaugmented. Rotation, scaling and mirroring move the kept
-maps as they move the picture; what changes intensities does not reach them. (An encoder does not see a
-mirrored picture quite as the mirror image of what it sees; a mirrored copy would double its time and brought
-nothing measured.) Where neighbouring slices are channels and their order may be reversed, the reversed order
-is kept too.
+Kept is its output for the whole patch, padded and unaugmented, and where there is time for it for augmented
+copies (feature_copies.py). Rotation, scaling and shifts move the kept maps of the unaugmented patch as they
+move the picture; mirroring moves those of all. (An encoder does not see a mirrored picture quite as the
+mirror image of what it sees; a mirrored copy would double its time and brought nothing measured.) Where
+neighbouring slices are channels and their order may be reversed, the reversed order is kept too.
 Each is computed when a sample first shows it, so a run that is stopped leaves nothing half done.
 """
 
@@ -27,6 +27,7 @@ from balrsam_pipeline.files import atomic_path
 from balrsam_pipeline.layout import PreprocessedFolder
 from balrsam_pipeline.network import TENSORS_CHECKSUM, tensors_crc32
 from trainers.augmentation import Geometry2d, move_features
+from trainers.data.feature_copies import FeatureCopies
 from trainers.data.patches import PatchReader
 from trainers.data.sampling import Sample
 
@@ -65,6 +66,7 @@ class KeptFeatures:
         key: names this encoder and this way to cut patches.
         reader: gives patches without changing intensities.
         encode: an image (channels, height, width) to maps (y, x, c), in the order of `network.Features`.
+        copies: the augmented copies of each slice; None where there are none.
         content: what tells the image of a case from others; kept maps of another image are made again.
         dtype: in which maps are stored.
         filling: how much of it was computed in this run.
@@ -77,22 +79,33 @@ class KeptFeatures:
     content: Callable[[str], str]
     dtype: torch.dtype = torch.float16
     filling: Filling = field(default_factory=Filling)
+    copies: FeatureCopies | None = None
     _sound: set[Path] = field(default_factory=set)  # files whose checksum was compared
 
     def stacked(self, samples: Sequence[Sample]) -> tuple[Tensor, ...]:
         """The maps of samples, (b, y, x, c) float32 each."""
         return tuple(torch.stack(maps) for maps in zip(*map(self.read, samples), strict=True))
 
+    def shown(self, sample: Sample) -> Sample:
+        """What a sample is to show so that its maps fit: moved as the copy that it takes."""
+        return sample if self.copies is None else self.copies.shown(sample, self.reader.room(sample))
+
     def read(self, sample: Sample) -> tuple[Tensor, ...]:
-        """The maps of a sample, moved as its geometry moves the patch; (y, x, c) float32 each."""
+        """The maps of a sample that `shown` returned, moved as its patch is; (y, x, c) float32 each."""
         reversed_z = sample.geometry.mirror[0] and self.reader.context_slices > 0
         maps = self._kept(sample, reversed_z)
-        size = self.reader.patch_size
-        return tuple(move_features(map_hwc.float(), size, sample.geometry) for map_hwc in maps)
+        size, geometry = self.reader.patch_size, sample.geometry
+        if self._number(sample) > 0:
+            geometry = Geometry2d(mirror=geometry.mirror)
+        return tuple(move_features(map_hwc.float(), size, geometry) for map_hwc in maps)
+
+    def _number(self, sample: Sample) -> int:
+        return 0 if self.copies is None else self.copies.number(sample)
 
     def _kept(self, sample: Sample, reversed_z: bool) -> tuple[Tensor, ...]:
-        """The maps of the unaugmented patch, its channels in reversed order where that is asked for."""
+        """The maps of the copy that a sample shows, channels in reversed order where that is asked for."""
         view = f"{sample.axis}_{sample.slice_index}{'z' if reversed_z else ''}"
+        view += "" if self.copies is None else self.copies.name(self._number(sample))
         path = self.preprocessed.features(self.key, sample.case, view)
         content = self.content(sample.case)
         stored = _read(path, content, check=path not in self._sound) if path.is_file() else None
@@ -106,8 +119,12 @@ class KeptFeatures:
         return stored
 
     def _compute(self, sample: Sample, reversed_z: bool) -> tuple[Tensor, ...]:
-        geometry = Geometry2d(mirror=(reversed_z, False, False))
-        image_chw, _ = self.reader.read(dataclasses.replace(sample, geometry=geometry, intensity_seed=None))
+        if self.copies is not None and self._number(sample) > 0:
+            room_yx = self.reader.room(sample)
+            image_chw, _ = self.copies.reader.read(self.copies.encoded(sample, room_yx, reversed_z))
+        else:
+            plain = Geometry2d(mirror=(reversed_z, False, False))
+            image_chw, _ = self.reader.read(dataclasses.replace(sample, geometry=plain, intensity_seed=None))
         most = torch.finfo(self.dtype).max
         return tuple(
             map_hwc.clamp(-most, most).to(self.dtype).contiguous() for map_hwc in self.encode(image_chw)

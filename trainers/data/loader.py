@@ -55,6 +55,8 @@ class BatchSource:
     def make(self, step: int) -> Batch:
         """The batch of `step`."""
         samples = self.samples(step)
+        if self.features is not None:
+            samples = tuple(map(self.features.shown, samples))
         patches = [self.reader.read(sample) for sample in samples]
         seeds = np.array([sample.intensity_seed or 0 for sample in samples], np.uint32)
         return Batch(

@@ -22,7 +22,7 @@ from trainers.augmentation import (
     cut_volume,
 )
 from trainers.config import AugmentationConfig
-from trainers.data.sampling import Sample
+from trainers.data.sampling import Sample, in_plane_axes
 
 
 class SliceSource(Protocol):
@@ -143,6 +143,12 @@ class PatchReader:
     def context_slices(self) -> int:
         """Neighbours on each side that a patch shows."""
         return self._configuration.context_slices
+
+    def room(self, sample: Sample) -> tuple[int, int]:
+        """How much longer than a patch the slice of a sample is, down and right."""
+        first, second = in_plane_axes(sample.axis)
+        shape_zyx, (height, width) = self._source.shape(sample.case), self.patch_size
+        return shape_zyx[first] - height, shape_zyx[second] - width
 
     def read(self, sample: Sample) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.int16]]:
         """The patch (channels, height, width) of a sample and its labels (height, width); of a volume both

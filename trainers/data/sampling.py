@@ -42,6 +42,8 @@ class Sample:
     """One patch and all that was drawn for it; `corner_yx` may lie outside the slice, where there is
     padding.
 
+    `view`, from 0 up to 1, chooses among copies of the slice where an encoder saw several.
+
     A patch of a volume begins with slice `slice_index` of axis 0, which may lie outside too; `volume` is then
     what moves it, instead of `geometry`.
     """
@@ -53,6 +55,7 @@ class Sample:
     geometry: Geometry2d = field(default_factory=Geometry2d)
     intensity_seed: int | None = None
     volume: Geometry3d | None = None
+    view: float = 0.0
 
 
 def _everything(_case: str) -> None:
@@ -114,6 +117,7 @@ class Sampler:
             corner_yx=(corner[0], corner[1]),
             geometry=dataclasses.replace(geometry, shift_yx=shift_yx),
             intensity_seed=seed,
+            view=float(rng.random()),
         )
 
     def _draw_volume(self, case: SamplingCase, rng: np.random.Generator) -> Sample:

@@ -1,0 +1,117 @@
+"""Augmented copies that an encoder sees: as many as there is time for, always the same, shown as encoded."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from balrsam_pipeline.layout import PreprocessedFolder
+from trainers.augmentation import Geometry2d
+from trainers.config import AugmentationConfig, TrainingConfig
+from trainers.data.feature_copies import FeatureCopies, how_many
+from trainers.data.kept_features import KeptFeatures
+from trainers.data.patches import PatchReader
+from trainers.data.sampling import Sample
+
+# what is encoded is seen without a change of intensities, so that maps can be compared with the picture
+GEOMETRY_ALONE = AugmentationConfig(
+    noise_probability=0,
+    blur_probability=0,
+    brightness_probability=0,
+    contrast_probability=0,
+    low_resolution_probability=0,
+    inverted_gamma_probability=0,
+    gamma_probability=0,
+)
+
+
+@pytest.fixture
+def reader(make_store, make_configuration) -> PatchReader:
+    configuration = make_configuration(channels=3, patch_size=(24, 16))
+    return PatchReader(make_store(3), configuration, AugmentationConfig(enabled=False))
+
+
+@pytest.fixture
+def kept(reader: PatchReader, tmp_path: Path) -> KeptFeatures:
+    """Keeps the picture itself, as an encoder whose maps are the picture would have it, and three copies."""
+    return KeptFeatures(
+        preprocessed=PreprocessedFolder(tmp_path),
+        key="encoder",
+        reader=reader,
+        encode=lambda image_chw: (torch.from_numpy(image_chw).permute(1, 2, 0),),
+        content=str,
+        dtype=torch.float32,
+        copies=FeatureCopies(count=3, reader=reader, augmentation=GEOMETRY_ALONE),
+    )
+
+
+def sample(view: float, mirror: tuple[bool, bool, bool] = (False, False, False)) -> Sample:
+    geometry = Geometry2d(angle=0.2, mirror=mirror)
+    return Sample(
+        case="case_a",
+        axis=0,
+        slice_index=4,
+        corner_yx=(-2, -1),
+        geometry=geometry,
+        view=view,
+        intensity_seed=7,
+    )
+
+
+@pytest.mark.parametrize("mirror", [(False, False, False), (False, True, False), (True, True, True)])
+@pytest.mark.parametrize("view", [0.26, 0.51, 0.99])
+def test_the_picture_beside_a_copy_shows_what_the_encoder_saw(kept, reader, view, mirror):
+    shown = kept.shown(sample(view, mirror))
+    (maps_hwc,) = kept.read(shown)
+    image_chw, _ = reader.read(shown)
+    np.testing.assert_allclose(maps_hwc.permute(2, 0, 1).numpy(), image_chw, atol=1e-5)
+
+
+def test_copies_differ_and_stay_as_they_are(kept, reader):
+    numbers = [kept.copies.number(sample(view)) for view in (0.0, 0.24, 0.26, 0.6, 0.99)]
+    assert numbers == [0, 0, 1, 2, 3]
+    pictures = [reader.read(kept.shown(sample(view)))[0] for view in (0.0, 0.26, 0.6, 0.99)]
+    assert len({picture.tobytes() for picture in pictures}) == 4
+    again = dataclasses.replace(sample(0.26), geometry=Geometry2d(angle=-1.0), intensity_seed=99)
+    np.testing.assert_array_equal(reader.read(kept.shown(again))[0], pictures[1])
+
+
+def test_the_unaugmented_copy_is_moved_as_before(kept):
+    assert kept.shown(sample(0.1)) == sample(0.1)
+
+
+def test_each_copy_has_a_file_and_other_augmentation_others(kept, reader, tmp_path):
+    for view in (0.0, 0.26, 0.6, 0.99, 0.27):
+        kept.read(kept.shown(sample(view)))
+    names = {path.name for path in (tmp_path / "features" / "encoder" / "case_a").iterdir()}
+    assert len(names) == 4 and "0_4.safetensors" in names
+    changed = dataclasses.replace(GEOMETRY_ALONE, scaling_range=(0.5, 2.0))
+    other = dataclasses.replace(
+        kept, copies=FeatureCopies(count=3, reader=reader, augmentation=changed), _sound=set()
+    )
+    other.read(other.shown(sample(0.26)))
+    assert len(list((tmp_path / "features" / "encoder" / "case_a").iterdir())) == 5
+
+
+@pytest.mark.parametrize(
+    ("minutes", "slices", "fits", "expected"),
+    [
+        (5, 83, 99, 0),  # 83 slices take 137 s: more than a quarter of the time for one view of each
+        (20, 83, 99, 1),  # 300 s for two views of 137 s
+        (5, 5, 99, 7),
+        (5, 5, 3, 2),  # no room for more on disk
+        (None, 1000, 99, 7),  # no limit of time
+    ],
+)
+def test_as_many_copies_as_a_quarter_of_the_time_encodes(make_configuration, minutes, slices, fits, expected):
+    configuration = make_configuration(channels=3)
+    network = dataclasses.replace(configuration.network, input_size=(224, 224), encoder_shrink=1)
+    configuration = dataclasses.replace(configuration, network=network)
+    config = TrainingConfig(max_minutes=minutes)
+    assert how_many(configuration, config, slices, fits) == expected
+    off = dataclasses.replace(config, augmentation=AugmentationConfig(enabled=False))
+    assert how_many(configuration, off, slices, fits) == 0

@@ -1,0 +1,99 @@
+"""Augmented copies of slices for an encoder whose output is kept: how many, and how each is augmented.
+
+Maps of one picture alone are learnt by heart, and what changes intensities does not reach them. So the
+encoder sees some copies of each slice too, turned, scaled, shifted and changed in intensity; what their maps
+show is shown by the picture beside them. A copy is the same for every seed, fold and run.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import zlib
+from dataclasses import dataclass
+
+import numpy as np
+
+from balrsam_pipeline.network import ENCODER_S_PER_MEGAPIXEL
+from balrsam_pipeline.plan import Configuration, json_sha256
+from balrsam_pipeline.serialise import to_json
+from trainers.augmentation import Geometry2d, draw_geometry, draw_shift
+from trainers.config import AugmentationConfig, TrainingConfig
+from trainers.data.patches import PatchReader
+from trainers.data.sampling import Sample
+
+MOST_COPIES = 7
+ENCODING_SHARE = 0.25  # of the time budget may go into encoding
+MOVED_PROBABILITY = 0.6  # of rotation and of scaling: a copy that is not moved would tell little
+NAME_LETTERS = 8
+
+
+def how_many(configuration: Configuration, config: TrainingConfig, slices: int, fits: int) -> int:
+    """Copies of each slice besides the unchanged one.
+
+    A function of settings and data alone, so that a run goes on as it began, on any machine.
+
+    Args:
+        slices: that are trained on.
+        fits: how many views of each slice there is room for on disk.
+    """
+    if not config.augmentation.enabled:
+        return 0
+    height, width = configuration.network.input_size
+    pixels = height * width / configuration.network.encoder_shrink**2
+    once_s = slices * pixels * ENCODER_S_PER_MEGAPIXEL / 1e6
+    views: float = 1 + MOST_COPIES
+    if config.max_minutes is not None:
+        views = ENCODING_SHARE * 60 * config.max_minutes / once_s
+    return max(0, min(int(views), 1 + MOST_COPIES, fits) - 1)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FeatureCopies:
+    """The augmented copies of every slice.
+
+    Attributes:
+        count: besides the slice itself, which is copy 0.
+        reader: changes intensities.
+    """
+
+    count: int
+    reader: PatchReader
+    augmentation: AugmentationConfig
+
+    def number(self, sample: Sample) -> int:
+        """Which copy a sample shows."""
+        return int(sample.view * (1 + self.count))
+
+    def name(self, number: int) -> str:
+        """What tells the maps of a copy from those of others, in a file's name."""
+        if number == 0:
+            return ""
+        return f"_{number}_{json_sha256(to_json(self.augmentation))[:NAME_LETTERS]}"
+
+    def shown(self, sample: Sample, room_yx: tuple[int, int]) -> Sample:
+        """The sample, moved as its copy is; mirrored as it was.
+
+        Args:
+            room_yx: length of the slice less that of the patch.
+        """
+        if self.number(sample) == 0:
+            return sample
+        geometry = dataclasses.replace(self._copy(sample, room_yx)[0], mirror=sample.geometry.mirror)
+        return dataclasses.replace(sample, geometry=geometry)
+
+    def encoded(self, sample: Sample, room_yx: tuple[int, int], reversed_z: bool) -> Sample:
+        """What the encoder sees of a sample's copy: moved and changed in intensity, not mirrored."""
+        geometry, seed = self._copy(sample, room_yx)
+        geometry = dataclasses.replace(geometry, mirror=(reversed_z, False, False))
+        return dataclasses.replace(sample, geometry=geometry, intensity_seed=seed)
+
+    def _copy(self, sample: Sample, room_yx: tuple[int, int]) -> tuple[Geometry2d, int]:
+        case = zlib.crc32(sample.case.encode())
+        rng = np.random.default_rng((case, sample.axis, sample.slice_index, self.number(sample)))
+        moved = dataclasses.replace(
+            self.augmentation, rotation_probability=MOVED_PROBABILITY, scaling_probability=MOVED_PROBABILITY
+        )
+        patch_yx = self.reader.patch_size
+        geometry = draw_geometry(rng, moved, patch_yx, (False, False, False))
+        shift_yx = draw_shift(rng, moved, patch_yx, room_yx)
+        return dataclasses.replace(geometry, shift_yx=shift_yx), int(rng.integers(2**32))
