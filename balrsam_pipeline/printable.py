@@ -1,4 +1,5 @@
-"""Text that shows what it is and does nothing: control characters out of names and files, escaped."""
+"""Text that shows what it is and does nothing: control characters out of names and files, escaped; numbers
+with their nouns."""
 
 from __future__ import annotations
 
@@ -21,6 +22,16 @@ def printable(text: str) -> str:
 def one_line(text: str) -> str:
     """`text` with every control character as an escape, line feeds too: for names."""
     return ONE_LINE.sub(_escape, text)
+
+
+def plural(count: int, noun: str) -> str:
+    """A number and its noun.
+
+    Example:
+        >>> plural(1, "case"), plural(12, "case")
+        ('1 case', '12 cases')
+    """
+    return f"{count} {noun}{'' if count == 1 else 's'}"
 
 
 def _escape(match: re.Match[str]) -> str:

@@ -17,7 +17,12 @@ if TYPE_CHECKING:
 Told = Callable[[], tuple[str, float | None]]
 REFRESHED_PER_S = 4
 BAR_WIDTH = 20
-HEADER_STYLE = "bold cyan"
+TABLE_STYLES = {
+    r"(?m)^-{3,}$": "dim",
+    r"(?m)^label  .*$": "bold cyan",
+    r"(?m)^mean  .*$": "bold",
+    r"(?m)(?<=  )[AB]$": "bold green",
+}
 
 
 @cache
@@ -36,8 +41,8 @@ def is_live_terminal() -> bool:
 def painted(table: str) -> str:
     """A table of text in the colours of the terminal that it is printed to, or as it is where there is none.
 
-    The line above the first rule of dashes is the header, the one below the last sums up; an A or B at the
-    end of a line says who is better.
+    A rule is a line of dashes, a header begins with "label", a line that sums up with "mean"; an A or B at
+    the end of a line says who is better.
     """
     if sys.stdout is None or not sys.stdout.isatty():
         return table
@@ -47,18 +52,11 @@ def painted(table: str) -> str:
     screen = Console(highlight=False)
     if screen.is_dumb_terminal:
         return table
-    lines = [Text(line) for line in table.split("\n")]
-    rules = [number for number, line in enumerate(lines) if line.plain and not line.plain.strip("-")]
-    for number in rules:
-        lines[number].stylize("dim")
-        lines[number - 1].stylize(HEADER_STYLE)
-    if len(rules) > 1 and rules[-1] + 1 < len(lines):
-        lines[rules[-1] - 1].style = ""
-        lines[rules[-1] + 1].stylize("bold")
-    for line in lines:
-        line.highlight_regex(r"(?<=  )[AB]$", "bold green")
+    text = Text(table)
+    for pattern, style in TABLE_STYLES.items():
+        text.highlight_regex(pattern, style)
     with screen.capture() as captured:
-        screen.print(Text("\n").join(lines), soft_wrap=True)
+        screen.print(text, soft_wrap=True)
     return captured.get().rstrip("\n")
 
 

@@ -11,6 +11,7 @@ from balrsam_pipeline.errors import TrainingError
 from balrsam_pipeline.files import read_json
 from balrsam_pipeline.layout import FoldFolder, ModelFolder
 from balrsam_pipeline.paths import shown
+from balrsam_pipeline.printable import plural
 from balrsam_pipeline.processor import usable_cores
 from balrsam_pipeline.progress import in_words
 from trainers.config import TrainingConfig
@@ -61,7 +62,7 @@ def _device(device: torch.device) -> str:
         return f"{device} ({torch.cuda.get_device_name(device)})"
     if device.type != "cpu":
         return str(device)
-    return f"cpu ({torch.get_num_threads()} threads on {usable_cores()} cores)"
+    return f"cpu ({plural(torch.get_num_threads(), 'thread')} on {plural(usable_cores(), 'core')})"
 
 
 def _budget(config: TrainingConfig) -> str:

@@ -41,13 +41,24 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--max-minutes", type=float, metavar="M", help="training minutes per fold, instead of steps"
     )
+    parser.add_argument(
+        "--pictures",
+        type=Path,
+        metavar="FOLDER",
+        help="only make a folder of generated images and masks, to try 'balrsam convert' on",
+    )
     parser.add_argument("--device", help="cuda, cpu, … (default: the best there is)")
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Run `balrsam demo`."""
     from balrsam_pipeline.demo.generate import generate_dataset
+    from balrsam_pipeline.demo.pictures import generate_pictures
 
+    if arguments.pictures:
+        count = generate_pictures(arguments.pictures)
+        print(f"{shown(arguments.pictures)}: {count} images and {count} masks")
+        return 0
     output = arguments.output.resolve()
     roots = Roots(raw=output / "raw", preprocessed=output / "preprocessed", results=output / "results")
     configurations: tuple[str, ...] | None = CONFIGURATIONS
@@ -105,7 +116,8 @@ COMMANDS = {
         summary="The main job, end to end, on a small generated dataset (two MR-like channels, two labels): "
         "minutes on a CPU.\n"
         "Steps, seeds and threads are fixed, so machines of a kind give the same numbers.",
-        example="balrsam demo\nbalrsam demo --dataset FOLDER/Dataset004_Hippocampus --max-minutes 2",
+        example="balrsam demo\nbalrsam demo --dataset FOLDER/Dataset004_Hippocampus --max-minutes 2\n"
+        "balrsam demo --pictures organs",
         add_arguments=add_arguments,
         run=run,
         long=True,

@@ -11,6 +11,7 @@ from balrsam_pipeline.errors import UsageError
 from balrsam_pipeline.execution_options import add_execution_arguments
 from balrsam_pipeline.layout import PreprocessedFolder
 from balrsam_pipeline.paths import shown
+from balrsam_pipeline.printable import plural
 from balrsam_pipeline.protect import require_file_place
 
 LOG = logging.getLogger(__name__)
@@ -147,7 +148,7 @@ def _predict(arguments: argparse.Namespace) -> int:
     report = predict_from_arguments(arguments)
     print(report.table())
     print(
-        f"{len(report.written)} predicted into {arguments.output}"
+        f"{plural(len(report.written), 'case')} predicted into {shown(arguments.output)}"
         + (f", {len(report.skipped)} there already" if report.skipped else "")
     )
     if not report.failed:
@@ -207,7 +208,7 @@ def _ensemble(arguments: argparse.Namespace) -> int:
         arguments.save_probabilities,
         arguments.workers,
     )
-    print(f"{len(written)} cases averaged into {arguments.output}")
+    print(f"{plural(len(written), 'case')} averaged into {shown(arguments.output)}")
     return 0
 
 

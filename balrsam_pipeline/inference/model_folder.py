@@ -14,8 +14,9 @@ from balrsam_pipeline.inference.postprocessing import Postprocessing
 from balrsam_pipeline.inference.predictor import Member, Predictor, PredictorOptions, require_same_labels
 from balrsam_pipeline.layout import DESCRIPTION, PLAN, ModelFolder, ResultsFolder
 from balrsam_pipeline.network import load_trained
-from balrsam_pipeline.paths import Roots, dataset_number, model_folder
+from balrsam_pipeline.paths import Roots, dataset_number, model_folder, shown
 from balrsam_pipeline.plan import read_plan
+from balrsam_pipeline.printable import plural
 
 LOG = logging.getLogger(__name__)
 
@@ -85,7 +86,10 @@ def load_members(choice: ModelChoice, options: PredictorOptions) -> list[Member]
     ]
     require_same_labels(members)
     for folder, member in zip(choice.folders, members, strict=True):
-        LOG.info("model %s: %d fold(s), on %s", folder, len(member.predictor.models), member.predictor.device)
+        predictor = member.predictor
+        LOG.info(
+            "model %s: %s, on %s", shown(folder), plural(len(predictor.models), "fold"), predictor.device
+        )
     return members
 
 

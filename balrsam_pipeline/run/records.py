@@ -53,6 +53,14 @@ class StepRecord:
     seconds: float | None = None
     message: str = ""
 
+    @property
+    def begun_here(self) -> str:
+        """When it was begun, by the clock of this machine, as people write it."""
+        try:
+            return datetime.fromisoformat(self.begun).astimezone().strftime("%Y-%m-%d %H:%M")
+        except ValueError:
+            return self.begun
+
 
 def begin(step: str, command: str, inputs: dict[str, str], cases: int) -> StepRecord:
     """The record of a step that begins now in this process."""

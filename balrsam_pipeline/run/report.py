@@ -189,7 +189,7 @@ def _status_of(step: Step, state: StepState, request: RunRequest, running: Holde
         return Line("running", step.name, f"{holder or running}{_said(own, request)}")
     if state.status == "done" and state.record is not None:
         took = f", {in_words(state.record.seconds)}" if state.record.seconds is not None else ""
-        return Line("done", step.name, f"{state.record.begun}{took}{_dice(own)}")
+        return Line("done", step.name, f"{state.record.begun_here}{took}{_dice(own)}")
     if state.status == "to do" and has_results(step, request):
         return Line("done", step.name, f"by hand{_dice(own)}")
     status, note = state.status, state.why

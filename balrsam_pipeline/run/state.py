@@ -74,9 +74,9 @@ def _status(record: StepRecord, changes: list[str]) -> tuple[Status, str]:
     if record.state == "failed":
         return "failed", record.message.splitlines()[0] if record.message else ""
     if record.state == "running":
-        return "interrupted", f"begun {record.begun}, killed; the same command goes on"
+        return "interrupted", f"begun {record.begun_here}, killed; the same command goes on"
     if record.state == "stopped":
-        return "stopped", f"begun {record.begun}; the same command goes on"
+        return "stopped", f"begun {record.begun_here}; the same command goes on"
     if changes:
         more = f" and {len(changes) - SHOWN} more" if len(changes) > SHOWN else ""
         return "stale", ", ".join(changes[:SHOWN]) + more

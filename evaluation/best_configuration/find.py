@@ -16,7 +16,7 @@ from balrsam_pipeline.execution import folder_lock
 from balrsam_pipeline.inference.best_configuration import BestConfiguration, write_best
 from balrsam_pipeline.inference.postprocessing import Postprocessing, write_postprocessing
 from balrsam_pipeline.layout import ModelFolder, RawFolder, ResultsFolder
-from balrsam_pipeline.paths import Roots, model_folder
+from balrsam_pipeline.paths import Roots, model_folder, shown
 from balrsam_pipeline.plan import read_plan
 from evaluation.best_configuration.candidates import Candidate, candidates
 from evaluation.best_configuration.choose_rules import choose_postprocessing
@@ -159,8 +159,7 @@ def command_lines(best: BestConfiguration, request: BestRequest) -> tuple[str, .
     """The commands that predict with the choice and pack a submission, ready to copy."""
     results = request.roots.results
     raw, own = RawFolder(request.dataset), ResultsFolder(results / best.dataset)
-    images, output = str(raw.images_ts), str(own.predictions.path)
-    archive = str(own.submission)
+    images, output, archive = map(shown, (raw.images_ts, own.predictions.path, own.submission))
     form = _form(read_description(raw.description))
     folds = ("--folds", *map(str, best.folds))
     lines = (
@@ -175,7 +174,7 @@ def command_lines(best: BestConfiguration, request: BestRequest) -> tuple[str, .
             "--best",
             *folds,
             "--results",
-            str(results),
+            shown(results),
         ),
         ("submit", "-p", output, "--images", images, "--format", form, "-o", archive),
     )

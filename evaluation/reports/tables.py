@@ -5,9 +5,10 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Sequence
 
+from balrsam_pipeline.printable import plural
 from evaluation.comparison import Comparison, ComparisonRow
 from evaluation.metrics.registry import metric_of
-from evaluation.reports.html.markup import p_value, plural
+from evaluation.reports.html.markup import p_value
 from evaluation.summary import Summary, status_counts
 
 COMPARISON_COLUMNS = ("A", "B", "A - B", "95 % interval", "A:tie:B", "p", "better")

@@ -18,7 +18,7 @@ from evaluation.comparison import OVERALL, compare
 from evaluation.metrics.score_case import Counts
 from evaluation.reports.html.comparison_page import comparison_page
 from evaluation.reports.strata import UNKNOWN, by_stratum, read_strata
-from evaluation.reports.tables import comparison_table
+from evaluation.reports.tables import comparison_table, summary_table
 from evaluation.summary import PairPaths
 
 EXCLUDE = EvaluationOptions(metrics=("overlap",), protocol="exclude")
@@ -125,6 +125,14 @@ def test_a_table_is_painted_on_a_terminal_alone(monkeypatch: pytest.MonkeyPatch)
     assert re.sub(r"\x1b\[[0-9;]*m", "", painted(table)) == table
     monkeypatch.setenv("NO_COLOR", "1")
     assert not re.search(r"\x1b\[[0-9;]*3[0-9]", painted(table)), "bold and dim are no colours"
+
+
+def test_of_a_score_table_header_and_mean_stand_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    table = summary_table(summary(np.full((3, 2), 0.5), ("liver", "spleen")))
+    monkeypatch.setattr("sys.stdout", Terminal())
+    monkeypatch.setenv("TERM", "xterm-256color")
+    plain = [line for line in painted(table).split("\n") if "\x1b" not in line]
+    assert [line.split()[0] for line in plain] == ["liver", "spleen", "3"]
 
 
 class Terminal(io.StringIO):

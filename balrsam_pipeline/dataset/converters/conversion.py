@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 
 from balrsam_pipeline.dataset.converters.hold_out import HoldOut, case_named, hold_out
 from balrsam_pipeline.dataset.converters.source_files import ending_of, listed, stem_of
+from balrsam_pipeline.dataset.integrity.checks.across import guess_patients
 from balrsam_pipeline.dataset.splits import read_groups
 from balrsam_pipeline.errors import DatasetError
 from balrsam_pipeline.execution import local_executor, run_cases
@@ -106,9 +107,11 @@ def finish(
         DatasetError: the cases wished for cannot be kept for testing, or the groups are malformed.
     """
     raw = RawFolder(new)
-    groups = _groups(conversion, raw, aliases or {})
-    hold_out(new, conversion.hold_out, groups, aliases)
-    training = {stem_of(path) for path in raw.labels_tr.iterdir() if ending_of(path)}
+    stated = _groups(conversion, raw, aliases or {})
+    cases = [stem_of(path) for path in _images(raw.labels_tr)]
+    groups = stated or (guess_patients(sorted(cases)) if conversion.hold_out else {})
+    hold_out(new, conversion.hold_out, groups, bool(stated), aliases)
+    training = {stem_of(path) for path in _images(raw.labels_tr)}
     if groups:
         lines = [f"{case},{group}" for case, group in sorted(groups.items()) if case in training]
         write_text(raw.groups, "\n".join(["case,group", *lines]) + "\n")

@@ -12,7 +12,6 @@ from pathlib import Path
 import numpy as np
 
 from balrsam_pipeline.dataset.converters.source_files import ending_of, listed, stem_of
-from balrsam_pipeline.dataset.integrity.checks.across import guess_patients
 from balrsam_pipeline.errors import DatasetError, UsageError
 from balrsam_pipeline.files import read_text
 from balrsam_pipeline.layout import RawFolder
@@ -97,7 +96,11 @@ def choose_cases(cases: Sequence[str], groups: Mapping[str, str], fraction: floa
 
 
 def hold_out(
-    folder: Path, wish: HoldOut, groups: Mapping[str, str], aliases: Mapping[str, str] | None = None
+    folder: Path,
+    wish: HoldOut,
+    groups: Mapping[str, str],
+    stated: bool,
+    aliases: Mapping[str, str] | None = None,
 ) -> tuple[str, ...]:
     """Move the images and labels of the cases wished for to imagesTs and labelsTs; returns their names.
 
@@ -106,8 +109,8 @@ def hold_out(
 
     Args:
         folder: a converted dataset, still under its temporary name.
-        groups: case -> patient, as stated; empty where patients are to be guessed by names such as
-            patient012_frame01.
+        groups: case -> patient.
+        stated: somebody says so; otherwise it is what names such as patient012_frame01 look like.
         aliases: other names of cases, such as those of their image files.
 
     Raises:
@@ -117,12 +120,11 @@ def hold_out(
         return ()
     raw = RawFolder(folder)
     cases = sorted({stem_of(path) for path in raw.labels_tr.iterdir() if ending_of(path)})
-    together = dict(groups) or guess_patients(cases)
     if wish.names:
         chosen = _named(wish.names, cases, aliases or {})
-        _check_groups(chosen, cases, together, stated=bool(groups))
+        _check_groups(chosen, cases, groups, stated)
     else:
-        chosen = choose_cases(cases, together, wish.fraction)
+        chosen = choose_cases(cases, groups, wish.fraction)
     if len(chosen) > len(cases) - FEWEST_LEFT:
         raise DatasetError(
             "--test-list",
@@ -133,8 +135,8 @@ def hold_out(
     _leave_out_unlabelled(raw)
     _move(raw.images_tr, raw.images_ts, set(chosen), _image_case)
     _move(raw.labels_tr, raw.labels_ts, set(chosen), _stem)
-    patients = len({together.get(case, case) for case in chosen})
-    of_patients = f" (of {patients} patients, told by {'groups' if groups else 'names'})" if together else ""
+    patients = len({groups.get(case, case) for case in chosen})
+    of_patients = f" (of {patients} patients, told by {'groups' if stated else 'names'})" if groups else ""
     LOG.info("%d of %d cases%s are kept for testing", len(chosen), len(cases), of_patients)
     return chosen
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -27,6 +27,7 @@ from balrsam_pipeline.dataset.converters.value_map import (
     apply_value_map,
     choose_value_map,
     mask_colours,
+    require_labels,
 )
 from balrsam_pipeline.dataset.new_folder import copy_image, new_folder
 from balrsam_pipeline.errors import DatasetError
@@ -34,6 +35,7 @@ from balrsam_pipeline.imageio import FILE_ENDINGS, Image, write_image, write_lab
 from balrsam_pipeline.layout import IMAGES_TR, IMAGES_TS, LABELS_TR, LABELS_TS
 
 LOG = logging.getLogger(__name__)
+SOONER_HERE_BYTES = 32 << 20  # of images and masks: less than this is converted before processes have started
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,9 +67,11 @@ def convert_pairs(conversion: Conversion) -> Converted:
     LOG.info("images of %s and masks of %s paired by %s", images, masks, pairing.rule.says)
     pairs = {case: _Pair(case, *files) for case, files in pairing.pairs.items()}
     test = _test_pairs(conversion, pairing)
-    ending = _ending([*pairs.values(), *test.values()], images)
+    everything = [*pairs.values(), *test.values()]
+    conversion = replace(conversion, workers=_workers(everything, conversion.workers))
+    ending = _ending(everything, images)
     as_colours = any(colour[0] not in (RANGE, ALL) and len(colour) > 1 for colour in conversion.value_map)
-    values = _value_map(conversion, [*pairs.values(), *test.values()], as_colours, masks)
+    values = _value_map(conversion, everything, as_colours, masks)
     task = _Task(ending=ending, value_map=values, as_colours=as_colours)
     with new_folder(conversion.target, conversion.source) as new:
         convert = partial(_convert_case, task=task, new=new)
@@ -86,6 +90,12 @@ def convert_pairs(conversion: Conversion) -> Converted:
 def names_for(channels: int) -> tuple[str, ...]:
     """Channel names where the user gave none: red, green, blue for three, else numbered images."""
     return ("R", "G", "B") if channels == 3 else tuple(f"image{index or ''}" for index in range(channels))
+
+
+def _workers(pairs: list[_Pair], wanted: int) -> int:
+    """Processes to use: none but this one for few and small files."""
+    files = [path for pair in pairs for path in (pair.image, pair.mask) if path is not None]
+    return 1 if sum(path.stat().st_size for path in files) < SOONER_HERE_BYTES else wanted
 
 
 def _pairing(images: Path, masks: Path, pattern: tuple[str, str] | None) -> Pairing:
@@ -131,10 +141,11 @@ def _value_map(
 ) -> dict[Colour, int]:
     """The map for all masks, of training and test cases."""
     masks = {str(pair.mask): pair.mask for pair in pairs if pair.mask is not None}
-    colours = run_all(partial(_mask_colours, as_colours=as_colours), masks, conversion.workers)
-    return choose_value_map(
-        [colour for found in colours.values() for colour in found], conversion.value_map, where
-    )
+    found = run_all(partial(_mask_colours, as_colours=as_colours), masks, conversion.workers)
+    colours = [colour for some in found.values() for colour in some]
+    chosen = choose_value_map(colours, conversion.value_map, where)
+    require_labels(colours, chosen, where)
+    return chosen
 
 
 def _mask_colours(mask: Path, as_colours: bool) -> tuple[Colour, ...]:

@@ -6,6 +6,7 @@ A map's keys are colours, (grey,) or (red, green, blue), ranges of grey values, 
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -15,6 +16,7 @@ import numpy.typing as npt
 
 from balrsam_pipeline.errors import DatasetError, UsageError
 
+LOG = logging.getLogger(__name__)
 Colour = tuple[int, ...]
 RANGE, ALL = -1, -2  # mark a key as a range, or as all that is not black; no colour begins with them
 MANY = 64  # more different values than this are no mask
@@ -91,6 +93,31 @@ def choose_value_map(
             fix=_way_out(ordered, unknown, greys and not given),
         )
     return complete
+
+
+def require_labels(colours: Sequence[Colour], value_map: Mapping[Colour, int], where: object) -> None:
+    """Refuse a map that makes background of everything; name label values that no mask has in a warning.
+
+    Args:
+        colours: all that occur in any mask.
+
+    Raises:
+        DatasetError: no colour becomes a label.
+    """
+    ordered = sorted(set(colours))
+    pixels = np.array([colour * (3 // len(colour)) for colour in ordered], dtype=np.int64)
+    present = set(map(int, np.unique(apply_value_map(pixels.T.reshape(3, 1, 1, -1), value_map))))
+    missing = sorted(set(value_map.values()) - present - {0})
+    if not present - {0}:
+        raise DatasetError(
+            where,
+            found=f"masks of {_shown(ordered)}, of which the value map makes background alone",
+            expected="masks in which something is labelled",
+            fix="name a value that occurs in them, such as "
+            f"--value-map {'/'.join(map(str, ordered[-1]))}=1, or all=1",
+        )
+    if missing:
+        LOG.warning("no mask holds what would become label %s", ", ".join(map(str, missing)))
 
 
 def _way_out(ordered: Sequence[Colour], unknown: Sequence[Colour], greys: bool) -> str:

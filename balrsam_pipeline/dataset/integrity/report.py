@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 from balrsam_pipeline.errors import BalrsamError
 from balrsam_pipeline.layout import IMAGES_TS
+from balrsam_pipeline.printable import plural
 from balrsam_pipeline.serialise import to_json
 
 Severity = Literal["error", "warning"]
@@ -59,7 +60,7 @@ class IntegrityReport:
         checked = f"{self.dataset}: {self.training_cases} training and {self.test_cases} test cases checked"
         if not self.problems:
             return f"{checked}, nothing wrong."
-        lines = [f"{checked}: {len(self.errors)} error(s), {len(self.warnings)} warning(s)."]
+        lines = [f"{checked}: {plural(len(self.errors), 'error')}, {plural(len(self.warnings), 'warning')}."]
         for group in _groups(self.problems):
             first = group[0]
             names = list(dict.fromkeys(problem.case for problem in group))

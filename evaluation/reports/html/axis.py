@@ -11,7 +11,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from evaluation.reports.html.markup import number, plural, text
+from balrsam_pipeline.printable import plural
+from evaluation.reports.html.markup import number, text
 
 TOP, LEFT, WIDTH, RIGHT = 26, 210, 1100, 70  # pixels of the drawing
 BOTTOM = 34  # pixels below the last row

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 from markupsafe import Markup
 
+from balrsam_pipeline.printable import plural
 from evaluation.comparison import (
     OVERALL,
     Comparison,
@@ -20,7 +21,7 @@ from evaluation.comparison import (
 )
 from evaluation.metrics.registry import metric_of
 from evaluation.reports.html.charts import dumbbells
-from evaluation.reports.html.markup import Cell, Row, Table, interval, number, p_value, page, plural
+from evaluation.reports.html.markup import Cell, Row, Table, interval, number, p_value, page
 from evaluation.summary import Summary
 
 KINDS = {"A": "lose", "B": "win"}

@@ -14,6 +14,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from balrsam_pipeline import __version__
+from balrsam_pipeline.printable import plural
 
 PACKAGE = "evaluation.reports.html"
 
@@ -75,11 +76,6 @@ def number(value: float | None, signed: bool = False) -> str:
     digits = 3 if abs(value) < 10 else 1
     value = round(value, digits) + 0.0  # no minus before a zero
     return f"{value:+.{digits}f}" if signed else f"{value:.{digits}f}"
-
-
-def plural(count: int, noun: str) -> str:
-    """A number and its noun: '1 case', '12 cases'."""
-    return f"{count} {noun}{'' if count == 1 else 's'}"
 
 
 def p_value(value: float | None) -> str:

@@ -363,3 +363,14 @@ def test_masks_of_test_images_become_labels_of_test_cases(tmp_path: Path) -> Non
     assert sorted(path.name for path in (target / "labelsTs").iterdir()) == ["3.png", "4.png"]
     assert sorted(path.name for path in (target / "imagesTs").iterdir()) == ["3_0000.png", "4_0000.png"]
     assert read_label(target / "labelsTs" / "3.png").data.max() == 1
+
+
+def test_a_map_that_makes_everything_background_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(DatasetError, match="background alone") as refused:
+        convert(tmp_path, make_pairs(tmp_path / "source"), value_map=parse_value_map("1-254=1"))
+    assert "255=1" in refused.value.fix
+
+
+def test_a_label_that_no_mask_holds_is_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    convert(tmp_path, make_pairs(tmp_path / "source"), value_map=parse_value_map("255=1,128=2"))
+    assert "no mask holds what would become label 2" in caplog.text
