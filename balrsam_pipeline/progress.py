@@ -63,14 +63,15 @@ class Phase:
         return None if self._left_s is None else self._left_s - (time.monotonic() - self._told_s)
 
     def line(self) -> str:
-        """How it stands now, in one line; time left runs on between two steps."""
+        """How it stands now, in one line; time left, which runs on between two steps, comes before figures,
+        so that a terminal that cuts the line keeps it."""
         parts = [f"{self.done} of {self.total} {self.unit}".rstrip()] if self.total else []
-        parts += [self.note] if self.note else []
         left = self.left_s
         if left is None:
             parts.append(f"{in_words(time.monotonic() - self._started_s)} so far")
         else:
             parts.append(f"about {in_words(left)} left" if left > 0 else "longer than expected, going on")
+        parts += [self.note] if self.note else []
         return f"{self.what}: {', '.join(parts)}"
 
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 Told = Callable[[], tuple[str, float | None]]
 REFRESHED_PER_S = 4
-BAR_WIDTH = 20
+BAR_WIDTH = 12
 TABLE_STYLES = {
     r"(?m)^-{3,}$": "dim",
     r"(?m)^label  .*$": "bold cyan",

@@ -68,9 +68,14 @@ class Screen:
         console = Console(
             record=True, width=COLUMNS, file=io.StringIO(), force_terminal=True, color_system="truecolor"
         )
-        for line in [line for line in self.lines if line][-ROWS:]:
-            cells = "".join(f"\x1b[0m{colour}{letter}" for letter, colour in line)
-            console.print(Text.from_ansi(cells), soft_wrap=True)
+        rows = [
+            line[start : start + COLUMNS]
+            for line in self.lines
+            for start in range(0, max(len(line), 1), COLUMNS)
+        ]
+        for row in rows[-ROWS:]:
+            cells = "".join(f"\x1b[0m{colour}{letter}" for letter, colour in row)
+            console.print(Text.from_ansi(cells) if row else "", soft_wrap=True)
         return console.export_svg(
             title=title, code_format=FONT.sub("", CONSOLE_SVG_FORMAT), unique_id="terminal"
         )

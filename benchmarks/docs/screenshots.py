@@ -25,7 +25,7 @@ from benchmarks.docs.screen import Screen, run_on_a_screen
 
 ROOT = Path(__file__).resolve().parents[2]
 DATASET = "Dataset001_Organs"
-WIDTH, HEIGHT = 1100, 1500  # CSS pixels of a page's picture, at most
+WIDTH, HEIGHT, COLOURS = 1100, 1400, 64  # CSS pixels of a page's picture, at most
 FLAGS = ("--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--hide-scrollbars")
 
 
@@ -95,7 +95,7 @@ def page(source: Path, path: Path) -> None:
     finally:
         browser.quit()
     with Image.open(path) as picture:
-        picture.convert("RGB").quantize(128).save(path, optimize=True)
+        picture.convert("RGB").quantize(COLOURS).save(path, optimize=True)
 
 
 if __name__ == "__main__":

@@ -62,7 +62,7 @@ def test_a_budget_of_time_leaves_what_is_left_of_it(clock: Clock) -> None:
     clock.now_s += 20
     pace.stepped(1, 0.5, 20)
     assert pace.left_s(1) == pytest.approx(40.0)
-    assert going.line() == "fold 0: step 1 (33%), loss 0.500, 0.2 samples/s, about 40 s left"
+    assert going.line() == "fold 0: about 40 s left, step 1 (33%), loss 0.500, 0.2 samples/s"
     clock.now_s += 10
     pace.validated(0.25)
     assert pace.validation_s() == pytest.approx(128 * 10 / 64)
