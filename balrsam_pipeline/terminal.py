@@ -19,7 +19,7 @@ REFRESHED_PER_S = 4
 BAR_WIDTH = 12
 TABLE_STYLES = {
     r"(?m)^-{3,}$": "dim",
-    r"(?m)^label  .*$": "bold cyan",
+    r"(?m)^(label|candidate|stage)  .*$": "bold cyan",
     r"(?m)^mean  .*$": "bold",
     r"(?m)(?<=  )[AB]$": "bold green",
 }
@@ -41,8 +41,8 @@ def is_live_terminal() -> bool:
 def painted(table: str) -> str:
     """A table of text in the colours of the terminal that it is printed to, or as it is where there is none.
 
-    A rule is a line of dashes, a header begins with "label", a line that sums up with "mean"; an A or B at
-    the end of a line says who is better.
+    A rule is a line of dashes, a header begins with "label", "candidate" or "stage", a line that sums up
+    with "mean"; an A or B at the end of a line says who is better.
     """
     if sys.stdout is None or not sys.stdout.isatty():
         return table

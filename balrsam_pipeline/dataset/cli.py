@@ -45,6 +45,9 @@ def add_convert_arguments(parser: argparse.ArgumentParser) -> None:
         help="mask colours to label values: 255=1, 128-255=1 (a threshold), all=1 (all but black), or "
         "'#ff0000=1,0/255/0=2'",
     )
+    parser.add_argument(
+        "--fill-outlines", action="store_true", help="masks are lines around what they mean (pairs)"
+    )
     _add_folders(parser)
     _add_test_cases(parser)
     parser.add_argument("--workers", type=int, metavar="N", help="processes (default: one per core)")
@@ -117,6 +120,7 @@ def run_convert(arguments: argparse.Namespace) -> int:
         masks=arguments.masks,
         test=arguments.test,
         test_masks=arguments.test_masks,
+        fill_outlines=arguments.fill_outlines,
         pattern=tuple(arguments.pattern) if arguments.pattern else None,
         hold_out=HoldOut(
             fraction=arguments.test_fraction,

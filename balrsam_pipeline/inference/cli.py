@@ -13,6 +13,7 @@ from balrsam_pipeline.layout import PreprocessedFolder
 from balrsam_pipeline.paths import shown
 from balrsam_pipeline.printable import plural
 from balrsam_pipeline.protect import require_file_place
+from balrsam_pipeline.terminal import painted
 
 LOG = logging.getLogger(__name__)
 
@@ -146,7 +147,7 @@ def _predict(arguments: argparse.Namespace) -> int:
 
     keep_freed_memory()
     report = predict_from_arguments(arguments)
-    print(report.table())
+    print(painted(report.table()))
     print(
         f"{plural(len(report.written), 'case')} predicted into {shown(arguments.output)}"
         + (f", {len(report.skipped)} there already" if report.skipped else "")

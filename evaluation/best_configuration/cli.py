@@ -8,6 +8,7 @@ from pathlib import Path
 from balrsam_pipeline.command import Command, CommandFiles, add_roots, roots_of
 from balrsam_pipeline.layout import RawFolder, ResultsFolder
 from balrsam_pipeline.paths import find_dataset
+from balrsam_pipeline.terminal import painted
 
 
 def _add_find(parser: argparse.ArgumentParser) -> None:
@@ -53,14 +54,15 @@ def _find(arguments: argparse.Namespace) -> int:
     )
     best, path = find_best_configuration(request)
     width = max(len("candidate"), *(len(" + ".join(score.configurations)) for score in best.candidates))
-    print(f"{'candidate':<{width}}  {'Dice':>6}  {'95 % interval':>16}  {'p':>7}  {'cost':>9}")
+    lines = [f"{'candidate':<{width}}  {'Dice':>6}  {'95 % interval':>16}  {'p':>7}  {'cost':>9}"]
     for score in best.candidates:
         p_text = "" if score.p_value is None else f"{score.p_value:.3f}"
         interval = f"{score.dice_low:.4f}-{score.dice_high:.4f}"
-        print(
+        lines.append(
             f"{' + '.join(score.configurations):<{width}}  {score.dice:6.4f}  {interval:>16}  {p_text:>7}  "
             f"{score.cost:9.1f}"
         )
+    print(painted("\n".join(lines)))
     print(f"\nbest: {best.reason}.")
     print("postprocessing:")
     print("\n".join(f"  {reason}" for reason in best.postprocessing.reasons))

@@ -37,6 +37,7 @@ class Conversion:
         images, masks, test, test_masks: folders of the source that hold images, masks, test images and their
             masks, where the format does not fix them; an empty name means none.
         pattern: how images and masks are named; see `pairing.pattern_rule`.
+        fill_outlines: masks are lines around what they mean.
         hold_out: labelled cases to keep for testing.
         groups: a file that says which cases are of one patient; None takes groups.csv of the source, if any.
         workers: processes.
@@ -52,6 +53,7 @@ class Conversion:
     test: str = "test"
     test_masks: str = ""
     pattern: tuple[str, str] | None = None
+    fill_outlines: bool = False
     hold_out: HoldOut = field(default_factory=HoldOut)
     groups: Path | None = None
     workers: int = 1

@@ -9,6 +9,7 @@ from functools import partial
 from pathlib import Path
 
 from balrsam_pipeline.dataset.converters.conversion import Conversion, Converted, finish, run_all
+from balrsam_pipeline.dataset.converters.outlines import filled, is_outline
 from balrsam_pipeline.dataset.converters.pair_folders import find_folders
 from balrsam_pipeline.dataset.converters.pairing import Pairing, pair_by_name, split_one_folder
 from balrsam_pipeline.dataset.converters.source_files import (
@@ -50,6 +51,15 @@ class _Task:
     ending: str
     value_map: Mapping[Colour, int]
     as_colours: bool
+    fill: bool
+
+
+@dataclass(frozen=True, slots=True)
+class _Made:
+    """What a case turned out to be: how many channels, and whether its mask is an outline."""
+
+    channels: int
+    outline: bool
 
 
 def convert_pairs(conversion: Conversion) -> Converted:
@@ -72,14 +82,15 @@ def convert_pairs(conversion: Conversion) -> Converted:
     ending = _ending(everything, images)
     as_colours = any(colour[0] not in (RANGE, ALL) and len(colour) > 1 for colour in conversion.value_map)
     values = _value_map(conversion, everything, as_colours, masks)
-    task = _Task(ending=ending, value_map=values, as_colours=as_colours)
+    task = _Task(ending=ending, value_map=values, as_colours=as_colours, fill=conversion.fill_outlines)
     with new_folder(conversion.target, conversion.source) as new:
         convert = partial(_convert_case, task=task, new=new)
-        counts = run_all(partial(convert, folders=(IMAGES_TR, LABELS_TR)), pairs, conversion.workers)
-        names = conversion.channel_names or names_for(max(counts.values()))
-        _require_channels(counts, names, images)
-        counts = run_all(partial(convert, folders=(IMAGES_TS, LABELS_TS)), test, conversion.workers)
-        _require_channels(counts, names, conversion.source / conversion.test)
+        made = run_all(partial(convert, folders=(IMAGES_TR, LABELS_TR)), pairs, conversion.workers)
+        names = conversion.channel_names or names_for(max(case.channels for case in made.values()))
+        _require_channels(made, names, images)
+        _tell_outlines(made, masks)
+        made = run_all(partial(convert, folders=(IMAGES_TS, LABELS_TS)), test, conversion.workers)
+        _require_channels(made, names, conversion.source / conversion.test)
         labels = dict(conversion.labels) or {
             f"label_{value}": value for value in sorted(set(values.values()) - {0})
         }
@@ -152,8 +163,8 @@ def _mask_colours(mask: Path, as_colours: bool) -> tuple[Colour, ...]:
     return mask_colours(read_source_mask(mask, as_colours))
 
 
-def _convert_case(pair: _Pair, task: _Task, new: Path, folders: tuple[str, str]) -> int:
-    """Write one case into the folders of images and of labels; returns its number of channels."""
+def _convert_case(pair: _Pair, task: _Task, new: Path, folders: tuple[str, str]) -> _Made:
+    """Write one case into the folders of images and of labels."""
     target, source_ending = new / folders[0] / f"{pair.case}_0000{task.ending}", ending_of(pair.image)
     image = read_source_image(pair.image)
     if source_ending in PICTURES and image.data.shape[0] in (2, 4):  # the last one is transparency
@@ -163,6 +174,7 @@ def _convert_case(pair: _Pair, task: _Task, new: Path, folders: tuple[str, str])
         copy_image(pair.image, target)
     else:  # another format, or a palette, becomes plain colours
         write_image(target, image)
+    outline = False
     if pair.mask is not None:
         mask = read_source_mask(pair.mask, task.as_colours)
         if mask.shape[1:] != image.data.shape[1:]:
@@ -173,8 +185,10 @@ def _convert_case(pair: _Pair, task: _Task, new: Path, folders: tuple[str, str])
                 fix="export the mask in the size of its image",
             )
         label = apply_value_map(mask, task.value_map)
+        label = filled(label) if task.fill else label
+        outline = is_outline(label)
         write_label(new / folders[1] / f"{pair.case}{task.ending}", label, image.geometry)
-    return int(image.data.shape[0])
+    return _Made(int(image.data.shape[0]), outline)
 
 
 def _ending(pairs: list[_Pair], folder: Path) -> str:
@@ -192,12 +206,25 @@ def _ending(pairs: list[_Pair], folder: Path) -> str:
     return endings.pop()
 
 
-def _require_channels(counts: Mapping[str, int], names: tuple[str, ...], where: Path) -> None:
-    different = [case for case, count in counts.items() if count != len(names)]
+def _tell_outlines(made: Mapping[str, _Made], where: Path) -> None:
+    """Warn where most masks are lines around what they mean."""
+    count = sum(case.outline for case in made.values())
+    if 2 * count > len(made):
+        LOG.warning(
+            "%s: %d of %d masks are outlines, and what they enclose is background; if it is meant, convert "
+            "again with --fill-outlines",
+            where,
+            count,
+            len(made),
+        )
+
+
+def _require_channels(made: Mapping[str, _Made], names: tuple[str, ...], where: Path) -> None:
+    different = [case for case, one in made.items() if one.channels != len(names)]
     if different:
         raise DatasetError(
             where,
-            found=f"{counts[different[0]]} channel(s) in {', '.join(different[:6])}",
+            found=f"{made[different[0]].channels} channel(s) in {', '.join(different[:6])}",
             expected=f"{len(names)}: {', '.join(names)}",
             fix="save all images as grey or all as RGB, or name the channels: --channels",
         )

@@ -10,9 +10,11 @@ import pytest
 import SimpleITK as sitk
 from PIL import Image as PillowImage
 from PIL import ImageFilter
+from scipy.ndimage import binary_erosion
 
 from balrsam_pipeline.dataset import check_dataset, open_dataset, read_case
 from balrsam_pipeline.dataset.converters import CONVERTERS, Conversion, parse_value_map
+from balrsam_pipeline.dataset.converters.outlines import is_outline
 from balrsam_pipeline.dataset.converters.value_map import apply_value_map, mask_colours
 from balrsam_pipeline.errors import BalrsamError, DatasetError, UsageError
 from balrsam_pipeline.imageio import read_label
@@ -374,3 +376,32 @@ def test_a_map_that_makes_everything_background_is_refused(tmp_path: Path) -> No
 def test_a_label_that_no_mask_holds_is_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     convert(tmp_path, make_pairs(tmp_path / "source"), value_map=parse_value_map("255=1,128=2"))
     assert "no mask holds what would become label 2" in caplog.text
+
+
+def test_outlines_are_told_and_filled_on_demand(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """A head of HC18 is an ellipse's line; a cup lies within a disc."""
+    rows, columns = np.mgrid[:80, :90]
+    disc, cup = (np.hypot(rows - 40, columns - 45) <= radius for radius in (35, 15))
+    lines = np.zeros((80, 90), np.uint8)
+    for value, shape in ((1, disc), (2, cup)):
+        lines[shape & ~binary_erosion(shape)] = value
+    for index in range(3):
+        for folder, name, pixels in (
+            ("images", f"{index}_HC.png", disc),
+            ("masks", f"{index}_HC_Annotation.png", lines),
+        ):
+            (tmp_path / "source" / folder).mkdir(parents=True, exist_ok=True)
+            picture = pixels.astype(np.uint8) * (1 if folder == "masks" else 50 + index)
+            PillowImage.fromarray(picture).save(tmp_path / "source" / folder / name)
+    np.testing.assert_array_equal(label_of(convert(tmp_path, tmp_path / "source"), "0_HC"), lines)
+    assert "3 of 3 masks are outlines" in caplog.text and "--fill-outlines" in caplog.text
+    target = CONVERTERS["pairs"](
+        Conversion(source=tmp_path / "source", target=tmp_path / "Dataset002_Filled", fill_outlines=True)
+    ).target
+    np.testing.assert_array_equal(label_of(target, "0_HC"), disc.astype(int) + cup)
+
+
+def test_solid_masks_and_rings_of_tissue_are_no_outlines() -> None:
+    distance = np.hypot(*(np.mgrid[:60, :60] - 30.0))[None]
+    for mask in (distance < 20, (distance < 20) & (distance > 13), np.zeros_like(distance)):
+        assert not is_outline(mask.astype(np.uint16))
