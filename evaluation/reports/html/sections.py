@@ -7,11 +7,12 @@ from dataclasses import dataclass
 
 from markupsafe import Markup
 
+from balrsam_pipeline.printable import plural
 from evaluation.metrics.lesions import BIN_NAMES
 from evaluation.metrics.registry import metric_of
 from evaluation.metrics.score_case import LabelScore
 from evaluation.reports.html.charts import box_plots, group_boxes
-from evaluation.reports.html.markup import Cell, Row, Table, interval, number, plural
+from evaluation.reports.html.markup import Cell, Row, Table, interval, number
 from evaluation.reports.strata import Strata, by_stratum
 from evaluation.statistics import Interval
 from evaluation.summary import Summary, case_means, lesions_of, status_counts
