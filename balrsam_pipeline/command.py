@@ -31,6 +31,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
         "evaluation.best_configuration.cli",
         "choose the best model or ensemble and its postprocessing",
     ),
+    "postprocess": ("evaluation.best_configuration.cli", "choose rules that clean label maps, or apply them"),
     "predict": ("balrsam_pipeline.inference.cli", "segment new images"),
     "ensemble": ("balrsam_pipeline.inference.cli", "average predictions of several models"),
     "evaluate": ("evaluation.cli", "score predictions: Dice, HD95 and more, per case and label"),

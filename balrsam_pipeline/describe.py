@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, get_args
 
 from balrsam_pipeline.command import Command, add_roots, roots_of
 from balrsam_pipeline.errors import UsageError
-from balrsam_pipeline.layout import PreprocessedFolder, RawFolder
+from balrsam_pipeline.folds import ALL
+from balrsam_pipeline.layout import PreprocessedFolder, RawFolder, ResultsFolder
 from balrsam_pipeline.paths import find_dataset
 from balrsam_pipeline.plan import (
     Backbone,
@@ -20,6 +21,7 @@ from balrsam_pipeline.plan import (
     Fingerprint,
     Plan,
 )
+from balrsam_pipeline.plan_names import UNNAMED, plan_name
 
 if TYPE_CHECKING:
     from balrsam_pipeline.dataset import DatasetDescription
@@ -160,6 +162,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--configuration", metavar="NAME", help="with a dataset: also the network of this configuration"
     )
     parser.add_argument(
+        "--plan",
+        type=plan_name,
+        default=UNNAMED,
+        metavar="NAME",
+        help="with a dataset: the plan of that name",
+    )
+    parser.add_argument(
         "--backbone",
         choices=get_args(Backbone),
         help="instead of a dataset: a network as published",
@@ -198,6 +207,17 @@ def run(arguments: argparse.Namespace) -> int:
     return _describe_dataset(arguments)
 
 
+def trained_words(results: ResultsFolder) -> str:
+    """Which folds of which configurations are trained to their end, in a sentence."""
+    parts = []
+    for model in results.models():
+        done = [fold for fold in model.all_folds() if model.fold(fold).checkpoint("final").is_file()]
+        folds = ", ".join(f"fold {fold}" for fold in done if fold != ALL)
+        parts += [f"{model.name}, {folds}"] if folds else []
+        parts += [f"{model.name} on all cases"] if ALL in done else []
+    return f"Trained: {'; '.join(parts)}." if parts else "Nothing is trained yet."
+
+
 def _chosen_network(arguments: argparse.Namespace) -> NetworkPlan:
     from balrsam_pipeline.network.presets import preset
 
@@ -218,16 +238,20 @@ def _describe_dataset(arguments: argparse.Namespace) -> int:
     roots = roots_of(arguments)
     dataset = find_dataset(arguments.dataset, roots)
     folder = PreprocessedFolder(roots.preprocessed / dataset.name)
-    if not folder.plan.is_file():
+    planned = folder.planned(arguments.plan).plan
+    if not planned.is_file():
+        others = ", ".join(name or "the unnamed one" for name in folder.plans())
+        named = f" --plan {arguments.plan}" if arguments.plan else ""
         raise UsageError(
-            folder.plan,
-            found="no such file",
+            planned,
+            found=f"no such file; plans: {others}" if others else "no such file",
             expected=f"the plan of {dataset.name}",
-            fix="make it: balrsam plan_and_preprocess DATASET",
+            fix=f"make it: balrsam plan_and_preprocess DATASET{named}",
         )
-    plan = read_plan(folder.plan)
+    plan = read_plan(planned)
     fingerprint = read_fingerprint(folder.fingerprint) if folder.fingerprint.is_file() else None
     print(plan_page(plan, fingerprint, read_description(RawFolder(dataset).description)))
+    print(_paragraph(trained_words(ResultsFolder(roots.results / dataset.name))))
     if arguments.configuration is not None:
         print(f"\nThe network of '{arguments.configuration}':\n")
         print(describe_network(plan.configuration(arguments.configuration).network))

@@ -49,7 +49,9 @@ def final_name(temporary: Path) -> str | None:
 
 
 def _to_disk(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
+    descriptor = os.open(
+        path, os.O_RDWR if os.name == "nt" else os.O_RDONLY
+    )  # Windows syncs what it may write
     try:
         os.fsync(descriptor)
     finally:

@@ -6,23 +6,29 @@ import shlex
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
 
+from balrsam_pipeline.folds import ALL
+
 # command -> nnU-Net's option -> ours; "" stands before the dataset, which is a word of its own here
 OPTIONS: Mapping[str, Mapping[str, str]] = {
     "plan_and_preprocess": {
         "-d": "",
         "-c": "--configurations",
         "-np": "--workers",
+        "-overwrite_plans_name": "--plan",
         "-gpu_memory_target": "--gpu-memory-gb",
     },
     "train": {
         "-d": "",
         "-c": "--configuration",
         "-f": "--fold",
+        "-p": "--plan",
         "-device": "--device",
         "-pretrained_weights": "--init-from",
+        "--val": "--only-validate",
+        "--val_best": "--only-validate --checkpoint best",
     },
-    "crossval": {"-d": "", "-c": "--configuration", "-f": "--folds", "-device": "--device"},
-    "run": {"-d": "", "-c": "--configurations", "-f": "--folds", "-device": "--device"},
+    "crossval": {"-d": "", "-c": "--configuration", "-f": "--folds", "-p": "--plan", "-device": "--device"},
+    "run": {"-d": "", "-c": "--configurations", "-f": "--folds", "-p": "--plan", "-device": "--device"},
     "find_best_configuration": {
         "-d": "",
         "-c": "--configurations",
@@ -33,6 +39,7 @@ OPTIONS: Mapping[str, Mapping[str, str]] = {
     "predict": {
         "-c": "--configuration",
         "-f": "--folds",
+        "-p": "--plan",
         "-device": "--device",
         "-chk": "--checkpoint",
         "-step_size": "--tile-step",
@@ -43,13 +50,12 @@ OPTIONS: Mapping[str, Mapping[str, str]] = {
 }
 PLACES = {"train": ("--configuration", "--fold"), "find_best_configuration": ()}
 # what is chosen, done or known anyway; those of the first kind have a value
-DROPPED_WITH_VALUE = frozenset({"-tr", "-p", "-pl", "-npp", "-nps", "-num_gpus", "-overwrite_plans_name"})
-DROPPED = frozenset(
-    {"--npz", "--c", "--val", "--val_best", "--verify_dataset_integrity", "--clean", "--verbose"}
-)
+DROPPED_WITH_VALUE = frozenset({"-tr", "-pl", "-npp", "-nps", "-num_gpus"})
+DROPPED = frozenset({"--npz", "--c", "--verify_dataset_integrity", "--clean", "--verbose"})
+USUAL_PLAN = "nnUNetPlans"  # is unnamed here
 CHECKPOINTS = {"checkpoint_final.pth": "final", "checkpoint_best.pth": "best"}
 FLAGS = frozenset({"--no-ensembles", "--save-probabilities", "--no-mirror", "--continue"})
-ALL = "all"
+COMPARING = ("crossval", "find_best_configuration")  # commands that need validations, which fold all has not
 
 
 def in_our_words(command: str, words: Sequence[str]) -> str | None:
@@ -57,18 +63,17 @@ def in_our_words(command: str, words: Sequence[str]) -> str | None:
 
     Example:
         >>> in_our_words("train", ["4", "2d", "all", "--npz"])
-        'balrsam crossval 4 --configuration 2d'
+        'balrsam train 4 --configuration 2d --fold all'
         >>> in_our_words("predict", ["-i", "in", "-o", "out", "-d", "4", "-c", "2d", "-f", "all"])
-        'balrsam predict -i in -o out -d 4 --configuration 2d'
+        'balrsam predict -i in -o out -d 4 --configuration 2d --folds all'
         >>> in_our_words("train", ["4", "--fold", "0"]) is None
         True
     """
     if command not in OPTIONS:
         return None
     ours = _placed(command, _renamed(command, words))
-    if command == "train" and _is_all(ours, "--fold"):
-        command = "crossval"  # every fold, and prediction averages them
-    ours = _without_all(ours)
+    if command in COMPARING:
+        ours = _without_all(ours)
     return None if ours == list(words) else shlex.join(["balrsam", command, *ours])
 
 
@@ -79,13 +84,19 @@ def _renamed(command: str, words: Sequence[str]) -> list[str]:
     for index, word in enumerate(words):
         if skip:
             skip = False
-        elif word in DROPPED_WITH_VALUE:
+        elif word in DROPPED_WITH_VALUE or _is_unnamed_plan(command, words[index : index + 2]):
             skip = True
         elif names.get(word) == "":
             dataset, skip = list(words[index + 1 : index + 2]), True
         elif word not in DROPPED:
-            ours.append(CHECKPOINTS.get(word, names.get(word, word)))
+            ours += names[word].split() if word in names else [CHECKPOINTS.get(word, word)]
     return [*dataset, *ours]
+
+
+def _is_unnamed_plan(command: str, pair: Sequence[str]) -> bool:
+    """Whether a plan is named that has no name here, or where all plans are compared anyway."""
+    named = pair[0] in ("-p", "-overwrite_plans_name")
+    return named and (pair[0] not in OPTIONS[command] or list(pair[1:]) == [USUAL_PLAN])
 
 
 def _placed(command: str, words: Sequence[str]) -> list[str]:
@@ -99,14 +110,10 @@ def _placed(command: str, words: Sequence[str]) -> list[str]:
     return [words[0], *placed, *words[leading:]]
 
 
-def _is_all(words: Sequence[str], option: str) -> bool:
-    return any(pair == (option, ALL) for pair in pairwise(words))
-
-
 def _without_all(words: list[str]) -> list[str]:
-    """Without `--folds all`: all is what is taken where none is named."""
-    for option in ("--fold", "--folds"):
-        if _is_all(words, option):
-            at = words.index(option)
-            return words[:at] + words[at + 2 :]
-    return words
+    """Without `--folds all`: every fold is what is taken where none is named."""
+    pairs = list(pairwise(words))
+    if ("--folds", ALL) not in pairs:
+        return words
+    at = pairs.index(("--folds", ALL))
+    return words[:at] + words[at + 2 :]

@@ -114,6 +114,15 @@ def half_precision(device: torch.device) -> torch.dtype:
         return torch.bfloat16 if torch.cuda.is_bf16_supported(including_emulation=False) else torch.float16
 
 
+def cpu_computes_bfloat16() -> bool:
+    """Whether this CPU has instructions for bfloat16, and torch was built to use them (on Apple's it is
+    not)."""
+    import torch
+
+    available = torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
+    return bool(available and torch.ops.mkldnn._is_mkldnn_bf16_supported())
+
+
 def gpu_hint() -> str | None:
     """What speaks for a GPU, without asking torch; None where nothing does or GPUs are hidden."""
     if gpus_are_hidden():

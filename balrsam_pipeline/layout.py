@@ -1,11 +1,11 @@
 """What lies where on disk: every file and folder name of a dataset, a model and a prediction, once. A class
 is one kind of folder and says where its files are; nothing is read or written here.
 
-    raw/DATASET/                        RawFolder
-    preprocessed/DATASET/               PreprocessedFolder
+    raw/DATASET/                        RawFolder (balrsam_pipeline/data_layout.py)
+    preprocessed/DATASET/               PreprocessedFolder (there too)
     results/DATASET/                    ResultsFolder
-        CONFIGURATION__balrsam/         ModelFolder
-            fold_N/                     FoldFolder
+        CONFIGURATION__balrsam/         ModelFolder; CONFIGURATION__NAME__balrsam of the plan NAME
+            fold_N/  fold_all/          FoldFolder
                 validation/             ScoredFolder
             crossval/                   CrossvalFolder
         predictions/                    PredictionFolder
@@ -20,10 +20,25 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-DESCRIPTION, SOURCE = "dataset.json", "source.json"
-IMAGES_TR, LABELS_TR, IMAGES_TS, LABELS_TS = "imagesTr", "labelsTr", "imagesTs", "labelsTs"
-SPLITS_FINAL, GROUPS = "splits_final.json", "groups.csv"
-PLAN, FINGERPRINT, SPLITS = "plan.json", "fingerprint.json", "splits.json"
+from balrsam_pipeline.data_layout import DESCRIPTION as DESCRIPTION
+from balrsam_pipeline.data_layout import FINGERPRINT as FINGERPRINT
+from balrsam_pipeline.data_layout import GROUPS as GROUPS
+from balrsam_pipeline.data_layout import IMAGES_TR as IMAGES_TR
+from balrsam_pipeline.data_layout import IMAGES_TS as IMAGES_TS
+from balrsam_pipeline.data_layout import LABELS_TR as LABELS_TR
+from balrsam_pipeline.data_layout import LABELS_TS as LABELS_TS
+from balrsam_pipeline.data_layout import PLAN as PLAN
+from balrsam_pipeline.data_layout import SOURCE as SOURCE
+from balrsam_pipeline.data_layout import SPLITS as SPLITS
+from balrsam_pipeline.data_layout import SPLITS_FINAL as SPLITS_FINAL
+from balrsam_pipeline.data_layout import PlanFolder as PlanFolder
+from balrsam_pipeline.data_layout import PreprocessedFolder as PreprocessedFolder
+from balrsam_pipeline.data_layout import RawFolder as RawFolder
+from balrsam_pipeline.data_layout import StoredFiles as StoredFiles
+from balrsam_pipeline.data_layout import stored_files as stored_files
+from balrsam_pipeline.folds import ALL, FoldName
+from balrsam_pipeline.plan_names import parts_of
+
 SUMMARY, PER_CASE, REPORT, INDEX = "summary.json", "per_case.csv", "report.html", "index.html"
 BEST_CONFIGURATION, POSTPROCESSING = "best_configuration.json", "postprocessing.json"
 TEXT_LOG = "log.txt"
@@ -32,134 +47,6 @@ PREDICTION, EVALUATION, CROSSVAL = "prediction.json", "evaluation", "crossval"
 CheckpointKind = Literal["latest", "previous", "best", "final"]
 _MODEL_SUFFIX, _FOLD, _SETTINGS = "__balrsam", "fold_", "settings.json"
 _MODEL_NAME = re.compile(rf"[A-Za-z0-9._-]+{_MODEL_SUFFIX}")
-_STORED = re.compile(r"(?P<case>.+?)(_label|_foreground)?\.b2nd")
-
-
-@dataclass(frozen=True, slots=True)
-class RawFolder:
-    """A raw dataset, in nnU-Net's format."""
-
-    path: Path
-
-    @property
-    def description(self) -> Path:
-        """Channels, labels and file ending."""
-        return self.path / DESCRIPTION
-
-    @property
-    def images_tr(self) -> Path:
-        """Images of the training cases."""
-        return self.path / IMAGES_TR
-
-    @property
-    def labels_tr(self) -> Path:
-        """Their references."""
-        return self.path / LABELS_TR
-
-    @property
-    def images_ts(self) -> Path:
-        """Images of the test cases."""
-        return self.path / IMAGES_TS
-
-    @property
-    def labels_ts(self) -> Path:
-        """Their references, where they are known."""
-        return self.path / LABELS_TS
-
-    @property
-    def splits(self) -> Path:
-        """The user's own folds."""
-        return self.path / SPLITS_FINAL
-
-    @property
-    def groups(self) -> Path:
-        """Which cases must share a fold."""
-        return self.path / GROUPS
-
-
-@dataclass(frozen=True, slots=True)
-class PreprocessedFolder:
-    """What `balrsam plan_and_preprocess` makes of a dataset; each store of cases is a folder below it."""
-
-    path: Path
-
-    @property
-    def plan(self) -> Path:
-        """All that was decided."""
-        return self.path / PLAN
-
-    @property
-    def folds(self) -> Path:
-        """Training and validation cases of every fold."""
-        return self.path / SPLITS
-
-    @property
-    def description(self) -> Path:
-        """A copy of the raw dataset's."""
-        return self.path / DESCRIPTION
-
-    @property
-    def fingerprint(self) -> Path:
-        """What was measured on every case."""
-        return self.path / FINGERPRINT
-
-    @property
-    def fingerprint_quantiles(self) -> Path:
-        """Intensities of every case, from which the dataset's statistics are made."""
-        return self.path / "fingerprint_quantiles.npy"
-
-    @property
-    def fingerprint_sources(self) -> Path:
-        """The state of the files that were measured; its presence says that the fingerprint is complete."""
-        return self.path / "fingerprint_sources.json"
-
-    @property
-    def integrity(self) -> Path:
-        """The last integrity check."""
-        return self.path / "integrity.json"
-
-    def features(self, key: str, case: str, view: str) -> Path:
-        """What the frozen encoder that `key` names made of one view of a slice of a case."""
-        return self.path / "features" / key / case / f"{view}.safetensors"
-
-
-@dataclass(frozen=True, slots=True)
-class StoredFiles:
-    """The files of one preprocessed case in a store."""
-
-    store: Path
-    case: str
-
-    @property
-    def image(self) -> Path:
-        """Its image, a blosc2 array."""
-        return self.store / f"{self.case}.b2nd"
-
-    @property
-    def label(self) -> Path:
-        """Its reference."""
-        return self.store / f"{self.case}_label.b2nd"
-
-    @property
-    def foreground(self) -> Path:
-        """Where its foreground is."""
-        return self.store / f"{self.case}_foreground.b2nd"
-
-    @property
-    def arrays(self) -> tuple[Path, Path, Path]:
-        """All that are not JSON."""
-        return self.image, self.label, self.foreground
-
-    @property
-    def facts(self) -> Path:
-        """What was done to it; written last, so its presence says that the case is complete."""
-        return self.store / f"{self.case}.json"
-
-
-def stored_files(path: Path) -> StoredFiles | None:
-    """The case that an array in a store belongs to; None where the file is no such array."""
-    match = _STORED.fullmatch(path.name)
-    return StoredFiles(path.parent, match["case"]) if match else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -241,19 +128,33 @@ class FoldFolder:
     @property
     def validation(self) -> ScoredFolder:
         """Predictions of the validation cases, and their scores."""
-        return ScoredFolder(self.path / "validation")
+        return self.validation_with("final")
+
+    def validation_with(self, kind: CheckpointKind) -> ScoredFolder:
+        """The same of another checkpoint than the final one, which is validated where that is asked for."""
+        return ScoredFolder(self.path / ("validation" if kind == "final" else f"validation_{kind}"))
 
 
 @dataclass(frozen=True, slots=True)
 class ModelFolder:
-    """All folds of one configuration: `results/DATASET/CONFIGURATION__balrsam`."""
+    """All folds of one configuration of a plan: `results/DATASET/CONFIGURATION__balrsam`."""
 
     path: Path
 
     @property
+    def name(self) -> str:
+        """The folder's name without the part that says whose it is: CONFIGURATION or CONFIGURATION__PLAN."""
+        return self.path.resolve().name.removesuffix(_MODEL_SUFFIX)
+
+    @property
     def configuration(self) -> str:
         """The configuration that the folder's name says."""
-        return self.path.resolve().name.split("__")[0]
+        return parts_of(self.name)[0]
+
+    @property
+    def plan_name(self) -> str:
+        """The plan that the folder's name says; "" is the unnamed one."""
+        return parts_of(self.name)[1]
 
     @property
     def plan(self) -> Path:
@@ -275,9 +176,13 @@ class ModelFolder:
         return FoldFolder(self.path / f"{_FOLD}{number}")
 
     def folds(self) -> tuple[int, ...]:
-        """The folds that have a folder."""
+        """The folds of the cross-validation that have a folder."""
         matches = (re.fullmatch(rf"{_FOLD}(\d+)", path.name) for path in self.path.glob(f"{_FOLD}*"))
         return tuple(sorted(int(match[1]) for match in matches if match))
+
+    def all_folds(self) -> tuple[FoldName, ...]:
+        """The same, and last the one that is trained on all cases, where it has a folder."""
+        return (*self.folds(), *((ALL,) if self.fold(ALL).path.is_dir() else ()))
 
 
 def is_model_name(name: str) -> bool:
@@ -313,12 +218,12 @@ class ResultsFolder:
 
     path: Path
 
-    def model(self, configuration: str) -> ModelFolder:
-        """The folder of one configuration."""
-        return ModelFolder(self.path / f"{configuration}{_MODEL_SUFFIX}")
+    def model(self, name: str) -> ModelFolder:
+        """The folder of the model of that name: a configuration, with its plan where that has a name."""
+        return ModelFolder(self.path / f"{name}{_MODEL_SUFFIX}")
 
     def models(self) -> tuple[ModelFolder, ...]:
-        """The configurations that have a folder, by name."""
+        """The models that have a folder, by name."""
         return tuple(ModelFolder(path) for path in sorted(self.path.glob(f"*{_MODEL_SUFFIX}")))
 
     @property

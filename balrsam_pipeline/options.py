@@ -11,7 +11,7 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import types
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
@@ -26,12 +26,14 @@ class Option:
     Attributes:
         names: the option, then its aliases; without any, the field's name makes it.
         choices: those allowed; a field whose type is a `Literal` has its own.
+        read: makes the value of a word; None does what the field's type says.
     """
 
     help: str
     metavar: str | None
     names: tuple[str, ...]
     choices: tuple[str, ...]
+    read: Callable[[str], Any] | None = None
 
 
 def option(
@@ -41,12 +43,13 @@ def option(
     metavar: str | None = None,
     names: tuple[str, ...] = (),
     choices: tuple[str, ...] = (),
+    read: Callable[[str], Any] | None = None,
 ) -> Any:
     """A dataclass field that is an option of the command line too.
 
     A bool that is true by default becomes `--no-NAME`; a tuple takes several words.
     """
-    entry = Option(help=help_text, metavar=metavar, names=names, choices=choices)
+    entry = Option(help=help_text, metavar=metavar, names=names, choices=choices, read=read)
     return dataclasses.field(default=default, metadata={_KEY: entry})
 
 
@@ -80,7 +83,7 @@ def add_options(parser: argparse._ActionsContainer, kind: type, *, without: Coll
         parser.add_argument(
             *known.names,
             dest=known.field,
-            type=known.kind,
+            type=known.option.read or known.kind,
             nargs="+" if known.several else None,
             choices=known.choices or None,
             metavar=known.option.metavar,
@@ -120,7 +123,7 @@ def _options(kind: type) -> Iterator[_Known]:
         entry: Option | None = item.metadata.get(_KEY)
         if entry is None:
             continue
-        plain, several, choices = _plain(hints[item.name])
+        plain, several, choices = (str, False, ()) if entry.read else _plain(hints[item.name])
         dashed = item.name.replace("_", "-")
         usual = f"--no-{dashed}" if plain is bool and item.default else f"--{dashed}"
         yield _Known(

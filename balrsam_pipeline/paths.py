@@ -45,6 +45,11 @@ def checkpoint_cache() -> Path:
     return _from_environment("balrsam_checkpoints") or cache / "balrsam" / "checkpoints"
 
 
+def look_for_checkpoints_in(folder: Path) -> None:
+    """Have SAM checkpoints looked for in a folder, unless the user has named one."""
+    os.environ.setdefault("balrsam_checkpoints", str(folder))
+
+
 def is_offline() -> bool:
     """Whether `balrsam_offline` forbids to fetch anything (set to anything but 0 or nothing)."""
     return _from_environment("balrsam_offline") not in (None, Path("0"))
@@ -146,9 +151,10 @@ def dataset_number(name: str) -> int | None:
     return int(match.group(1)) if match else None
 
 
-def model_folder(roots: Roots, dataset: str, configuration: str) -> Path:
-    """The results folder of one configuration: `results/DATASET/CONFIGURATION__balrsam`."""
-    return ResultsFolder(roots.results / dataset).model(configuration).path
+def model_folder(roots: Roots, dataset: str, name: str) -> Path:
+    """The results folder of a model: `results/DATASET/CONFIGURATION__balrsam`, or with the plan's name in
+    it."""
+    return ResultsFolder(roots.results / dataset).model(name).path
 
 
 def _from_environment(name: str) -> Path | None:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Literal
 
 from balrsam_pipeline.errors import PlanError
+from balrsam_pipeline.extensions import FORM, is_extension_name
 from balrsam_pipeline.files import write_json
 from balrsam_pipeline.fingerprint import SCHEMA_VERSION
 from balrsam_pipeline.fingerprint import CaseFingerprint as CaseFingerprint
@@ -76,6 +77,8 @@ class NetworkPlan:
     `checkpoint` is the published checkpoint to adapt, by name; empty: the most general one of the backbone.
 
     With `volume` the network sees patches of volumes, as they are, instead of slices.
+
+    `extension` names a function of a user's own package that changes the network when it is built.
     """
 
     backbone: Backbone
@@ -101,6 +104,7 @@ class NetworkPlan:
     decoder: Decoder = field(default="sam", metadata=ADDED)
     encoder_shrink: Shrink = field(default=1, metadata=ADDED)
     volume: VolumePlan | None = field(default=None, metadata=ADDED)
+    extension: str = field(default="", metadata=ADDED)
 
     @property
     def input_shape(self) -> tuple[int, ...]:
@@ -144,6 +148,7 @@ class NetworkPlan:
                 "1, but for vit_t with a pyramid",
             ),
             ("adapted_stages", 0 <= self.adapted_stages <= TINY_VIT_STAGES, f"0 (none) to {TINY_VIT_STAGES}"),
+            ("extension", not self.extension or is_extension_name(self.extension), FORM),
             ("input_ranges", ordered, "(low, high) of each input channel"),
         ]
         for name, holds, expected in checks:

@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, get_args
 from balrsam_pipeline.command import Command, CommandFiles, add_roots, roots_of
 from balrsam_pipeline.errors import UsageError
 from balrsam_pipeline.execution_options import add_execution_arguments, execution_of
-from balrsam_pipeline.layout import PreprocessedFolder, StoredFiles, stored_files
+from balrsam_pipeline.layout import PlanFolder, PreprocessedFolder, StoredFiles, stored_files
 from balrsam_pipeline.paths import find_dataset
 from balrsam_pipeline.plan import Backbone
+from balrsam_pipeline.plan_names import UNNAMED, plan_name
 
 if TYPE_CHECKING:
     from balrsam_pipeline.preprocessing.conservation import LabelVoxels
@@ -72,6 +73,13 @@ def add_planning_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--like", metavar="PLAN", help="take over the plan of another dataset: its name, folder or plan.json"
     )
+    parser.add_argument(
+        "--plan",
+        type=plan_name,
+        default=UNNAMED,
+        metavar="NAME",
+        help="name this plan, which then lies beside the dataset's others",
+    )
     parser.add_argument("--workers", type=int, metavar="N", help="processes (default: one per core)")
     parser.add_argument("--no-verify", action="store_true", help="skip the integrity check")
     parser.add_argument("--offline", action="store_true", help="fetch nothing (also: balrsam_offline=1)")
@@ -86,11 +94,12 @@ def planning_files(arguments: argparse.Namespace) -> CommandFiles:
 
     def finished(path: Path) -> tuple[Path, ...]:
         stored = stored_files(path)
-        if stored is not None and path.parent != files.path:
+        if stored is not None and path.parent != planned.path:
             return stored.facts, StoredFiles(path.parent, path.stem).facts  # a case may be called X_label
         return (files.fingerprint_sources,) if path in measured else ()
 
-    outputs = (files.plan, files.folds, files.description, *measured, files.path / "*/*")
+    planned = files.planned(arguments.plan)
+    outputs = (planned.plan, files.folds, files.description, *measured, planned.path / "*/*")
     return CommandFiles(outputs=outputs, finished=finished)
 
 
@@ -134,11 +143,12 @@ def run_planning(arguments: argparse.Namespace) -> int:
         execution=execution,
         verify=not arguments.no_verify,
         offline=arguments.offline or None,
+        name=arguments.plan,
     )
-    return _report(plan_and_preprocess(request))
+    return _report(plan_and_preprocess(request), request.name)
 
 
-def _report(preparation: Preparation) -> int:
+def _report(preparation: Preparation, plan_called: str) -> int:
     if preparation.warnings:
         print(preparation.warnings)
     plan, cases = preparation.plan, len(preparation.extraction.fingerprint.cases)
@@ -161,8 +171,9 @@ def _report(preparation: Preparation) -> int:
         for case, problem in report.failures.items():
             failed += 1
             print(f"  failed: case {case}: {problem}")
-    where = PreprocessedFolder(preparation.folder).plan
-    print(f"plan: {where}    in plain words: balrsam describe {plan.dataset}")
+    named = f" --plan {plan_called}" if plan_called else ""
+    where = PlanFolder(preparation.folder).plan
+    print(f"plan: {where}    in plain words: balrsam describe {plan.dataset}{named}")
     return PARTLY if failed else 0
 
 
@@ -218,7 +229,7 @@ COMMANDS = {
         summary="Measure a dataset, plan every configuration that suits it, and preprocess its cases. Only "
         "what changed is done again.",
         example="balrsam plan_and_preprocess Dataset004_Hippocampus\nbalrsam plan_and_preprocess 4 "
-        "--gpu-memory-gb 24 --configurations 2d",
+        "--gpu-memory-gb 24 --configurations 2d\nbalrsam plan_and_preprocess 4 --plan wide --input-size 320",
         add_arguments=add_planning_arguments,
         run=run_planning,
         files=planning_files,

@@ -20,9 +20,10 @@ from balrsam_pipeline.dataset import (
 from balrsam_pipeline.errors import BalrsamError, CheckpointError, DatasetError
 from balrsam_pipeline.execution import ExecutionOptions, folder_lock, open_executor
 from balrsam_pipeline.files import read_json, write_json
-from balrsam_pipeline.layout import PreprocessedFolder, RawFolder
+from balrsam_pipeline.layout import PlanFolder, PreprocessedFolder, RawFolder
 from balrsam_pipeline.network import obtain
 from balrsam_pipeline.plan import Plan, read_plan, write_versioned
+from balrsam_pipeline.plan_names import UNNAMED
 from balrsam_pipeline.preprocessing import store_folder
 from planners.file_hashes import folder_state_sha256
 from planners.fingerprint import Extraction, changed_cases, extract_fingerprint
@@ -42,6 +43,7 @@ class PlanRequest:
 
     Attributes:
         raw: the raw dataset's folder.
+        name: of the plan; "" is the unnamed one.
         preprocessed: the folder of preprocessed datasets.
         configurations: those to preprocess; None is all that the plan has.
         like: a plan to take over instead of planning.
@@ -58,12 +60,13 @@ class PlanRequest:
     execution: ExecutionOptions
     verify: bool
     offline: bool | None = None
+    name: str = UNNAMED
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Preparation:
-    """What was done: the plan, which cases were measured, what preprocessing did to each store, and the
-    check's warnings."""
+    """What was done: the plan and its folder, which cases were measured, what preprocessing did to each
+    store, and the check's warnings."""
 
     folder: Path
     plan: Plan
@@ -91,12 +94,13 @@ def plan_and_preprocess(request: PlanRequest) -> Preparation:
         names = _chosen(request, plan)
         if plan.default_configuration not in names:
             plan = replace(plan, default_configuration=names[0])
-        _write_if_new(folder, plan)
+        planned = PreprocessedFolder(folder).planned(request.name).path
+        _write_if_new(planned, plan)
         write_folds(PreprocessedFolder(folder).folds, folds_of(dataset))
         write_json(PreprocessedFolder(folder).description, read_json(RawFolder(dataset.folder).description))
-        reports = _preprocess(dataset, plan, names, folder, extraction, executor, workers)
+        reports = _preprocess(dataset, plan, names, planned, extraction, executor, workers)
     warnings = scan.report.table() if scan and scan.report.problems else ""
-    return Preparation(folder=folder, plan=plan, extraction=extraction, reports=reports, warnings=warnings)
+    return Preparation(folder=planned, plan=plan, extraction=extraction, reports=reports, warnings=warnings)
 
 
 def scan_once(
@@ -175,7 +179,7 @@ def _chosen(request: PlanRequest, plan: Plan) -> tuple[str, ...]:
 
 
 def _write_if_new(folder: Path, plan: Plan) -> None:
-    path = PreprocessedFolder(folder).plan
+    path = PlanFolder(folder).plan
     try:
         if path.is_file() and read_plan(path) == plan:
             return

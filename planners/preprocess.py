@@ -57,7 +57,7 @@ def preprocess_cases(
     are kept.
 
     Args:
-        folder: the preprocessed dataset; cases go to `store_folder(folder, configuration)`.
+        folder: of the plan; cases go to `store_folder(folder, configuration)`.
         contents: case -> SHA-256 of its content, as the fingerprint holds it.
     """
     configuration = plan.configuration(configuration_name)

@@ -10,15 +10,20 @@ from typing import TYPE_CHECKING
 from balrsam_pipeline.command import Command, CommandFiles, add_roots, roots_of
 from balrsam_pipeline.errors import UsageError
 from balrsam_pipeline.execution_options import add_cluster_arguments, cluster_of
+from balrsam_pipeline.folds import fold_number
 from balrsam_pipeline.hardware import chosen_devices
 from balrsam_pipeline.layout import ModelFolder, ResultsFolder
 from balrsam_pipeline.options import add_options, given
-from balrsam_pipeline.paths import find_dataset
+from balrsam_pipeline.paths import find_dataset, launcher_environment
+from balrsam_pipeline.plan_names import UNNAMED, model_name
 from balrsam_pipeline.terminal import painted
 
 if TYPE_CHECKING:
     from trainers.config import TrainingConfig
     from trainers.request import TrainRequest
+
+
+VALIDATED = ("final", "best", "latest")  # checkpoints that --only-validate takes
 
 
 def add_train_arguments(parser: argparse.ArgumentParser) -> None:
@@ -30,7 +35,9 @@ def add_train_arguments(parser: argparse.ArgumentParser) -> None:
 def add_crossval_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of `balrsam crossval`."""
     parser.add_argument("dataset", help="a dataset: folder name, number, or path")
-    parser.add_argument("--folds", nargs="+", type=int, metavar="N", help="folds to train (default: all)")
+    parser.add_argument(
+        "--folds", nargs="+", type=fold_number, metavar="N", help="folds to train (default: all)"
+    )
     parser.add_argument(
         "--parallel-folds",
         nargs="+",
@@ -50,7 +57,7 @@ def add_crossval_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help="with --cluster: processes (torchrun) that train a fold",
     )
-    _add_common(parser, without=("fold",))
+    _add_common(parser, without=("fold", "only_validate"))
     add_cluster_arguments(parser)
 
 
@@ -58,12 +65,14 @@ def train(arguments: argparse.Namespace) -> int:
     """Run `balrsam train`."""
     from balrsam_pipeline.allocator import keep_freed_memory
     from evaluation import summary_table
-    from trainers.fold import train_fold
+    from trainers.fold import train_fold, validate_trained
 
     keep_freed_memory()
-    result = train_fold(_request(arguments))
+    request = _request(arguments)
+    result = validate_trained(request) if request.only_validate else train_fold(request)
     if result.summary is not None:
         print(painted(summary_table(result.summary)))
+    if launcher_environment()["rank"] == 0:
         print(f"{'already done' if result.already_done else 'done'}: {result.folder}")
     return 0
 
@@ -128,7 +137,8 @@ def crossval_files(arguments: argparse.Namespace) -> CommandFiles:
 
 
 def _model(arguments: argparse.Namespace, configuration: str) -> ModelFolder:
-    return ResultsFolder(roots_of(arguments).results / Path(arguments.dataset).name).model(configuration)
+    results = ResultsFolder(roots_of(arguments).results / Path(arguments.dataset).name)
+    return results.model(model_name(configuration, arguments.plan or UNNAMED))
 
 
 def _refuse_contradictions(arguments: argparse.Namespace) -> None:
@@ -161,12 +171,11 @@ def _add_common(parser: argparse.ArgumentParser, without: tuple[str, ...] = ()) 
 def _request(arguments: argparse.Namespace) -> TrainRequest:
     from trainers.request import TrainRequest
 
-    roots = roots_of(arguments)
+    roots, chosen = roots_of(arguments), given(arguments, TrainRequest)
+    if chosen.get("only_validate") and str(chosen.get("base")) in VALIDATED:
+        chosen["weights"] = str(chosen.pop("base"))
     return TrainRequest(
-        dataset=find_dataset(arguments.dataset, roots),
-        roots=roots,
-        config=_config(arguments),
-        **given(arguments, TrainRequest),
+        dataset=find_dataset(arguments.dataset, roots), roots=roots, config=_config(arguments), **chosen
     )
 
 
@@ -182,10 +191,11 @@ def _config(arguments: argparse.Namespace) -> TrainingConfig:
 
 COMMANDS = {
     "train": Command(
-        summary="Train one fold, then validate it on whole images. Stopped or killed, the same command goes "
-        "on.\n"
+        summary="Train one fold, then validate it on whole images; --fold all trains on every case and has "
+        "no validation. Stopped or killed, the same command goes on.\n"
         "SIGTERM, SIGINT and SIGUSR1 save and exit with 75.",
         example="balrsam train Dataset004_Hippocampus --configuration 2d --fold 0 --max-minutes 20\n"
+        "balrsam train 4 --fold all\nbalrsam train 4 --fold 0 --only-validate --checkpoint best\n"
         "torchrun --nproc-per-node 2 -m balrsam_pipeline train 4 --fold 0",
         add_arguments=add_train_arguments,
         run=train,

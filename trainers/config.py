@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 from balrsam_pipeline.errors import TrainingError
+from balrsam_pipeline.extensions import FORM, is_extension_name
 from balrsam_pipeline.files import read_json
 from balrsam_pipeline.options import option
 from balrsam_pipeline.plan import Configuration
@@ -32,19 +33,21 @@ ADAPTED_SAMPLES, ADAPTED_STEPS = 400_000, 50_000
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LossConfig:
     """Weights of the three losses; `label_smoothing` is the share of the cross-entropy target spread over all
-    classes."""
+    classes. `extension` names a loss of one's own (docs/extending.md), added with `extension_weight`."""
 
     dice: float = 1.0
     cross_entropy: float = 1.0
     boundary: float = 0.5
     label_smoothing: float = 0.0
+    extension: str = ""
+    extension_weight: float = 1.0
 
     def __post_init__(self) -> None:
-        for name in ("dice", "cross_entropy", "boundary"):
+        for name in ("dice", "cross_entropy", "boundary", "extension_weight"):
             _require(f"loss.{name}", getattr(self, name) >= 0, getattr(self, name), "0 (off) or more")
-        _require(
-            "loss", self.dice + self.cross_entropy > 0, "dice and cross_entropy both 0", "one of them above 0"
-        )
+        _require_extension("loss.extension", self.extension)
+        total = self.dice + self.cross_entropy + (self.extension_weight if self.extension else 0)
+        _require("loss", total > 0, "dice and cross_entropy both 0", "one of them above 0, or an extension")
         _require(
             "loss.label_smoothing", 0 <= self.label_smoothing < 1, self.label_smoothing, "from 0 up to 1"
         )
@@ -61,7 +64,8 @@ class AugmentationConfig:
     `rotation_degrees` None takes 30 for volumes, whose patients lie one way, and for pictures nnU-Net's rule:
     180 for nearly square patches, 15 where one side exceeds 1.5 times the other. A CUDA device changes
     intensities itself, a batch at a time, since the loader would starve it; `in_loader` has that done by the
-    loader there too, `on_device` on other devices as well.
+    loader there too, `on_device` on other devices as well. `extensions` name functions of one's own
+    (docs/extending.md), which the loader calls last.
     """
 
     enabled: bool = True
@@ -103,13 +107,17 @@ class AugmentationConfig:
     bias_field_strength: tuple[float, float] = (0.0, 1.5)
     translation_probability: float = 0.5
     translation_fraction: float = 0.1
+    extensions: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         for item in dataclasses.fields(self):
             value = getattr(self, item.name)
             if item.name.endswith("_probability"):
                 _require(f"augmentation.{item.name}", 0 <= value <= 1, value, "a probability from 0 to 1")
-            if isinstance(value, tuple):
+            if item.name == "extensions":
+                for name in value:
+                    _require_extension("augmentation.extensions", name)
+            elif isinstance(value, tuple):
                 _require(
                     f"augmentation.{item.name}",
                     0 <= value[0] <= value[1],
@@ -138,6 +146,8 @@ class TrainingConfig:
             follows; with both budgets, the one used up first ends the run and drives the learning rate.
         budget_clock: "wall", or "cpu": core-minutes of this process, which makes runs on a busy machine
             comparable.
+        patience: epochs without a better quick validation after which training ends, before its budget does.
+            The learning rate falls as if it went on; the weights that scored best are the checkpoint "best".
         batch_size: samples of one step over all devices; None takes the plan's for each of them.
         learning_rate: the highest; None takes 3e-3 for a network trained from scratch, 2e-3 for one over
             volumes and 1e-3 for an adapted one, times the root of the number of devices that each have the
@@ -156,6 +166,9 @@ class TrainingConfig:
         freeze: "encoder" freezes what the plan does (SAM's encoder where it is adapted); "decoder" the mask
             decoder too, but for classes; "nothing" trains SAM's encoder along, which takes the memory and the
             checkpoint size of all of SAM.
+        network_extension: names a function of one's own that changes the network (docs/extending.md); the
+            model's plan then names it too.
+        trainer_extension: names what trains in place of `trainers.trainer.Trainer`.
         save_every_s: seconds between checkpoints (taken at the end of an epoch); 0 saves after every epoch.
     """
 
@@ -175,6 +188,11 @@ class TrainingConfig:
     )
     budget_clock: Clock = option(
         "what --max-minutes counts: wall-clock (default) or CPU minutes of this process", default="wall"
+    )
+    patience: int | None = option(
+        "end training after N epochs without a better quick validation (default: use the budget)",
+        default=None,
+        metavar="N",
     )
     steps_per_epoch: int = 100
     batch_size: int | None = option("samples per step (default: the plan's)", default=None, metavar="N")
@@ -198,6 +216,8 @@ class TrainingConfig:
         "tokens train; nothing: all of it trains",
         default="encoder",
     )
+    network_extension: str = ""
+    trainer_extension: str = ""
     loss: LossConfig = field(default_factory=LossConfig)
     augmentation: AugmentationConfig = field(default_factory=AugmentationConfig)
 
@@ -208,6 +228,7 @@ class TrainingConfig:
             "max_minutes", self.max_minutes is None or self.max_minutes > 0, self.max_minutes, "more than 0"
         )
         _require("budget_clock", self.budget_clock in get_args(Clock), self.budget_clock, "wall or cpu")
+        _require("patience", self.patience is None or self.patience > 0, self.patience, "at least 1")
         _require("steps_per_epoch", self.steps_per_epoch > 0, self.steps_per_epoch, "at least 1")
         _require("batch_size", self.batch_size is None or self.batch_size > 0, self.batch_size, "at least 1")
         _require(
@@ -220,6 +241,8 @@ class TrainingConfig:
         _require("warmup_fraction", 0 <= self.warmup_fraction < 1, self.warmup_fraction, "from 0 up to 1")
         _require("ema_width", 0 < self.ema_width < 0.5, self.ema_width, "between 0 and 0.5")
         _require("coarse_share", 0 <= self.coarse_share <= 1, self.coarse_share, "from 0 to 1")
+        for name in ("network_extension", "trainer_extension"):
+            _require_extension(name, getattr(self, name))
         _require("freeze", self.freeze in get_args(Freeze), self.freeze, "nothing, encoder or decoder")
         _require(
             "foreground_fraction", 0 <= self.foreground_fraction <= 1, self.foreground_fraction, "from 0 to 1"
@@ -307,6 +330,10 @@ def differences(old: Any, new: Any, name: str = "") -> list[str]:
             for line in differences(old.get(key), new.get(key), f"{name}.{key}".lstrip("."))
         ]
     return [] if old == new else [f"{name}: {old} -> {new}"]
+
+
+def _require_extension(name: str, value: str) -> None:
+    _require(name, not value or is_extension_name(value), value, FORM)
 
 
 def _require(name: str, holds: bool, value: object, expected: str) -> None:

@@ -106,7 +106,7 @@ def train_all_over_devices(requests: Sequence[CrossvalRequest], devices: Sequenc
 
     def train_one(request: TrainRequest) -> int:
         device = free.get()
-        LOG.info("'%s', fold %d on %s", request.configuration, request.fold, device)
+        LOG.info("'%s', fold %s on %s", request.configuration, request.fold, device)
         own = share if workers or device.startswith("cuda") else None
         try:
             return _train_alone(dataclasses.replace(request, device=device, workers=own))
@@ -152,15 +152,17 @@ def _folds_of(requests: Sequence[CrossvalRequest]) -> list[TrainRequest]:
 
 def _completed(request: CrossvalRequest) -> tuple[str, tuple[int, ...]]:
     """The configuration and the folds, with the plan's where the request leaves them open."""
-    preprocessed = PreprocessedFolder(request.train.roots.preprocessed / request.train.dataset.name)
-    if not preprocessed.folds.is_file():
-        raise TrainingError(
-            preprocessed.path,
-            found=f"no {preprocessed.folds.name}",
-            expected="a planned and preprocessed dataset",
-            fix=f"balrsam plan_and_preprocess {request.train.dataset.name}",
-        )
-    configuration = request.train.configuration or read_plan(preprocessed.plan).default_configuration
+    train = request.train
+    preprocessed = PreprocessedFolder(train.roots.preprocessed / train.dataset.name)
+    for path in (preprocessed.folds, train.planned.plan):
+        if not path.is_file():
+            raise TrainingError(
+                path.parent,
+                found=f"no {path.name}",
+                expected="a planned and preprocessed dataset",
+                fix=train.planning,
+            )
+    configuration = train.configuration or read_plan(train.planned.plan).default_configuration
     folds = request.folds if request.folds is not None else tuple(range(len(read_folds(preprocessed.folds))))
     return configuration, folds
 

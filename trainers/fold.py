@@ -10,6 +10,7 @@ import shutil
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -42,8 +43,8 @@ LOG = logging.getLogger(__name__)
 
 
 def train_fold(request: TrainRequest) -> FoldResult:
-    """Train a fold, or go on where it stopped, then validate it on whole images. What is done already is not
-    done again.
+    """Train a fold, or go on where it stopped, then validate it on whole images (fold "all" has none to
+    validate on). What is done already is not done again.
 
     Raises:
         TrainingError: data are missing, settings changed, the loss stays non-finite, memory or disk run out.
@@ -51,6 +52,13 @@ def train_fold(request: TrainRequest) -> FoldResult:
     """
     data = open_fold(request)
     config = request.config.completed(data.configuration, launcher_environment()["world_size"])
+    if config.patience is not None and not data.fold.val:
+        raise TrainingError(
+            "training setting 'patience'",
+            found="a fold without validation cases",
+            expected="a validation to be patient for",
+            fix="train a fold of the cross-validation, or without --patience",
+        )
     device = local_device(request.device)
     with joined_ranks(device) as ranks:
         if not ranks.first:
@@ -59,12 +67,43 @@ def train_fold(request: TrainRequest) -> FoldResult:
         files = FoldFolder(data.folder)
         with also_logged_to(files.text_log):
             done = _train_if_due(request, data, config, ranks)
+            if not data.fold.val:
+                LOG.info("%s: trained on all cases; nothing validates it", shown(data.folder))
+                return FoldResult(folder=data.folder, summary=None, already_done=done)
             if done and files.validation.summary.is_file():
                 LOG.info("%s: trained and validated already; nothing to do", shown(data.folder))
                 summary = read_summary(files.validation.summary)
                 return FoldResult(folder=data.folder, summary=summary, already_done=True)
             with folder_lock(data.folder):
                 summary = _validate(request, data, device)
+    return FoldResult(folder=data.folder, summary=summary, already_done=False)
+
+
+def validate_trained(request: TrainRequest) -> FoldResult:
+    """Validate a trained fold with the plan that it was trained with. Predictions and scores of the final
+    checkpoint are made again; those of another kind have a folder of their own.
+
+    Raises:
+        TrainingError: there is no such checkpoint, or the fold has no validation cases.
+    """
+    data = open_fold(request)
+    files = FoldFolder(data.folder)
+    checkpoint = files.checkpoint(request.weights)
+    if not data.fold.val or not checkpoint.is_file():
+        raise TrainingError(
+            checkpoint,
+            found="no such file"
+            if data.fold.val
+            else "a model of all cases, which leaves none to validate on",
+            expected="a trained fold with cases to validate",
+            fix=f"train it: balrsam train {request.dataset.name} --fold {request.fold}"
+            if data.fold.val
+            else "validate a fold of the cross-validation, or score its predictions of other images",
+        )
+    plan = read_plan(ModelFolder(data.folder.parent).plan)
+    data = replace(data, plan=plan, configuration=plan.configuration(data.configuration.name))
+    with also_logged_to(files.text_log), folder_lock(data.folder):
+        summary = _validate(request, data, local_device(request.device))
     return FoldResult(folder=data.folder, summary=summary, already_done=False)
 
 
@@ -85,7 +124,7 @@ def _validate(request: TrainRequest, data: FoldData, device: torch.device) -> Su
     cases, began = len(data.fold.val), time.monotonic()
     expected_s, source = expected_by_log(data)
     LOG.info(
-        "fold %d: validating %d cases on whole images%s",
+        "fold %s: validating %d cases on whole images%s",
         request.fold,
         cases,
         f", about {in_words(expected_s)} ({source})" if expected_s is not None else "",
@@ -93,8 +132,9 @@ def _validate(request: TrainRequest, data: FoldData, device: torch.device) -> Su
     with phase(f"validation of fold {request.fold}") as going:
         if expected_s is not None:
             going.expect(expected_s)
-        summary = validate_fold(data, CheckpointFolder(data.folder).path("final"), request.base, device)
-    _note(data, {"validation_s": round(time.monotonic() - began, 1)})
+        summary = validate_fold(data, request.weights, request.base, device)
+    if request.weights == "final":
+        _note(data, {"validation_s": round(time.monotonic() - began, 1)})
     return summary
 
 
@@ -129,7 +169,7 @@ def _train(request: TrainRequest, data: FoldData, config: TrainingConfig, ranks:
             used = run.trainer.run()
     if used and ranks.first:
         LOG.info(
-            "fold %d: trained %d steps in %s",
+            "fold %s: trained %d steps in %s",
             request.fold,
             run.state.step,
             in_words(run.run_state.budget.used_s()),
@@ -184,7 +224,7 @@ def _write_model_folder(data: FoldData) -> None:
         PlanError: the plan there is damaged.
     """
     model = ModelFolder(data.folder.parent)
-    trained = [fold for fold in map(model.fold, model.folds()) if fold.has_checkpoint()]
+    trained = [fold for fold in map(model.fold, model.all_folds()) if fold.has_checkpoint()]
     if model.plan.is_file() and trained and read_plan(model.plan).sha256() != data.plan.sha256():
         others = [fold.path.name for fold in trained if fold.path != data.folder]
         if others:

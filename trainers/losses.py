@@ -22,6 +22,8 @@ from torch.nn import functional
 from balrsam_pipeline.dataset import LabelScheme
 from balrsam_pipeline.network import ENTROPY_SUMS, TargetScheme, boundary_sums, class_sums
 from trainers.config import LossConfig
+from trainers.own_loss import SUMS as OWN_SUMS
+from trainers.own_loss import load_own_loss, of_own_sums, own_sums
 
 COARSER_WEIGHT = 0.4  # of each level of masks against the next finer one
 SMOOTH = 1e-5  # nnU-Net's; keeps a class absent from the batch from dividing by 0
@@ -48,6 +50,7 @@ class SegmentationLoss:
     def __init__(self, labels: LabelScheme, config: LossConfig, reduce: Reduce | None = None) -> None:
         self._labels, self._config, self._reduce = labels, config, reduce
         self._scheme: TargetScheme | None = None
+        self._own = load_own_loss(config.extension)
 
     def __call__(
         self,
@@ -79,11 +82,15 @@ class SegmentationLoss:
             sums.append(class_sums(coarser_bkyx, _thinned(label_byx, coarser_bkyx), scheme))
         if boundary_logits_b1yx is not None:
             sums.append(boundary_sums(boundary_logits_b1yx, label_byx, scheme))
+        if self._own is not None:
+            name = self._config.extension
+            sums.append(own_sums(self._own, name, logits_bkyx, label_byx, self._labels))
         return torch.cat(sums)
 
     def of_sums(self, sums: Tensor) -> LossValue:
         """The loss whose sums (added over ranks where there are several) these are."""
         sums = sums if self._reduce is None else self._reduce(sums)
+        sums, own = (sums[:-OWN_SUMS], sums[-OWN_SUMS:]) if self._own is not None else (sums, None)
         labels = len(self._labels.names) if self._labels.has_regions else self._labels.classes - 1
         per_level = 3 * labels + ENTROPY_SUMS  # more than the boundary's sums
         levels, of_boundary = divmod(len(sums), per_level)
@@ -96,6 +103,9 @@ class SegmentationLoss:
             entropy_sum, count, both, either = sums[-of_boundary:]
             parts["boundary"] = entropy_sum / count.clamp_min(1) + 1 - (2 * both + SMOOTH) / (either + SMOOTH)
             total = total + self._config.boundary * parts["boundary"]
+        if own is not None:
+            parts["extension"] = of_own_sums(own)
+            total = total + self._config.extension_weight * parts["extension"]
         return LossValue(total, {name: value.detach() for name, value in parts.items()})
 
     def _parts(self, sums: Tensor, labels: int) -> dict[str, Tensor]:

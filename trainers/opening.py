@@ -23,16 +23,19 @@ from trainers.setup import Run
 
 def opening_lines(request: TrainRequest, data: FoldData, config: TrainingConfig, run: Run) -> Iterator[str]:
     """All that a reader of the log wants to know of a run, one line each."""
-    yield (
-        f"{data.plan.dataset}, {data.configuration.name}, fold {request.fold}: "
+    cases = (
         f"trains on {len(data.fold.train)} cases, validates on {len(data.fold.val)}"
+        if data.fold.val
+        else f"trains on all {len(data.fold.train)} cases; none is left to validate on, so it gets no score"
     )
+    plan = f"plan {request.plan}, " if request.plan else ""
+    yield f"{data.plan.dataset}, {plan}{data.configuration.name}, fold {request.fold}: {cases}"
     yield (
         f"device {_device(run.precision.device)}, {str(run.precision.dtype).removeprefix('torch.')}, "
         f"batches of {config.batch_size} patches of {' x '.join(map(str, data.configuration.patch_shape))}"
     )
     begun = f", of which {run.state.step} steps are done" if run.state.step else ""
-    yield f"budget: {_budget(config)}{begun}; then {_validation(data)}"
+    yield f"budget: {_budget(config)}{begun}" + (f"; then {_validation(data)}" if data.fold.val else "")
     yield f"into {shown(data.folder)}, this log too: {FoldFolder(data.folder).text_log.name}"
 
 

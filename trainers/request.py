@@ -6,8 +6,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from balrsam_pipeline.folds import FoldName, fold_name
+from balrsam_pipeline.layout import CheckpointKind, PlanFolder, PreprocessedFolder
 from balrsam_pipeline.options import option, words_of
 from balrsam_pipeline.paths import Roots, model_folder
+from balrsam_pipeline.plan_names import UNNAMED, model_name, plan_name
 from trainers.config import TrainingConfig
 
 if TYPE_CHECKING:
@@ -21,6 +24,8 @@ class TrainRequest:
     Attributes:
         dataset: the raw dataset folder.
         configuration: its name; None takes the plan's default.
+        plan: the name of the plan; "" is the unnamed one.
+        fold: its number, or "all": every case is trained on, and none validates.
         device: "cuda", "cuda:1", "cpu", "mps"; None chooses.
         workers: processes that make batches; None chooses, 0 makes them in the training process.
         threads: that compute on a CPU; None tries in the first steps of a busy machine which number is
@@ -28,6 +33,8 @@ class TrainRequest:
         accept_changed_settings: go on although settings differ from those the run was started with.
         continue_on_worker_loss: replace a worker process that died instead of ending the training.
         base: the SAM checkpoint to adapt; None looks in the cache.
+        only_validate: validate what is trained, whatever was validated before, and train nothing.
+        weights: which checkpoint is validated then.
         init_from: a trained checkpoint whose weights are the starting point.
         loggers: names of `trainers.loggers.boards.WATCHERS` to log to as well.
     """
@@ -37,7 +44,18 @@ class TrainRequest:
     configuration: str | None = option(
         "2d, 2.5d, triplanar, 3d (default: the one the plan recommends)", default=None, metavar="NAME"
     )
-    fold: int = option("the fold to train (default: 0)", default=0, metavar="N")
+    plan: str = option(
+        "the plan, where it has a name (plan_and_preprocess --plan)",
+        default=UNNAMED,
+        metavar="NAME",
+        read=plan_name,
+    )
+    fold: FoldName = option(
+        "the fold to train (default: 0), or all: on every case, without validation",
+        default=0,
+        metavar="N",
+        read=fold_name,
+    )
     config: TrainingConfig = field(default_factory=TrainingConfig)
     device: str | None = option("cuda, cuda:1, cpu, mps (default: the best there is)", default=None)
     workers: int | None = option(
@@ -51,7 +69,8 @@ class TrainRequest:
     accept_changed_settings: bool = option("go on although settings differ from the start", default=False)
     continue_on_worker_loss: bool = option("replace a worker process that was killed", default=False)
     base: Path | None = option(
-        "the SAM checkpoint to adapt (default: from the cache)",
+        "the SAM checkpoint to adapt (default: from the cache); with --only-validate: final (default), best "
+        "or latest",
         default=None,
         metavar="FILE",
         names=("--checkpoint",),
@@ -59,6 +78,8 @@ class TrainRequest:
     init_from: Path | None = option(
         "start from the weights of a trained checkpoint", default=None, metavar="FILE"
     )
+    only_validate: bool = option("validate the trained fold again, and train nothing", default=False)
+    weights: CheckpointKind = "final"
     loggers: tuple[str, ...] = option(
         "log there too (wants the package installed)",
         default=(),
@@ -67,8 +88,20 @@ class TrainRequest:
     )
 
     def model_folder(self, configuration: str) -> Path:
-        """The results folder of the configuration."""
-        return model_folder(self.roots, self.dataset.name, configuration)
+        """The results folder of the plan's configuration."""
+        return model_folder(self.roots, self.dataset.name, model_name(configuration, self.plan))
+
+    @property
+    def planned(self) -> PlanFolder:
+        """Where the plan and its preprocessed cases are."""
+        return PreprocessedFolder(self.roots.preprocessed / self.dataset.name).planned(self.plan)
+
+    @property
+    def planning(self) -> str:
+        """The command that makes the plan."""
+        return f"balrsam plan_and_preprocess {self.dataset.name}" + (
+            f" --plan {self.plan}" if self.plan else ""
+        )
 
     def to_argv(self, settings: Path) -> tuple[str, ...]:
         """The words after `balrsam` that train this fold.
@@ -86,7 +119,7 @@ class TrainRequest:
 class FoldResult:
     """A trained and validated fold: its folder, its scores, and whether all was there already.
 
-    `summary` is None on ranks other than the first, which do not validate.
+    `summary` is None where nothing is validated: of fold "all", and on ranks other than the first.
     """
 
     folder: Path

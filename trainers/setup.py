@@ -8,6 +8,7 @@ from contextlib import closing, contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -16,7 +17,8 @@ from torch import Tensor, nn
 
 from balrsam_pipeline import __version__
 from balrsam_pipeline.dataset import LabelScheme
-from balrsam_pipeline.errors import CheckpointError
+from balrsam_pipeline.errors import CheckpointError, TrainingError
+from balrsam_pipeline.extensions import load_extension, loaded_once
 from balrsam_pipeline.network import (
     BalrSam,
     Features,
@@ -64,12 +66,24 @@ MEASURED_PATCHES = 8  # on which low-rank decoder attention is truncated; more c
 class Run:
     """A training run ready to go."""
 
-    trainer: Trainer
+    trainer: TrainsFold
     state: TrainingState
     run_state: RunState
     checkpoints: CheckpointFolder
     precision: Precision
     pace: Pace
+
+
+class TrainsFold(Protocol):
+    """What `trainers.trainer.Trainer` offers, and a trainer of a user's own in its place."""
+
+    def run(self) -> bool:
+        """Train until the budget is used (True) or a signal asks to stop (False)."""
+
+
+def _trainer(config: TrainingConfig) -> Callable[[TrainerParts, TrainingState], TrainsFold]:
+    name = config.trainer_extension
+    return load_extension(name, "trainer", TrainingError) if name else Trainer
 
 
 class TrainingForward(nn.Module):
@@ -111,6 +125,8 @@ def assemble(
     run_state = _run_state(request, data, config, precision, checkpoint)
     state = run_state.restore(checkpoint) if checkpoint is not None else TrainingState()
     workers = default_loader_workers(ranks) if request.workers is None else request.workers
+    for name in config.augmentation.extensions:  # here, where a wrong name is told before anything is done
+        loaded_once(name, "augmentation", TrainingError)
     augmentation = config.augmentation.on(
         ranks.device.type, volumes=data.configuration.network.volume is not None
     )
@@ -131,7 +147,7 @@ def assemble(
             going,
             threads=_thread_choice(request, ranks),
             filling=features.filling if features is not None else None,
-            afterwards=partial(expected_validation_s, data),
+            afterwards=partial(expected_validation_s, data) if data.fold.val else None,
         )
         parts = TrainerParts(
             config=config,
@@ -149,13 +165,13 @@ def assemble(
             logger=logger,
             stop=stop,
             pace=pace,
-            quick_dice=partial(_averaged_dice, quick, run_state),
+            quick_dice=partial(_averaged_dice, quick, run_state) if data.fold.val else None,
             train_coarser=forward.train_coarser,
             compute_again=forward.compute_again,
             save=partial(_save, run_state, checkpoints) if ranks.first else lambda state, kinds: None,
         )
         yield Run(
-            trainer=Trainer(parts, state),
+            trainer=_trainer(config)(parts, state),
             state=state,
             run_state=run_state,
             checkpoints=checkpoints,

@@ -11,7 +11,8 @@ from types import FrameType
 
 from balrsam_pipeline.errors import TrainingError
 
-SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1)
+NAMES = ("SIGTERM", "SIGINT", "SIGUSR1")  # Windows has the first two
+SIGNALS = tuple(signal.Signals[name] for name in NAMES if hasattr(signal, name))
 
 
 class TrainingStopped(TrainingError):

@@ -39,12 +39,14 @@ CLOCKS: dict[str, Callable[[], float]] = {"wall": time.monotonic, "cpu": time.pr
 class TrainingState:
     """Where the loop stands; what a checkpoint keeps besides tensors.
 
-    `pieces` is how many parts a batch is worked through in, since memory ran out for all of it, and `again`
-    whether the encoder's blocks are computed again in backward, since it ran out for a single sample.
+    `epochs_since_best` counts quick validations. `pieces` is how many parts a batch is worked through in,
+    since memory ran out for all of it, and `again` whether the encoder's blocks are computed again in
+    backward, since it ran out for a single sample.
     """
 
     step: int = 0
     best_dice: float = -1.0
+    epochs_since_best: int = 0
     skipped_in_a_row: int = 0
     loss_sum: float = 0.0
     loss_steps: int = 0
@@ -64,7 +66,7 @@ class TrainerParts:
         parameters: the trainable parameters, for the gradient clip.
         pace: measures how fast it goes, and says so.
         quick_dice: scores the averaged weights on a few patches, no longer than until what it is given says
-            that it is enough; called on the first rank alone.
+            that it is enough; called on the first rank alone. None where no case is left to validate on.
         train_coarser: has the network train on images this many times smaller from now on, where it can.
         compute_again: has the network keep less for backward from now on; whether it can.
         save: writes checkpoints of the kinds named ("latest", "best").
@@ -85,7 +87,7 @@ class TrainerParts:
     logger: Logger
     stop: StopRequest
     pace: Pace
-    quick_dice: Callable[[Callable[[], bool]], float]
+    quick_dice: Callable[[Callable[[], bool]], float] | None
     train_coarser: Callable[[int], None]
     compute_again: Callable[[], bool]
     save: Callable[[TrainingState, tuple[str, ...]], None]
@@ -113,7 +115,7 @@ class Trainer:
         batches = DeviceBatches(
             parts.loader.batches(state.step), parts.precision.device, parts.augment, parts.stream
         )
-        stopped, progress = parts.ranks.agree(bool(parts.stop), parts.budget.progress(state.step))
+        stopped, progress = parts.ranks.agree(bool(parts.stop), self._progress())
         while progress < 1.0 and not stopped:
             batch, began = batches.take(), (time.monotonic(), parts.budget.used_s())
             self.step(batch, progress, batches.fetch)
@@ -124,15 +126,25 @@ class Trainer:
                 parts.pace.stepped(state.step, mean_loss, time.monotonic() - began[0])
             if state.step % parts.config.steps_per_epoch == 0:
                 self._end_epoch(progress)
-            stopped, progress = parts.ranks.agree(bool(parts.stop), parts.budget.progress(state.step))
+            stopped, progress = parts.ranks.agree(bool(parts.stop), self._progress())
         if not stopped and state.step % parts.config.steps_per_epoch != 0:
             self._end_epoch(progress)
         parts.save(state, ("latest",))
         return not stopped
 
+    def _progress(self) -> float:
+        """The share of the budget that is used; all of it where patience is at its end."""
+        patience, state = self._parts.config.patience, self.state
+        if patience is None or state.epochs_since_best < patience:
+            return self._parts.budget.progress(state.step)
+        LOG.info("no better quick validation in %d epochs: training ends at step %d", patience, state.step)
+        return 1.0
+
     def _validation_s(self, step_s: float) -> float:
         """Seconds that a quick validation takes, judged by a step: it has no backward pass."""
         config = self._parts.config
+        if self._parts.quick_dice is None:
+            return 0.0
         batches = math.ceil(config.quick_validation_patches / (config.batch_size or 1))
         return batches * step_s * FORWARD_SHARE
 
@@ -234,7 +246,7 @@ class Trainer:
         parts, state, began_s = self._parts, self.state, self._parts.budget.used_s()
         self._epochs_ended += 1
         if parts.ranks.first:
-            dice = parts.quick_dice(parts.budget.is_used_up)
+            dice = parts.quick_dice(parts.budget.is_used_up) if parts.quick_dice is not None else None
             record: dict[str, float | int | str] = {
                 "event": "epoch",
                 "epoch": math.ceil(state.step / parts.config.steps_per_epoch),
@@ -245,7 +257,7 @@ class Trainer:
                 "validation_s": round(parts.pace.validation_s() or 0.0, 1),
                 "loss": state.loss_sum / max(1, state.loss_steps),
                 "learning_rate": learning_rate(progress, parts.config),
-                "quick_dice": dice,
+                **({"quick_dice": dice} if dice is not None else {}),
                 "samples_per_s": round(parts.pace.samples_per_s, 2),
             }
             state.loss_sum, state.loss_steps = 0.0, 0
@@ -255,13 +267,12 @@ class Trainer:
         state.loss_sum, state.loss_steps = 0.0, 0
         parts.budget.reserve(parts.budget.used_s() - began_s)
 
-    def _save_if_due(self, dice: float) -> None:
-        better, due = (
-            dice > self.state.best_dice,
-            time.monotonic() - self._saved_at >= self._parts.config.save_every_s,
-        )
-        if better:
-            self.state.best_dice = dice
+    def _save_if_due(self, dice: float | None) -> None:
+        better = dice is not None and dice > self.state.best_dice
+        due = time.monotonic() - self._saved_at >= self._parts.config.save_every_s
+        if dice is not None:
+            self.state.epochs_since_best = 0 if better else self.state.epochs_since_best + 1
+            self.state.best_dice = max(self.state.best_dice, dice)
         if due:
             self._parts.save(self.state, ("latest", "best") if better else ("latest",))
             self._saved_at = time.monotonic()

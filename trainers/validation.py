@@ -15,7 +15,7 @@ from balrsam_pipeline.dataset import LabelScheme, prediction_name
 from balrsam_pipeline.errors import TrainingError
 from balrsam_pipeline.execution import default_workers
 from balrsam_pipeline.inference import Predictor, PredictorOptions, count_patches, predict_files
-from balrsam_pipeline.layout import FoldFolder
+from balrsam_pipeline.layout import CheckpointKind, FoldFolder
 from balrsam_pipeline.network import VOLUME_LABELS, Features, load_trained
 from evaluation import EvaluationOptions, Pair, Summary, evaluate_pairs, write_reports
 from trainers.data import FoldData, KeptFeatures, PatchReader, Sample
@@ -29,14 +29,20 @@ def expected_validation_s(data: FoldData, patch_s: float) -> float:
     return sum(patches) * patch_s
 
 
-def validate_fold(data: FoldData, checkpoint: Path, base: Path | None, device: torch.device) -> Summary:
-    """Predict the fold's validation cases into `validation/`, score them there, and return the summary.
+def validate_fold(
+    data: FoldData, weights: CheckpointKind, base: Path | None, device: torch.device
+) -> Summary:
+    """Predict the fold's validation cases, score them there, and return the summary.
+
+    Args:
+        weights: the checkpoint; "final" is validated in `validation/`, others beside it.
 
     Raises:
         TrainingError: a case could not be predicted.
         EvaluationError: the predictions cannot be scored.
     """
-    folder = FoldFolder(data.folder).validation.path
+    files = FoldFolder(data.folder)
+    folder, checkpoint = files.validation_with(weights).path, files.checkpoint(weights)
     cases = data.raw.training_cases()
     wanted = {case: cases[case] for case in data.fold.val}
     model = load_trained(checkpoint, data.configuration.network, base)
@@ -97,7 +103,7 @@ class QuickValidation:
                 logits_bkhw = model(image_bchw, self._features(samples))
             if label_bhw.ndim == VOLUME_LABELS:
                 logits_bkhw, label_bhw = logits_bkhw.flatten(2, 3), label_bhw.flatten(1, 2)
-            sums += self._sums(logits_bkhw.float(), label_bhw).cpu()
+            sums += self._sums(logits_bkhw.float(), label_bhw)
             if enough():
                 break
         model.train(training)
@@ -124,4 +130,5 @@ class QuickValidation:
             wanted = one_hot(label_bhw, self.labels.classes)[:, channels]
         predicted, wanted = predicted * valid_b1hw, wanted * valid_b1hw
         axes = (0, 2, 3)
-        return torch.stack([(predicted * wanted).sum(axes), predicted.sum(axes), wanted.sum(axes)]).double()
+        sums = torch.stack([(predicted * wanted).sum(axes), predicted.sum(axes), wanted.sum(axes)])
+        return sums.cpu().double()  # Apple's GPU has no float64

@@ -5,7 +5,6 @@ from __future__ import annotations
 import multiprocessing
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from multiprocessing import forkserver
 from pathlib import Path
 
 from balrsam_pipeline.execution.failures import CaseExecutor
@@ -22,6 +21,8 @@ def start_workers_early() -> None:
     Nothing happens where there is no fork server.
     """
     if "forkserver" in multiprocessing.get_all_start_methods():
+        from multiprocessing import forkserver  # which Windows has no use for
+
         multiprocessing.set_forkserver_preload(_PRELOADED)
         forkserver.ensure_running()
 

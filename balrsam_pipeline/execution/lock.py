@@ -1,15 +1,14 @@
 """One process at a time in a folder: an advisory lock that dies with its process.
 
-On one machine the operating system's lock (flock) decides: it is dropped when its holder ends, however it
-ends. Where file systems do not carry flock from host to host, the lock file does: it names pid and host of
-its holder, who touches it every few seconds (its heartbeat). A holder on another host whose heartbeat has
-stopped is taken for dead; one on this host, whose process is gone.
+On one machine the operating system's lock (`os_lock.py`) decides: it is dropped when its holder ends, however
+it ends. Where there is none, or file systems do not carry it from host to host, the lock file does: it names
+pid and host of its holder, who touches it every few seconds (its heartbeat). A holder on another host whose
+heartbeat has stopped is taken for dead; one on this host, whose process is gone.
 """
 
 from __future__ import annotations
 
 import errno
-import fcntl
 import json
 import logging
 import os
@@ -26,6 +25,17 @@ from pathlib import Path
 from typing import Any
 
 from balrsam_pipeline.errors import UsageError
+from balrsam_pipeline.execution.os_lock import (
+    READING,
+    WRITING,
+    NoSystemLock,
+    alive,
+    read_at_start,
+    remove_and_close,
+    take_lock,
+    touch,
+    write_anew,
+)
 from balrsam_pipeline.json_text import parse_json
 
 LOG = logging.getLogger(__name__)
@@ -80,7 +90,7 @@ def folder_lock(
     path = folder / (LOCK_NAME if part is None else f".balrsam-part-{part.replace('/', '-of-')}.lock")
     descriptor = _acquire(path, wait, timing)
     ended = threading.Event()
-    beating = threading.Thread(target=_beat, args=(descriptor, ended, timing.heartbeat_s), daemon=True)
+    beating = threading.Thread(target=_beat, args=(descriptor, path, ended, timing.heartbeat_s), daemon=True)
     try:
         _write_holder(descriptor)
         beating.start()
@@ -91,16 +101,15 @@ def folder_lock(
         yield
     finally:
         ended.set()
-        path.unlink(missing_ok=True)
         if beating.ident is not None:
             beating.join()
-        os.close(descriptor)
+        remove_and_close(path, descriptor)
 
 
 def lock_holder(folder: Path, *, name: str = LOCK_NAME, timing: LockTiming = DEFAULT_TIMING) -> Holder | None:
     """Who holds `folder` now; None where nobody does, or only a dead process did. Changes nothing."""
     try:
-        descriptor = os.open(folder / name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+        descriptor = os.open(folder / name, READING)
     except OSError:
         return None
     try:
@@ -137,7 +146,7 @@ def _open_own(path: Path) -> int:
     """Open the lock file, or make it; a link, a second name of somebody's file, or a device is not
     touched."""
     try:
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK, 0o644)
+        descriptor = os.open(path, WRITING, 0o644)
     except OSError as problem:
         if problem.errno in (errno.ELOOP, errno.EISDIR, errno.ENXIO):
             raise _planted(path) from None
@@ -159,16 +168,15 @@ def _planted(path: Path) -> UsageError:
 
 
 def _living_holder(descriptor: int, timing: LockTiming) -> Holder | None:
-    """Whoever holds the open lock file; None where it is ours (on return flock is held) or its holder is
+    """Whoever holds the open lock file; None where it is ours (on return it is locked) or its holder is
     dead."""
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        locked = True
-    except BlockingIOError:
-        return _read_holder(descriptor) or Holder(
-            pid=0, host="this machine", since="a moment ago", command="just starting"
-        )
-    except OSError:  # a file system without flock: the lock file alone decides
+        locked = take_lock(descriptor)
+        if not locked:
+            return _read_holder(descriptor) or Holder(
+                pid=0, host="this machine", since="a moment ago", command="just starting"
+            )
+    except NoSystemLock:  # the lock file alone decides
         locked = False
     holder = _read_holder(descriptor)
     if holder is None:
@@ -192,9 +200,9 @@ def _beats(descriptor: int, timing: LockTiming) -> bool:
     return False
 
 
-def _beat(descriptor: int, ended: threading.Event, every_s: float) -> None:
+def _beat(descriptor: int, path: Path, ended: threading.Event, every_s: float) -> None:
     while not ended.wait(every_s):
-        os.utime(descriptor)
+        touch(descriptor, path)
 
 
 def _write_holder(descriptor: int) -> None:
@@ -204,13 +212,12 @@ def _write_holder(descriptor: int) -> None:
         "since": datetime.now(UTC).isoformat(timespec="seconds"),
         "command": " ".join([Path(sys.argv[0]).name.replace("__main__.py", "balrsam"), *sys.argv[1:2]]),
     }
-    os.ftruncate(descriptor, 0)
-    os.pwrite(descriptor, json.dumps(holder).encode(), 0)
+    write_anew(descriptor, json.dumps(holder).encode())
 
 
 def _read_holder(descriptor: int) -> Holder | None:
     try:
-        value: Any = parse_json(os.pread(descriptor, 4000, 0))
+        value: Any = parse_json(read_at_start(descriptor, 4000))
         if not 0 < int(value["pid"]) < LARGEST_PID:
             return None
         return Holder(
@@ -228,17 +235,6 @@ def _is_still(path: Path, descriptor: int) -> bool:
         return os.fstat(descriptor).st_ino == path.stat().st_ino
     except FileNotFoundError:
         return False
-
-
-def alive(pid: int) -> bool:
-    """Whether this host has a process of that number."""
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True
 
 
 def _in_use(folder: Path, holder: Holder) -> UsageError:

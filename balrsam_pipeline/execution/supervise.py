@@ -35,13 +35,22 @@ def run_attached(command: list[str], grace_s: float = GRACE_S) -> int:
         try:
             child.wait(grace_s)
         except subprocess.TimeoutExpired:
-            os.killpg(child.pid, signal.SIGKILL)
+            _end_with_children(child)
 
-    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1):
-        signal.signal(number, hand_on)
+    for name in ("SIGTERM", "SIGINT", "SIGUSR1"):
+        if hasattr(signal, name):  # Windows has the first two
+            signal.signal(signal.Signals[name], hand_on)
     threading.Thread(target=stop_when_left, daemon=True).start()
     code = child.wait()
     return code if code >= 0 else 128 - code
+
+
+def _end_with_children(child: subprocess.Popen[bytes]) -> None:
+    """End a process that is the first of a session, and all of that; on Windows, which has none, it alone."""
+    if hasattr(os, "killpg"):
+        os.killpg(child.pid, signal.SIGKILL)
+    else:
+        child.kill()
 
 
 if __name__ == "__main__":

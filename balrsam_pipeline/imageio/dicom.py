@@ -15,6 +15,7 @@ import SimpleITK as sitk
 
 from balrsam_pipeline.errors import ImageError
 from balrsam_pipeline.imageio import simpleitk_io
+from balrsam_pipeline.imageio.dicom_frames import read_frames
 from balrsam_pipeline.imageio.dicom_headers import (
     SliceHeader,
     directions,
@@ -31,14 +32,15 @@ LEAST_TILT_DEG = 0.1
 
 @dataclass(frozen=True, slots=True)
 class Series:
-    """The files of one DICOM series, its modality ("CT", "SEG" …), number and description, and whether it is
-    a scout."""
+    """The files of one DICOM series, its modality ("CT", "SEG" …), number and description, whether it is a
+    scout, and the UID of its study."""
 
     files: tuple[Path, ...]
     modality: str
     number: int
     description: str = ""
     is_localizer: bool = False
+    study: str = ""
 
 
 def find_series(folder: Path) -> tuple[Series, ...]:
@@ -47,6 +49,8 @@ def find_series(folder: Path) -> tuple[Series, ...]:
     found = []
     with itk_messages_of(folder):
         for place in (folder, *sorted(path for path in folder.rglob("*") if path.is_dir())):
+            if not any(path.is_file() for path in place.iterdir()):
+                continue  # ITK warns of folders that hold none
             for identifier in sitk.ImageSeriesReader.GetGDCMSeriesIDs(str(place)):
                 files = sitk.ImageSeriesReader.GetGDCMSeriesFileNames(str(place), identifier)
                 first = read_header(Path(files[0]))
@@ -59,6 +63,7 @@ def find_series(folder: Path) -> tuple[Series, ...]:
                         description=first.tags["description"],
                         is_localizer=first.is_localizer
                         and all(read_header(Path(file)).is_localizer for file in files[1:]),
+                        study=first.tags["study"],
                     )
                 )
     return tuple(sorted(found, key=lambda series: (series.number, series.files[0])))
@@ -68,13 +73,18 @@ def read_series(series: Series) -> Image:
     """Read a series as one channel (1, z, y, x); each slice's own rescale slope and intercept are applied (CT
     is in Hounsfield units).
 
-    Where the gantry was tilted, slices stay where they were acquired: the header is sheared.
+    A multi-frame (enhanced) file is read frame by frame. Where the gantry was tilted, slices stay where they
+    were acquired: the header is sheared.
 
     Raises:
         ImageError: a file is damaged or does not belong to the volume, slices are missing, or the series
             holds several volumes or colours.
     """
     where = series.files[0].parent
+    if is_multi_frame(series):
+        frames = read_frames(series.files[0])
+        shape = (frames.values_zyx.shape[1], frames.values_zyx.shape[2])
+        return Image(frames.values_zyx[None], _geometry(frames.headers, shape))
     with itk_messages_of(where):
         headers = volume_headers([read_header(file) for file in series.files])
         slices_yx = [_read_slice(header.file) for header in headers]
@@ -82,6 +92,18 @@ def read_series(series: Series) -> Image:
     if headers[0].tags["photometric"] == "MONOCHROME1":
         LOG.warning("%s: MONOCHROME1: large values are dark; they are kept as stored", where)
     return Image(np.stack(slices_yx)[None], geometry)
+
+
+def is_multi_frame(series: Series) -> bool:
+    """Whether the series is one file of several frames."""
+    if len(series.files) > 1:
+        return False
+    return (read_header(series.files[0]).numbers("frames", 1) or (1.0,))[0] > 1
+
+
+def ordered_files(series: Series) -> tuple[Path, ...]:
+    """The files of a series of one slice per file, in the order of the slices of `read_series`."""
+    return tuple(header.file for header in volume_headers([read_header(file) for file in series.files]))
 
 
 def _read_slice(file: Path) -> npt.NDArray[Any]:

@@ -30,6 +30,7 @@ _TAGS = {
     "modality": "0008|0060",
     "description": "0008|103e",
     "number": "0020|0011",
+    "study": "0020|000d",
     "position": "0020|0032",
     "orientation": "0020|0037",
     "frame_of_reference": "0020|0052",

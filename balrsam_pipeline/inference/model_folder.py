@@ -10,13 +10,14 @@ from pathlib import Path
 
 from balrsam_pipeline.dataset import read_description
 from balrsam_pipeline.errors import PredictionError
+from balrsam_pipeline.folds import ALL, FoldName, numbered
 from balrsam_pipeline.inference.postprocessing import Postprocessing
 from balrsam_pipeline.inference.predictor import Member, Predictor, PredictorOptions, require_same_labels
 from balrsam_pipeline.layout import DESCRIPTION, PLAN, ModelFolder, ResultsFolder
 from balrsam_pipeline.network import load_trained
 from balrsam_pipeline.paths import Roots, dataset_number, model_folder, shown
 from balrsam_pipeline.plan import read_plan
-from balrsam_pipeline.printable import plural
+from balrsam_pipeline.plan_names import UNNAMED, model_name
 
 LOG = logging.getLogger(__name__)
 
@@ -28,7 +29,7 @@ class ModelChoice:
 
     folders: tuple[Path, ...]
     weights: tuple[float, ...]
-    folds: tuple[int, ...] | None
+    folds: tuple[FoldName, ...] | None
     checkpoint: str
     postprocessing: Postprocessing
     base: Path | None = None
@@ -36,7 +37,7 @@ class ModelChoice:
 
 def load_predictor(
     folder: Path | str,
-    folds: Sequence[int] | None = None,
+    folds: Sequence[FoldName] | None = None,
     options: PredictorOptions | None = None,
     checkpoint: str = "final",
     base: Path | str | None = None,
@@ -44,7 +45,8 @@ def load_predictor(
     """Load the trained folds of `results/DATASET/CONFIGURATION__balrsam`.
 
     Args:
-        folds: which; None takes every fold that has finished.
+        folds: which; None takes every fold of the cross-validation that has finished, or "all" where that
+            alone has.
         checkpoint: "final", "best" or "latest".
         base: the SAM checkpoint that they adapt; default the one that is found by its hash.
 
@@ -86,10 +88,9 @@ def load_members(choice: ModelChoice, options: PredictorOptions) -> list[Member]
     ]
     require_same_labels(members)
     for folder, member in zip(choice.folders, members, strict=True):
-        predictor = member.predictor
-        LOG.info(
-            "model %s: %s, on %s", shown(folder), plural(len(predictor.models), "fold"), predictor.device
-        )
+        folds = choice.folds or trained_folds(folder, choice.checkpoint)
+        named = f"fold{'s' if len(folds) > 1 else ''} {', '.join(map(str, folds))}"
+        LOG.info("model %s: %s, on %s", shown(folder), named, member.predictor.device)
     return members
 
 
@@ -98,15 +99,18 @@ def configuration_of(folder: Path) -> str:
     return ModelFolder(folder).configuration
 
 
-def trained_folds(folder: Path, checkpoint: str = "final") -> tuple[int, ...]:
-    """The folds that have the checkpoint.
+def trained_folds(folder: Path, checkpoint: str = "final") -> tuple[FoldName, ...]:
+    """The folds that predict where none is named: those of the cross-validation that have the checkpoint,
+    since they have scores; where none has, the one trained on all cases.
 
     Raises:
         PredictionError: there are none.
     """
     files = ModelFolder(folder)
-    folds = files.folds()
+    folds = files.all_folds()
     trained = tuple(fold for fold in folds if files.fold(fold).checkpoint(checkpoint).is_file())
+    if trained != (ALL,):
+        trained = numbered(trained)
     if not trained:
         raise PredictionError(
             folder,
@@ -119,7 +123,7 @@ def trained_folds(folder: Path, checkpoint: str = "final") -> tuple[int, ...]:
     return trained
 
 
-def checkpoint_file(folder: Path, fold: int, checkpoint: str) -> Path:
+def checkpoint_file(folder: Path, fold: FoldName, checkpoint: str) -> Path:
     """The checkpoint of one fold.
 
     Raises:
@@ -162,24 +166,27 @@ def find_results(dataset: str, roots: Roots) -> Path:
     )
 
 
-def find_model(dataset: str, configuration: str | None, roots: Roots) -> Path:
-    """The model folder of a dataset's configuration; without a name, the only one there is.
+def find_model(dataset: str, configuration: str | None, roots: Roots, plan: str = UNNAMED) -> Path:
+    """The model folder of a plan's configuration; without a name, the only one there is.
 
     Raises:
         PredictionError: none, or several to choose from.
     """
     results = find_results(dataset, roots)
-    present = sorted(model.configuration for model in ResultsFolder(results).models())
-    if configuration is None and len(present) == 1:
-        return model_folder(roots, results.name, present[0])
-    if configuration in present:
-        return model_folder(roots, results.name, configuration)
+    models = ResultsFolder(results).models()
+    present = [model.name for model in models]
+    if configuration is None:
+        own = [model for model in models if not plan or model.plan_name == plan]
+        if len(own) == 1:
+            return own[0].path
+    elif model_name(configuration, plan) in present:
+        return model_folder(roots, results.name, model_name(configuration, plan))
     raise PredictionError(
         results,
         found=f"trained configurations: {', '.join(present) or 'none'}",
-        expected=f"'{configuration}'" if configuration else "a choice of one",
-        fix="name one with --configuration, or take the best (--best) after balrsam find_best_configuration "
-        "DATASET",
+        expected=f"'{model_name(configuration, plan)}'" if configuration else "a choice of one",
+        fix="name one with --configuration (and --plan), or take the best (--best) after "
+        "balrsam find_best_configuration DATASET",
     )
 
 

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from balrsam_pipeline.dataset import LabelScheme
 from balrsam_pipeline.errors import PredictionError
-from balrsam_pipeline.hardware import best_device, half_precision
+from balrsam_pipeline.hardware import best_device, cpu_computes_bfloat16, half_precision
 from balrsam_pipeline.inference.logits import ArrayLogits, LazyLogits, LogitSource
 from balrsam_pipeline.inference.sliding_window import (
     Mirror,
@@ -236,7 +236,7 @@ class Predictor:
     def _autocast(self) -> AbstractContextManager[object]:
         if self.device.type == "cuda" and self.options.amp:
             return torch.autocast("cuda", dtype=half_precision(self.device))
-        if self.device.type == "cpu" and self.options.amp and torch.ops.mkldnn._is_mkldnn_bf16_supported():
+        if self.device.type == "cpu" and self.options.amp and cpu_computes_bfloat16():
             return torch.autocast(
                 "cpu", dtype=torch.bfloat16
             )  # 1.7 times as fast where the CPU has the instructions

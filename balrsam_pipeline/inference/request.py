@@ -15,12 +15,13 @@ from balrsam_pipeline.execution_options import execution_of
 from balrsam_pipeline.files import read_text, write_text
 from balrsam_pipeline.inference.best_configuration import read_best
 from balrsam_pipeline.inference.cluster import Models, OnCluster
-from balrsam_pipeline.inference.inputs import find_cases, part_of
+from balrsam_pipeline.inference.dicom.inputs import DicomInputs, dicom_inputs
+from balrsam_pipeline.inference.inputs import Inputs, find_cases, part_of
 from balrsam_pipeline.inference.model_folder import ModelChoice, find_model, find_results, load_members
 from balrsam_pipeline.inference.one_file import names_a_file, predict_one_file
 from balrsam_pipeline.inference.postprocessing import Postprocessing, read_postprocessing
 from balrsam_pipeline.inference.predict_cases import FileOptions, PredictionReport, predict_cases
-from balrsam_pipeline.inference.predictor import PredictorOptions
+from balrsam_pipeline.inference.predictor import Member, PredictorOptions
 from balrsam_pipeline.layout import ModelFolder, PredictionFolder
 from balrsam_pipeline.paths import Roots, model_folder
 from balrsam_pipeline.protect import require_apart
@@ -32,7 +33,52 @@ def predict_from_arguments(arguments: argparse.Namespace) -> PredictionReport:
     execution = execution_of(arguments, arguments.workers)
     members = load_members(choice, settings if execution.cluster is None else replace(settings, device="cpu"))
     description = read_description(ModelFolder(choice.folders[0]).description)
-    inputs = find_cases(arguments.input, members[0].predictor.channels, description.file_ending)
+    with dicom_inputs(arguments.input, description.channel_names, arguments.series) as dicom:
+        _require_dicom(arguments, dicom)
+        if dicom is not None and not dicom.cases:
+            raise next(iter(dicom.refused.values()))
+        paths = [dicom.folder] if dicom is not None else arguments.input
+        inputs = find_cases(paths, members[0].predictor.channels, description.file_ending)
+        report = _predict(arguments, choice, settings, members, inputs)
+        if dicom is None:
+            return report
+        form, codes = arguments.output_format, arguments.codes
+        failed = dicom.export(arguments.output, form, description, codes)
+        return report.with_failures(dicom.refused | failed)
+
+
+def _require_dicom(arguments: argparse.Namespace, dicom: DicomInputs | None) -> None:
+    """Options of DICOM are for DICOM, and it needs a folder to write to.
+
+    Raises:
+        UsageError: they are given for images of another kind, or the output is one file.
+    """
+    form = arguments.output_format
+    if dicom is None and (form != "nifti" or arguments.series or arguments.codes):
+        raise UsageError(
+            f"--output-format {form}" if form != "nifti" else "--series, --codes",
+            found="images that are no DICOM series",
+            expected="-i FOLDER_OF_DICOM",
+            fix="leave the option out, or name the folder of the series",
+        )
+    if form != "nifti" and names_a_file(arguments.output):
+        raise UsageError(
+            arguments.output,
+            found="the name of a file",
+            expected=f"a folder, for the label map and the {form} beside it",
+            fix="give -o FOLDER",
+        )
+
+
+def _predict(
+    arguments: argparse.Namespace,
+    choice: ModelChoice,
+    settings: PredictorOptions,
+    members: Sequence[Member],
+    inputs: Inputs,
+) -> PredictionReport:
+    """Predict the cases into a folder, or the only one into a file."""
+    execution = execution_of(arguments, arguments.workers)
     output: Path = arguments.output
     if not names_a_file(output):
         require_apart(output, [*arguments.input, *inputs.files])
@@ -99,7 +145,7 @@ def model_choice(arguments: argparse.Namespace) -> ModelChoice:
         folders = tuple(model_folder(roots, results.name, name) for name in best.configurations)
         folds, postprocessing = folds or best.folds, best.postprocessing
     else:
-        folders = _named(arguments.dataset, arguments.configuration, roots_of(arguments))
+        folders = _named(arguments, roots_of(arguments))
     if len(folders) == 1 and not arguments.best:
         postprocessing = _postprocessing_of(folders[0])
     weights = tuple(arguments.weights or [1.0] * len(folders))
@@ -146,10 +192,9 @@ def predictor_options(arguments: argparse.Namespace) -> PredictorOptions:
     )
 
 
-def _named(dataset: str, configurations: Sequence[str] | None, roots: Roots) -> tuple[Path, ...]:
-    if not configurations:
-        return (find_model(dataset, None, roots),)
-    return tuple(find_model(dataset, name, roots) for name in configurations)
+def _named(arguments: argparse.Namespace, roots: Roots) -> tuple[Path, ...]:
+    names: Sequence[str | None] = arguments.configuration or (None,)
+    return tuple(find_model(arguments.dataset, name, roots, arguments.plan) for name in names)
 
 
 def _postprocessing_of(folder: Path) -> Postprocessing:

@@ -8,6 +8,7 @@ from pathlib import Path
 from torch import Tensor, nn
 
 from balrsam_pipeline.errors import CheckpointError
+from balrsam_pipeline.extensions import load_extension
 from balrsam_pipeline.network.checkpoints import read_sam
 from balrsam_pipeline.network.encoder import ImageEncoder
 from balrsam_pipeline.network.load_sam import NEW_PARTS, load_sam
@@ -19,6 +20,7 @@ TRAINED_PARTS = (*NEW_PARTS, "mask_decoder.")
 # With TinyViT half of what would train are two MLPs that see a token a class; frozen, an adapter file of 2 to
 # 4 classes has 7 to 8 MB instead of 15 to 16.
 TOKEN_MLPS = "mask_decoder.transformer.layers."
+USED = ("forward", "forward_training", "train_coarser", "merge_for_inference")  # of a network, by others
 POSITION_STD = 0.02  # of the position table from scratch, as in ViTDet
 
 
@@ -27,7 +29,30 @@ Model = BalrSam | VolumeBalrSam
 
 def random_model(network: NetworkPlan) -> Model:
     """The network of a plan with random weights, all of which would train."""
-    return BalrSam(network) if network.volume is None else VolumeBalrSam(network)
+    return extended(BalrSam(network) if network.volume is None else VolumeBalrSam(network), network)
+
+
+def extended(model: Model, network: NetworkPlan) -> Model:
+    """The network after the function of a user's own package that the plan names, where it names one.
+
+    The function is called with the network and its plan and returns the network: that one with parts of it
+    replaced or added, or another that is used alike.
+
+    Raises:
+        CheckpointError: the function cannot be imported, or returns no network.
+    """
+    if not network.extension:
+        return model
+    changed = load_extension(network.extension, "network part", CheckpointError)(model, network)
+    lacking = [name for name in USED if not callable(getattr(changed, name, None))]
+    if not isinstance(changed, nn.Module) or lacking:
+        raise CheckpointError(
+            f"network part '{network.extension}'",
+            found=f"{type(changed).__name__}, without {', '.join(lacking) or 'parameters'}",
+            expected="the network that it was given, changed",
+            fix="return the model at the end of the function",
+        )
+    return changed  # type: ignore[return-value]  # used alike, as was just seen
 
 
 def build(
@@ -77,7 +102,7 @@ def build(
     model = BalrSam(network)
     load_sam(model, read_sam(checkpoint, network.backbone, network.embedding_stride), second_moments)
     freeze(model)
-    return model
+    return extended(model, network)
 
 
 def freeze(model: Model) -> None:

@@ -7,12 +7,13 @@ from pathlib import Path
 from balrsam_pipeline.errors import BalrsamError
 from balrsam_pipeline.execution.lock import Holder, lock_holder
 from balrsam_pipeline.files import read_json
-from balrsam_pipeline.layout import FoldFolder, PreprocessedFolder, RawFolder, ResultsFolder
+from balrsam_pipeline.folds import ALL
+from balrsam_pipeline.layout import FoldFolder, PlanFolder, PreprocessedFolder, RawFolder, ResultsFolder
 from balrsam_pipeline.run.estimates import FOLD, fold_folder
 from balrsam_pipeline.run.request import RunRequest
 from balrsam_pipeline.run.steps import Step
 
-POOLED = "crossval_"
+POOLED, PREPARE = "crossval_", "prepare"
 
 
 def has_results(step: Step, request: RunRequest) -> bool:
@@ -21,16 +22,17 @@ def has_results(step: Step, request: RunRequest) -> bool:
     fold = FOLD.fullmatch(step.name)
     if fold is not None:
         own = FoldFolder(fold_folder(request, fold["configuration"], fold["fold"]))
-        return own.checkpoint("final").is_file() and own.validation.summary.is_file()
+        validated = fold["fold"] == ALL or own.validation.summary.is_file()
+        return own.checkpoint("final").is_file() and validated
     if step.name.startswith(POOLED):
         return results.model(step.name.removeprefix(POOLED)).crossval.summary.is_file()
     made = {
-        "prepare": lambda: _is_prepared(PreprocessedFolder(request.preprocessed)),
+        PREPARE: lambda: _is_prepared(PreprocessedFolder(request.preprocessed), request.planned),
         "find_best_configuration": results.best_configuration.is_file,
         "predict": lambda: _is_predicted(RawFolder(request.dataset), request.predictions),
         "evaluate": results.predictions.evaluation.summary.is_file,
     }
-    return step.name in made and made[step.name]()
+    return _kind(step) in made and made[_kind(step)]()
 
 
 def holder_of(step: Step, request: RunRequest) -> Holder | None:
@@ -42,17 +44,25 @@ def holder_of(step: Step, request: RunRequest) -> Holder | None:
     if step.name.startswith(POOLED):
         return lock_holder(results.model(step.name.removeprefix(POOLED)).crossval.path)
     folders = {
-        "prepare": request.preprocessed,
+        PREPARE: request.preprocessed,
         "find_best_configuration": request.results,
         "predict": request.predictions,
     }
-    return lock_holder(folders[step.name]) if step.name in folders else None
+    return lock_holder(folders[_kind(step)]) if _kind(step) in folders else None
 
 
 def trained_by_hand(request: RunRequest) -> tuple[str, ...] | None:
-    """The configurations that have a model folder; None where there is none."""
-    names = tuple(model.configuration for model in ResultsFolder(request.results).models() if model.folds())
+    """The configurations of the plan that have a model folder; None where there is none."""
+    models = ResultsFolder(request.results).models()
+    names = tuple(
+        model.configuration for model in models if model.plan_name == request.plan and model.all_folds()
+    )
     return names or None
+
+
+def _kind(step: Step) -> str:
+    """The step's name, without that of the plan where it makes one."""
+    return PREPARE if step.command == "plan_and_preprocess" else step.name
 
 
 def is_begun(fold: Path) -> bool:
@@ -61,16 +71,16 @@ def is_begun(fold: Path) -> bool:
     return files.has_checkpoint() and not files.checkpoint("final").is_file()
 
 
-def _is_prepared(files: PreprocessedFolder) -> bool:
+def _is_prepared(files: PreprocessedFolder, planned: PlanFolder) -> bool:
     """Whether there is a plan, and every case of the folds is in every store."""
     try:
         folds = read_json(files.folds)
         cases = {case for part in ("train", "val") for fold in folds for case in fold[part]}
     except (BalrsamError, KeyError, TypeError):
         return False
-    stores = {path.parent for path in files.path.glob("*/*.b2nd")}
+    stores = {path.parent for path in planned.path.glob("*/*.b2nd")}
     complete = all((store / f"{case}.json").is_file() for store in stores for case in cases)
-    return files.plan.is_file() and bool(stores) and complete
+    return planned.plan.is_file() and bool(stores) and complete
 
 
 def _is_predicted(raw: RawFolder, predictions: Path) -> bool:

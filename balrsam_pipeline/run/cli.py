@@ -13,10 +13,12 @@ from balrsam_pipeline.command import Command, add_roots, roots_of
 from balrsam_pipeline.errors import UsageError
 from balrsam_pipeline.execution.lock import folder_lock
 from balrsam_pipeline.execution_options import add_cluster_arguments, cluster_of
+from balrsam_pipeline.folds import fold_name
 from balrsam_pipeline.hardware import best_device, chosen_devices
-from balrsam_pipeline.layout import PreprocessedFolder, ResultsFolder
+from balrsam_pipeline.layout import ResultsFolder
 from balrsam_pipeline.logs import also_logged_to
 from balrsam_pipeline.paths import find_dataset, shown
+from balrsam_pipeline.plan_names import UNNAMED, plan_name
 from balrsam_pipeline.progress import in_words
 from balrsam_pipeline.run.effort import EFFORTS, with_effort
 from balrsam_pipeline.run.execute import (
@@ -36,7 +38,8 @@ from balrsam_pipeline.run.page_keeper import page_kept, write_page
 from balrsam_pipeline.run.pages import first_page
 from balrsam_pipeline.run.report import dry_run_lines, remembered, status_lines, time_line
 from balrsam_pipeline.run.request import RunRequest
-from balrsam_pipeline.run.steps import Step, planning_step, shared_words, where_words
+from balrsam_pipeline.run.steps import Step, planning_step
+from balrsam_pipeline.run.words import plan_words, shared_words, where_words
 
 TRAINING = ("train", "crossval")  # commands before which the machine is tried
 
@@ -57,7 +60,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="NAME",
         help="2d, 2.5d, triplanar, 3d (default: the one the plan recommends)",
     )
-    parser.add_argument("--folds", nargs="+", type=int, metavar="N", help="folds to train (default: all)")
+    parser.add_argument(
+        "--plan",
+        type=plan_name,
+        default=UNNAMED,
+        metavar="NAME",
+        help="plan, train and predict under this name, beside the dataset's other plans",
+    )
+    parser.add_argument(
+        "--folds",
+        nargs="+",
+        type=fold_name,
+        metavar="N",
+        help="folds to train (default: those of the cross-validation); all: on all cases, to predict with",
+    )
     parser.add_argument(
         "--max-minutes",
         type=float,
@@ -113,6 +129,7 @@ def run(arguments: argparse.Namespace) -> int:
     request = RunRequest(
         dataset=find_dataset(arguments.dataset, roots),
         roots=roots,
+        plan=arguments.plan,
         configurations=tuple(arguments.configurations) if arguments.configurations else None,
         folds=tuple(arguments.folds) if arguments.folds else None,
         max_minutes=arguments.max_minutes,
@@ -209,7 +226,7 @@ def _check_machine(request: RunRequest, note: Callable[[str], None]) -> None:
     from balrsam_pipeline.cli import run_command
 
     configuration = ("--configuration", request.configurations[0]) if request.configurations else ()
-    words = (str(request.dataset), "--short", *configuration, *where_words(request))
+    words = (str(request.dataset), "--short", *configuration, *plan_words(request), *where_words(request))
     print("\nThis machine:", flush=True)
     try:
         good = run_command("check_machine", words, note) == FINISHED
@@ -251,9 +268,9 @@ def _places(request: RunRequest) -> list[tuple[str, Path]]:
     models = results.models()
     places = [
         ("one page about all of it", results.index),
-        ("the plan and its reasons", PreprocessedFolder(request.preprocessed).plan),
-        *((f"{model.configuration}: models, folds", model.path) for model in models),
-        *((f"{model.configuration}: cross-validation report", model.crossval.report) for model in models),
+        ("the plan and its reasons", request.planned.plan),
+        *((f"{model.name}: models, folds", model.path) for model in models),
+        *((f"{model.name}: cross-validation report", model.crossval.report) for model in models),
         ("the best configuration", results.best_configuration),
         ("predictions of imagesTs", results.predictions.path),
         ("their report", results.predictions.evaluation.report),

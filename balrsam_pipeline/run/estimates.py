@@ -17,7 +17,7 @@ from balrsam_pipeline.run.records import StepRecord, read_record, record_path
 from balrsam_pipeline.run.request import RunRequest
 from balrsam_pipeline.run.steps import Step
 
-FOLD = re.compile(r"train_(?P<configuration>.+)_fold_(?P<fold>\d+)")
+FOLD = re.compile(r"train_(?P<configuration>.+)_fold_(?P<fold>\d+|all)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +86,7 @@ def _training(request: RunRequest, folder: Path, configuration: str, fold: str) 
         if record is not None and record.seconds is not None:
             return Estimate(record.seconds, f"as {record.step.replace('_', ' ')} took")
     model = ModelFolder(own.parent)
-    for other in (model.fold(number).path for number in model.folds()):
+    for other in (model.fold(number).path for number in model.all_folds()):
         begun = last_epoch(other)
         spent, left = (begun.get("elapsed_s"), begun.get("left_s")) if begun is not None else (None, None)
         if isinstance(spent, (int, float)) and isinstance(left, (int, float)):

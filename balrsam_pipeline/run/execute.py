@@ -40,7 +40,7 @@ def known_steps(request: RunRequest) -> tuple[Step, ...]:
     """
     files = PreprocessedFolder(request.preprocessed)
     first = planning_step(request)
-    if not (files.plan.is_file() and files.folds.is_file()):
+    if not (request.planned.plan.is_file() and files.folds.is_file()):
         return (first,)
     folds = read_json(files.folds, PlanError)
     if not isinstance(folds, list):
@@ -50,12 +50,13 @@ def known_steps(request: RunRequest) -> tuple[Step, ...]:
             expected="a list of folds",
             fix="make it anew: balrsam plan_and_preprocess DATASET",
         )
-    return (first, *steps_after_planning(request, read_plan(files.plan), range(len(folds))))
+    return (first, *steps_after_planning(request, read_plan(request.planned.plan), range(len(folds))))
 
 
 def remember_request(request: RunRequest) -> None:
     """Write down what was asked for, so that `balrsam status` can show the same steps."""
     chosen = {
+        "plan": request.plan,
         "configurations": request.configurations,
         "every_configuration": request.every_configuration,
         "folds": request.folds,

@@ -33,19 +33,21 @@ _EVERYWHERE = {
     "tls_key",
 }
 _DECIDED = {
-    "plan_and_preprocess": {"configurations", "workers"},
+    "plan_and_preprocess": {"configurations", "plan", "workers"},
     "train": {
         "configuration",
+        "plan",
         "fold",
         "device",
         "max_minutes",
         "epochs",
         "settings",
         "accept_changed_settings",
+        "only_validate",
     },
     "find_best_configuration": {"configurations", "folds", "device", "workers"},
-    "predict": {"input", "output", "model", "configuration", "best", "folds", "weights", "device", "workers"}
-    | {"continue_run", "part"},
+    "predict": {"input", "output", "model", "configuration", "plan", "best", "folds", "weights", "device"}
+    | {"workers", "continue_run", "part"},
 }
 Options = Mapping[str, Mapping[str, tuple[str, ...]]]
 

@@ -9,7 +9,8 @@ import shutil
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from balrsam_pipeline.execution.lock import LOCK_NAME, alive, lock_holder
+from balrsam_pipeline.execution.lock import LOCK_NAME, lock_holder
+from balrsam_pipeline.execution.os_lock import alive
 from balrsam_pipeline.run.file_hashes import find_files
 from balrsam_pipeline.run.state import StepState
 from balrsam_pipeline.run.steps import Step

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import textwrap
+from argparse import ArgumentTypeError
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from balrsam_pipeline.errors import BalrsamError
 from balrsam_pipeline.execution import ClusterOptions
 from balrsam_pipeline.execution.lock import Holder, lock_holder
 from balrsam_pipeline.files import read_json
+from balrsam_pipeline.folds import fold_name
 from balrsam_pipeline.layout import FoldFolder, ResultsFolder
 from balrsam_pipeline.logs import last_line
 from balrsam_pipeline.progress import in_words
@@ -30,7 +32,8 @@ from balrsam_pipeline.run.file_hashes import ContentHashes
 from balrsam_pipeline.run.records import read_record
 from balrsam_pipeline.run.request import RunRequest
 from balrsam_pipeline.run.state import Status, StepState
-from balrsam_pipeline.run.steps import Step, shared_words
+from balrsam_pipeline.run.steps import Step
+from balrsam_pipeline.run.words import shared_words
 
 REASON_LENGTH = 110
 LINE_WIDTH, NOTE = 80, " " * 15
@@ -144,9 +147,10 @@ def remembered(request: RunRequest) -> RunRequest:
         value: Any = read_json(records_folder(request) / REQUEST)
         return dataclasses.replace(
             request,
+            plan=str(value.get("plan", "")),
             configurations=tuple(map(str, value["configurations"])) if value["configurations"] else None,
             every_configuration=bool(value.get("every_configuration", False)),
-            folds=tuple(map(int, value["folds"])) if value["folds"] else None,
+            folds=tuple(map(fold_name, value["folds"])) if value["folds"] else None,
             max_minutes=float(value["max_minutes"]) if value["max_minutes"] else None,
             epochs=int(value["epochs"]) if value["epochs"] else None,
             settings=Path(value["settings"]) if value["settings"] else None,
@@ -157,7 +161,7 @@ def remembered(request: RunRequest) -> RunRequest:
             cluster=_cluster(value.get("cluster", [])),
             devices=tuple(map(str, value.get("devices", ()))),
         )
-    except (BalrsamError, AttributeError, KeyError, TypeError, ValueError):
+    except (BalrsamError, AttributeError, KeyError, TypeError, ValueError, ArgumentTypeError):
         return dataclasses.replace(request, configurations=trained_by_hand(request))
 
 
@@ -222,10 +226,8 @@ def _progress(fold: Path) -> str:
     if epoch is None or FoldFolder(fold).checkpoint("final").is_file():
         return ""
     try:
-        share, dice, left = float(epoch["progress"]), float(epoch["quick_dice"]), float(epoch["left_s"])
-        return (
-            f"; epoch {int(epoch['epoch'])}, {share:.0%}, quick validation Dice {dice:.3f}, "
-            f"{in_words(left)} left"
-        )
+        share, left = float(epoch["progress"]), float(epoch["left_s"])
+        scored = f"quick validation Dice {float(epoch['quick_dice']):.3f}, " if "quick_dice" in epoch else ""
+        return f"; epoch {int(epoch['epoch'])}, {share:.0%}, {scored}{in_words(left)} left"
     except (KeyError, TypeError, ValueError):
         return ""

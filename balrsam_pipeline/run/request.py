@@ -6,8 +6,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from balrsam_pipeline.execution import ClusterOptions
-from balrsam_pipeline.layout import ResultsFolder
+from balrsam_pipeline.folds import FoldName
+from balrsam_pipeline.layout import PlanFolder, PreprocessedFolder, ResultsFolder
 from balrsam_pipeline.paths import Roots
+from balrsam_pipeline.plan_names import UNNAMED, model_name
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -16,9 +18,11 @@ class RunRequest:
 
     Attributes:
         dataset: the raw dataset folder.
+        plan: the name of the plan; "" is the unnamed one.
         configurations: those to plan and train; None trains the plan's default, or all of the plan with
             `every_configuration`.
-        folds: those to train; None trains all.
+        folds: those to train; None trains all of the cross-validation. With "all" among them a model is
+            trained on all cases, and predicts.
         max_minutes: training time per fold; None trains for the planned number of epochs.
         epochs: training epochs per fold; None leaves it to max_minutes or the default.
         settings: a JSON file of training settings.
@@ -33,9 +37,10 @@ class RunRequest:
 
     dataset: Path
     roots: Roots
+    plan: str = UNNAMED
     configurations: tuple[str, ...] | None = None
     every_configuration: bool = False
-    folds: tuple[int, ...] | None = None
+    folds: tuple[FoldName, ...] | None = None
     max_minutes: float | None = None
     epochs: int | None = None
     settings: Path | None = None
@@ -50,6 +55,15 @@ class RunRequest:
     def preprocessed(self) -> Path:
         """The dataset's folder of preprocessed data."""
         return self.roots.preprocessed / self.dataset.name
+
+    @property
+    def planned(self) -> PlanFolder:
+        """The plan's folder."""
+        return PreprocessedFolder(self.preprocessed).planned(self.plan)
+
+    def model(self, configuration: str) -> str:
+        """The name of the plan's configuration among all models of the dataset."""
+        return model_name(configuration, self.plan)
 
     @property
     def results(self) -> Path:

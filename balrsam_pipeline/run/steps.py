@@ -16,15 +16,26 @@ from typing import Any
 
 from balrsam_pipeline.command import load_command, parser_of
 from balrsam_pipeline.execution import cluster_words
+from balrsam_pipeline.folds import ALL, FoldName, numbered
 from balrsam_pipeline.layout import PreprocessedFolder, RawFolder, ResultsFolder
 from balrsam_pipeline.network.official_checkpoints import find_checkpoint
 from balrsam_pipeline.paths import shown
 from balrsam_pipeline.plan import Plan
+from balrsam_pipeline.plan_names import model_name
 from balrsam_pipeline.run.handed_on import settings_for, words_for
 from balrsam_pipeline.run.request import RunRequest
+from balrsam_pipeline.run.words import (
+    SHARED,
+    as_text,
+    device_words,
+    given_paths,
+    plan_words,
+    root_words,
+    training_words,
+    worker_words,
+)
 
 _NONE: Mapping[str, str] = MappingProxyType({})
-SHARED = ("--raw", "--preprocessed", "--results")
 CLUSTER_STEP, DEVICES_STEP = "train_on_cluster", "train_on_devices"
 RAW, PREPROCESSED, RESULTS = (
     RawFolder(Path("raw")),
@@ -78,14 +89,14 @@ class Step:
 
 def planning_step(request: RunRequest) -> Step:
     """The step that makes the plan; the others are known only once it is there."""
-    words = [str(request.dataset), *_roots(request), *_workers(request)]
+    words = [str(request.dataset), *root_words(request), *worker_words(request)]
     if request.configurations:
         words += ["--configurations", *request.configurations]
     return _step(
         request,
         "plan_and_preprocess",
-        tuple(words),
-        name="prepare",
+        (*words, *plan_words(request)),
+        name=_preparing(request),
         title="Measure, plan, preprocess",
         settings={"--configurations": " ".join(request.configurations or ("all",))},
         inputs=_labels(RAW.description, RAW.splits, RAW.groups, RAW.images_tr / "*", RAW.labels_tr / "*"),
@@ -94,7 +105,8 @@ def planning_step(request: RunRequest) -> Step:
 
 def steps_after_planning(request: RunRequest, plan: Plan, folds: Sequence[int]) -> tuple[Step, ...]:
     """Train and validate every fold, pool the scores, choose the best, predict imagesTs (if any), score it
-    (where labelsTs is there).
+    (where labelsTs is there). With fold "all" models are trained on all cases too, and predict: the one that
+    cross-validation chose, or where there is none, all of them.
 
     Args:
         folds: those that the dataset is split into; `request.folds` chooses among them.
@@ -104,15 +116,19 @@ def steps_after_planning(request: RunRequest, plan: Plan, folds: Sequence[int]) 
     """
     planned = tuple(plan.configurations) if request.every_configuration else (plan.default_configuration,)
     names = request.configurations or planned
-    folds = request.folds or tuple(folds)
-    together = _training_together(request, names, folds)
+    asked = request.folds or tuple(folds)
+    compared = numbered(asked)
+    together = _training_together(request, names, compared)
     steps = [together] if together is not None else []
-    first = ("prepare", *(step.name for step in steps))
-    steps += [step for name in names for step in _crossvalidation(request, plan, name, folds, first)]
-    steps.append(_choosing(request, names, folds))
+    first = (_preparing(request), *(step.name for step in steps))
+    if compared:
+        steps += [step for name in names for step in _crossvalidation(request, plan, name, compared, first)]
+        steps.append(_choosing(request, names, compared))
+    if ALL in asked:
+        steps += [_training_of(request, plan, name, ALL, first[:1]) for name in names]
     raw = RawFolder(request.dataset)
     if raw.images_ts.is_dir():
-        steps.append(_prediction(request, names, folds))
+        steps.append(_prediction(request, names, asked))
         if raw.labels_ts.is_dir():
             steps.append(_scoring(request))
     return tuple(steps)
@@ -122,25 +138,25 @@ def _training_together(request: RunRequest, names: Sequence[str], folds: Sequenc
     """All folds of all configurations at the same time, on a cluster or on several devices; the steps of the
     folds then find them trained. None where there is one to train, or one device."""
     devices = request.devices if len(names) * len(folds) > 1 else ()
-    if not request.cluster and not devices:
+    if not folds or (not request.cluster and not devices):
         return None
     where = ("--parallel-folds", *devices) if devices else cluster_words(request.cluster)
-    chosen = ("--configurations", *names, "--folds", *map(str, folds))
+    chosen = ("--configurations", *names, *plan_words(request), "--folds", *map(str, folds))
     return _step(
         request,
         "crossval",
-        (str(request.dataset), *chosen, *_training(request), *where),
+        (str(request.dataset), *chosen, *training_words(request), *where),
         name=DEVICES_STEP if devices else CLUSTER_STEP,
         title=f"Train and validate all folds on {'several devices' if devices else 'the cluster'}",
-        needs=("prepare",),
+        needs=(_preparing(request),),
         settings={
-            "--max-minutes": _text(request.max_minutes),
-            "--epochs": _text(request.epochs),
+            "--max-minutes": as_text(request.max_minutes),
+            "--epochs": as_text(request.epochs),
             "folds": " ".join(chosen),
             **settings_for("train", request.options),
         },
-        inputs=_labels(PREPROCESSED.plan, PREPROCESSED.folds),
-        other_inputs=_given({"--settings": request.settings}),
+        inputs=_planned(request),
+        other_inputs=given_paths({"--settings": request.settings}),
     )
 
 
@@ -148,29 +164,15 @@ def _crossvalidation(
     request: RunRequest, plan: Plan, name: str, folds: Sequence[int], first: tuple[str, ...]
 ) -> list[Step]:
     """One step per fold, which needs those in `first`, and the one that pools them."""
-    network, model = plan.configuration(name).network, RESULTS.model(name)
-    base = None if network.from_scratch else find_checkpoint(network.base)
-    words = (str(request.dataset), "--configuration", name)
-    trained = tuple(
-        _step(
-            request,
-            "train",
-            (*words, "--fold", str(fold), *_training(request)),
-            name=f"train_{name}_fold_{fold}",
-            title=f"Train and validate '{name}', fold {fold}",
-            needs=first,
-            settings={"--max-minutes": _text(request.max_minutes), "--epochs": _text(request.epochs)},
-            inputs=_labels(PREPROCESSED.plan, PREPROCESSED.folds),
-            other_inputs=_given({"--settings": request.settings, "SAM checkpoint": base}),
-        )
-        for fold in folds
-    )
+    trained = tuple(_training_of(request, plan, name, fold, first) for fold in folds)
+    model = RESULTS.model(request.model(name))
+    chosen = (*plan_words(request), "--folds", *map(str, folds))
     pooled = _step(
         request,
         "crossval",
-        (*words, "--folds", *map(str, folds), *_training(request)),
-        name=f"crossval_{name}",
-        title=f"Pool the scores of '{name}'",
+        (str(request.dataset), "--configuration", name, *chosen, *training_words(request)),
+        name=f"crossval_{request.model(name)}",
+        title=f"Pool the scores of '{request.model(name)}'",
         needs=tuple(step.name for step in trained),
         settings={"--folds": " ".join(map(str, folds))},
         inputs=_labels(*(model.fold(fold).validation.summary for fold in folds)),
@@ -178,34 +180,57 @@ def _crossvalidation(
     return [*trained, pooled]
 
 
+def _training_of(request: RunRequest, plan: Plan, name: str, fold: FoldName, first: tuple[str, ...]) -> Step:
+    """Training of one fold, which needs the steps in `first`."""
+    network = plan.configuration(name).network
+    base = None if network.from_scratch else find_checkpoint(network.base)
+    chosen, model = ("--configuration", name, *plan_words(request), "--fold", str(fold)), request.model(name)
+    return _step(
+        request,
+        "train",
+        (str(request.dataset), *chosen, *training_words(request)),
+        name=_training_name(request, name, fold),
+        title=f"Train '{model}' on all cases"
+        if fold == ALL
+        else f"Train and validate '{model}', fold {fold}",
+        needs=first,
+        settings={"--max-minutes": as_text(request.max_minutes), "--epochs": as_text(request.epochs)},
+        inputs=_planned(request),
+        other_inputs=given_paths({"--settings": request.settings, "SAM checkpoint": base}),
+    )
+
+
 def _choosing(request: RunRequest, names: Sequence[str], folds: Sequence[int]) -> Step:
-    chosen = tuple(map(str, folds))
+    chosen, models = tuple(map(str, folds)), tuple(map(request.model, names))
     return _step(
         request,
         "find_best_configuration",
         (
             str(request.dataset),
             "--configurations",
-            *names,
+            *models,
             "--folds",
             *chosen,
-            *_device(request),
-            *_roots(request),
+            *device_words(request),
+            *root_words(request),
         ),
         name="find_best_configuration",
         title="Choose the best model or ensemble",
-        needs=tuple(f"crossval_{name}" for name in names),
-        settings={"--configurations": " ".join(names), "--folds": " ".join(chosen)},
+        needs=tuple(f"crossval_{name}" for name in models),
+        settings={"--configurations": " ".join(models), "--folds": " ".join(chosen)},
         inputs=(
-            *_models(names, folds),
+            *_models(models, folds),
             *_labels(
-                *(RESULTS.model(name).fold(fold).validation.path / "*" for name in names for fold in folds)
+                *(RESULTS.model(name).fold(fold).validation.path / "*" for name in models for fold in folds)
             ),
         ),
     )
 
 
-def _prediction(request: RunRequest, names: Sequence[str], folds: Sequence[int]) -> Step:
+def _prediction(request: RunRequest, names: Sequence[str], folds: Sequence[FoldName]) -> Step:
+    compared, of_all = numbered(folds), ALL in folds
+    chosen = ("--best",) if compared else ("--configuration", *names, *plan_words(request))
+    needs = ("find_best_configuration",) if compared else ()
     words = (
         "-i",
         str(RawFolder(request.dataset).images_ts),
@@ -213,16 +238,21 @@ def _prediction(request: RunRequest, names: Sequence[str], folds: Sequence[int])
         str(request.predictions),
         "-d",
         str(request.dataset),
-        "--best",
+        *chosen,
+        *(("--folds", ALL) if of_all else ()),
     )
     return _step(
         request,
         "predict",
-        (*words, *_device(request), *_roots(request), *_workers(request)),
+        (*words, *device_words(request), *root_words(request), *worker_words(request)),
         name="predict",
         title="Predict imagesTs",
-        needs=("find_best_configuration",),
-        inputs=(*_labels(RAW.images_ts / "*", RESULTS.best_configuration), *_models(names, folds)),
+        needs=(*needs, *((_training_name(request, name, ALL) for name in names) if of_all else ())),
+        settings={"--folds": ALL} if of_all else {},
+        inputs=(
+            *_labels(RAW.images_ts / "*", *((RESULTS.best_configuration,) if compared else ())),
+            *_models(tuple(map(request.model, names)), (ALL,) if of_all else compared),
+        ),
         continues=("--continue",),
     )
 
@@ -237,7 +267,7 @@ def _scoring(request: RunRequest) -> Step:
     return _step(
         request,
         "evaluate",
-        (*words, *_workers(request)),
+        (*words, *worker_words(request)),
         name="evaluate",
         title="Score imagesTs",
         needs=("predict",),
@@ -269,6 +299,20 @@ def _step(
     )
 
 
+def _planned(request: RunRequest) -> tuple[str, ...]:
+    """The plan and the folds, which training depends on."""
+    return _labels(PREPROCESSED.planned(request.plan).plan, PREPROCESSED.folds)
+
+
+def _preparing(request: RunRequest) -> str:
+    """The name of the step that plans."""
+    return model_name("prepare", request.plan)
+
+
+def _training_name(request: RunRequest, configuration: str, fold: FoldName) -> str:
+    return f"train_{request.model(configuration)}_fold_{fold}"
+
+
 def _below(request: RunRequest, paths: Iterable[Path]) -> tuple[str, ...]:
     """Files as labels: below the base that they lie in."""
     return tuple(
@@ -281,58 +325,14 @@ def _below(request: RunRequest, paths: Iterable[Path]) -> tuple[str, ...]:
     )
 
 
-def _models(names: Sequence[str], folds: Sequence[int]) -> tuple[str, ...]:
+def _models(names: Sequence[str], folds: Sequence[FoldName]) -> tuple[str, ...]:
     return _labels(*(RESULTS.model(name).plan for name in names)) + _checkpoints(names, folds)
 
 
-def _checkpoints(names: Sequence[str], folds: Sequence[int]) -> tuple[str, ...]:
+def _checkpoints(names: Sequence[str], folds: Sequence[FoldName]) -> tuple[str, ...]:
     models = map(RESULTS.model, names)
     return _labels(*(model.fold(fold).checkpoint("final") for model in models for fold in folds))
 
 
 def _labels(*paths: Path) -> tuple[str, ...]:
     return tuple(path.as_posix() for path in paths)
-
-
-def _training(request: RunRequest) -> tuple[str, ...]:
-    words: tuple[str, ...] = ("--max-minutes", f"{request.max_minutes:g}") if request.max_minutes else ()
-    words += ("--epochs", str(request.epochs)) if request.epochs else ()
-    words += ("--settings", str(request.settings)) if request.settings else ()
-    words += ("--accept-changed-settings",) if request.accept_changed_settings else ()
-    return (*words, *_device(request), *_roots(request))
-
-
-def _device(request: RunRequest) -> tuple[str, ...]:
-    return ("--device", request.device) if request.device else ()
-
-
-def where_words(request: RunRequest) -> tuple[str, ...]:
-    """The device and the folders, as words for a command."""
-    return (*_device(request), *_roots(request))
-
-
-def shared_words(request: RunRequest) -> str:
-    """The folders that all steps share, as words that may be added to any of their commands."""
-    words = _roots(request)
-    return shlex.join([word if word in SHARED else shown(Path(word)) for word in words])
-
-
-def _roots(request: RunRequest) -> tuple[str, ...]:
-    roots = request.roots
-    folders = (roots.raw, roots.preprocessed, roots.results)
-    return tuple(word for name, folder in zip(SHARED, folders, strict=True) for word in (name, str(folder)))
-
-
-def _workers(request: RunRequest) -> tuple[str, ...]:
-    return (
-        *(("--workers", str(request.workers)) if request.workers else ()),
-        *cluster_words(request.cluster),
-    )
-
-
-def _given(paths: Mapping[str, Path | None]) -> dict[str, Path]:
-    return {label: path for label, path in paths.items() if path is not None}
-
-
-def _text(value: float | None) -> str:
-    return "default" if value is None else f"{value:g}"

@@ -6,18 +6,20 @@ from __future__ import annotations
 import logging
 import shlex
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from balrsam_pipeline.dataset import DatasetDescription, RawDataset, open_dataset, read_description
 from balrsam_pipeline.dataset.cases import prediction_name
 from balrsam_pipeline.errors import EvaluationError
 from balrsam_pipeline.execution import folder_lock
+from balrsam_pipeline.folds import ALL
 from balrsam_pipeline.inference.best_configuration import BestConfiguration, write_best
 from balrsam_pipeline.inference.postprocessing import Postprocessing, write_postprocessing
 from balrsam_pipeline.layout import ModelFolder, RawFolder, ResultsFolder
 from balrsam_pipeline.paths import Roots, model_folder, shown
 from balrsam_pipeline.plan import read_plan
+from balrsam_pipeline.plan_names import parts_of, words_of_model
 from evaluation.best_configuration.candidates import Candidate, candidates
 from evaluation.best_configuration.choose_rules import choose_postprocessing
 from evaluation.best_configuration.ensembles import ensemble_folder, predict_ensemble_fold
@@ -35,7 +37,8 @@ class BestRequest:
 
     Attributes:
         dataset: the raw dataset folder (its labels are the reference, its images make ensembles).
-        configurations: those to compare; None takes all that are trained.
+        configurations: those to compare, as `plan_names.model_name` calls them (2d, or 2d__wide of the plan
+            wide); None takes all that are trained.
         folds: those to compare on; None takes all that every configuration has finished.
         ensembles: compare pairs, and all together, too.
         device: for predicting ensembles.
@@ -75,7 +78,8 @@ def _choose(request: BestRequest, raw: RawDataset, results: Path) -> tuple[BestC
     folders = {name: model_folder(request.roots, raw.name, name) for name in names}
     folds = common_folds(folders, request.folds)
     plans = {
-        name: read_plan(ModelFolder(folder).plan).configuration(name) for name, folder in folders.items()
+        name: replace(read_plan(ModelFolder(folder).plan).configuration(parts_of(name)[0]), name=name)
+        for name, folder in folders.items()
     }
     _require_same_cases(folders, folds)
     pairs = {
@@ -133,8 +137,8 @@ def _pairs(
                     prediction,
                     found="no such prediction" if label else "a case without a reference label",
                     expected="the validation prediction of every case of the fold",
-                    fix=f"finish the fold: balrsam train {raw.name} --configuration "
-                    f"{item.configurations[0]} --fold {fold}",
+                    fix=f"finish the fold: balrsam train {raw.name} "
+                    f"{words_of_model(item.configurations[0])} --fold {fold}",
                 )
             found[case] = (prediction, label)
     return found
@@ -179,6 +183,12 @@ def command_lines(best: BestConfiguration, request: BestRequest) -> tuple[str, .
         ("submit", "-p", output, "--images", images, "--format", form, "-o", archive),
     )
     return tuple(shlex.join(("balrsam", *words)) for words in lines)
+
+
+def is_trained_on_all(best: BestConfiguration, request: BestRequest) -> bool:
+    """Whether each chosen configuration also has a model that is trained on all cases."""
+    results = ResultsFolder(request.roots.results / best.dataset)
+    return all(results.model(name).fold(ALL).checkpoint("final").is_file() for name in best.configurations)
 
 
 def _form(description: DatasetDescription) -> str:

@@ -11,13 +11,13 @@ from evaluation.reports.summary_json import read_summary
 
 
 def trained_configurations(results: Path) -> tuple[str, ...]:
-    """Names of the configurations with a finished fold under `results/DATASET`.
+    """Names of the models with a finished fold under `results/DATASET`, of all plans.
 
     Raises:
         EvaluationError: there is none.
     """
     names = tuple(
-        sorted(model.configuration for model in ResultsFolder(results).models() if finished_folds(model.path))
+        sorted(model.name for model in ResultsFolder(results).models() if finished_folds(model.path))
     )
     if not names:
         raise EvaluationError(

@@ -87,6 +87,6 @@ def _planned(request: RunRequest) -> tuple[DataSection | None, list[PlannedSecti
     except BalrsamError:
         data = None
     try:
-        return data, planned_sections(read_plan(files.plan))
+        return data, planned_sections(read_plan(files.planned(request.plan).plan))
     except BalrsamError:
         return data, []

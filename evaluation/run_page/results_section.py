@@ -52,7 +52,7 @@ class Gallery:
 
 def model_sections(results: ResultsFolder, raw: RawDataset) -> list[ModelSection]:
     """Every configuration that was begun."""
-    return [_model(model, results, raw) for model in results.models() if model.folds()]
+    return [_model(model, results, raw) for model in results.models() if model.all_folds()]
 
 
 def ranking(best: BestConfiguration) -> Table:
@@ -91,12 +91,12 @@ def link(path: Path, results: ResultsFolder) -> str:
 
 
 def _model(model: ModelFolder, results: ResultsFolder, raw: RawDataset) -> ModelSection:
-    logs = {f"fold {fold}": _epochs(model.fold(fold)) for fold in model.folds()}
+    logs = {f"fold {fold}": _epochs(model.fold(fold)) for fold in model.all_folds()}
     curves = {
         key: {
             name: [(one["elapsed_s"] / 60, one[key]) for one in epochs if key in one]
             for name, epochs in logs.items()
-            if epochs
+            if any(key in one for one in epochs)
         }
         for key in ("loss", "quick_dice")
     }
@@ -104,7 +104,7 @@ def _model(model: ModelFolder, results: ResultsFolder, raw: RawDataset) -> Model
     ordered = sorted(case_means(summary, "dice").items(), key=lambda item: item[1]) if summary else []
     half = min(SHOWN_CASES, (len(ordered) + 1) // 2)
     return ModelSection(
-        name=model.configuration,
+        name=model.name,
         loss=line_chart(curves["loss"], "training loss", "minutes"),
         dice=line_chart(curves["quick_dice"], "quick validation Dice", "minutes", (0.0, 1.0)),
         folds=_folds(model, results),

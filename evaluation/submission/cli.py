@@ -10,7 +10,7 @@ from balrsam_pipeline.errors import UsageError
 
 
 def _add_submit(parser: argparse.ArgumentParser) -> None:
-    from balrsam_pipeline.inference.cli import add_model_choice, add_prediction_options
+    from balrsam_pipeline.inference.arguments import add_model_choice, add_prediction_options
 
     parser.add_argument(
         "-o",
@@ -23,7 +23,7 @@ def _add_submit(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--format",
         required=True,
-        choices=("msd", "amos", "isic", "grand-challenge", "plain"),
+        choices=("msd", "amos", "isic", "grand-challenge", "flare", "plain"),
         help="which leaderboard",
     )
     parser.add_argument(
@@ -70,17 +70,20 @@ def _add_container(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--container",
         action="store_true",
-        help="with grand-challenge: a container folder that holds the model",
+        help="with grand-challenge or flare: a container folder that holds the model",
     )
     parser.add_argument(
         "--input-slugs",
         nargs="+",
         metavar="SLUG",
         default=["image"],
-        help="container: /input/images/SLUG, one per channel",
+        help="grand-challenge: sockets of the images, one per channel, in their order",
     )
     parser.add_argument(
-        "--output-slug", metavar="SLUG", default="segmentation", help="container: /output/images/SLUG"
+        "--output-slug",
+        metavar="SLUG",
+        default="segmentation",
+        help="grand-challenge: the label map goes to /output/images/SLUG",
     )
 
 
@@ -121,22 +124,23 @@ def _container(arguments: argparse.Namespace) -> int:
     from balrsam_pipeline.inference.request import model_choice
     from evaluation.submission.container import ContainerRequest, write_container
 
-    if arguments.format != "grand-challenge":
+    if arguments.format not in ("grand-challenge", "flare"):
         raise UsageError(
             "--container",
             found=f"--format {arguments.format}",
-            expected="--format grand-challenge",
+            expected="--format grand-challenge or flare",
             fix="add it",
         )
     request = ContainerRequest(
         choice=model_choice(arguments),
+        contract=arguments.format,
         folder=arguments.output,
         input_slugs=tuple(arguments.input_slugs),
         output_slug=arguments.output_slug,
         mirror=not arguments.no_mirror,
     )
     folder = write_container(request)
-    print(f"container folder {folder}\nbuild it: docker build -t my-algorithm {folder}")
+    print(f"container folder {folder}\nbuild and try it: {folder / 'do_test_run.sh'}")
     return 0
 
 
@@ -172,7 +176,8 @@ COMMANDS: dict[str, Command] = {
         "grand-challenge container folder).",
         example="balrsam submit --format msd -p predictions --images raw/Dataset004_Hippocampus/imagesTs -o "
         "submission.zip\n"
-        "balrsam submit --format grand-challenge --container -d Dataset004_Hippocampus --best -o container",
+        "balrsam submit --format grand-challenge --container -d Dataset004_Hippocampus --best -o container\n"
+        "balrsam submit --format flare --container -d Dataset004_Hippocampus --best -o team",
         add_arguments=_add_submit,
         run=_submit,
     ),

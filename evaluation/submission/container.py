@@ -1,24 +1,28 @@
-"""A folder that grand-challenge.org builds into an algorithm: Dockerfile, entry point, the package, the
-weights."""
+"""A folder that Docker builds into what a challenge runs: entry point, the package, the weights, scripts that
+build, try and save it."""
 
 from __future__ import annotations
 
 import shutil
+import sys
 from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, requires
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import balrsam_pipeline
 from balrsam_pipeline.errors import PredictionError
 from balrsam_pipeline.files import write_json, write_text
+from balrsam_pipeline.folds import FoldName
 from balrsam_pipeline.layout import ModelFolder
 from balrsam_pipeline.serialise import to_json
 
 if TYPE_CHECKING:
+    from balrsam_pipeline.inference.challenge.settings import Contract
     from balrsam_pipeline.inference.model_folder import ModelChoice
 
 TEMPLATES = Path(__file__).parent / "container_files"
+CODE, MODEL, SCRIPT = "code", "model", ".sh"
+UNNEEDED = shutil.ignore_patterns("__pycache__", "*.pyc")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,14 +31,16 @@ class ContainerRequest:
 
     Attributes:
         choice: the models.
+        contract: whose container it is.
         folder: made; must not exist or be empty.
-        input_slugs: folders under /input/images, one per channel, in the order of channels.
-        output_slug: folder under /output/images.
+        input_slugs: grand-challenge's sockets, one per channel, in the order of channels.
+        output_slug: the socket that the label map goes to: /output/images/SLUG.
         mirror: average over mirrored copies.
     """
 
     choice: ModelChoice
     folder: Path
+    contract: Contract = "grand-challenge"
     input_slugs: tuple[str, ...]
     output_slug: str
     mirror: bool = True
@@ -47,7 +53,7 @@ def write_container(request: ContainerRequest) -> Path:
         PredictionError: the folder holds something already, or a model adapts a SAM checkpoint that is not to
             be found.
     """
-    from balrsam_pipeline.inference.model_folder import trained_folds
+    from evaluation.submission.pins import pinned_requirements
 
     folder = request.folder
     if folder.exists() and any(folder.iterdir()):
@@ -57,31 +63,59 @@ def write_container(request: ContainerRequest) -> Path:
             expected="a new folder",
             fix="give another -o, or remove it",
         )
-    models = []
-    for number, model in enumerate(request.choice.folders):
-        folds = request.choice.folds or trained_folds(model, request.choice.checkpoint)
-        target = folder / "models" / str(number) / model.resolve().name
-        _copy_model(model, target, folds, request.choice.checkpoint)
-        models.append(str(target.relative_to(folder)))
-    settings = {
-        "models": models,
-        "weights": list(request.choice.weights),
-        "checkpoint": request.choice.checkpoint,
-        "postprocessing": to_json(request.choice.postprocessing),
-        "input_slugs": list(request.input_slugs),
-        "output_slug": request.output_slug,
-        "mirror": request.mirror,
-    }
-    write_json(folder / "container.json", settings)
-    _copy_bases(request.choice, folder / "checkpoints")
+    _write_model(request, folder / MODEL)
+    code = folder / CODE
     package = Path(balrsam_pipeline.__file__).parent
-    shutil.copytree(
-        package, folder / "balrsam_pipeline", ignore=shutil.ignore_patterns("__pycache__", "*.pyc")
-    )
-    for template in sorted(TEMPLATES.glob("*.txt")):
-        write_text(folder / template.name.removesuffix(".txt"), template.read_text(encoding="utf-8"))
-    write_text(folder / "requirements.txt", "\n".join(_requirements()) + "\n")
+    shutil.copytree(package, code / package.name, ignore=UNNEEDED)
+    _copy_extensions(request.choice, code)
+    for template in sorted((TEMPLATES / request.contract).glob("*.txt")):
+        name = template.name.removesuffix(".txt")
+        target = (code if name.endswith((".py", "predict.sh")) else folder) / name
+        write_text(target, template.read_text(encoding="utf-8"))
+        if target.suffix == SCRIPT:
+            target.chmod(0o755)
+    write_text(folder / "requirements.txt", "\n".join(pinned_requirements()) + "\n")
+    if request.contract == "grand-challenge":
+        _write_example(request, folder / "test" / "input")
+        write_text(folder / ".dockerignore", f"{MODEL}\ntest\n*.tar.gz\n")
     return folder
+
+
+def _write_model(request: ContainerRequest, target: Path) -> None:
+    """The weights with the settings beside them."""
+    from balrsam_pipeline.inference.challenge.settings import NAME, ContainerSettings
+    from balrsam_pipeline.inference.model_folder import trained_folds
+
+    choice, models, chosen = request.choice, [], []
+    for number, model in enumerate(choice.folders):
+        folds = choice.folds or trained_folds(model, choice.checkpoint)
+        copy = target / "models" / str(number) / model.resolve().name
+        _copy_model(model, copy, folds, choice.checkpoint)
+        models.append(copy.relative_to(target).as_posix())
+        chosen.append(folds)
+    settings = ContainerSettings(
+        contract=request.contract,
+        models=tuple(models),
+        folds=tuple(chosen),
+        weights=choice.weights,
+        checkpoint=choice.checkpoint,
+        postprocessing=choice.postprocessing,
+        input_slugs=request.input_slugs,
+        output_path=f"images/{request.output_slug}",
+        mirror=request.mirror,
+    )
+    write_json(target / NAME, to_json(settings))
+    _copy_bases(choice, target / "checkpoints")
+
+
+def _write_example(request: ContainerRequest, target: Path) -> None:
+    """An input as grand-challenge lays it out, whose folders wait for an image each."""
+    entries: list[dict[str, Any]] = []
+    for slug in request.input_slugs:
+        place = f"images/{slug}"
+        (target / place).mkdir(parents=True)
+        entries.append({"interface": {"slug": slug, "kind": "Image", "relative_path": place}})
+    write_json(target / "inputs.json", entries)
 
 
 def _copy_bases(choice: ModelChoice, target: Path) -> None:
@@ -101,7 +135,26 @@ def _copy_bases(choice: ModelChoice, target: Path) -> None:
         shutil.copyfile(base, target / base.name)
 
 
-def _copy_model(model: Path, target: Path, folds: tuple[int, ...], checkpoint: str) -> None:
+def _copy_extensions(choice: ModelChoice, target: Path) -> None:
+    """Copy the packages that parts of the networks are in; what these need is for their author to add."""
+    from balrsam_pipeline.extensions import load_extension
+    from balrsam_pipeline.plan import read_plan
+
+    for model in map(ModelFolder, choice.folders):
+        name = read_plan(model.plan).configuration(model.configuration).network.extension
+        if not name:
+            continue
+        load_extension(name, "network part", PredictionError)
+        package = name.partition(":")[0].partition(".")[0]
+        places = sys.modules[package].__spec__
+        folders = list(places.submodule_search_locations or ()) if places is not None else []
+        if folders:
+            shutil.copytree(folders[0], target / package, ignore=UNNEEDED, dirs_exist_ok=True)
+        elif places is not None and places.origin:
+            shutil.copyfile(places.origin, target / f"{package}.py")
+
+
+def _copy_model(model: Path, target: Path, folds: tuple[FoldName, ...], checkpoint: str) -> None:
     from balrsam_pipeline.inference.model_folder import checkpoint_file
 
     target.mkdir(parents=True)
@@ -113,16 +166,3 @@ def _copy_model(model: Path, target: Path, folds: tuple[int, ...], checkpoint: s
         folder.mkdir()
         source = checkpoint_file(model, fold, checkpoint)
         shutil.copyfile(source, folder / source.name)
-
-
-def _requirements() -> list[str]:
-    """What the package needs, as installed here; extras (tests, GUIs) are left out."""
-    try:
-        return [line for line in requires("balrsam-pipeline") or [] if "extra ==" not in line]
-    except PackageNotFoundError:
-        raise PredictionError(
-            "balrsam-pipeline",
-            found="not installed",
-            expected="an installed package, whose requirements go into the image",
-            fix="pip install -e .",
-        ) from None

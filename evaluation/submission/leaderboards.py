@@ -45,6 +45,11 @@ FORMS: dict[str, Form] = {
     "grand-challenge": Form(
         name="grand-challenge", template="{case}.mha", source="grand-challenge.org prefers MetaImage"
     ),
+    "flare": Form(
+        name="flare",
+        template="{case}.nii.gz",
+        source="FLARE 2022 to 2025: CASE_0000.nii.gz in, CASE.nii.gz out",
+    ),
     "plain": Form(name="plain", template="{case}{ending}", source="files as predicted"),
 }
 

@@ -48,8 +48,7 @@ def test_a_dataset_that_was_given_by_path_is_repeated_so() -> None:
     ("typed", "meant"),
     [
         ("train 4 2d 0", "balrsam train 4 --configuration 2d --fold 0"),
-        ("train 4 2d all --npz", "balrsam crossval 4 --configuration 2d"),
-        ("train 4 --fold all", "balrsam crossval 4"),
+        ("train 4 2d all --npz", "balrsam train 4 --configuration 2d --fold all"),
         (
             "train -d 4 -c 2d -f 0 -tr nnUNetTrainer -device cpu",
             "balrsam train 4 --configuration 2d --fold 0 --device cpu",
@@ -60,13 +59,20 @@ def test_a_dataset_that_was_given_by_path_is_repeated_so() -> None:
         ),
         (
             "predict -i in -o out -d 4 -c 2d -f all -chk checkpoint_best.pth --disable_tta -npp 3",
-            "balrsam predict -i in -o out -d 4 --configuration 2d --checkpoint best --no-mirror",
+            "balrsam predict -i in -o out -d 4 --configuration 2d --folds all --checkpoint best --no-mirror",
         ),
         (
             "find_best_configuration 4 -c 2d 2.5d -f 0 1 -p P",
             "balrsam find_best_configuration 4 --configurations 2d 2.5d --folds 0 1",
         ),
         ("crossval 4 -f all", "balrsam crossval 4"),
+        ("train 4 2d 0 --val", "balrsam train 4 --configuration 2d --fold 0 --only-validate"),
+        (
+            "train 4 2d 0 --val_best",
+            "balrsam train 4 --configuration 2d --fold 0 --only-validate --checkpoint best",
+        ),
+        ("train 4 2d 0 -p wide", "balrsam train 4 --configuration 2d --fold 0 --plan wide"),
+        ("train 4 2d 0 -p nnUNetPlans", "balrsam train 4 --configuration 2d --fold 0"),
     ],
 )
 def test_nnunet_s_words_are_refused_with_ours_and_those_are_understood(

@@ -14,6 +14,7 @@ from support.datasets import describe, organ_case, volume_dataset, write_volume
 
 from balrsam_pipeline.cli import main
 from balrsam_pipeline.errors import CheckpointError
+from balrsam_pipeline.layout import PreprocessedFolder
 from balrsam_pipeline.plan import Plan, read_plan
 from balrsam_pipeline.preprocessing import CaseStore
 
@@ -118,6 +119,29 @@ def test_a_second_run_does_nothing_and_a_changed_case_alone_is_redone(
         path.name.removesuffix(".b2nd") for path, time in before.items() if path.stat().st_mtime_ns != time
     }
     assert changed == {"case_03", "case_03_label", "case_03_foreground"}
+
+
+def test_a_plan_of_a_name_of_its_own_leaves_the_other_as_it_is(
+    tmp_path: Path, prepare: Prepare, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = kinds.regions(tmp_path / "raw", tmp_path)
+    before, _ = prepare(folder, "--configurations", "2d")
+    words = ("--configurations", "2d", "--batch-size", "3", "--spacing", "2", "2", "2", "--plan", "coarse")
+    assert prepare(folder, *words)[0] == before
+    own = PreprocessedFolder(tmp_path / "pre" / folder.name)
+    planned = own.planned("coarse")
+    coarse = read_plan(planned.plan).configurations["2d"]
+    assert (coarse.batch_size, coarse.spacing_mm[1:]) == (3, (2.0, 2.0))
+    halved = CaseStore(planned.path / "2d").shape("case_00")
+    assert halved[1:] == tuple(size // 2 for size in CaseStore(own.path / "2d").shape("case_00")[1:])
+    assert own.plans() == ("", "coarse")
+    capsys.readouterr()
+    assert main(["describe", str(folder), "--plan", "coarse", "--preprocessed", str(tmp_path / "pre")]) == 0
+    assert "batches of 3" in capsys.readouterr().out
+    assert main(["describe", str(folder), "--plan", "other", "--preprocessed", str(tmp_path / "pre")]) == 2
+    assert "plans: the unnamed one, coarse" in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        main(["describe", str(folder), "--plan", "../elsewhere"])
 
 
 def test_a_truncated_store_is_made_again(tmp_path: Path, prepare: Prepare) -> None:

@@ -34,6 +34,22 @@ def test_options_win_over_the_settings_file(prepared, tmp_path):
     assert (config.seed, config.learning_rate, config.loss) == (4, 0.1, LossConfig(boundary=0.0))
 
 
+def test_a_fold_is_a_number_or_all_and_cross_validation_takes_numbers_alone(prepared, capsys):
+    assert _request(parse(prepared, "train", "--fold", "all")).fold == "all"
+    assert _request(parse(prepared, "train", "--fold", "3")).fold == 3
+    with pytest.raises(SystemExit):
+        parse(prepared, "crossval", "--folds", "all")
+    assert "balrsam train DATASET --fold all" in capsys.readouterr().err
+
+
+def test_with_only_validate_a_checkpoint_is_one_of_the_fold_s_and_else_a_file(prepared):
+    only = _request(parse(prepared, "train", "--only-validate", "--checkpoint", "best"))
+    assert (only.only_validate, only.weights, only.base) == (True, "best", None)
+    named = _request(parse(prepared, "train", "--only-validate", "--checkpoint", "sam.pth"))
+    assert (named.weights, str(named.base)) == ("final", "sam.pth")
+    assert str(_request(parse(prepared, "train", "--checkpoint", "best")).base) == "best"
+
+
 @pytest.mark.parametrize("command", ["train", "crossval"])
 def test_help_loads_nothing_heavy(command):
     program = (

@@ -11,10 +11,16 @@ import pytest
 import torch
 
 from balrsam_pipeline.errors import TrainingError
-from balrsam_pipeline.plan import read_plan
+from balrsam_pipeline.inference import PredictorOptions, load_predictor
+from balrsam_pipeline.inference.model_folder import find_model, trained_folds
+from balrsam_pipeline.inference.sharing.install import install_model
+from balrsam_pipeline.inference.sharing.pack import ExportRequest, export_model
+from balrsam_pipeline.layout import ModelFolder, PreprocessedFolder
+from balrsam_pipeline.plan import read_plan, write_versioned
+from evaluation.best_configuration.find import BestRequest, find_best_configuration
 from trainers.checkpoints import CheckpointFolder, read_checkpoint
 from trainers.config import AugmentationConfig
-from trainers.fold import train_fold
+from trainers.fold import train_fold, validate_trained
 from trainers.loggers.jsonl import read_log
 from trainers.stopping import TrainingStopped
 from trainers.trainer import Trainer
@@ -164,6 +170,93 @@ def test_running_out_of_memory_names_the_remedies(make_request, monkeypatch):
     monkeypatch.setattr(Trainer, "_backward", greedy)
     with pytest.raises(TrainingError, match="--batch-size 1"):
         train_fold(make_request())
+
+
+def test_fold_all_trains_on_every_case_and_has_no_score(make_request, caplog, tmp_path):
+    request = dataclasses.replace(make_request(epochs=1), fold="all")
+    with caplog.at_level("INFO"):
+        result = train_fold(request)
+    assert "trains on all 5 cases; none is left to validate on" in caplog.text
+    assert result.folder.name == "fold_all" and result.summary is None and not result.already_done
+    names = {path.name for path in result.folder.iterdir()}
+    assert "checkpoint_final.safetensors" in names
+    assert not names & {"validation", "checkpoint_best.safetensors"}
+    run = json.loads((result.folder / "run.json").read_text())
+    assert len(run["training_cases"]) == 5 and run["validation_cases"] == []
+    assert all("quick_dice" not in record for record in read_log(result.folder / "log.jsonl"))
+    assert train_fold(request).already_done
+    model = result.folder.parent
+    assert trained_folds(model) == ("all",)
+    exported = export_model(ExportRequest(folders=(model,), output=tmp_path / "all.zip"))
+    assert f"{exported.dataset}/2d__balrsam/fold_all/checkpoint_final.safetensors" in exported.files
+    (installed,) = install_model(tmp_path / "all.zip", tmp_path / "elsewhere")
+    assert len(load_predictor(installed, options=PredictorOptions(device="cpu")).models) == 1
+    assert "trained on all cases" in (installed.parent / "MODEL_CARD.md").read_text()
+
+
+def test_a_trained_fold_is_validated_alone_and_with_its_best_checkpoint(make_request):
+    with pytest.raises(TrainingError, match="balrsam train Dataset999_Demo --fold 0"):
+        validate_trained(make_request())
+    trained = train_fold(make_request(epochs=1))
+    summary = trained.folder / "validation" / "summary.json"
+    before = summary.read_bytes()
+    summary.unlink()
+    # other settings than those of training are of no matter, since nothing is trained
+    again = validate_trained(make_request(epochs=7))
+    assert summary.read_bytes() == before and again.summary is not None and trained.summary is not None
+    assert again.summary.foreground_mean == trained.summary.foreground_mean
+    best = validate_trained(dataclasses.replace(make_request(), weights="best"))
+    assert (trained.folder / "validation_best" / "summary.json").is_file() and best.summary is not None
+    assert summary.read_bytes() == before
+
+
+def test_patience_ends_training_before_its_budget(make_request, monkeypatch, caplog):
+    """Quick validations say 0.5, 0.6, then nothing better: with a patience of 2 the fourth is the last."""
+    scores = iter([0.5, 0.6, 0.6, 0.4, 0.9])
+    monkeypatch.setattr("trainers.setup._averaged_dice", lambda *_: next(scores))
+    with caplog.at_level("INFO"):
+        folder = train_fold(make_request(epochs=50, patience=2)).folder
+    assert [record["step"] for record in read_log(folder / "log.jsonl")] == [2, 4, 6, 8]
+    assert "no better quick validation in 2 epochs" in caplog.text
+    with pytest.raises(TrainingError, match="without validation cases"):
+        train_fold(dataclasses.replace(make_request(patience=2), fold="all"))
+
+
+def test_two_plans_of_a_dataset_train_side_by_side(make_request, tmp_path):
+    """The second has other patches; each trains with its own, and neither touches the other's folder."""
+    preprocessed = tmp_path / "preprocessed"
+    shutil.copytree(make_request().roots.preprocessed, preprocessed)
+    request = make_request(epochs=1)
+    roots = dataclasses.replace(request.roots, preprocessed=preprocessed)
+    request = dataclasses.replace(request, roots=roots)
+    own = PreprocessedFolder(preprocessed / request.dataset.name)
+    plan = read_plan(own.plan)
+    small = dataclasses.replace(plan.configurations["2d"], patch_size=(16, 16))
+    write_versioned(own.planned("small").plan, dataclasses.replace(plan, configurations={"2d": small}))
+    shutil.copytree(own.path / "2d", own.planned("small").path / "2d")
+    assert own.plans() == ("", "small")
+    folders = [train_fold(dataclasses.replace(request, plan=name)).folder for name in ("", "small")]
+    assert [folder.parent.name for folder in folders] == ["2d__balrsam", "2d__small__balrsam"]
+    models = [ModelFolder(folder.parent) for folder in folders]
+    assert [(model.configuration, model.plan_name) for model in models] == [("2d", ""), ("2d", "small")]
+    sizes = [read_plan(model.plan).configuration("2d").patch_size for model in models]
+    assert sizes == [(32, 32), (16, 16)]
+    assert find_model("999", "2d", roots, "small") == models[1].path == find_model("999", "2d__small", roots)
+    assert find_model("999", "2d", roots) == models[0].path
+    with pytest.raises(TrainingError, match="balrsam plan_and_preprocess Dataset999_Demo --plan wide"):
+        train_fold(dataclasses.replace(request, plan="wide"))
+    best, _ = find_best_configuration(BestRequest(dataset=request.dataset, roots=roots))
+    compared = {score.configurations for score in best.candidates}
+    assert compared == {("2d",), ("2d__small",), ("2d", "2d__small")}
+
+
+def test_without_a_choice_folds_with_a_score_predict_and_not_the_one_of_all_cases(tmp_path):
+    for fold in (0, 2, "all"):
+        checkpoint = ModelFolder(tmp_path).fold(fold).checkpoint("final")
+        checkpoint.parent.mkdir()
+        checkpoint.touch()
+    assert trained_folds(tmp_path) == (0, 2)
+    assert ModelFolder(tmp_path).all_folds() == (0, 2, "all")
 
 
 def test_a_fold_that_does_not_exist_and_a_dataset_not_preprocessed_are_named(make_request, tmp_path):

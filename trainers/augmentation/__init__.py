@@ -4,6 +4,7 @@ sample can be replayed."""
 from trainers.augmentation.feature_maps import move_features
 from trainers.augmentation.geometry import Geometry2d, cut_patch, draw_geometry, draw_shift
 from trainers.augmentation.intensity import augment_intensity, augment_intensity_batch, augment_volume
+from trainers.augmentation.own import augment_own
 from trainers.augmentation.volume_geometry import ANISOTROPIC, Geometry3d, cut_volume, draw_volume_geometry
 
 __all__ = [
@@ -12,6 +13,7 @@ __all__ = [
     "Geometry3d",
     "augment_intensity",
     "augment_intensity_batch",
+    "augment_own",
     "augment_volume",
     "cut_patch",
     "cut_volume",

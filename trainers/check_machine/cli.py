@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from balrsam_pipeline.command import Command, add_roots, roots_of
 from balrsam_pipeline.paths import find_dataset
+from balrsam_pipeline.plan_names import UNNAMED, plan_name
 
 if TYPE_CHECKING:
     import torch
@@ -22,6 +23,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "dataset", nargs="?", help="a planned and preprocessed dataset (default: one that is made up)"
     )
     parser.add_argument("--configuration", metavar="NAME", help="2d, 2.5d, triplanar (default: the plan's)")
+    parser.add_argument(
+        "--plan", type=plan_name, default=UNNAMED, metavar="NAME", help="the plan, where it has a name"
+    )
     parser.add_argument("--device", help="cuda, cuda:1, cpu, mps (default: the best there is)")
     parser.add_argument("--short", action="store_true", help="hardware, precision and a few steps alone")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures there too")
@@ -58,7 +62,10 @@ def _subject(arguments: argparse.Namespace, device: torch.device) -> Subject:
     if arguments.dataset is not None:
         roots = roots_of(arguments)
         request = TrainRequest(
-            dataset=find_dataset(arguments.dataset, roots), roots=roots, configuration=arguments.configuration
+            dataset=find_dataset(arguments.dataset, roots),
+            roots=roots,
+            configuration=arguments.configuration,
+            plan=arguments.plan,
         )
         return subject_of_dataset(request, device)
     found = find_accelerator()

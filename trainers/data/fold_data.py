@@ -9,6 +9,7 @@ from pathlib import Path
 
 from balrsam_pipeline.dataset import Fold, LabelScheme, RawDataset, open_dataset, read_folds, require_source
 from balrsam_pipeline.errors import TrainingError
+from balrsam_pipeline.folds import ALL, FoldName
 from balrsam_pipeline.layout import ModelFolder, PreprocessedFolder
 from balrsam_pipeline.plan import Configuration, Plan, read_plan
 from balrsam_pipeline.preprocessing import CaseStore, store_folder
@@ -59,33 +60,26 @@ def open_fold(request: TrainRequest) -> FoldData:
     """
     raw = open_dataset(request.dataset)
     preprocessed = request.roots.preprocessed / request.dataset.name
-    files = PreprocessedFolder(preprocessed)
-    fix = f"balrsam plan_and_preprocess {request.dataset.name}"
-    for path in (files.plan, files.folds):
+    files, planned, fix = PreprocessedFolder(preprocessed), request.planned, request.planning
+    for path in (planned.plan, files.folds):
         if not path.is_file():
             raise TrainingError(
-                preprocessed, found=f"no {path.name}", expected="a planned and preprocessed dataset", fix=fix
+                path.parent, found=f"no {path.name}", expected="a planned and preprocessed dataset", fix=fix
             )
-    plan = read_plan(files.plan)
+    plan = read_plan(planned.plan)
     configuration = plan.configuration(request.configuration or plan.default_configuration)
     augmentation = request.config.augmentation
     if not (augmentation.enabled and augmentation.mirroring):
         plan, configuration = _without_mirroring(plan, configuration)
-    folds = read_folds(files.folds)
-    if not 0 <= request.fold < len(folds):
-        expected = f"a fold from 0 to {len(folds) - 1}"
-        raise TrainingError(
-            files.folds,
-            found=f"fold {request.fold}",
-            expected=expected,
-            fix="choose one with --fold",
-        )
-    fold, store = folds[request.fold], CaseStore(store_folder(preprocessed, configuration))
+    if request.config.network_extension:
+        plan, configuration = _with_extension(plan, configuration, request.config.network_extension)
+    fold = _chosen_fold(files.folds, request.fold, raw)
+    store = CaseStore(store_folder(planned.path, configuration))
     missing = sorted(set(fold.train + fold.val) - set(store.cases))
     if missing:
         found = f"{len(missing)} cases of the fold missing: {', '.join(missing[:5])}"
         raise TrainingError(
-            store_folder(preprocessed, configuration),
+            store.folder,
             found=found,
             expected="every case preprocessed",
             fix=fix,
@@ -96,6 +90,26 @@ def open_fold(request: TrainRequest) -> FoldData:
     require_source(model_folder, raw.folder)
     folder = ModelFolder(model_folder).fold(request.fold).path
     return FoldData(raw=raw, plan=plan, configuration=configuration, fold=fold, store=store, folder=folder)
+
+
+def _chosen_fold(path: Path, name: FoldName, raw: RawDataset) -> Fold:
+    """The fold of that name; "all" trains on every case that the dataset has, whether its splits name it or
+    not.
+
+    Raises:
+        TrainingError: there is no such fold.
+    """
+    folds = read_folds(path)
+    if name == ALL:
+        return Fold(train=tuple(sorted(raw.training_cases())), val=())
+    if not 0 <= name < len(folds):
+        raise TrainingError(
+            path,
+            found=f"fold {name}",
+            expected=f"a fold from 0 to {len(folds) - 1}, or all",
+            fix="choose one with --fold",
+        )
+    return folds[name]
 
 
 def _require_raw_cases(raw: RawDataset, fold: Fold, fix: str) -> None:
@@ -118,6 +132,16 @@ def _without_mirroring(plan: Plan, configuration: Configuration) -> tuple[Plan, 
     """The same without mirror axes, so that prediction, which reads the stored plan, does not average over
     unseen mirrors."""
     reasons = configuration.reasons | {"mirror_axes": "mirroring was switched off in training"}
-    changed = dataclasses.replace(configuration, mirror_axes=(), reasons=reasons)
-    configurations = plan.configurations | {configuration.name: changed}
+    return _with(plan, dataclasses.replace(configuration, mirror_axes=(), reasons=reasons))
+
+
+def _with_extension(plan: Plan, configuration: Configuration, name: str) -> tuple[Plan, Configuration]:
+    """The same with a network that a function of the user's own changes: prediction, which reads the stored
+    plan, has to call it too."""
+    network = dataclasses.replace(configuration.network, extension=name)
+    return _with(plan, dataclasses.replace(configuration, network=network))
+
+
+def _with(plan: Plan, changed: Configuration) -> tuple[Plan, Configuration]:
+    configurations = plan.configurations | {changed.name: changed}
     return dataclasses.replace(plan, configurations=configurations), changed

@@ -71,6 +71,9 @@ def why_not_kept(
         f"on {machine.device} it takes little of a step": machine.device != "cpu",
         "worker processes make the batches": machine.workers > 0,
         "it is trained": config.freeze == "nothing",
+        "augmentations or a network of one's own may change what it sees": bool(
+            config.augmentation.extensions or config.network_extension
+        ),
         "the projection of channels before it is trained": not constant,
         "patches show parts of slices": not shows_whole_slices(configuration, cases),
         f"its output would take {needed / 1e9:.1f} GB": needed > min(MOST_BYTES, machine.room_bytes),

@@ -4,7 +4,7 @@ cores, by bytes, and by the shared memory that there is (64 MB in a container th
 from __future__ import annotations
 
 import logging
-import os
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -64,6 +64,5 @@ def room_for_batches(sharing: int = 1) -> int:
     """Bytes that batches made ahead may take for one of `sharing` trainings that share this machine."""
     room = PREFETCH_BYTES
     if SHARED_MEMORY.is_dir():
-        free = os.statvfs(SHARED_MEMORY)
-        room = min(room, int(SHARE * free.f_bavail * free.f_frsize) // sharing)
+        room = min(room, int(SHARE * shutil.disk_usage(SHARED_MEMORY).free) // sharing)
     return room

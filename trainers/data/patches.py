@@ -17,6 +17,7 @@ from trainers.augmentation import (
     ANISOTROPIC,
     Geometry3d,
     augment_intensity,
+    augment_own,
     augment_volume,
     cut_patch,
     cut_volume,
@@ -169,7 +170,7 @@ class PatchReader:
         )
         if sample.intensity_seed is not None and not self._augmentation.on_device:
             image = augment_intensity(image, channels, sample.intensity_seed, self._augmentation)
-        return image, label
+        return self._own(image, label, sample)
 
     def _read_volume(
         self, sample: Sample, geometry: Geometry3d
@@ -186,4 +187,13 @@ class PatchReader:
         if sample.intensity_seed is not None and not self._augmentation.on_device:
             across = max(spacing) <= ANISOTROPIC * min(spacing)
             image = augment_volume(image, sample.intensity_seed, self._augmentation, across=across)
-        return image, label
+        return self._own(image, label, sample)
+
+    def _own(
+        self, image: npt.NDArray[np.float32], label: npt.NDArray[np.int16], sample: Sample
+    ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.int16]]:
+        """The patch after the user's own augmentations, where there are any and the sample is augmented."""
+        names = self._augmentation.extensions
+        if not names or sample.intensity_seed is None:
+            return image, label
+        return augment_own(image, label, sample.intensity_seed, names)

@@ -25,8 +25,8 @@ class TensorBoard:
 
     def log(self, record: Record) -> None:
         """Write the figures of an epoch."""
-        for name in FIGURES if record["event"] == "epoch" else ():
-            self._writer.add_scalar(name, float(record[name]), int(record["step"]))
+        for name, value in _figures(record).items():
+            self._writer.add_scalar(name, value, int(record["step"]))
 
     def close(self) -> None:
         """Flush the event file."""
@@ -45,7 +45,7 @@ class WeightsAndBiases:
     def log(self, record: Record) -> None:
         """Send the figures of an epoch."""
         if record["event"] == "epoch":
-            self._run.log({name: float(record[name]) for name in FIGURES}, step=int(record["step"]))
+            self._run.log(_figures(record), step=int(record["step"]))
 
     def close(self) -> None:
         """End the run."""
@@ -84,6 +84,11 @@ def make_watchers(names: Sequence[str], folder: Path) -> list[Logger]:
             f"watcher '{unknown[0]}'", found="not known", expected=expected, fix="correct --watch"
         )
     return [WATCHERS[name](folder) for name in names]
+
+
+def _figures(record: Record) -> dict[str, float]:
+    """The figures of an epoch; none of another event."""
+    return {name: float(record[name]) for name in FIGURES if record["event"] == "epoch" and name in record}
 
 
 def _need(module: str, package: str) -> Any:

@@ -45,10 +45,13 @@ def draw_progress(records: Sequence[Record], path: Path) -> None:
     epochs = [float(record["epoch"]) for record in records]
     loss.plot(epochs, [float(record["loss"]) for record in records], color="tab:blue", label="training loss")
     loss.set_ylabel("training loss")
-    dice = loss.twinx()
-    dice.plot(epochs, [float(record["quick_dice"]) for record in records], color="tab:green")
-    dice.set_ylabel("quick-validation Dice (EMA)", color="tab:green")
-    dice.set_ylim(0, 1)
+    scored = [record for record in records if "quick_dice" in record]
+    if scored:
+        dice = loss.twinx()
+        points = [(float(record["epoch"]), float(record["quick_dice"])) for record in scored]
+        dice.plot(*zip(*points, strict=True), color="tab:green")
+        dice.set_ylabel("quick-validation Dice (EMA)", color="tab:green")
+        dice.set_ylim(0, 1)
     rate.plot(epochs, [float(record["learning_rate"]) for record in records], color="tab:gray")
     rate.set_ylabel("learning rate")
     rate.set_xlabel("epoch")

@@ -78,9 +78,9 @@ class Pace:
                 self._tell_choice(choice, step)
         self._tell(step, loss)
 
-    def validated(self, dice: float) -> None:
-        """Take in the Dice of a quick validation that followed the last step."""
-        self._validation_s, self._dice = self._since_mark(), dice
+    def validated(self, dice: float | None) -> None:
+        """Take in the Dice of a quick validation that followed the last step; None where there was none."""
+        self._validation_s, self._dice = self._since_mark(), -1.0 if dice is None else dice
         if self._threads is not None and self._computing_s:
             self._threads.reconsider(sum(self._computing_s) / len(self._computing_s))
 

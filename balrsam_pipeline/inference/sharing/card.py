@@ -9,13 +9,15 @@ from typing import Any
 from balrsam_pipeline.dataset import read_description
 from balrsam_pipeline.errors import PredictionError
 from balrsam_pipeline.files import read_json
+from balrsam_pipeline.folds import ALL, FoldName, numbered
 from balrsam_pipeline.imageio.geometry import THICK_MM
 from balrsam_pipeline.inference.model_folder import configuration_of, trained_folds
 from balrsam_pipeline.layout import ModelFolder
 from balrsam_pipeline.plan import read_plan
+from balrsam_pipeline.plan_names import words_of_model
 
 
-def model_card(dataset: str, folders: Sequence[Path], folds: Sequence[int] | None) -> str:
+def model_card(dataset: str, folders: Sequence[Path], folds: Sequence[FoldName] | None) -> str:
     """The card of the models in `folders`, which belong to one dataset."""
     description = read_description(ModelFolder(folders[0]).description)
     lines = [
@@ -29,8 +31,8 @@ def model_card(dataset: str, folders: Sequence[Path], folds: Sequence[int] | Non
     lines += [
         "## How to use", "",
         "    balrsam install_model THIS_FILE.zip",
-        f"    balrsam predict -i IMAGES -o PREDICTIONS -d {dataset} --configuration "
-        f"{configuration_of(folders[0])}", "",
+        f"    balrsam predict -i IMAGES -o PREDICTIONS -d {dataset} "
+        f"{words_of_model(ModelFolder(folders[0]).name)}", "",
         f"Images are named CASE_0000{description.file_ending} (one file per channel). Models that adapt a "
         "SAM checkpoint need that "
         "checkpoint: `balrsam download_checkpoint`.", "",
@@ -40,21 +42,34 @@ def model_card(dataset: str, folders: Sequence[Path], folds: Sequence[int] | Non
     return "\n".join(lines)
 
 
-def _configuration(folder: Path, folds: Sequence[int] | None) -> list[str]:
+def _configuration(folder: Path, folds: Sequence[FoldName] | None) -> list[str]:
     configuration = read_plan(ModelFolder(folder).plan).configuration(configuration_of(folder))
     network = configuration.network
     lines = [
-        f"## Configuration {configuration.name}", "",
+        f"## Configuration {ModelFolder(folder).name}", "",
         f"- backbone {network.backbone}, {'trained from scratch' if network.from_scratch else 'adapted'}, "
         f"input {' × '.join(map(str, network.input_shape))}, patch "
         f"{' × '.join(map(str, configuration.patch_shape))}",
         f"- {_grid(configuration.spacing_mm)}",
-        f"- folds {', '.join(map(str, folds or trained_folds(folder)))}", "",
+        f"- {_folds(folds or trained_folds(folder))}", "",
     ]  # fmt: skip
     summary = ModelFolder(folder).crossval.summary
     if not summary.is_file():
         return [*lines, "No cross-validation summary was found.", ""]
     return lines + _scores(read_json(summary, PredictionError))
+
+
+def _folds(folds: Sequence[FoldName]) -> str:
+    """Which folds are in the file, in words.
+
+    Example:
+        >>> _folds((0, 1)), _folds(("all",))
+        ('folds 0, 1', 'trained on all cases, which leaves none to validate this model on')
+    """
+    of_all = "trained on all cases, which leaves none to validate this model on"
+    numbers = ", ".join(map(str, numbered(folds)))
+    parts = [f"folds {numbers}"] if numbers else []
+    return "; another model ".join([*parts, *([of_all] if ALL in folds else [])])
 
 
 def _grid(spacing_mm: Sequence[float]) -> str:

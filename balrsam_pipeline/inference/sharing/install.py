@@ -13,6 +13,7 @@ from pathlib import Path, PurePosixPath
 
 from balrsam_pipeline.dataset import read_description
 from balrsam_pipeline.errors import PredictionError
+from balrsam_pipeline.extensions import refuse_in_archive
 from balrsam_pipeline.inference.sharing.manifest import FORMAT, NAME, ModelManifest
 from balrsam_pipeline.json_text import JsonTextError, parse_json
 from balrsam_pipeline.layout import BEST_CONFIGURATION, FINGERPRINT, ModelFolder, is_model_name
@@ -55,7 +56,7 @@ def install_model(
             _require_free(targets, overwrite)
             for name in manifest.files:
                 _unpack(opened, name, Path(folder) / name, manifest, archive)
-            _require_models(Path(folder), manifest)
+            _require_models(Path(folder), manifest, archive)
             _put_in_place(Path(folder), results, manifest, overwrite)
     except (OSError, zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, ValueError) as problem:
         raise _refused(archive, f"a file that cannot be unpacked: {problem}") from None
@@ -152,11 +153,18 @@ def _require_free(targets: list[Path], overwrite: bool) -> None:
             )
 
 
-def _require_models(folder: Path, manifest: ModelManifest) -> None:
-    """The plan and labels of every model can be read."""
+def _require_models(folder: Path, manifest: ModelManifest, archive: Path) -> None:
+    """The plan and labels of every model can be read, and none names code.
+
+    Raises:
+        PredictionError: a plan names a part of a network that is in somebody's package.
+    """
     for name in manifest.models:
         model = ModelFolder(folder / manifest.dataset / name)
-        read_plan(model.plan).configuration(model.configuration)
+        plan = read_plan(model.plan)
+        plan.configuration(model.configuration)
+        for configuration in plan.configurations.values():
+            refuse_in_archive(archive, configuration.network.extension)
         read_description(model.description)
 
 

@@ -21,6 +21,7 @@ import torch
 
 from balrsam_pipeline.errors import PredictionError
 from balrsam_pipeline.files import atomic_path, write_json
+from balrsam_pipeline.folds import FoldName
 from balrsam_pipeline.inference.model_folder import load_predictor
 from balrsam_pipeline.inference.predictor import PredictorOptions
 from balrsam_pipeline.serialise import to_json
@@ -44,7 +45,7 @@ class OnnxResult:
     max_difference: float
 
 
-def export_onnx(folder: Path, fold: int, output: Path, batch_size: int = 1) -> OnnxResult:
+def export_onnx(folder: Path, fold: FoldName, output: Path, batch_size: int = 1) -> OnnxResult:
     """Export one fold's network for patches of a fixed shape.
 
     That is (batch_size, channels × slices, y, x), or (batch_size, channels, z, y, x) of volumes.

@@ -11,7 +11,9 @@ from pathlib import Path
 
 from balrsam_pipeline import __version__
 from balrsam_pipeline.errors import PredictionError
+from balrsam_pipeline.extensions import refuse_in_archive
 from balrsam_pipeline.files import atomic_path, read_json
+from balrsam_pipeline.folds import FoldName
 from balrsam_pipeline.inference.model_folder import checkpoint_file, trained_folds
 from balrsam_pipeline.inference.sharing.card import model_card
 from balrsam_pipeline.inference.sharing.manifest import NAME, ModelManifest, SharedFile
@@ -37,7 +39,7 @@ class ExportRequest:
 
     folders: tuple[Path, ...]
     output: Path
-    folds: tuple[int, ...] | None = None
+    folds: tuple[FoldName, ...] | None = None
     fingerprint: Path | None = None
     with_choice: bool = False
 
@@ -79,9 +81,10 @@ def export_model(request: ExportRequest) -> ModelManifest:
     return manifest
 
 
-def _model_files(folder: Path, folds: Sequence[int] | None) -> dict[str, Content]:
+def _model_files(folder: Path, folds: Sequence[FoldName] | None) -> dict[str, Content]:
     model = ModelFolder(folder)
-    read_plan(model.plan).configuration(model.configuration)
+    configuration = read_plan(model.plan).configuration(model.configuration)
+    refuse_in_archive(model.path, configuration.network.extension)
     files: dict[Path, Content] = {path: path for path in (model.plan, model.description)}
     for fold in folds or trained_folds(folder):
         checkpoint = checkpoint_file(folder, fold, "final")

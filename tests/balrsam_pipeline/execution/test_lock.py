@@ -8,11 +8,14 @@ import sys
 import threading
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
+from support.elsewhere import site_of
 
 from balrsam_pipeline.errors import UsageError
 from balrsam_pipeline.execution.lock import LOCK_NAME, LockTiming, folder_lock, lock_holder
+from balrsam_pipeline.execution.os_lock import LOCKED_BYTE, read_at_start, take_lock
 
 HOLD = "import sys, time; from pathlib import Path; from balrsam_pipeline.execution.lock import folder_lock\n"
 HOLD += "with folder_lock(Path(sys.argv[1])):\n    print('held', flush=True); time.sleep(float(sys.argv[2]))"
@@ -128,7 +131,7 @@ def test_where_the_file_system_has_no_flock_the_lock_file_decides(
     def unsupported(*_: object) -> None:
         raise OSError(95, "Operation not supported")
 
-    monkeypatch.setattr("balrsam_pipeline.execution.lock.fcntl.flock", unsupported)
+    monkeypatch.setattr("fcntl.flock", unsupported)
     try:
         with pytest.raises(UsageError, match=str(holder.pid)), folder_lock(tmp_path):
             pass
@@ -138,6 +141,47 @@ def test_where_the_file_system_has_no_flock_the_lock_file_decides(
     with folder_lock(tmp_path):
         pass
     assert list(tmp_path.iterdir()) == []
+
+
+def test_where_the_system_has_no_locks_the_lock_file_decides(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without fcntl (which Windows lacks) and msvcrt (which it has), here and in the other process."""
+    monkeypatch.setenv("PYTHONPATH", str(site_of(tmp_path / "site")), prepend=os.pathsep)
+    monkeypatch.setitem(sys.modules, "fcntl", None)
+    folder = tmp_path / "folder"
+    holder = holding(folder)
+    try:
+        with pytest.raises(UsageError, match=str(holder.pid)), folder_lock(folder):
+            pass
+    finally:
+        holder.kill()
+        holder.wait()
+    with folder_lock(folder):
+        pass
+    assert list(folder.iterdir()) == []
+
+
+def test_windows_bytes_are_locked_where_fcntl_is_not_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The oracle is msvcrt's contract: `locking` of one byte at the file's position, PermissionError where it
+    is held."""
+    asked: list[tuple[int, int]] = []
+
+    def locking(descriptor: int, mode: int, count: int) -> None:
+        asked.append((os.lseek(descriptor, 0, os.SEEK_CUR), count))
+        if len(asked) > 1:
+            raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setitem(sys.modules, "fcntl", None)
+    monkeypatch.setitem(sys.modules, "msvcrt", SimpleNamespace(locking=locking, LK_NBLCK=2))
+    path = tmp_path / "lock"
+    path.write_text("holder")
+    descriptor = os.open(path, os.O_RDWR)
+    assert (take_lock(descriptor), take_lock(descriptor)) == (True, False)
+    assert asked == [(LOCKED_BYTE, 1)] * 2 and read_at_start(descriptor, 100) == b"holder"
+    os.close(descriptor)
 
 
 def test_an_interrupted_lock_file_holds_nobody_up(tmp_path: Path) -> None:

@@ -10,6 +10,8 @@ import numpy as np
 import pytest
 import torch
 from support.volumes import volume_network
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 
 from balrsam_pipeline.dataset import CaseFiles, image_cases
 from balrsam_pipeline.errors import PredictionError
@@ -50,6 +52,26 @@ def test_the_logits_are_the_mean_over_folds(fakes: SimpleNamespace) -> None:
     np.testing.assert_allclose(both, np.mean(each, axis=0), atol=1e-6)
     assert both.dtype == np.float32
     assert both.shape == (3, 4, 16, 16)
+
+
+class NoFloat64(TorchDispatchMode):
+    """Apple's GPU has no float64: an operation that makes one fails, as it would there."""
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):  # type: ignore[no-untyped-def]
+        made = func(*args, **(kwargs or {}))
+        for tensor in tree_leaves(made):
+            assert not isinstance(tensor, torch.Tensor) or tensor.dtype != torch.float64, func
+        return made
+
+
+@pytest.mark.parametrize("slicing_axes", [(0,), (0, 1, 2)])
+def test_what_the_network_s_device_does_takes_no_float64(
+    fakes: SimpleNamespace, slicing_axes: tuple[int, ...]
+) -> None:
+    image = np.random.default_rng(0).normal(size=(1, 12, 20, 20)).astype(np.float32)
+    predictor = predictor_of(fakes, fakes.make_plan(slicing_axes=slicing_axes), [fakes.WeightedNetwork(1, 3)])
+    with NoFloat64():
+        assert predictor.predict_preprocessed(image).shape == (3, 12, 20, 20)
 
 
 def test_triplanar_is_the_mean_of_three_orientations(fakes: SimpleNamespace) -> None:

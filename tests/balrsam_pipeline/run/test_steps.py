@@ -100,6 +100,47 @@ def test_test_images_are_predicted_and_scored_where_labels_are_there(tmp_path: P
     assert commands(steps_after_planning(chosen, PLAN, range(5)))[3:] == ["predict", "evaluate"]
 
 
+def test_a_model_of_all_cases_predicts_what_cross_validation_chose(tmp_path: Path) -> None:
+    chosen = request(tmp_path, folds=(0, 1, "all"))
+    (chosen.dataset / "imagesTs").mkdir()
+    steps = steps_after_planning(chosen, PLAN, range(5))
+    assert [step.name for step in steps] == [
+        "train_2d_fold_0",
+        "train_2d_fold_1",
+        "crossval_2d",
+        "find_best_configuration",
+        "train_2d_fold_all",
+        "predict",
+    ]
+    assert "--best --folds all" in str(steps[-1])
+    assert set(steps[-1].needs) == {"find_best_configuration", "train_2d_fold_all"}
+    assert "results/2d__balrsam/fold_all/checkpoint_final.safetensors" in steps[-1].inputs
+
+
+def test_a_named_plan_has_steps_folders_and_models_of_its_own(tmp_path: Path) -> None:
+    chosen = request(tmp_path, plan="wide", folds=(0,))
+    planning, (trained, pooled, choosing) = planning_step(chosen), steps_after_planning(chosen, PLAN, [0])
+    assert planning.name == "prepare__wide" and "--plan wide" in str(planning)
+    assert "preprocessed/plans/wide/plan.json" in planning.outputs
+    assert "preprocessed/plan.json" not in planning.outputs
+    assert (trained.name, pooled.name) == ("train_2d__wide_fold_0", "crossval_2d__wide")
+    assert trained.needs == ("prepare__wide",) and "preprocessed/plans/wide/plan.json" in trained.inputs
+    assert "--configuration 2d --plan wide --fold 0" in str(trained)
+    assert "results/2d__wide__balrsam/fold_0/checkpoint_final.safetensors" in trained.outputs
+    assert "--configurations 2d__wide" in str(choosing)
+    unnamed = request(tmp_path, folds=(0,))
+    others = (planning_step(unnamed), *steps_after_planning(unnamed, PLAN, [0]))
+    assert not {step.name for step in others[:-1]} & {planning.name, trained.name, pooled.name}
+
+
+def test_a_model_of_all_cases_alone_is_not_compared(tmp_path: Path) -> None:
+    chosen = request(tmp_path, folds=("all",))
+    (chosen.dataset / "imagesTs").mkdir()
+    steps = steps_after_planning(chosen, PLAN, range(5))
+    assert commands(steps) == ["train", "predict"]
+    assert "--configuration 2d --folds all" in str(steps[-1])
+
+
 def test_an_unplanned_configuration_is_refused(tmp_path: Path) -> None:
     with pytest.raises(PlanError, match="3d_fullres"):
         steps_after_planning(request(tmp_path, configurations=("2d", "3d_fullres")), PLAN, range(5))

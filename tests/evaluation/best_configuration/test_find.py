@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import shlex
 import subprocess
@@ -20,6 +21,7 @@ from balrsam_pipeline.dataset import parse_labels
 from balrsam_pipeline.imageio import Geometry, Image, read_geometry, read_label, write_image, write_label
 from balrsam_pipeline.inference import Postprocessing, read_best, read_postprocessing
 from balrsam_pipeline.inference.best_configuration import BestConfiguration
+from balrsam_pipeline.inference.challenge import main as challenge
 from balrsam_pipeline.network import build, trainable_state
 from balrsam_pipeline.paths import resolve_roots
 from balrsam_pipeline.plan import ChannelStatistics, Configuration, NetworkPlan, Plan, write_versioned
@@ -194,52 +196,90 @@ def test_folds_that_are_not_finished_are_named(tmp_path: Path, capsys: pytest.Ca
     assert "2d: folds [0]" in capsys.readouterr().err
 
 
-def test_a_container_folder_predicts_as_a_process(tmp_path: Path) -> None:
+OFFLINE = """import socket
+def no(*_):
+    raise OSError("no network")
+socket.socket.connect = socket.getaddrinfo = no
+"""
+
+
+def container_of(tmp_path: Path, form: str, *more: str) -> Path:
+    """A container folder of a model of all cases."""
     raw, results = make_raw(tmp_path / "raw" / NAME), tmp_path / "results"
     make_model(results / NAME / "2d__balrsam", "2d", raw, flips=0.1)
-    container = tmp_path / "container"
+    fold = results / NAME / "2d__balrsam" / "fold_0"
+    fold.rename(fold.with_name("fold_all"))
     words = [
+        "submit",
+        "--format",
+        form,
         "--container",
         "-d",
         "901",
         "--configuration",
         "2d",
-        "--results",
-        str(results),
-        "-o",
-        str(container),
+        "--folds",
+        "all",
     ]
-    assert (
-        main(
-            [
-                "submit",
-                "--format",
-                "grand-challenge",
-                "--input-slugs",
-                "mri",
-                "--output-slug",
-                "blobs",
-                *words,
-            ]
-        )
-        == 0
-    )
-    for name in ("Dockerfile", "requirements.txt", "README.md", "container.json", "inference.py"):
-        assert (container / name).is_file()
-    source = tmp_path / "in" / "images" / "mri" / "patient.mha"
-    write_image(
-        source,
-        Image(np.random.default_rng(0).normal(size=(1, *GEOMETRY.shape_zyx)).astype(np.float32), GEOMETRY),
-    )
+    assert main([*words, "--results", str(results), "-o", str(tmp_path / "container"), *more]) == 0
+    assert json.loads((tmp_path / "container/model/container.json").read_text())["folds"] == [["all"]]
+    return tmp_path / "container"
+
+
+def test_a_container_runs_as_grand_challenge_runs_it(tmp_path: Path) -> None:
+    """Sockets by inputs.json, an image under a UUID, the model read-only, no network, nothing on stderr."""
+    slugs = ("--input-slugs", "t2-mri", "--output-slug", "blobs")
+    container = container_of(tmp_path, "grand-challenge", *slugs)
+    names = {path.name for path in container.iterdir() if path.is_file()}
+    scripts = {"do_build.sh", "do_test_run.sh", "do_save.sh"}
+    assert names == scripts | {"Dockerfile", "README.md", "requirements.txt", ".dockerignore"}
+    assert all(os.access(container / name, os.X_OK) for name in scripts)
+    pins = (container / "requirements.txt").read_text().split()
+    assert all("==" in line and "+" not in line for line in pins)
+    assert {"torch", "numpy", "blosc2"} <= {line.partition("==")[0] for line in pins}
+
+    place, entries = tmp_path / "in", []
+    for slug, path in (("age", "age.json"), ("t2-mri", "images/t2-mri")):
+        entries.append({"interface": {"slug": slug, "kind": "Any", "relative_path": path}})
+    place.mkdir()
+    (place / "inputs.json").write_text(json.dumps(entries))
+    (place / "age.json").write_text("61")
+    source = place / "images" / "t2-mri" / "3f0c1f9e-7f3c-4d39-a9a5-0b1c7c5f8a11.mha"
+    voxels = np.random.default_rng(0).normal(size=(1, *GEOMETRY.shape_zyx)).astype(np.float32)
+    write_image(source, Image(voxels, GEOMETRY))
+    (tmp_path / "offline").mkdir()
+    (tmp_path / "offline" / "sitecustomize.py").write_text(OFFLINE)
+    before = {path: path.stat().st_mtime_ns for path in (container / "model").rglob("*")}
     environment = {key: value for key, value in os.environ.items() if not key.startswith("balrsam_")}
-    subprocess.run(
-        [sys.executable, "inference.py", "--input", str(tmp_path / "in"), "--output", str(tmp_path / "out")],
-        cwd=container,
-        env=environment,
-        check=True,
+    done = subprocess.run(
+        [sys.executable, "-m", "inference", "--input", str(place), "--output", str(tmp_path / "out")],
+        cwd=container / "code",
+        env=environment | {"PYTHONPATH": str(tmp_path / "offline"), "PYTHONDONTWRITEBYTECODE": "1"},
+        check=False,
         capture_output=True,
+        text=True,
     )
-    assert read_geometry(tmp_path / "out" / "images" / "blobs" / "patient.mha") == read_geometry(source)
+    assert (done.returncode, done.stderr) == (0, ""), done.stdout + done.stderr
+    assert "sockets that the model does not look at: age" in done.stdout
+    made = tmp_path / "out" / "images" / "blobs" / "output.mha"
+    assert [path for path in (tmp_path / "out").rglob("*") if path.is_file()] == [made]
+    assert read_geometry(made) == read_geometry(source)
+    assert b"CompressedData = True" in made.read_bytes()[:1000]
+    assert {path: path.stat().st_mtime_ns for path in (container / "model").rglob("*")} == before
+
+
+def test_a_container_runs_as_flare_runs_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    container = container_of(tmp_path, "flare")
+    for name in ("Dockerfile", "requirements.txt", "do_save.sh", "code/predict.sh", "code/inference.py"):
+        assert (container / name).is_file()
+    monkeypatch.delenv("balrsam_checkpoints", raising=False)
+    words = ["--input", str(tmp_path / "raw" / NAME / "imagesTr"), "--output", str(tmp_path / "outputs")]
+    assert challenge(container / "code", words) == 0
+    names = sorted(path.name for path in (tmp_path / "outputs").iterdir())
+    assert names == [f"c{index}.nii.gz" for index in range(CASES)]
+    reference = read_geometry(tmp_path / "raw" / NAME / "imagesTr" / "c0_0000.nii.gz")
+    assert read_geometry(tmp_path / "outputs" / "c0.nii.gz") == reference
+    logging.captureWarnings(False)
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,93 @@
+"""DICOM series as inputs of a prediction: written as NIfTI for as long as it lasts, and label maps of them
+written as DICOM objects beside the NIfTI."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from balrsam_pipeline.dataset import DatasetDescription
+from balrsam_pipeline.errors import BalrsamError
+from balrsam_pipeline.imageio import read_label, write_image
+from balrsam_pipeline.imageio.dicom import Series, read_series
+from balrsam_pipeline.inference.dicom.codes import codes_of
+from balrsam_pipeline.inference.dicom.segmentation import write_segmentation
+from balrsam_pipeline.inference.dicom.sources import read_sources
+from balrsam_pipeline.inference.dicom.structures import write_structures
+from balrsam_pipeline.inference.dicom.studies import find_studies, holds_dicom
+
+OutputFormat = Literal["nifti", "dicom-seg", "rtstruct"]
+ENDING = ".nii.gz"
+
+
+@dataclass(frozen=True, slots=True)
+class DicomInputs:
+    """A folder of NIfTI made of DICOM series; the series of each case; cases that are refused; and folders
+    that were read."""
+
+    folder: Path
+    cases: dict[str, tuple[Series, ...]]
+    refused: dict[str, BalrsamError]
+
+    def export(
+        self,
+        folder: Path,
+        form: OutputFormat,
+        description: DatasetDescription,
+        codes: Path | None,
+    ) -> dict[str, BalrsamError]:
+        """Write every label map CASE.nii.gz in a folder as a DICOM object too; returns the cases that
+        failed."""
+        if form == "nifti":
+            return {}
+        failed: dict[str, BalrsamError] = {}
+        names = description.labels.names
+        coded = codes_of(names, codes)
+        for case, series in self.cases.items():
+            label_file = folder / f"{case}{ENDING}"
+            if not label_file.is_file():
+                continue
+            label_zyx, labels = read_label(label_file).data[0], description.labels
+            try:
+                sources = read_sources(series[0])
+                if form == "dicom-seg":
+                    write_segmentation(folder / f"{case}_seg.dcm", label_zyx, labels, sources, coded)
+                else:
+                    geometry = read_series(series[0]).geometry
+                    target = folder / f"{case}_rtstruct.dcm"
+                    write_structures(target, label_zyx, labels, (geometry, sources), coded)
+            except BalrsamError as problem:
+                failed[case] = problem
+        return failed
+
+
+@contextmanager
+def dicom_inputs(
+    paths: Sequence[Path], channels: Sequence[str], wanted: Sequence[str]
+) -> Iterator[DicomInputs | None]:
+    """The inputs as NIfTI where they are folders of DICOM; None where they are something else.
+
+    Args:
+        channels: names of the model's channels.
+        wanted: see `find_studies`.
+    """
+    if not holds_dicom(paths):
+        yield None
+        return
+    studies = find_studies(paths, channels, wanted)
+    cases, refused = dict(studies.cases), dict(studies.refused)
+    with tempfile.TemporaryDirectory(prefix="balrsam-dicom-") as scratch:
+        for case, series in studies.cases.items():
+            try:
+                for number, one in enumerate(series):
+                    write_image(Path(scratch) / f"{case}_{number:04d}{ENDING}", read_series(one))
+            except BalrsamError as problem:
+                refused[case] = problem
+                del cases[case]
+                for file in Path(scratch).glob(f"{case}_[0-9][0-9][0-9][0-9]{ENDING}"):
+                    file.unlink()
+        yield DicomInputs(Path(scratch), cases, refused)

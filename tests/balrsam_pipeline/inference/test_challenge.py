@@ -1,0 +1,102 @@
+"""Which files a grand-challenge input holds, socket by socket."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import SimpleITK as sitk
+
+from balrsam_pipeline.errors import PredictionError
+from balrsam_pipeline.imageio import read_image
+from balrsam_pipeline.inference.challenge.settings import model_folder_of
+from balrsam_pipeline.inference.challenge.sockets import case_of, sockets_of
+
+SLUGS = ("t2-prostate-mri", "adc-prostate-mri")
+
+
+def inputs(folder: Path, sockets: dict[str, str], word: str = "interface") -> Path:
+    """An input folder whose sockets are images, but for what `sockets` says otherwise."""
+    folder.mkdir(parents=True, exist_ok=True)
+    entries: list[dict[str, Any]] = [
+        {word: {"slug": slug, "relative_path": path}, "image": {"pk": "8a0f"}}
+        for slug, path in sockets.items()
+    ]
+    (folder / "inputs.json").write_text(json.dumps(entries))
+    return folder
+
+
+def image(path: Path, value: int) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    sitk.WriteImage(sitk.GetImageFromArray(np.full((2, 3, 4), value, np.int16)), str(path))
+    return path
+
+
+@pytest.mark.parametrize("word", ["interface", "socket"])
+def test_sockets_give_channels_in_the_order_of_the_model(tmp_path: Path, word: str) -> None:
+    folder = inputs(tmp_path / "in", {slug: f"images/{slug}" for slug in sorted(SLUGS)}, word)
+    files = [
+        image(folder / "images" / slug / f"{number}f0c.mha", number) for number, slug in enumerate(SLUGS)
+    ]
+    assert case_of(folder, SLUGS, tmp_path / "scratch").images == tuple(files)
+    assert tuple(sorted(sockets_of(folder))) == tuple(sorted(SLUGS))
+
+
+def test_a_socket_of_a_dicom_set_is_one_image(tmp_path: Path) -> None:
+    folder = inputs(tmp_path / "in", {"ct": "dicom/ct"})
+    place = folder / "dicom" / "ct"
+    place.mkdir(parents=True)
+    voxels = np.arange(60, dtype=np.int16).reshape(3, 4, 5)
+    for number in range(3):
+        one = sitk.GetImageFromArray(voxels[number])
+        one.SetSpacing((0.7, 0.8))
+        tags = {
+            "0008|0016": "1.2.840.10008.5.1.4.1.1.2",
+            "0008|0060": "CT",
+            "0020|000d": "1.2.3",
+            "0020|000e": "1.2.3.4",
+            "0020|0013": str(number + 1),
+            "0008|0018": f"1.2.3.4.{number + 1}",
+            "0020|0032": f"0\\0\\{number * 2.5}",
+            "0020|0037": "1\\0\\0\\0\\1\\0",
+            "0028|1052": "0",
+            "0028|1053": "1",
+        }
+        for tag, value in tags.items():
+            one.SetMetaData(tag, value)
+        writer = sitk.ImageFileWriter()
+        writer.KeepOriginalImageUIDOn()
+        writer.SetFileName(str(place / f"{number}.dcm"))
+        writer.Execute(one)
+    (file,) = case_of(folder, ("ct",), tmp_path / "scratch").images
+    read = read_image([file])
+    np.testing.assert_array_equal(read.data[0], voxels)
+    assert read.geometry.spacing_mm == pytest.approx((2.5, 0.8, 0.7))
+
+
+def test_other_sockets_several_images_and_ways_out_are_refused(tmp_path: Path) -> None:
+    folder = inputs(tmp_path / "in", {"ct": "images/ct"})
+    with pytest.raises(PredictionError, match="expected: sockets mri"):
+        case_of(folder, ("mri",), tmp_path / "scratch")
+    with pytest.raises(PredictionError, match="0 images in socket 'ct'"):
+        case_of(folder, ("ct",), tmp_path / "scratch")
+    image(folder / "images" / "ct" / "a.mha", 1)
+    image(folder / "images" / "ct" / "b.tif", 1)
+    with pytest.raises(PredictionError, match="2 images in socket 'ct'"):
+        case_of(folder, ("ct",), tmp_path / "scratch")
+    with pytest.raises(PredictionError, match="lies elsewhere"):
+        sockets_of(inputs(tmp_path / "in", {"ct": "../../etc"}))
+    (folder / "inputs.json").write_text('{"ct": 1}')
+    with pytest.raises(PredictionError, match="cannot be read"):
+        sockets_of(folder)
+
+
+def test_weights_are_taken_from_where_they_are_mounted_else_from_the_container(tmp_path: Path) -> None:
+    container, mounted = tmp_path / "container" / "code", tmp_path / "mounted"
+    for place in (container.parent / "model", container / "model", mounted):
+        place.mkdir(parents=True)
+        (place / "container.json").write_text("{}")
+        assert model_folder_of(container, mounted) == place

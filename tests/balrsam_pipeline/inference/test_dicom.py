@@ -1,0 +1,170 @@
+"""DICOM in, DICOM-SEG and RTSTRUCT out, on series of every kind; the oracles are the positions that were
+written, highdicom's reader, and polygons filled again."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import highdicom
+import numpy as np
+import pydicom
+import pytest
+from skimage.draw import polygon2mask
+from support.dicom import KINDS, SHAPE, SPACING, Kind, files_of, position, voxels_of, write_kind
+
+from balrsam_pipeline.cli import main
+from balrsam_pipeline.dataset.labels import LabelScheme
+from balrsam_pipeline.errors import PredictionError
+from balrsam_pipeline.imageio import read_geometry
+from balrsam_pipeline.imageio.dicom import find_series, read_series
+from balrsam_pipeline.inference.dicom.codes import codes_of
+from balrsam_pipeline.inference.dicom.segmentation import write_segmentation
+from balrsam_pipeline.inference.dicom.sources import read_sources
+from balrsam_pipeline.inference.dicom.structures import contours, write_structures
+from balrsam_pipeline.inference.dicom.studies import find_studies, holds_dicom
+
+LABELS = LabelScheme(
+    names=("liver", "vessel"),
+    values=((1,), (2,)),
+    has_regions=False,
+    region_order=(),
+    ignore_value=None,
+    largest=2,
+)
+LIVER = ("10200004", "SCT", "Liver")
+ALL = pytest.mark.parametrize("kind", KINDS.values(), ids=KINDS)
+Folders = Callable[..., Path]
+
+
+def label_of(kind: Kind) -> Any:
+    """A liver with a hole and an island, and a vessel in one slice; the last slice is empty."""
+    label = np.zeros((kind.slices, *SHAPE[1:]), np.uint8)
+    label[:4, 3:12, 2:15] = 1
+    label[:4, 6:9, 5:9] = 0
+    label[0, 13:15, 16:19] = 1
+    label[0, 7, 6] = 2
+    return label
+
+
+@ALL
+def test_voxels_and_places_are_those_of_the_files(kind: Kind, tmp_path: Path) -> None:
+    write_kind(tmp_path, kind)
+    image = read_series(find_series(tmp_path)[0])
+    np.testing.assert_array_equal(image.data[0], voxels_of(kind))
+    geometry = image.geometry
+    direction = np.array(geometry.direction).reshape(3, 3)
+    np.testing.assert_allclose(geometry.spacing_mm, SPACING, atol=1e-6)
+    for z in range(kind.slices):
+        place = np.array(geometry.origin_mm) + z * geometry.spacing_mm[0] * direction[:, 2]
+        np.testing.assert_allclose(place, position(kind, z), atol=1e-3)
+
+
+@ALL
+def test_a_dicom_seg_opened_by_highdicom_has_the_same_voxels_and_codes(kind: Kind, tmp_path: Path) -> None:
+    write_kind(tmp_path / "series", kind)
+    (tmp_path / "codes.json").write_text(json.dumps({"liver": {"type": LIVER, "colour": [200, 10, 10]}}))
+    label, sources = label_of(kind), read_sources(find_series(tmp_path / "series")[0])
+    codes = codes_of(LABELS.names, tmp_path / "codes.json")
+    write_segmentation(tmp_path / "seg.dcm", label, LABELS, sources, codes)
+    seg = highdicom.seg.segread(tmp_path / "seg.dcm")
+    files = files_of(tmp_path / "series")
+    if kind.frames:
+        read = seg.get_pixels_by_source_frame(
+            files[0].SOPInstanceUID, [number + 1 for number in sources.order or ()]
+        )
+    else:  # in the order of places, which the file names may run against
+        ordered = files[::-1] if kind.names_reversed else files
+        read = seg.get_pixels_by_source_instance([one.SOPInstanceUID for one in ordered])
+    for segment, value in ((0, 1), (1, 2)):
+        np.testing.assert_array_equal(read[..., segment], label == value)
+    liver, vessel = (seg.get_segment_description(number) for number in (1, 2))
+    coded = liver.segmented_property_type
+    assert (coded.value, coded.scheme_designator, coded.meaning) == LIVER
+    assert liver.segment_label == "liver" and vessel.segmented_property_type.meaning == "vessel"
+    colour = highdicom.color.CIELabColor.from_dicom_value(liver.RecommendedDisplayCIELabValue).to_rgb()
+    assert np.abs(np.array(colour) - (200, 10, 10)).max() <= 2
+    assert seg.StudyInstanceUID == files[0].StudyInstanceUID
+
+
+@ALL
+def test_an_rtstruct_filled_again_is_the_mask(kind: Kind, tmp_path: Path) -> None:
+    write_kind(tmp_path / "series", kind)
+    series = find_series(tmp_path / "series")[0]
+    label, geometry = label_of(kind), read_series(series).geometry
+    grid = (geometry, read_sources(series))
+    write_structures(tmp_path / "rt.dcm", label, LABELS, grid, codes_of(LABELS.names, None))
+    read = pydicom.dcmread(tmp_path / "rt.dcm")
+    known = {str(one.SOPInstanceUID) for one in files_of(tmp_path / "series")}
+    to_index = np.linalg.inv(np.asarray(kind.directions) * np.array(SPACING[::-1]))
+    for roi, value in zip(read.ROIContourSequence, (1, 2), strict=True):
+        filled = np.zeros(label.shape, bool)
+        for contour in roi.ContourSequence:
+            points = np.array(contour.ContourData, float).reshape(-1, 3)
+            x, y, z = to_index @ (points - position(kind, 0)).T
+            assert np.abs(z - round(float(z[0]))).max() * SPACING[0] < 1e-3
+            filled[round(float(z[0]))] ^= polygon2mask(SHAPE[1:], np.column_stack([y, x]))
+            assert str(contour.ContourImageSequence[0].ReferencedSOPInstanceUID) in known
+        both = (filled & (label == value)).sum()
+        assert 2 * both / (filled.sum() + (label == value).sum()) >= 0.99
+    assert [roi.ROIName for roi in read.StructureSetROISequence] == ["liver", "vessel"]
+    assert read.Modality == "RTSTRUCT"
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_contours_of_any_mask_filled_by_odd_and_even_are_that_mask(seed: int) -> None:
+    mask = np.random.default_rng(seed).random((12, 15)) < 0.5
+    filled = np.zeros_like(mask)
+    for line in contours(mask):
+        filled ^= polygon2mask(mask.shape, line)
+    np.testing.assert_array_equal(filled, mask)
+
+
+def test_studies_are_told_apart_by_header_and_series_by_their_words(tmp_path: Path) -> None:
+    for name, study in (("anna", "1"), ("bert", "2")):
+        write_kind(tmp_path / name / "a", KINDS["upright"], 1, "T1 mprage", study)
+        write_kind(tmp_path / name / "b", KINDS["upright"], 2, "T2 tse", study)
+    write_kind(tmp_path / "carl", KINDS["single"], 7, "T2 flair", "3")
+    assert holds_dicom([tmp_path])
+    unclear = find_studies([tmp_path], ("MR",))
+    assert list(unclear.cases) == ["carl"] and set(unclear.refused) == {"anna", "bert"}
+    with pytest.raises(PredictionError, match=r"1 'T1 mprage' \(6 files\), 2 'T2 tse'.*\n.*\n.*--series"):
+        raise unclear.refused["anna"]
+    chosen = find_studies([tmp_path], ("MR",), ("t2",))
+    assert {case: series[0].number for case, series in chosen.cases.items()} == {
+        "anna": 2,
+        "bert": 2,
+        "carl": 7,
+    }
+    both = find_studies([tmp_path], ("one", "other"), ("t2", "1"))
+    assert [one.number for one in both.cases["anna"]] == [2, 1]
+    assert set(find_studies([tmp_path], ("T2", "T1")).cases) == {"anna", "bert"}
+
+
+@pytest.mark.parametrize(("form", "made"), [("dicom-seg", "anna_seg.dcm"), ("rtstruct", "anna_rtstruct.dcm")])
+def test_a_folder_of_dicom_is_predicted_and_written_as_dicom(
+    form: str, made: str, model_folder: Folders, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    model = model_folder(folds=(0,))
+    write_kind(tmp_path / "in" / "anna", KINDS["oblique"], 1, "thin")
+    words = ["predict", "-i", str(tmp_path / "in"), "-o", str(tmp_path / "out"), "--model", str(model)]
+    assert main([*words, "--device", "cpu", "--output-format", form]) == 0
+    assert {path.name for path in (tmp_path / "out").glob("anna*")} == {"anna.nii.gz", made}
+    geometry = read_geometry(tmp_path / "out" / "anna.nii.gz")
+    np.testing.assert_allclose(geometry.origin_mm, position(KINDS["oblique"], 0), atol=1e-3)
+    np.testing.assert_allclose(
+        np.array(geometry.direction).reshape(3, 3), KINDS["oblique"].directions, atol=1e-5
+    )
+    write_kind(tmp_path / "in" / "anna", KINDS["oblique"], 2, "thick")
+    assert main([*words[:4], str(tmp_path / "other"), *words[5:], "--device", "cpu"]) == 2
+    assert "1 'thin' (6 files), 2 'thick' (6 files)" in capsys.readouterr().err
+
+
+def test_options_of_dicom_without_dicom_are_refused(
+    model_folder: Folders, image_folder: Folders, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["predict", "-i", str(image_folder(1)), "-o", str(tmp_path / "out")]
+    assert main([*words, "--model", str(model_folder(folds=(0,))), "--output-format", "dicom-seg"]) == 2
+    assert "no DICOM series" in capsys.readouterr().err

@@ -1,0 +1,62 @@
+"""Rules chosen on a folder and applied to a folder, without a model."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from balrsam_pipeline.cli import main
+from balrsam_pipeline.imageio import Geometry, read_geometry, read_label, write_label
+
+GRID = Geometry(dimension=3, shape_zyx=(6, 20, 20), spacing_mm=(3.0, 1.0, 1.0))
+
+
+@pytest.fixture
+def folders(tmp_path: Path) -> tuple[Path, Path]:
+    """Twelve cases: a block in the reference, the block and an island far away in the prediction."""
+    predictions, references = tmp_path / "predictions", tmp_path / "references"
+    for number in range(12):
+        label = np.zeros(GRID.shape_zyx, np.uint8)
+        label[1:4, 4 : 9 + number % 4, 4:9] = 1
+        write_label(references / f"case_{number:02}.nii.gz", label, GRID)
+        label[4:6, 16:19, 15:19] = 1
+        write_label(predictions / f"case_{number:02}.nii.gz", label, GRID)
+    text = {"channel_names": {"0": "MR"}, "labels": {"background": 0, "organ": 1}, "file_ending": ".nii.gz"}
+    (predictions / "dataset.json").write_text(json.dumps(text | {"numTraining": 12}))
+    return predictions, references
+
+
+def test_rules_are_chosen_and_applied_by_themselves(
+    folders: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The oracle is the reference: without the islands the predictions equal it."""
+    predictions, references = folders
+    rules, cleaned = tmp_path / "rules.json", tmp_path / "cleaned"
+    words = ["postprocess", "-i", str(predictions)]
+    assert main([*words, "--references", str(references), "-o", str(rules), "--workers", "1"]) == 0
+    assert [step["kind"] for step in json.loads(rules.read_text())["steps"]] == ["largest_component"]
+    assert main([*words, "--rules", str(rules), "-o", str(cleaned)]) == 0
+    assert "12 label maps" in (out := capsys.readouterr().out) and "12 of them changed" in out
+    for path in references.iterdir():
+        np.testing.assert_array_equal(read_label(cleaned / path.name).data, read_label(path).data)
+        assert read_geometry(cleaned / path.name) == read_geometry(predictions / path.name)
+    assert (cleaned / "dataset.json").is_file()
+
+
+def test_predictions_are_not_overwritten_and_labels_must_be_known(
+    folders: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    predictions, _ = folders
+    rules = tmp_path / "rules.json"
+    step = {"kind": "largest_component", "names": ["liver"]}
+    rules.write_text(json.dumps({"schema_version": 2, "steps": [step], "reasons": []}))
+    words = ["postprocess", "-i", str(predictions), "--rules", str(rules), "-o"]
+    assert main([*words, str(predictions)]) == 2
+    assert main([*words, str(tmp_path / "cleaned")]) == 2
+    assert "a rule for liver" in capsys.readouterr().err
+    (predictions / "dataset.json").unlink()
+    assert main([*words, str(tmp_path / "cleaned")]) == 2
+    assert "--labels" in capsys.readouterr().err
