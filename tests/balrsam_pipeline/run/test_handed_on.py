@@ -17,7 +17,7 @@ from balrsam_pipeline.run.report import remembered
 
 DECIDED_BY_A_RUN = {
     "plan_and_preprocess": {"--configurations", "--workers"},
-    "train": {"--configuration", "--fold"},
+    "train": {"--configuration", "--fold", "--only-validate"},
     "predict": {
         *("--input", "--output", "--model", "--dataset", "--configuration", "--best", "--folds", "--weights"),
         *("--continue", "--part"),
