@@ -23,7 +23,7 @@ def _add_submit(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--format",
         required=True,
-        choices=("msd", "amos", "isic", "grand-challenge", "flare", "plain"),
+        choices=("msd", "amos", "isic", "grand-challenge", "flare", "rle", "plain"),
         help="which leaderboard",
     )
     parser.add_argument(
@@ -39,7 +39,8 @@ def _add_submit(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--template",
         metavar="NAME",
-        help='name of each file: "{case}_seg.nii.gz"; fields {case} {dataset} {number} {ending}',
+        help='name of each file: "{case}_seg.nii.gz"; fields {case} {dataset} {number} {ending}; of each row '
+        "with rle: {case} {slice} {label}",
     )
     parser.add_argument(
         "--label-map",
@@ -92,6 +93,7 @@ def _submit(arguments: argparse.Namespace) -> int:
         return _container(arguments)
     from evaluation.submission.leaderboards import FORMS
     from evaluation.submission.pack import SubmissionRequest, pack_submission
+    from evaluation.submission.run_length import pack_run_lengths
 
     if arguments.images is None:
         raise UsageError(
@@ -110,7 +112,7 @@ def _submit(arguments: argparse.Namespace) -> int:
         limit_bytes=None if limit is None else int(limit * 2**20),
         workers=arguments.workers,
     )
-    done = pack_submission(request)
+    done = pack_run_lengths(request) if arguments.format == "rle" else pack_submission(request)
     for warning in done.warnings:
         print(f"warning: {warning}")
     print(

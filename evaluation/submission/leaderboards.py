@@ -50,6 +50,11 @@ FORMS: dict[str, Form] = {
         template="{case}.nii.gz",
         source="FLARE 2022 to 2025: CASE_0000.nii.gz in, CASE.nii.gz out",
     ),
+    "rle": Form(
+        name="rle",
+        template="{case}",
+        source="run lengths in a CSV table of id and rle: down the columns, from 1 (Kaggle)",
+    ),
     "plain": Form(name="plain", template="{case}{ending}", source="files as predicted"),
 }
 

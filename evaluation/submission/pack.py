@@ -79,7 +79,7 @@ def pack_submission(request: SubmissionRequest) -> Submission:
         PredictionError: any rule is broken (all findings are in the message and in the report; no archive is
             written).
     """
-    description = read_description(request.dataset_json or _labels_beside(request.predictions))
+    description = read_description(request.dataset_json or labels_beside(request.predictions))
     images = test_images(request.images, description)
     predicted = predicted_files(request.predictions, label_ending(description.file_ending))
     findings = check_case_sets(predicted, images)
@@ -104,7 +104,7 @@ def pack_submission(request: SubmissionRequest) -> Submission:
             for case, name in names.items()
         }
         findings += _convert_all(tasks, request.workers)
-        _refuse(request, findings)
+        refuse(request, findings)
         members = {name: tasks[case].target for case, name in names.items()}
         hashes = {name: file_sha256(path) for name, path in members.items()}
         require_not_read([request.output], [*predicted.values(), *images.values()])
@@ -113,11 +113,11 @@ def pack_submission(request: SubmissionRequest) -> Submission:
             verify_archive(archive, hashes)
             _recheck(archive, names, images, frozenset(mapping[value] for value in mapping))
             size = archive.stat().st_size
-            _refuse(request, findings + check_size(request.output.name, size, request.limit_bytes))
-    return _write_papers(request, hashes, findings)
+            refuse(request, findings + check_size(request.output.name, size, request.limit_bytes))
+    return write_papers(request, hashes, findings)
 
 
-def _labels_beside(predictions: Path) -> Path:
+def labels_beside(predictions: Path) -> Path:
     """The dataset.json that `predict` puts into a folder of predictions."""
     path = PredictionFolder(predictions).description
     if path.is_file():
@@ -236,7 +236,12 @@ def _recheck(
         )
 
 
-def _refuse(request: SubmissionRequest, findings: Sequence[Finding]) -> None:
+def refuse(request: SubmissionRequest, findings: Sequence[Finding]) -> None:
+    """Write the report and raise where a finding is an error.
+
+    Raises:
+        PredictionError: one is.
+    """
     errors = [finding for finding in findings if finding.severity == "error"]
     if not errors:
         return
@@ -252,9 +257,14 @@ def _refuse(request: SubmissionRequest, findings: Sequence[Finding]) -> None:
     )
 
 
-def _write_papers(
+def write_papers(
     request: SubmissionRequest, hashes: Mapping[str, str], findings: Sequence[Finding]
 ) -> Submission:
+    """Write manifest and report beside what was packed.
+
+    Args:
+        hashes: SHA-256 of every file of it.
+    """
     manifest = request.output.with_name(f"{request.output.name}.manifest.json")
     sha256 = file_sha256(request.output)
     write_json(

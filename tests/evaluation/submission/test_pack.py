@@ -16,6 +16,7 @@ from balrsam_pipeline.errors import PredictionError
 from balrsam_pipeline.imageio import Geometry, Image, read_geometry, read_label, write_image, write_label
 from evaluation.submission import FORMS, SubmissionRequest, pack_submission
 from evaluation.submission.leaderboards import member_name
+from evaluation.submission.run_length import mask_of, pack_run_lengths, read_run_lengths, run_lengths
 
 GEOMETRY = Geometry(dimension=3, shape_zyx=(4, 6, 5), spacing_mm=(3.0, 1.0, 0.5), origin_mm=(10.0, -5.0, 2.0))
 OBLIQUE = (0.8, -0.6, 0.0, 0.6, 0.8, 0.0, 0.0, 0.0, 1.0)
@@ -192,3 +193,41 @@ def test_pictures_are_packed_as_isic_wants_them(tmp_path: Path) -> None:
     with zipfile.ZipFile(done.archive) as archive:
         archive.extract("ISIC_1_segmentation.png", tmp_path)
     np.testing.assert_array_equal(read_label(tmp_path / "ISIC_1_segmentation.png").data[0], mask * 255)
+
+
+def test_run_lengths_stand_for_the_masks(request_of: SubmissionRequest) -> None:
+    """The oracle is the definition: pixel numbers down the columns from 1, written out one by one."""
+    table = request_of.output.with_name("table.csv")
+    done = pack_run_lengths(replace(request_of, form=FORMS["rle"], output=table))
+    rows = read_run_lengths(table)
+    assert len(rows) == 2 * 4 * 2 and done.cases == 1
+    assert rows["a_001_0_one"] == "" and rows["b_002_2_two"] == "15 1"
+    columns = label()[1].T.ravel() == 1
+    numbered = [number + 1 for number in np.flatnonzero(columns)]
+    words = list(map(int, rows["a_001_1_one"].split()))
+    runs = zip(words[::2], words[1::2], strict=True)
+    told = [start + step for start, length in runs for step in range(length)]
+    assert told == numbered
+    for name, runs in rows.items():
+        case, z, which = name.rsplit("_", 2)
+        mask = label()[int(z)] == {"one": 1, "two": 2}[which]
+        np.testing.assert_array_equal(mask_of(runs, mask.shape), mask)
+        assert case in ("a_001", "b_002")
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_any_mask_survives_run_lengths(seed: int) -> None:
+    mask = np.random.default_rng(seed).random((7, 9)) < 0.5
+    np.testing.assert_array_equal(mask_of(run_lengths(mask), (7, 9)), mask)
+
+
+def test_rows_need_ids_of_their_own_and_cases_are_checked(request_of: SubmissionRequest) -> None:
+    table = replace(request_of, form=FORMS["rle"], output=request_of.output.with_name("table.csv"))
+    with pytest.raises(PredictionError, match="several rows of the id 'a_001'"):
+        pack_run_lengths(replace(table, template="{case}"))
+    with pytest.raises(PredictionError, match="cannot be filled in"):
+        pack_run_lengths(replace(table, template="{case}_{colour}"))
+    (request_of.predictions / "a_001.nii.gz").unlink()
+    with pytest.raises(PredictionError, match="missing case"):
+        pack_run_lengths(table)
+    assert not table.output.exists()

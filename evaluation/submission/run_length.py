@@ -1,0 +1,142 @@
+"""Masks as run lengths in a CSV table (`id,rle`), as Kaggle and its like want them: per image, or per slice
+of a volume, and per label."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from balrsam_pipeline.dataset import LabelScheme, read_description
+from balrsam_pipeline.errors import BalrsamError, PredictionError
+from balrsam_pipeline.files import write_text
+from balrsam_pipeline.imageio import label_ending
+from balrsam_pipeline.protect import require_not_read
+from evaluation.submission.archive import file_sha256
+from evaluation.submission.checks import Finding, check_case_sets, check_label
+from evaluation.submission.pack import (
+    Submission,
+    SubmissionRequest,
+    labels_beside,
+    predicted_files,
+    refuse,
+    test_images,
+    write_papers,
+)
+
+COLUMNS = ("id", "rle")
+FIELDS = "{case}, {slice} and {label}"
+
+
+def run_lengths(mask_yx: npt.NDArray[np.bool_]) -> str:
+    """The runs of a mask: pixels counted down the columns, from 1; "start length start length …".
+
+    Example:
+        >>> run_lengths(np.array([[0, 1, 1], [1, 1, 0]], dtype=bool))
+        '2 4'
+    """
+    pixels = np.concatenate([[0], mask_yx.T.ravel().astype(np.int8), [0]])
+    changes = np.flatnonzero(np.diff(pixels)) + 1
+    changes[1::2] -= changes[::2]
+    return " ".join(map(str, changes))
+
+
+def mask_of(runs: str, shape_yx: tuple[int, int]) -> npt.NDArray[np.bool_]:
+    """The mask that run lengths stand for.
+
+    Example:
+        >>> mask_of("2 4", (2, 3)).astype(int).tolist()
+        [[0, 1, 1], [1, 1, 0]]
+    """
+    numbers = [int(word) for word in runs.split()]
+    pixels = np.zeros(shape_yx[0] * shape_yx[1], dtype=np.bool_)
+    for start, length in zip(numbers[::2], numbers[1::2], strict=True):
+        pixels[start - 1 : start - 1 + length] = True
+    return pixels.reshape(shape_yx[1], shape_yx[0]).T
+
+
+def pack_run_lengths(request: SubmissionRequest) -> Submission:
+    """Check every prediction, and write the table with a row for every image or slice, empty ones included.
+
+    Args:
+        request: its template makes each row's id; by default {case}, with _{slice} where images are volumes
+            and _{label} where there are several labels.
+
+    Raises:
+        PredictionError: any rule is broken, or ids are not unique; no table is written then.
+    """
+    description = read_description(request.dataset_json or labels_beside(request.predictions))
+    images = test_images(request.images, description)
+    predicted = predicted_files(request.predictions, label_ending(description.file_ending))
+    findings, rows = list(check_case_sets(predicted, images)), dict[str, str]()
+    allowed = description.labels.allowed_values - {description.labels.ignore_value}
+    for case in sorted(predicted.keys() & images.keys()):
+        try:
+            label, found = check_label(case, predicted[case], images[case], allowed)
+        except BalrsamError as problem:
+            found, label = [_unreadable(case, problem)], None
+        findings += found
+        if label is None:
+            continue
+        template = request.template or _usual(label.geometry.dimension, description.labels)
+        for name, runs in _rows(template, case, label.data[0], description.labels):
+            if name in rows:
+                raise _not_unique(template, name)
+            rows[name] = runs
+    refuse(request, findings)
+    require_not_read([request.output], [*predicted.values(), *images.values()])
+    write_text(request.output, _table(rows))
+    return write_papers(request, {request.output.name: file_sha256(request.output)}, findings)
+
+
+def _rows(
+    template: str, case: str, label_zyx: npt.NDArray[np.integer], labels: LabelScheme
+) -> Iterator[tuple[str, str]]:
+    for name in labels.names:
+        mask_zyx = labels.mask(label_zyx, name)
+        for z, mask_yx in enumerate(mask_zyx):
+            try:
+                yield template.format(case=case, slice=z, label=name), run_lengths(mask_yx)
+            except (KeyError, IndexError, ValueError) as problem:
+                raise PredictionError(
+                    f"--template {template}",
+                    found=f"a template that cannot be filled in ({problem})",
+                    expected=f"the fields {FIELDS}",
+                    fix='for example --template "{case}_{slice:03d}"',
+                ) from None
+
+
+def _usual(dimension: int, labels: LabelScheme) -> str:
+    several = "_{label}" if len(labels.names) > 1 else ""
+    return "{case}" + ("_{slice}" if dimension > 2 else "") + several
+
+
+def _table(rows: Mapping[str, str]) -> str:
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(COLUMNS)
+    writer.writerows(rows.items())
+    return text.getvalue()
+
+
+def _unreadable(case: str, problem: BalrsamError) -> Finding:
+    return Finding(rule="readable integers", case=case, found=problem.found, expected=problem.expected)
+
+
+def _not_unique(template: str, name: str) -> PredictionError:
+    return PredictionError(
+        f"--template {template}",
+        found=f"several rows of the id '{name}'",
+        expected=f"an id of its own for every image, slice and label: {FIELDS}",
+        fix="add the field that is missing",
+    )
+
+
+def read_run_lengths(path: Path) -> dict[str, str]:
+    """The rows of a table: id -> run lengths."""
+    with path.open(newline="", encoding="utf-8") as file:
+        return {row[COLUMNS[0]]: row[COLUMNS[1]] for row in csv.DictReader(file)}
