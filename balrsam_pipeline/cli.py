@@ -16,6 +16,7 @@ from balrsam_pipeline.advice import completed
 from balrsam_pipeline.command import COMMANDS, load_command, parser_of
 from balrsam_pipeline.errors import BalrsamError
 from balrsam_pipeline.logs import log_to_stderr
+from balrsam_pipeline.memory import is_want_of_memory, want_of_memory
 from balrsam_pipeline.paths import launcher_environment, wait_passively
 from balrsam_pipeline.printable import printable
 from balrsam_pipeline.progress import phase
@@ -63,8 +64,14 @@ def run_command(name: str, words: Sequence[str], note: Callable[[str], None] | N
     except BalrsamError as problem:
         problem.fix = completed(problem.fix, arguments)
         message, code = f"{type(problem).__name__}: {problem}", problem.exit_code
-    except OSError as problem:
-        message, code = str(_about_files(problem)), BalrsamError.exit_code
+    except (MemoryError, RuntimeError, ImportError, OSError) as problem:
+        if is_want_of_memory(problem):
+            known: BalrsamError = want_of_memory(f"balrsam {name}", problem)
+        elif isinstance(problem, OSError):
+            known = _about_files(problem)
+        else:
+            raise
+        message, code = str(known), known.exit_code
     except KeyboardInterrupt:
         message, code = "interrupted; the same command continues", INTERRUPTED
     print(f"balrsam {name}: {printable(message)}", file=sys.stderr)

@@ -15,10 +15,12 @@ from pathlib import Path
 from balrsam_pipeline.plan_names import UNNAMED
 
 DESCRIPTION, SOURCE = "dataset.json", "source.json"
+MADE_OF = ".made_of"  # in a folder that a command makes as a whole: a hash of what it was made of
 IMAGES_TR, LABELS_TR, IMAGES_TS, LABELS_TS = "imagesTr", "labelsTr", "imagesTs", "labelsTs"
 SPLITS_FINAL, GROUPS = "splits_final.json", "groups.csv"
 PLAN, FINGERPRINT, SPLITS = "plan.json", "fingerprint.json", "splits.json"
 
+_PACK = ".safetensors"
 _STORED = re.compile(r"(?P<case>.+?)(_label|_foreground)?\.b2nd")
 
 
@@ -155,6 +157,16 @@ class StoredFiles:
     def facts(self) -> Path:
         """What was done to it; written last, so its presence says that the case is complete."""
         return self.store / f"{self.case}.json"
+
+
+def pack_path(store: Path, number: int) -> Path:
+    """A file that holds many small cases of a store."""
+    return store / f"cases_{number:05d}{_PACK}"
+
+
+def pack_paths(store: Path) -> tuple[Path, ...]:
+    """All files of a store that hold many cases, in order."""
+    return tuple(sorted(path for path in store.glob(f"*{_PACK}") if not path.name.startswith(".")))
 
 
 def stored_files(path: Path) -> StoredFiles | None:

@@ -5,8 +5,11 @@ Arrays are (channel, z, y, x); spacing is in the same order, in mm.
 
 from __future__ import annotations
 
+import hashlib
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+
+from balrsam_pipeline.serialise import compact_json, to_json
 
 SCHEMA_VERSION = 1
 
@@ -58,3 +61,13 @@ class Fingerprint:
         """Codes in which its volumes are stored, such as "LPS", the most frequent first; none of pictures."""
         counts = Counter(case.orientation for case in self.cases if case.orientation != "2D")
         return tuple(code for code, _ in counts.most_common())
+
+    def sha256(self) -> str:
+        """A hash of all that was measured: that of its JSON, made case by case."""
+        digest = hashlib.sha256(b'{"cases":[')
+        for number, case in enumerate(self.cases):
+            digest.update(f"{',' if number else ''}{compact_json(to_json(case))}".encode())
+        rest = to_json(replace(self, cases=()))
+        del rest["cases"]  # the first of the sorted keys
+        digest.update(f"],{compact_json(rest)[1:]}".encode())
+        return digest.hexdigest()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Callable
 from typing import Any
 
 LARGEST_BYTES = 2**30  # a fingerprint of 100,000 cases is a tenth of it
@@ -16,8 +17,11 @@ class JsonTextError(ValueError):
     """Text that is no JSON, or JSON beyond the limits; the message says what is wrong and where."""
 
 
-def parse_json(content: bytes | str) -> Any:
+def parse_json(content: bytes | str, taken_for: Callable[[dict[str, Any]], Any] | None = None) -> Any:
     """The value of JSON text; bytes may be UTF-8 (with or without a byte-order mark), UTF-16 or UTF-32.
+
+    Args:
+        taken_for: makes of each object, as soon as it is read, what stands in its place.
 
     Raises:
         JsonTextError: no JSON, larger than LARGEST_BYTES, deeper than DEEPEST, or a number of more than
@@ -26,7 +30,7 @@ def parse_json(content: bytes | str) -> Any:
     if len(content) > LARGEST_BYTES:
         raise JsonTextError(f"{len(content) / 2**30:.1f} GiB of text, more than any file of ours has")
     try:
-        value = json.loads(content, parse_int=_whole_number)
+        value = json.loads(content, parse_int=_whole_number, object_hook=taken_for)
     except RecursionError:
         raise JsonTextError(f"lists or objects nested more than {DEEPEST} deep") from None
     except ValueError as problem:  # no JSON, no known encoding, or too many digits

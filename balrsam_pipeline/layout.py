@@ -27,6 +27,7 @@ from balrsam_pipeline.data_layout import IMAGES_TR as IMAGES_TR
 from balrsam_pipeline.data_layout import IMAGES_TS as IMAGES_TS
 from balrsam_pipeline.data_layout import LABELS_TR as LABELS_TR
 from balrsam_pipeline.data_layout import LABELS_TS as LABELS_TS
+from balrsam_pipeline.data_layout import MADE_OF as MADE_OF
 from balrsam_pipeline.data_layout import PLAN as PLAN
 from balrsam_pipeline.data_layout import SOURCE as SOURCE
 from balrsam_pipeline.data_layout import SPLITS as SPLITS
@@ -35,6 +36,8 @@ from balrsam_pipeline.data_layout import PlanFolder as PlanFolder
 from balrsam_pipeline.data_layout import PreprocessedFolder as PreprocessedFolder
 from balrsam_pipeline.data_layout import RawFolder as RawFolder
 from balrsam_pipeline.data_layout import StoredFiles as StoredFiles
+from balrsam_pipeline.data_layout import pack_path as pack_path
+from balrsam_pipeline.data_layout import pack_paths as pack_paths
 from balrsam_pipeline.data_layout import stored_files as stored_files
 from balrsam_pipeline.folds import ALL, FoldName
 from balrsam_pipeline.plan_names import parts_of
@@ -69,6 +72,11 @@ class ScoredFolder:
     def report(self) -> Path:
         """The same for people."""
         return self.path / REPORT
+
+
+def further_cases_folder(report: Path) -> Path:
+    """Pages of the cases that a report has no room for."""
+    return report.with_name(f"{report.stem}_cases")
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,12 +4,15 @@ log files beside what is made."""
 from __future__ import annotations
 
 import logging
+import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
+from io import TextIOWrapper
 from pathlib import Path
 
+from balrsam_pipeline.files import own_descriptor
 from balrsam_pipeline.printable import PrintableFormatter
 from balrsam_pipeline.terminal import console, is_live_terminal
 
@@ -41,7 +44,7 @@ def also_logged_to(path: Path) -> Iterator[Callable[[str], None]]:
     Where nobody set up logging (a script that imports us), lines of INFO still reach the file.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    handler = logging.FileHandler(path, encoding="utf-8", errors="backslashreplace", delay=True)
+    handler = _OwnFileHandler(path, encoding="utf-8", errors="backslashreplace", delay=True)
     handler.setFormatter(PrintableFormatter(STAMPED, STAMP))
     loggers = [logging.getLogger(name) for name in PACKAGES]
     unheard = [logger for logger in loggers if logger.level == logging.NOTSET]
@@ -72,6 +75,14 @@ def last_line(path: Path) -> str | None:
     except OSError:
         return None
     return lines[-1] if lines else None
+
+
+class _OwnFileHandler(logging.FileHandler):
+    """Appends to a file of its own, never through a link."""
+
+    def _open(self) -> TextIOWrapper:
+        descriptor = own_descriptor(Path(self.baseFilename), os.O_APPEND)
+        return os.fdopen(descriptor, "a", encoding=self.encoding, errors=self.errors)
 
 
 class _TerminalHandler(logging.Handler):

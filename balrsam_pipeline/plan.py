@@ -7,10 +7,9 @@ Arrays are (channel, z, y, x); spacing is in the same order, in mm. "Transposed"
 from __future__ import annotations
 
 import hashlib
-import json
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from balrsam_pipeline.errors import PlanError
 from balrsam_pipeline.extensions import FORM, is_extension_name
@@ -19,9 +18,9 @@ from balrsam_pipeline.fingerprint import SCHEMA_VERSION
 from balrsam_pipeline.fingerprint import CaseFingerprint as CaseFingerprint
 from balrsam_pipeline.fingerprint import ChannelStatistics as ChannelStatistics
 from balrsam_pipeline.fingerprint import Fingerprint as Fingerprint
-from balrsam_pipeline.plan_checks import require
+from balrsam_pipeline.plan_checks import is_folder_name, require
 from balrsam_pipeline.plan_history import as_first_written, as_of_today, read_versioned
-from balrsam_pipeline.serialise import from_json, to_json
+from balrsam_pipeline.serialise import compact_json, from_json, to_json
 from balrsam_pipeline.volume_plan import VolumePlan
 
 AXIS_OF = {letter: axis for axis, letters in enumerate(("LR", "PA", "SI")) for letter in letters}
@@ -192,6 +191,7 @@ class Configuration:
     antialias: bool = field(default=False, metadata=ADDED)
 
     def __post_init__(self) -> None:
+        require("name", is_folder_name(self.name), self.name, "a plain name, since a folder is called so")
         require(
             "transpose", sorted(self.transpose) == [0, 1, 2], self.transpose, "an order of the axes 0, 1, 2"
         )
@@ -251,6 +251,8 @@ class Plan:
             self.default_configuration,
             f"one of {', '.join(self.configurations)}",
         )
+        for name, configuration in self.configurations.items():
+            require("configurations", name == configuration.name, name, f"'{configuration.name}', its name")
         for code in self.orientations:
             require(
                 "orientations",
@@ -291,7 +293,7 @@ class Plan:
 
 def json_sha256(value: object) -> str:
     """SHA-256 of a JSON value written with sorted keys."""
-    return hashlib.sha256(json.dumps(value, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
+    return hashlib.sha256(compact_json(value).encode()).hexdigest()
 
 
 def read_plan(path: Path) -> Plan:
@@ -310,7 +312,13 @@ def read_fingerprint(path: Path) -> Fingerprint:
     Raises:
         PlanError: missing, malformed, or of a newer schema than this version knows.
     """
-    return from_json(Fingerprint, read_versioned(path, "fingerprint", SCHEMA_VERSION), path)
+
+    def case_or_other(value: dict[str, Any]) -> Any:  # case by case, so that 100,000 are not held twice
+        is_case = "case" in value and "content_sha256" in value
+        return from_json(CaseFingerprint, value, path) if is_case else value
+
+    value = read_versioned(path, "fingerprint", SCHEMA_VERSION, case_or_other)
+    return from_json(Fingerprint, value, path)
 
 
 def write_versioned(path: Path, value: Plan | Fingerprint) -> None:
@@ -323,4 +331,4 @@ def write_versioned(path: Path, value: Plan | Fingerprint) -> None:
         >>> read_fingerprint(path).dataset
         'Dataset001_Empty'
     """
-    write_json(path, to_json(value))
+    write_json(path, value)

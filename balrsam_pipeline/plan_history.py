@@ -6,6 +6,7 @@ from scratch.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -25,16 +26,19 @@ def as_first_written(plan: dict[str, Any]) -> dict[str, Any]:
     return _renamed(plan, NEW_NAME, OLD_NAME)
 
 
-def read_versioned(path: Path, what: str, newest: int) -> dict[str, Any]:
+def read_versioned(
+    path: Path, what: str, newest: int, taken_for: Callable[[dict[str, Any]], Any] | None = None
+) -> dict[str, Any]:
     """The JSON of a plan or fingerprint whose schema_version is `newest` or older.
 
     Args:
         what: "plan" or "fingerprint", for the message.
+        taken_for: see `read_json`.
 
     Raises:
         PlanError: missing, malformed, or newer.
     """
-    value = read_json(path, PlanError)
+    value = read_json(path, PlanError, taken_for)
     version = value.get("schema_version") if isinstance(value, dict) else None
     if not isinstance(value, dict) or not isinstance(version, int) or version > newest:
         raise PlanError(

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import ctypes
 import math
 import os
 import time
 from pathlib import Path
+from typing import Any
 
 QUOTA = Path("/sys/fs/cgroup/cpu.max")  # of a container (cgroup v2): microseconds of work a period, or "max"
 OLD_QUOTA = tuple(  # the same in cgroup v1: microseconds (-1: no limit), and the period
@@ -13,6 +15,7 @@ OLD_QUOTA = tuple(  # the same in cgroup v1: microseconds (-1: no limit), and th
 )
 ALL_WORK = Path("/proc/stat")
 MEASURABLE_S = 0.2  # the system counts in hundredths of seconds
+QUERY_LIMITED, STILL_ACTIVE = 0x1000, 259  # of Windows' processes
 IDLE, WAITING = 3, 4  # columns of the line "cpu": idle, waiting for a disk
 
 
@@ -56,3 +59,27 @@ def _quota() -> float:
         return math.inf if quota == "max" or int(quota) < 0 else int(quota) / int(period)
     except (OSError, ValueError, ZeroDivisionError):
         return math.inf
+
+
+def alive(pid: int) -> bool:
+    """Whether this machine has a process of that number."""
+    if os.name == "nt":  # where os.kill ends the process that it asks about
+        return _alive_on_windows(pid)
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
+def _alive_on_windows(pid: int) -> bool:
+    kernel: Any = ctypes.WinDLL("kernel32")  # type: ignore[attr-defined,unused-ignore]
+    handle = kernel.OpenProcess(QUERY_LIMITED, False, pid)
+    if not handle:
+        return False
+    code = ctypes.c_ulong()
+    known = kernel.GetExitCodeProcess(handle, ctypes.byref(code))
+    kernel.CloseHandle(handle)
+    return bool(known) and code.value == STILL_ACTIVE

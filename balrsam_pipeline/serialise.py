@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import sys
 import types
 import typing
+from functools import cache
 from typing import Any, TypeVar
 
 from balrsam_pipeline.errors import BalrsamError, PlanError
@@ -42,6 +44,11 @@ def to_json(value: Any, *, without_added_defaults: bool = False) -> Any:
     return value
 
 
+def compact_json(value: Any) -> str:
+    """The text of a JSON value that is hashed: sorted keys, no spaces."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"))
+
+
 def from_json(kind: type[T], value: Any, where: object, error: type[BalrsamError] = PlanError) -> T:
     """Build a dataclass of type `kind` from a JSON object.
 
@@ -59,6 +66,8 @@ def from_json(kind: type[T], value: Any, where: object, error: type[BalrsamError
 
 def _read(kind: Any, value: Any, where: str, key: str, error: type[BalrsamError]) -> Any:
     origin, arguments = typing.get_origin(kind), typing.get_args(kind)
+    if isinstance(kind, type) and dataclasses.is_dataclass(kind) and isinstance(value, kind):
+        return value  # made while the text was read
     if dataclasses.is_dataclass(kind):
         return _read_dataclass(kind, value, where, key, error)
     if origin in (typing.Union, types.UnionType):
@@ -88,7 +97,7 @@ def _read(kind: Any, value: Any, where: str, key: str, error: type[BalrsamError]
 def _read_dataclass(kind: Any, value: Any, where: str, key: str, error: type[BalrsamError]) -> Any:
     if not isinstance(value, dict):
         raise _wrong(where, key, value, "a JSON object", error)
-    hints, fields = typing.get_type_hints(kind), dataclasses.fields(kind)
+    hints, fields = _hints(kind), dataclasses.fields(kind)
     formerly = {old: field.name for field in fields if (old := field.metadata.get("formerly"))}
     value = {formerly.get(name, name): item for name, item in value.items()}
     unknown = sorted(set(value) - {field.name for field in fields})
@@ -120,6 +129,12 @@ def _read_dataclass(kind: Any, value: Any, where: str, key: str, error: type[Bal
             for name, item in value.items()
         }
     )
+
+
+@cache
+def _hints(kind: Any) -> dict[str, Any]:
+    """Of a dataclass; worked out once, for there may be 100,000 of a kind in a file."""
+    return typing.get_type_hints(kind)
 
 
 def _read_union(

@@ -3,7 +3,7 @@ that they repeat."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,10 +12,12 @@ import numpy.typing as npt
 RESAMPLES = 2000
 SEED = 20250924
 CONFIDENCE = 0.95
+MOST_WEIGHTS = 2**24  # resamples times cases that are held at once: 128 MiB
 FEWEST_CASES = 3  # below, an interval would say more about the method than about the model
 
 Values = npt.NDArray[np.float64]
 Interval = tuple[float, float]
+Intervals = tuple[list[Interval | None], Interval | None]  # of every label, and of the mean over labels
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,7 +44,7 @@ class PairedTest:
     effect: float | None
 
 
-def bootstrap_means(values_cl: Values) -> tuple[list[Interval | None], Interval | None]:
+def bootstrap_means(values_cl: Values) -> Intervals:
     """95 % intervals of the mean of each column over cases, and of the mean of those means, from resampled
     cases.
 
@@ -53,22 +55,39 @@ def bootstrap_means(values_cl: Values) -> tuple[list[Interval | None], Interval 
         One interval per column, and that of the mean over columns; None where fewer than three cases have a
         value.
     """
-    cases, columns = values_cl.shape
-    there = ~np.isnan(values_cl)
+    return bootstrap_tables({"": values_cl})[""]
+
+
+def bootstrap_tables(tables: Mapping[str, Values]) -> dict[str, Intervals]:
+    """The same of several tables of the same cases, which are resampled once for all of them."""
+    cases = len(next(iter(tables.values()), ()))
     if cases < FEWEST_CASES:
-        return [None] * columns, None
-    weights = (
-        np.random.default_rng(SEED)
-        .multinomial(cases, np.full(cases, 1 / cases), size=RESAMPLES)
-        .astype(np.float64)
-    )
-    with np.errstate(invalid="ignore"):
-        means = (weights @ np.where(there, values_cl, 0.0)) / (
-            weights @ there
-        )  # NaN where a resample drew no case with a value
+        return {key: ([None] * values_cl.shape[1], None) for key, values_cl in tables.items()}
+    there = {key: ~np.isnan(values_cl) for key, values_cl in tables.items()}
+    filled = {key: np.where(there[key], values_cl, 0.0) for key, values_cl in tables.items()}
+    means: dict[str, list[Values]] = {key: [] for key in tables}
+    for weights in _resamples(cases):
+        for key in tables:
+            with np.errstate(invalid="ignore"):  # NaN where a resample drew no case with a value
+                means[key].append((weights @ filled[key]) / (weights @ there[key]))
+    return {key: _intervals(np.concatenate(means[key]), there[key]) for key in tables}
+
+
+def _resamples(cases: int) -> Iterator[Values]:
+    """How often each case is drawn, (resamples, cases), `RESAMPLES` in all: a few at a time where there are
+    many cases, which draws the same."""
+    random, at_once = np.random.default_rng(SEED), max(1, min(RESAMPLES, MOST_WEIGHTS // cases))
+    for first in range(0, RESAMPLES, at_once):
+        size = min(at_once, RESAMPLES - first)
+        yield random.multinomial(cases, np.full(cases, 1 / cases), size=size).astype(np.float64)
+
+
+def _intervals(means: Values, there: npt.NDArray[np.bool_]) -> Intervals:
+    """Intervals from the means (resamples, labels) of resampled cases; `there` (cases, labels) has a
+    value."""
     intervals = [
         _interval(means[:, column]) if there[:, column].sum() >= FEWEST_CASES else None
-        for column in range(columns)
+        for column in range(there.shape[1])
     ]
     usable = there.any(axis=0)
     if not usable.any():

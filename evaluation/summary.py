@@ -16,7 +16,7 @@ from evaluation.metrics.lesions import NOTHING, Detection, add
 from evaluation.metrics.options import DIAGONAL, EvaluationOptions, Protocol
 from evaluation.metrics.registry import Metric, metric_of
 from evaluation.metrics.score_case import LabelScore
-from evaluation.statistics import Interval, bootstrap_means
+from evaluation.statistics import Interval, Intervals, bootstrap_tables
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -101,8 +101,8 @@ class Summary:
         return {key: overall for key, (_, overall) in self._intervals.items()}
 
     @cached_property
-    def _intervals(self) -> dict[str, tuple[list[Interval | None], Interval | None]]:
-        return {key: bootstrap_means(self._table(key)) for key in self.metrics}
+    def _intervals(self) -> dict[str, Intervals]:
+        return bootstrap_tables({key: self._table(key) for key in self.metrics})
 
     @cached_property
     def _rows_of(self) -> dict[str, list[LabelScore]]:

@@ -18,8 +18,7 @@ from balrsam_pipeline.imageio import Image
 from balrsam_pipeline.plan import CaseFingerprint, ChannelStatistics
 from balrsam_pipeline.voxels import foreground_box
 from planners.file_hashes import content_sha256
-
-QUANTILES = 4096  # order statistics kept of a case: percentiles 0.5 and 99.5 lie on the 20th from either end
+from planners.pooling import kept_values
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,11 +31,11 @@ class MeasureTask:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Measurement:
-    """A case's fingerprint, and `QUANTILES` order statistics per channel (c, q) of its foreground; none where
-    it shows none."""
+    """A case's fingerprint, and the values per channel (c, n) that stand for its foreground (see `pooling`);
+    none where it shows none."""
 
     fingerprint: CaseFingerprint
-    quantiles_cq: npt.NDArray[np.float32]
+    values_cn: npt.NDArray[np.float32]
 
 
 def measure_case(task: MeasureTask) -> Measurement:
@@ -85,7 +84,9 @@ def measure(files: CaseFiles, description: DatasetDescription, image: Image, lab
         label_thickness_px=thickness,
         channel_statistics=tuple(_statistics(values, files.case) for values in samples if len(values)),
     )
-    return Measurement(fingerprint=fingerprint, quantiles_cq=_quantiles(samples))
+    return Measurement(
+        fingerprint=fingerprint, values_cn=np.stack([kept_values(values) for values in samples])
+    )
 
 
 def _sizes(box: tuple[tuple[int, int], tuple[int, int], tuple[int, int]]) -> tuple[int, int, int]:
@@ -129,15 +130,6 @@ def _percentile(ordered: npt.NDArray[Any], percent: float) -> float:
     below = int(place)
     low, high = float(ordered[below]), float(ordered[min(below + 1, len(ordered) - 1)])
     return low + (high - low) * (place - below)
-
-
-def _quantiles(samples: list[npt.NDArray[Any]]) -> npt.NDArray[np.float32]:
-    """Values at evenly spaced ranks of each sorted sample, (c, q): what sampling with replacement gives,
-    without the chance."""
-    if len(samples[0]) == 0:
-        return np.zeros((len(samples), 0), dtype=np.float32)
-    ranks = ((np.arange(QUANTILES) + 0.5) / QUANTILES * len(samples[0])).astype(np.intp)
-    return np.stack([values[ranks].astype(np.float32) for values in samples])
 
 
 def _label_sizes(

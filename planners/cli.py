@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import logging
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, get_args
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from balrsam_pipeline.preprocessing.conservation import LabelVoxels
     from planners.plan_and_preprocess import Preparation
 
+LOG = logging.getLogger(__name__)
 CONFIGURATIONS = ("2d", "2.5d", "triplanar", "3d")
 SHOWN_LOSSES = 20  # cases
 PARTLY = 1  # exit code: some cases failed, the others are done
@@ -214,14 +216,24 @@ def run_verify(arguments: argparse.Namespace) -> int:
 
     workers = arguments.workers or default_workers()
     folder = find_dataset(arguments.dataset, roots_of(arguments))
-    report = check_dataset(folder, workers)
     if arguments.fix:
-        from balrsam_pipeline.dataset.integrity.fix import fix_dataset
-
-        fix_dataset(folder, report, arguments.fix, workers)
-        report = check_dataset(arguments.fix, workers)
+        _fix(folder, arguments.fix, workers)
+        folder = arguments.fix
+    report = check_dataset(folder, workers)
     print(json.dumps(report.to_json(), indent=2) if arguments.json else report.table())
     return PARTLY if any(problem.severity == "error" for problem in report.problems) else 0
+
+
+def _fix(folder: Path, target: Path, workers: int) -> None:
+    """Write the fixed copy, unless it is there already."""
+    from balrsam_pipeline.dataset.integrity.check_dataset import check_dataset
+    from balrsam_pipeline.dataset.integrity.fix import fix_dataset, made_of
+    from balrsam_pipeline.execution.whole_folder import is_made
+
+    if is_made(target, made_of(folder)):
+        LOG.info("%s: made already, of %s as it is now; nothing to do", target, folder)
+        return
+    fix_dataset(folder, check_dataset(folder, workers), target, workers)
 
 
 COMMANDS = {

@@ -44,13 +44,3 @@ def _stamps(paths: Sequence[Path]) -> list[str]:
 
 def _meaning(description: DatasetDescription) -> bytes:
     return json.dumps([list(description.channel_names), to_json(description.labels)], sort_keys=True).encode()
-
-
-def folder_state_sha256(folder: Path) -> str:
-    """SHA-256 of names, sizes and modification times of every file below a dataset folder."""
-    entries = sorted(
-        f"{path.relative_to(folder)}:{path.stat().st_size}:{path.stat().st_mtime_ns}"
-        for path in folder.rglob("*")
-        if path.is_file()
-    )
-    return hashlib.sha256("\n".join(entries).encode()).hexdigest()

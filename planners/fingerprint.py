@@ -1,13 +1,13 @@
 """The fingerprint of a dataset: every case measured in parallel, only changed cases measured again.
 
-Beside fingerprint.json lie `fingerprint_quantiles.npy`, float32 (case, channel, quantile), and
-`fingerprint_sources.json`.
+Beside fingerprint.json lie `fingerprint_sources.json` and `fingerprint_quantiles.npy`, float32: of every case
+that shows a label n, and then its (channel, n) values; older versions kept (case, channel, 4096).
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,10 +20,17 @@ from balrsam_pipeline.errors import BalrsamError, DatasetError
 from balrsam_pipeline.execution import run_cases
 from balrsam_pipeline.files import atomic_path, read_json, write_json
 from balrsam_pipeline.layout import PreprocessedFolder, RawFolder
-from balrsam_pipeline.plan import ChannelStatistics, Fingerprint, read_fingerprint, write_versioned
+from balrsam_pipeline.plan import (
+    CaseFingerprint,
+    ChannelStatistics,
+    Fingerprint,
+    read_fingerprint,
+    write_versioned,
+)
 from balrsam_pipeline.progress import track
-from planners.case_fingerprint import QUANTILES, Measurement, MeasureTask, measure_case
+from planners.case_fingerprint import Measurement, MeasureTask, measure_case
 from planners.file_hashes import content_sha256, file_state
+from planners.pooling import pooled_percentiles
 
 SHOWN = 10  # failing cases spelled out in a message
 
@@ -120,17 +127,17 @@ def pooled_statistics(measurements: tuple[Measurement, ...]) -> tuple[ChannelSta
         variance = math.fsum(statistics.std**2 + (statistics.mean - mean) ** 2 for statistics in own) / len(
             own
         )
-        values = np.concatenate([measurement.quantiles_cq[channel] for measurement in shown])
-        low, middle, high = np.percentile(values, (0.5, 50.0, 99.5))
+        values = [measurement.values_cn[channel] for measurement in shown]
+        low, middle, high = pooled_percentiles(values, (0.5, 50.0, 99.5))
         pooled.append(
             ChannelStatistics(
                 mean=mean,
-                median=float(middle),
+                median=middle,
                 std=math.sqrt(variance),
                 min=min(statistics.min for statistics in own),
                 max=max(statistics.max for statistics in own),
-                percentile_00_5=float(low),
-                percentile_99_5=float(high),
+                percentile_00_5=low,
+                percentile_99_5=high,
             )
         )
     return tuple(pooled)
@@ -161,22 +168,38 @@ def _read_known(folder: Path) -> dict[str, _Known]:
         fingerprint = read_fingerprint(files.fingerprint)
         states = read_json(files.fingerprint_sources)
         quantiles: npt.NDArray[np.float32] = np.load(files.fingerprint_quantiles, allow_pickle=False)
-        rows = {
-            case.case: row
-            for row, case in enumerate(case for case in fingerprint.cases if case.channel_statistics)
-        }
+        shown = [case for case in fingerprint.cases if case.channel_statistics]
+        rows = dict(zip((case.case for case in shown), _rows(quantiles, shown), strict=True))
         empty = np.zeros((0, 0), dtype=np.float32)
         return {
             case.case: _Known(
-                Measurement(
-                    fingerprint=case, quantiles_cq=quantiles[rows[case.case]] if case.case in rows else empty
-                ),
-                str(states[case.case]),
+                Measurement(fingerprint=case, values_cn=rows.get(case.case, empty)), str(states[case.case])
             )
             for case in fingerprint.cases
         }
     except (BalrsamError, OSError, EOFError, ValueError, KeyError, IndexError, TypeError):
         return {}
+
+
+def _rows(
+    quantiles: npt.NDArray[np.float32], cases: Sequence[CaseFingerprint]
+) -> Iterator[npt.NDArray[np.float32]]:
+    """The values (c, n) of every case that shows a label.
+
+    Raises:
+        ValueError: the file holds those of other cases.
+    """
+    if quantiles.ndim == 3:  # older versions
+        yield from quantiles
+        return
+    place = 0
+    for case in cases:
+        channels, count = len(case.channel_statistics), int(quantiles[place])
+        place += 1
+        yield quantiles[place : place + channels * count].reshape(channels, count)
+        place += channels * count
+    if place != len(quantiles):
+        raise ValueError(f"{len(quantiles)} values, and {place} that belong to cases")
 
 
 def _still_valid(files: CaseFiles, dataset: RawDataset, known: dict[str, _Known]) -> Measurement | None:
@@ -193,13 +216,15 @@ def _still_valid(files: CaseFiles, dataset: RawDataset, known: dict[str, _Known]
 def _write(
     folder: Path, fingerprint: Fingerprint, measurements: dict[str, Measurement], states: dict[str, str]
 ) -> None:
-    rows = [m.quantiles_cq for m in measurements.values() if m.fingerprint.channel_statistics]
-    quantiles = np.stack(rows) if rows else np.zeros((1, 1, QUANTILES), dtype=np.float32)
+    rows = [m.values_cn for m in measurements.values() if m.fingerprint.channel_statistics]
     files = PreprocessedFolder(folder)
     for path in (files.fingerprint, files.fingerprint_sources):
         path.unlink(missing_ok=True)
-    with atomic_path(files.fingerprint_quantiles) as temporary:
-        np.save(temporary, quantiles, allow_pickle=False)
+    header = {"descr": "<f4", "fortran_order": False, "shape": (sum(1 + row.size for row in rows),)}
+    with atomic_path(files.fingerprint_quantiles) as temporary, temporary.open("wb") as file:
+        np.lib.format.write_array_header_1_0(file, header)
+        for row in rows:
+            file.write(np.float32(row.shape[1]).tobytes() + row.astype("<f4").tobytes())
     write_json(files.fingerprint_sources, states)
     write_versioned(files.fingerprint, fingerprint)
 

@@ -19,13 +19,13 @@ from balrsam_pipeline.dataset import (
 )
 from balrsam_pipeline.errors import BalrsamError, CheckpointError, DatasetError
 from balrsam_pipeline.execution import ExecutionOptions, folder_lock, open_executor
+from balrsam_pipeline.execution.whole_folder import tree_state_sha256
 from balrsam_pipeline.files import read_json, write_json
 from balrsam_pipeline.layout import PlanFolder, PreprocessedFolder, RawFolder
 from balrsam_pipeline.network import obtain
 from balrsam_pipeline.plan import Plan, read_plan, write_versioned
 from balrsam_pipeline.plan_names import UNNAMED
 from balrsam_pipeline.preprocessing import store_folder
-from planners.file_hashes import folder_state_sha256
 from planners.fingerprint import Extraction, changed_cases, extract_fingerprint
 from planners.hardware import Hardware
 from planners.overrides import Overrides
@@ -112,7 +112,7 @@ def scan_once(
         DatasetError: there are errors; the message is their table.
     """
     path = PreprocessedFolder(folder).integrity
-    state = folder_state_sha256(dataset.folder)
+    state = tree_state_sha256(dataset.folder)
     if _passed_before(path, state):
         return None
     labelled = {

@@ -9,8 +9,7 @@ from balrsam_pipeline.dataset import DatasetDescription
 from balrsam_pipeline.errors import PlanError
 from balrsam_pipeline.layout import PreprocessedFolder
 from balrsam_pipeline.paths import dataset_number
-from balrsam_pipeline.plan import Configuration, Fingerprint, Plan, json_sha256, read_plan
-from balrsam_pipeline.serialise import to_json
+from balrsam_pipeline.plan import Configuration, Fingerprint, Plan, read_plan
 
 
 def plan_like(other: Plan, fingerprint: Fingerprint, description: DatasetDescription) -> Plan:
@@ -24,7 +23,7 @@ def plan_like(other: Plan, fingerprint: Fingerprint, description: DatasetDescrip
     """
     return Plan(
         dataset=fingerprint.dataset,
-        fingerprint_sha256=json_sha256(to_json(fingerprint)),
+        fingerprint_sha256=fingerprint.sha256(),
         channel_statistics=other.channel_statistics,
         configurations={
             name: _adopt(configuration, other, description)

@@ -17,9 +17,7 @@ from balrsam_pipeline.plan import (
     NetworkPlan,
     Normalization,
     Plan,
-    json_sha256,
 )
-from balrsam_pipeline.serialise import to_json
 from planners.hardware import Hardware
 from planners.overrides import Overrides, require_sound
 from planners.rules import Decision, numbers
@@ -122,7 +120,7 @@ def plan_dataset(
     planned = {name: _configuration(name, draft, common) for name, draft in kinds.items()}
     return Plan(
         dataset=fingerprint.dataset,
-        fingerprint_sha256=json_sha256(to_json(fingerprint)),
+        fingerprint_sha256=fingerprint.sha256(),
         channel_statistics=fingerprint.channel_statistics,
         configurations=planned,
         default_configuration=default_configuration(tuple(planned)),

@@ -11,10 +11,19 @@ from balrsam_pipeline.errors import BalrsamError, PreprocessingError
 from balrsam_pipeline.execution import run_cases
 from balrsam_pipeline.layout import StoredFiles
 from balrsam_pipeline.plan import Configuration, Plan, json_sha256
-from balrsam_pipeline.preprocessing import preprocess_image, read_stored, store_folder, write_case
+from balrsam_pipeline.preprocessing import (
+    CaseStore,
+    PackEntry,
+    is_small,
+    pack_case,
+    preprocess_image,
+    store_folder,
+    write_case,
+)
 from balrsam_pipeline.preprocessing.conservation import LabelVoxels
 from balrsam_pipeline.progress import track
 from balrsam_pipeline.serialise import to_json
+from planners.packing import Packs
 
 # raised whenever preprocessing changes what it writes; 2: float64 statistics, crops that keep labelled voxels
 RECIPE_VERSION = 2
@@ -22,7 +31,7 @@ RECIPE_VERSION = 2
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PreprocessTask:
-    """One case to preprocess into `folder`."""
+    """One case to preprocess into `folder`; `packed` says that small cases share files."""
 
     files: CaseFiles
     description: DatasetDescription
@@ -30,6 +39,7 @@ class PreprocessTask:
     configuration: Configuration
     folder: Path
     recipe_sha256: str
+    packed: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,49 +72,50 @@ def preprocess_cases(
     """
     configuration = plan.configuration(configuration_name)
     store = store_folder(folder, configuration)
-    tasks: dict[str, PreprocessTask] = {}
-    kept: list[str] = []
-    for case, files in dataset.training_cases().items():
-        recipe = recipe_sha256(contents[case], plan, configuration)
-        if _is_stored(store, case, recipe):
-            kept.append(case)
-            continue
-        tasks[case] = PreprocessTask(
+    cases = dataset.training_cases()
+    recipes = {case: recipe_sha256(contents[case], plan, configuration) for case in cases}
+    packs = Packs(store, recipes)
+    packs.remove_outdated()
+    there = CaseStore(store)
+    tasks = {
+        case: PreprocessTask(
             files=files,
             description=dataset.description,
             plan=plan,
             configuration=configuration,
             folder=store,
-            recipe_sha256=recipe,
+            recipe_sha256=recipes[case],
+            packed=packs.many,
         )
+        for case, files in cases.items()
+        if there.recipe(case) != recipes[case]
+    }
+    packs.expect(tasks)
     failures = {}
     for outcome in track(
         run_cases(preprocess_task, tasks, executor, workers, PreprocessingError), len(tasks), "preprocessing"
     ):
+        packs.done(outcome.case, outcome.value)
         if outcome.error is not None:
             failures[outcome.case] = outcome.error
-    _remove_strangers(store, {*kept, *tasks})
-    written = tuple(case for case in tasks if case not in failures)
-    losses = {case: _losses(store, case, dataset.description) for case in sorted((*kept, *written))}
+    _remove_strangers(store, set(cases))
+    there = CaseStore(store)
+    losses = {case: _losses(there, case, dataset.description) for case in cases if case not in failures}
     return PreprocessReport(
         folder=store,
-        written=written,
-        kept=tuple(kept),
+        written=tuple(case for case in tasks if case not in failures),
+        kept=tuple(case for case in cases if case not in tasks),
         failures=failures,
         losses={case: lost for case, lost in losses.items() if lost},
     )
 
 
-def _losses(store: Path, case: str, description: DatasetDescription) -> dict[str, LabelVoxels]:
-    return {
-        description.label_names[int(value)]: voxels
-        for value, voxels in read_stored(store, case).label_voxels.items()
-        if voxels.lost
-    }
+def _losses(store: CaseStore, case: str, description: DatasetDescription) -> dict[str, LabelVoxels]:
+    return {description.label_names[int(value)]: voxels for value, voxels in store.label_voxels(case).items()}
 
 
-def preprocess_task(task: PreprocessTask) -> None:
-    """Read, preprocess and store one case.
+def preprocess_task(task: PreprocessTask) -> PackEntry | None:
+    """Read and preprocess one case, and store it, or return it if it is small and goes into a pack.
 
     Raises:
         BalrsamError: a file cannot be read, or the case cannot be preprocessed.
@@ -115,9 +126,11 @@ def preprocess_task(task: PreprocessTask) -> None:
     )
     all_axes = task.configuration.slicing_axes != (0,)
     del image, label  # a large case must not be held twice while it is compressed
-    write_case(
-        task.folder, task.files.case, preprocessed, task.description.labels, task.recipe_sha256, all_axes
-    )
+    case, labels = task.files.case, task.description.labels
+    if task.packed and is_small(preprocessed.image_czyx):
+        return pack_case(task.folder, case, preprocessed, labels, task.recipe_sha256)
+    write_case(task.folder, case, preprocessed, labels, task.recipe_sha256, all_axes)
+    return None
 
 
 def recipe_sha256(content_sha256: str, plan: Plan, configuration: Configuration) -> str:
@@ -140,15 +153,6 @@ def recipe_sha256(content_sha256: str, plan: Plan, configuration: Configuration)
     if configuration.antialias:
         parts["antialias"] = True
     return json_sha256(parts)
-
-
-def _is_stored(store: Path, case: str, recipe: str) -> bool:
-    if not StoredFiles(store, case).facts.is_file():
-        return False
-    try:
-        return read_stored(store, case).recipe_sha256 == recipe
-    except PreprocessingError:
-        return False
 
 
 def _remove_strangers(store: Path, cases: set[str]) -> None:

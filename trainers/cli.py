@@ -17,6 +17,7 @@ from balrsam_pipeline.options import add_options, given
 from balrsam_pipeline.paths import find_dataset, launcher_environment
 from balrsam_pipeline.plan_names import UNNAMED, model_name
 from balrsam_pipeline.terminal import painted
+from trainers.stopping import stop_before_training
 
 if TYPE_CHECKING:
     from trainers.config import TrainingConfig
@@ -63,13 +64,14 @@ def add_crossval_arguments(parser: argparse.ArgumentParser) -> None:
 
 def train(arguments: argparse.Namespace) -> int:
     """Run `balrsam train`."""
-    from balrsam_pipeline.allocator import keep_freed_memory
-    from evaluation import summary_table
-    from trainers.fold import train_fold, validate_trained
+    with stop_before_training():  # before all else, for libraries take seconds to load
+        from balrsam_pipeline.allocator import keep_freed_memory
+        from evaluation import summary_table
+        from trainers.fold import train_fold, validate_trained
 
-    keep_freed_memory()
-    request = _request(arguments)
-    result = validate_trained(request) if request.only_validate else train_fold(request)
+        keep_freed_memory()
+        request = _request(arguments)
+        result = validate_trained(request) if request.only_validate else train_fold(request)
     if result.summary is not None:
         print(painted(summary_table(result.summary)))
     if launcher_environment()["rank"] == 0:
@@ -79,6 +81,11 @@ def train(arguments: argparse.Namespace) -> int:
 
 def crossval(arguments: argparse.Namespace) -> int:
     """Run `balrsam crossval`."""
+    with stop_before_training():
+        return _crossval(arguments)
+
+
+def _crossval(arguments: argparse.Namespace) -> int:
     from balrsam_pipeline.allocator import keep_freed_memory
     from evaluation import summary_table
     from trainers.crossval import (

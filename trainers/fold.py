@@ -22,6 +22,7 @@ from balrsam_pipeline.execution import folder_lock
 from balrsam_pipeline.files import atomic_path, read_json, write_json
 from balrsam_pipeline.layout import FoldFolder, ModelFolder, RawFolder
 from balrsam_pipeline.logs import also_logged_to
+from balrsam_pipeline.memory import is_want_of_memory
 from balrsam_pipeline.paths import launcher_environment, shown
 from balrsam_pipeline.plan import Configuration, read_plan, write_versioned
 from balrsam_pipeline.progress import in_words, phase
@@ -30,7 +31,6 @@ from evaluation import Summary, read_summary
 from trainers.checkpoints import CheckpointFolder, read_checkpoint
 from trainers.config import TrainingConfig
 from trainers.data import FoldData, open_fold
-from trainers.gradients import is_want_of_memory
 from trainers.opening import expected_by_log, opening_lines
 from trainers.parallel import Ranks, joined_ranks, local_device, name_lost_ranks
 from trainers.request import FoldResult, TrainRequest

@@ -13,15 +13,6 @@ from torch import Tensor, nn
 from trainers.losses import SegmentationLoss
 from trainers.optimisation import Precision
 
-# what allocators say that raise no error class of their own (CPU, MPS, oneDNN, cuBLAS)
-_MEMORY_WORDS = (
-    "out of memory",
-    "DefaultCPUAllocator",
-    "can't allocate memory",
-    "could not create a primitive",
-    "CUBLAS_STATUS_ALLOC_FAILED",
-)
-
 
 def accumulate(
     forward: nn.Module,
@@ -59,13 +50,6 @@ def accumulate(
         value = loss.of_sums(total + own - own.detach()).total
         _backward(precision, value)
     return value.detach()
-
-
-def is_want_of_memory(problem: BaseException) -> bool:
-    """Whether an error says that memory ran out, in whatever words."""
-    if isinstance(problem, (MemoryError, torch.OutOfMemoryError)):
-        return True
-    return isinstance(problem, RuntimeError) and any(words in str(problem) for words in _MEMORY_WORDS)
 
 
 def _sums(

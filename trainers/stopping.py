@@ -22,6 +22,41 @@ class TrainingStopped(TrainingError):
     exit_code = 75
 
 
+class _Stop(BaseException):
+    """A signal came; no error, so that nothing takes it for one of a case."""
+
+
+@contextmanager
+def stop_before_training() -> Iterator[None]:
+    """End at once, with 75, when SIGTERM or SIGUSR1 comes: around all that a training command does but its
+    loop, which notes signals instead (`stop_on_signals`).
+
+    Raises:
+        TrainingStopped: a signal came.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        raise _Stop(signal.Signals(number).name)
+
+    former = {number: signal.signal(number, stop) for number in SIGNALS if number != signal.SIGINT}
+    try:
+        yield
+    except _Stop as stopped:
+        raise TrainingStopped(
+            "training",
+            found=f"{stopped}",
+            expected="to train and validate to the end",
+            fix="run the same command again: it goes on from what is saved (exit code 75 asks a scheduler to "
+            "do so)",
+        ) from None
+    finally:
+        for number, handler in former.items():
+            signal.signal(number, handler)
+
+
 class StopRequest:
     """Whether a signal has come, and which."""
 

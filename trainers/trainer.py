@@ -15,9 +15,10 @@ import torch
 from torch import Tensor, nn
 
 from balrsam_pipeline.errors import TrainingError
+from balrsam_pipeline.memory import is_want_of_memory
 from trainers.config import TrainingConfig
 from trainers.data import BatchLoader, CopyStream, DeviceBatch, DeviceBatches
-from trainers.gradients import accumulate, is_want_of_memory
+from trainers.gradients import accumulate
 from trainers.loggers import Logger
 from trainers.losses import SegmentationLoss
 from trainers.optimisation import Precision, WeightAverage, learning_rate

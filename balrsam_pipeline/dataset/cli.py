@@ -105,6 +105,7 @@ def run_convert(arguments: argparse.Namespace) -> int:
         read_names,
     )
     from balrsam_pipeline.execution import default_workers
+    from balrsam_pipeline.execution.whole_folder import is_made
 
     if not arguments.source.is_dir():
         raise UsageError(
@@ -129,6 +130,9 @@ def run_convert(arguments: argparse.Namespace) -> int:
         groups=arguments.groups,
         workers=arguments.workers or default_workers(),
     )
+    if is_made(conversion.target, conversion.made_of()):
+        print(f"{conversion.target}: made already, of the same folder in the same way; nothing to do")
+        return 0
     converted = CONVERTERS[arguments.kind](conversion)
     labelled = f" ({converted.labelled_test_cases} with labels)" if converted.labelled_test_cases else ""
     place = shown(converted.target)

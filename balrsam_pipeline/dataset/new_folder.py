@@ -2,29 +2,33 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from balrsam_pipeline.errors import DatasetError
+from balrsam_pipeline.execution.whole_folder import whole_folder
 from balrsam_pipeline.imageio.tiff import sidecar
 
 
 @contextmanager
-def new_folder(target: Path, source: Path) -> Iterator[Path]:
+def new_folder(target: Path, source: Path, made_of: str) -> Iterator[Path]:
     """Yield a temporary folder beside `target`, renamed to it on success and removed on any exception.
 
     Args:
         source: the folder that is read; `target` must not lie inside it, so that it stays untouched.
+        made_of: see `whole_folder`.
 
     Raises:
         DatasetError: `target` exists, or lies inside `source`.
     """
     if target.exists():
         raise DatasetError(
-            target, found="it exists", expected="a new folder", fix="choose another name, or remove it first"
+            target,
+            found="it exists, and was made otherwise",
+            expected="a new folder",
+            fix="choose another name, or remove it first",
         )
     if source.resolve() in target.resolve().parents:
         raise DatasetError(
@@ -33,14 +37,8 @@ def new_folder(target: Path, source: Path) -> Iterator[Path]:
             expected="a folder outside it",
             fix="choose another place",
         )
-    temporary = target.with_name(f".tmp-{os.getpid()}-{target.name}")
-    shutil.rmtree(temporary, ignore_errors=True)
-    temporary.mkdir(parents=True)
-    try:
+    with whole_folder(target, made_of) as temporary:
         yield temporary
-        temporary.rename(target)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
 
 
 def copy_file(source: Path, target: Path) -> None:

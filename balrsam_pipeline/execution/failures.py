@@ -11,6 +11,8 @@ from collections.abc import Callable
 from concurrent.futures import BrokenExecutor, Executor
 from typing import TypeVar
 
+from balrsam_pipeline.memory import is_want_of_memory
+
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 SHOWN_LINES = 24  # of a stack, in a message; the whole is logged
@@ -47,7 +49,7 @@ class CaseExecutor(Executor, ABC):
     def is_lost(self, problem: BaseException) -> bool:
         """Whether `problem` says that the worker was lost, or was short of memory: reasons to try again,
         alone."""
-        return isinstance(problem, WorkerLost | BrokenExecutor | MemoryError)
+        return isinstance(problem, WorkerLost | BrokenExecutor) or is_want_of_memory(problem)
 
 
 def run_with_limit(function: Callable[[Item], Result], item: Item, limit_s: float) -> Result:

@@ -4,11 +4,12 @@ and Windows below `balrsam_pipeline/execution/lock.py`."""
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import importlib
 import os
 from pathlib import Path
 from typing import Any
+
+from balrsam_pipeline.processor import alive as alive
 
 # where a system has no such flag its files are no links, pipes or text to beware of
 READING = (
@@ -16,7 +17,6 @@ READING = (
 )
 WRITING = READING | os.O_RDWR | os.O_CREAT
 LOCKED_BYTE = 2**30  # Windows locks bytes, and nobody may read those: one far behind all content
-QUERY_LIMITED, STILL_ACTIVE = 0x1000, 259  # of Windows' processes
 
 
 class NoSystemLock(OSError):
@@ -85,27 +85,3 @@ def remove_and_close(path: Path, descriptor: int) -> None:
             path.unlink(missing_ok=True)
         return
     os.close(descriptor)
-
-
-def alive(pid: int) -> bool:
-    """Whether this machine has a process of that number."""
-    if os.name == "nt":  # where os.kill ends the process that it asks about
-        return _alive_on_windows(pid)
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True
-
-
-def _alive_on_windows(pid: int) -> bool:
-    kernel: Any = ctypes.WinDLL("kernel32")  # type: ignore[attr-defined,unused-ignore]
-    handle = kernel.OpenProcess(QUERY_LIMITED, False, pid)
-    if not handle:
-        return False
-    code = ctypes.c_ulong()
-    known = kernel.GetExitCodeProcess(handle, ctypes.byref(code))
-    kernel.CloseHandle(handle)
-    return bool(known) and code.value == STILL_ACTIVE

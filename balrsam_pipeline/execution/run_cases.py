@@ -16,6 +16,7 @@ from typing import Generic, TypeVar
 
 from balrsam_pipeline.errors import BalrsamError, ClusterError
 from balrsam_pipeline.execution.failures import CaseExecutor, CaseStalled, WorkerLost
+from balrsam_pipeline.memory import is_want_of_memory, want_of_memory
 
 LOG = logging.getLogger(__name__)
 Item = TypeVar("Item")
@@ -131,11 +132,8 @@ def _unexpected(case: str, problem: BaseException, error: type[BalrsamError]) ->
             f"{problem})"
         )
         fix = "give it more memory, or leave this case out; the others are done"
-    elif isinstance(problem, MemoryError):
-        found, fix = (
-            f"not enough memory {problem}".rstrip(),
-            "use fewer workers (--workers 1), or a machine with more memory",
-        )
+    elif is_want_of_memory(problem):
+        return want_of_memory(f"case {case}", problem, error)
     elif isinstance(problem, CaseStalled):
         found, fix = (
             str(problem),

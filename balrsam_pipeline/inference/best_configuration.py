@@ -8,7 +8,8 @@ from pathlib import Path
 from balrsam_pipeline.errors import PredictionError
 from balrsam_pipeline.files import read_json, write_json
 from balrsam_pipeline.inference.postprocessing import Postprocessing
-from balrsam_pipeline.layout import ResultsFolder
+from balrsam_pipeline.layout import BEST_CONFIGURATION, ResultsFolder
+from balrsam_pipeline.plan_checks import is_folder_name
 from balrsam_pipeline.serialise import from_json, to_json
 
 
@@ -47,6 +48,16 @@ class BestConfiguration:
     postprocessing: Postprocessing
     reason: str
     candidates: tuple[CandidateScore, ...]
+
+    def __post_init__(self) -> None:
+        for name in self.configurations:
+            if not is_folder_name(name):  # the file may have come with a model from elsewhere
+                raise PredictionError(
+                    BEST_CONFIGURATION,
+                    found=f"a configuration called '{name}'",
+                    expected="a plain name, since the model's folder is called so",
+                    fix="choose again: balrsam find_best_configuration",
+                )
 
 
 def read_best(results: Path) -> BestConfiguration:

@@ -132,13 +132,6 @@ def _export_model(arguments: argparse.Namespace) -> int:
 
     choice = model_choice(arguments)
     require_file_place(arguments.output, (".zip",))
-    if arguments.output.exists() and not arguments.overwrite:
-        raise UsageError(
-            arguments.output,
-            found="a file that is there already",
-            expected="a new name",
-            fix="choose another -o, or replace it with --overwrite",
-        )
     dataset = choice.folders[0].resolve().parent.name
     fingerprint = PreprocessedFolder(roots_of(arguments).preprocessed / dataset).fingerprint
     if not fingerprint.is_file() and not arguments.no_fingerprint:
@@ -153,6 +146,7 @@ def _export_model(arguments: argparse.Namespace) -> int:
         folds=choice.folds,
         fingerprint=fingerprint if fingerprint.is_file() and not arguments.no_fingerprint else None,
         with_choice=arguments.best,
+        overwrite=arguments.overwrite,
     )
     manifest = export_model(request)
     size = sum(item.size_bytes for item in manifest.files.values())

@@ -7,22 +7,47 @@ from balrsam_pipeline.preprocessing.case import (
     target_spacing,
 )
 from balrsam_pipeline.preprocessing.label_resampling import resample_label
+from balrsam_pipeline.preprocessing.packs import (
+    MANY,
+    PackedCase,
+    PackEntry,
+    is_small,
+    pack_of,
+    read_entry,
+    read_index,
+    write_pack,
+)
 from balrsam_pipeline.preprocessing.resampling import (
     Resampling,
     plan_resampling,
     resample,
     resampled_shape,
 )
-from balrsam_pipeline.preprocessing.store import CaseStore, StoredCase, read_stored, store_folder, write_case
+from balrsam_pipeline.preprocessing.store import (
+    CaseStore,
+    pack_case,
+    read_stored,
+    store_folder,
+    write_case,
+)
+from balrsam_pipeline.preprocessing.stored_case import StoredCase
 
 __all__ = [
+    "MANY",
     "CaseProperties",
     "CaseStore",
+    "PackEntry",
+    "PackedCase",
     "PreprocessedCase",
     "Resampling",
     "StoredCase",
+    "is_small",
+    "pack_case",
+    "pack_of",
     "plan_resampling",
     "preprocess_image",
+    "read_entry",
+    "read_index",
     "read_stored",
     "resample",
     "resample_label",
@@ -30,4 +55,5 @@ __all__ = [
     "store_folder",
     "target_spacing",
     "write_case",
+    "write_pack",
 ]

@@ -1,4 +1,5 @@
-"""Preprocessed cases on disk: blosc2 arrays in which one slice is one small read, and one JSON file per case.
+"""Preprocessed cases on disk: blosc2 arrays in which one slice is one small read, and one JSON file per case;
+small cases of many share files (`packs.py`).
 
 `CASE.b2nd` float32 (channel, z, y, x); `CASE_label.b2nd` int16 (z, y, x); `CASE_foreground.b2nd` int32 (n, 3)
 voxels of every label in turn; `CASE.json` the properties, written last: a case without it is not there.
@@ -7,8 +8,9 @@ voxels of every label in turn; `CASE.json` the properties, written last: a case 
 from __future__ import annotations
 
 import zlib
+from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,42 +19,25 @@ import numpy.typing as npt
 
 from balrsam_pipeline.dataset.labels import LabelScheme
 from balrsam_pipeline.errors import PreprocessingError
-from balrsam_pipeline.files import atomic_path, read_json, write_json
+from balrsam_pipeline.files import read_json, write_json
 from balrsam_pipeline.layout import StoredFiles
 from balrsam_pipeline.plan import Configuration
+from balrsam_pipeline.preprocessing.array_files import file_crc32, write_array
 from balrsam_pipeline.preprocessing.case import CaseProperties, PreprocessedCase
 from balrsam_pipeline.preprocessing.conservation import LabelVoxels
-from balrsam_pipeline.preprocessing.locations import annotated_locations, class_locations
+from balrsam_pipeline.preprocessing.packs import (
+    PackedCase,
+    PackEntry,
+    encode,
+    entry_of,
+    read_array,
+    read_facts,
+    read_indices,
+)
+from balrsam_pipeline.preprocessing.stored_case import StoredCase, arrays_of, damaged, facts_of
 from balrsam_pipeline.serialise import from_json, to_json
 
-BLOCK_BYTES = 2**20
-CHUNK_VOXELS = 2**22  # a chunk is what one write compresses; slices are read block by block
-# block side where slices are cut along all axes: a slice along any axis then decompresses 32 of its own size
-CUBE = 32
-_WHOLE_VOXELS = 2**17  # volumes this small are one block, 0.5 MiB: decompressing it takes less than 0.1 ms
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StoredCase:
-    """The content of CASE.json.
-
-    Attributes:
-        recipe_sha256: of everything the stored arrays depend on; another value means that the case must be
-            redone.
-        foreground: label or region name -> [start, stop) of its rows in CASE_foreground.b2nd.
-        stored_bytes: size of every array file, to notice truncated ones.
-        annotated: [start, stop) of the rows of voxels that somebody annotated; None where nothing is ignored.
-        label_voxels: label value -> its voxels before and after preprocessing.
-        stored_crc32: checksum of every array file, to notice damaged ones; older versions wrote none.
-    """
-
-    properties: CaseProperties
-    recipe_sha256: str
-    foreground: dict[str, tuple[int, int]]
-    stored_bytes: dict[str, int]
-    annotated: tuple[int, int] | None = None
-    label_voxels: dict[str, LabelVoxels] = field(default_factory=dict)
-    stored_crc32: dict[str, int] = field(default_factory=dict)
+KEPT_FACTS = 2**12  # cases of which CASE.json is kept in memory
 
 
 def store_folder(preprocessed_dataset: Path, configuration: Configuration) -> Path:
@@ -80,37 +65,22 @@ def write_case(
     folder.mkdir(parents=True, exist_ok=True)
     files = StoredFiles(folder, case)
     files.facts.unlink(missing_ok=True)
-    arrays: dict[Path, npt.NDArray[Any]] = {files.image: preprocessed.image_czyx}
-    ranges: dict[str, tuple[int, int]] = {}
-    annotated: tuple[int, int] | None = None
-    if preprocessed.label_zyx is not None:
-        arrays[files.label] = preprocessed.label_zyx
-        locations = class_locations(preprocessed.label_zyx, labels)
-        ends = np.cumsum([len(rows) for rows in locations.values()], dtype=int)
-        ranges = {
-            name: (int(end) - len(rows), int(end))
-            for (name, rows), end in zip(locations.items(), ends, strict=True)
-        }
-        rows = list(locations.values())
-        drawn = annotated_locations(preprocessed.label_zyx, labels)
-        if drawn is not None:
-            rows.append(drawn)
-            annotated = (int(ends[-1]), int(ends[-1]) + len(drawn))
-        if sum(map(len, rows)):
-            arrays[files.foreground] = np.concatenate(rows)
-    for path, array in arrays.items():
-        _write_array(path, array, all_axes)
-    sizes = {path.name: path.stat().st_size for path in arrays}
-    stored = StoredCase(
-        properties=preprocessed.properties,
-        recipe_sha256=recipe_sha256,
-        foreground=ranges,
-        stored_bytes=sizes,
-        annotated=annotated,
-        label_voxels={str(value): voxels for value, voxels in preprocessed.label_voxels.items()},
-        stored_crc32={path.name: _crc32(path) for path in arrays},
-    )
+    arrays = arrays_of(files, preprocessed, labels)
+    for path, array in arrays.by_path.items():
+        write_array(path, array, all_axes)
+    written = {path.name: (path.stat().st_size, file_crc32(path)) for path in arrays.by_path}
+    stored = facts_of(preprocessed, arrays, recipe_sha256, written)
     write_json(files.facts, to_json(stored), durable=False)
+
+
+def pack_case(
+    folder: Path, case: str, preprocessed: PreprocessedCase, labels: LabelScheme, recipe_sha256: str
+) -> PackEntry:
+    """What goes into a pack of `folder` of one small case."""
+    arrays = arrays_of(StoredFiles(folder, case), preprocessed, labels)
+    encoded = {path.name: encode(array) for path, array in arrays.by_path.items()}
+    written = {name: (len(content), zlib.crc32(content)) for name, content in encoded.items()}
+    return entry_of(facts_of(preprocessed, arrays, recipe_sha256, written), encoded)
 
 
 def read_stored(folder: Path, case: str) -> StoredCase:
@@ -121,29 +91,68 @@ def read_stored(folder: Path, case: str) -> StoredCase:
     """
     path = StoredFiles(folder, case).facts
     stored = from_json(StoredCase, read_json(path, PreprocessingError), path, PreprocessingError)
-    for name, size in stored.stored_bytes.items():
-        found = (folder / name).stat().st_size if (folder / name).is_file() else None
-        if found != size:
-            raise _damaged(
-                folder / name, "no such file" if found is None else f"{found} bytes", f"{size} bytes"
-            )
+    _require_sizes(folder, stored.stored_bytes)
     return stored
 
 
+def _require_sizes(folder: Path, stored_bytes: Mapping[str, int]) -> None:
+    for name, size in stored_bytes.items():
+        found = (folder / name).stat().st_size if (folder / name).is_file() else None
+        if found != size:
+            raise damaged(
+                folder / name, "no such file" if found is None else f"{found} bytes", f"{size} bytes"
+            )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Glance:
+    """What is asked of every case: little enough to be kept of 100,000."""
+
+    shape: tuple[int, int, int]
+    recipe_sha256: str
+    loses_labels: bool
+
+
+def _glance(folder: Path, case: str) -> _Glance:
+    """The same checks as `read_stored`, without making dataclasses of all of CASE.json."""
+    value = read_json(StoredFiles(folder, case).facts, PreprocessingError)
+    try:
+        depth, height, width = map(int, value["properties"]["shape"])
+        sizes = {str(name): int(size) for name, size in value["stored_bytes"].items()}
+        glance = _Glance(
+            shape=(depth, height, width),
+            recipe_sha256=str(value["recipe_sha256"]),
+            loses_labels=any(voxels["lost"] for voxels in value.get("label_voxels", {}).values()),
+        )
+    except (KeyError, TypeError, ValueError, AttributeError):
+        read_stored(folder, case)  # says what is wrong with it
+        raise
+    _require_sizes(folder, sizes)
+    return glance
+
+
 class CaseStore:
-    """The preprocessed cases of one folder, read slice by slice; safe to hand to worker processes."""
+    """The preprocessed cases of one folder, read slice by slice; safe to hand to worker processes.
+
+    Small cases of many lie in packs, the others in files of their own.
+    """
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self._stored: dict[str, StoredCase] = {}
+        self._packed: dict[str, PackedCase] | None = None
+        self._glances: dict[str, _Glance] = {}
+        self._stored: dict[str, StoredCase] = {}  # the last KEPT_FACTS that were asked for
         self._sound: set[str] = set()  # array files whose checksum was compared
 
     @property
     def cases(self) -> tuple[str, ...]:
-        """Names of the cases that are there in full, sorted."""
-        return tuple(
-            sorted(path.stem for path in self.folder.glob("*.json") if not path.name.startswith("."))
-        )
+        """Names of the cases that are there in full, sorted.
+
+        Raises:
+            PreprocessingError: a pack is damaged.
+        """
+        own = (path.stem for path in self.folder.glob("*.json") if not path.name.startswith("."))
+        return tuple(sorted({*self._packs(), *own}))
 
     def properties(self, case: str) -> CaseProperties:
         """Geometry, crop box and shapes of a case."""
@@ -151,7 +160,22 @@ class CaseStore:
 
     def shape(self, case: str) -> tuple[int, int, int]:
         """(z, y, x) voxels of the preprocessed case."""
-        return self._case(case).properties.shape
+        return self._glance(case).shape
+
+    def recipe(self, case: str) -> str:
+        """The hash of all that a case was made of, "" where it is not there in full."""
+        if case not in self._packs() and not StoredFiles(self.folder, case).facts.is_file():
+            return ""
+        try:
+            return self._glance(case).recipe_sha256
+        except PreprocessingError:
+            return ""
+
+    def label_voxels(self, case: str) -> dict[str, LabelVoxels]:
+        """Label value -> what became of its voxels, of those of which some were lost."""
+        if not self._glance(case).loses_labels:
+            return {}
+        return {value: voxels for value, voxels in self._case(case).label_voxels.items() if voxels.lost}
 
     def content(self, case: str) -> str:
         """What tells the image of a case from others and from itself preprocessed otherwise."""
@@ -171,33 +195,25 @@ class CaseStore:
         size = self.shape(case)[axis]
         wanted = np.clip(np.arange(index - context, index + context + 1), 0, size - 1)
         first = int(wanted[0])
-        block = self._read(
-            case,
-            StoredFiles(self.folder, case).image,
-            (slice(None), *_across(axis, first, int(wanted[-1]) + 1)),
-        )
+        block = self._image(case, (slice(None), *_across(axis, first, int(wanted[-1]) + 1)))
         slices = np.moveaxis(block, axis + 1, 0)[wanted - first]
         return np.ascontiguousarray(slices.reshape(-1, *slices.shape[2:]))
 
     def read_label_slice(self, case: str, index: int, axis: int = 0) -> npt.NDArray[np.int16]:
         """The label map of one slice, int16 (h, w)."""
-        return np.ascontiguousarray(
-            self._read(case, StoredFiles(self.folder, case).label, _across(axis, index, index + 1)).squeeze(
-                axis
-            )
-        )
+        return np.ascontiguousarray(self._label(case, _across(axis, index, index + 1)).squeeze(axis))
 
     def read_box(self, case: str, box: tuple[slice, slice, slice]) -> npt.NDArray[np.float32]:
         """A box of a case's image, float32 (channel, z, y, x)."""
-        return self._read(case, StoredFiles(self.folder, case).image, (slice(None), *box))
+        return self._image(case, (slice(None), *box))
 
     def read_label_box(self, case: str, box: tuple[slice, slice, slice]) -> npt.NDArray[np.int16]:
         """A box of a case's label map, int16 (z, y, x)."""
-        return self._read(case, StoredFiles(self.folder, case).label, box)
+        return self._label(case, box)
 
     def read_image(self, case: str) -> npt.NDArray[np.float32]:
         """The whole case, float32 (channel, z, y, x)."""
-        return self._read(case, StoredFiles(self.folder, case).image, ())
+        return self._image(case, ())
 
     def foreground(self, case: str) -> dict[str, npt.NDArray[np.int32]]:
         """Label or region name -> voxels (n, 3) as z, y, x, at most 10 000 each; those that the case lacks
@@ -211,15 +227,39 @@ class CaseStore:
         where = self._case(case).annotated
         return None if where is None else self._rows(case)[where[0] : where[1]]
 
+    def _image(self, case: str, where: tuple[slice, ...]) -> npt.NDArray[np.float32]:
+        shape = (-1, *self.shape(case))
+        return self._read(case, StoredFiles(self.folder, case).image, where, np.dtype(np.float32), shape)
+
+    def _label(self, case: str, where: tuple[slice, ...]) -> npt.NDArray[np.int16]:
+        path, shape = StoredFiles(self.folder, case).label, self.shape(case)
+        return self._read(case, path, where, np.dtype(np.int16), shape)
+
     def _rows(self, case: str) -> npt.NDArray[np.int32]:
         path = StoredFiles(self.folder, case).foreground
         if path.name not in self._case(case).stored_bytes:
             return np.zeros((0, 3), dtype=np.int32)
-        return self._read(case, path, ())
+        return self._read(case, path, (), np.dtype(np.int32), (-1, 3))
+
+    def _packs(self) -> dict[str, PackedCase]:
+        if self._packed is None:
+            self._packed = read_indices(self.folder)
+        return self._packed
+
+    def _glance(self, case: str) -> PackedCase | _Glance:
+        packed = self._packs().get(case)
+        if packed is not None:
+            return packed
+        if case not in self._glances:
+            self._glances[case] = _glance(self.folder, case)
+        return self._glances[case]
 
     def _case(self, case: str) -> StoredCase:
         if case not in self._stored:
-            self._stored[case] = read_stored(self.folder, case)
+            packed = self._packs().get(case)
+            while len(self._stored) >= KEPT_FACTS:
+                self._stored.pop(next(iter(self._stored)))
+            self._stored[case] = read_stored(self.folder, case) if packed is None else read_facts(packed)
         return self._stored[case]
 
     def _require_sound(self, case: str, path: Path) -> None:
@@ -233,13 +273,24 @@ class CaseStore:
         if path.name in self._sound:
             return
         expected = self._case(case).stored_crc32.get(path.name)
-        if expected is not None and path.is_file() and _crc32(path) != expected:
+        if expected is not None and path.is_file() and file_crc32(path) != expected:
             with suppress(OSError):  # a store that is only read from
                 StoredFiles(self.folder, case).facts.unlink(missing_ok=True)
-            raise _damaged(path, f"damaged content of case {case} (its checksum does not fit)", "as written")
+            raise damaged(path, f"damaged content of case {case} (its checksum does not fit)", "as written")
         self._sound.add(path.name)
 
-    def _read(self, case: str, path: Path, where: tuple[slice, ...]) -> npt.NDArray[Any]:
+    def _read(
+        self,
+        case: str,
+        path: Path,
+        where: tuple[slice, ...],
+        dtype: np.dtype[Any],
+        shape: tuple[int, ...],
+    ) -> npt.NDArray[Any]:
+        """Part of an array; `dtype` and `shape` are what the bytes of a pack are taken for."""
+        packed = self._packs().get(case)
+        if packed is not None:
+            return self._read_packed(packed, case, path.name, dtype, shape)[where]
         import blosc2
 
         self._require_sound(case, path)
@@ -248,59 +299,20 @@ class CaseStore:
                 where
             ]
         except Exception as problem:  # blosc2 raises half a dozen kinds for a damaged file
-            raise _damaged(path, f"cannot be read: {problem}", "a whole blosc2 array") from None
+            raise damaged(path, f"cannot be read: {problem}", "a whole blosc2 array") from None
         return array
 
-
-def _crc32(path: Path) -> int:
-    checksum = 0
-    with path.open("rb") as file:
-        while block := file.read(BLOCK_BYTES):
-            checksum = zlib.crc32(block, checksum)
-    return checksum
+    def _read_packed(
+        self, packed: PackedCase, case: str, name: str, dtype: np.dtype[Any], shape: tuple[int, ...]
+    ) -> npt.NDArray[Any]:
+        """An array of a pack. A damaged pack is removed, so that plan_and_preprocess makes it again."""
+        try:
+            return read_array(packed, self._case(case), name, dtype, shape)
+        except PreprocessingError:
+            with suppress(OSError):  # a store that is only read from
+                packed.path.unlink(missing_ok=True)
+            raise
 
 
 def _across(axis: int, start: int, stop: int) -> tuple[slice, ...]:
     return tuple(slice(start, stop) if dimension == axis else slice(None) for dimension in range(3))
-
-
-def _write_array(path: Path, array: npt.NDArray[Any], all_axes: bool) -> None:
-    import blosc2  # half a second, which looking whether anything changed must not cost
-
-    chunks, blocks = _layout(array.shape, all_axes)
-    settings = blosc2.CParams(codec=blosc2.Codec.LZ4, clevel=1, nthreads=1)
-    with atomic_path(
-        path, durable=False
-    ) as temporary:  # chunk by chunk to the file: a compressed copy in memory could be as large again
-        blosc2.asarray(
-            np.ascontiguousarray(array),
-            urlpath=str(temporary),
-            mode="w",
-            chunks=chunks,
-            blocks=blocks,
-            cparams=settings,
-        )
-
-
-def _layout(shape: tuple[int, ...], all_axes: bool) -> tuple[tuple[int, ...], tuple[int, ...]]:
-    """Chunk and block shape: small volumes are one block; else a block is one slice, or a cube where all axes
-    are cut across."""
-    if len(shape) == 2 or np.prod(shape[-3:]) <= _WHOLE_VOXELS:
-        return shape, shape if len(shape) < 4 else (1, *shape[1:])
-    front, (depth, height, width) = shape[:-3], shape[-3:]
-    if all_axes:
-        block = tuple(min(CUBE, size) for size in (depth, height, width))
-        chunk = tuple(min(4 * CUBE, size) for size in (depth, height, width))
-    else:
-        block = (1, height, width)
-        chunk = (max(1, min(depth, CHUNK_VOXELS // (height * width))), height, width)
-    return (*(1 for _ in front), *chunk), (*(1 for _ in front), *block)
-
-
-def _damaged(path: Path, found: str, expected: str) -> PreprocessingError:
-    return PreprocessingError(
-        path,
-        found=found,
-        expected=expected,
-        fix="make the damaged cases again: balrsam plan_and_preprocess DATASET",
-    )

@@ -30,11 +30,16 @@ _COUNTS = {"TP": "true_positives", "FP": "false_positives", "FN": "false_negativ
 
 def write_summary(summary: Summary, path: Path, strata: Strata | None = None) -> None:
     """Write `summary` to `path` as JSON, atomically; with `strata`, also the means of each group of cases."""
-    write_json(path, summary_to_json(summary, strata))
+    write_json(path, _content(summary, strata))
 
 
 def summary_to_json(summary: Summary, strata: Strata | None = None) -> dict[str, Any]:
     """A summary as JSON values: nnU-Net's three keys, then ours."""
+    content = _content(summary, strata)
+    return content | {"metric_per_case": [case.to_json() for case in content["metric_per_case"]]}
+
+
+def _content(summary: Summary, strata: Strata | None) -> dict[str, Any]:
     means = {key: _mean_of_label(summary, label) for label, key in summary.labels.items()}
     titles = list(next(iter(means.values()), {}))
     counts = {title: _plain_mean([mean[title] for mean in means.values()]) for title in titles}
@@ -42,7 +47,7 @@ def summary_to_json(summary: Summary, strata: Strata | None = None) -> dict[str,
         "foreground_mean": counts
         | {metric_of(key).title: value for key, value in summary.foreground_mean.items()},
         "mean": means,
-        "metric_per_case": [_case_to_json(summary, case) for case in summary.cases],
+        "metric_per_case": _cases(summary),
         "balrsam": {
             "schema_version": SCHEMA_VERSION,
             "version": __version__,
@@ -176,14 +181,30 @@ def _strata_to_json(summary: Summary, strata: Strata) -> dict[str, Any]:
     return {"column": strata.name, "groups": groups}
 
 
-def _case_to_json(summary: Summary, case: str) -> dict[str, Any]:
-    files = summary.files[case]
-    return {
-        "case": case,
-        "reference_file": files.reference,
-        "prediction_file": files.prediction,
-        "metrics": {summary.labels[row.label]: _row_to_json(row) for row in summary.rows if row.case == case},
-    }
+class _Case:
+    """The entry of one case, made when it is written."""
+
+    def __init__(self, summary: Summary, case: str) -> None:
+        self._summary, self._case = summary, case
+        self.rows: list[LabelScore] = []
+
+    def to_json(self) -> dict[str, Any]:
+        files, labels = self._summary.files[self._case], self._summary.labels
+        return {
+            "case": self._case,
+            "reference_file": files.reference,
+            "prediction_file": files.prediction,
+            "metrics": {labels[row.label]: _row_to_json(row) for row in self.rows},
+        }
+
+
+def _cases(summary: Summary) -> list[_Case]:
+    found: dict[str, _Case] = {}
+    for row in summary.rows:
+        if row.case not in found:
+            found[row.case] = _Case(summary, row.case)
+        found[row.case].rows.append(row)
+    return list(found.values())
 
 
 def _row_to_json(row: LabelScore) -> dict[str, Any]:

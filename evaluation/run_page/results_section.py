@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -126,7 +127,7 @@ def _epochs(fold: FoldFolder) -> list[dict[str, float]]:
         except JsonTextError:
             continue
         if isinstance(value, dict) and value.get("event") == "epoch":
-            figures = {key: float(one) for key, one in value.items() if isinstance(one, (int, float))}
+            figures = {key: float(one) for key, one in value.items() if _is_number(one)}
             if "elapsed_s" in figures:
                 found.append(figures)
     return found
@@ -164,3 +165,8 @@ def _case(case: str, dice: float, summary: Summary, raw: RawDataset) -> list[Thu
         return []
     maps = ((Path(files.reference), f"{case}: reference"), (Path(files.prediction), f"Dice {number(dice)}"))
     return thumbnails(all_cases[case], maps, label_colours(raw.description.labels))
+
+
+def _is_number(value: object) -> bool:
+    """Whether a value of a log can be drawn."""
+    return isinstance(value, (int, float)) and math.isfinite(value)

@@ -3,14 +3,19 @@ build, try and save it."""
 
 from __future__ import annotations
 
+import hashlib
+import json
+import logging
 import shutil
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import balrsam_pipeline
+from balrsam_pipeline import __version__
 from balrsam_pipeline.errors import PredictionError
+from balrsam_pipeline.execution.whole_folder import is_made, tree_state_sha256, whole_folder
 from balrsam_pipeline.files import write_json, write_text
 from balrsam_pipeline.folds import FoldName
 from balrsam_pipeline.layout import ModelFolder
@@ -20,6 +25,7 @@ if TYPE_CHECKING:
     from balrsam_pipeline.inference.challenge.settings import Contract
     from balrsam_pipeline.inference.model_folder import ModelChoice
 
+LOG = logging.getLogger(__name__)
 TEMPLATES = Path(__file__).parent / "container_files"
 CODE, MODEL, SCRIPT = "code", "model", ".sh"
 UNNEEDED = shutil.ignore_patterns("__pycache__", "*.pyc")
@@ -47,22 +53,39 @@ class ContainerRequest:
 
 
 def write_container(request: ContainerRequest) -> Path:
-    """Write the folder; returns it.
+    """Write the folder, whole or not at all; returns it. One that is there already, made of the same, is left
+    as it is.
 
     Raises:
-        PredictionError: the folder holds something already, or a model adapts a SAM checkpoint that is not to
-            be found.
+        PredictionError: the folder holds something else, or a model adapts a SAM checkpoint that is not to be
+            found.
     """
-    from evaluation.submission.pins import pinned_requirements
-
-    folder = request.folder
-    if folder.exists() and any(folder.iterdir()):
+    made_of = _made_of(request)
+    if is_made(request.folder, made_of):
+        LOG.info("%s: made already, of the same models; nothing to do", request.folder)
+        return request.folder
+    if request.folder.exists() and any(request.folder.iterdir()):
         raise PredictionError(
-            folder,
-            found="a folder that is not empty",
+            request.folder,
+            found="a folder that is not empty, and was made otherwise",
             expected="a new folder",
             fix="give another -o, or remove it",
         )
+    with whole_folder(request.folder, made_of) as folder:
+        _fill(request, folder)
+    return request.folder
+
+
+def _made_of(request: ContainerRequest) -> str:
+    """A hash of all that was asked for, and of the weights and plans as they are."""
+    states = [tree_state_sha256(model) for model in request.choice.folders]
+    asked = to_json(replace(request, folder=Path()))
+    return hashlib.sha256(json.dumps([asked, states, __version__], default=str).encode()).hexdigest()
+
+
+def _fill(request: ContainerRequest, folder: Path) -> None:
+    from evaluation.submission.pins import pinned_requirements
+
     _write_model(request, folder / MODEL)
     code = folder / CODE
     package = Path(balrsam_pipeline.__file__).parent
@@ -78,7 +101,6 @@ def write_container(request: ContainerRequest) -> Path:
     if request.contract == "grand-challenge":
         _write_example(request, folder / "test" / "input")
         write_text(folder / ".dockerignore", f"{MODEL}\ntest\n*.tar.gz\n")
-    return folder
 
 
 def _write_model(request: ContainerRequest, target: Path) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,6 +12,7 @@ from balrsam_pipeline.dataset import DatasetDescription, LabelScheme, image_case
 from balrsam_pipeline.dataset.cases import scan_images
 from balrsam_pipeline.errors import BalrsamError, PredictionError
 from balrsam_pipeline.execution import local_executor, run_cases
+from balrsam_pipeline.execution.whole_folder import scratch_folder
 from balrsam_pipeline.files import atomic_path, write_json, write_text
 from balrsam_pipeline.imageio import FILE_ENDINGS, file_ending_of, label_ending, write_label
 from balrsam_pipeline.layout import DESCRIPTION, PredictionFolder
@@ -86,7 +86,7 @@ def pack_submission(request: SubmissionRequest) -> Submission:
     mapping = value_mapping(description.labels, request)
     dataset = request.dataset or request.images.resolve().parent.name
     template = request.template or request.form.template
-    with tempfile.TemporaryDirectory() as staging:
+    with scratch_folder(request.output) as staging:
         names = {
             case: member_name(template, case, dataset, file_ending_of(path))
             for case, path in predicted.items()
@@ -97,7 +97,7 @@ def pack_submission(request: SubmissionRequest) -> Submission:
                 case=case,
                 prediction=predicted[case],
                 image=images[case],
-                target=Path(staging) / name,
+                target=staging / name,
                 allowed=description.labels.allowed_values - {description.labels.ignore_value},
                 mapping=mapping,
             )
@@ -220,9 +220,9 @@ def _recheck(
     import zipfile
 
     findings = []
-    with tempfile.TemporaryDirectory() as folder, zipfile.ZipFile(archive) as opened:
+    with scratch_folder(archive) as folder, zipfile.ZipFile(archive) as opened:
         for case, name in names.items():
-            path = Path(folder) / Path(name).name
+            path = folder / Path(name).name
             path.write_bytes(opened.read(name))
             found = check_label(case, path, images[case], allowed)[1]
             findings += [item for item in found if item.severity == "error"]

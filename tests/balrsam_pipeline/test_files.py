@@ -1,11 +1,22 @@
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from balrsam_pipeline.errors import DatasetError, PlanError
-from balrsam_pipeline.files import atomic_path, final_name, read_json, read_text, write_json
+from balrsam_pipeline.files import (
+    atomic_path,
+    final_name,
+    own_descriptor,
+    read_json,
+    read_text,
+    write_json,
+    write_text,
+)
 
 
 def test_json_comes_back_as_it_was_written(tmp_path: Path) -> None:
@@ -66,3 +77,34 @@ def test_text_in_latin_1_is_named(tmp_path: Path) -> None:
     (tmp_path / "a.csv").write_bytes("case,Zürich\n".encode("latin-1"))
     with pytest.raises(DatasetError, match="not UTF-8"):
         read_text(tmp_path / "a.csv")
+
+
+def test_what_a_killed_process_left_goes_with_the_next_file_in_that_folder(tmp_path: Path) -> None:
+    program = (
+        "import os, sys\nfrom pathlib import Path\nfrom balrsam_pipeline.files import atomic_path\n"
+        "with atomic_path(Path(sys.argv[1])) as path:\n    path.write_text('half')\n"
+        "    os.kill(os.getpid(), 9)"
+    )
+    subprocess.run([sys.executable, "-c", program, str(tmp_path / "a.json")], check=False)
+    (left,) = tmp_path.iterdir()
+    stays = tmp_path / left.name.replace(left.name.split("-")[1], str(os.getppid()), 1)  # it still runs
+    stays.write_text("half")
+    write_json(tmp_path / "b.json", {})
+    assert {path.name for path in tmp_path.iterdir()} == {"b.json", stays.name}
+
+
+def test_a_file_name_that_is_no_utf8_can_be_written_about(tmp_path: Path) -> None:
+    write_text(tmp_path / "a.csv", "caf\udce9 é")
+    assert read_text(tmp_path / "a.csv") == "caf\\udce9 é"
+
+
+@pytest.mark.parametrize("mode", [os.O_APPEND, os.O_TRUNC])
+def test_a_link_planted_under_the_name_of_a_file_of_ours_is_not_written_through(
+    tmp_path: Path, mode: int
+) -> None:
+    victim = tmp_path / "victim"
+    victim.write_text("mine")
+    (tmp_path / "cluster.log").symlink_to(victim)
+    with os.fdopen(own_descriptor(tmp_path / "cluster.log", mode), "wb") as file:
+        file.write(b"ours")
+    assert (victim.read_text(), (tmp_path / "cluster.log").read_text()) == ("mine", "ours")

@@ -79,3 +79,14 @@ def test_a_terminal_gets_one_live_line_instead() -> None:
 def test_a_terminal_that_cannot_draw_gets_lines() -> None:
     sent = on_terminal(TERM="dumb")
     assert re.search(STAMP + "slow step", sent)
+
+
+def test_a_link_planted_for_the_log_is_not_written_through(tmp_path: Path) -> None:
+    victim = tmp_path / "victim.txt"
+    victim.write_text("mine\n")
+    path = tmp_path / "log.txt"
+    path.symlink_to(victim)
+    with also_logged_to(path):
+        logging.getLogger("trainers.fold").info("a line")
+    assert victim.read_text() == "mine\n"
+    assert "a line" in path.read_text() and not path.is_symlink()

@@ -87,3 +87,24 @@ def test_a_missing_key_is_named(tmp_path: Path) -> None:
     (tmp_path / "plan.json").write_text(json.dumps(value))
     with pytest.raises(PlanError, match=r"no key 'patch_size' in 'configurations\.2d'"):
         read_plan(tmp_path / "plan.json")
+
+
+@pytest.mark.parametrize("name", ["../../outside", "a/b", "..", ".hidden", "", "x\x1b[2J"])
+def test_a_configuration_whose_name_is_no_folder_name_is_refused(tmp_path: Path, name: str) -> None:
+    """A plan may come from elsewhere (--like), and folders are called by the names in it."""
+    value = to_json(example_plan())
+    configuration = value["configurations"].pop("2d") | {"name": name}
+    write_json(
+        tmp_path / "plan.json",
+        value | {"configurations": {name: configuration}, "default_configuration": name},
+    )
+    with pytest.raises(PlanError, match="plain name"):
+        read_plan(tmp_path / "plan.json")
+
+
+def test_a_configuration_under_another_name_than_its_own_is_refused(tmp_path: Path) -> None:
+    value = to_json(example_plan())
+    value["configurations"] = {"../x": value["configurations"]["2d"]}
+    write_json(tmp_path / "plan.json", value | {"default_configuration": "../x"})
+    with pytest.raises(PlanError, match="its name"):
+        read_plan(tmp_path / "plan.json")

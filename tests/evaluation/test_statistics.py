@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from evaluation import statistics
 from evaluation.statistics import bootstrap_means, holm, paired_test
 
 
@@ -74,3 +75,16 @@ def test_holm_keeps_the_order_and_never_lowers_a_p_value(p_values: list[float]) 
         adjusted[index]
         for index in sorted(range(len(p_values)), key=lambda index: (p_values[index], adjusted[index]))
     ]
+
+
+def test_many_cases_are_resampled_piece_by_piece_with_the_same_result(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    values = np.random.default_rng(3).random((50, 2))
+    values[:4, 1] = np.nan
+    at_once = statistics.bootstrap_tables({"dice": values, "iou": values / 2})
+    monkeypatch.setattr(statistics, "MOST_WEIGHTS", 50 * 7)
+    in_pieces = statistics.bootstrap_tables({"dice": values, "iou": values / 2})
+    for key in ("dice", "iou"):
+        np.testing.assert_allclose(np.array(in_pieces[key][0]), np.array(at_once[key][0]), rtol=1e-12)
+        np.testing.assert_allclose(in_pieces[key][1], at_once[key][1], rtol=1e-12)

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from support.fuzz_seeds import SEEDS
+from support.fuzzing import problem_with
 
 TESTS = Path(__file__).resolve().parents[1]
 NAMES = (*SEEDS, "sam.pt")
@@ -31,6 +32,16 @@ def fuzz(folder: Path, first: int, last: int, *names: str) -> list[str]:
 def test_a_few_damaged_files_of_every_kind_are_read_or_refused(tmp_path: Path) -> None:
     lines = fuzz(tmp_path, 0, 10)
     assert sum(line.startswith("at ") for line in lines) == 10 * len(NAMES)
+
+
+def found_before() -> list[Path]:
+    return sorted(path for path in (TESTS / "fuzz" / "findings").rglob("*") if path.is_file())
+
+
+@pytest.mark.parametrize("finding", found_before(), ids=lambda path: f"{path.parent.name}-{path.name}")
+def test_what_fuzzing_found_is_read_or_refused(finding: Path) -> None:
+    """Each is the smallest input that broke its reader once, or that would where a limit is taken away."""
+    assert problem_with(finding.parent.name, finding.read_bytes()) == ""
 
 
 @pytest.mark.slow

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +15,7 @@ from support.datasets import describe, volume_dataset, write_volume
 from balrsam_pipeline.dataset import open_dataset
 from balrsam_pipeline.errors import DatasetError
 from balrsam_pipeline.execution import local_executor
+from balrsam_pipeline.plan import json_sha256, read_fingerprint
 from balrsam_pipeline.serialise import to_json
 from planners.fingerprint import extract_fingerprint
 
@@ -148,3 +151,13 @@ def test_foreground_values_whose_squares_overflow_are_refused_by_case() -> None:
 
     with pytest.raises(DatasetError, match="case a"):
         _statistics(np.array([-1e300, 0.0, 1e300]), "a")
+
+
+def test_the_hash_is_that_of_the_json_and_what_is_written_is_read(dataset: Path, tmp_path: Path) -> None:
+    fingerprint = extract_fingerprint(open_dataset(dataset), tmp_path, None, 1).fingerprint
+    assert fingerprint.sha256() == json_sha256(to_json(fingerprint))
+    none = replace(fingerprint, cases=())
+    assert none.sha256() == json_sha256(to_json(none))
+    text = (tmp_path / "fingerprint.json").read_text()
+    assert text == json.dumps(to_json(fingerprint), indent=2) + "\n"
+    assert read_fingerprint(tmp_path / "fingerprint.json") == fingerprint

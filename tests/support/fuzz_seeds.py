@@ -272,6 +272,16 @@ def _model_zip() -> bytes:
         return (Path(place) / "model.zip").read_bytes()
 
 
+def _pack() -> bytes:
+    from support.stored import LABELS, make_case
+
+    from balrsam_pipeline.preprocessing import pack_case, write_pack
+
+    store = Path("store")
+    entries = {name: pack_case(store, name, make_case((2, 5, 6)), LABELS, "0") for name in ("a", "b")}
+    return _written("cases_00000.safetensors", lambda path: write_pack(path, entries))
+
+
 SEEDS: dict[str, Callable[[], bytes]] = {
     "a.nii.gz": lambda: _medical("a.nii.gz", compressed=True),
     "a.nii": lambda: _medical("a.nii"),
@@ -323,5 +333,6 @@ SEEDS: dict[str, Callable[[], bytes]] = {
     "tensors.safetensors": _small_safetensors,
     "training.safetensors": _training_checkpoint,
     "trained.safetensors": _trained,
+    "cases_00000.safetensors": _pack,
     "model.zip": _model_zip,
 }

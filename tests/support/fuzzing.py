@@ -12,6 +12,7 @@ import json
 import random
 import resource
 import sys
+import tempfile
 import time
 import traceback
 import warnings
@@ -115,6 +116,7 @@ def readers() -> dict[str, Reader]:
         "numbers.csv": Reader(
             "numbers.csv", "text", lambda path: read_strata(path, "size", tuple("abcdefghijkl"))
         ),
+        "cases_00000.safetensors": Reader("cases_00000.safetensors", "bytes", _all_of_a_pack),
         "tensors.pth": Reader("tensors.pth", "zip", read_tensors),
         "old.pth": Reader("old.pth", "bytes", read_tensors),
         "sam.pt": Reader("tensors.pth", "zip", lambda path: read_sam(path, "vit_b")),
@@ -127,6 +129,26 @@ def readers() -> dict[str, Reader]:
             "model.zip", "zip", lambda path: install_model(path, path.parent / "results", True)
         ),
     }
+
+
+def _all_of_a_pack(path: Path) -> None:
+    """Read every array of every case, wherever the pack lies."""
+    from balrsam_pipeline.preprocessing import CaseStore
+
+    store = CaseStore(path.parent)
+    for case in store.cases:
+        store.read_image(case)
+        store.read_label_slice(case, 0)
+        store.foreground(case)
+
+
+def problem_with(name: str, content: bytes) -> str:
+    """What goes wrong when a reader is given an input; "" for nothing."""
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "in" / name
+        file.parent.mkdir()
+        file.write_bytes(content)
+        return _read(readers()[name], file)[0]
 
 
 def main(folder: Path, first: int, last: int, names: list[str]) -> None:

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from balrsam_pipeline.hardware import GiB, find_accelerator, gpu_hint
 from balrsam_pipeline.inference import Predictor, PredictorOptions
+from balrsam_pipeline.memory import is_want_of_memory
 from balrsam_pipeline.network import step_memory
 from balrsam_pipeline.network.live_bytes import LiveBytes
 from balrsam_pipeline.network.step_memory import Policy
@@ -25,7 +26,6 @@ from trainers.check_machine.bench import Bench, set_up
 from trainers.check_machine.subject import Subject
 from trainers.checkpoints import CheckpointFolder
 from trainers.data import BatchLoader
-from trainers.gradients import is_want_of_memory
 from trainers.optimisation import choose_precision
 
 TIMED_STEPS, TIMED_BATCHES = 2, 3

@@ -111,9 +111,7 @@ class CachedSource:
 
     def _label(self, case: str) -> npt.NDArray[np.int16]:
         if case not in self._labels:
-            self._labels[case] = np.stack(
-                [self._source.read_label_slice(case, z) for z in range(self._source.shape(case)[0])]
-            )
+            self._labels[case] = self._source.read_label_box(case, (slice(None), slice(None), slice(None)))
         return self._labels[case]
 
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Protocol
 
-from balrsam_pipeline.files import write_text
+from balrsam_pipeline.files import own_descriptor, write_text
 from balrsam_pipeline.json_text import JsonTextError, parse_json
 
 LOG = logging.getLogger(__name__)
@@ -38,7 +39,7 @@ class JsonlLogger:
 
     def log(self, record: Record) -> None:
         """Append a line."""
-        with self.path.open("a", encoding="utf-8") as file:
+        with os.fdopen(own_descriptor(self.path, os.O_APPEND), "a", encoding="utf-8") as file:
             file.write(json.dumps(dict(record)) + "\n")
 
     def close(self) -> None:

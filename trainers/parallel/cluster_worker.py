@@ -4,6 +4,7 @@ the worker does."""
 from __future__ import annotations
 
 import logging
+import os
 import platform
 import subprocess
 import sys
@@ -14,6 +15,7 @@ from pathlib import Path
 
 from balrsam_pipeline.errors import UsageError
 from balrsam_pipeline.execution import folder_lock
+from balrsam_pipeline.files import own_descriptor
 from balrsam_pipeline.layout import FoldFolder
 
 LOG = logging.getLogger(__name__)
@@ -69,7 +71,7 @@ def train_attached(task: FoldTask, called_off: Callable[[], bool]) -> FoldEnd:
     _wait_for_former(task.folder)
     log = FoldFolder(task.folder).cluster_log
     command = [sys.executable, "-m", "balrsam_pipeline.execution.supervise", *training_command(task)]
-    with log.open("wb") as printed:
+    with os.fdopen(own_descriptor(log, os.O_TRUNC), "wb") as printed:
         process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=printed, stderr=subprocess.STDOUT)
         while process.poll() is None:
             if called_off() and process.stdin is not None and not process.stdin.closed:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -14,9 +16,11 @@ from balrsam_pipeline.dataset.integrity.checks.across import guess_patients
 from balrsam_pipeline.dataset.splits import read_groups
 from balrsam_pipeline.errors import DatasetError
 from balrsam_pipeline.execution import local_executor, run_cases
+from balrsam_pipeline.execution.whole_folder import tree_state_sha256
 from balrsam_pipeline.files import read_json, write_json, write_text
 from balrsam_pipeline.layout import DESCRIPTION, GROUPS, LABELS_TR, RawFolder
 from balrsam_pipeline.progress import track
+from balrsam_pipeline.serialise import to_json
 
 Job = TypeVar("Job")
 Done = TypeVar("Done")
@@ -57,6 +61,14 @@ class Conversion:
     hold_out: HoldOut = field(default_factory=HoldOut)
     groups: Path | None = None
     workers: int = 1
+
+    def made_of(self) -> str:
+        """A hash of the source as it is, and of all that was said about it."""
+        said = {name: value for name, value in to_json(self).items() if name not in ("target", "workers")}
+        parts = said | {"source": str(self.source.resolve()), "state": tree_state_sha256(self.source)}
+        if self.groups is not None and self.groups.is_file():
+            parts["groups"] = hashlib.sha256(self.groups.read_bytes()).hexdigest()
+        return hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode()).hexdigest()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

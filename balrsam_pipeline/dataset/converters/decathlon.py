@@ -56,7 +56,7 @@ def convert_decathlon(conversion: Conversion) -> Converted:
             expected="images with labels",
             fix="download the dataset again",
         )
-    with new_folder(conversion.target, conversion.source) as new:
+    with new_folder(conversion.target, conversion.source, conversion.made_of()) as new:
         (new / LABELS_TR).mkdir()
         jobs = {
             f"{IMAGES_TR}/{case}": _Job(case, image, label, len(names), new / IMAGES_TR)

@@ -67,7 +67,7 @@ def convert_dicom(conversion: Conversion) -> Converted:
     _require_series({**training, **test}, len(names))
     training, test = _in_channel_order(training, test, names)
     values = dict(conversion.labels) or _segment_values(training)
-    with new_folder(conversion.target, conversion.source) as new:
+    with new_folder(conversion.target, conversion.source, conversion.made_of()) as new:
         task = _Task(new=new, values=values, value_map=conversion.value_map)
         found = run_all(partial(_convert_case, task=task, images=IMAGES_TR), training, conversion.workers)
         run_all(partial(_convert_case, task=task, images=IMAGES_TS), test, conversion.workers)

@@ -36,7 +36,7 @@ def convert_nnunet_v1(conversion: Conversion) -> Converted:
     )
     tests = conversion.source / IMAGES_TS
     test = image_cases(tests, ENDING, len(names)) if tests.is_dir() and any(tests.glob(f"*{ENDING}")) else {}
-    with new_folder(conversion.target, conversion.source) as new:
+    with new_folder(conversion.target, conversion.source, conversion.made_of()) as new:
         run_all(partial(_copy_case, new=new, images=IMAGES_TR), training, conversion.workers)
         run_all(partial(_copy_case, new=new, images=IMAGES_TS), test, conversion.workers)
         others = {key: content.get(key) for key in ("name", "description", "reference", "licence", "release")}

@@ -83,7 +83,7 @@ def convert_pairs(conversion: Conversion) -> Converted:
     as_colours = any(colour[0] not in (RANGE, ALL) and len(colour) > 1 for colour in conversion.value_map)
     values = _value_map(conversion, everything, as_colours, masks)
     task = _Task(ending=ending, value_map=values, as_colours=as_colours, fill=conversion.fill_outlines)
-    with new_folder(conversion.target, conversion.source) as new:
+    with new_folder(conversion.target, conversion.source, conversion.made_of()) as new:
         convert = partial(_convert_case, task=task, new=new)
         made = run_all(partial(convert, folders=(IMAGES_TR, LABELS_TR)), pairs, conversion.workers)
         names = conversion.channel_names or names_for(max(case.channels for case in made.values()))

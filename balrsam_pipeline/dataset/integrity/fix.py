@@ -20,6 +20,7 @@ from balrsam_pipeline.dataset.new_folder import copy_file, copy_image, new_folde
 from balrsam_pipeline.dataset.raw import RawDataset, label_values, open_dataset
 from balrsam_pipeline.errors import DatasetError
 from balrsam_pipeline.execution import local_executor, run_cases
+from balrsam_pipeline.execution.whole_folder import tree_state_sha256
 from balrsam_pipeline.files import read_json, write_json
 from balrsam_pipeline.imageio import (
     Geometry,
@@ -88,7 +89,7 @@ def fix_dataset(folder: Path, report: IntegrityReport, target: Path, workers: in
     )
     training, test, _ = check_files(dataset)
     unfixed: set[tuple[str, str]] = set()
-    with new_folder(target, folder) as new:
+    with new_folder(target, folder, made_of(folder)) as new:
         for subfolder in (IMAGES_TR, LABELS_TR):
             (new / subfolder).mkdir()
         jobs = {
@@ -112,6 +113,11 @@ def fix_dataset(folder: Path, report: IntegrityReport, target: Path, workers: in
         if problem.kind in FIXABLE and (problem.case, problem.kind) not in unfixed
     )
     return FixResult(target, fixed, tuple(problem for problem in report.problems if problem not in fixed))
+
+
+def made_of(folder: Path) -> str:
+    """What a fixed copy of a dataset is known by: the dataset and its state."""
+    return f"fix of {folder.resolve()} {tree_state_sha256(folder)}"
 
 
 def _fix_case(job: _Job, scheme: LabelScheme) -> frozenset[str]:

@@ -6,15 +6,16 @@ from __future__ import annotations
 import hashlib
 import logging
 import stat
-import tempfile
 import zipfile
 import zlib
+from collections.abc import Set
 from pathlib import Path, PurePosixPath
 
 from balrsam_pipeline.dataset import read_description
 from balrsam_pipeline.errors import PredictionError
+from balrsam_pipeline.execution.whole_folder import scratch_folder
 from balrsam_pipeline.extensions import refuse_in_archive
-from balrsam_pipeline.inference.sharing.manifest import FORMAT, NAME, ModelManifest
+from balrsam_pipeline.inference.sharing.manifest import FORMAT, NAME, ModelManifest, SharedFile
 from balrsam_pipeline.json_text import JsonTextError, parse_json
 from balrsam_pipeline.layout import BEST_CONFIGURATION, FINGERPRINT, ModelFolder, is_model_name
 from balrsam_pipeline.plan import read_plan
@@ -48,16 +49,17 @@ def install_model(
     try:
         with (
             zipfile.ZipFile(archive) as opened,
-            tempfile.TemporaryDirectory(dir=results, prefix=".install-") as folder,
+            scratch_folder(results / "install") as folder,
         ):
             manifest = _read_manifest(opened, archive)
             _require_safe(opened, manifest, archive, limit_bytes)
             targets = [results / manifest.dataset / name for name in manifest.models]
-            _require_free(targets, overwrite)
+            there = {name for name in manifest.models if _is_installed(results, name, manifest)}
+            _require_free([target for target in targets if target.name not in there], overwrite)
             for name in manifest.files:
-                _unpack(opened, name, Path(folder) / name, manifest, archive)
-            _require_models(Path(folder), manifest, archive)
-            _put_in_place(Path(folder), results, manifest, overwrite)
+                _unpack(opened, name, folder / name, manifest, archive)
+            _require_models(folder, manifest, archive)
+            _put_in_place(folder, results, manifest, there)
     except (OSError, zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, ValueError) as problem:
         raise _refused(archive, f"a file that cannot be unpacked: {problem}") from None
     return targets
@@ -128,6 +130,22 @@ def _unpack(opened: zipfile.ZipFile, name: str, target: Path, manifest: ModelMan
         raise _refused(archive, f"'{name}', whose content does not have the hash in the manifest")
 
 
+def _is_installed(results: Path, model: str, manifest: ModelManifest) -> bool:
+    """Whether a model folder holds what the archive holds of it, and nothing else."""
+    folder = results / manifest.dataset / model
+    if folder.is_symlink() or not folder.is_dir():
+        return False
+    wanted = {
+        name: entry
+        for name, entry in manifest.files.items()
+        if name.startswith(f"{manifest.dataset}/{model}/")
+    }
+    found = {path.relative_to(results).as_posix(): path for path in folder.rglob("*") if path.is_file()}
+    return found.keys() == wanted.keys() and all(
+        SharedFile.of(path) == wanted[name] for name, path in found.items()
+    )
+
+
 def _require_free(targets: list[Path], overwrite: bool) -> None:
     """Refuse to touch what is there: without `overwrite` anything, with it whatever is no model.
 
@@ -168,22 +186,27 @@ def _require_models(folder: Path, manifest: ModelManifest, archive: Path) -> Non
         read_description(model.description)
 
 
-def _put_in_place(folder: Path, results: Path, manifest: ModelManifest, overwrite: bool) -> None:
-    """Rename the unpacked models into the results folder; what they replace is removed last.
+def _put_in_place(folder: Path, results: Path, manifest: ModelManifest, there: Set[str]) -> None:
+    """Rename the unpacked models into the results folder, but those that are `there` already; what they
+    replace is removed last.
 
     What belongs to all models of the dataset (the choice of the best, the fingerprint, the card) is put there
     only where there is none: it may be about models of one's own.
     """
     (results / manifest.dataset).mkdir(exist_ok=True)
-    for index, name in enumerate(manifest.models):
+    for name in sorted(there):
+        LOG.info("%s: installed already, as it is in the archive", name)
+    for index, name in enumerate(name for name in manifest.models if name not in there):
         target = results / manifest.dataset / name
-        if overwrite and target.exists():
+        if target.exists():
             target.rename(folder / f"replaced-{index}")  # removed with the temporary folder
         (folder / manifest.dataset / name).rename(target)
     beside = {folder / manifest.dataset / name: name for name in (BEST_CONFIGURATION, FINGERPRINT)}
     for source, name in {**beside, folder / "README.md": "MODEL_CARD.md"}.items():
         target = results / manifest.dataset / name
         if not source.is_file():
+            continue
+        if target.is_file() and SharedFile.of(target) == SharedFile.of(source):
             continue
         if target.exists() or target.is_symlink():
             LOG.warning("%s is there and stays as it is; the one in the archive was left out", target)

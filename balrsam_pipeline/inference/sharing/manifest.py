@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
+from pathlib import Path
 
 NAME = "manifest.json"
 FORMAT = "balrsam-model"
@@ -14,6 +16,15 @@ class SharedFile:
 
     sha256: str
     size_bytes: int
+
+    @classmethod
+    def of(cls, content: bytes | Path) -> SharedFile:
+        """What is said of a file, or of bytes."""
+        if isinstance(content, bytes):
+            return cls(sha256=hashlib.sha256(content).hexdigest(), size_bytes=len(content))
+        with content.open("rb") as file:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+        return cls(sha256=digest, size_bytes=content.stat().st_size)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

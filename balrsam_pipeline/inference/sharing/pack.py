@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
+import filecmp
 import json
 import zipfile
 from collections.abc import Sequence
@@ -35,6 +35,7 @@ class ExportRequest:
         fingerprint: the dataset's fingerprint.json, or None to leave it out.
         with_choice: include best_configuration.json, so that `predict --best` works where the model is
             installed.
+        overwrite: replace a file of other content.
     """
 
     folders: tuple[Path, ...]
@@ -42,13 +43,15 @@ class ExportRequest:
     folds: tuple[FoldName, ...] | None = None
     fingerprint: Path | None = None
     with_choice: bool = False
+    overwrite: bool = True
 
 
 def export_model(request: ExportRequest) -> ModelManifest:
     """Write the zip; returns its manifest.
 
     Raises:
-        PredictionError: a folder is no trained model, or folders belong to different datasets.
+        PredictionError: a folder is no trained model, folders belong to different datasets, or another file
+            is there that may not be replaced.
     """
     datasets = {read_plan(ModelFolder(folder).plan).dataset for folder in request.folders}
     if len(datasets) != 1:
@@ -75,9 +78,13 @@ def export_model(request: ExportRequest) -> ModelManifest:
         version=__version__,
         dataset=dataset,
         models=tuple(folder.resolve().name for folder in request.folders),
-        files={name: _describe(content) for name, content in sorted(files.items())},
+        files={name: SharedFile.of(content) for name, content in sorted(files.items())},
     )
-    _write_zip(request.output, {NAME: json.dumps(to_json(manifest), indent=2).encode(), **files})
+    content = {NAME: json.dumps(to_json(manifest), indent=2).encode(), **files}
+    with atomic_path(request.output) as temporary:
+        _write_zip(temporary, content)
+        if request.output.exists() and not request.overwrite:
+            _require_same(temporary, request.output)
     return manifest
 
 
@@ -105,17 +112,8 @@ def _without_cases(summary: Path) -> bytes:
     ).encode()
 
 
-def _describe(content: Content) -> SharedFile:
-    if isinstance(content, bytes):
-        return SharedFile(sha256=hashlib.sha256(content).hexdigest(), size_bytes=len(content))
-    with content.open("rb") as file:
-        return SharedFile(
-            sha256=hashlib.file_digest(file, "sha256").hexdigest(), size_bytes=content.stat().st_size
-        )
-
-
 def _write_zip(path: Path, files: dict[str, Content]) -> None:
-    with atomic_path(path) as temporary, zipfile.ZipFile(temporary, "w", zipfile.ZIP_DEFLATED) as archive:
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
         for name, content in files.items():
             info = zipfile.ZipInfo(name, EPOCH)
             info.compress_type = zipfile.ZIP_STORED if name.endswith(".safetensors") else zipfile.ZIP_DEFLATED
@@ -127,3 +125,18 @@ def _write_zip(path: Path, files: dict[str, Content]) -> None:
                 with content.open("rb") as source:
                     while block := source.read(2**20):
                         target.write(block)
+
+
+def _require_same(made: Path, there: Path) -> None:
+    """A file that is there is what would be written: then the command was given before, and that is that.
+
+    Raises:
+        PredictionError: it is another one.
+    """
+    if not filecmp.cmp(made, there, shallow=False):
+        raise PredictionError(
+            there,
+            found="another file, which is there already",
+            expected="a new name",
+            fix="choose another -o, or replace it with --overwrite",
+        )

@@ -9,6 +9,7 @@ from typing import Any
 from balrsam_pipeline.files import write_text
 from evaluation.metrics.registry import metric_of
 from evaluation.reports.html import sections
+from evaluation.reports.html.further_cases import divided, write_further
 from evaluation.reports.html.markup import page
 from evaluation.reports.html.pictures import pictures_of
 from evaluation.reports.strata import Strata
@@ -38,6 +39,8 @@ def write_html(
             'labelsTr').
     """
     pictures = _pictures(summary, images)
+    here, others = divided(summary)
+    further = write_further(summary, others, _keys(summary), path, title)
     page_text = page(
         "report.html",
         ("report.js", "tables.js"),
@@ -55,7 +58,9 @@ def write_html(
         lesion_text=metric_of("lesion_recall").text,
         method=sections.method(summary),
         metrics=[metric_of(key) for key in summary.metrics],
-        data=_data(summary),
+        data=_data(summary, here),
+        here=len(here),
+        further=further,
     )
     write_text(path, page_text)
 
@@ -83,31 +88,36 @@ def _indices(summary: Summary) -> dict[int, int]:
     }
 
 
-def _data(summary: Summary) -> dict[str, Any]:
-    """What the page's script needs: names, and every case's values as the protocol counts them."""
+def _keys(summary: Summary) -> list[str]:
+    """The metrics that are shown of every case."""
     more = [key for key in summary.metrics if key.startswith(("nsd_", "lesion_f1"))]
-    keys = [key for key in (*CASE_KEYS, *more) if key in summary.metrics]
+    return [key for key in (*CASE_KEYS, *more) if key in summary.metrics]
+
+
+def _data(summary: Summary, cases: Sequence[str]) -> dict[str, Any]:
+    """What the page's script needs: names, and the values of `cases` as the protocol counts them."""
+    keys = _keys(summary)
     indices = _indices(summary)
     return {
-        "cases": summary.cases,
+        "cases": cases,
         "labels": list(summary.labels),
         "metrics": [{"title": sections.titled(key, summary.unit)} for key in keys],
         "colours": colours_of(len(indices)),
         "hounsfield": ct_values(),
         "windows": PRESETS,
         "values": [[indices[value] for value in values] for values in _values(summary)],
-        "groups": [summary.groups[case] for case in summary.cases] if summary.groups else None,
-        "rows": _rows(summary, keys),
+        "groups": [summary.groups[case] for case in cases] if summary.groups else None,
+        "rows": _rows(summary, cases, keys),
     }
 
 
-def _rows(summary: Summary, keys: Sequence[str]) -> list[list[Any]]:
+def _rows(summary: Summary, cases: Sequence[str], keys: Sequence[str]) -> list[list[Any]]:
     """Number of the case, number of the label, status, values of `keys`."""
     metrics = [metric_of(key) for key in keys]
-    case_number = {case: number for number, case in enumerate(summary.cases)}
+    case_number = {case: number for number, case in enumerate(cases)}
     label_number = {label: number for number, label in enumerate(summary.labels)}
     rows = []
-    for row in summary.rows:
+    for row in (row for row in summary.rows if row.case in case_number):
         values = [counted_value(row, metric, summary.options.rules) for metric in metrics]
         rounded = [None if value is None else float(f"{value:.5g}") for value in values]
         rows.append([case_number[row.case], label_number[row.label], row.status, *rounded])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +15,11 @@ import pytest
 from balrsam_pipeline.dataset.labels import LabelScheme
 from evaluation import EvaluationOptions, Summary, evaluate_folders, pool
 from evaluation.comparison import compare
-from evaluation.reports.html import pictures, report
+from evaluation.reports.html import further_cases, pictures, report
 from evaluation.reports.html.comparison_page import comparison_page
 from evaluation.reports.html.report import write_html
 from evaluation.reports.strata import Strata
+from evaluation.summary import case_means
 
 Make = Callable[..., LabelScheme]
 EVIL = "<img src=x onerror=alert(1)>'\"&"
@@ -267,3 +269,30 @@ def test_a_case_without_any_label_has_no_picture(
     summary = evaluate_folders(tmp_path / "a", tmp_path / "b", make_scheme({"a": 1}), ".nii.gz", options)
     write_html(summary, tmp_path / "r.html", "title")
     assert data_of((tmp_path / "r.html").read_text(encoding="utf-8"), "picture-data") == []
+
+
+def test_cases_beyond_the_page_are_in_files_beside_it(
+    summary: Summary, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(further_cases, "MOST_ROWS", 2)  # a case of two labels
+    monkeypatch.setattr(further_cases, "ROWS_OF_A_PAGE", 2)
+    write_html(summary, tmp_path / "report.html", "title")
+    page = (tmp_path / "report.html").read_text(encoding="utf-8")
+    (here,) = data_of(page, "report-data")["cases"]
+    means = case_means(summary, "dice")
+    assert means[here] == min(means.values())
+    addresses = re.findall(r"href='(report_cases/\d+\.html)'", page)
+    assert len(addresses) == len(summary.cases) - 1 > 0
+    texts = [(tmp_path / address).read_text(encoding="utf-8") for address in addresses]
+    found = [case for text in texts for case in re.findall(r"<th scope='row'>([^<]*)</th>", text)]
+    assert sorted({here, *found}) == sorted(summary.cases) and len(found) == 2 * len(addresses)
+    assert all("<img" not in text and "href='../report.html'" in text for text in texts)
+    monkeypatch.setattr(further_cases, "MOST_ROWS", 100)
+    write_html(summary, tmp_path / "report.html", "title")
+    assert not (tmp_path / "report_cases").exists()
+
+
+def test_a_report_can_name_files_that_are_no_utf8(summary: Summary, tmp_path: Path) -> None:
+    odd = replace(summary, warnings=("caf\udce9 was not scored",))
+    write_html(odd, tmp_path / "report.html", "title")
+    assert "caf\\udce9 was not scored" in (tmp_path / "report.html").read_text(encoding="utf-8")

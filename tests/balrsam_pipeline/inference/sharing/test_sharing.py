@@ -87,9 +87,12 @@ def test_a_file_that_is_there_is_not_replaced_unasked_and_a_missing_fingerprint_
     assert main(words) == 0
     assert "without the fingerprint" in caplog.text and "--preprocessed" in caplog.text
     before = (tmp_path / "m.zip").read_bytes()
+    assert main(words) == 0  # the same again is done already
+    assert (tmp_path / "m.zip").read_bytes() == before
+    (tmp_path / "m.zip").write_bytes(b"other")
     assert main(words) == 2
     assert "--overwrite" in capsys.readouterr().err
-    (tmp_path / "m.zip").write_bytes(b"other")
+    assert (tmp_path / "m.zip").read_bytes() == b"other"
     assert main([*words, "--overwrite", "--no-fingerprint"]) == 0
     assert (tmp_path / "m.zip").read_bytes() == before
 
@@ -101,9 +104,12 @@ def test_exporting_twice_gives_the_same_bytes(shared: Path, tmp_path: Path) -> N
 
 
 def test_a_model_that_is_there_is_not_replaced_unasked(shared: Path, tmp_path: Path) -> None:
-    install_model(shared, tmp_path / "elsewhere")
+    (folder,) = install_model(shared, tmp_path / "elsewhere")
+    assert install_model(shared, tmp_path / "elsewhere") == [folder]  # the same again is done already
+    (folder / "notes.json").write_text("{}")
     with pytest.raises(PredictionError, match="already"):
         install_model(shared, tmp_path / "elsewhere")
+    assert (folder / "notes.json").is_file()
     assert install_model(shared, tmp_path / "elsewhere", overwrite=True)
 
 
