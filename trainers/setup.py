@@ -38,6 +38,7 @@ from trainers.augmentation import augment_intensity_batch
 from trainers.checkpoints import Checkpoint, CheckpointFolder
 from trainers.config import AugmentationConfig, TrainingConfig
 from trainers.data import (
+    BatchLoader,
     FoldData,
     KeptFeatures,
     PatchReader,
@@ -124,17 +125,7 @@ def assemble(
     precision = choose_precision(ranks.device, config.amp)
     run_state = _run_state(request, data, config, precision, checkpoint)
     state = run_state.restore(checkpoint) if checkpoint is not None else TrainingState()
-    workers = default_loader_workers(ranks) if request.workers is None else request.workers
-    for name in config.augmentation.extensions:  # here, where a wrong name is told before anything is done
-        loaded_once(name, "augmentation", TrainingError)
-    augmentation = config.augmentation.on(
-        ranks.device.type, volumes=data.configuration.network.volume is not None
-    )
-    in_loader = dataclasses.replace(config, augmentation=augmentation)
-    base_sha256 = run_state.identity["base_sha256"]
-    features = keep_features(data, config, run_state.model, base_sha256, (ranks.device.type, workers))
-    rank, alive = (ranks.rank, ranks.world_size), request.continue_on_worker_loss
-    loader = open_loader(data, in_loader, rank, workers, alive, features)
+    augmentation, features, loader = _batches(request, data, config, ranks, run_state)
     logger = open_loggers(data.folder, state.step, request.loggers) if ranks.first else Loggers(())
     model, forward = run_state.model, TrainingForward(run_state.model)
     quick = _quick_validation(data, config, precision, features)
@@ -178,6 +169,23 @@ def assemble(
             precision=precision,
             pace=pace,
         )
+
+
+def _batches(
+    request: TrainRequest, data: FoldData, config: TrainingConfig, ranks: Ranks, run_state: RunState
+) -> tuple[AugmentationConfig, KeptFeatures | None, BatchLoader]:
+    """How samples are augmented on this device, what is kept of a frozen encoder, and what makes batches."""
+    for name in config.augmentation.extensions:  # here, where a wrong name is told before anything is done
+        loaded_once(name, "augmentation", TrainingError)
+    workers = default_loader_workers(ranks) if request.workers is None else request.workers
+    augmentation = config.augmentation.on(
+        ranks.device.type, volumes=data.configuration.network.volume is not None
+    )
+    in_loader = dataclasses.replace(config, augmentation=augmentation)
+    base_sha256 = run_state.identity["base_sha256"]
+    features = keep_features(data, config, run_state.model, base_sha256, (ranks.device.type, workers))
+    rank, alive = (ranks.rank, ranks.world_size), request.continue_on_worker_loss
+    return augmentation, features, open_loader(data, in_loader, rank, workers, alive, features)
 
 
 def _thread_choice(request: TrainRequest, ranks: Ranks) -> ThreadChoice | None:

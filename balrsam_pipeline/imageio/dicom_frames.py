@@ -69,7 +69,7 @@ def read_frames(file: Path) -> Frames:
     order = tuple(numbers[header.file] for header in ordered)
     try:
         stored = np.asarray(dataset.pixel_array).reshape(count, int(dataset.Rows), int(dataset.Columns))
-    except (ValueError, RuntimeError, NotImplementedError) as problem:
+    except (ValueError, RuntimeError) as problem:
         raise _wrong(file, f"voxels that cannot be read: {problem}", "grey values") from None
     return Frames(ordered, order, np.stack([_rescaled(stored[one], dataset, one) for one in order]))
 

@@ -111,6 +111,19 @@ def add_prediction_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--grey", action="store_true", help="turn colour pictures into grey ones, for a model of one channel"
     )
+    _add_dicom(parser)
+    group = parser.add_mutually_exclusive_group()
+    group.add_argument(
+        "--postprocessing",
+        type=Path,
+        metavar="JSON",
+        help="steps to apply (default: those chosen for the model)",
+    )
+    group.add_argument("--no-postprocessing", action="store_true", help="apply none")
+    add_execution_arguments(parser)
+
+
+def _add_dicom(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--series",
         nargs="+",
@@ -127,12 +140,3 @@ def add_prediction_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--codes", type=Path, metavar="JSON", help="with DICOM: codes and colours of the labels"
     )
-    group = parser.add_mutually_exclusive_group()
-    group.add_argument(
-        "--postprocessing",
-        type=Path,
-        metavar="JSON",
-        help="steps to apply (default: those chosen for the model)",
-    )
-    group.add_argument("--no-postprocessing", action="store_true", help="apply none")
-    add_execution_arguments(parser)

@@ -95,6 +95,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="train on although settings differ from the start",
     )
+    _add_where(parser)
+    parser.add_argument(
+        "--wait", action="store_true", help="where another run works on this dataset, wait until it ends"
+    )
+    parser.add_argument(
+        "--dry-run",
+        action="store_true",
+        help="print the steps, what of them is done and how long the rest will take",
+    )
+    add_cluster_arguments(parser)
+    add_roots(parser)
+    add_handed_on(parser)
+
+
+def _add_where(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--device", help="cuda, cuda:1, cpu, mps (default: the best there is)")
     parser.add_argument(
         "--devices",
@@ -110,17 +125,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="processes for planning and scoring (default: one per core), cases in flight in prediction "
         "(default: 3)",
     )
-    parser.add_argument(
-        "--wait", action="store_true", help="where another run works on this dataset, wait until it ends"
-    )
-    parser.add_argument(
-        "--dry-run",
-        action="store_true",
-        help="print the steps, what of them is done and how long the rest will take",
-    )
-    add_cluster_arguments(parser)
-    add_roots(parser)
-    add_handed_on(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:

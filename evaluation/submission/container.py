@@ -132,12 +132,14 @@ def _write_model(request: ContainerRequest, target: Path) -> None:
 
 def _write_example(request: ContainerRequest, target: Path) -> None:
     """An input as grand-challenge lays it out, whose folders wait for an image each."""
+    from balrsam_pipeline.inference.challenge.sockets import INPUTS
+
     entries: list[dict[str, Any]] = []
     for slug in request.input_slugs:
         place = f"images/{slug}"
         (target / place).mkdir(parents=True)
         entries.append({"interface": {"slug": slug, "kind": "Image", "relative_path": place}})
-    write_json(target / "inputs.json", entries)
+    write_json(target / INPUTS, entries)
 
 
 def _copy_bases(choice: ModelChoice, target: Path) -> None:
