@@ -20,9 +20,15 @@ def _add_submit(parser: argparse.ArgumentParser) -> None:
         metavar="ZIP",
         help="the archive (or the container folder) to write",
     )
-    parser.add_argument(
+    form = parser.add_mutually_exclusive_group(required=True)
+    form.add_argument(
+        "--format-file",
+        type=Path,
+        metavar="JSON",
+        help="a leaderboard by its description in a file",
+    )
+    form.add_argument(
         "--format",
-        required=True,
         choices=("msd", "amos", "isic", "grand-challenge", "flare", "rle", "plain"),
         help="which leaderboard",
     )
@@ -91,7 +97,7 @@ def _add_container(parser: argparse.ArgumentParser) -> None:
 def _submit(arguments: argparse.Namespace) -> int:
     if arguments.container:
         return _container(arguments)
-    from evaluation.submission.leaderboards import FORMS
+    from evaluation.submission.leaderboards import FORMS, read_form
     from evaluation.submission.pack import SubmissionRequest, pack_submission
     from evaluation.submission.run_length import pack_run_lengths
 
@@ -99,20 +105,22 @@ def _submit(arguments: argparse.Namespace) -> int:
         raise UsageError(
             "--images", found="none", expected="the folder of test images", fix="add --images FOLDER"
         )
-    limit = arguments.max_megabytes
+    form = read_form(arguments.format_file) if arguments.format_file else FORMS[arguments.format]
+    limit = arguments.max_megabytes or form.max_megabytes
+    theirs = {int(ours): value for ours, value in form.label_map.items()}
     request = SubmissionRequest(
         predictions=arguments.predictions or _predict_first(arguments),
         images=arguments.images,
-        form=FORMS[arguments.format],
+        form=form,
         output=arguments.output,
         dataset_json=arguments.dataset_json,
         dataset=arguments.dataset_name,
         template=arguments.template,
-        label_map=_label_map(arguments.label_map),
+        label_map=theirs | _label_map(arguments.label_map),
         limit_bytes=None if limit is None else int(limit * 2**20),
         workers=arguments.workers,
     )
-    done = pack_run_lengths(request) if arguments.format == "rle" else pack_submission(request)
+    done = pack_run_lengths(request) if form.kind == "rle" else pack_submission(request)
     for warning in done.warnings:
         print(f"warning: {warning}")
     print(
@@ -129,7 +137,7 @@ def _container(arguments: argparse.Namespace) -> int:
     if arguments.format not in ("grand-challenge", "flare"):
         raise UsageError(
             "--container",
-            found=f"--format {arguments.format}",
+            found=f"--format {arguments.format or arguments.format_file}",
             expected="--format grand-challenge or flare",
             fix="add it",
         )

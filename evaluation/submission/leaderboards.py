@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
 
 from balrsam_pipeline.errors import PredictionError
+from balrsam_pipeline.files import read_json
 from balrsam_pipeline.paths import dataset_number
+from balrsam_pipeline.serialise import from_json
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -17,13 +21,19 @@ class Form:
         template: name of each file in the archive; fields {case}, {dataset}, {number} and {ending} (the
             predictions' own).
         foreground: the value that a mask's single foreground label gets; None keeps label values.
+        kind: "files" in an archive, or "rle": one table of run lengths.
+        label_map: our value -> the leaderboard's, where they differ (`--label-map` goes before).
+        max_megabytes: the largest archive that the server takes.
         source: where the form is described.
     """
 
     name: str
     template: str
     foreground: int | None = None
-    source: str
+    kind: Literal["files", "rle"] = "files"
+    label_map: dict[str, int] = field(default_factory=dict)
+    max_megabytes: float | None = None
+    source: str = ""
 
 
 FORMS: dict[str, Form] = {
@@ -53,10 +63,25 @@ FORMS: dict[str, Form] = {
     "rle": Form(
         name="rle",
         template="{case}",
+        kind="rle",
         source="run lengths in a CSV table of id and rle: down the columns, from 1 (Kaggle)",
     ),
     "plain": Form(name="plain", template="{case}{ending}", source="files as predicted"),
 }
+
+
+def read_form(path: Path) -> Form:
+    """Read the form of another leaderboard from a JSON file with the fields of `Form`.
+
+    Raises:
+        PredictionError: unreadable, an unknown field, or values that are no whole numbers.
+    """
+    form = from_json(Form, read_json(path, PredictionError), path, PredictionError)
+    if not all(value.isdigit() for value in form.label_map):
+        raise PredictionError(
+            path, found=f"label_map of {', '.join(form.label_map)}", expected="label values", fix="correct it"
+        )
+    return form
 
 
 def member_name(template: str, case: str, dataset: str, ending: str) -> str:

@@ -18,6 +18,7 @@ from balrsam_pipeline.imageio import label_ending
 from balrsam_pipeline.protect import require_not_read
 from evaluation.submission.archive import file_sha256
 from evaluation.submission.checks import Finding, check_case_sets, check_label
+from evaluation.submission.leaderboards import FORMS
 from evaluation.submission.pack import (
     Submission,
     SubmissionRequest,
@@ -82,7 +83,8 @@ def pack_run_lengths(request: SubmissionRequest) -> Submission:
         findings += found
         if label is None:
             continue
-        template = request.template or _usual(label.geometry.dimension, description.labels)
+        own = request.form.template if request.form.template != FORMS["rle"].template else None
+        template = request.template or own or _usual(label.geometry.dimension, description.labels)
         for name, runs in _rows(template, case, label.data[0], description.labels):
             if name in rows:
                 raise _not_unique(template, name)

@@ -12,10 +12,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from balrsam_pipeline.cli import main
 from balrsam_pipeline.errors import PredictionError
 from balrsam_pipeline.imageio import Geometry, Image, read_geometry, read_label, write_image, write_label
 from evaluation.submission import FORMS, SubmissionRequest, pack_submission
-from evaluation.submission.leaderboards import member_name
+from evaluation.submission.leaderboards import member_name, read_form
 from evaluation.submission.run_length import mask_of, pack_run_lengths, read_run_lengths, run_lengths
 
 GEOMETRY = Geometry(dimension=3, shape_zyx=(4, 6, 5), spacing_mm=(3.0, 1.0, 0.5), origin_mm=(10.0, -5.0, 2.0))
@@ -231,3 +232,24 @@ def test_rows_need_ids_of_their_own_and_cases_are_checked(request_of: Submission
     with pytest.raises(PredictionError, match="missing case"):
         pack_run_lengths(table)
     assert not table.output.exists()
+
+
+def test_a_leaderboard_is_described_by_a_file(request_of: SubmissionRequest, tmp_path: Path) -> None:
+    form = {"name": "brats", "template": "{case}_seg.nii.gz", "label_map": {"2": 4}, "max_megabytes": 500}
+    (tmp_path / "brats.json").write_text(json.dumps(form))
+    words = ["submit", "--format-file", str(tmp_path / "brats.json"), "-p", str(request_of.predictions)]
+    archive = tmp_path / "brats.zip"
+    assert main([*words, "--images", str(request_of.images), "-o", str(archive), "--workers", "1"]) == 0
+    with zipfile.ZipFile(archive) as opened:
+        assert opened.namelist() == ["a_001_seg.nii.gz", "b_002_seg.nii.gz"]
+        opened.extractall(tmp_path / "opened")
+    values = read_label(tmp_path / "opened" / "a_001_seg.nii.gz").data[0]
+    np.testing.assert_array_equal(values, np.array([0, 1, 4])[label()])
+
+
+@pytest.mark.parametrize("wrong", [{"colour": 1}, {"label_map": {"liver": 1}}, {"kind": "npz"}])
+def test_a_wrong_description_is_refused(tmp_path: Path, wrong: dict[str, object]) -> None:
+    path = tmp_path / "form.json"
+    path.write_text(json.dumps({"name": "x", "template": "{case}.nii.gz"} | wrong))
+    with pytest.raises(PredictionError):
+        read_form(path)
