@@ -51,13 +51,13 @@ def scale_of(rows: Sequence[Sequence[float]], distance: bool) -> Scale:
     fences = [_within_fences(row) for row in rows if row]
     low, high = min(fence[0] for fence in fences), max(fence[1] for fence in fences)
     if distance:
-        high = max(numbers) if max(numbers) <= SQUASHED * high else high
+        high = max(value for value in (*numbers, high) if value <= SQUASHED * high)
         return Scale(0.0, high * 1.05 or max(numbers) * 1.05 or 1.0)
     high = max(high, 1.0)
-    length = high - low
+    length = SQUASHED * (high - low)
     low, high = (
-        low if high - min(numbers) > SQUASHED * length else min(numbers),
-        high if max(numbers) - low > SQUASHED * length else max(*numbers, 1.0),
+        min(value for value in (*numbers, low) if high - value <= length or value >= low),
+        max(value for value in (*numbers, high) if value - low <= length or value <= high),
     )
     return Scale(
         max(np.floor(low * 10 - 0.2) / 10, 0.0) if low >= 0 else float(np.floor(low * 10) / 10), high
