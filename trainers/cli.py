@@ -111,7 +111,8 @@ def _crossval(arguments: argparse.Namespace) -> int:
         train_all_over_devices(requests, devices)
     for request in requests:
         result = cross_validate(request)
-        print(painted(summary_table(result.summary)))
+        if not result.repeats:
+            print(painted(summary_table(result.summary)))
         print(result.intervals)
         print(f"{'already done' if result.already_done else 'done'}: {result.folder}")
     return 0

@@ -48,13 +48,20 @@ class CrossvalRequest:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CrossvalResult:
-    """The pooled summary, its folder (`crossval/`), 95 % intervals in words, and whether everything was there
-    already."""
+    """The pooled summary and where it lies.
+
+    Attributes:
+        folder: `crossval/` of the model.
+        intervals: 95 % intervals in words.
+        already_done: everything was there already.
+        repeats: it is of one fold, which was trained before, so its table has been shown.
+    """
 
     summary: Summary
     folder: Path
     intervals: str
     already_done: bool
+    repeats: bool
 
 
 def cross_validate(request: CrossvalRequest) -> CrossvalResult:
@@ -75,7 +82,11 @@ def cross_validate(request: CrossvalRequest) -> CrossvalResult:
         with folder_lock(folder):
             write_reports(summary, folder)
     return CrossvalResult(
-        summary=summary, folder=folder, intervals=interval_lines(summary), already_done=already_done
+        summary=summary,
+        folder=folder,
+        intervals=interval_lines(summary),
+        already_done=already_done,
+        repeats=len(results) == 1 and results[0].already_done,
     )
 
 

@@ -55,9 +55,10 @@ class Screen:
         line[self._column] = (letter, self._colour)
         self._column += 1
 
-    def text(self) -> str:
-        """What it shows, without colours."""
-        return "\n".join("".join(letter for letter, _ in line).rstrip() for line in self.lines)
+    def last_line(self) -> str:
+        """The lowest line that holds letters, without colours."""
+        lines = ["".join(letter for letter, _ in line).rstrip() for line in self.lines]
+        return next((line for line in reversed(lines) if line), "")
 
     def picture(self, title: str) -> str:
         """The last lines as SVG."""

@@ -69,7 +69,7 @@ def terminal(
     pictures: list[str] = []
 
     def seen(screen: Screen) -> None:
-        step = re.search(r"fold 1: step (\d+)", screen.text().splitlines()[-1])
+        step = re.search(r"fold 1: .*step (\d+)", screen.last_line())
         if step and int(step[1]) > steps / 2:
             pictures[:] = [screen.picture(f"balrsam run {DATASET}")]
 

@@ -13,6 +13,9 @@ def test_folds_are_trained_pooled_and_then_left_alone(make_request):
     assert result.intervals.splitlines()[0].startswith("organ: dice 0.")
     assert len(result.intervals.splitlines()) == 6
     assert cross_validate(request).already_done
+    assert not result.repeats, "two folds are shown together for the first time"
+    alone = cross_validate(CrossvalRequest(train=request.train, folds=(0,)))
+    assert alone.repeats, "the table of the fold has been shown when it was trained"
 
 
 def test_folds_train_at_the_same_time_on_several_devices(make_request):
