@@ -33,7 +33,7 @@ def test_the_whole_package_imports_and_the_main_job_runs_without_posix(tmp_path:
     generate_dataset(tmp_path / "raw", DemoSize(training_cases=5, test_cases=1, shape_zyx=(8, 32, 32)))
     (tmp_path / "job.py").write_text(PROGRAM)
     words = ("run", "999", *roots(tmp_path), "--configurations", "2d", "--folds", "0", "--device", "cpu")
-    words += ("--max-steps", "2", "--batch-size", "2", "--train-workers", "1", "--workers", "2")
+    words += ("--max-steps", "2", "--train-batch-size", "2", "--train-workers", "1", "--workers", "2")
     words += ("--backbone", "vit_mini", "--gpu-memory-gb", "0")
     path = os.pathsep.join((str(site_of(tmp_path / "site")), os.environ.get("PYTHONPATH", "")))
     done = subprocess.run(
