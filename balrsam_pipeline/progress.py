@@ -70,7 +70,8 @@ class Phase:
         if left is None:
             parts.append(f"{in_words(time.monotonic() - self._started_s)} so far")
         else:
-            parts.append(f"about {in_words(left)} left" if left > 0 else "longer than expected, going on")
+            late = "finishing" if (self.share or 0.0) >= 1.0 else "longer than expected, going on"
+            parts.append(f"about {in_words(left)} left" if left > 0 else late)
         parts += [self.note] if self.note else []
         return f"{self.what}: {', '.join(parts)}"
 

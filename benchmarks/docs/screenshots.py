@@ -70,7 +70,7 @@ def terminal(
 
     def seen(screen: Screen) -> None:
         step = re.search(r"fold 1: .*step (\d+)", screen.last_line())
-        if step and int(step[1]) > steps / 2:
+        if step and int(step[1]) > steps / 2 and not pictures:
             pictures[:] = [screen.picture(f"balrsam run {DATASET}")]
 
     command = [sys.executable, "-m", "balrsam_pipeline", "run", DATASET, *words]

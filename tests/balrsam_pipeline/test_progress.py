@@ -57,6 +57,9 @@ def test_time_left_is_counted_from_what_is_done_and_runs_on(monkeypatch: pytest.
     assert going.line() == "predict: 4 of 10 cases, about 23 s left"
     clock[0] = 60.0
     assert going.line() == "predict: 4 of 10 cases, longer than expected, going on"
+    going.advance(10)
+    clock[0] = 61.0
+    assert going.line() == "predict: 10 of 10 cases, finishing"
 
 
 def test_tracking_yields_every_item_and_says_how_many_are_done(quick: pytest.LogCaptureFixture) -> None:

@@ -60,7 +60,7 @@ def test_a_slow_phase_is_spoken_of(log: tuple[Path, list[str]], phase: str) -> N
     assert ends - begins > 3, lines[begins : ends + 1]
     for line in lines[begins + 1 : ends]:
         assert re.match(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d  \S", line), line
-        assert re.search(r"so far|left|going on", line), "a line says how long it took or will take"
+        assert re.search(r"so far|left|going on|finishing", line), "a line says how long it took or will take"
 
 
 def test_the_log_of_the_run_holds_the_same_lines(log: tuple[Path, list[str]]) -> None:
