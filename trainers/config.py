@@ -152,6 +152,8 @@ class TrainingConfig:
         learning_rate: the highest; None takes 3e-3 for a network trained from scratch, 2e-3 for one over
             volumes and 1e-3 for an adapted one, times the root of the number of devices that each have the
             plan's batch.
+        pretrained_rate: share of the learning rate that trained weights of SAM's own take where a checkpoint
+            is adapted (its mask decoder's); new parts and LoRA take all of it.
         warmup_fraction: share of the budget over which the learning rate rises linearly.
         gradient_clip: largest norm of the whole gradient; 0 does not limit it.
         ema_width: the exponential moving average of weights spans about this share of the steps so far,
@@ -200,6 +202,7 @@ class TrainingConfig:
         "peak learning rate (default: 0.003 from scratch, 0.001 adapted)", default=None, metavar="X"
     )
     weight_decay: float = 0.05
+    pretrained_rate: float = 1.0
     warmup_fraction: float = 0.05
     poly_exponent: float = 0.9
     gradient_clip: float = option(
@@ -237,6 +240,7 @@ class TrainingConfig:
             self.learning_rate,
             "more than 0",
         )
+        _require("pretrained_rate", 0 < self.pretrained_rate <= 1, self.pretrained_rate, "above 0, at most 1")
         _require("gradient_clip", self.gradient_clip >= 0, self.gradient_clip, "0 (off) or more")
         _require("warmup_fraction", 0 <= self.warmup_fraction < 1, self.warmup_fraction, "from 0 up to 1")
         _require("ema_width", 0 < self.ema_width < 0.5, self.ema_width, "between 0 and 0.5")

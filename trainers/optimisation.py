@@ -3,7 +3,7 @@ moving average of weights."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
@@ -19,27 +19,41 @@ UNDECAYED = (
     "relative",
     "rel_",
     "embedding",
-)  # learned positions and tokens are no projections: decay would erase them
+    ".lora.",
+)  # learned positions and tokens are no projections: decay would erase them, and what LoRA has learnt too
 LONGEST_AVERAGE = 0.9999
 
 
-def make_optimiser(model: nn.Module, config: TrainingConfig) -> torch.optim.AdamW:
-    """AdamW over the trainable parameters: matrices and kernels decay; norms, biases, positions and tokens do
-    not."""
-    trainable = {name: parameter for name, parameter in model.named_parameters() if parameter.requires_grad}
-    decayed = {
-        name: p
-        for name, p in trainable.items()
-        if p.ndim >= 2 and not any(word in name.lower() for word in UNDECAYED)
-    }
-    kept = {name: p for name, p in trainable.items() if name not in decayed}
-    groups = [
-        {"params": list(decayed.values()), "weight_decay": config.weight_decay},
-        {"params": list(kept.values()), "weight_decay": 0.0},
-    ]
+def make_optimiser(
+    model: nn.Module, config: TrainingConfig, is_pretrained: Callable[[str], bool] = lambda name: False
+) -> torch.optim.AdamW:
+    """AdamW over the trainable parameters: matrices and kernels decay; norms, biases, positions, tokens and
+    LoRA do not.
+
+    Args:
+        is_pretrained: whether a parameter of this name starts as SAM's own; these take a share of the
+            learning rate, which their group names as `share`.
+    """
+    groups: dict[tuple[float, float], list[nn.Parameter]] = {}
+    for name, parameter in model.named_parameters():
+        if parameter.requires_grad:
+            projects = parameter.ndim >= 2 and not any(word in name.lower() for word in UNDECAYED)
+            share = config.pretrained_rate if is_pretrained(name) else 1.0
+            groups.setdefault((config.weight_decay if projects else 0.0, share), []).append(parameter)
     return torch.optim.AdamW(
-        [group for group in groups if group["params"]], lr=config.learning_rate or 0.0, fused=True
+        [
+            {"params": parameters, "weight_decay": decay, "share": share}
+            for (decay, share), parameters in groups.items()
+        ],
+        lr=config.learning_rate or 0.0,
+        fused=True,
     )
+
+
+def set_learning_rate(optimiser: torch.optim.Optimizer, rate: float) -> None:
+    """Give each group its share of the rate."""
+    for group in optimiser.param_groups:
+        group["lr"] = rate * group["share"]
 
 
 def learning_rate(progress: float, config: TrainingConfig) -> float:

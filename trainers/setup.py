@@ -27,6 +27,7 @@ from balrsam_pipeline.network import (
     checkpoint_sha256,
     obtain,
     start_on_images,
+    starts_as_sam,
     trainable_state,
 )
 from balrsam_pipeline.paths import threads_are_given
@@ -258,7 +259,7 @@ def _run_state(
     return RunState(
         model=model,
         weights=weights,
-        optimiser=make_optimiser(model, config),
+        optimiser=make_optimiser(model, config, partial(starts_as_sam, network)),
         average=WeightAverage(weights, config.ema_width),
         precision=precision,
         budget=Budget(config, CLOCKS[config.budget_clock], used_s),

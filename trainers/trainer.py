@@ -21,7 +21,7 @@ from trainers.data import BatchLoader, CopyStream, DeviceBatch, DeviceBatches
 from trainers.gradients import accumulate
 from trainers.loggers import Logger
 from trainers.losses import SegmentationLoss
-from trainers.optimisation import Precision, WeightAverage, learning_rate
+from trainers.optimisation import Precision, WeightAverage, learning_rate, set_learning_rate
 from trainers.pace import Budget, Pace
 from trainers.parallel import Ranks
 from trainers.stopping import StopRequest
@@ -156,8 +156,7 @@ class Trainer:
             TrainingError: losses have not been finite for many steps.
         """
         parts, state = self._parts, self.state
-        for group in parts.optimiser.param_groups:
-            group["lr"] = learning_rate(progress, parts.config)
+        set_learning_rate(parts.optimiser, learning_rate(progress, parts.config))
         parts.train_coarser(COARSER if progress < parts.config.coarse_share else 1)
         loss, norm = self._backward(batch, fetch)
         finite = math.isfinite(loss) and math.isfinite(norm)

@@ -90,6 +90,11 @@ def load_low_rank_start(model: BalrSam, sam: Mapping[str, Tensor], second_moment
                 parameter.copy_(weights[name])
 
 
+def starts_as_sam(network: NetworkPlan, name: str) -> bool:
+    """Whether a parameter of this name starts as SAM's own weights do."""
+    return not network.from_scratch and not any(part in name for part in NEW_PARTS)
+
+
 def resize_position_embedding(embedding_1yxc: Tensor, grid: tuple[int, int]) -> Tensor:
     """SAM's absolute position table (1, 64, 64, c) at another grid, bicubic; the table itself where the grid
     is the same."""

@@ -16,8 +16,11 @@ rank.
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 
 from balrsam_pipeline.network.backbone import EMBEDDING
 from balrsam_pipeline.network.layers import Linear
@@ -115,19 +118,49 @@ class ImageToToken(nn.Module):
         carried_bxc = per_head(k_bntd, self.q_proj.weight.view(HEADS, HEAD, EMBEDDING)).reshape(
             b, HEADS * t, EMBEDDING
         )
-        shift_bx = per_head(k_bntd, self.q_proj.bias.view(HEADS, HEAD, 1)).reshape(b, 1, HEADS * t)
-        scores_bsx = (
-            image_bsc @ carried_bxc.transpose(1, 2) + position_sc @ carried_bxc.transpose(1, 2) + shift_bx
-        )
-        weights_bsx = scores_bsx.view(b, -1, HEADS, t).softmax(dim=-1).view(b, -1, HEADS * t)
+        shift_bx1 = per_head(k_bntd, self.q_proj.bias.view(HEADS, HEAD, 1)).reshape(b, HEADS * t, 1)
+        scores_bxs = products_with(carried_bxc, image_bsc, position_sc) + shift_bx1
+        weights_bxs = scores_bxs.view(b, HEADS, t, -1).softmax(dim=2).view(b, HEADS * t, -1)
         carried_out = per_head(v_bntd, self.out_proj.weight.view(EMBEDDING, HEADS, HEAD).permute(1, 2, 0))
-        out: Tensor = weights_bsx @ carried_out.reshape(b, HEADS * t, EMBEDDING) + self.out_proj.bias
+        carried_out_bxc = carried_out.reshape(b, HEADS * t, EMBEDDING)
+        out: Tensor = weights_bxs.transpose(1, 2) @ carried_out_bxc + self.out_proj.bias
         return out
 
 
 def attend(carried_bntc: Tensor, keys_bsc: Tensor, position_sc: Tensor) -> Tensor:
-    """softmax(carried · (keys + position)ᵀ) · keys, without making keys + position: (b, n, t, c)."""
+    """softmax(carried · (keys + position)ᵀ) · keys, without keeping keys + position: (b, n, t, c)."""
     b, n, t, c = carried_bntc.shape
-    carried_bxc = carried_bntc.reshape(b, n * t, c)
-    scores_bxs = carried_bxc @ keys_bsc.transpose(1, 2) + carried_bxc @ position_sc.transpose(0, 1)
+    scores_bxs = products_with(carried_bntc.reshape(b, n * t, c), keys_bsc, position_sc)
     return (scores_bxs.softmax(dim=-1) @ keys_bsc).view(b, n, t, c)
+
+
+def products_with(few_bxc: Tensor, image_bsc: Tensor, position_sc: Tensor) -> Tensor:
+    """few · (image + position)ᵀ: (b, x, s). For backward the image is kept, and the sum, which costs little,
+    made again."""
+    if torch.is_grad_enabled():
+        products: Tensor = _Products.apply(few_bxc, image_bsc, position_sc)  # type: ignore[no-untyped-call]
+        return products
+    return few_bxc @ (image_bsc + position_sc).transpose(1, 2)
+
+
+class _Products(torch.autograd.Function):
+    """`products_with` and its derivative, which is computed in the type that the products have."""
+
+    @staticmethod
+    def forward(ctx: Any, few_bxc: Tensor, image_bsc: Tensor, position_sc: Tensor) -> Tensor:
+        ctx.save_for_backward(few_bxc, image_bsc, position_sc)
+        return few_bxc @ (image_bsc + position_sc).transpose(1, 2)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient_bxs: Tensor) -> tuple[Tensor | None, ...]:
+        few_bxc, image_bsc, position_sc = ctx.saved_tensors
+        dtype = gradient_bxs.dtype
+        of_few = of_image = of_position = None
+        if ctx.needs_input_grad[0]:
+            of_few = (gradient_bxs @ (image_bsc + position_sc).to(dtype)).to(few_bxc.dtype)
+        if ctx.needs_input_grad[1] or ctx.needs_input_grad[2]:
+            of_image = (gradient_bxs.transpose(1, 2) @ few_bxc.to(dtype)).to(image_bsc.dtype)
+        if ctx.needs_input_grad[2] and of_image is not None:
+            of_position = of_image.sum(0)
+        return of_few, of_image, of_position

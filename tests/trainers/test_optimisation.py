@@ -1,11 +1,17 @@
 from __future__ import annotations
 
+from dataclasses import replace
+from functools import partial
+
 import pytest
 import torch
+from support.plans import example_plan
 from torch import nn
 
+from balrsam_pipeline.network import random_model, starts_as_sam
+from balrsam_pipeline.network.builder import freeze
 from trainers.config import TrainingConfig
-from trainers.optimisation import WeightAverage, learning_rate, make_optimiser
+from trainers.optimisation import WeightAverage, learning_rate, make_optimiser, set_learning_rate
 
 CONFIG = TrainingConfig(learning_rate=0.01, warmup_fraction=0.1)
 
@@ -47,6 +53,28 @@ def test_norms_biases_positions_and_tokens_do_not_decay():
             )
         },
     }
+
+
+def test_weights_of_sams_own_take_their_share_of_the_rate_and_lora_does_not_decay():
+    network = replace(
+        example_plan().configurations["2d"].network, from_scratch=False, lora_rank=2, adapter_rank=4
+    )
+    with torch.device("meta"):
+        model = random_model(network)
+    freeze(model)
+    optimiser = make_optimiser(model, replace(CONFIG, pretrained_rate=0.25), partial(starts_as_sam, network))
+    set_learning_rate(optimiser, 0.01)
+    found = {
+        id(p): (group["lr"], group["weight_decay"])
+        for group in optimiser.param_groups
+        for p in group["params"]
+    }
+    rates = {name: found[id(p)] for name, p in model.named_parameters() if p.requires_grad}
+    assert len(rates) == len(found)
+    for name, (rate, decay) in rates.items():
+        assert rate == (0.0025 if name.startswith("mask_decoder.") else 0.01), name
+        assert decay == 0.0 or ".lora." not in name
+    assert rates["mask_decoder.upscaling.weight1"][1] == CONFIG.weight_decay
 
 
 def test_the_average_of_constant_weights_is_those_weights_and_it_starts_as_the_first_step():

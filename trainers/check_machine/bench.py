@@ -4,10 +4,11 @@ of it holds. Nothing is fetched and nothing is written unless asked for."""
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 
-from balrsam_pipeline.network import random_model, trainable_state
+from balrsam_pipeline.network import random_model, starts_as_sam, trainable_state
 from balrsam_pipeline.network.builder import freeze
 from balrsam_pipeline.progress import Phase
 from trainers.augmentation import augment_intensity_batch
@@ -58,7 +59,7 @@ def set_up(subject: Subject, device: torch.device, loader: BatchLoader, going: P
     run_state = RunState(
         model=model,
         weights=weights,
-        optimiser=make_optimiser(model, config),
+        optimiser=make_optimiser(model, config, partial(starts_as_sam, model.network)),
         average=WeightAverage(weights, config.ema_width),
         precision=precision,
         budget=Budget(config, CLOCKS[config.budget_clock]),
