@@ -83,24 +83,13 @@ class TwoWayLayer(nn.Module):
         else:
             tokens_btc = tokens_btc + self.self_attn(tokens_btc + start_btc, tokens_btc)
         tokens_btc = self.norm1(tokens_btc)
-        large = image_bsc.shape[1] >= RECOMPUTE_TOKENS
-        read = recompute(
-            self.cross_attn_token_to_image, tokens_btc + start_btc, image_bsc, position_sc, when=large
-        )
+        read = self.cross_attn_token_to_image(tokens_btc + start_btc, image_bsc, position_sc)
         tokens_btc = self.norm2(tokens_btc + read)
         tokens_btc = self.norm3(tokens_btc + self.mlp(tokens_btc))
-        image_bsc = recompute(
-            self._update_image, tokens_btc + start_btc, image_bsc, position_sc, tokens_btc, when=large
+        image_bsc = self.cross_attn_image_to_token(
+            image_bsc, position_sc, tokens_btc + start_btc, tokens_btc, self.norm4
         )
         return tokens_btc, image_bsc
-
-    def _update_image(
-        self, keys_btc: Tensor, image_bsc: Tensor, position_sc: Tensor, values_btc: Tensor
-    ) -> Tensor:
-        updated: Tensor = self.norm4(
-            image_bsc + self.cross_attn_image_to_token(image_bsc, position_sc, keys_btc, values_btc)
-        )
-        return updated
 
 
 class Hypernetworks(nn.Module):
@@ -189,10 +178,7 @@ class Transformer(nn.Module):
         tokens_btc = start_btc
         for layer in self.layers:
             tokens_btc, image_bsc = layer(tokens_btc, start_btc, image_bsc, position_sc)
-        large = image_bsc.shape[1] >= RECOMPUTE_TOKENS
-        read = recompute(
-            self.final_attn_token_to_image, tokens_btc + start_btc, image_bsc, position_sc, when=large
-        )
+        read = self.final_attn_token_to_image(tokens_btc + start_btc, image_bsc, position_sc)
         return self.norm_final_attn(tokens_btc + read), image_bsc
 
 

@@ -6,7 +6,7 @@ class tokens are carried to the image's side instead, by re-association:
 
     scores  = (q·Wkᵀ)·Xᵀ        context = (softmax·X)·Wv
 
-which is the same function (`exact`) with nothing of size N kept but X itself and the scores. `low_rank` also
+which is the same function (`exact`) with nothing of size N kept but X itself (`attend.py`). `low_rank` also
 replaces Wk and Wv, a third-order tensor 256 × heads × d each, by one shared latent z = X·U of R numbers a
 token and two small cores.
 
@@ -16,14 +16,11 @@ rank.
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 from torch import Tensor, nn
-from torch.autograd.function import once_differentiable
 
+from balrsam_pipeline.network.attend import FewTokens, attend, read_few
 from balrsam_pipeline.network.backbone import EMBEDDING
-from balrsam_pipeline.network.layers import Linear
 
 HEADS = 8
 INNER = 128  # channels of q, k and v in SAM's cross attention, over all heads
@@ -66,7 +63,7 @@ class TokenToImage(nn.Module):
         """(b, t, 256)."""
         q_bntd = split_heads(self.q_proj(queries_btc)) * HEAD**-0.5
         carried_bntc = per_head(q_bntd, self.k_proj.weight.view(HEADS, HEAD, EMBEDDING))
-        context_bntc = attend(carried_bntc, image_bsc, position_sc)
+        context_bntc = attend(carried_bntc.flatten(1, 2), image_bsc, position_sc).view(carried_bntc.shape)
         context_bntd = per_head(context_bntc, self.v_proj.weight.view(HEADS, HEAD, EMBEDDING).transpose(1, 2))
         out: Tensor = self.out_proj(join_heads(context_bntd) + self.v_proj.bias)
         return out
@@ -82,7 +79,7 @@ class LowRankTokenToImage(nn.Module):
     def __init__(self, rank: int) -> None:
         super().__init__()
         self.q_proj = nn.Linear(EMBEDDING, INNER)
-        self.latent = Linear(EMBEDDING, rank, bias=False)
+        self.latent = nn.Linear(EMBEDDING, rank, bias=False)
         self.key_core = nn.Parameter(torch.empty(INNER, rank))
         self.value_core = nn.Linear(rank, INNER)
         self.out_proj = nn.Linear(INNER, EMBEDDING)
@@ -93,7 +90,8 @@ class LowRankTokenToImage(nn.Module):
         rank = self.key_core.shape[1]
         q_bntd = split_heads(self.q_proj(queries_btc)) * HEAD**-0.5
         carried_bntr = per_head(q_bntd, self.key_core.view(HEADS, HEAD, rank))
-        context_bntr = attend(carried_bntr, self.latent(image_bsc), self.latent(position_sc))
+        context_bxr = attend(carried_bntr.flatten(1, 2), image_bsc, position_sc, self.latent.weight)
+        context_bntr = context_bxr.view(carried_bntr.shape)
         context_bntd = per_head(context_bntr, self.value_core.weight.view(HEADS, HEAD, rank).transpose(1, 2))
         out: Tensor = self.out_proj(join_heads(context_bntd) + self.value_core.bias)
         return out
@@ -110,57 +108,18 @@ class ImageToToken(nn.Module):
         self.v_proj = nn.Linear(EMBEDDING, INNER)
         self.out_proj = nn.Linear(INNER, EMBEDDING)
 
-    def forward(self, image_bsc: Tensor, position_sc: Tensor, keys_btc: Tensor, values_btc: Tensor) -> Tensor:
-        """What is to be added to the image tokens: (b, s, 256)."""
+    def forward(
+        self, image_bsc: Tensor, position_sc: Tensor, keys_btc: Tensor, values_btc: Tensor, norm: nn.LayerNorm
+    ) -> Tensor:
+        """norm(image + what the image tokens read from the class tokens): (b, s, 256)."""
         k_bntd = split_heads(self.k_proj(keys_btc)) * HEAD**-0.5
         v_bntd = split_heads(self.v_proj(values_btc))
-        b, _, t, _ = k_bntd.shape
-        carried_bxc = per_head(k_bntd, self.q_proj.weight.view(HEADS, HEAD, EMBEDDING)).reshape(
-            b, HEADS * t, EMBEDDING
+        out_weight = self.out_proj.weight.view(EMBEDDING, HEADS, HEAD).permute(1, 2, 0)
+        few = FewTokens(
+            per_head(k_bntd, self.q_proj.weight.view(HEADS, HEAD, EMBEDDING)).flatten(1, 2),
+            per_head(k_bntd, self.q_proj.bias.view(HEADS, HEAD, 1)).flatten(1, 2),
+            # an image token takes 1 in all of each head, so that every head may bring its part of the bias
+            per_head(v_bntd, out_weight).flatten(1, 2) + self.out_proj.bias / HEADS,
+            HEADS,
         )
-        shift_bx1 = per_head(k_bntd, self.q_proj.bias.view(HEADS, HEAD, 1)).reshape(b, HEADS * t, 1)
-        scores_bxs = products_with(carried_bxc, image_bsc, position_sc) + shift_bx1
-        weights_bxs = scores_bxs.view(b, HEADS, t, -1).softmax(dim=2).view(b, HEADS * t, -1)
-        carried_out = per_head(v_bntd, self.out_proj.weight.view(EMBEDDING, HEADS, HEAD).permute(1, 2, 0))
-        carried_out_bxc = carried_out.reshape(b, HEADS * t, EMBEDDING)
-        out: Tensor = weights_bxs.transpose(1, 2) @ carried_out_bxc + self.out_proj.bias
-        return out
-
-
-def attend(carried_bntc: Tensor, keys_bsc: Tensor, position_sc: Tensor) -> Tensor:
-    """softmax(carried · (keys + position)ᵀ) · keys, without keeping keys + position: (b, n, t, c)."""
-    b, n, t, c = carried_bntc.shape
-    scores_bxs = products_with(carried_bntc.reshape(b, n * t, c), keys_bsc, position_sc)
-    return (scores_bxs.softmax(dim=-1) @ keys_bsc).view(b, n, t, c)
-
-
-def products_with(few_bxc: Tensor, image_bsc: Tensor, position_sc: Tensor) -> Tensor:
-    """few · (image + position)ᵀ: (b, x, s). For backward the image is kept, and the sum, which costs little,
-    made again."""
-    if torch.is_grad_enabled():
-        products: Tensor = _Products.apply(few_bxc, image_bsc, position_sc)  # type: ignore[no-untyped-call]
-        return products
-    return few_bxc @ (image_bsc + position_sc).transpose(1, 2)
-
-
-class _Products(torch.autograd.Function):
-    """`products_with` and its derivative, which is computed in the type that the products have."""
-
-    @staticmethod
-    def forward(ctx: Any, few_bxc: Tensor, image_bsc: Tensor, position_sc: Tensor) -> Tensor:
-        ctx.save_for_backward(few_bxc, image_bsc, position_sc)
-        return few_bxc @ (image_bsc + position_sc).transpose(1, 2)
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, gradient_bxs: Tensor) -> tuple[Tensor | None, ...]:
-        few_bxc, image_bsc, position_sc = ctx.saved_tensors
-        dtype = gradient_bxs.dtype
-        of_few = of_image = of_position = None
-        if ctx.needs_input_grad[0]:
-            of_few = (gradient_bxs @ (image_bsc + position_sc).to(dtype)).to(few_bxc.dtype)
-        if ctx.needs_input_grad[1] or ctx.needs_input_grad[2]:
-            of_image = (gradient_bxs.transpose(1, 2) @ few_bxc.to(dtype)).to(image_bsc.dtype)
-        if ctx.needs_input_grad[2] and of_image is not None:
-            of_position = of_image.sum(0)
-        return of_few, of_image, of_position
+        return read_few(image_bsc, position_sc, few, norm)

@@ -18,6 +18,7 @@ import torch
 from stock import machine
 from torch import Tensor, nn
 
+from balrsam_pipeline.allocator import keep_freed_memory
 from balrsam_pipeline.network import preset
 from balrsam_pipeline.network.backbone import EMBEDDING, sam_modeling
 from balrsam_pipeline.network.decoder import MaskDecoder
@@ -78,6 +79,7 @@ def main() -> None:
     parser.add_argument("--classes", type=int, nargs="+", default=[4, 14])
     parser.add_argument("--rounds", type=int, default=8)
     arguments = parser.parse_args()
+    keep_freed_memory()  # as every command does
     torch.manual_seed(0)
     result: dict[str, object] = {"machine": machine()}
     for size in arguments.sizes:

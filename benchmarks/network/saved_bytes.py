@@ -1,19 +1,25 @@
 """Saved activation bytes, stock SAM against ours: decoder attention, whole decoder, whole network. Counted,
 not timed.
 
-usage: python benchmarks/network/saved_bytes.py > saved_bytes.json
+"attention" is the two-way transformer: its attentions, the few tokens' MLPs, and norms. "recomputed" is what
+we do from 1,024 image tokens on: attentions and upscaling keep their inputs alone.
+
+usage: python benchmarks/network/saved_bytes.py [--sizes 224 448 1024] [--classes 4 14] > saved_bytes.json
 """
 
 from __future__ import annotations
 
+import argparse
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 
 import torch
 from stock import StockLora
 from torch import Tensor, nn
 
+import balrsam_pipeline.network.decoder as decoder
 from balrsam_pipeline.network import count_cost, preset
 from balrsam_pipeline.network.backbone import EMBEDDING, sam_modeling
 from balrsam_pipeline.network.decoder import MaskDecoder
@@ -21,7 +27,7 @@ from balrsam_pipeline.network.profiling import count_saved_bytes
 from balrsam_pipeline.plan import DecoderAttention
 
 MIB = 2**20
-SIDE = 64  # tokens a side at 1024
+FORMS: tuple[DecoderAttention, ...] = ("exact", "low_rank")
 
 
 def saved_mib(module: nn.Module, run: Callable[[], object]) -> float:
@@ -32,47 +38,72 @@ def saved_mib(module: nn.Module, run: Callable[[], object]) -> float:
     return saved.total / MIB
 
 
-def stock_decoder(masks: int) -> dict[str, float]:
-    """Stock's two-way transformer and whole decoder for 1024 pixels."""
+@contextmanager
+def recomputing(*, on: bool) -> Iterator[None]:
+    """Compute attentions and upscaling again in backward at every size, or at none."""
+    before = decoder.RECOMPUTE_TOKENS
+    decoder.RECOMPUTE_TOKENS = 0 if on else 2**31
+    try:
+        yield
+    finally:
+        decoder.RECOMPUTE_TOKENS = before
+
+
+def stock_decoder(side: int, masks: int) -> dict[str, float]:
+    """Stock's two-way transformer and whole decoder, for `side` tokens a side."""
     modeling = sam_modeling()
     transformer = modeling.TwoWayTransformer(depth=2, embedding_dim=EMBEDDING, mlp_dim=2048, num_heads=8)
-    decoder = modeling.MaskDecoder(
+    stock = modeling.MaskDecoder(
         transformer_dim=EMBEDDING, transformer=transformer, num_multimask_outputs=masks - 1
     )
-    image = torch.empty(1, EMBEDDING, SIDE, SIDE, requires_grad=True)
-    position, sparse = torch.empty(1, EMBEDDING, SIDE, SIDE), torch.empty(1, 0, EMBEDDING)
-    dense = nn.Parameter(torch.empty(1, EMBEDDING, 1, 1)).expand(1, -1, SIDE, SIDE)
+    image = torch.empty(1, EMBEDDING, side, side, requires_grad=True)
+    position, sparse = torch.empty(1, EMBEDDING, side, side), torch.empty(1, 0, EMBEDDING)
+    dense = nn.Parameter(torch.empty(1, EMBEDDING, 1, 1)).expand(1, -1, side, side)
     tokens = torch.empty(1, masks + 1, EMBEDDING, requires_grad=True)
     return {
         "attention": saved_mib(transformer, lambda: transformer(image, position, tokens)),
-        "decoder": saved_mib(decoder, lambda: decoder.predict_masks(image, position, sparse, dense)),
+        "decoder": saved_mib(stock, lambda: stock.predict_masks(image, position, sparse, dense)),
     }
 
 
-def our_decoder(masks: int, form: DecoderAttention) -> dict[str, float]:
-    """The same of ours."""
-    decoder = MaskDecoder(replace(preset("vit_b"), classes=masks, decoder_attention=form))
-    decoder.position_frequencies.requires_grad_(False)  # as where a checkpoint is adapted
-    image = torch.empty(1, EMBEDDING, SIDE, SIDE, requires_grad=True)
-    flat = torch.empty(1, SIDE * SIDE, EMBEDDING, requires_grad=True)
+def our_decoder(side: int, masks: int, form: DecoderAttention) -> dict[str, float]:
+    """The same of ours, with and without recomputation."""
+    network = replace(preset("vit_b", masks), decoder_attention=form, input_size=(16 * side, 16 * side))
+    ours = MaskDecoder(network)
+    ours.position_frequencies.requires_grad_(False)  # as where a checkpoint is adapted
+    image = torch.empty(1, EMBEDDING, side, side, requires_grad=True)
+    flat = torch.empty(1, side * side, EMBEDDING, requires_grad=True)
     tokens: Tensor = torch.empty(1, masks + 1, EMBEDDING, requires_grad=True)
-    return {
-        "attention": saved_mib(decoder, lambda: decoder.transformer(tokens, flat, decoder.image_positions)),
-        "decoder": saved_mib(decoder, lambda: decoder(image, ())),
+    found = {}
+    for name, on in (("", False), (", recomputed", True)):
+        with recomputing(on=on):
+            attend = saved_mib(ours, lambda: ours.transformer(tokens, flat, ours.image_positions))
+            found |= {f"attention{name}": attend, f"decoder{name}": saved_mib(ours, lambda: ours(image, ()))}
+    return found
+
+
+def compared(side: int, masks: int) -> dict[str, object]:
+    """MiB of stock and of both our forms, and by which share ours are less."""
+    stock = stock_decoder(side, masks)
+    forms = {form: our_decoder(side, masks, form) for form in FORMS}
+    less = {
+        form: {part: round(1 - mib / stock[part.split(",")[0]], 3) for part, mib in found.items()}
+        for form, found in forms.items()
     }
+    return {"stock MiB": stock, **{f"{form} MiB": found for form, found in forms.items()}, "less by": less}
 
 
 def main() -> None:
-    """Print everything in MiB of one 1024×1024 image, fp32."""
+    """Print everything in MiB of one image, fp32."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--sizes", type=int, nargs="+", default=[224, 448, 1024])
+    parser.add_argument("--classes", type=int, nargs="+", default=[4, 14])
+    arguments = parser.parse_args()
     result: dict[str, object] = {}
     with torch.device("meta"):
-        for masks in (4, 9):
-            stock = stock_decoder(masks)
-            forms: tuple[DecoderAttention, ...] = ("low_rank", "exact")
-            result[f"decoder, {masks} masks"] = {
-                "stock": stock,
-                **{form: our_decoder(masks, form) for form in forms},
-            }
+        for size in arguments.sizes:
+            for masks in arguments.classes:
+                result[f"decoder at {size}, {masks} masks"] = compared(size // 16, masks)
         plain = StockLora("vit_b")
         stock_all = saved_mib(plain, lambda: plain(torch.empty(1, 3, 1024, 1024)))
     network = preset("vit_b")
