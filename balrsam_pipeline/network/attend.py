@@ -58,7 +58,7 @@ def read_few(image_bsc: Tensor, position_sc: Tensor, few: FewTokens, norm: nn.La
     if torch.is_grad_enabled():
         updated: Tensor = _ReadFew.apply(*tensors, norm.weight, norm.bias, few.heads, norm.eps)  # type: ignore[no-untyped-call]
         return updated
-    summed = _read(*tensors, few.heads).summed_bsc
+    summed = _read(*tensors, heads=few.heads).summed_bsc
     return functional.layer_norm(summed, norm.weight.shape, norm.weight, norm.bias, norm.eps)
 
 
@@ -105,7 +105,7 @@ class _ReadFew(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, *inputs: Any) -> Tensor:
         *tensors, weight, bias, heads, eps = inputs
-        read = _read(*tensors, heads)
+        read = _read(*tensors, heads=heads)
         ctx.heads, ctx.eps, ctx.dtype = heads, eps, read.dtype
         ctx.save_for_backward(*tensors, weight, bias)
         return functional.layer_norm(read.summed_bsc, weight.shape, weight, bias, eps)
@@ -115,7 +115,7 @@ class _ReadFew(torch.autograd.Function):
     def backward(ctx: Any, gradient_bsc: Tensor) -> tuple[Tensor | None, ...]:
         *tensors, weight, bias = ctx.saved_tensors
         (image, position, keys, shift, values), dtype = tensors, ctx.dtype
-        read = _read(*tensors, ctx.heads, dtype)
+        read = _read(*tensors, heads=ctx.heads, dtype=dtype)
         shares = read.shares_bxs
         of_summed, of_weight, of_norm_bias = _layer_norm_backward(
             gradient_bsc, read.summed_bsc, weight, bias, ctx.eps
@@ -161,6 +161,7 @@ def _read(
     keys_bxc: Tensor,
     shift_bx1: Tensor,
     values_bxc: Tensor,
+    *,
     heads: int,
     dtype: torch.dtype | None = None,
 ) -> _Read:
