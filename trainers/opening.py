@@ -69,7 +69,8 @@ def _device(device: torch.device) -> str:
 
 
 def _budget(config: TrainingConfig) -> str:
-    clock = "minutes of the processor" if config.budget_clock == "cpu" else "minutes"
+    unit = "minute" if config.max_minutes == 1 else "minutes"
+    clock = f"{unit} of the processor" if config.budget_clock == "cpu" else unit
     limits = [] if config.budget_steps is None else [f"{config.budget_steps} steps"]
     limits += [] if config.max_minutes is None else [f"{config.max_minutes:g} {clock}"]
     return " or ".join(limits)
