@@ -44,12 +44,11 @@ def _run(request: dict[str, Any], changes: mmap.mmap) -> int:
     os.dup2(log, 2)
 
     def count(event: str, arguments: tuple[Any, ...]) -> None:
-        if event == "open":
-            path, _, flags = arguments
-            counts = isinstance(path, (str, bytes)) and isinstance(flags, int) and bool(flags & WRITING)
-        else:
-            path, counts = arguments[0] if arguments else None, event in CHANGES
-        if not counts or not str(Path.cwd() / os.fsdecode(path)).startswith(folder):
+        path = arguments[0] if arguments else None
+        counts = event in CHANGES or (event == "open" and bool((arguments[2] or 0) & WRITING))
+        if not counts or not isinstance(path, (str, bytes, os.PathLike)):  # by descriptor: opened before
+            return
+        if not str(Path.cwd() / os.fsdecode(path)).startswith(folder):
             return
         number = int.from_bytes(changes[:8], "little") + 1
         changes[:8] = number.to_bytes(8, "little")
