@@ -180,7 +180,7 @@ def main(folder: Path, first: int, last: int, names: list[str]) -> None:
                 problem = f"{problem} wrote {strangers}"
             if problem:
                 print("problem " + json.dumps([name, number, problem]), flush=True)
-        file.unlink()
+        file.unlink(missing_ok=True)  # a damaged pack is removed by its reader
     print(f"refused {refused}")
 
 
