@@ -79,7 +79,7 @@ class _Attend(torch.autograd.Function):
     def backward(ctx: Any, gradient_bxr: Tensor) -> tuple[Tensor | None, ...]:
         few, image, position, latent, context = ctx.saved_tensors
         dtype = gradient_bxr.dtype
-        keys, values = (part.to(dtype) for part in _keys_and_values(image, position, latent))
+        keys, values = _keys_and_values(image, position, latent, dtype)
         few_d = few.to(dtype)
         scores = few_d @ keys.transpose(1, 2)
         shares = scores.softmax(dim=-1, dtype=_at_least_single(dtype)).to(dtype)
@@ -184,7 +184,7 @@ def _layer_norm_backward(
     gradient: Tensor, summed: Tensor, weight: Tensor, bias: Tensor, eps: float
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Derivatives of a layer norm over channels: of its input, its weight and its bias."""
-    shape = list(weight.shape)
+    shape, summed = list(weight.shape), summed.to(weight.dtype)
     _, mean, spread = torch.native_layer_norm(summed, shape, weight, bias, eps)
     of_summed, of_weight, of_bias = torch.ops.aten.native_layer_norm_backward(
         gradient.to(summed.dtype), summed, shape, mean, spread, weight, bias, [True, True, True]
@@ -197,10 +197,14 @@ def _context(few_bxr: Tensor, keys_bsr: Tensor, values_bsr: Tensor) -> Tensor:
 
 
 def _keys_and_values(
-    image_bsc: Tensor, position_sc: Tensor, latent_rc: Tensor | None
+    image_bsc: Tensor, position_sc: Tensor, latent_rc: Tensor | None, dtype: torch.dtype | None = None
 ) -> tuple[Tensor, Tensor]:
+    """In a given type, or as autocast has them: then image and positions may differ in theirs."""
     if latent_rc is None:
-        return image_bsc + position_sc, image_bsc
+        keys, values = image_bsc + position_sc, image_bsc
+        return (keys, values) if dtype is None else (keys.to(dtype), values.to(dtype))
+    if dtype is not None:
+        image_bsc, position_sc, latent_rc = (each.to(dtype) for each in (image_bsc, position_sc, latent_rc))
     values = project(image_bsc, latent_rc, None)
     return values + project(position_sc, latent_rc, None), values
 
