@@ -44,7 +44,9 @@ def test_choices_reach_the_commands(tmp_path: Path) -> None:
 
 def test_every_planned_configuration_is_trained_where_that_is_asked_for(tmp_path: Path) -> None:
     one = PLAN.configuration("2d")
-    both = dataclasses.replace(PLAN, configurations={"2d": one, "2.5d": one})
+    both = dataclasses.replace(
+        PLAN, configurations={"2d": one, "2.5d": dataclasses.replace(one, name="2.5d")}
+    )
     steps = steps_after_planning(request(tmp_path, folds=(0,), every_configuration=True), both, range(5))
     trained = [
         step.words[step.words.index("--configuration") + 1] for step in steps if step.command == "train"
@@ -150,7 +152,8 @@ def test_the_steps_are_a_graph_of_commands_that_balrsam_has(tmp_path: Path) -> N
     chosen = request(tmp_path)
     for folder in ("imagesTs", "labelsTs"):
         (chosen.dataset / folder).mkdir()
-    two = dataclasses.replace(PLAN, configurations=PLAN.configurations | {"2.5d": PLAN.configurations["2d"]})
+    second = dataclasses.replace(PLAN.configurations["2d"], name="2.5d")
+    two = dataclasses.replace(PLAN, configurations=PLAN.configurations | {"2.5d": second})
     steps = (
         planning_step(chosen),
         *steps_after_planning(dataclasses.replace(chosen, configurations=("2d", "2.5d")), two, range(2)),

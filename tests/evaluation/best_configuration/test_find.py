@@ -22,6 +22,7 @@ from balrsam_pipeline.imageio import Geometry, Image, read_geometry, read_label,
 from balrsam_pipeline.inference import Postprocessing, read_best, read_postprocessing
 from balrsam_pipeline.inference.best_configuration import BestConfiguration
 from balrsam_pipeline.inference.challenge import main as challenge
+from balrsam_pipeline.layout import MADE_OF
 from balrsam_pipeline.network import build, trainable_state
 from balrsam_pipeline.paths import resolve_roots
 from balrsam_pipeline.plan import ChannelStatistics, Configuration, NetworkPlan, Plan, write_versioned
@@ -232,7 +233,7 @@ def test_a_container_runs_as_grand_challenge_runs_it(tmp_path: Path) -> None:
     container = container_of(tmp_path, "grand-challenge", *slugs)
     names = {path.name for path in container.iterdir() if path.is_file()}
     scripts = {"do_build.sh", "do_test_run.sh", "do_save.sh"}
-    assert names == scripts | {"Dockerfile", "README.md", "requirements.txt", ".dockerignore"}
+    assert names == scripts | {"Dockerfile", "README.md", "requirements.txt", ".dockerignore", MADE_OF}
     assert all(os.access(container / name, os.X_OK) for name in scripts)
     pins = (container / "requirements.txt").read_text().split()
     assert all("==" in line and "+" not in line for line in pins)
