@@ -9,8 +9,8 @@ from __future__ import annotations
 from pathlib import Path
 
 MODULES = ("fcntl", "resource", "pwd", "grp", "termios", "tty", "pty", "syslog", "posix_ipc")
-# without those that NumPy and torch call where they see Linux (uname, sysconf)
-CALLS = ("pread", "pwrite", "killpg", "getuid", "geteuid", "sched_getaffinity", "statvfs", "O_NOFOLLOW")
+# without those that NumPy, torch and shutil.disk_usage call where they see Linux (uname, sysconf, statvfs)
+CALLS = ("pread", "pwrite", "killpg", "getuid", "geteuid", "sched_getaffinity", "O_NOFOLLOW")
 CALLS += ("O_NONBLOCK", "getpgid", "setsid", "mkfifo", "getloadavg", "fchmod", "chown")
 SITE = """
 import os, sys
