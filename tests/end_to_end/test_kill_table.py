@@ -163,6 +163,8 @@ def begin(work: Path, row: Row, prepared: Callable[[str], Path]) -> None:
             shutil.copytree(source, work / name)
         else:
             shutil.copy2(source, work / name)
+    for path in work.glob("*/*/source.json"):  # says that they were made from the raw dataset that was copied
+        path.unlink()
 
 
 def contents(folder: Path) -> dict[str, str]:
