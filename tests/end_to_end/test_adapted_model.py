@@ -100,17 +100,21 @@ def test_a_container_brings_the_base_along(trained: Path, model: Path, predictio
     for channel, slug in enumerate(slugs[1:3]):
         (source / slug).mkdir(parents=True)
         (source / slug / f"{CASE}.nii.gz").symlink_to(images / f"{CASE}_{channel:04d}.nii.gz")
+    sockets = [{"slug": slug, "relative_path": f"images/{slug}"} for slug in slugs[1:3]]
+    (trained / "in" / "inputs.json").write_text(json.dumps([{"interface": socket} for socket in sockets]))
     moved = (trained / "mine.pth").rename(trained / "moved.pth")
     environment = {key: value for key, value in os.environ.items() if not key.startswith("balrsam_")}
     try:
-        subprocess.run(
-            [sys.executable, "inference.py", "--input", trained / "in", "--output", trained / "out"],
-            cwd=container,
+        done = subprocess.run(
+            [sys.executable, "-m", "inference", "--input", trained / "in", "--output", trained / "out"],
+            cwd=container / "code",
             env=environment | {"CUDA_VISIBLE_DEVICES": ""},
-            check=True,
+            check=False,
             capture_output=True,
+            text=True,
         )
     finally:
         moved.rename(trained / "mine.pth")
-    found = np.asarray(read_label(trained / "out" / "images" / "organs" / f"{CASE}.nii.gz").data)
+    assert done.returncode == 0, done.stdout + done.stderr
+    found = np.asarray(read_label(trained / "out" / "images" / "organs" / "output.mha").data)
     np.testing.assert_array_equal(found, prediction)

@@ -23,6 +23,8 @@ MODULES = {
     "pty",
     "commands",
 }
+# pictures of the command line are taken of what a terminal shows; benchmarks are not installed
+ALLOWED = {"benchmarks/docs/screen.py": "import of pty"}
 CALLS = {
     "eval",
     "exec",
@@ -66,6 +68,7 @@ def test_nothing_that_was_read_is_run(package: str) -> None:
         for path in FILES
         if path.is_relative_to(REPOSITORY / package)
         for line, what in findings(ast.parse(path.read_text()))
+        if ALLOWED.get(path.relative_to(REPOSITORY).as_posix()) != what
     ]
     assert found == []
 

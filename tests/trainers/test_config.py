@@ -53,6 +53,15 @@ def test_settings_that_make_no_sense_are_refused_by_name(setting):
         TrainingConfig(**setting)
 
 
+def test_runs_from_before_slices_were_shifted_go_on_without_shifts(make_configuration):
+    before = to_json(TrainingConfig())
+    del before["augmentation"]["translation_probability"]
+    assert with_defaults(before)["augmentation"]["translation_probability"] == 0.0
+    network = dataclasses.replace(make_configuration().network, backbone="vit_mini")
+    completed = TrainingConfig().completed(dataclasses.replace(make_configuration(), network=network))
+    assert completed.augmentation.translation_probability == 0.0
+
+
 def test_the_plan_fills_in_batch_size_and_learning_rate(make_configuration):
     configuration = make_configuration(batch_size=7)
     completed = TrainingConfig().completed(configuration)
@@ -62,7 +71,9 @@ def test_the_plan_fills_in_batch_size_and_learning_rate(make_configuration):
     )
     assert TrainingConfig().completed(adapted).learning_rate == 1e-3
     given = TrainingConfig(
-        batch_size=2, learning_rate=0.5, augmentation=AugmentationConfig(rotation_degrees=90.0)
+        batch_size=2,
+        learning_rate=0.5,
+        augmentation=AugmentationConfig(rotation_degrees=90.0, translation_probability=0.3),
     )
     assert given.completed(configuration) == dataclasses.replace(given, epochs=300)
     assert dataclasses.replace(given, max_minutes=5.0).completed(configuration).budget_steps is None

@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 
-from trainers.config import AugmentationConfig
+from trainers.config import TRANSLATION_PROBABILITY, AugmentationConfig
 
 Scalar = TypeVar("Scalar", bound=np.generic)
 WIDE_PATCH = 1.5  # nnU-Net: beyond this aspect ratio a large rotation would fill the patch with padding
@@ -86,7 +86,8 @@ def draw_shift(
     `room_yx` (length of the slice less that of the patch) for other places nothing is moved.
     """
     draws = rng.random(3)  # always as many
-    if not config.enabled or draws[0] >= config.translation_probability:
+    given = config.translation_probability
+    if not config.enabled or draws[0] >= (TRANSLATION_PROBABILITY if given is None else given):
         return 0, 0
     down, right = (
         round((2 * draw - 1) * config.translation_fraction * side)

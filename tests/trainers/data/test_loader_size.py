@@ -42,10 +42,14 @@ def test_batches_made_ahead_never_take_more_than_there_is_room_for(
     assert chosen.workers * chosen.ahead * BATCH_BYTES <= room
 
 
+def _disk(free: int) -> SimpleNamespace:
+    return SimpleNamespace(f_bavail=free, f_bfree=free, f_blocks=free, f_frsize=4096)
+
+
 def test_shared_memory_of_a_container_is_the_room(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(loader_size, "SHARED_MEMORY", tmp_path)
-    monkeypatch.setattr(os, "statvfs", lambda _: SimpleNamespace(f_bavail=16384, f_frsize=4096))  # 64 MiB
+    monkeypatch.setattr(os, "statvfs", lambda _: _disk(16384))  # 64 MiB
     assert room_for_batches() == 32 * 2**20
     assert room_for_batches(sharing=4) == 8 * 2**20
-    monkeypatch.setattr(os, "statvfs", lambda _: SimpleNamespace(f_bavail=2**30, f_frsize=4096))
+    monkeypatch.setattr(os, "statvfs", lambda _: _disk(2**30))
     assert room_for_batches() == PREFETCH_BYTES
