@@ -12,6 +12,15 @@ import pytest
 REPOSITORY = Path(__file__).resolve().parent.parent
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    """Where tests run several at a time, each computes with one thread: threads of one step wait for each
+    other, and small networks took ten times as long when two tests had two threads each on two cores."""
+    if hasattr(config, "workerinput"):
+        import torch
+
+        torch.set_num_threads(1)
+
+
 @pytest.fixture(scope="session")
 def test_data() -> Path:
     """The folder of real data: `BALRSAM_TEST_DATA`, else ../shared/data beside the repository."""
