@@ -4,24 +4,21 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Literal, get_args
 
 from balrsam_pipeline.errors import TrainingError
 from balrsam_pipeline.extensions import FORM, is_extension_name
 from balrsam_pipeline.files import read_json
 from balrsam_pipeline.options import option
 from balrsam_pipeline.plan import Configuration
-from balrsam_pipeline.serialise import from_json, to_json
+from balrsam_pipeline.serialise import from_json
 
 Clock = Literal["wall", "cpu"]
 Freeze = Literal["nothing", "encoder", "decoder"]
 VOLUME_ROTATION_DEGREES = 30.0
 TRANSLATION_PROBABILITY = 0.5
-# settings that came later -> the value under which earlier runs behave as they did, where no default does
-FORMERLY: dict[str, dict[str, Any]] = {"augmentation": {"translation_probability": 0.0}}
 FROM_SCRATCH_RATE = 3e-3  # chosen on fold 0 of Hippocampus, docs/benchmarks.md
 SLICES_A_VOLUME = 4  # patches of slices for one of a volume, in the quick validation
 VOLUME_RATE = 2e-3  # a volume a step is a smaller batch of like voxels
@@ -313,36 +310,6 @@ def read_training_config(path: Path) -> TrainingConfig:
         (50, 0.0, 1.0)
     """
     return from_json(TrainingConfig, read_json(path, TrainingError), path, TrainingError)
-
-
-def with_defaults(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Settings that a run was started with; those that did not exist then have their defaults, under which it
-    behaves as it did."""
-    filled: dict[str, Any] = {}
-    for name, default in to_json(TrainingConfig()).items():
-        value = settings.get(name, default)
-        if isinstance(default, dict) and isinstance(value, dict):
-            value = default | FORMERLY.get(name, {}) | value
-        filled[name] = value
-    return filled | {name: value for name, value in settings.items() if name not in filled}
-
-
-def differences(old: Any, new: Any, name: str = "") -> list[str]:
-    """The settings that differ between two JSON objects (or dataclasses), as lines `name: old -> new`.
-
-    Example:
-        >>> differences(TrainingConfig(epochs=100), TrainingConfig(epochs=200))
-        ['epochs: 100 -> 200']
-    """
-    old, new = to_json(old), to_json(new)
-    if isinstance(old, dict) and isinstance(new, dict):
-        keys = [*old, *(key for key in new if key not in old)]
-        return [
-            line
-            for key in keys
-            for line in differences(old.get(key), new.get(key), f"{name}.{key}".lstrip("."))
-        ]
-    return [] if old == new else [f"{name}: {old} -> {new}"]
 
 
 def _require_extension(name: str, value: str) -> None:

@@ -13,8 +13,9 @@ from torch import Tensor
 from balrsam_pipeline.errors import CheckpointError, TrainingError
 from balrsam_pipeline.network import Model
 from balrsam_pipeline.serialise import from_json, to_json
+from trainers.changed_settings import differences, with_defaults
 from trainers.checkpoints import Checkpoint, CheckpointFolder, load_optimiser_tensors, optimiser_tensors
-from trainers.config import TrainingConfig, differences, with_defaults
+from trainers.config import TrainingConfig
 from trainers.optimisation import Precision, WeightAverage
 from trainers.pace import Budget
 from trainers.trainer import TrainingState

@@ -7,13 +7,12 @@ import pytest
 
 from balrsam_pipeline.errors import TrainingError
 from balrsam_pipeline.serialise import from_json, to_json
+from trainers.changed_settings import differences, with_defaults
 from trainers.config import (
     AugmentationConfig,
     LossConfig,
     TrainingConfig,
-    differences,
     read_training_config,
-    with_defaults,
 )
 
 

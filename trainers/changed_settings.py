@@ -1,0 +1,42 @@
+"""What differs between the settings of now and those that a run was started with, perhaps long ago."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from balrsam_pipeline.serialise import to_json
+from trainers.config import TrainingConfig
+
+# settings that came later -> the value under which earlier runs behave as they did, where no default does
+FORMERLY: dict[str, dict[str, Any]] = {"augmentation": {"translation_probability": 0.0}}
+
+
+def with_defaults(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings that a run was started with; those that did not exist then have the values under which it
+    behaves as it did: their defaults, or those of `FORMERLY`."""
+    filled: dict[str, Any] = {}
+    for name, default in to_json(TrainingConfig()).items():
+        value = settings.get(name, default)
+        if isinstance(default, dict) and isinstance(value, dict):
+            value = default | FORMERLY.get(name, {}) | value
+        filled[name] = value
+    return filled | {name: value for name, value in settings.items() if name not in filled}
+
+
+def differences(old: Any, new: Any, name: str = "") -> list[str]:
+    """The settings that differ between two JSON objects (or dataclasses), as lines `name: old -> new`.
+
+    Example:
+        >>> differences(TrainingConfig(epochs=100), TrainingConfig(epochs=200))
+        ['epochs: 100 -> 200']
+    """
+    old, new = to_json(old), to_json(new)
+    if isinstance(old, dict) and isinstance(new, dict):
+        keys = [*old, *(key for key in new if key not in old)]
+        return [
+            line
+            for key in keys
+            for line in differences(old.get(key), new.get(key), f"{name}.{key}".lstrip("."))
+        ]
+    return [] if old == new else [f"{name}: {old} -> {new}"]
