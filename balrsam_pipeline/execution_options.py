@@ -1,4 +1,4 @@
-"""The options `--cluster`, `--tls-*` and `--case-timeout` of every sub-command that works case by case."""
+"""The options of a cluster and `--case-timeout`, of every sub-command that works case by case."""
 
 from __future__ import annotations
 
@@ -7,10 +7,11 @@ from pathlib import Path
 
 from balrsam_pipeline.errors import UsageError
 from balrsam_pipeline.execution import ClusterOptions, ExecutionOptions
+from balrsam_pipeline.execution.options import WORKERS_WITHIN_S
 
 
 def add_cluster_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add `--cluster`, `--tls-ca`, `--tls-cert`, `--tls-key`."""
+    """Add `--cluster`, `--cluster-wait`, `--tls-ca`, `--tls-cert`, `--tls-key`."""
     group = parser.add_argument_group(
         "cluster (needs the extra 'cluster': pip install 'balrsam-pipeline[cluster]')"
     )
@@ -18,6 +19,13 @@ def add_cluster_arguments(parser: argparse.ArgumentParser) -> None:
         "--cluster",
         metavar="ADDRESS",
         help="work on a Dask cluster: tcp://host:8786, tls://host:8786 or a scheduler file",
+    )
+    group.add_argument(
+        "--cluster-wait",
+        type=float,
+        default=WORKERS_WITHIN_S,
+        metavar="SECONDS",
+        help="how long to wait while there is no worker, for instance in a queue (default: %(default)g)",
     )
     group.add_argument(
         "--tls-ca",
@@ -60,6 +68,7 @@ def cluster_of(arguments: argparse.Namespace) -> ClusterOptions | None:
         tls_ca=arguments.tls_ca,
         tls_cert=arguments.tls_cert,
         tls_key=arguments.tls_key,
+        wait_s=arguments.cluster_wait,
     )
 
 

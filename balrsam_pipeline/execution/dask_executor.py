@@ -11,14 +11,16 @@ import importlib.util
 import logging
 import socket
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future
-from contextlib import contextmanager
+from concurrent.futures import Future, InvalidStateError
+from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
 from balrsam_pipeline.errors import ClusterError
+from balrsam_pipeline.execution.dask_watch import ANSWER_S, WorkerWatch, workers_of
 from balrsam_pipeline.execution.dask_worker import (
     RemoteCall,
     call_on_worker,
@@ -28,14 +30,13 @@ from balrsam_pipeline.execution.dask_worker import (
     versions_here,
 )
 from balrsam_pipeline.execution.failures import CaseExecutor, CaseStalled, WorkerLost, run_with_limit
-from balrsam_pipeline.execution.options import ClusterOptions
+from balrsam_pipeline.execution.options import WORKERS_WITHIN_S, ClusterOptions
 from balrsam_pipeline.files import read_json
 
 LOG = logging.getLogger(__name__)
-ANSWER_S = 5  # seconds that a scheduler may take to answer
 WAIT_S = 10.0  # for all of connecting: Dask itself waits for ever for what accepts and then says nothing
-LOOK_EVERY_S = 3.0  # how often the number of workers is looked up
-WARN_EVERY = 20  # looks between two warnings that there is no worker
+CHECK_S = 40.0  # for all workers to say their versions: Dask gives a worker 30 s to be reached
+LOOK_EVERY_S = 3.0  # how often the workers are looked up
 INSTALL = "pip install 'balrsam-pipeline[cluster]'"
 T = TypeVar("T")
 
@@ -100,7 +101,7 @@ def cluster_executor(
     """
     with connect(options, folders) as client:
         resources = {"GPU": 1.0} if gpu and most_declared(client, "GPU") else None
-        executor = DaskExecutor(client, case_timeout_s, resources)
+        executor = DaskExecutor(client, case_timeout_s, resources, options.wait_s)
         try:
             yield executor
         finally:
@@ -114,7 +115,11 @@ class DaskExecutor(CaseExecutor):
     lost_attempts = 2  # each of up to four losses
 
     def __init__(
-        self, client: Any, limit_s: float | None = None, resources: dict[str, float] | None = None
+        self,
+        client: Any,
+        limit_s: float | None = None,
+        resources: dict[str, float] | None = None,
+        wait_s: float = WORKERS_WITHIN_S,
     ) -> None:
         """Watch the cluster's workers from now on.
 
@@ -122,11 +127,18 @@ class DaskExecutor(CaseExecutor):
             client: a `distributed.Client`.
             limit_s: seconds that one call may take.
             resources: what a call needs of its worker, as workers declare it.
+            wait_s: seconds without a worker after which all calls end with a ClusterError.
         """
-        self._client, self._limit_s = client, limit_s
+        self._client, self._limit_s, self._resources = client, limit_s, resources or {}
         self._dask = client.get_executor(pure=False, **({"resources": resources} if resources else {}))
-        self._size = max(1, _threads(client))
+        self._size = 1
         self._ended = threading.Event()
+        self._given_up: ClusterError | None = None
+        self._pending: set[Future[Any]] = set()
+        self._lock = threading.Lock()  # of the two above
+        wanted = "worker with a GPU" if resources else "worker"
+        self._workers = WorkerWatch(client.scheduler.address, wait_s, wanted)
+        self._look()
         threading.Thread(target=self._watch, name="cluster-watch", daemon=True).start()
 
     @property
@@ -140,11 +152,17 @@ class DaskExecutor(CaseExecutor):
             raise TypeError("keyword arguments: use functools.partial")
         outer: Future[T] = Future()
         outer.set_running_or_notify_cancel()
-        if self._client.status != "running":
-            outer.set_exception(connection_lost(self._client))
+        with self._lock:
+            problem = self._given_up
+            if problem is None and self._client.status != "running":
+                problem = connection_lost(self._client)
+            if problem is None:
+                self._pending.add(outer)
+        if problem is not None:
+            outer.set_exception(problem)
             return outer
         inner = self._dask.submit(call_on_worker, RemoteCall(fn, args, versions_here(), self._limit_s))
-        inner.add_done_callback(lambda done: _hand_over(done, outer, self._client))
+        inner.add_done_callback(lambda done: self._ends(done, outer))
         return outer
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
@@ -152,23 +170,49 @@ class DaskExecutor(CaseExecutor):
         self._ended.set()
         self._dask.shutdown(wait=wait and not cancel_futures)
 
+    def _ends(self, inner: Future[Any], outer: Future[Any]) -> None:
+        with self._lock:
+            self._pending.discard(outer)
+        try:
+            _hand_over(inner, outer, self._client)
+        except InvalidStateError:
+            LOG.debug("cluster: a call ended after it was given up")
+
     def _watch(self) -> None:
-        looks = 0
+        """Look after the workers; where none comes, end all calls that wait."""
         while not self._ended.wait(LOOK_EVERY_S):
             try:
-                threads = _threads(self._client)
-            except Exception as problem:  # the connection is lost: pending calls end with that by themselves
-                LOG.debug("cluster: %s", problem)
-                continue
-            self._size = max(1, threads)
-            if threads == 0 and looks % WARN_EVERY == 0:
-                LOG.warning("cluster: no worker at present; waiting for one (dask worker ADDRESS)")
-            looks = looks + 1 if threads == 0 else 0
+                self._look()
+            except ClusterError as problem:
+                with self._lock:
+                    self._given_up = problem
+                    waiting, self._pending = self._pending, set()
+                for future in waiting:
+                    with suppress(InvalidStateError):  # it ended at the same moment
+                        future.set_exception(problem)
+                return
+
+    def _look(self) -> None:
+        if self._client.status != "running":
+            return  # the connection is lost: calls end with that by themselves
+        workers = workers_of(self._client)
+        fitting = (
+            None
+            if workers is None
+            else {
+                address: worker
+                for address, worker in workers.items()
+                if all(worker["resources"].get(name, 0) >= least for name, least in self._resources.items())
+            }
+        )
+        self._workers.look(fitting, time.monotonic())
+        if fitting is not None:
+            self._size = max(1, sum(worker["nthreads"] for worker in fitting.values()))
 
 
 def most_declared(client: Any, resource: str) -> float:
     """The most of a resource that any one worker declares; 0 where none does."""
-    workers = client.scheduler_info(n_workers=-1)["workers"].values()
+    workers = (workers_of(client) or {}).values()
     return max((float(worker["resources"].get(resource, 0)) for worker in workers), default=0.0)
 
 
@@ -234,8 +278,28 @@ def _security(options: ClusterOptions) -> Any:
     )
 
 
-def _threads(client: Any) -> int:
-    return sum(worker["nthreads"] for worker in client.scheduler_info(n_workers=-1)["workers"].values())
+def _ask_all(
+    client: Any, address: str, function: Callable[..., T], *arguments: Any
+) -> dict[str, T | BaseException]:
+    """What `function` answers on every worker, or raises there.
+
+    Raises:
+        ClusterError: the scheduler or a worker does not answer.
+    """
+    asked = partial(client.run, function, on_error="return")
+    try:
+        answers: dict[str, T | BaseException] = run_with_limit(
+            lambda words: asked(*words), arguments, CHECK_S
+        )
+    except (CaseStalled, OSError, RuntimeError) as problem:
+        silent = isinstance(problem, CaseStalled)
+        raise ClusterError(
+            f"cluster {address}",
+            found=f"no answer of all workers within {CHECK_S:g} s" if silent else f"{problem}",
+            expected="a scheduler and workers that answer",
+            fix="end workers that hang, or start the scheduler again; then the same command",
+        ) from None
+    return answers
 
 
 def _check_workers(client: Any, folders: tuple[str, ...]) -> None:
@@ -245,20 +309,24 @@ def _check_workers(client: Any, folders: tuple[str, ...]) -> None:
     Raises:
         ClusterError: it names the first worker that does not fit.
     """
-    for worker, found in client.run(versions_here, on_error="return").items():
-        if isinstance(found, BaseException):
+    address = client.scheduler.address
+    for worker, found in _ask_all(client, address, versions_here).items():
+        if isinstance(found, OSError):  # it is gone, or hangs
+            LOG.warning("cluster: worker %s does not answer (%s)", worker, found)
+        elif isinstance(found, BaseException):
             raise mismatch(
                 worker, f"balrsam-pipeline cannot be imported there: {type(found).__name__}: {found}"
             )
-        different = differences(versions_here(), found)
-        if different:
+        elif different := differences(versions_here(), found):
             raise mismatch(worker, different)
-    for worker, unseen in client.run(unseen_folders, folders, on_error="raise").items():
-        if unseen:
+    for worker, unseen in _ask_all(client, address, unseen_folders, folders).items():
+        if not isinstance(unseen, BaseException) and unseen:
             raise ClusterError(
                 f"worker {worker}",
                 found=f"no folder {unseen[0]}",
                 expected="a file system shared by all workers and this machine, under the same path",
                 fix="mount it there, or give folders that are shared: --raw, --preprocessed, --results",
             )
-    LOG.info("cluster %s: %d worker thread(s)", client.scheduler.address, _threads(client))
+    workers = workers_of(client) or {}
+    threads = sum(worker["nthreads"] for worker in workers.values())
+    LOG.info("cluster %s: %d worker thread(s)", address, threads)

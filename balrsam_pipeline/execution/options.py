@@ -8,6 +8,8 @@ from pathlib import Path
 
 from balrsam_pipeline.errors import UsageError
 
+WORKERS_WITHIN_S = 45.0  # so that a command without workers ends within a minute
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClusterOptions:
@@ -18,17 +20,21 @@ class ClusterOptions:
         tls_ca: the certificate authority that both sides trust (PEM).
         tls_cert: this side's certificate (PEM).
         tls_key: its private key (PEM); None where the certificate's file holds it.
+        wait_s: seconds that no worker may be there, at the start and later.
 
     Raises:
-        UsageError: the address is none, or TLS files are incomplete or missing.
+        UsageError: the address is none, TLS files are incomplete or missing, or the seconds are none.
     """
 
     address: str
     tls_ca: Path | None = None
     tls_cert: Path | None = None
     tls_key: Path | None = None
+    wait_s: float = WORKERS_WITHIN_S
 
     def __post_init__(self) -> None:
+        if not (math.isfinite(self.wait_s) and self.wait_s > 0):
+            raise _wrong("--cluster-wait", f"{self.wait_s}", "seconds above 0")
         scheme, mark, rest = self.address.partition("://")
         if not self.address.endswith(".json") and not (
             mark and scheme in ("tcp", "tls") and _is_host_and_port(rest)
@@ -105,6 +111,7 @@ def cluster_words(cluster: ClusterOptions | None) -> tuple[str, ...]:
         "--tls-ca": cluster.tls_ca,
         "--tls-cert": cluster.tls_cert,
         "--tls-key": cluster.tls_key,
+        "--cluster-wait": cluster.wait_s if cluster.wait_s != WORKERS_WITHIN_S else None,
     }
     return tuple(
         word for option, value in given.items() if value is not None for word in (option, str(value))

@@ -28,6 +28,7 @@ _EVERYWHERE = {
     "preprocessed",
     "results",
     "cluster",
+    "cluster_wait",
     "tls_ca",
     "tls_cert",
     "tls_key",

@@ -173,7 +173,8 @@ def _cluster(words: list[str]) -> ClusterOptions | None:
     ca, cert, key = (
         Path(given[name]) if name in given else None for name in ("--tls-ca", "--tls-cert", "--tls-key")
     )
-    return ClusterOptions(address=given["--cluster"], tls_ca=ca, tls_cert=cert, tls_key=key)
+    options = ClusterOptions(address=given["--cluster"], tls_ca=ca, tls_cert=cert, tls_key=key)
+    return dataclasses.replace(options, wait_s=float(given.get("--cluster-wait", options.wait_s)))
 
 
 def _planned(step: Step, state: StepState, waits: list[str], expected: Estimate) -> list[str]:

@@ -37,3 +37,9 @@ def sleep_if_one(value: int) -> int:
     if value == 1:
         time.sleep(60)
     return value
+
+
+def sleep_a_while(seconds: float) -> float:
+    """Takes so long."""
+    time.sleep(seconds)
+    return seconds

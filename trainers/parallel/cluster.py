@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from balrsam_pipeline.errors import ClusterError, TrainingError
 from balrsam_pipeline.execution import ClusterOptions
@@ -23,11 +23,13 @@ from trainers.parallel.cluster_worker import FoldEnd, FoldTask, train_on_worker
 from trainers.request import TrainRequest
 from trainers.stopping import TrainingStopped
 
+if TYPE_CHECKING:
+    from balrsam_pipeline.execution.dask_watch import WorkerWatch
+
 LOG = logging.getLogger(__name__)
 MOST_STOPS = 10  # how often a training that was asked to stop (a node that is taken away) is sent on
 MOST_LOSSES = 3  # how often a fold may lose its worker before it is given up
 LOOK_EVERY_S = 3.0
-WARN_EVERY_S = 60.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,6 +62,7 @@ def train_on_cluster(requests: Sequence[TrainRequest], where: ClusterTraining) -
             be used.
     """
     from balrsam_pipeline.execution.dask_executor import connect, most_declared
+    from balrsam_pipeline.execution.dask_watch import WorkerWatch
 
     waiting = deque(_Fold(_task(_absolute(request), where.processes)) for request in requests)
     settings = [FoldFolder(fold.task.folder).settings for fold in waiting]
@@ -68,7 +71,9 @@ def train_on_cluster(requests: Sequence[TrainRequest], where: ClusterTraining) -
         if 0 < gpus < where.processes:
             raise _too_few_gpus(gpus, where.processes)
         LOG.info("%d folds for the cluster; what each prints: fold_N/cluster.log", len(waiting))
-        failed = _train_all(client, waiting, where.processes)
+        wanted = "worker with enough GPUs for a fold" if gpus else "worker"
+        watch = WorkerWatch(client.scheduler.address, where.cluster.wait_s, wanted)
+        failed = _train_all(client, waiting, where.processes, watch)
     for path in settings:
         path.unlink(missing_ok=True)
     if failed:
@@ -80,20 +85,24 @@ def train_on_cluster(requests: Sequence[TrainRequest], where: ClusterTraining) -
         )
 
 
-def _train_all(client: Any, waiting: deque[_Fold], processes: int) -> dict[str, str]:
-    """Keep every free worker busy until no fold is left; returns what failed, and how."""
+def _train_all(client: Any, waiting: deque[_Fold], processes: int, watch: WorkerWatch) -> dict[str, str]:
+    """Keep every free worker busy until no fold is left; returns what failed, and how.
+
+    Raises:
+        ClusterError: the scheduler is gone, or there are no workers any more.
+    """
     from balrsam_pipeline.execution.dask_executor import connection_lost
+    from balrsam_pipeline.execution.dask_watch import workers_of
 
     running: dict[Future[FoldEnd], _Fold] = {}
     failed: dict[str, str] = {}
-    warned = 0.0
+    slots = _Slots({}, gpus=False)
     while waiting or running:
         if client.status != "running":
             raise connection_lost(client)
-        slots = _slots(client, processes)
-        if not slots and time.monotonic() - warned > WARN_EVERY_S:
-            warned = time.monotonic()
-            LOG.warning("cluster: no worker that can train a fold at present; waiting for one")
+        workers = workers_of(client)
+        slots = slots if workers is None else _slots(workers, processes)
+        watch.look(None if workers is None else slots.workers, time.monotonic())
         for worker in _free(slots, running):
             if waiting:
                 fold = waiting.popleft()
@@ -121,17 +130,18 @@ def _train_all(client: Any, waiting: deque[_Fold], processes: int) -> dict[str, 
 
 @dataclass(frozen=True, slots=True)
 class _Slots:
-    """How many folds each worker takes at a time; false where none takes any."""
+    """How many folds each worker takes at a time."""
 
     folds: dict[str, int]
     gpus: bool
 
-    def __bool__(self) -> bool:
-        return any(self.folds.values())
+    @property
+    def workers(self) -> tuple[str, ...]:
+        """Those that take any."""
+        return tuple(address for address, count in self.folds.items() if count)
 
 
-def _slots(client: Any, processes: int) -> _Slots:
-    workers = client.scheduler_info(n_workers=-1)["workers"]
+def _slots(workers: Mapping[str, Any], processes: int) -> _Slots:
     gpus = {address: int(worker["resources"].get("GPU", 0)) for address, worker in workers.items()}
     if any(gpus.values()):
         return _Slots({address: count // processes for address, count in gpus.items()}, gpus=True)

@@ -12,6 +12,8 @@ from types import SimpleNamespace
 
 import pytest
 
+from balrsam_pipeline.errors import ClusterError
+from balrsam_pipeline.execution.dask_watch import WorkerWatch
 from trainers.parallel import cluster, cluster_worker
 from trainers.parallel.cluster import _Fold, _train_all
 from trainers.parallel.cluster_worker import FoldEnd, FoldTask, train_attached
@@ -67,6 +69,12 @@ class PlayedCluster:
         return SimpleNamespace(submit=submit)
 
 
+def train_all(
+    played: PlayedCluster, waiting: deque[_Fold], processes: int, wait_s: float = 60.0
+) -> dict[str, str]:
+    return _train_all(played, waiting, processes, WorkerWatch("tcp://played", wait_s))
+
+
 def folds(count: int, processes: int = 1) -> deque[_Fold]:
     return deque(
         _Fold(FoldTask(name=f"fold {n}", words=(), folder=Path(), processes=processes)) for n in range(count)
@@ -75,14 +83,14 @@ def folds(count: int, processes: int = 1) -> deque[_Fold]:
 
 def test_a_worker_trains_one_fold_at_a_time_where_none_declares_gpus() -> None:
     played = PlayedCluster({"a": 0, "b": 0}, lambda *_: 0)
-    assert _train_all(played, folds(5), 1) == {}
+    assert train_all(played, folds(5), 1) == {}
     assert max(played.at_once) == 2
     assert sorted(name for name, _ in played.sent) == [f"fold {n}" for n in range(5)]
 
 
 def test_a_fold_takes_as_many_gpus_as_it_has_processes() -> None:
     played = PlayedCluster({"a": 4, "b": 1, "c": 0}, lambda *_: 0)
-    assert _train_all(played, folds(4, processes=2), 2) == {}
+    assert train_all(played, folds(4, processes=2), 2) == {}
     assert {worker for _, worker in played.sent} == {"a"}
     assert max(played.at_once) == 2
     assert played.resources == [{"GPU": 2.0}] * 4
@@ -96,8 +104,18 @@ def test_a_fold_whose_worker_is_lost_goes_on_elsewhere() -> None:
         return 0
 
     played = PlayedCluster({"a": 0}, act)
-    assert _train_all(played, folds(1), 1) == {}
+    assert train_all(played, folds(1), 1) == {}
     assert played.sent == [("fold 0", "a"), ("fold 0", "b")]
+
+
+def test_folds_for_which_no_worker_comes_end_with_a_message() -> None:
+    def act(played: PlayedCluster, fold: str, worker: str) -> int | None:
+        played.workers = {}
+        return None
+
+    for played in (PlayedCluster({}, act), PlayedCluster({"a": 0}, act)):
+        with pytest.raises(ClusterError, match=r"no worker for 0.1 s"):
+            train_all(played, folds(2), 1, wait_s=0.1)
 
 
 def test_a_fold_that_loses_every_worker_is_given_up_and_the_others_finish() -> None:
@@ -108,14 +126,14 @@ def test_a_fold_that_loses_every_worker_is_given_up_and_the_others_finish() -> N
         return 0
 
     played = PlayedCluster({"a": 0}, act)
-    assert _train_all(played, folds(2), 1) == {"fold 0": "lost its worker 3 times"}
+    assert train_all(played, folds(2), 1) == {"fold 0": "lost its worker 3 times"}
     assert [name for name, _ in played.sent].count("fold 0") == 3
 
 
 def test_a_fold_that_was_asked_to_stop_is_sent_on_and_one_that_fails_is_not() -> None:
     codes = {"fold 0": iter([75, 75, 0]), "fold 1": iter([2])}
     played = PlayedCluster({"a": 0}, lambda played, fold, worker: next(codes[fold]))
-    failed = _train_all(played, folds(2), 1)
+    failed = train_all(played, folds(2), 1)
     assert [name for name, _ in played.sent].count("fold 0") == 3
     assert list(failed) == ["fold 1"]
     assert "exit code 2" in failed["fold 1"] and "what it printed" in failed["fold 1"]
