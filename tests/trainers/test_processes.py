@@ -98,7 +98,7 @@ def test_twenty_kills_change_nothing(make_request, tmp_path):
     check_killed_runs(make_request, tmp_path, kills=20)
 
 
-@pytest.mark.parametrize("configuration", ["2d", "3d"])
+@pytest.mark.parametrize("configuration", ["2d", pytest.param("3d", marks=pytest.mark.slow)])
 def test_two_gloo_ranks_train_as_one_process_does(make_request, tmp_path, configuration):
     request = dataclasses.replace(make_request(epochs=3, batch_size=3), configuration=configuration)
     alone = train_fold(request).folder
