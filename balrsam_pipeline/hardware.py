@@ -49,7 +49,7 @@ def find_accelerator() -> Accelerator | None:
         return None
     import torch
 
-    if torch.cuda.is_available():
+    if cuda_works():
         properties = torch.cuda.get_device_properties(0)
         return Accelerator(
             kind="cuda",
@@ -67,7 +67,7 @@ def find_accelerator() -> Accelerator | None:
 
 def found_gpus() -> tuple[str, ...]:
     """The names of all CUDA devices here, those that `CUDA_VISIBLE_DEVICES` hides left out."""
-    if gpu_hint() is None:
+    if gpu_hint() is None or not cuda_works():
         return ()
     import torch
 
@@ -98,9 +98,39 @@ def best_device(index: int = 0) -> torch.device:
     """
     import torch
 
-    if torch.cuda.is_available():
+    if cuda_works():
         return torch.device("cuda", index)
     return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+
+
+def cuda_works() -> bool:
+    """Whether this PyTorch sees a CUDA device and holds code for the first one: wheels leave old cards out,
+    and a step on one would end with "no kernel image is available"."""
+    import torch
+
+    if not torch.cuda.is_available():
+        return False
+    compiled = torch.cuda.get_arch_list()
+    if torch.version.hip or not compiled:
+        return True
+    return has_code_for(torch.cuda.get_device_capability(0), compiled)
+
+
+def has_code_for(capability: tuple[int, int], compiled: Sequence[str]) -> bool:
+    """Whether code for some architectures runs on a device: machine code (`sm_86`) on the same and later ones
+    of its generation, intermediate code (`compute_90`) on all later ones.
+
+    Example:
+        >>> has_code_for((8, 6), ["sm_75", "sm_80"]), has_code_for((7, 0), ["sm_75", "compute_90"])
+        (True, False)
+    """
+    own = 10 * capability[0] + capability[1]
+    for name in compiled:
+        kind, _, number = name.partition("_")
+        version = int(number.rstrip("af"))  # sm_90a: for that generation's own instructions
+        if version <= own and (kind == "compute" or version // 10 == capability[0]):
+            return True
+    return False
 
 
 def half_precision(device: torch.device) -> torch.dtype:

@@ -9,7 +9,7 @@ import platform
 import shutil
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
@@ -60,22 +60,20 @@ def train_fold(request: TrainRequest) -> FoldResult:
             fix="train a fold of the cross-validation, or without --patience",
         )
     device = local_device(request.device)
-    with joined_ranks(device) as ranks:
-        if not ranks.first:
-            _train(request, data, config, ranks)
-            return FoldResult(folder=data.folder, summary=None, already_done=False)
-        files = FoldFolder(data.folder)
-        with also_logged_to(files.text_log):
+    files, first = FoldFolder(data.folder), launcher_environment()["rank"] == 0
+    with also_logged_to(files.text_log) if first else nullcontext():
+        with joined_ranks(device) as ranks:
             done = _train_if_due(request, data, config, ranks)
-            if not data.fold.val:
+        if not first or not data.fold.val:  # ranks have parted: none waits for the validation
+            if first:
                 LOG.info("%s: trained on all cases; nothing validates it", shown(data.folder))
-                return FoldResult(folder=data.folder, summary=None, already_done=done)
-            if done and files.validation.summary.is_file():
-                LOG.info("%s: trained and validated already; nothing to do", shown(data.folder))
-                summary = read_summary(files.validation.summary)
-                return FoldResult(folder=data.folder, summary=summary, already_done=True)
-            with folder_lock(data.folder):
-                summary = _validate(request, data, device)
+            return FoldResult(folder=data.folder, summary=None, already_done=done)
+        if done and files.validation.summary.is_file():
+            LOG.info("%s: trained and validated already; nothing to do", shown(data.folder))
+            summary = read_summary(files.validation.summary)
+            return FoldResult(folder=data.folder, summary=summary, already_done=True)
+        with folder_lock(data.folder):
+            summary = _validate(request, data, device)
     return FoldResult(folder=data.folder, summary=summary, already_done=False)
 
 
@@ -108,13 +106,18 @@ def validate_trained(request: TrainRequest) -> FoldResult:
 
 
 def _train_if_due(request: TrainRequest, data: FoldData, config: TrainingConfig, ranks: Ranks) -> bool:
-    """Train, unless that is done; returns whether it was."""
-    checkpoints = CheckpointFolder(data.folder)
-    with folder_lock(data.folder):
-        checkpoints.remove_leftovers()
-        done = _finished(checkpoints, data, config, request)
+    """Train, unless that is done; returns whether it was: the first rank looks, all do as it says."""
+    with folder_lock(data.folder) if ranks.first else nullcontext():
+        done = False
+        if ranks.first:
+            checkpoints = CheckpointFolder(data.folder)
+            checkpoints.remove_leftovers()
+            done = _finished(checkpoints, data, config, request)
+            if not done:
+                _write_model_folder(data)
+        with name_lost_ranks(ranks):
+            done, _ = ranks.agree(done, 0.0)
         if not done:
-            _write_model_folder(data)
             _train(request, data, config, ranks)
     return done
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager, nullcontext
 from dataclasses import dataclass
@@ -129,7 +130,7 @@ def assemble(
     augmentation, features, loader = _batches(request, data, config, ranks, run_state)
     logger = open_loggers(data.folder, state.step, request.loggers) if ranks.first else Loggers(())
     model, forward = run_state.model, TrainingForward(run_state.model)
-    quick = _quick_validation(data, config, precision, features)
+    quick = _quick_validation(data, config, precision, features, ranks.world_size)
     name = f"{data.configuration.name}, fold {request.fold}"
     spoken = phase(name) if ranks.first else nullcontext(Phase(name))
     with spoken as going, closing(loader), closing(logger):
@@ -309,9 +310,14 @@ def _augmentation_on_device(
 
 
 def _quick_validation(
-    data: FoldData, config: TrainingConfig, precision: Precision, features: KeptFeatures | None
+    data: FoldData,
+    config: TrainingConfig,
+    precision: Precision,
+    features: KeptFeatures | None,
+    world_size: int,
 ) -> QuickValidation:
     cases = data.sampling_cases(data.fold.val)
     reader = PatchReader(data.source(cases, 1), data.configuration, AugmentationConfig(enabled=False))
     samples = fixed_samples(cases, data.store.foreground, data.configuration, config.quick_validation_patches)
-    return QuickValidation(reader, samples, data.labels, precision, config.batch_size or 1, features)
+    batch_size = math.ceil((config.batch_size or 1) / world_size)  # a rank's share: what its device holds
+    return QuickValidation(reader, samples, data.labels, precision, batch_size, features)

@@ -103,7 +103,10 @@ class QuickValidation:
                 logits_bkhw = model(image_bchw, self._features(samples))
             if label_bhw.ndim == VOLUME_LABELS:
                 logits_bkhw, label_bhw = logits_bkhw.flatten(2, 3), label_bhw.flatten(1, 2)
-            sums += self._sums(logits_bkhw.float(), label_bhw)
+            for one in range(
+                len(label_bhw)
+            ):  # so that maps of all classes are there for one sample at a time
+                sums += self._sums(logits_bkhw[one : one + 1].float(), label_bhw[one : one + 1])
             if enough():
                 break
         model.train(training)

@@ -17,7 +17,7 @@ from torch.nn import functional
 
 from balrsam_pipeline.network.adapters import Lora
 from balrsam_pipeline.network.backbone import WINDOW
-from balrsam_pipeline.network.layers import Linear, project
+from balrsam_pipeline.network.layers import Linear, fused_attention, project
 
 TokenGrid = tuple[int, int]
 
@@ -68,7 +68,7 @@ def positional_attention(
     long_q = torch.cat(parts, dim=-1)
     long_k = torch.cat([k, one_hot.to(k.dtype).expand(b, n, -1, -1)], dim=-1)
     if q.device.type == "cuda":
-        return functional.scaled_dot_product_attention(long_q, long_k, v, scale=1.0)
+        return fused_attention(long_q, long_k, v, scale=1.0)
     # the CPU's fused kernel wants v as long as q
     long_v = functional.pad(v, (0, one_hot.shape[1]))
     if q.is_meta:  # where nothing is computed PyTorch would choose the unfused form and count its pair matrix
@@ -76,7 +76,7 @@ def positional_attention(
             long_q, long_k, long_v, scale=1.0
         )[0]
         return out[..., :d]
-    return functional.scaled_dot_product_attention(long_q, long_k, long_v, scale=1.0)[..., :d]
+    return fused_attention(long_q, long_k, long_v, scale=1.0)[..., :d]
 
 
 class Attention(nn.Module):

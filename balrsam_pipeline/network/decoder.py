@@ -18,7 +18,7 @@ from torch.nn import functional
 
 from balrsam_pipeline.network.backbone import EMBEDDING, MASK_TOKENS
 from balrsam_pipeline.network.backbone_shapes import decoder_mlp
-from balrsam_pipeline.network.layers import RECOMPUTE_TOKENS, Mlp, project, recompute
+from balrsam_pipeline.network.layers import RECOMPUTE_TOKENS, Mlp, fused_attention, project, recompute
 from balrsam_pipeline.network.tensor_attention import ImageToToken, LowRankTokenToImage, TokenToImage
 from balrsam_pipeline.plan import NetworkPlan
 
@@ -53,7 +53,7 @@ class SelfAttention(nn.Module):
             layer(tokens).view(b, t, SELF_HEADS, -1).transpose(1, 2)
             for layer, tokens in ((self.q_proj, q_btc), (self.k_proj, q_btc), (self.v_proj, v_btc))
         )
-        mixed = functional.scaled_dot_product_attention(q, k, v)
+        mixed = fused_attention(q, k, v)
         out: Tensor = self.out_proj(mixed.transpose(1, 2).reshape(b, t, EMBEDDING))
         return out
 

@@ -7,11 +7,15 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.checkpoint import checkpoint
 
 RECOMPUTE_TOKENS = (
     1024  # image tokens (an input of 512×512) from which decoder and CDEN keep inputs alone for backward
 )
+# on Hopper PyTorch would choose cuDNN's attention, which has failed where queries are longer than values, and
+# whose memory is not what is counted
+CUDA_ATTENTION = [SDPBackend.FLASH_ATTENTION, SDPBackend.EFFICIENT_ATTENTION, SDPBackend.MATH]
 BATCH = 16  # images from which oneDNN is chosen whatever the number of threads
 
 
@@ -46,6 +50,21 @@ def recompute(function: Callable[..., Tensor], *inputs: Tensor, when: bool) -> T
         return function(*inputs)
     out: Tensor = checkpoint(function, *inputs, use_reentrant=False, preserve_rng_state=False)
     return out
+
+
+def fused_attention(
+    q_bntd: Tensor, k_bntd: Tensor, v_bntd: Tensor, bias: Tensor | None = None, scale: float | None = None
+) -> Tensor:
+    """softmax(scale · q · kᵀ + bias) · v, (b, n, t, d), by one fused kernel: on a CUDA device by one of
+    PyTorch's own.
+
+    Args:
+        scale: None is the root of what queries are long, inverted.
+    """
+    if q_bntd.device.type != "cuda":
+        return functional.scaled_dot_product_attention(q_bntd, k_bntd, v_bntd, attn_mask=bias, scale=scale)
+    with sdpa_kernel(CUDA_ATTENTION):
+        return functional.scaled_dot_product_attention(q_bntd, k_bntd, v_bntd, attn_mask=bias, scale=scale)
 
 
 class Linear(nn.Linear):

@@ -9,6 +9,7 @@ one patch some operations are left out.)
 
 from __future__ import annotations
 
+import math
 from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import lru_cache
@@ -35,6 +36,7 @@ WORKSPACE_BYTES = 2**30
 # share of the tensors' bytes that lies idle between the allocator's blocks; an assumption: steps of always
 # the same shapes fragment little
 FRAGMENTATION = 0.05
+AUGMENTED_IMAGES = 5  # copies of the next batch's images that a GPU holds while it changes intensities
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,7 +46,8 @@ class StepMemory:
     Attributes:
         parameters: weights and buffers of the network.
         state: moments of the optimiser and the moving average of the weights.
-        step: what one batch takes at the peak of forward, loss and backward, gradients included.
+        step: what one batch takes at the peak of forward, loss and backward, gradients included; on a GPU
+            with the next batch and what changes its intensities.
         overhead: context, workspaces and fragmentation; 0 on a CPU.
     """
 
@@ -75,6 +78,7 @@ def step_memory(
         return StepMemory(parameters=held.weights, state=held.state, step=int(course.max()), overhead=0)
     held, two, three = _two_and_three(network, patch)
     step = int((two + (batch - 2) * (three - two)).max())
+    step += AUGMENTED_IMAGES * 4 * batch * network.input_channels * math.prod(patch)
     idle = int(FRAGMENTATION * (held.weights + held.state + step))
     return StepMemory(parameters=held.weights, state=held.state, step=step, overhead=WORKSPACE_BYTES + idle)
 

@@ -17,7 +17,7 @@ from torch.nn import functional
 
 from balrsam_pipeline.network.adapters import Bottleneck, Lora
 from balrsam_pipeline.network.attention import join_windows, split_windows
-from balrsam_pipeline.network.layers import Linear, project
+from balrsam_pipeline.network.layers import Linear, fused_attention, project
 
 EXPANSION = 4  # of channels, in MLPs and in the first stage's convolutions
 # Where no gradient is recorded, a CPU takes wide layers in pieces that stay in its cache: half the time for
@@ -144,7 +144,7 @@ class WindowAttention(nn.Module):
                 0
             ]
         else:
-            mixed = functional.scaled_dot_product_attention(q, k, v, attn_mask=bias_1ntt)
+            mixed = fused_attention(q, k, v, bias_1ntt)
         mixed_btc = mixed.transpose(1, 2).reshape(windows.shape[0], -1, width)
         out: Tensor = self.proj(join_windows(mixed_btc, self.window, (rows, columns)))
         return out

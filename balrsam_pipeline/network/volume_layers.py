@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from balrsam_pipeline.network.layers import Linear, Mlp
+from balrsam_pipeline.network.layers import Linear, Mlp, fused_attention
 from balrsam_pipeline.volume_plan import Zyx
 
 EPSILON = 1e-5
@@ -92,7 +92,7 @@ class TokenBlock(nn.Module):
         b, s, width = tokens_bsc.shape
         qkv = self.qkv(self.norm1(tokens_bsc)).view(b, s, 3, self.heads, width // self.heads)
         q, k, v = qkv.permute(2, 0, 3, 1, 4).unbind(0)
-        mixed = functional.scaled_dot_product_attention(q, k, v)
+        mixed = fused_attention(q, k, v)
         tokens_bsc = tokens_bsc + self.proj(mixed.transpose(1, 2).reshape(b, s, width))
         out: Tensor = tokens_bsc + self.mlp(self.norm2(tokens_bsc))
         return out

@@ -39,7 +39,8 @@ from balrsam_pipeline.run.pages import first_page
 from balrsam_pipeline.run.report import dry_run_lines, remembered, status_lines, time_line
 from balrsam_pipeline.run.request import RunRequest
 from balrsam_pipeline.run.steps import Step, planning_step
-from balrsam_pipeline.run.words import plan_words, shared_words, where_words
+from balrsam_pipeline.run.try_machine import try_machine
+from balrsam_pipeline.run.words import shared_words
 
 TRAINING = ("train", "crossval")  # commands before which the machine is tried
 
@@ -200,6 +201,8 @@ def run_all(request: RunRequest, dry_run: bool = False, wait: bool = False) -> i
 
 
 def _run_locked(request: RunRequest, note: Callable[[str], None]) -> int:
+    from balrsam_pipeline.cli import run_command
+
     folders = (request.preprocessed, request.results)
     remove_leftovers(folders)
     remember_request(request)
@@ -214,7 +217,9 @@ def _run_locked(request: RunRequest, note: Callable[[str], None]) -> int:
     checked = request.cluster is not None  # whose workers are other machines
     for number, step in enumerate(steps, 2):
         if not checked and step.command in TRAINING and check(step, request, hashes).status != "done":
-            _check_machine(request, note)
+            print("\nThis machine:", flush=True)
+            if not try_machine(request, note, run_command):
+                print("Training is tried all the same.", flush=True)
             checked = True
         code = _run_step(step, request, hashes, (f"{number}/{len(steps) + 1}", note))
         if code not in (FINISHED, PARTLY):
@@ -223,22 +228,6 @@ def _run_locked(request: RunRequest, note: Callable[[str], None]) -> int:
     hashes.save()
     remove_leftovers(folders)
     return worst
-
-
-def _check_machine(request: RunRequest, note: Callable[[str], None]) -> None:
-    """Try the machine for a second or two before it trains for hours; what falls short is said, not fatal."""
-    from balrsam_pipeline.cli import run_command
-
-    configuration = ("--configuration", request.configurations[0]) if request.configurations else ()
-    words = (str(request.dataset), "--short", *configuration, *plan_words(request), *where_words(request))
-    print("\nThis machine:", flush=True)
-    try:
-        good = run_command("check_machine", words, note) == FINISHED
-    except Exception as problem:  # a check must not stop what it checks for
-        note(f"check_machine: {type(problem).__name__}: {problem}")
-        good = False
-    if not good:
-        print("Training is tried all the same.", flush=True)
 
 
 def _run_step(

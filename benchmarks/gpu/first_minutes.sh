@@ -3,11 +3,19 @@
 # network, no data but generated ones. Writes one JSON.
 #
 #   benchmarks/gpu/first_minutes.sh [OUTPUT.json] [cuda|cpu]       (cpu: tiny sizes, to try the script itself)
+#
+# Takes the Python that PYTHON names, else that of .venv (make test makes it), else python3.
 set -uo pipefail
-cd "$(dirname "$0")/../.."
-output=${1:-first_minutes.json}
+output=$(realpath -m "${1:-first_minutes.json}")
+cd "$(dirname "$0")/../.." || exit 2
 device=${2:-cuda}
-python=${PYTHON:-python}
+own=.venv/bin/python
+[ -x "$own" ] || own=python3
+python=${PYTHON:-$own}
+if ! "$python" -c 'import torch, pytest'; then
+    echo "first_minutes: $python lacks PyTorch or pytest. make test installs both into .venv" >&2
+    exit 2
+fi
 if [ "$device" = cuda ] && ! "$python" -c 'import torch, sys; sys.exit(not torch.cuda.is_available())'; then
     echo "first_minutes: PyTorch finds no CUDA device here. Try the script itself with: $0 $output cpu" >&2
     exit 2

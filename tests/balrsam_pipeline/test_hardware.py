@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from balrsam_pipeline import hardware
-from balrsam_pipeline.hardware import best_device, find_accelerator, half_precision
+from balrsam_pipeline.hardware import best_device, find_accelerator, found_gpus, half_precision
 
 
 @pytest.fixture
@@ -63,6 +63,23 @@ def test_apples_gpu_is_taken_where_there_is_no_other(monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     monkeypatch.setattr(torch.backends.mps, "is_available", lambda: True)
     assert best_device() == torch.device("mps")
+
+
+def test_a_card_that_this_pytorch_holds_no_code_for_is_not_taken(
+    card: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A V100 and a PyTorch for CUDA 13: it is there, but steps end with "no kernel image is available"."""
+    card.touch()
+    monkeypatch.setattr(torch.cuda, "get_arch_list", lambda: ["sm_75", "sm_80", "sm_90a", "compute_120"])
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda index: (7, 0))
+    assert find_accelerator() is None
+    assert found_gpus() == ()
+    assert best_device() == torch.device("cpu")
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda index: (8, 6))
+    assert find_accelerator() is not None
+    assert found_gpus() == ("cuda:0",)
+    assert best_device() == torch.device("cuda", 0)
 
 
 @pytest.mark.parametrize(("native", "expected"), [(True, torch.bfloat16), (False, torch.float16)])

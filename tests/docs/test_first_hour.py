@@ -1,23 +1,22 @@
 """The first half hour of a newcomer, as docs/first_hour.md tells it: every command of the page is run in one
-shell, in order, with seconds of training instead of minutes; outputs are as the page shows them.
+shell, in order, with seconds of training instead of minutes; outputs are as the page shows them. Every
+command is a process of its own, forked from one that has imported everything.
 """
 
 from __future__ import annotations
 
 import os
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+from support.warm_shell import run_script
 
 from balrsam_pipeline.files import read_json
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "first_hour.md").read_text(encoding="utf-8")
 QUICK = {"--max-minutes 2": "--max-steps 6 --folds 0 1 --threads 1"}
-SHELL = 'set -eu\nbalrsam() { "$PYTHON" -m balrsam_pipeline "$@" 2>&1; }\n'
 
 
 def blocks(language: str) -> list[str]:
@@ -29,23 +28,16 @@ def blocks(language: str) -> list[str]:
 def walked(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
     """The folder in which all of it was done, and all that was said."""
     folder = tmp_path_factory.mktemp("walk")
-    script = SHELL + "".join(blocks("sh"))
+    script = "".join(blocks("sh"))
     for slow, quick in QUICK.items():
         assert slow in script
         script = script.replace(slow, quick)
-    environment = {**os.environ, "PYTHON": sys.executable, "PYTHONPATH": str(ROOT), "BROWSER": "true"}
+    places = f"{ROOT}{os.pathsep}{ROOT / 'tests'}"
+    environment = {**os.environ, "PYTHONPATH": places, "BROWSER": "true"}
     for name in ("raw", "preprocessed", "results"):
         environment.pop(f"balrsam_{name}", None)
-    done = subprocess.run(
-        ["bash", "-c", script],
-        cwd=folder,
-        env=environment | {"OMP_NUM_THREADS": "1"},
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=600,
-    )
-    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-1000:]
+    done = run_script(script, folder, environment | {"OMP_NUM_THREADS": "1"}, timeout_s=600)
+    assert done.returncode == 0, done.stdout[-4000:]
     return folder / "first_hour", done.stdout
 
 

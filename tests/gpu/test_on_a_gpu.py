@@ -16,6 +16,7 @@ from balrsam_pipeline.inference import Predictor, PredictorOptions
 from balrsam_pipeline.inference.export import ImageGrid, WeightedSource, export_label
 from balrsam_pipeline.inference.logits import ArrayLogits
 from balrsam_pipeline.network import preset, step_memory
+from balrsam_pipeline.network.attention import one_hot_positions, positional_attention
 from balrsam_pipeline.network.loss_sums import TargetScheme, class_sums
 from balrsam_pipeline.progress import phase
 from trainers.augmentation import augment_intensity_batch
@@ -204,3 +205,20 @@ def test_precision_follows_the_settings() -> None:
     assert choose_precision(CARD, amp=False).dtype == torch.float32
     assert choose_precision(CARD, amp=True).dtype == half_precision(CARD)
     assert preset("vit_b").backbone == "vit_b"
+
+
+@pytest.mark.parametrize("grid", [(14, 14), (28, 28), (56, 56)])
+def test_attention_with_positions_is_that_of_the_cpu(grid: tuple[int, int]) -> None:
+    """Queries of 96, 120 and 176 numbers beside values of 64."""
+    tokens, dimension, results = grid[0] * grid[1], 64, []
+    parts = [torch.randn(2, 3, tokens, dimension) for _ in range(3)]
+    tables = [0.1 * torch.randn(2 * side - 1, dimension) for side in grid]
+    for device, dtype in ((CARD, half_precision(CARD)), (torch.device("cpu"), torch.float32)):
+        own = [tensor.to(device, dtype).requires_grad_() for tensor in (*parts, *tables)]
+        places = one_hot_positions(grid).to(device)
+        out = positional_attention(own[0], own[1], own[2], (own[3], own[4]), places)
+        out.float().square().mean().backward()
+        results.append([out.detach(), *(tensor.grad for tensor in own)])
+    for there, here in zip(*results, strict=True):
+        assert there is not None and here is not None
+        assert (there.cpu().float() - here).norm() < 0.05 * here.norm()

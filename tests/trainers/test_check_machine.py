@@ -18,7 +18,7 @@ from trainers.check_machine import findings as module
 from trainers.check_machine import subject as subject_module
 from trainers.check_machine.bench import Bench
 from trainers.check_machine.findings import Finding, check_loader, check_resume, check_step, find_hardware
-from trainers.check_machine.page import lines_of
+from trainers.check_machine.page import findings, lines_of
 from trainers.check_machine.subject import generated_subject
 
 CPU = torch.device("cpu")
@@ -63,6 +63,18 @@ def test_a_gpu_that_pytorch_cannot_use_falls_short_with_a_fix(monkeypatch: pytes
     found = find_hardware(CPU)
     assert not found.good
     assert "PyTorch" in found.fix
+
+
+def test_a_device_that_cannot_multiply_falls_short_and_nothing_else_is_tried(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def broken(device: torch.device, amp: bool) -> Any:
+        raise RuntimeError("CUDA error: no kernel image is available for execution on the device\nand more")
+
+    monkeypatch.setattr(module, "choose_precision", broken)
+    found = list(findings(generated_subject(CPU, None), CPU))
+    assert [finding.name for finding in found] == ["hardware", "precision"]
+    assert "no kernel image" in found[-1].said and "PyTorch" in found[-1].fix and not found[-1].good
 
 
 def test_memory_above_what_was_counted_and_memory_that_runs_out_fall_short(

@@ -1,11 +1,13 @@
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 import os
 import shutil
 import signal
 import threading
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -18,6 +20,7 @@ from balrsam_pipeline.inference.sharing.pack import ExportRequest, export_model
 from balrsam_pipeline.layout import ModelFolder, PreprocessedFolder
 from balrsam_pipeline.plan import read_plan, write_versioned
 from evaluation.best_configuration.find import BestRequest, find_best_configuration
+from trainers import fold as fold_module
 from trainers.checkpoints import CheckpointFolder, read_checkpoint
 from trainers.config import AugmentationConfig
 from trainers.fold import train_fold, validate_trained
@@ -36,6 +39,24 @@ def stop_at(monkeypatch, step):
             os.kill(os.getpid(), signal.SIGTERM)
 
     monkeypatch.setattr(Trainer, "step", stepping)
+
+
+def test_what_the_first_rank_finds_finished_the_others_do_not_begin_anew(make_request, monkeypatch):
+    """They would wait for the first one, which has nothing to do any more, until the launcher gives up."""
+    said = []
+
+    @contextlib.contextmanager
+    def joined(device):
+        yield SimpleNamespace(
+            first=False, rank=1, world_size=2, agree=lambda *mine: said.append(mine) or (True, 0.0)
+        )
+
+    monkeypatch.setenv("RANK", "1")
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    monkeypatch.setattr(fold_module, "joined_ranks", joined)
+    monkeypatch.setattr(fold_module, "_train", lambda *_: pytest.fail("trained"))
+    assert train_fold(make_request(batch_size=2)).already_done
+    assert said == [(False, 0.0)]
 
 
 def test_a_fold_is_trained_validated_and_then_left_alone(make_request, caplog):

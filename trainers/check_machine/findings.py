@@ -85,12 +85,15 @@ def find_hardware(device: torch.device) -> Finding:
 
 def check_precision(device: torch.device) -> Finding:
     """The type that training computes in, and that it computes."""
-    precision = choose_precision(device, amp=True)
     numbers = torch.linspace(0, 1, 64, dtype=torch.float64).view(8, 8)
     exact = numbers @ numbers.t()
-    with precision.autocast():
-        product = numbers.float().to(device) @ numbers.float().t().to(device)
-    error = float((product.double().cpu() - exact).abs().max() / exact.max())
+    try:
+        precision = choose_precision(device, amp=True)
+        with precision.autocast():
+            product = numbers.float().to(device) @ numbers.float().t().to(device)
+        error = float((product.double().cpu() - exact).abs().max() / exact.max())
+    except RuntimeError as problem:
+        return _no_products(device, problem)
     scaled = precision.scaler.is_enabled()
     name = str(precision.dtype).removeprefix("torch.")
     return Finding(
@@ -100,6 +103,15 @@ def check_precision(device: torch.device) -> Finding:
         fix=f"products in {name} are off by {error:.1%}: update the driver, or train with {{'amp': false}} "
         "(--settings FILE)",
         figures={"dtype": name, "scaler": scaled, "product_error": error},
+    )
+
+
+def _no_products(device: torch.device, problem: RuntimeError) -> Finding:
+    return Finding(
+        name="precision",
+        said=f"{device} cannot multiply: {str(problem).strip().splitlines()[0]}",
+        good=False,
+        fix="install the PyTorch built for that device and its driver (pytorch.org), or take --device cpu",
     )
 
 

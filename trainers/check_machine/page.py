@@ -35,7 +35,10 @@ def findings(subject: Subject, device: torch.device, short: bool = False) -> Ite
     """
     with phase("checking this machine") as going:
         yield find_hardware(device)
-        yield check_precision(device)
+        precision = check_precision(device)
+        yield precision
+        if not precision.good:
+            return
         step, rate = check_step(subject, device, going, short)
         yield step
         if short or rate == 0:

@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from typing import Any
 
 import pytest
 import torch
+from support.plans import example_plan
 from torch.nn import functional
+from torch.overrides import TorchFunctionMode
 
 from balrsam_pipeline.network.backbone import sam_modeling
+from balrsam_pipeline.network.builder import random_model
+from balrsam_pipeline.network.cuda_policy import cuda_policy
 from balrsam_pipeline.network.layers import LayerNorm2d, Linear, project
 from balrsam_pipeline.network.profiling import count_saved_bytes
 
@@ -56,3 +61,24 @@ def test_saved_bytes_count_each_storage_once_and_no_parameters() -> None:
 def test_the_command_module_imports_no_torch() -> None:
     code = "import sys, balrsam_pipeline.network.cli; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_on_a_card_attention_never_comes_from_cudnn() -> None:
+    """On Hopper PyTorch prefers cuDNN's, also for queries longer than values, of which cuDNN has refused some
+    lengths in backward; here the memory that is counted is that of PyTorch's own kernels."""
+    allowed: list[tuple[bool, bool]] = []
+
+    class Noting(TorchFunctionMode):
+        def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+            if getattr(func, "__name__", "") == "scaled_dot_product_attention":
+                cuda = torch.backends.cuda
+                allowed.append((cuda.cudnn_sdp_enabled(), cuda.mem_efficient_sdp_enabled()))
+            return func(*args, **(kwargs or {}))
+
+    with torch.device("meta"):
+        model = random_model(example_plan().configurations["2d"].network)
+        with cuda_policy(), Noting():
+            model(torch.empty(2, model.network.input_channels, 64, 64))
+    assert len(allowed) > 2
+    assert set(allowed) == {(False, True)}
+    assert torch.backends.cuda.cudnn_sdp_enabled()

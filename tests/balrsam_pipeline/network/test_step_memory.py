@@ -13,7 +13,7 @@ from torch.profiler import ProfilerActivity, profile
 from balrsam_pipeline.network import BalrSam, preset, step_memory
 from balrsam_pipeline.network.builder import freeze
 from balrsam_pipeline.network.cuda_policy import cuda_policy
-from balrsam_pipeline.network.step_memory import run_step
+from balrsam_pipeline.network.step_memory import AUGMENTED_IMAGES, run_step
 from balrsam_pipeline.plan import NetworkPlan
 
 NETWORK = replace(example_plan().configurations["2d"].network, lora_rank=0, adapter_rank=0)
@@ -75,6 +75,12 @@ def test_half_precision_takes_less_and_a_card_takes_an_overhead() -> None:
     assert card.step < 0.9 * cpu.step
     assert card.overhead >= 2**30
     assert cpu.overhead == 0
+
+
+def test_on_a_card_a_second_batch_is_there_and_what_changes_its_intensities() -> None:
+    small, large = (step_memory(MINI, (side, side), 2, "cuda half").step for side in (64, 128))
+    images, labels = 2 * 4 * MINI.input_channels * (128**2 - 64**2), 2 * 2 * (128**2 - 64**2)
+    assert large - small >= (1 + AUGMENTED_IMAGES) * images + labels
 
 
 def test_only_what_trains_has_optimiser_state() -> None:

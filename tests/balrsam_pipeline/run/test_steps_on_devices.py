@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import subprocess
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -15,11 +17,13 @@ from balrsam_pipeline.hardware import chosen_devices
 from balrsam_pipeline.paths import Roots
 from balrsam_pipeline.run import RunRequest, steps_after_planning
 from balrsam_pipeline.run.cli import _devices
+from balrsam_pipeline.run.try_machine import try_machine
 
 
 @pytest.fixture
 def four_gpus(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(hardware, "gpu_hint", lambda: "/dev/nvidia0")
+    monkeypatch.setattr(hardware, "cuda_works", lambda: True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 4)
 
 
@@ -39,8 +43,25 @@ def test_all_gpus_are_taken_by_default_and_none_where_one_was_named() -> None:
 
 def test_one_gpu_trains_folds_one_after_the_other(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(hardware, "gpu_hint", lambda: "/dev/nvidia0")
+    monkeypatch.setattr(hardware, "cuda_works", lambda: True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
     assert chosen_devices(["auto"]) == ()
+
+
+@pytest.mark.parametrize("devices", [(), ("cuda:0", "cuda:1")])
+def test_beside_folds_on_several_gpus_the_machine_is_tried_in_a_process_that_gives_its_memory_back(
+    devices: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    started: list[Any] = []
+    monkeypatch.setattr(
+        subprocess, "run", lambda words, check: started.append(words) or subprocess.CompletedProcess(words, 0)
+    )
+    here: list[str] = []
+    roots = Roots(raw=tmp_path / "raw", preprocessed=tmp_path / "preprocessed", results=tmp_path / "results")
+    request = RunRequest(dataset=roots.raw / "Dataset001_X", roots=roots, devices=devices)
+    try_machine(request, print, lambda name, words, note: here.append(name) or 0)
+    assert (len(started), len(here)) == ((1, 0) if devices else (0, 1))
+    assert all("check_machine" in words and "--short" in words for words in started)
 
 
 @pytest.mark.parametrize(("folds", "together"), [((0, 2), True), ((1,), False)])

@@ -11,6 +11,8 @@ from batchgenerators.augmentations.color_augmentations import augment_contrast, 
 from scipy import ndimage
 from support.waits import Waits, on_card
 
+from balrsam_pipeline.network.live_bytes import LiveBytes
+from balrsam_pipeline.network.step_memory import AUGMENTED_IMAGES
 from trainers.augmentation.intensity import (
     augment_intensity,
     augment_intensity_batch,
@@ -135,3 +137,10 @@ def test_on_a_card_nothing_of_it_is_waited_for():
         augmented = augment_intensity_batch(on_card(batch()), 2, SEEDS, config)
     assert augmented.shape == batch().shape
     assert waits.found == []
+
+
+def test_what_is_alive_at_once_is_what_the_memory_model_counts():
+    always, image = AugmentationConfig(**dict.fromkeys(PROBABILITIES, 1.0)), batch()
+    with LiveBytes([image]) as live:
+        augment_intensity_batch(image, 2, SEEDS, always)
+    assert live.peak == pytest.approx(AUGMENTED_IMAGES * image.nbytes, rel=0.01)

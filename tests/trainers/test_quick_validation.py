@@ -1,0 +1,64 @@
+"""Dice of a few patches after every epoch: its value, and the memory that it takes beside the network's."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+from balrsam_pipeline.dataset import LabelScheme
+from balrsam_pipeline.network.live_bytes import LiveBytes
+from trainers.optimisation import Precision
+from trainers.validation import QuickValidation
+
+CLASSES, PATCHES, SIDE = 20, 8, 16
+LABELS = LabelScheme(
+    names=tuple(f"label {value}" for value in range(1, CLASSES)),
+    values=tuple((value,) for value in range(1, CLASSES)),
+    has_regions=False,
+    region_order=(),
+    ignore_value=None,
+    largest=CLASSES - 1,
+)
+RNG = np.random.default_rng(0)
+TRUTH = RNG.integers(0, CLASSES, (PATCHES, SIDE, SIDE)).astype(np.int16)
+SAID = np.where(RNG.random(TRUTH.shape) < 0.7, TRUTH, 0)
+
+
+class Says(nn.Module):
+    """Logits of what it says; the image holds the patch's number."""
+
+    def forward(self, image_bchw: Tensor, _: Any) -> Tensor:
+        said = torch.from_numpy(SAID[image_bchw[:, 0, 0, 0].int()])
+        return nn.functional.one_hot(said.long(), CLASSES).movedim(-1, 1).float()
+
+
+def validation(batch_size: int) -> QuickValidation:
+    def read(number: int) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
+        return np.full((1, SIDE, SIDE), number, np.float32), TRUTH[number]
+
+    precision = Precision(torch.device("cpu"), torch.float32, torch.amp.GradScaler("cpu", enabled=False))
+    return QuickValidation(SimpleNamespace(read=read), range(PATCHES), LABELS, precision, batch_size)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("batch_size", [1, 3, PATCHES])
+def test_it_is_the_mean_over_labels_of_the_overlap_of_all_patches(batch_size: int) -> None:
+    dice = [
+        2 * ((label == SAID) & (label == TRUTH)).sum() / ((label == SAID).sum() + (label == TRUTH).sum())
+        for label in range(1, CLASSES)
+    ]
+    assert validation(batch_size).dice(Says()) == pytest.approx(np.mean(dice))
+
+
+def test_maps_of_all_classes_are_held_for_one_patch_at_a_time() -> None:
+    """With 118 classes in volumes they would take more of a GPU than the training step that it was planned
+    for."""
+    logits = 4 * PATCHES * CLASSES * SIDE**2
+    with LiveBytes() as live:
+        validation(PATCHES).dice(Says())
+    made_by_the_network = 4 * logits  # here one-hot in int64, and floats of it
+    assert live.peak < made_by_the_network + 8 * logits / PATCHES
