@@ -33,7 +33,7 @@ class Says(nn.Module):
     """Logits of what it says; the image holds the patch's number."""
 
     def forward(self, image_bchw: Tensor, _: Any) -> Tensor:
-        said = torch.from_numpy(SAID[image_bchw[:, 0, 0, 0].int()])
+        said = torch.from_numpy(SAID[image_bchw[:, 0, 0, 0].int().numpy()])
         return nn.functional.one_hot(said.long(), CLASSES).movedim(-1, 1).float()
 
 
