@@ -9,7 +9,7 @@ from balrsam_pipeline.serialise import to_json
 from trainers.config import TrainingConfig
 
 # settings that came later -> the value under which earlier runs behave as they did, where no default does
-FORMERLY: dict[str, dict[str, Any]] = {"augmentation": {"translation_probability": 0.0}}
+FORMERLY: dict[str, Any] = {"augmentation": {"translation_probability": 0.0}, "feature_dropout": 0.0}
 
 
 def with_defaults(settings: Mapping[str, Any]) -> dict[str, Any]:
@@ -17,7 +17,7 @@ def with_defaults(settings: Mapping[str, Any]) -> dict[str, Any]:
     behaves as it did: their defaults, or those of `FORMERLY`."""
     filled: dict[str, Any] = {}
     for name, default in to_json(TrainingConfig()).items():
-        value = settings.get(name, default)
+        value = settings.get(name, FORMERLY.get(name, default))
         if isinstance(default, dict) and isinstance(value, dict):
             value = default | FORMERLY.get(name, {}) | value
         filled[name] = value

@@ -27,12 +27,14 @@ from balrsam_pipeline.dataset import Fold, read_folds, write_folds
 from balrsam_pipeline.layout import PreprocessedFolder
 from balrsam_pipeline.paths import Roots, find_dataset, resolve_roots
 from balrsam_pipeline.plan import Backbone, read_plan
-from trainers import TrainingConfig, TrainRequest
+from trainers import TrainingConfig, TrainRequest, read_training_config
 
 BACKBONES: tuple[Backbone, ...] = ("vit_t", "cnn", "vit_mini")
 
 
-def prepare(dataset: str, backbone: Backbone, raw: Path, work: Path) -> Roots:
+def prepare(
+    dataset: str, backbone: Backbone, raw: Path, work: Path, input_size: Sequence[int] | None = None
+) -> Roots:
     """Plan and preprocess for a backbone, in a folder of its own; on a CPU, whatever the machine has."""
     preprocessed = work / backbone / "preprocessed"
     if not PreprocessedFolder(preprocessed / dataset).folds.is_file():
@@ -46,6 +48,7 @@ def prepare(dataset: str, backbone: Backbone, raw: Path, work: Path) -> Roots:
             raw,
             "--preprocessed",
             preprocessed,
+            *(["--input-size", *input_size] if input_size else []),
         ]
         subprocess.run([*command, *map(str, options)], check=True, stdout=sys.stderr)
     return resolve_roots(raw, preprocessed, work / backbone / "results")
@@ -74,7 +77,14 @@ def run(
     chosen = fewer_cases(read_folds(PreprocessedFolder(source).folds), arguments.fold, arguments.cases)
     write_folds(folds, chosen)
     plan = read_plan(PreprocessedFolder(target).plan)
-    config = TrainingConfig(seed=seed, max_minutes=arguments.minutes, epochs=None, budget_clock="cpu")
+    config = dataclasses.replace(
+        read_training_config(arguments.settings) if arguments.settings else TrainingConfig(),
+        seed=seed,
+        max_minutes=arguments.minutes,
+        max_steps=arguments.steps,
+        epochs=None,
+        budget_clock="cpu",
+    )
     own = dataclasses.replace(roots, preprocessed=target.parent, results=target.parent.parent / "results")
     result = measure(
         TrainRequest(
@@ -110,12 +120,15 @@ def main() -> None:
     parser.add_argument("--backbones", nargs="+", choices=BACKBONES, default=["vit_t", "cnn"])
     parser.add_argument("--configuration", help="default: each plan's own")
     parser.add_argument("--fold", type=int, default=0)
+    parser.add_argument("--steps", type=int, help="end after as many steps, whatever the minutes")
+    parser.add_argument("--settings", type=Path, help="training settings that differ from the defaults (JSON)")
+    parser.add_argument("--input-size", type=int, nargs=1, metavar="PIXELS", help="instead of the plan's own")
     parser.add_argument("--raw", type=Path, required=True)
     parser.add_argument("--work", type=Path, required=True)
     arguments = parser.parse_args()
     keep_freed_memory()  # as `balrsam train` does
     for backbone in arguments.backbones:
-        roots = prepare(arguments.dataset, backbone, arguments.raw, arguments.work)
+        roots = prepare(arguments.dataset, backbone, arguments.raw, arguments.work, arguments.input_size)
         for seed in arguments.seeds:
             print(json.dumps(run(arguments.dataset, backbone, seed, roots, arguments)), flush=True)
 

@@ -54,15 +54,18 @@ class FeatureCopies:
     Attributes:
         count: besides the slice itself, which is copy 0.
         reader: changes intensities.
+        without: share of the samples that show no maps, but the picture alone, augmented as freely as any.
     """
 
     count: int
     reader: PatchReader
     augmentation: AugmentationConfig
+    without: float = 0.0
 
-    def number(self, sample: Sample) -> int:
-        """Which copy a sample shows."""
-        return int(sample.view * (1 + self.count))
+    def number(self, sample: Sample) -> int | None:
+        """Which copy a sample shows; None where it shows no maps."""
+        shown = 1 - self.without
+        return int(sample.view / shown * (1 + self.count)) if sample.view < shown else None
 
     def name(self, number: int) -> str:
         """What tells the maps of a copy from those of others, in a file's name."""
@@ -76,7 +79,7 @@ class FeatureCopies:
         Args:
             room_yx: length of the slice less that of the patch.
         """
-        if self.number(sample) == 0:
+        if not self.number(sample):
             return sample
         geometry = dataclasses.replace(self._copy(sample, room_yx)[0], mirror=sample.geometry.mirror)
         return dataclasses.replace(sample, geometry=geometry)
@@ -89,7 +92,7 @@ class FeatureCopies:
 
     def _copy(self, sample: Sample, room_yx: tuple[int, int]) -> tuple[Geometry2d, int]:
         case = zlib.crc32(sample.case.encode())
-        rng = np.random.default_rng((case, sample.axis, sample.slice_index, self.number(sample)))
+        rng = np.random.default_rng((case, sample.axis, sample.slice_index, self.number(sample) or 0))
         moved = dataclasses.replace(
             self.augmentation, rotation_probability=MOVED_PROBABILITY, scaling_probability=MOVED_PROBABILITY
         )

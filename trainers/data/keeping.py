@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import os
 import shutil
 from collections.abc import Iterable, Sequence
@@ -127,7 +128,8 @@ def keep_features(
     train, every = data.sampling_cases(data.fold.train), (*data.fold.train, *data.fold.val)
     room = shutil.disk_usage(preprocessed.path).free if os.access(preprocessed.path, os.W_OK) else 0
     machine = Machine(device=machine_of[0], workers=machine_of[1], room_bytes=room)
-    one = _map_bytes(configuration.network)
+    shapes = _map_shapes(configuration.network)
+    one = sum(math.prod(shape) for shape in shapes) * DTYPE.itemsize
     why_not = why_not_kept(configuration, config, train, one * copies(configuration), machine)
     if not why_not and not shows_whole_slices(configuration, data.sampling_cases(every)):
         why_not = "patches show parts of slices of validation cases"
@@ -141,6 +143,7 @@ def keep_features(
         count=how_many(configuration, config, shown * orders, fits),
         reader=PatchReader(data.store, configuration, config.augmentation),
         augmentation=config.augmentation,
+        without=config.feature_dropout if model.mirrors_maps else 0.0,
     )
     views = shown * orders * (1 + copied.count)
     kept = sum(len(list(preprocessed.features(key, case.case, "*").parent.glob("*"))) for case in train)
@@ -160,7 +163,8 @@ def keep_features(
         content=data.store.content,
         dtype=DTYPE,
         copies=copied,
-        filling=Filling(views=views, missing=max(0, views - kept)),
+        shapes=shapes,
+        filling=Filling(views=views, missing=max(0, views - kept), shown=1 - copied.without),
     )
 
 
@@ -175,8 +179,8 @@ class _Encoder:
         return tuple(map_byxc[0] for map_byxc in maps if map_byxc is not None)
 
 
-def _map_bytes(network: NetworkPlan) -> int:
-    """Of the maps of one image as they are stored; computed without memory or arithmetic."""
+def _map_shapes(network: NetworkPlan) -> tuple[tuple[int, ...], ...]:
+    """Of the maps of one image, (y, x, c); computed without memory or arithmetic."""
     with torch.device("meta"):
         maps = BalrSam(network).prefix(torch.zeros(1, network.input_channels, *network.input_size))
-    return sum(map_byxc.numel() * DTYPE.itemsize for map_byxc in maps if map_byxc is not None)
+    return tuple(tuple(map_byxc.shape[1:]) for map_byxc in maps if map_byxc is not None)

@@ -42,10 +42,12 @@ class Filling:
     Attributes:
         views: that there are; `missing` of them were not kept when the run began.
         made, seconds: how many were made since, and in how long.
+        shown: share of samples that show one.
     """
 
     views: int = 0
     missing: int = 0
+    shown: float = 1.0
     made: int = 0
     seconds: float = 0.0
 
@@ -53,7 +55,7 @@ class Filling:
         """Seconds of it that are expected while `samples` more samples are drawn, all views alike."""
         if not self.made or self.made >= self.missing:
             return 0.0
-        first_shown = 1 - (1 - 1 / max(1, self.views)) ** samples
+        first_shown = 1 - (1 - self.shown / max(1, self.views)) ** samples
         return (self.missing - self.made) * first_shown * self.seconds / self.made
 
 
@@ -68,6 +70,7 @@ class KeptFeatures:
         encode: an image (channels, height, width) to maps (y, x, c), in the order of `network.Features`.
         copies: the augmented copies of each slice; None where there are none.
         content: what tells the image of a case from others; kept maps of another image are made again.
+        shapes: of the maps of one image, (y, x, c) each.
         dtype: in which maps are stored.
         filling: how much of it was computed in this run.
     """
@@ -80,6 +83,7 @@ class KeptFeatures:
     dtype: torch.dtype = torch.float16
     filling: Filling = field(default_factory=Filling)
     copies: FeatureCopies | None = None
+    shapes: tuple[tuple[int, ...], ...] = ()
     _sound: set[Path] = field(default_factory=set)  # files whose checksum was compared
 
     def stacked(self, samples: Sequence[Sample]) -> tuple[Tensor, ...]:
@@ -91,21 +95,24 @@ class KeptFeatures:
         return sample if self.copies is None else self.copies.shown(sample, self.reader.room(sample))
 
     def read(self, sample: Sample) -> tuple[Tensor, ...]:
-        """The maps of a sample that `shown` returned, moved as its patch is; (y, x, c) float32 each."""
+        """The maps of a sample that `shown` returned, moved as its patch is; (y, x, c) float32 each. Zeros for
+        one that shows none."""
+        if self._number(sample) is None:
+            return tuple(torch.zeros(shape) for shape in self.shapes)
         reversed_z = sample.geometry.mirror[0] and self.reader.context_slices > 0
         maps = self._kept(sample, reversed_z)
         size, geometry = self.reader.patch_size, sample.geometry
-        if self._number(sample) > 0:
+        if self._number(sample):
             geometry = Geometry2d(mirror=geometry.mirror)
         return tuple(move_features(map_hwc.float(), size, geometry) for map_hwc in maps)
 
-    def _number(self, sample: Sample) -> int:
+    def _number(self, sample: Sample) -> int | None:
         return 0 if self.copies is None else self.copies.number(sample)
 
     def _kept(self, sample: Sample, reversed_z: bool) -> tuple[Tensor, ...]:
         """The maps of the copy that a sample shows, channels in reversed order where that is asked for."""
         view = f"{sample.axis}_{sample.slice_index}{'z' if reversed_z else ''}"
-        view += "" if self.copies is None else self.copies.name(self._number(sample))
+        view += "" if self.copies is None else self.copies.name(self._number(sample) or 0)
         path = self.preprocessed.features(self.key, sample.case, view)
         content = self.content(sample.case)
         stored = _read(path, content, check=path not in self._sound) if path.is_file() else None
@@ -119,7 +126,7 @@ class KeptFeatures:
         return stored
 
     def _compute(self, sample: Sample, reversed_z: bool) -> tuple[Tensor, ...]:
-        if self.copies is not None and self._number(sample) > 0:
+        if self.copies is not None and self._number(sample):
             room_yx = self.reader.room(sample)
             image_chw, _ = self.copies.reader.read(self.copies.encoded(sample, room_yx, reversed_z))
         else:

@@ -84,6 +84,21 @@ def test_the_unaugmented_copy_is_moved_as_before(kept):
     assert kept.shown(sample(0.1)) == sample(0.1)
 
 
+def test_a_share_of_the_samples_shows_the_picture_alone_augmented_freely(kept):
+    kept = dataclasses.replace(
+        kept, copies=dataclasses.replace(kept.copies, without=0.5), shapes=((24, 16, 3),)
+    )
+    numbers = [kept.copies.number(sample(view)) for view in (0.0, 0.12, 0.13, 0.3, 0.49, 0.5, 0.99)]
+    assert numbers == [0, 0, 1, 2, 3, None, None]
+    alone = sample(0.7)
+    assert kept.shown(alone) is alone
+    (maps_hwc,) = kept.read(alone)
+    assert maps_hwc.shape == (24, 16, 3) and not maps_hwc.any()
+    (of_another,) = kept.read(kept.shown(sample(0.1)))
+    assert of_another.shape == maps_hwc.shape and of_another.any()
+    assert kept.filling.made == 1, "nothing is encoded for a sample without maps"
+
+
 def test_each_copy_has_a_file_and_other_augmentation_others(kept, reader, tmp_path):
     for view in (0.0, 0.26, 0.6, 0.99, 0.27):
         kept.read(kept.shown(sample(view)))
