@@ -170,8 +170,8 @@ class TrainingConfig:
             decoder too, but for classes; "nothing" trains SAM's encoder along, which takes the memory and the
             checkpoint size of all of SAM.
         feature_dropout: share of samples, where what a frozen encoder makes of a slice is kept, that train
-            without it: on the picture alone, augmented as freely as any. Kept maps are few and are learnt by
-            heart; this way the network beside them learns to see for itself.
+            without it: on the picture alone, augmented as freely as any. None takes half of them up to 20
+            training slices and fewer the more there are (`feature_copies.dropout`).
         network_extension: names a function of one's own that changes the network (docs/extending.md); the
             model's plan then names it too.
         trainer_extension: names what trains in place of `trainers.trainer.Trainer`.
@@ -223,7 +223,7 @@ class TrainingConfig:
         "tokens train; nothing: all of it trains",
         default="encoder",
     )
-    feature_dropout: float = 0.5
+    feature_dropout: float | None = None
     network_extension: str = ""
     trainer_extension: str = ""
     loss: LossConfig = field(default_factory=LossConfig)
@@ -249,7 +249,8 @@ class TrainingConfig:
         _require("gradient_clip", self.gradient_clip >= 0, self.gradient_clip, "0 (off) or more")
         _require("warmup_fraction", 0 <= self.warmup_fraction < 1, self.warmup_fraction, "from 0 up to 1")
         _require("ema_width", 0 < self.ema_width < 0.5, self.ema_width, "between 0 and 0.5")
-        _require("feature_dropout", 0 <= self.feature_dropout < 1, self.feature_dropout, "from 0 up to 1")
+        given = self.feature_dropout
+        _require("feature_dropout", given is None or 0 <= given < 1, given, "from 0 up to 1")
         _require("coarse_share", 0 <= self.coarse_share <= 1, self.coarse_share, "from 0 to 1")
         for name in ("network_extension", "trainer_extension"):
             _require_extension(name, getattr(self, name))

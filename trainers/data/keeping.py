@@ -18,7 +18,7 @@ from balrsam_pipeline.layout import PreprocessedFolder
 from balrsam_pipeline.network import BalrSam, Model
 from balrsam_pipeline.plan import Configuration, NetworkPlan, json_sha256
 from trainers.config import AugmentationConfig, TrainingConfig
-from trainers.data.feature_copies import FeatureCopies, how_many
+from trainers.data.feature_copies import FeatureCopies, dropout, how_many
 from trainers.data.fold_data import FoldData
 from trainers.data.kept_features import Filling, KeptFeatures
 from trainers.data.patches import PatchReader
@@ -143,7 +143,7 @@ def keep_features(
         count=how_many(configuration, config, shown * orders, fits),
         reader=PatchReader(data.store, configuration, config.augmentation),
         augmentation=config.augmentation,
-        without=config.feature_dropout if model.mirrors_maps else 0.0,
+        without=dropout(config, shown) if model.mirrors_maps else 0.0,
     )
     views = shown * orders * (1 + copied.count)
     kept = sum(len(list(preprocessed.features(key, case.case, "*").parent.glob("*"))) for case in train)

@@ -12,7 +12,7 @@ import torch
 from balrsam_pipeline.layout import PreprocessedFolder
 from trainers.augmentation import Geometry2d
 from trainers.config import AugmentationConfig, TrainingConfig
-from trainers.data.feature_copies import FeatureCopies, how_many
+from trainers.data.feature_copies import FeatureCopies, dropout, how_many
 from trainers.data.kept_features import KeptFeatures
 from trainers.data.patches import PatchReader
 from trainers.data.sampling import Sample
@@ -130,3 +130,9 @@ def test_as_many_copies_as_a_quarter_of_the_time_encodes(make_configuration, min
     assert how_many(configuration, config, slices, fits) == expected
     off = dataclasses.replace(config, augmentation=AugmentationConfig(enabled=False))
     assert how_many(configuration, off, slices, fits) == 0
+
+
+def test_few_slices_train_without_their_maps_more_often():
+    shares = [dropout(TrainingConfig(), slices) for slices in (1, 5, 20, 40, 1000)]
+    assert shares == [0.5, 0.5, 0.5, 0.25, 0.01]
+    assert dropout(TrainingConfig(feature_dropout=0.0), 5) == 0.0
