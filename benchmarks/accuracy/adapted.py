@@ -121,7 +121,7 @@ def main() -> None:
     parser.add_argument("--configuration", help="default: each plan's own")
     parser.add_argument("--fold", type=int, default=0)
     parser.add_argument("--steps", type=int, help="end after as many steps, whatever the minutes")
-    parser.add_argument("--settings", type=Path, help="training settings that differ from the defaults (JSON)")
+    parser.add_argument("--settings", type=Path, help="training settings other than the defaults (JSON)")
     parser.add_argument("--input-size", type=int, nargs=1, metavar="PIXELS", help="instead of the plan's own")
     parser.add_argument("--raw", type=Path, required=True)
     parser.add_argument("--work", type=Path, required=True)

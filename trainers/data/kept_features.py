@@ -95,8 +95,10 @@ class KeptFeatures:
         return sample if self.copies is None else self.copies.shown(sample, self.reader.room(sample))
 
     def read(self, sample: Sample) -> tuple[Tensor, ...]:
-        """The maps of a sample that `shown` returned, moved as its patch is; (y, x, c) float32 each. Zeros for
-        one that shows none."""
+        """The maps of a sample that `shown` returned, moved as its patch is; (y, x, c) float32 each.
+
+        Zeros for one that shows none.
+        """
         if self._number(sample) is None:
             return tuple(torch.zeros(shape) for shape in self.shapes)
         reversed_z = sample.geometry.mirror[0] and self.reader.context_slices > 0
