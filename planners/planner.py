@@ -61,6 +61,7 @@ from planners.rules.volume_patch import volumes_of
 from planners.volume_network import fit_volumes
 
 PICTURES = ConfigurationDraft(slicing_axes=(0,), context_slices=0)
+IN_EVERY_STEP = "tiles have no fixed place, so the encoder runs in every step"
 USEFUL_BATCH = 2  # below, the next smaller input size is tried
 
 
@@ -274,7 +275,7 @@ def _network(
         input_size=size.value.input,
         mask_stride=finest if stride.value > finest else stride.value,
         checkpointed_blocks=again.value,
-        encoder_shrink=shrink.value if once else 1,
+        encoder_shrink=shrink.value if once and size.value.whole else 1,
         cden_width=pyramid_width(parts.value.cden_width, size.value.input)
         if pyramid
         else parts.value.cden_width,
@@ -284,7 +285,9 @@ def _network(
         "patch_size": size.reason,
         "mask_stride": stride.reason,
         "backbone": common.base.reason,
-        "ranks": f"{parts.reason}; {shrink.reason}" if once else parts.reason,
+        "ranks": f"{parts.reason}; {shrink.reason if size.value.whole else IN_EVERY_STEP}"
+        if once
+        else parts.reason,
         "checkpointed_blocks": again.reason,
     }
     return size.value, network, reasons

@@ -179,7 +179,9 @@ def encoder_shrink(slices: int, input_yx: tuple[int, int]) -> Decision[Shrink]:
             break
     smaller = "at the input's size" if shrink == 1 else f"{shrink} times smaller"
     return Decision(
-        shrink, f"it sees them {smaller}: about {seconds[shrink]:.0f} core-seconds for {slices} slices"
+        shrink,
+        f"the encoder runs once for a slice, not in every step, and sees it {smaller}: about "
+        f"{seconds[shrink]:.0f} core-seconds for {slices} slices",
     )
 
 
@@ -205,8 +207,7 @@ def network_preset(backbone: Backbone, *, cpu: bool = False) -> Decision[Network
                 decoder="pyramid",
                 cden_width=preset("cnn").cden_width,
             ),
-            "on a CPU the encoder stays frozen as a whole, so that it runs once for a slice and not in every "
-            "step; a convolutional pyramid that takes in its output trains",
+            "on a CPU the encoder stays frozen as a whole; a convolutional pyramid that takes in its output trains",
         )
     blocks = "every block"
     if backbone == "vit_t":
