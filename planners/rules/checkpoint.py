@@ -207,7 +207,8 @@ def network_preset(backbone: Backbone, *, cpu: bool = False) -> Decision[Network
                 decoder="pyramid",
                 cden_width=preset("cnn").cden_width,
             ),
-            "on a CPU the encoder stays frozen as a whole; a convolutional pyramid that takes in its output trains",
+            "on a CPU the encoder stays frozen as a whole; a convolutional pyramid that takes in its output "
+            "trains",
         )
     blocks = "every block"
     if backbone == "vit_t":
