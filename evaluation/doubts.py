@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from balrsam_pipeline.dataset.labels import LabelScheme
-from balrsam_pipeline.imageio import FILE_ENDINGS, file_ending_of, read_label
+from balrsam_pipeline.imageio import format_of, read_label
 from balrsam_pipeline.layout import PredictionFolder
 from evaluation.pairs import Pair, present_values
 
@@ -39,7 +39,7 @@ def _swapped(predictions: Sequence[Path], references: Sequence[Path]) -> str:
 
 
 def _lossy(paths: Sequence[Path]) -> str:
-    lossy = [path for path in paths if FILE_ENDINGS[file_ending_of(path)].lossy]
+    lossy = [path for path in paths if format_of(path).lossy]
     if not lossy:
         return ""
     return f"{lossy[0]} is a JPEG, which changes label values; save label maps as PNG"

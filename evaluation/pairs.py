@@ -13,7 +13,15 @@ import numpy.typing as npt
 
 from balrsam_pipeline.dataset.labels import LabelScheme
 from balrsam_pipeline.errors import BalrsamError, EvaluationError
-from balrsam_pipeline.imageio import FILE_ENDINGS, Geometry, Image, file_ending_of, label_ending, read_label
+from balrsam_pipeline.imageio import (
+    ALL_ENDINGS,
+    Geometry,
+    Image,
+    file_ending_of,
+    images_among,
+    label_ending,
+    read_label,
+)
 from balrsam_pipeline.layout import DESCRIPTION
 
 LISTED = 10  # names that a message lists before it says how many more there are
@@ -149,11 +157,8 @@ def label_files(folder: Path, file_ending: str) -> dict[str, Path]:
         raise EvaluationError(
             folder, found="no such folder", expected="a folder of label maps", fix="check the path"
         )
-    known = [
-        (path, ending)
-        for path in sorted(folder.iterdir())
-        if (ending := _known_ending(path)) and not path.name.startswith(".") and path.is_file()
-    ]
+    present = images_among(path for path in sorted(folder.iterdir()) if path.is_file())
+    known = [(path, file_ending_of(path)) for path in present]
     pictures = file_ending.lower() in NATURAL_ENDINGS
     alike = [(path, ending) for path, ending in known if (ending in NATURAL_ENDINGS) == pictures]
     found: dict[str, Path] = {}
@@ -168,12 +173,6 @@ def label_files(folder: Path, file_ending: str) -> dict[str, Path]:
             )
         found[case] = path
     return found
-
-
-def _known_ending(path: Path) -> str:
-    """The ending of a file that can be read, in small letters; '' for any other."""
-    name = path.name.lower()
-    return next((ending for ending in FILE_ENDINGS if name.endswith(ending)), "")
 
 
 def _listed(names: Sequence[str]) -> str:
@@ -333,13 +332,12 @@ def _description_near(predictions: Path, references: Path) -> Path | None:
 
 def _ending(folder: Path) -> str:
     """The file ending that most files of a folder have, of those that can be read."""
-    counts = Counter(_known_ending(path) for path in folder.iterdir() if not path.name.startswith("."))
-    counts.pop("", None)
+    counts = Counter(file_ending_of(path) for path in images_among(folder.iterdir()))
     if not counts:
         raise EvaluationError(
             folder,
             found="no label map",
-            expected=f"files ending in {', '.join(FILE_ENDINGS)}",
+            expected=f"files ending in {', '.join(ALL_ENDINGS)}",
             fix="check the path",
         )
     return counts.most_common(1)[0][0]

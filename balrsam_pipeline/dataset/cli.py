@@ -17,6 +17,7 @@ SOURCES = {
     "nnunet_v1": "nnU-Net v1 raw data (Task004_Hippocampus)",
     "pairs": "a folder of images and one of masks, paired by name",
     "dicom": "a folder of DICOM series per case, labels as NIfTI or DICOM-SEG",
+    "npz": "files CASE.npz with imgs and gts, as CVPR's challenges hand them out",
 }
 
 
@@ -55,7 +56,7 @@ def add_convert_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_folders(parser: argparse.ArgumentParser) -> None:
-    group = parser.add_argument_group("folders and names, inside the source (pairs, dicom)")
+    group = parser.add_argument_group("folders and names, inside the source (pairs, dicom, npz)")
     group.add_argument("--images", default="images", metavar="FOLDER", help="of images")
     group.add_argument("--masks", default="masks", metavar="FOLDER", help="of masks; may be that of images")
     group.add_argument(
@@ -171,8 +172,8 @@ def _labels(items: Sequence[str]) -> dict[str, int]:
 
 COMMANDS = {
     "convert": Command(
-        summary="Make a raw dataset from a Decathlon, nnU-Net v1, image-and-mask or DICOM folder, which is "
-        "only read.",
+        summary="Make a raw dataset from a Decathlon, nnU-Net v1, image-and-mask, DICOM or npz folder, "
+        "which is only read.",
         example="balrsam convert Task04_Hippocampus Dataset004_Hippocampus --from decathlon\n"
         "balrsam convert polyps Dataset030_Polyps --from pairs --labels polyp=1 --test-fraction 0.2\n"
         "balrsam convert cts Dataset031_Liver --from dicom --channels CT --labels liver=1",

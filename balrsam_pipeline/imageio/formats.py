@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,7 +10,7 @@ from typing import Any
 import numpy.typing as npt
 
 from balrsam_pipeline.errors import ImageError
-from balrsam_pipeline.imageio import nifti, pillow_io, simpleitk_io, tiff
+from balrsam_pipeline.imageio import nifti, npz, pillow_io, simpleitk_io, tiff
 from balrsam_pipeline.imageio.geometry import Geometry, Image
 
 
@@ -19,6 +19,7 @@ class Format:
     """How files of one ending are read and written.
 
     Attributes:
+        write_label: where a label map is written otherwise than an image.
         several_channels: whether one file may hold several channels (colours).
         lossy: whether writing changes values, so that labels must not be kept in it.
     """
@@ -29,6 +30,7 @@ class Format:
     write: Callable[[Path, npt.NDArray[Any], Geometry], None]
     several_channels: bool
     lossy: bool = False
+    write_label: Callable[[Path, npt.NDArray[Any], Geometry], None] | None = None
 
 
 _NIFTI = Format(
@@ -68,6 +70,15 @@ _TIFF = Format(
     several_channels=True,
 )
 
+_ARRAYS = Format(
+    read=npz.read,
+    read_label=npz.read_label,
+    read_geometry=npz.read_geometry,
+    write=npz.write,
+    write_label=npz.write_label,
+    several_channels=True,
+)
+
 FILE_ENDINGS: dict[str, Format] = {
     ".nii.gz": _NIFTI,
     ".nii": _NIFTI,
@@ -81,6 +92,30 @@ FILE_ENDINGS: dict[str, Format] = {
     ".jpg": _JPEG,
     ".jpeg": _JPEG,
 }
+# read where a file is named, or a folder holds no other images: nnU-Net keeps probabilities in such files
+NAMED_ENDINGS: dict[str, Format] = {npz.ENDING: _ARRAYS}
+ALL_ENDINGS: dict[str, Format] = FILE_ENDINGS | NAMED_ENDINGS
+
+
+def known_ending(path: Path, endings: Iterable[str] = FILE_ENDINGS) -> str:
+    """The ending of a file among those given, in small letters; '' for any other."""
+    name = path.name.lower()
+    return next((ending for ending in endings if name.endswith(ending)), "")
+
+
+def images_among(files: Iterable[Path]) -> list[Path]:
+    """The files of a folder that are images: of the usual endings, or, where there are none, of `.npz`;
+    names that begin with a dot are nobody's image.
+
+    Example:
+        >>> [path.name for path in images_among([Path("a.nii.gz"), Path("a.npz"), Path("notes.txt")])]
+        ['a.nii.gz']
+        >>> [path.name for path in images_among([Path("a.npz"), Path("notes.txt")])]
+        ['a.npz']
+    """
+    shown = [path for path in files if not path.name.startswith(".")]
+    usual = [path for path in shown if known_ending(path)]
+    return usual or [path for path in shown if known_ending(path, NAMED_ENDINGS)]
 
 
 def file_ending_of(path: Path) -> str:
@@ -93,14 +128,13 @@ def file_ending_of(path: Path) -> str:
         >>> file_ending_of(Path("case_0000.NII.GZ"))
         '.nii.gz'
     """
-    name = path.name.lower()
-    for ending in FILE_ENDINGS:
-        if name.endswith(ending):
-            return ending
+    ending = known_ending(path, ALL_ENDINGS)
+    if ending:
+        return ending
     raise ImageError(
         path,
         found=f"file ending '{path.suffix}'",
-        expected=f"one of {', '.join(FILE_ENDINGS)}",
+        expected=f"one of {', '.join(ALL_ENDINGS)}",
         fix="convert the file to one of these formats (balrsam convert --help)",
     )
 
@@ -120,10 +154,10 @@ def format_of(path: Path) -> Format:
             expected="a name in UTF-8",
             fix="rename the file (convmv renames whole folders: convmv -f latin1 -t utf8 --notest -r FOLDER)",
         ) from None
-    return FILE_ENDINGS[file_ending_of(path)]
+    return ALL_ENDINGS[file_ending_of(path)]
 
 
 def label_ending(file_ending: str) -> str:
     """The ending of label files in a dataset of this ending: the same, but PNG where the images are JPEG,
     which changes values."""
-    return ".png" if FILE_ENDINGS[file_ending].lossy else file_ending
+    return ".png" if ALL_ENDINGS[file_ending].lossy else file_ending

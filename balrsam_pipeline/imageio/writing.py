@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -59,7 +60,7 @@ def write_label(
             if not nifti.write_like(temporary, image.data[0], geometry, like):
                 nifti.write(temporary, image.data, geometry)
         return
-    write_image(path, image)
+    _write(path, image, format_of(path).write_label or format_of(path).write)
 
 
 def write_image(path: Path, image: Image) -> None:
@@ -79,8 +80,12 @@ def write_image(path: Path, image: Image) -> None:
             expected="one channel per file",
             fix="write CASE_0000, CASE_0001, …",
         )
+    _write(path, image, form.write)
+
+
+def _write(path: Path, image: Image, write: Callable[[Path, npt.NDArray[Any], Geometry], None]) -> None:
     with atomic_path(path) as temporary:
-        form.write(temporary, image.data, image.geometry)
+        write(temporary, image.data, image.geometry)
     if file_ending_of(path) in (".tif", ".tiff"):
         tiff.write_sidecar(path, image.geometry)
 

@@ -12,7 +12,7 @@ from balrsam_pipeline.dataset import CaseFiles
 from balrsam_pipeline.dataset.case_names import require_case_name
 from balrsam_pipeline.errors import BalrsamError, PredictionError
 from balrsam_pipeline.files import read_text
-from balrsam_pipeline.imageio import FILE_ENDINGS, file_ending_of
+from balrsam_pipeline.imageio import ALL_ENDINGS, file_ending_of, format_of, images_among
 
 LOG = logging.getLogger(__name__)
 CHANNEL = re.compile(r"(.+)_([0-9]{4})", re.DOTALL)
@@ -56,17 +56,17 @@ def find_cases(paths: Sequence[Path], channels: int, file_ending: str) -> Inputs
             ", ".join(map(str, paths)),
             found="no image",
             expected=f"images such as CASE_0000{file_ending}",
-            fix=f"put images there; endings read: {', '.join(FILE_ENDINGS)}",
+            fix=f"put images there; endings read: {', '.join(ALL_ENDINGS)}",
         )
-    lossy = [file for file in files if FILE_ENDINGS[file_ending_of(file)].lossy]
-    if lossy and file_ending in FILE_ENDINGS and not FILE_ENDINGS[file_ending].lossy:
+    lossy = [file for file in files if format_of(file).lossy]
+    if lossy and file_ending in ALL_ENDINGS and not ALL_ENDINGS[file_ending].lossy:
         LOG.warning(
             "%d JPEG(S) AMONG THE IMAGES, such as %s; the model was trained on %s, and JPEG changes them",
             len(lossy),
             lossy[0].name,
             file_ending,
         )
-    inputs = _complete(_by_case(files), channels)
+    inputs = _complete(_by_case(files, channels), channels)
     return replace(inputs, files=tuple(files))
 
 
@@ -102,19 +102,22 @@ def _listed(paths: Sequence[Path]) -> list[Path]:
 
 
 def _images_in(folder: Path) -> list[Path]:
-    """Every file of a known ending, in whatever mixture; names that begin with a dot are nobody's image."""
-    present = [path for path in sorted(folder.iterdir()) if path.is_file() and not path.name.startswith(".")]
-    return [path for path in present if path.name.lower().endswith(tuple(FILE_ENDINGS))]
+    """Every file of a known ending, in whatever mixture."""
+    return images_among(path for path in sorted(folder.iterdir()) if path.is_file())
 
 
-def _by_case(files: Sequence[Path]) -> dict[str, dict[int | None, Path]]:
-    """Case -> channel number (None where the name has none) -> file."""
+def _by_case(files: Sequence[Path], channels: int) -> dict[str, dict[int | None, Path]]:
+    """Case -> channel number (None where the name has none) -> file.
+
+    Where a model has one channel and no file is of number 0, numbers belong to names, as AMOS has them
+    (amos_0008.nii.gz).
+    """
     cases: dict[str, dict[int | None, Path]] = {}
-    for path in files:
-        if path.name.startswith("."):
-            continue
-        stem = path.name[: -len(file_ending_of(path))]
-        match = CHANNEL.fullmatch(stem)
+    stems = {path: path.name[: -len(file_ending_of(path))] for path in files if path.name[0] != "."}
+    matches = {path: CHANNEL.fullmatch(stem) for path, stem in stems.items()}
+    numbered = channels > 1 or any(match and int(match.group(2)) == 0 for match in matches.values())
+    for path, stem in stems.items():
+        match = matches[path] if numbered else None
         case, channel = (match.group(1), int(match.group(2))) if match else (stem, None)
         require_case_name(case, path, PredictionError)
         known = cases.setdefault(case, {})
@@ -134,7 +137,7 @@ def _complete(by_case: dict[str, dict[int | None, Path]], channels: int) -> Inpu
     refused: dict[str, BalrsamError] = {}
     for case, found in by_case.items():
         numbers = sorted(number for number in found if number is not None)
-        several = all(FILE_ENDINGS[file_ending_of(path)].several_channels for path in found.values())
+        several = all(format_of(path).several_channels for path in found.values())
         alone = len(found) == 1 and numbers in ([], [0]) and (channels == 1 or several)
         if alone or (None not in found and numbers == list(range(channels))):
             cases[case] = CaseFiles(case, tuple(found[number] for number in numbers) or (found[None],))

@@ -7,14 +7,14 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from balrsam_pipeline.errors import UsageError
-from balrsam_pipeline.imageio import FILE_ENDINGS, file_ending_of, read_label, write_label
+from balrsam_pipeline.imageio import ALL_ENDINGS, file_ending_of, format_of, read_label, write_label
 from balrsam_pipeline.inference.predict_cases import PredictionReport
 from balrsam_pipeline.protect import require_not_read
 
 
 def names_a_file(output: Path) -> bool:
     """Whether `-o` is the name of an image file rather than a folder."""
-    return not output.is_dir() and output.name.lower().endswith(tuple(FILE_ENDINGS))
+    return not output.is_dir() and output.name.lower().endswith(tuple(ALL_ENDINGS))
 
 
 def predict_one_file(
@@ -32,7 +32,7 @@ def predict_one_file(
     """
     if cases != 1:
         raise _refused(output, f"{cases} cases for one file", "one case, or the name of a folder")
-    if FILE_ENDINGS[file_ending_of(output)].lossy:
+    if format_of(output).lossy:
         raise _refused(output, "JPEG, which changes values", "a lossless format, such as .png")
     require_not_read([output], images)
     if output.exists() or output.is_symlink():

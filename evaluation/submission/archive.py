@@ -11,7 +11,7 @@ from balrsam_pipeline.errors import PredictionError
 from balrsam_pipeline.files import atomic_path
 
 EPOCH = (1980, 1, 1, 0, 0, 0)  # the earliest date that zip knows
-PACKED = (".gz", ".png", ".jpg", ".zip")
+PACKED = (".gz", ".png", ".jpg", ".zip", ".npz")
 BLOCK = 2**20
 
 

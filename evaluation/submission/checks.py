@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -64,9 +64,7 @@ def check_label(
     try:
         label, expected = read_label(path), read_geometry(image)
     except BalrsamError as problem:
-        return None, [
-            Finding(rule="readable integers", case=case, found=problem.found, expected=problem.expected)
-        ]
+        return None, [unreadable(case, problem)]
     findings = geometry_findings(case, label.geometry, expected)
     return label, findings + value_findings(case, label.data[0], allowed)
 
@@ -117,6 +115,43 @@ def value_findings(case: str, label_zyx: npt.NDArray[Any], allowed: frozenset[in
             )
         ]
     return []
+
+
+def unreadable(case: str, problem: BalrsamError) -> Finding:
+    """A file that is no label map."""
+    return Finding(rule="readable integers", case=case, found=problem.found, expected=problem.expected)
+
+
+def left_out_findings(cases: Sequence[str], form: str) -> list[Finding]:
+    """Cases that a leaderboard does not want, though they are among its test images; one warning for all."""
+    if not cases:
+        return []
+    return [
+        Finding(
+            rule="left out",
+            case=", ".join(sorted(cases)),
+            found="test cases that the server does not score",
+            expected=f"an archive without them ({form})",
+            severity="warning",
+        )
+    ]
+
+
+def check_folders(names: Iterable[str], expected: Sequence[str]) -> list[Finding]:
+    """Folders that an archive of all tasks should have; those missing are odd."""
+    there = {name.partition("/")[0] for name in names}
+    missing = [folder for folder in expected if folder not in there]
+    if not missing:
+        return []
+    return [
+        Finding(
+            rule="missing task",
+            case=", ".join(missing),
+            found=f"{len(there)} of {len(expected)} tasks",
+            expected="all of them in one archive",
+            severity="warning",
+        )
+    ]
 
 
 def check_size(name: str, size_bytes: int, limit_bytes: int | None) -> list[Finding]:

@@ -29,18 +29,26 @@ def _add_submit(parser: argparse.ArgumentParser) -> None:
     )
     form.add_argument(
         "--format",
-        choices=("msd", "amos", "isic", "grand-challenge", "flare", "rle", "plain"),
+        choices=("msd", "amos", "isic", "grand-challenge", "flare", "npz", "rle", "plain"),
         help="which leaderboard",
     )
     parser.add_argument(
         "-p",
         "--predictions",
+        nargs="+",
         type=Path,
+        default=[],
         metavar="FOLDER",
-        help="predictions to pack (else the model predicts --images first)",
+        help="predictions to pack (else the model predicts --images first); of several datasets for one "
+        "archive, as msd wants it",
     )
     parser.add_argument(
-        "--images", type=Path, metavar="FOLDER", help="the test images, which say what must be there"
+        "--images",
+        nargs="+",
+        type=Path,
+        default=[],
+        metavar="FOLDER",
+        help="the test images, which say what must be there; a folder for each of the predictions",
     )
     parser.add_argument(
         "--template",
@@ -98,29 +106,32 @@ def _submit(arguments: argparse.Namespace) -> int:
     if arguments.container:
         return _container(arguments)
     from evaluation.submission.leaderboards import FORMS, read_form
-    from evaluation.submission.pack import SubmissionRequest, pack_submission
+    from evaluation.submission.pack import pack_submission
+    from evaluation.submission.request import SubmissionRequest
     from evaluation.submission.run_length import pack_run_lengths
 
-    if arguments.images is None:
-        raise UsageError(
-            "--images", found="none", expected="the folder of test images", fix="add --images FOLDER"
-        )
+    _require_folders(arguments)
     form = read_form(arguments.format_file) if arguments.format_file else FORMS[arguments.format]
     limit = arguments.max_megabytes or form.max_megabytes
     theirs = {int(ours): value for ours, value in form.label_map.items()}
-    request = SubmissionRequest(
-        predictions=arguments.predictions or _predict_first(arguments),
-        images=arguments.images,
-        form=form,
-        output=arguments.output,
-        dataset_json=arguments.dataset_json,
-        dataset=arguments.dataset_name,
-        template=arguments.template,
-        label_map=theirs | _label_map(arguments.label_map),
-        limit_bytes=None if limit is None else int(limit * 2**20),
-        workers=arguments.workers,
-    )
-    done = pack_run_lengths(request) if form.kind == "rle" else pack_submission(request)
+    requests = [
+        SubmissionRequest(
+            predictions=predictions,
+            images=images,
+            form=form,
+            output=arguments.output,
+            dataset_json=arguments.dataset_json,
+            dataset=arguments.dataset_name,
+            template=arguments.template,
+            label_map=theirs | _label_map(arguments.label_map),
+            limit_bytes=None if limit is None else int(limit * 2**20),
+            workers=arguments.workers,
+        )
+        for predictions, images in zip(
+            arguments.predictions or [_predict_first(arguments)], arguments.images, strict=True
+        )
+    ]
+    done = pack_run_lengths(requests[0]) if form.kind == "rle" else pack_submission(*requests)
     for warning in done.warnings:
         print(f"warning: {warning}")
     print(
@@ -128,6 +139,42 @@ def _submit(arguments: argparse.Namespace) -> int:
         f"{done.report}"
     )
     return 0
+
+
+def _require_folders(arguments: argparse.Namespace) -> None:
+    """A folder of images for each of the predictions; options of one dataset are not for several.
+
+    Raises:
+        UsageError: they do not fit together.
+    """
+    images, predictions = len(arguments.images), len(arguments.predictions)
+    if images != max(1, predictions):
+        raise UsageError(
+            "--images",
+            found=f"{images} folders for {predictions} of predictions" if images else "none",
+            expected="the folder of test images" + (" of each, in the same order" if predictions > 1 else ""),
+            fix="add --images FOLDER"
+            if images < max(1, predictions)
+            else "name the folders of predictions: -p",
+        )
+    given = [
+        name
+        for name, value in (
+            ("--dataset-name", arguments.dataset_name),
+            ("--dataset-json", arguments.dataset_json),
+            ("--label-map", arguments.label_map),
+            ("--format rle", arguments.format == "rle"),
+        )
+        if value
+    ]
+    if predictions > 1 and given:
+        raise UsageError(
+            given[0],
+            found=f"{predictions} folders of predictions",
+            expected="one",
+            fix="leave it out: datasets are named by the folders of their images, labels by the dataset.json "
+            "beside the predictions",
+        )
 
 
 def _container(arguments: argparse.Namespace) -> int:
@@ -159,7 +206,7 @@ def _predict_first(arguments: argparse.Namespace) -> Path:
 
     folder: Path = arguments.output.with_name(f"{arguments.output.stem}_predictions")
     report = predict_from_arguments(
-        argparse.Namespace(**{**vars(arguments), "input": [arguments.images], "output": folder})
+        argparse.Namespace(**{**vars(arguments), "input": arguments.images, "output": folder})
     )
     print(report.table())
     return folder
@@ -186,6 +233,8 @@ COMMANDS: dict[str, Command] = {
         "grand-challenge container folder).",
         example="balrsam submit --format msd -p predictions --images raw/Dataset004_Hippocampus/imagesTs -o "
         "submission.zip\n"
+        "balrsam submit --format msd -p liver spleen --images raw/Dataset003_Liver/imagesTs "
+        "raw/Dataset009_Spleen/imagesTs -o all.zip\n"
         "balrsam submit --format grand-challenge --container -d Dataset004_Hippocampus --best -o container\n"
         "balrsam submit --format flare --container -d Dataset004_Hippocampus --best -o team",
         add_arguments=_add_submit,

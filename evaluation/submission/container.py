@@ -57,9 +57,10 @@ def write_container(request: ContainerRequest) -> Path:
     as it is.
 
     Raises:
-        PredictionError: the folder holds something else, or a model adapts a SAM checkpoint that is not to be
-            found.
+        PredictionError: the folder holds something else, a model adapts a SAM checkpoint that is not to be
+            found, or sockets are neither one nor as many as channels.
     """
+    _require_channels(request)
     made_of = _made_of(request)
     if is_made(request.folder, made_of):
         LOG.info("%s: made already, of the same models; nothing to do", request.folder)
@@ -74,6 +75,20 @@ def write_container(request: ContainerRequest) -> Path:
     with whole_folder(request.folder, made_of) as folder:
         _fill(request, folder)
     return request.folder
+
+
+def _require_channels(request: ContainerRequest) -> None:
+    """A socket for each channel, or one whose images hold all of them."""
+    from balrsam_pipeline.dataset import read_description
+
+    channels = read_description(ModelFolder(request.choice.folders[0]).description).channel_names
+    if len(request.input_slugs) not in (1, len(channels)):
+        raise PredictionError(
+            "--input-slugs",
+            found=f"{len(request.input_slugs)}: {', '.join(request.input_slugs)}",
+            expected=f"{len(channels)}, in the order of the channels: {', '.join(channels)}",
+            fix="name one socket per channel",
+        )
 
 
 def _made_of(request: ContainerRequest) -> str:

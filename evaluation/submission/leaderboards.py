@@ -9,7 +9,6 @@ from typing import Literal
 
 from balrsam_pipeline.errors import PredictionError
 from balrsam_pipeline.files import read_json
-from balrsam_pipeline.paths import dataset_number
 from balrsam_pipeline.serialise import from_json
 
 
@@ -24,6 +23,8 @@ class Form:
         kind: "files" in an archive, or "rle": one table of run lengths.
         label_map: our value -> the leaderboard's, where they differ (`--label-map` goes before).
         max_megabytes: the largest archive that the server takes.
+        left_out: cases that the server does not want, though they are among the test images.
+        folders: of an archive of all tasks; what is missing is warned about.
         source: where the form is described.
     """
 
@@ -33,18 +34,34 @@ class Form:
     kind: Literal["files", "rle"] = "files"
     label_map: dict[str, int] = field(default_factory=dict)
     max_megabytes: float | None = None
+    left_out: tuple[str, ...] = ()
+    folders: tuple[str, ...] = ()
     source: str = ""
 
 
+# the server of the Medical Segmentation Decathlon wants no prediction of these test cases
+NOT_IN_MSD = (
+    *(f"liver_{number}" for number in (141, 156, 160, 161, 162, 164, 167, 182, 189, 190)),
+    "hepaticvessel_247",
+)
+MSD_TASKS = (
+    *("Task01_BrainTumour", "Task02_Heart", "Task03_Liver", "Task04_Hippocampus", "Task05_Prostate"),
+    *("Task06_Lung", "Task07_Pancreas", "Task08_HepaticVessel", "Task09_Spleen", "Task10_Colon"),
+)
 FORMS: dict[str, Form] = {
     "msd": Form(
         name="msd",
         template="Task{number:02d}_{dataset}/{case}.nii.gz",
-        source="Medical Segmentation Decathlon, evaluation server: one folder per task, files named as the "
-        "images",
+        left_out=NOT_IN_MSD,
+        folders=MSD_TASKS,
+        source="Medical Segmentation Decathlon, evaluation server: one archive with a folder per task, files "
+        "named as the images",
     ),
     "amos": Form(
-        name="amos", template="{case}.nii.gz", source="AMOS 2022: files named as the images, all in one level"
+        name="amos",
+        template="results/{case}.nii.gz",
+        source="AMOS 2022, amos22.grand-challenge.org/Evaluation: results/amos_0008.nii.gz, one for each "
+        "image",
     ),
     "isic": Form(
         name="isic",
@@ -58,7 +75,13 @@ FORMS: dict[str, Form] = {
     "flare": Form(
         name="flare",
         template="{case}.nii.gz",
-        source="FLARE 2022 to 2025: CASE_0000.nii.gz in, CASE.nii.gz out",
+        source="FLARE 2022 to 2025: CASE_0000.nii.gz in, CASE.nii.gz out, all in one level",
+    ),
+    "npz": Form(
+        name="npz",
+        template="{case}.npz",
+        source="CVPR 2024 and 2025 (MedSAM on Laptop, interactive 3D): an array 'segs' in CASE.npz, named as "
+        "the image",
     ),
     "rle": Form(
         name="rle",
@@ -88,8 +111,8 @@ def member_name(template: str, case: str, dataset: str, ending: str) -> str:
     """The name of a case's file in the archive.
 
     Args:
-        dataset: such as "Dataset004_Hippocampus"; its number and the rest of its name are fields of the
-            template.
+        dataset: such as "Dataset004_Hippocampus" or "Task04_Hippocampus"; its number and the rest of its
+            name are fields of the template.
 
     Raises:
         PredictionError: the template has an unknown field, or makes a name outside the archive.
@@ -97,11 +120,11 @@ def member_name(template: str, case: str, dataset: str, ending: str) -> str:
     >>> member_name("Task{number:02d}_{dataset}/{case}.nii.gz", "a_001", "Dataset004_Hippocampus", ".nii.gz")
     'Task04_Hippocampus/a_001.nii.gz'
     """
-    number = dataset_number(dataset)
+    parts = re.fullmatch(r"(?:Dataset|Task)(\d+)_(.+)", dataset)
     fields = {
         "case": case,
-        "dataset": re.sub(r"^Dataset\d+_", "", dataset),
-        "number": number or 0,
+        "dataset": parts[2] if parts else dataset,
+        "number": int(parts[1]) if parts else 0,
         "ending": ending,
     }
     try:

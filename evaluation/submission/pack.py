@@ -3,62 +3,47 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from balrsam_pipeline.dataset import DatasetDescription, LabelScheme, image_cases, read_description
 from balrsam_pipeline.dataset.cases import scan_images
-from balrsam_pipeline.errors import BalrsamError, PredictionError
+from balrsam_pipeline.errors import PredictionError
 from balrsam_pipeline.execution import local_executor, run_cases
 from balrsam_pipeline.execution.whole_folder import scratch_folder
-from balrsam_pipeline.files import atomic_path, write_json, write_text
+from balrsam_pipeline.files import atomic_path
 from balrsam_pipeline.imageio import FILE_ENDINGS, file_ending_of, label_ending, write_label
+from balrsam_pipeline.inference.inputs import find_cases
 from balrsam_pipeline.layout import DESCRIPTION, PredictionFolder
 from balrsam_pipeline.protect import require_not_read
 from evaluation.pairs import label_files
 from evaluation.submission.archive import file_sha256, verify_archive, write_archive
-from evaluation.submission.checks import Finding, check_case_sets, check_label, check_size
-from evaluation.submission.leaderboards import Form, member_name
+from evaluation.submission.checks import (
+    Finding,
+    check_case_sets,
+    check_folders,
+    check_label,
+    check_size,
+    left_out_findings,
+    unreadable,
+)
+from evaluation.submission.leaderboards import member_name
+from evaluation.submission.papers import refuse, write_papers
+from evaluation.submission.request import Submission, SubmissionRequest
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class SubmissionRequest:
-    """What to pack.
+class _Part:
+    """One dataset of an archive: what was found, and what its predictions become."""
 
-    Attributes:
-        predictions: folder of CASE.ending, with the dataset.json that `predict` puts there (or
-            `dataset_json`).
-        images: folder of the test images, which say which cases and grids there must be.
-        template: name of each file in the archive; None takes the form's.
-        label_map: our label value -> the leaderboard's; values not named stay.
-        limit_bytes: the largest archive that the server takes; None for no limit.
-        dataset: folder-like name for templates; None takes dataset.json's folder or name.
-    """
-
-    predictions: Path
-    images: Path
-    form: Form
-    output: Path
-    dataset_json: Path | None = None
-    dataset: str | None = None
-    template: str | None = None
-    label_map: Mapping[int, int] = field(default_factory=dict)
-    limit_bytes: int | None = None
-    workers: int = 1
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Submission:
-    """The archive, its manifest and report, and what was odd."""
-
-    archive: Path
-    manifest: Path
-    report: Path
-    sha256: str
-    cases: int
-    warnings: tuple[Finding, ...]
+    images: Mapping[str, Path]
+    predicted: Mapping[str, Path]
+    names: Mapping[str, str]
+    allowed: frozenset[int]
+    mapping: Mapping[int, int]
+    findings: list[Finding]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,50 +56,86 @@ class _Task:
     mapping: Mapping[int, int]
 
 
-def pack_submission(request: SubmissionRequest) -> Submission:
+def pack_submission(request: SubmissionRequest, *more: SubmissionRequest) -> Submission:
     """Check every prediction, write them under the names and values that the leaderboard wants, pack, and
     check the archive again.
+
+    Args:
+        more: of further datasets, for the same archive; what concerns the archive is taken from the first.
 
     Raises:
         PredictionError: any rule is broken (all findings are in the message and in the report; no archive is
             written).
     """
-    description = read_description(request.dataset_json or labels_beside(request.predictions))
-    images = test_images(request.images, description)
-    predicted = predicted_files(request.predictions, label_ending(description.file_ending))
-    findings = check_case_sets(predicted, images)
-    mapping = value_mapping(description.labels, request)
-    dataset = request.dataset or request.images.resolve().parent.name
-    template = request.template or request.form.template
+    parts = [_part_of(one) for one in (request, *more)]
+    findings = [finding for part in parts for finding in part.findings]
     with scratch_folder(request.output) as staging:
-        names = {
-            case: member_name(template, case, dataset, file_ending_of(path))
-            for case, path in predicted.items()
-            if case in images
-        }
-        tasks = {
-            case: _Task(
-                case=case,
-                prediction=predicted[case],
-                image=images[case],
-                target=staging / name,
-                allowed=description.labels.allowed_values - {description.labels.ignore_value},
-                mapping=mapping,
-            )
-            for case, name in names.items()
-        }
+        tasks = _tasks(request, parts, staging)
+        if more:
+            findings += check_folders(tasks, request.form.folders)
         findings += _convert_all(tasks, request.workers)
         refuse(request, findings)
-        members = {name: tasks[case].target for case, name in names.items()}
-        hashes = {name: file_sha256(path) for name, path in members.items()}
-        require_not_read([request.output], [*predicted.values(), *images.values()])
+        hashes = {name: file_sha256(task.target) for name, task in tasks.items()}
+        read = [path for task in tasks.values() for path in (task.prediction, task.image)]
+        require_not_read([request.output], read)
         with atomic_path(request.output) as archive:  # an archive that is there stays until this one is sound
-            write_archive(archive, members)
+            write_archive(archive, {name: task.target for name, task in tasks.items()})
             verify_archive(archive, hashes)
-            _recheck(archive, names, images, frozenset(mapping[value] for value in mapping))
+            _recheck(archive, tasks)
             size = archive.stat().st_size
             refuse(request, findings + check_size(request.output.name, size, request.limit_bytes))
     return write_papers(request, hashes, findings)
+
+
+def _part_of(request: SubmissionRequest) -> _Part:
+    description = read_description(request.dataset_json or labels_beside(request.predictions))
+    images = test_images(request.images, description)
+    predicted = predicted_files(request.predictions, label_ending(description.file_ending))
+    unwanted = [case for case in request.form.left_out if case in images or case in predicted]
+    images = {case: path for case, path in images.items() if case not in unwanted}
+    predicted = {case: path for case, path in predicted.items() if case not in unwanted}
+    dataset = request.dataset or request.images.resolve().parent.name
+    template = request.template or request.form.template
+    return _Part(
+        images=images,
+        predicted=predicted,
+        names={
+            case: member_name(template, case, dataset, file_ending_of(path))
+            for case, path in predicted.items()
+            if case in images
+        },
+        allowed=description.labels.allowed_values - {description.labels.ignore_value},
+        mapping=value_mapping(description.labels, request),
+        findings=check_case_sets(predicted, images) + left_out_findings(unwanted, request.form.name),
+    )
+
+
+def _tasks(request: SubmissionRequest, parts: Sequence[_Part], staging: Path) -> dict[str, _Task]:
+    """Name in the archive -> what is to be done for it.
+
+    Raises:
+        PredictionError: two predictions would get one name.
+    """
+    tasks: dict[str, _Task] = {}
+    for part in parts:
+        for case, name in part.names.items():
+            if name in tasks:
+                raise PredictionError(
+                    request.template or request.form.template,
+                    found=f"two predictions that would be {name}: {tasks[name].prediction} and "
+                    f"{part.predicted[case]}",
+                    expected="a name of its own for each",
+                    fix="name the datasets apart: --template '{dataset}/{case}{ending}'",
+                )
+            tasks[name] = _Task(
+                case=case,
+                prediction=part.predicted[case],
+                image=part.images[case],
+                target=staging / name,
+                allowed=part.allowed,
+                mapping=part.mapping,
+            )
+    return tasks
 
 
 def labels_beside(predictions: Path) -> Path:
@@ -132,12 +153,19 @@ def labels_beside(predictions: Path) -> Path:
 
 
 def test_images(folder: Path, description: DatasetDescription) -> dict[str, Path]:
-    """Case -> its first channel in the folder of test images, whatever the ending of each.
+    """Case -> its first channel in the folder of test images, whatever the ending of each; where nothing is
+    called CASE_0000, cases as `predict` finds them.
 
     Raises:
-        DatasetError: no image, or a case lacks a channel.
+        DatasetError: no image, or a case lacks a channel; PredictionError: so, of other names.
     """
-    channels, strays = len(description.channel_names), scan_images(folder, description.file_ending).strays
+    channels, scan = len(description.channel_names), scan_images(folder, description.file_ending)
+    if not any(0 in numbers for numbers in scan.channels.values()):
+        inputs = find_cases([folder], channels, description.file_ending)
+        for problem in inputs.refused.values():
+            raise problem
+        return {case: files.images[0] for case, files in inputs.cases.items()}
+    strays = scan.strays
     others = {ending for path in strays for ending in FILE_ENDINGS if path.name.lower().endswith(ending)}
     found = image_cases(folder, description.file_ending, channels)
     for ending in sorted(others - {description.file_ending}):
@@ -197,7 +225,7 @@ def _convert_all(tasks: Mapping[str, _Task], workers: int) -> list[Finding]:
     with local_executor(min(workers, max(1, len(tasks)))) as executor:
         for outcome in run_cases(_convert, tasks, executor, workers, PredictionError):
             if outcome.error is not None:
-                findings.append(_unreadable(outcome.case, outcome.error))
+                findings.append(unreadable(tasks[outcome.case].case, outcome.error))
             findings += outcome.value or []
     return sorted(findings, key=lambda finding: (finding.case, finding.rule))
 
@@ -213,18 +241,16 @@ def _convert(task: _Task) -> list[Finding]:
     return findings
 
 
-def _recheck(
-    archive: Path, names: Mapping[str, str], images: Mapping[str, Path], allowed: frozenset[int]
-) -> None:
+def _recheck(archive: Path, tasks: Mapping[str, _Task]) -> None:
     """Read every mask out of the archive, as the server will, and check it against its image."""
     import zipfile
 
     findings = []
     with scratch_folder(archive) as folder, zipfile.ZipFile(archive) as opened:
-        for case, name in names.items():
+        for name, task in tasks.items():
             path = folder / Path(name).name
             path.write_bytes(opened.read(name))
-            found = check_label(case, path, images[case], allowed)[1]
+            found = check_label(task.case, path, task.image, frozenset(task.mapping.values()))[1]
             findings += [item for item in found if item.severity == "error"]
             path.unlink()
     if findings:
@@ -234,74 +260,3 @@ def _recheck(
             expected="masks that pass the checks when read back",
             fix='choose a file format that keeps the geometry (--template "{case}.nii.gz")',
         )
-
-
-def refuse(request: SubmissionRequest, findings: Sequence[Finding]) -> None:
-    """Write the report and raise where a finding is an error.
-
-    Raises:
-        PredictionError: one is.
-    """
-    errors = [finding for finding in findings if finding.severity == "error"]
-    if not errors:
-        return
-    report = report_path(request.output)
-    write_text(report, report_text(request, findings, archived=False))
-    raise PredictionError(
-        request.predictions,
-        found=f"{len(errors)} reason(s) to refuse it: "
-        + "; ".join(map(str, errors[:5]))
-        + (" …" if len(errors) > 5 else ""),
-        expected="predictions that pass every check",
-        fix=f"correct them; all reasons are in {report}",
-    )
-
-
-def write_papers(
-    request: SubmissionRequest, hashes: Mapping[str, str], findings: Sequence[Finding]
-) -> Submission:
-    """Write manifest and report beside what was packed.
-
-    Args:
-        hashes: SHA-256 of every file of it.
-    """
-    manifest = request.output.with_name(f"{request.output.name}.manifest.json")
-    sha256 = file_sha256(request.output)
-    write_json(
-        manifest, {"archive": request.output.name, "sha256": sha256, "files": dict(sorted(hashes.items()))}
-    )
-    write_text(report_path(request.output), report_text(request, findings, archived=True))
-    return Submission(
-        archive=request.output,
-        manifest=manifest,
-        report=report_path(request.output),
-        sha256=sha256,
-        cases=len(hashes),
-        warnings=tuple(finding for finding in findings if finding.severity == "warning"),
-    )
-
-
-def report_path(archive: Path) -> Path:
-    """Where the report of an archive lies: beside it, so that the archive holds masks alone."""
-    return archive.with_name(f"{archive.name}.report.md")
-
-
-def report_text(request: SubmissionRequest, findings: Sequence[Finding], archived: bool) -> str:
-    """The report in Markdown: what was packed, and every finding."""
-    result = "archive written, then opened and checked again" if archived else "refused, no archive written"
-    lines = [
-        f"# Submission {request.output.name}",
-        "",
-        f"- form: {request.form.name} ({request.form.source})",
-        f"- names: `{request.template or request.form.template}`",
-        f"- result: {result}",
-        "",
-    ]
-    for severity, title in (("error", "Reasons to refuse"), ("warning", "Warnings")):
-        found = [finding for finding in findings if finding.severity == severity]
-        lines += [f"## {title}: {len(found)}", "", *(f"- {finding}" for finding in found), ""]
-    return "\n".join(lines)
-
-
-def _unreadable(case: str, problem: BalrsamError) -> Finding:
-    return Finding(rule="readable integers", case=case, found=problem.found, expected=problem.expected)

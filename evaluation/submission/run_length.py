@@ -17,17 +17,11 @@ from balrsam_pipeline.files import write_text
 from balrsam_pipeline.imageio import label_ending
 from balrsam_pipeline.protect import require_not_read
 from evaluation.submission.archive import file_sha256
-from evaluation.submission.checks import Finding, check_case_sets, check_label
+from evaluation.submission.checks import check_case_sets, check_label, unreadable
 from evaluation.submission.leaderboards import FORMS
-from evaluation.submission.pack import (
-    Submission,
-    SubmissionRequest,
-    labels_beside,
-    predicted_files,
-    refuse,
-    test_images,
-    write_papers,
-)
+from evaluation.submission.pack import labels_beside, predicted_files, test_images
+from evaluation.submission.papers import refuse, write_papers
+from evaluation.submission.request import Submission, SubmissionRequest
 
 COLUMNS = ("id", "rle")
 FIELDS = "{case}, {slice} and {label}"
@@ -79,7 +73,7 @@ def pack_run_lengths(request: SubmissionRequest) -> Submission:
         try:
             label, found = check_label(case, predicted[case], images[case], allowed)
         except BalrsamError as problem:
-            found, label = [_unreadable(case, problem)], None
+            found, label = [unreadable(case, problem)], None
         findings += found
         if label is None:
             continue
@@ -123,10 +117,6 @@ def _table(rows: Mapping[str, str]) -> str:
     writer.writerow(COLUMNS)
     writer.writerows(rows.items())
     return text.getvalue()
-
-
-def _unreadable(case: str, problem: BalrsamError) -> Finding:
-    return Finding(rule="readable integers", case=case, found=problem.found, expected=problem.expected)
 
 
 def _not_unique(template: str, name: str) -> PredictionError:

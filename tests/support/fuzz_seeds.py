@@ -61,6 +61,12 @@ def _tiff(array: npt.NDArray[Any], compression: str | None) -> bytes:
     )
 
 
+def _arrays() -> bytes:
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, imgs=_volume(), gts=_volume() > 1, spacing=(0.5, 0.6, 3.0))
+    return buffer.getvalue()
+
+
 def _json(value: Any) -> bytes:
     return json.dumps(value, indent=1).encode()
 
@@ -295,6 +301,7 @@ SEEDS: dict[str, Callable[[], bytes]] = {
     "a.bmp": lambda: _pillow("BMP", 3),
     "a.jpg": lambda: _pillow("JPEG", 3),
     "a.tif": lambda: _tiff(_picture(1), "zlib"),
+    "a.npz": lambda: _arrays(),
     "b.tif": lambda: _tiff(_volume(), None),
     "dataset.json": lambda: _description({"background": 0, "a": 1, "b": 2, "ignore": 3}),
     "regions.json": lambda: _description(

@@ -90,6 +90,7 @@ def readers() -> dict[str, Reader]:
             ("a.bmp", "bytes"),
             ("a.jpg", "bytes"),
             ("a.tif", "bytes"),
+            ("a.npz", "zip"),
             ("b.tif", "bytes"),
         )
     }

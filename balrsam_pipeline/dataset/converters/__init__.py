@@ -6,6 +6,7 @@ from balrsam_pipeline.dataset.converters.decathlon import convert_decathlon
 from balrsam_pipeline.dataset.converters.dicom import convert_dicom
 from balrsam_pipeline.dataset.converters.hold_out import HoldOut, read_names
 from balrsam_pipeline.dataset.converters.nnunet_v1 import convert_nnunet_v1
+from balrsam_pipeline.dataset.converters.npz import convert_npz
 from balrsam_pipeline.dataset.converters.pairs import convert_pairs
 from balrsam_pipeline.dataset.converters.value_map import parse_value_map
 
@@ -14,6 +15,7 @@ CONVERTERS: dict[str, Converter] = {
     "nnunet_v1": convert_nnunet_v1,
     "pairs": convert_pairs,
     "dicom": convert_dicom,
+    "npz": convert_npz,
 }
 
 __all__ = ["CONVERTERS", "Conversion", "Converted", "Converter", "HoldOut", "parse_value_map", "read_names"]

@@ -10,7 +10,7 @@ from pathlib import Path
 from balrsam_pipeline.dataset.case_names import require_case_name
 from balrsam_pipeline.dataset.converters.dicom_channels import order_series
 from balrsam_pipeline.errors import BalrsamError, PredictionError
-from balrsam_pipeline.imageio import FILE_ENDINGS
+from balrsam_pipeline.imageio import images_among
 from balrsam_pipeline.imageio.dicom import Series, find_series
 
 NO_IMAGE = ("SEG", "RTSTRUCT", "RTPLAN", "RTDOSE", "SR", "PR", "KO")
@@ -26,12 +26,11 @@ class Studies:
 
 def holds_dicom(paths: Sequence[Path]) -> bool:
     """Whether the inputs are folders of DICOM files: without an image of another format in them."""
-    endings = tuple(FILE_ENDINGS)
     folders = [path for path in paths if path.is_dir()]
     if not folders or len(folders) < len(paths):
         return False
     files = [file for folder in folders for file in folder.iterdir() if file.is_file()]
-    if any(file.name.lower().endswith(endings) and file.name[0] != "." for file in files):
+    if images_among(files):
         return False
     return any(find_series(folder) for folder in folders)
 

@@ -11,7 +11,7 @@ import SimpleITK as sitk
 
 from balrsam_pipeline.errors import ImageError
 from balrsam_pipeline.imageio import (
-    FILE_ENDINGS,
+    ALL_ENDINGS,
     Geometry,
     Image,
     picture_geometry,
@@ -74,7 +74,7 @@ def test_a_label_is_written_as_the_smallest_type(tmp_path: Path, largest: int, e
     assert sitk.ReadImage(str(tmp_path / "a.nii.gz")).GetPixelID() == expected
 
 
-@pytest.mark.parametrize("ending", [ending for ending, form in FILE_ENDINGS.items() if not form.lossy])
+@pytest.mark.parametrize("ending", [ending for ending, form in ALL_ENDINGS.items() if not form.lossy])
 def test_a_label_survives_every_format(tmp_path: Path, ending: str) -> None:
     flat = ending in (".png", ".bmp")
     geometry = Geometry(dimension=2, shape_zyx=(1, 4, 5), spacing_mm=(999.0, 1.0, 1.0)) if flat else GRID
@@ -127,7 +127,7 @@ def test_floats_next_to_whole_numbers_are_labels(tmp_path: Path, ending: str) ->
     assert read_label(tmp_path / f"a{ending}").data.ravel().tolist() == [0, 1, 2, 3]
 
 
-@pytest.mark.parametrize("ending", FILE_ENDINGS)
+@pytest.mark.parametrize("ending", ALL_ENDINGS)
 def test_a_file_name_that_is_not_utf8_is_named_before_a_library_sees_it(tmp_path: Path, ending: str) -> None:
     path = tmp_path / os.fsdecode(b"zw\xf6lf" + ending.encode())
     path.write_bytes(b"x")

@@ -18,7 +18,7 @@ from support.dicom import KINDS, SHAPE, SPACING, Kind, files_of, position, voxel
 from balrsam_pipeline.cli import main
 from balrsam_pipeline.dataset.labels import LabelScheme
 from balrsam_pipeline.errors import PredictionError
-from balrsam_pipeline.imageio import read_geometry
+from balrsam_pipeline.imageio import read_geometry, read_label
 from balrsam_pipeline.imageio.dicom import find_series, read_series
 from balrsam_pipeline.inference.dicom.codes import codes_of
 from balrsam_pipeline.inference.dicom.segmentation import write_segmentation
@@ -141,6 +141,35 @@ def test_studies_are_told_apart_by_header_and_series_by_their_words(tmp_path: Pa
     both = find_studies([tmp_path], ("one", "other"), ("t2", "1"))
     assert [one.number for one in both.cases["anna"]] == [2, 1]
     assert set(find_studies([tmp_path], ("T2", "T1")).cases) == {"anna", "bert"}
+
+
+@ALL
+def test_every_kind_of_series_is_predicted_on_its_own_grid_and_comes_back_as_a_seg(
+    kind: Kind, model_folder: Folders, tmp_path: Path
+) -> None:
+    """The oracles: every corner of the grid where the files put it, and highdicom's reading of the SEG."""
+    write_kind(tmp_path / "in" / "anna", kind)
+    words = ["predict", "-i", str(tmp_path / "in"), "-o", str(tmp_path / "out"), "--device", "cpu"]
+    assert main([*words, "--model", str(model_folder(folds=(0,))), "--output-format", "dicom-seg"]) == 0
+    label = read_label(tmp_path / "out" / "anna.nii.gz")
+    step = np.array(label.geometry.direction).reshape(3, 3) * label.geometry.spacing_mm[::-1]
+    directions = np.asarray(kind.directions)
+    for z in (0, kind.slices - 1):
+        for y, x in ((0, 0), (0, SHAPE[2] - 1), (SHAPE[1] - 1, 0)):
+            told = np.array(label.geometry.origin_mm) + step @ (x, y, z)
+            real = position(kind, z) + directions[:, 0] * x * SPACING[2] + directions[:, 1] * y * SPACING[1]
+            np.testing.assert_allclose(told, real, atol=1e-3)
+    seg = highdicom.seg.segread(tmp_path / "out" / "anna_seg.dcm")
+    files = files_of(tmp_path / "in" / "anna")
+    if kind.frames:  # numbered against the places
+        read = seg.get_pixels_by_source_frame(files[0].SOPInstanceUID, list(range(kind.slices, 0, -1)))
+    else:
+        ordered = files[::-1] if kind.names_reversed else files
+        read = seg.get_pixels_by_source_instance([one.SOPInstanceUID for one in ordered])
+    assert (label.data[0] == 1).sum() + (label.data[0] == 2).sum() > 0
+    for number, segment in enumerate(seg.get_segment_description(n) for n in seg.segment_numbers):
+        value = {"l1": 1, "l2": 2}[segment.segment_label]
+        np.testing.assert_array_equal(read[..., number], label.data[0] == value)
 
 
 @pytest.mark.parametrize(("form", "made"), [("dicom-seg", "anna_seg.dcm"), ("rtstruct", "anna_rtstruct.dcm")])

@@ -45,6 +45,34 @@ def test_a_folder_is_predicted_by_the_average_of_the_folds(
     assert (tmp_path / "out" / "dataset.json").is_file()
 
 
+def test_npz_files_are_predicted_as_their_challenge_wants_them(
+    image_folder: Folders, model_folder: Folders, tmp_path: Path
+) -> None:
+    """The same voxels as NIfTI are the oracle; the label map is `segs` in a file of the image's name."""
+    model, images, arrays = model_folder(folds=(0,)), image_folder(2), tmp_path / "imgs"
+    arrays.mkdir()
+    for path in images.iterdir():
+        voxels = read_label(path).data[0]
+        name = path.name.replace("_0000.nii.gz", "_0001.npz")  # CVPR's cases end in numbers, too
+        np.savez_compressed(arrays / name, imgs=voxels, spacing=(1.0, 1.0, 1.0))
+    words = ["--model", str(model), *CPU]
+    for source, output in ((images, "nifti"), (arrays, "npz")):
+        assert main(["predict", "-i", str(source), "-o", str(tmp_path / output), *words]) == 0
+    for case, label in labels_of(tmp_path / "nifti").items():
+        with np.load(tmp_path / "npz" / case.replace(".nii.gz", "_0001.npz")) as opened:
+            np.testing.assert_array_equal(opened["segs"], label[0])
+            assert opened["spacing"].tolist() == [1.0, 1.0, 1.0]
+    one = tmp_path / "one.npz"
+    assert main(["predict", "-i", str(arrays / "case0_0001.npz"), "-o", str(one), *words]) == 0
+    with np.load(one) as opened:
+        np.testing.assert_array_equal(opened["segs"], labels_of(tmp_path / "nifti")["case0.nii.gz"][0])
+    assert (
+        main(["evaluate", str(tmp_path / "npz"), str(tmp_path / "npz"), "-o", str(tmp_path / "scores")]) == 0
+    )
+    scores = json.loads((tmp_path / "scores" / "summary.json").read_text())
+    assert scores["foreground_mean"]["dice"] == 1.0
+
+
 def test_parts_together_are_the_whole_and_a_list_names_images(
     image_folder: Folders, model_folder: Folders, tmp_path: Path
 ) -> None:

@@ -16,10 +16,16 @@ from balrsam_pipeline.cli import main
 from balrsam_pipeline.errors import PredictionError
 from balrsam_pipeline.imageio import Geometry, Image, read_geometry, read_label, write_image, write_label
 from evaluation.submission import FORMS, SubmissionRequest, pack_submission
-from evaluation.submission.leaderboards import member_name, read_form
+from evaluation.submission.leaderboards import MSD_TASKS, NOT_IN_MSD, member_name, read_form
 from evaluation.submission.run_length import mask_of, pack_run_lengths, read_run_lengths, run_lengths
 
 GEOMETRY = Geometry(dimension=3, shape_zyx=(4, 6, 5), spacing_mm=(3.0, 1.0, 0.5), origin_mm=(10.0, -5.0, 2.0))
+DESCRIPTION = {
+    "channel_names": {"0": "CT"},
+    "labels": {"background": 0, "one": 1, "two": 2},
+    "numTraining": 1,
+    "file_ending": ".nii.gz",
+}
 OBLIQUE = (0.8, -0.6, 0.0, 0.6, 0.8, 0.0, 0.0, 0.0, 1.0)
 
 
@@ -38,13 +44,7 @@ def request_of(tmp_path: Path) -> SubmissionRequest:
             images / f"{case}_0000.nii.gz", Image(np.ones((1, *GEOMETRY.shape_zyx), np.int16), GEOMETRY)
         )
         write_label(predictions / f"{case}.nii.gz", label(), GEOMETRY)
-    description = {
-        "channel_names": {"0": "CT"},
-        "labels": {"background": 0, "one": 1, "two": 2},
-        "numTraining": 1,
-        "file_ending": ".nii.gz",
-    }
-    (predictions / "dataset.json").write_text(json.dumps(description))
+    (predictions / "dataset.json").write_text(json.dumps(DESCRIPTION))
     return SubmissionRequest(
         predictions=predictions, images=images, form=FORMS["msd"], output=tmp_path / "out" / "submission.zip"
     )
@@ -73,6 +73,106 @@ def test_packing_twice_gives_the_same_bytes(request_of: SubmissionRequest) -> No
     assert (
         pack_submission(replace(request_of, output=request_of.output.with_name("again.zip"))).sha256 == first
     )
+
+
+def dataset_with(folder: Path, name: str, *cases: str, ending: str = "_0000.nii.gz") -> tuple[Path, Path]:
+    """Images and sound predictions of cases; returns both folders."""
+    images, predictions = folder / name / "imagesTs", folder / "predicted" / name
+    for case in cases:
+        write_image(images / f"{case}{ending}", Image(np.ones((1, *GEOMETRY.shape_zyx), np.int16), GEOMETRY))
+        write_label(predictions / f"{case}.nii.gz", label(), GEOMETRY)
+    (predictions / "dataset.json").write_text(json.dumps(DESCRIPTION))
+    return images, predictions
+
+
+def submitted(form: str, archive: Path, *folders: tuple[Path, Path]) -> list[str]:
+    """Pack pairs of images and predictions with the command; returns the names in the archive."""
+    words = ["submit", "--format", form, "-o", str(archive), "--workers", "1"]
+    words += ["--images", *(str(images) for images, _ in folders)]
+    assert main([*words, "-p", *(str(predictions) for _, predictions in folders)]) == 0
+    with zipfile.ZipFile(archive) as opened:
+        return opened.namelist()
+
+
+def test_all_tasks_of_msd_go_into_one_archive_without_the_cases_left_out(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    excluded = [case for case in NOT_IN_MSD if case.startswith("liver")]
+    assert len(excluded) == 10 and len(NOT_IN_MSD) == 11
+    liver = dataset_with(tmp_path, "Dataset003_Liver", "liver_132", *excluded)
+    vessel = dataset_with(tmp_path, "Task08_HepaticVessel", "hepaticvessel_006", ending=".nii.gz")
+    image = Image(np.ones((1, *GEOMETRY.shape_zyx), np.int16), GEOMETRY)
+    write_image(vessel[0] / "hepaticvessel_247.nii.gz", image)  # nobody has to predict it
+    spleen = dataset_with(tmp_path, "Dataset009_Spleen", "spleen_1", "spleen_7")
+    assert submitted("msd", tmp_path / "all.zip", liver, vessel, spleen) == [
+        "Task03_Liver/liver_132.nii.gz",
+        "Task08_HepaticVessel/hepaticvessel_006.nii.gz",
+        "Task09_Spleen/spleen_1.nii.gz",
+        "Task09_Spleen/spleen_7.nii.gz",
+    ]
+    told = capsys.readouterr().out
+    assert "4 cases in" in told and "[left out] liver_141, liver_156" in told
+    assert "[missing task] Task01_BrainTumour, Task02_Heart" in told and "3 of 10 tasks" in told
+    everything = [dataset_with(tmp_path / "ten", name, f"{name[7:].lower()}_1") for name in MSD_TASKS]
+    names = submitted("msd", tmp_path / "ten.zip", *everything)
+    assert len(names) == 10 and {name.partition("/")[0] for name in names} == set(MSD_TASKS)
+    assert "missing task" not in capsys.readouterr().out
+
+
+def test_one_broken_task_keeps_the_archive_from_being_written(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    one, other = (
+        dataset_with(tmp_path, "Dataset002_Heart", "la_1"),
+        dataset_with(tmp_path, "Dataset010_Colon", "c_1"),
+    )
+    (other[1] / "c_1.nii.gz").unlink()
+    write_label(other[1] / "c_2.nii.gz", label(), GEOMETRY)
+    words = ["submit", "--format", "msd", "-o", str(tmp_path / "all.zip"), "--workers", "1"]
+    words += ["--images", str(one[0]), str(other[0]), "-p", str(one[1]), str(other[1])]
+    assert main(words) == 2
+    assert "[missing case] c_1" in capsys.readouterr().err and not (tmp_path / "all.zip").exists()
+    assert main([*words[:8], str(one[0]), *words[10:]]) == 2
+    assert "1 folders for 2 of predictions" in capsys.readouterr().err
+    assert main([*words, "--dataset-name", "Dataset002_Heart"]) == 2
+    assert "named by the folders of their images" in capsys.readouterr().err
+    plain = [*words[:2], "plain", *words[3:9], str(one[0]), "-p", str(one[1]), str(one[1])]
+    assert main(plain) == 2
+    assert "two predictions that would be la_1.nii.gz" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("form", "ending", "name"),
+    [
+        ("amos", ".nii.gz", "results/amos_0008.nii.gz"),  # AMOS' own names end in numbers as channels do
+        ("amos", "_0000.nii.gz", "results/amos_0008.nii.gz"),
+        ("flare", "_0000.nii.gz", "amos_0008.nii.gz"),
+        ("npz", "_0000.nii.gz", "amos_0008.npz"),
+    ],
+)
+def test_folders_are_those_of_the_leaderboard(form: str, ending: str, name: str, tmp_path: Path) -> None:
+    pair = dataset_with(tmp_path, "Dataset021_Amos", "amos_0008", ending=ending)
+    assert submitted(form, tmp_path / "s.zip", pair) == [name]
+
+
+def test_masks_for_cvpr_s_challenges_are_arrays_called_segs(tmp_path: Path) -> None:
+    """Images are `.npz` too, and predictions of whatever format."""
+    images, predictions = tmp_path / "imgs", tmp_path / "predictions"
+    images.mkdir()
+    predictions.mkdir()
+    (predictions / "dataset.json").write_text(json.dumps(DESCRIPTION))
+    upright = replace(GEOMETRY, origin_mm=(0.0, 0.0, 0.0))
+    for case, ending in (("CT_a_0001", ".nii.gz"), ("CT_b_0002", ".npz")):
+        voxels = np.zeros(GEOMETRY.shape_zyx, np.uint8)
+        np.savez_compressed(images / f"{case}.npz", imgs=voxels, spacing=GEOMETRY.spacing_mm[::-1])
+        write_label(predictions / f"{case}{ending}", label(), upright)
+    assert submitted("npz", tmp_path / "s.zip", (images, predictions)) == ["CT_a_0001.npz", "CT_b_0002.npz"]
+    with zipfile.ZipFile(tmp_path / "s.zip") as archive:
+        archive.extractall(tmp_path / "opened")
+    for case in ("CT_a_0001", "CT_b_0002"):
+        with np.load(tmp_path / "opened" / f"{case}.npz") as opened:
+            np.testing.assert_array_equal(opened["segs"], label())
+            assert opened["segs"].dtype == np.uint8
 
 
 def rewrite(geometry: Geometry) -> Callable[[Path], None]:

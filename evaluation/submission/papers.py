@@ -1,0 +1,79 @@
+"""What lies beside an archive: its manifest, and the report of what was packed or why nothing was."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from balrsam_pipeline.errors import PredictionError
+from balrsam_pipeline.files import write_json, write_text
+from evaluation.submission.archive import file_sha256
+from evaluation.submission.checks import Finding
+from evaluation.submission.request import Submission, SubmissionRequest
+
+
+def refuse(request: SubmissionRequest, findings: Sequence[Finding]) -> None:
+    """Write the report and raise where a finding is an error.
+
+    Raises:
+        PredictionError: one is.
+    """
+    errors = [finding for finding in findings if finding.severity == "error"]
+    if not errors:
+        return
+    report = report_path(request.output)
+    write_text(report, report_text(request, findings, archived=False))
+    raise PredictionError(
+        request.predictions,
+        found=f"{len(errors)} reason(s) to refuse it: "
+        + "; ".join(map(str, errors[:5]))
+        + (" …" if len(errors) > 5 else ""),
+        expected="predictions that pass every check",
+        fix=f"correct them; all reasons are in {report}",
+    )
+
+
+def write_papers(
+    request: SubmissionRequest, hashes: Mapping[str, str], findings: Sequence[Finding]
+) -> Submission:
+    """Write manifest and report beside what was packed.
+
+    Args:
+        hashes: SHA-256 of every file of it.
+    """
+    manifest = request.output.with_name(f"{request.output.name}.manifest.json")
+    sha256 = file_sha256(request.output)
+    write_json(
+        manifest, {"archive": request.output.name, "sha256": sha256, "files": dict(sorted(hashes.items()))}
+    )
+    write_text(report_path(request.output), report_text(request, findings, archived=True))
+    return Submission(
+        archive=request.output,
+        manifest=manifest,
+        report=report_path(request.output),
+        sha256=sha256,
+        cases=len(hashes),
+        warnings=tuple(finding for finding in findings if finding.severity == "warning"),
+    )
+
+
+def report_path(archive: Path) -> Path:
+    """Where the report of an archive lies: beside it, so that the archive holds masks alone."""
+    return archive.with_name(f"{archive.name}.report.md")
+
+
+def report_text(request: SubmissionRequest, findings: Sequence[Finding], archived: bool) -> str:
+    """The report in Markdown: what was packed, and every finding."""
+    result = "archive written, then opened and checked again" if archived else "refused, no archive written"
+    lines = [
+        f"# Submission {request.output.name}",
+        "",
+        f"- form: {request.form.name} ({request.form.source})",
+        f"- names: `{request.template or request.form.template}`",
+        f"- result: {result}",
+        "",
+    ]
+    for severity, title in (("error", "Reasons to refuse"), ("warning", "Warnings")):
+        found = [finding for finding in findings if finding.severity == severity]
+        lines += [f"## {title}: {len(found)}", "", *(f"- {finding}" for finding in found), ""]
+    return "\n".join(lines)
