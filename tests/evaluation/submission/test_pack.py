@@ -155,14 +155,15 @@ def test_folders_are_those_of_the_leaderboard(form: str, ending: str, name: str,
     assert submitted(form, tmp_path / "s.zip", pair) == [name]
 
 
-def test_masks_for_cvpr_s_challenges_are_arrays_called_segs(tmp_path: Path) -> None:
-    """Images are `.npz` too, and predictions of whatever format."""
+@pytest.mark.parametrize("ending", [".nii.gz", ".npz"])
+def test_masks_for_cvpr_s_challenges_are_arrays_called_segs(ending: str, tmp_path: Path) -> None:
+    """Images are `.npz` too, and predictions of either format."""
     images, predictions = tmp_path / "imgs", tmp_path / "predictions"
     images.mkdir()
     predictions.mkdir()
     (predictions / "dataset.json").write_text(json.dumps(DESCRIPTION))
     upright = replace(GEOMETRY, origin_mm=(0.0, 0.0, 0.0))
-    for case, ending in (("CT_a_0001", ".nii.gz"), ("CT_b_0002", ".npz")):
+    for case in ("CT_a_0001", "CT_b_0002"):
         voxels = np.zeros(GEOMETRY.shape_zyx, np.uint8)
         np.savez_compressed(images / f"{case}.npz", imgs=voxels, spacing=GEOMETRY.spacing_mm[::-1])
         write_label(predictions / f"{case}{ending}", label(), upright)
