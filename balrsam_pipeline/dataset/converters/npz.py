@@ -96,8 +96,8 @@ def _cases(conversion: Conversion) -> tuple[dict[Path, Path], dict[str, Path]]:
             fix="name that folder: --masks FOLDER",
         )
     tests = source / conversion.test if conversion.test else None
-    apart = _files(tests) if tests is not None and tests.is_dir() and tests != folder else []
-    return training, {path.stem: path for path in [*files, *apart] if path not in training}
+    unlabelled = _files(tests) if tests is not None and tests.is_dir() and tests != folder else []
+    return training, {path.stem: path for path in [*files, *unlabelled] if path not in training}
 
 
 def _files(folder: Path) -> list[Path]:
