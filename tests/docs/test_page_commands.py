@@ -30,6 +30,12 @@ INSTEAD = {
     "find_best_configuration": "find_best_configuration --workers 1",
     "--input-slugs t2-mri adc-mri": "--input-slugs t2-mri",
 }
+# in this process, instead of several that first have to start
+ALONE = {
+    "balrsam predict": " --device cpu --workers 1",
+    "balrsam postprocess": " --workers 1",
+    "balrsam submit": " --workers 1",
+}
 LEFT_OUT = ("balrsam run ",)  # tests/end_to_end run it
 
 
@@ -50,8 +56,7 @@ def run(page: str, heading: str) -> None:
                 continue
             for slow, quick in INSTEAD.items():
                 line = line.replace(slow, quick)
-            if line.startswith("balrsam predict") and "--device" not in line:
-                line += " --device cpu"
+            line += next((more for name, more in ALONE.items() if line.startswith(name)), "")
             program, *words = shlex.split(line)
             assert program == "balrsam" and main(words) == 0, line
 
