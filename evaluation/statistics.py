@@ -12,7 +12,7 @@ import numpy.typing as npt
 RESAMPLES = 2000
 SEED = 20250924
 CONFIDENCE = 0.95
-MOST_WEIGHTS = 2**24  # resamples times cases that are held at once: 128 MiB
+MOST_WEIGHTS = 2**22  # resamples times cases that are held at once: 32 MiB, and as much while they are drawn
 FEWEST_CASES = 3  # below, an interval would say more about the method than about the model
 
 Values = npt.NDArray[np.float64]

@@ -77,9 +77,9 @@ def cross_validate(request: CrossvalRequest) -> CrossvalResult:
     summaries = [result.summary for result in results if result.summary is not None]
     summary = pool(summaries, [f"fold {fold}" for fold in folds])
     folder = ModelFolder(train.model_folder(configuration)).crossval.path
-    already_done = all(result.already_done for result in results) and _pooled_before(folder, summary)
-    if not already_done:
-        with folder_lock(folder):
+    with folder_lock(folder):  # where all is done too: a call killed last of all has left its lock
+        already_done = all(result.already_done for result in results) and _pooled_before(folder, summary)
+        if not already_done:
             write_reports(summary, folder)
     return CrossvalResult(
         summary=summary,

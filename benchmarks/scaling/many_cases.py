@@ -49,8 +49,10 @@ def main() -> None:
     for cases in arguments.cases:
         folder = arguments.work / str(cases)
         dataset = generate(folder / "raw" / "Dataset999_Many", cases)
-        results[str(cases)] = {step: _measured(step, dataset, folder, model) for step in arguments.steps}
-        print(cases, json.dumps(results[str(cases)]), file=sys.stderr, flush=True)
+        results[str(cases)] = {}
+        for step in arguments.steps:
+            results[str(cases)][step] = _measured(step, dataset, folder, model)
+            print(cases, step, json.dumps(results[str(cases)][step]), file=sys.stderr, flush=True)
         shutil.rmtree(folder)
     shutil.rmtree(arguments.work / "few", ignore_errors=True)
     print(json.dumps(results, indent=1))

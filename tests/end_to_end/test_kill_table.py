@@ -17,20 +17,27 @@ from PIL import Image
 from support.moments import Stage
 from support.runs import stray_files
 
+from balrsam_pipeline.command import COMMANDS
 from balrsam_pipeline.demo import DemoSize, generate_dataset
 
 D = "Dataset999_Demo"
 ROOTS = "--raw raw --preprocessed preprocessed --results results"
 QUICK = {"verify --fix": 4, "submit --container": 4, "convert": 4, "evaluate": 3, "export_model": 3}
 KILLS = 16  # of each command in the slow suite, half of them by SIGTERM
+FEW = 4  # of those that take long, or whose writing another row has too
+READS_ONLY = {"status", "describe", "completion"}
+ELSEWHERE = {
+    "download_checkpoint"
+}  # tests/balrsam_pipeline/network/test_download.py: what is published is large
 
 
 @dataclass(frozen=True)
 class Row:
-    """A command, and which of the prepared folders it starts with."""
+    """A command, which of the prepared folders it starts with, and how often it is killed."""
 
     command: str
     starts_with: str
+    kills: int = KILLS
 
     @property
     def words(self) -> tuple[str, ...]:
@@ -44,6 +51,7 @@ class Row:
 MODEL = f"results/{D}/2d__balrsam"
 TESTS = f"--images raw/{D}/imagesTs"
 SHORT = "--device cpu --threads 1 --settings settings.json"
+PREDICT = f"predict -i raw/{D}/imagesTs -o predicted --model {MODEL} --device cpu --workers 1"
 TABLE = {
     "plan_and_preprocess": Row(
         f"plan_and_preprocess {D} {ROOTS} --workers 1 --gpu-memory-gb 0 --configurations 2d", "raw"
@@ -59,22 +67,42 @@ TABLE = {
         f"crossval {D} {ROOTS} --configuration 2d --folds 0 --max-steps 4 {SHORT}",
         "raw preprocessed settings.json",
     ),
-    "predict": Row(
-        f"predict -i raw/{D}/imagesTs -o predicted --model {MODEL} --device cpu --workers 1", "raw results"
-    ),
+    "predict": Row(PREDICT, "raw results"),
+    "predict --save-probabilities": Row(f"{PREDICT} --save-probabilities --no-mirror", "raw results", FEW),
+    "ensemble": Row("ensemble -i probable_1 probable_2 -o averaged --workers 1", "probable_1 probable_2"),
     "evaluate": Row(f"evaluate predictions raw/{D}/labelsTs --output scores --workers 1", "raw predictions"),
     "compare": Row("compare scored scored --output comparison", "scored"),
     "find_best_configuration": Row(
         f"find_best_configuration {D} {ROOTS} --folds 0 --device cpu", "raw preprocessed results"
     ),
     "plot": Row(f"plot predictions raw/{D}/labelsTs {TESTS} -o drawn --worst 1", "raw predictions"),
+    "postprocess --references": Row(
+        f"postprocess -i predictions --references raw/{D}/labelsTs -o rules.json --workers 1",
+        "raw predictions",
+    ),
+    "postprocess --rules": Row(
+        "postprocess -i predictions --rules rules.json -o cleaned", "predictions rules.json"
+    ),
     "page": Row(f"page {D} {ROOTS}", "raw preprocessed results"),
     "export_model": Row(f"export_model --model {MODEL} --folds 0 -o model.zip", "results"),
+    "export_onnx": Row(f"export_onnx --model {MODEL} --fold 0 -o network.onnx", "results", FEW),
     "install_model": Row("install_model shared.zip --results installed", "shared.zip"),
     "submit": Row(f"submit --format msd -p predictions {TESTS} -o sent.zip", "raw predictions"),
+    "submit --format rle": Row(
+        f"submit --format rle -p predictions {TESTS} -o sent.csv", "raw predictions", FEW
+    ),
     "submit --container": Row(
         f"submit --format grand-challenge --container --model {MODEL} --folds 0 -o container", "results"
     ),
+    "run": Row(
+        f"run {D} {ROOTS} --configurations 2d --folds 0 --max-steps 4 --workers 1 {SHORT}",
+        "raw settings.json",
+        2 * FEW,
+    ),
+    "open": Row(f"open {D} {ROOTS} --no-browser", "raw preprocessed results", FEW),
+    "demo": Row("demo --output made --max-steps 2 --device cpu", "settings.json", FEW // 2),
+    "demo --pictures": Row("demo --pictures organs", "settings.json"),
+    "check_machine": Row("check_machine --short --device cpu --json machine.json", "pictures", FEW),
 }
 
 
@@ -92,12 +120,15 @@ def prepared(stage: Stage, tmp_path_factory: pytest.TempPathFactory) -> Callable
     (folder / "settings.json").write_text(
         json.dumps({"steps_per_epoch": 2, "quick_validation_patches": 2, "save_every_s": 0})
     )
-    makers: dict[str, Callable[[], None]] = {
+    makers: dict[str, Callable[[], object]] = {
         "raw": lambda: _generate(folder / "raw"),
         "pictures": lambda: _pictures(folder / "pictures"),
         "preprocessed": lambda: _make(stage, folder, "plan_and_preprocess"),
         "results": lambda: _make(stage, folder, "crossval"),
         "predictions": lambda: _make(stage, folder, "predict", "predicted", "predictions"),
+        "probable_1": lambda: _make(stage, folder, "predict --save-probabilities", "predicted", "probable_1"),
+        "probable_2": lambda: shutil.copytree(folder / "probable_1", folder / "probable_2"),
+        "rules.json": lambda: _rules(folder / "rules.json"),
         "scored": lambda: _make(stage, folder, "evaluate", "scores", "scored"),
         "shared.zip": lambda: _make(stage, folder, "export_model", "model.zip", "shared.zip"),
     }
@@ -117,10 +148,12 @@ def _needs(name: str) -> tuple[str, ...]:
         "preprocessed": "plan_and_preprocess",
         "results": "crossval",
         "predictions": "predict",
+        "probable_1": "predict --save-probabilities",
         "scored": "evaluate",
         "shared.zip": "export_model",
     }
-    return TABLE[commands[name]].start if name in commands else ()
+    made = {"probable_2": ("probable_1",)}
+    return TABLE[commands[name]].start if name in commands else made.get(name, ())
 
 
 def _generate(raw: Path) -> None:
@@ -135,6 +168,11 @@ def _pictures(folder: Path) -> None:
         disk = (row - 12) ** 2 + (column - 9 - number) ** 2 < 36
         Image.fromarray((disk * 120 + number).astype(np.uint8)).save(folder / "images" / f"{number}.png")
         Image.fromarray((disk * 255).astype(np.uint8)).save(folder / "masks" / f"{number}.png")
+
+
+def _rules(path: Path) -> None:
+    step = {"kind": "largest_component", "names": ["organ"]}
+    path.write_text(json.dumps({"schema_version": 1, "steps": [step], "reasons": []}))
 
 
 def _make(stage: Stage, folder: Path, command: str, made: str = "", name: str = "") -> None:
@@ -229,7 +267,12 @@ def test_a_command_killed_at_some_moments_ends_as_if_nothing_had_happened(
 def test_a_command_killed_at_many_moments_ends_as_if_nothing_had_happened(
     name: str, stage: Stage, tmp_path: Path, prepared: Callable[[str], Path]
 ) -> None:
-    assert survive(stage, name, KILLS, tmp_path / "work", prepared) > 0
+    assert survive(stage, name, TABLE[name].kills, tmp_path / "work", prepared) > 0
+
+
+def test_the_table_has_every_command_that_writes() -> None:
+    assert {row.words[0] for row in TABLE.values()} == set(COMMANDS) - READS_ONLY - ELSEWHERE
+    assert sum(row.kills for row in TABLE.values()) >= 200
 
 
 def test_the_same_command_again_finds_a_whole_folder_done(

