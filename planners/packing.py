@@ -33,7 +33,7 @@ class Packs:
             recipes: case -> hash of all that it is made of, of every case of the dataset.
         """
         self._store, self._recipes = store, recipes
-        self._pack = {case: pack_of(store, place) for place, case in enumerate(sorted(recipes))}
+        self._place = {case: place for place, case in enumerate(sorted(recipes))}
         self._waiting: dict[Path, set[str]] = defaultdict(set)
         self._entries: dict[Path, dict[str, PackEntry]] = defaultdict(dict)
 
@@ -58,7 +58,7 @@ class Packs:
     def expect(self, cases: Iterable[str]) -> None:
         """These cases are going to be done."""
         for case in cases:
-            self._waiting[self._pack[case]].add(case)
+            self._waiting[self._pack(case)].add(case)
 
     def done(self, case: str, entry: PackEntry | None) -> None:
         """A case is done, or has failed; its pack is written with the last that belongs to it.
@@ -66,12 +66,16 @@ class Packs:
         Args:
             entry: None of a case that failed or has files of its own.
         """
-        path = self._pack[case]
+        path = self._pack(case)
         if entry is not None:
             self._entries[path][case] = entry
         self._waiting[path].discard(case)
         if not self._waiting[path]:
+            del self._waiting[path]
             self._write(path, self._entries.pop(path, {}))
+
+    def _pack(self, case: str) -> Path:
+        return pack_of(self._store, self._place[case])
 
     def _write(self, path: Path, fresh: Mapping[str, PackEntry]) -> None:
         if not fresh:
@@ -87,7 +91,7 @@ class Packs:
                 array.unlink(missing_ok=True)
 
 
-def _index(path: Path) -> dict[str, PackedCase]:
+def _index(path: Path) -> Mapping[str, PackedCase]:
     """The cases of a pack; none where it is missing or damaged."""
     try:
         return read_index(path)

@@ -88,8 +88,11 @@ def plan_and_preprocess(request: PlanRequest) -> Preparation:
     with folder_lock(folder), open_executor(request.execution, (dataset.folder, folder)) as executor:
         claim_folder(folder, dataset.folder)
         scan = scan_once(dataset, folder, executor, workers) if request.verify else None
+        problems = scan.report if scan and scan.report.problems else None
         scanned = scan.measurements if scan else None
+        del scan  # 100,000 measurements are not kept while cases are preprocessed
         extraction = extract_fingerprint(dataset, folder, executor, workers, scanned)
+        del scanned
         plan = _plan(request, dataset, extraction)
         names = _chosen(request, plan)
         if plan.default_configuration not in names:
@@ -99,7 +102,7 @@ def plan_and_preprocess(request: PlanRequest) -> Preparation:
         write_folds(PreprocessedFolder(folder).folds, folds_of(dataset))
         write_json(PreprocessedFolder(folder).description, read_json(RawFolder(dataset.folder).description))
         reports = _preprocess(dataset, plan, names, planned, extraction, executor, workers)
-    warnings = scan.report.table() if scan and scan.report.problems else ""
+    warnings = problems.table() if problems else ""
     return Preparation(folder=planned, plan=plan, extraction=extraction, reports=reports, warnings=warnings)
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,7 +15,7 @@ from balrsam_pipeline.dataset.cases import CaseFiles, image_cases, with_labels
 from balrsam_pipeline.dataset.description import DatasetDescription, read_description
 from balrsam_pipeline.dataset.labels import LabelScheme
 from balrsam_pipeline.errors import DatasetError
-from balrsam_pipeline.imageio import Image, read_image, read_label
+from balrsam_pipeline.imageio import FILE_ENDINGS, Image, label_ending, read_image, read_label
 from balrsam_pipeline.imageio.turning import laid_on
 from balrsam_pipeline.layout import DESCRIPTION, IMAGES_TR, IMAGES_TS, LABELS_TR
 from balrsam_pipeline.paths import absolute
@@ -52,6 +54,25 @@ class RawDataset:
                         fix="add the file, or correct its entry in dataset.json",
                     )
         return dict(listed)
+
+    def has_training_cases(self, cases: Iterable[str]) -> bool:
+        """Whether imagesTr and labelsTr hold the files of all these cases under the names that they have as a
+        rule: a quick look at 100,000 names. False says little; `training_cases` knows all names and lists."""
+        if self.description.listed is not None:
+            return False
+        ending, channels = self.description.file_ending, len(self.description.channel_names)
+        try:
+            images, labels = (frozenset(os.listdir(self.folder / name)) for name in (IMAGES_TR, LABELS_TR))
+        except OSError:
+            return False
+        together = FILE_ENDINGS[ending].several_channels
+        label = label_ending(ending)
+        return all(
+            f"{case}{label}" in labels
+            and f"{case}_0000{ending}" in images
+            and (together or all(f"{case}_{number:04d}{ending}" in images for number in range(channels)))
+            for case in cases
+        )
 
     def test_cases(self) -> dict[str, CaseFiles]:
         """The cases of imagesTs, without labels; none if there is no such folder.

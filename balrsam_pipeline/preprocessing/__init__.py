@@ -7,14 +7,13 @@ from balrsam_pipeline.preprocessing.case import (
     target_spacing,
 )
 from balrsam_pipeline.preprocessing.label_resampling import resample_label
+from balrsam_pipeline.preprocessing.pack_index import PackedCase, read_index
 from balrsam_pipeline.preprocessing.packs import (
     MANY,
-    PackedCase,
     PackEntry,
     is_small,
     pack_of,
     read_entry,
-    read_index,
     write_pack,
 )
 from balrsam_pipeline.preprocessing.resampling import (

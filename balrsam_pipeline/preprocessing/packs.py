@@ -22,30 +22,15 @@ import numpy.typing as npt
 from balrsam_pipeline.errors import PreprocessingError
 from balrsam_pipeline.files import atomic_path
 from balrsam_pipeline.json_text import JsonTextError, parse_json
-from balrsam_pipeline.layout import pack_path, pack_paths
+from balrsam_pipeline.layout import pack_path
+from balrsam_pipeline.preprocessing.pack_index import INDEX, PackedCase
 from balrsam_pipeline.preprocessing.stored_case import StoredCase, damaged
 from balrsam_pipeline.serialise import from_json, to_json
 
 MANY = 1000  # cases of a dataset from which on small ones share files
 CASES = 256  # of a pack: what a killed run does again, and what lies in memory until it is written
 SMALL_VALUES = 2**16  # of an image, all channels: 256 KiB
-_INDEX, _LENGTH_BYTES, _HEADER_BYTES = "cases", 8, 2**26
 _CHUNK_HEADER = 32  # bytes of a blosc2 chunk
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PackedCase:
-    """Where a packed case lies: bytes [start, stop) of `path`, of which the first `facts_bytes` are its JSON,
-    `facts_crc32` their checksum; `loses_labels` says that resampling lost voxels of a label."""
-
-    path: Path
-    start: int
-    stop: int
-    facts_bytes: int
-    facts_crc32: int
-    shape: tuple[int, int, int]
-    recipe_sha256: str
-    loses_labels: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -119,39 +104,7 @@ def write_pack(path: Path, entries: Mapping[str, PackEntry]) -> None:
         str(number): np.frombuffer(entry.content, np.uint8) for number, entry in enumerate(ordered.values())
     }
     with atomic_path(path, durable=False) as temporary:
-        save_file(tensors, temporary, {_INDEX: json.dumps(index)})
-
-
-def read_index(path: Path) -> dict[str, PackedCase]:
-    """The cases of a pack.
-
-    Raises:
-        PreprocessingError: it is no pack, or damaged.
-    """
-    try:
-        size = path.stat().st_size
-        with path.open("rb") as file:
-            length = int.from_bytes(file.read(_LENGTH_BYTES), "little")
-            if length > min(size, _HEADER_BYTES):
-                raise ValueError(f"a header of {length} bytes")
-            header = parse_json(file.read(length))
-        index = parse_json(header["__metadata__"][_INDEX])
-        first = _LENGTH_BYTES + length
-        return {
-            case: _packed(path, line, header[str(number)]["data_offsets"], first, size)
-            for number, (case, line) in enumerate(index.items())
-        }
-    except (OSError, JsonTextError, ValueError, KeyError, TypeError, AttributeError) as problem:
-        raise damaged(path, f"cannot be read: {problem}", "a pack of cases") from None
-
-
-def read_indices(store: Path) -> dict[str, PackedCase]:
-    """The cases of all packs of a store.
-
-    Raises:
-        PreprocessingError: a pack is damaged.
-    """
-    return {case: packed for path in pack_paths(store) for case, packed in read_index(path).items()}
+        save_file(tensors, temporary, {INDEX: json.dumps(index)})
 
 
 def read_entry(case: PackedCase) -> PackEntry:
@@ -242,23 +195,6 @@ def read_bytes(case: PackedCase, start: int, length: int) -> bytes:
     if len(content) != length:
         raise damaged(case.path, "a shorter file than its index says", "a whole pack of cases")
     return content
-
-
-def _packed(path: Path, line: list[Any], offsets: list[int], first: int, size: int) -> PackedCase:
-    depth, height, width, facts_bytes, crc32, recipe, loses_labels = line
-    start, stop = first + int(offsets[0]), first + int(offsets[1])
-    if not first <= start <= start + int(facts_bytes) <= stop <= size:
-        raise ValueError("a case that lies outside the file")
-    return PackedCase(
-        path=path,
-        start=start,
-        stop=stop,
-        facts_bytes=int(facts_bytes),
-        facts_crc32=int(crc32),
-        shape=(int(depth), int(height), int(width)),
-        recipe_sha256=str(recipe),
-        loses_labels=bool(loses_labels),
-    )
 
 
 def pack_of(store: Path, position: int) -> Path:

@@ -25,14 +25,13 @@ from balrsam_pipeline.plan import Configuration
 from balrsam_pipeline.preprocessing.array_files import file_crc32, write_array
 from balrsam_pipeline.preprocessing.case import CaseProperties, PreprocessedCase
 from balrsam_pipeline.preprocessing.conservation import LabelVoxels
+from balrsam_pipeline.preprocessing.pack_index import PackedCase, PackIndex, read_indices
 from balrsam_pipeline.preprocessing.packs import (
-    PackedCase,
     PackEntry,
     encode,
     entry_of,
     read_array,
     read_facts,
-    read_indices,
 )
 from balrsam_pipeline.preprocessing.stored_case import StoredCase, arrays_of, damaged, facts_of
 from balrsam_pipeline.serialise import from_json, to_json
@@ -139,7 +138,7 @@ class CaseStore:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self._packed: dict[str, PackedCase] | None = None
+        self._packed: PackIndex | None = None
         self._glances: dict[str, _Glance] = {}
         self._stored: dict[str, StoredCase] = {}  # the last KEPT_FACTS that were asked for
         self._sound: set[str] = set()  # array files whose checksum was compared
@@ -153,6 +152,11 @@ class CaseStore:
         """
         own = (path.stem for path in self.folder.glob("*.json") if not path.name.startswith("."))
         return tuple(sorted({*self._packs(), *own}))
+
+    @property
+    def has_packs(self) -> bool:
+        """Whether small cases of many share files here."""
+        return len(self._packs()) > 0
 
     def properties(self, case: str) -> CaseProperties:
         """Geometry, crop box and shapes of a case."""
@@ -241,7 +245,7 @@ class CaseStore:
             return np.zeros((0, 3), dtype=np.int32)
         return self._read(case, path, (), np.dtype(np.int32), (-1, 3))
 
-    def _packs(self) -> dict[str, PackedCase]:
+    def _packs(self) -> PackIndex:
         if self._packed is None:
             self._packed = read_indices(self.folder)
         return self._packed

@@ -41,10 +41,7 @@ def main() -> None:
     parser.add_argument("--cases", type=int, nargs="+", default=[1000, 5000, 20000])
     parser.add_argument("--steps", nargs="+", choices=STEPS, default=list(STEPS))
     arguments = parser.parse_args()
-    results: dict[str, Any] = {
-        "machine": f"{platform.machine()}, {os.cpu_count()} cores",
-        "date": datetime.now(UTC).date().isoformat(),
-    }
+    results = about_here()
     model = _model(arguments.work / "few") if "predict" in arguments.steps else None
     for cases in arguments.cases:
         folder = arguments.work / str(cases)
@@ -56,6 +53,14 @@ def main() -> None:
         shutil.rmtree(folder)
     shutil.rmtree(arguments.work / "few", ignore_errors=True)
     print(json.dumps(results, indent=1))
+
+
+def about_here() -> dict[str, Any]:
+    """Machine and date, to begin the results with."""
+    return {
+        "machine": f"{platform.machine()}, {os.cpu_count()} cores",
+        "date": datetime.now(UTC).date().isoformat(),
+    }
 
 
 def generate(dataset: Path, cases: int) -> Path:
@@ -93,14 +98,13 @@ def _model(folder: Path) -> Path:
 
 def _measured(step: str, dataset: Path, folder: Path, model: Path | None) -> dict[str, float]:
     preprocessed = folder / "preprocessed"
-    plan = ["plan_and_preprocess", dataset, *ONE, *_device(), "--preprocessed", preprocessed]
     if step in ("plan_and_preprocess", "again"):
-        taken = _run(plan)
+        taken = prepare(dataset, preprocessed)
         return taken | {"files": sum(1 for path in preprocessed.rglob("*") if path.is_file())}
     if step == "verify":
         return _run(["verify", dataset, *ONE])
     if step == "train":
-        return _training_start(dataset, preprocessed, folder / "results")
+        return training_start(dataset, preprocessed, folder / "results")
     if step == "evaluate":
         output = folder / "scores"
         names = ("--labels", dataset / "dataset.json", "--output", output)
@@ -108,6 +112,11 @@ def _measured(step: str, dataset: Path, folder: Path, model: Path | None) -> dic
         return taken | {"page_mb": (output / "report.html").stat().st_size / MEGABYTE}
     images, output = dataset / "imagesTr", folder / "predictions"
     return _run(["predict", "-i", images, "-o", output, "--model", model, "--device", "cpu"])
+
+
+def prepare(dataset: Path, preprocessed: Path) -> dict[str, float]:
+    """Check, measure, plan and preprocess, in one process."""
+    return _run(["plan_and_preprocess", dataset, *ONE, *_device(), "--preprocessed", preprocessed])
 
 
 def _device() -> tuple[str, ...]:
@@ -129,7 +138,7 @@ def _run(words: list[Any]) -> dict[str, float]:
     }
 
 
-def _training_start(dataset: Path, preprocessed: Path, results: Path) -> dict[str, float]:
+def training_start(dataset: Path, preprocessed: Path, results: Path) -> dict[str, float]:
     """The same of a training until it has said its first lines."""
     words = ["train", dataset, "--device", "cpu", "--preprocessed", preprocessed, "--results", results]
     began = time.monotonic()

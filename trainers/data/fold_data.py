@@ -17,9 +17,9 @@ from trainers.data.patches import CachedSource, SliceSource
 from trainers.data.sampling import SamplingCase
 from trainers.request import TrainRequest
 
-CACHE_BYTES = (
-    2 * 2**30
-)  # decoded cases are kept in memory up to this size, over all processes that make batches
+# decoded cases are kept in memory up to this size, over all processes that make batches; of many small ones,
+# of which each is one short read, up to the other
+CACHE_BYTES, MANY_SMALL_BYTES = 2 * 2**30, 2**26
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,7 +48,8 @@ class FoldData:
         size = (
             sum(case.shape_zyx[0] * case.shape_zyx[1] * case.shape_zyx[2] for case in cases) * bytes_a_voxel
         )
-        return CachedSource(self.store) if size * max(1, processes) <= CACHE_BYTES else self.store
+        most = MANY_SMALL_BYTES if self.store.has_packs else CACHE_BYTES
+        return CachedSource(self.store) if size * max(1, processes) <= most else self.store
 
 
 def open_fold(request: TrainRequest) -> FoldData:
@@ -118,6 +119,8 @@ def _require_raw_cases(raw: RawDataset, fold: Fold, fix: str) -> None:
     Raises:
         TrainingError: cases of the fold were withdrawn from the raw dataset; DatasetError: files are missing.
     """
+    if raw.has_training_cases(fold.train + fold.val):
+        return
     withdrawn = sorted(set(fold.train + fold.val) - set(raw.training_cases()))
     if withdrawn:
         raise TrainingError(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -165,3 +166,33 @@ def test_real_datasets_open(test_data: Path) -> None:
     for name, cases, tests in (("Dataset004_Hippocampus", 200, 60), ("Dataset020_DRIVE", 20, 0)):
         dataset = open_dataset(test_data / "raw" / name)
         assert (len(dataset.training_cases()), len(dataset.test_cases())) == (cases, tests)
+
+
+def test_a_quick_look_sees_that_the_files_of_cases_are_there(tmp_path: Path) -> None:
+    dataset = open_dataset(make_dataset(tmp_path / "Dataset001_Liver", channels=2))
+    cases = tuple(dataset.training_cases())
+    assert dataset.has_training_cases(cases) and dataset.has_training_cases(())
+    assert not dataset.has_training_cases(("liver_7",))
+    for name in ("labelsTr/liver_0.nii.gz", "imagesTr/liver_1_0001.nii.gz"):
+        (dataset.folder / name).rename(tmp_path / "away")
+        assert not dataset.has_training_cases(cases)
+        (tmp_path / "away").rename(dataset.folder / name)
+    assert dataset.has_training_cases(cases)
+    shutil.rmtree(dataset.folder / "labelsTr")
+    assert not dataset.has_training_cases(cases)
+
+
+def test_a_quick_look_takes_one_file_for_all_colours(tmp_path: Path) -> None:
+    (tmp_path / "Dataset002_Skin").mkdir()
+    dataset = open_dataset(
+        make_dataset(
+            tmp_path / "Dataset002_Skin",
+            cases=0,
+            channel_names={"0": "R", "1": "G", "2": "B"},
+            file_ending=".png",
+        )
+    )
+    for name in ("imagesTr/mole_0000.png", "labelsTr/mole.png"):
+        (dataset.folder / name).parent.mkdir(parents=True, exist_ok=True)
+        PillowImage.new("RGB" if "images" in name else "L", (4, 4)).save(dataset.folder / name)
+    assert dataset.has_training_cases(["mole"]) and list(dataset.training_cases()) == ["mole"]

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
 import pytest
-from safetensors.numpy import load_file
+from safetensors.numpy import load_file, save_file
 from support.stored import LABELS, make_case
 
 from balrsam_pipeline.errors import PreprocessingError
@@ -21,6 +22,7 @@ from balrsam_pipeline.preprocessing import (
     write_case,
     write_pack,
 )
+from balrsam_pipeline.preprocessing.pack_index import read_indices
 
 NAMES = ("a", "b_label", "__metadata__", "caf\udce9")  # the last is no UTF-8 on disk
 
@@ -53,7 +55,7 @@ def test_the_same_cases_give_the_same_bytes_also_when_they_are_written_anew(tmp_
     path = make_pack(tmp_path)
     before = path.read_bytes()
     assert set(load_file(path)) == {"0", "1", "2", "3"}  # any reader of safetensors opens it
-    write_pack(path, {case: read_entry(packed) for case, packed in reversed(read_index(path).items())})
+    write_pack(path, {case: read_entry(packed) for case, packed in reversed(list(read_index(path).items()))})
     assert path.read_bytes() == before
     write_pack(path, {})
     assert pack_paths(tmp_path) == ()
@@ -102,3 +104,43 @@ def test_a_damaged_pack_goes_so_that_it_is_made_again(tmp_path: Path) -> None:
 def test_small_is_what_has_at_most_65536_values() -> None:
     assert is_small(np.zeros((1, 1, 256, 256), np.float32))
     assert not is_small(np.zeros((1, 1, 256, 257), np.float32))
+
+
+def test_an_index_over_several_packs_knows_every_case_and_the_later_pack_counts(tmp_path: Path) -> None:
+    packs = {0: {"a": (1, 4, 5), "b": (2, 3, 4)}, 1: {"b": (1, 6, 7), "c": (1, 4, 5)}}
+    for number, cases in packs.items():
+        entries = {
+            name: pack_case(tmp_path, name, make_case(shape), LABELS, "r") for name, shape in cases.items()
+        }
+        write_pack(pack_of(tmp_path, number * 256), entries)
+    index = read_indices(tmp_path)
+    assert list(index) == ["a", "b", "c"] and len(index) == 3
+    assert "a" in index and "d" not in index and index.get("d") is None
+    assert {case: packed.shape for case, packed in index.items()} == packs[0] | packs[1]
+    assert index["b"].path == pack_of(tmp_path, 256)
+    for case in index:
+        assert index[case] == read_index(index[case].path)[case]
+    assert read_indices(tmp_path / "none") == {}
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        [2, 9, 11, 10**30, 1, "r", 0],
+        [2, 9, 11, 2**63 - 1, 1, "r", 0],
+        [2, 9, 11, -1, 1, "r", 0],
+        [2, 9, 11, [[]], 1, "r", 0],
+        [2, 9, None, 10, 1, "r", 0],
+        [2, 9, 11, 10, 1, "r" * 65, 0],
+        [2, 9, 11, 10, 1, "r"],
+        {},
+        7,
+    ],
+)
+def test_an_index_that_says_what_cannot_be_is_refused(tmp_path: Path, line: object) -> None:
+    path = pack_of(tmp_path, 0)
+    index = {"a": [2, 9, 11, 10, 1, "r", 0], "b": line}
+    tensors = {str(number): np.zeros(20, np.uint8) for number in range(2)}
+    save_file(tensors, path, {"cases": json.dumps(index)})
+    with pytest.raises(PreprocessingError, match=path.name):
+        read_index(path)
