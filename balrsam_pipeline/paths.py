@@ -145,6 +145,15 @@ def absolute(path: Path) -> Path:
     return Path(os.path.abspath(path))  # noqa: PTH100 (resolve() would follow links)
 
 
+def is_there(path: Path) -> bool:
+    """Whether a file is there under a name out of a file: one that is too long, or holds a zero byte, is
+    nobody's."""
+    try:
+        return path.is_file()
+    except (OSError, ValueError):
+        return False
+
+
 def dataset_number(name: str) -> int | None:
     """The number in `Dataset004_Hippocampus` (4), or None where there is none."""
     match = re.fullmatch(r"Dataset(\d{3,})_.+", name)

@@ -18,7 +18,7 @@ from balrsam_pipeline.errors import DatasetError
 from balrsam_pipeline.imageio import FILE_ENDINGS, Image, label_ending, read_image, read_label
 from balrsam_pipeline.imageio.turning import laid_on
 from balrsam_pipeline.layout import DESCRIPTION, IMAGES_TR, IMAGES_TS, LABELS_TR
-from balrsam_pipeline.paths import absolute
+from balrsam_pipeline.paths import absolute, is_there
 
 MANY = 10  # values shown in a message
 BLOCK = 1 << 18
@@ -46,7 +46,7 @@ class RawDataset:
             return with_labels(cases, self.folder / LABELS_TR, self.description.file_ending)
         for files in listed.values():
             for path in (*files.images, *([files.label] if files.label else [])):
-                if not path.is_file():
+                if not is_there(path):
                     raise DatasetError(
                         path,
                         found="no such file",
@@ -62,7 +62,7 @@ class RawDataset:
             return False
         ending, channels = self.description.file_ending, len(self.description.channel_names)
         try:
-            images, labels = (frozenset(os.listdir(self.folder / name)) for name in (IMAGES_TR, LABELS_TR))
+            images, labels = (_names(self.folder / name) for name in (IMAGES_TR, LABELS_TR))
         except OSError:
             return False
         together = FILE_ENDINGS[ending].several_channels
@@ -84,6 +84,11 @@ class RawDataset:
         if not folder.is_dir() or not any(path.name[0] != "." for path in folder.iterdir()):
             return {}
         return image_cases(folder, self.description.file_ending, len(self.description.channel_names))
+
+
+def _names(folder: Path) -> frozenset[str]:
+    with os.scandir(folder) as entries:
+        return frozenset(entry.name for entry in entries)
 
 
 def open_dataset(folder: Path | str) -> RawDataset:

@@ -51,8 +51,7 @@ def find_series(folder: Path) -> tuple[Series, ...]:
         for place in (folder, *sorted(path for path in folder.rglob("*") if path.is_dir())):
             if not any(path.is_file() for path in place.iterdir()):
                 continue  # ITK warns of folders that hold none
-            for identifier in sitk.ImageSeriesReader.GetGDCMSeriesIDs(str(place)):
-                files = sitk.ImageSeriesReader.GetGDCMSeriesFileNames(str(place), identifier)
+            for files in _files_of_series(place):
                 first = read_header(Path(files[0]))
                 number = first.tags["number"]
                 found.append(
@@ -67,6 +66,22 @@ def find_series(folder: Path) -> tuple[Series, ...]:
                     )
                 )
     return tuple(sorted(found, key=lambda series: (series.number, series.files[0])))
+
+
+def _files_of_series(folder: Path) -> list[tuple[str, ...]]:
+    """The files of each series in a folder.
+
+    Raises:
+        ImageError: GDCM gives up on one of the files.
+    """
+    reader = sitk.ImageSeriesReader
+    try:
+        return [
+            tuple(reader.GetGDCMSeriesFileNames(str(folder), identifier))
+            for identifier in reader.GetGDCMSeriesIDs(str(folder))
+        ]
+    except RuntimeError as problem:
+        raise simpleitk_io.unreadable(folder, problem) from None
 
 
 def read_series(series: Series) -> Image:

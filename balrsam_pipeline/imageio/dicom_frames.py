@@ -3,6 +3,9 @@ extra `dicom`)."""
 
 from __future__ import annotations
 
+import io
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,7 +13,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from balrsam_pipeline.errors import ImageError, UsageError
+from balrsam_pipeline.errors import BalrsamError, ImageError, UsageError
 from balrsam_pipeline.imageio.dicom_headers import SliceHeader, volume_headers
 
 
@@ -32,7 +35,6 @@ def read_dataset(file: Path) -> Any:
     """
     try:
         import pydicom
-        import pydicom.errors
     except ImportError:
         raise UsageError(
             file,
@@ -40,10 +42,25 @@ def read_dataset(file: Path) -> Any:
             expected="pydicom to read and write such files",
             fix="pip install 'balrsam-pipeline[dicom]'",
         ) from None
+    with damage_told(file, "a DICOM file"):
+        return pydicom.dcmread(in_memory(file))
+
+
+def in_memory(file: Path) -> io.BytesIO:
+    """The content of a file: read from it, a length that the header believes in takes as much memory."""
+    return io.BytesIO(file.read_bytes())
+
+
+@contextmanager
+def damage_told(file: Path, expected: str) -> Iterator[None]:
+    """Make an ImageError of whatever is raised when values of a damaged file are asked for: pydicom decodes
+    them then, and raises a dozen kinds."""
     try:
-        return pydicom.dcmread(file)
-    except (OSError, ValueError, pydicom.errors.InvalidDicomError) as problem:
-        raise _wrong(file, f"cannot be read: {problem}", "a DICOM file") from None
+        yield
+    except (BalrsamError, MemoryError):
+        raise
+    except Exception as problem:
+        raise _wrong(file, f"cannot be read: {type(problem).__name__}: {problem}", expected) from None
 
 
 def read_frames(file: Path) -> Frames:
@@ -53,6 +70,11 @@ def read_frames(file: Path) -> Frames:
         ImageError: frames do not say where they lie, belong to several volumes, or slices are missing.
     """
     dataset = read_dataset(file)
+    with damage_told(file, "frames that say where they lie, and their voxels"):
+        return _frames(file, dataset)
+
+
+def _frames(file: Path, dataset: Any) -> Frames:
     if "PerFrameFunctionalGroupsSequence" not in dataset:
         raise _wrong(
             file,

@@ -47,25 +47,28 @@ class PackIndex(Mapping[str, PackedCase]):
         self._pack = np.repeat(np.arange(len(packs), dtype=np.int32), [len(pack.cases) for pack in packs])
         self._numbers = np.concatenate([pack.numbers for pack in packs] or [np.zeros((0, 8), np.int64)])
         self._recipes = np.concatenate([pack.recipes for pack in packs] or [np.zeros(0, "S1")])
-        self._shapes: dict[tuple[int, int, int], tuple[int, int, int]] = {}  # most cases share theirs
+        known: dict[tuple[int, int, int], tuple[int, int, int]] = {}  # most cases share theirs
+        shapes = zip(*self._numbers[:, 4:7].T.tolist(), strict=True)
+        self._shapes = [known.setdefault(shape, shape) for shape in shapes]
 
     def __getitem__(self, case: str) -> PackedCase:
         """Where a case lies."""
         row = self._rows[case]
-        start, stop, facts_bytes, facts_crc32, depth, height, width, loses_labels = self._numbers[
-            row
-        ].tolist()
-        shape = (depth, height, width)
+        start, stop, facts_bytes, facts_crc32, *_, loses_labels = self._numbers[row].tolist()
         return PackedCase(
             path=self._paths[self._pack[row]],
             start=start,
             stop=stop,
             facts_bytes=facts_bytes,
             facts_crc32=facts_crc32,
-            shape=self._shapes.setdefault(shape, shape),
+            shape=self._shapes[row],
             recipe_sha256=self._recipes[row].decode(),
             loses_labels=bool(loses_labels),
         )
+
+    def shape(self, case: str) -> tuple[int, int, int]:
+        """(z, y, x) of a case, which is asked of all cases."""
+        return self._shapes[self._rows[case]]
 
     def __contains__(self, case: object) -> bool:
         """Whether a pack holds the case."""

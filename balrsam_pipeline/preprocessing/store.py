@@ -164,7 +164,8 @@ class CaseStore:
 
     def shape(self, case: str) -> tuple[int, int, int]:
         """(z, y, x) voxels of the preprocessed case."""
-        return self._glance(case).shape
+        packs = self._packs()
+        return packs.shape(case) if case in packs else self._glance(case).shape
 
     def recipe(self, case: str) -> str:
         """The hash of all that a case was made of, "" where it is not there in full."""

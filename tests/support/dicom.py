@@ -20,6 +20,7 @@ OBLIQUE = np.array([[1.0, 0.0, 0.0], [0.0, 0.8, -0.6], [0.0, 0.6, 0.8]])
 # rows run to the left and columns up: slices follow each other downwards
 FLIPPED = np.array([[-1.0, 0.0, 0.0], [0.0, 0.0, 1.0], [0.0, 1.0, 0.0]])
 CT, ENHANCED_MR = "1.2.840.10008.5.1.4.1.1.2", "1.2.840.10008.5.1.4.1.1.4.1"
+SEGMENTATION = "1.2.840.10008.5.1.4.1.1.66.4"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -127,6 +128,34 @@ def _multi_frame(
         frames.append(frame)
     dataset.PerFrameFunctionalGroupsSequence = frames
     stored = [(values[z].astype(np.int32) + 1024).astype(np.uint16).tobytes() for z in order]
+    dataset.PixelData = b"".join(stored)
+    dataset.save_as(path, enforce_file_format=True)
+
+
+def write_segments(path: Path, kind: Kind) -> None:
+    """Write a DICOM-SEG of two segments on the slices of a series: boxes, one a frame."""
+    dataset = _general(path, SEGMENTATION, f"{ROOT}.1.9.1", (9, "boxes", "1"))
+    dataset.Modality, dataset.SegmentationType, dataset.NumberOfFrames = "SEG", "FRACTIONAL", 2 * kind.slices
+    dataset.BitsAllocated = dataset.BitsStored = 8
+    dataset.HighBit = 7
+    shared, orientation = Dataset(), Dataset()
+    orientation.ImageOrientationPatient = np.asarray(kind.directions)[:, :2].T.ravel().tolist()
+    shared.PlaneOrientationSequence = [orientation]
+    dataset.SharedFunctionalGroupsSequence = [shared]
+    segments, frames, stored = [], [], []
+    for number, name in ((1, "liver"), (2, "lesion")):
+        segment = Dataset()
+        segment.SegmentNumber, segment.SegmentLabel = number, name
+        segments.append(segment)
+        for z in range(kind.slices):
+            frame, place, which = Dataset(), Dataset(), Dataset()
+            place.ImagePositionPatient, which.ReferencedSegmentNumber = position(kind, z), number
+            frame.PlanePositionSequence, frame.SegmentIdentificationSequence = [place], [which]
+            frames.append(frame)
+            box = np.zeros(SHAPE[1:], dtype=np.uint8)
+            box[4 * number : 12, 4:15] = 1
+            stored.append(box.tobytes())
+    dataset.SegmentSequence, dataset.PerFrameFunctionalGroupsSequence = segments, frames
     dataset.PixelData = b"".join(stored)
     dataset.save_as(path, enforce_file_format=True)
 

@@ -288,6 +288,20 @@ def _pack() -> bytes:
     return _written("cases_00000.safetensors", lambda path: write_pack(path, entries))
 
 
+def _dicom(kind: str) -> bytes:
+    from support.dicom import KINDS, write_kind
+
+    with tempfile.TemporaryDirectory() as folder:
+        write_kind(Path(folder), KINDS[kind])
+        return next(Path(folder).iterdir()).read_bytes()
+
+
+def _segments() -> bytes:
+    from support.dicom import KINDS, write_segments
+
+    return _written("seg.dcm", lambda path: write_segments(path, KINDS["oblique"]))
+
+
 SEEDS: dict[str, Callable[[], bytes]] = {
     "a.nii.gz": lambda: _medical("a.nii.gz", compressed=True),
     "a.nii": lambda: _medical("a.nii"),
@@ -342,4 +356,25 @@ SEEDS: dict[str, Callable[[], bytes]] = {
     "trained.safetensors": _trained,
     "cases_00000.safetensors": _pack,
     "model.zip": _model_zip,
+    "slice.dcm": lambda: _dicom("single"),
+    "frames.dcm": lambda: _dicom("multi-frame"),
+    "seg.dcm": _segments,
+    "inputs.json": lambda: _json([{"interface": {"slug": "ct", "relative_path": "images/ct"}}] * 2),
+    "codes.json": lambda: _json(
+        {
+            "liver": {"type": ["10200004", "SCT", "Liver"], "colour": [255, 0, 0]},
+            "lesion": {"type": ["1", "2", "3"]},
+        }
+    ),
+    "form.json": lambda: _json(
+        {"name": "x", "template": "{case}.nii.gz", "label_map": {"1": 2}, "source": "a"}
+    ),
+    "stack.json": lambda: _json({"spacing": [2.0, 0.5, 0.5]}),
+    "v1.json": lambda: _json(
+        {
+            "modality": {"0": "CT"},
+            "labels": {"0": "background", "1": "liver", "2": "lesion"},
+            "training": [{"image": "./imagesTr/a.nii.gz", "label": "./labelsTr/a.nii.gz"}],
+        }
+    ),
 }

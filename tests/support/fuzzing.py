@@ -51,6 +51,8 @@ def readers() -> dict[str, Reader]:
     from balrsam_pipeline.dataset import read_description, read_folds, read_groups
     from balrsam_pipeline.imageio import read_geometry, read_image, read_label
     from balrsam_pipeline.inference.best_configuration import read_best
+    from balrsam_pipeline.inference.challenge.sockets import sockets_of
+    from balrsam_pipeline.inference.dicom.codes import codes_of
     from balrsam_pipeline.inference.postprocessing import read_postprocessing
     from balrsam_pipeline.inference.prediction_json import read_manifest
     from balrsam_pipeline.inference.sharing.install import install_model
@@ -62,6 +64,7 @@ def readers() -> dict[str, Reader]:
     from balrsam_pipeline.run.records import read_record
     from evaluation.reports.strata import read_strata
     from evaluation.reports.summary_json import read_summary
+    from evaluation.submission.leaderboards import read_form
     from trainers.checkpoints import read_checkpoint
     from trainers.config import read_training_config
     from trainers.loggers.jsonl import read_log
@@ -126,10 +129,69 @@ def readers() -> dict[str, Reader]:
         "trained.safetensors": Reader(
             "trained.safetensors", "bytes", lambda path: load_trained(path, network)
         ),
+        "slice.dcm": Reader("slice.dcm", "bytes", _dicom),
+        "frames.dcm": Reader("frames.dcm", "bytes", _dicom),
+        "seg.dcm": Reader("seg.dcm", "bytes", _segments),
+        "inputs.json": Reader("inputs.json", "json", lambda path: sockets_of(path.parent)),
+        "codes.json": Reader("codes.json", "json", lambda path: codes_of(("liver", "lesion"), path)),
+        "form.json": Reader("form.json", "json", read_form),
+        "stack.json": Reader("stack.json", "json", _spacing_of_a_stack),
+        "v1.json": Reader("v1.json", "json", _v1_description),
         "model.zip": Reader(
             "model.zip", "zip", lambda path: install_model(path, path.parent / "results", True)
         ),
     }
+
+
+def _dicom(path: Path) -> None:
+    """Whatever series the folder holds, and the sources of what is written about it."""
+    from balrsam_pipeline.imageio.dicom import find_series, read_series
+    from balrsam_pipeline.inference.dicom.sources import read_sources
+
+    for series in find_series(path.parent):
+        read_series(series)
+        read_sources(series)
+
+
+def _segments(path: Path) -> None:
+    from support.dicom import KINDS, ORIGIN, SHAPE, SPACING
+
+    from balrsam_pipeline.dataset.converters.segmentation import read_segmentation, segment_names
+    from balrsam_pipeline.imageio import Geometry
+
+    directions = tuple(float(value) for value in KINDS["oblique"].directions.ravel())
+    geometry = Geometry(
+        dimension=3, shape_zyx=SHAPE, spacing_mm=SPACING, origin_mm=ORIGIN, direction=directions
+    )
+    names = segment_names(path)
+    read_segmentation(path, geometry, {name: number for number, name in enumerate(names, 1)})
+
+
+def _spacing_of_a_stack(path: Path) -> None:
+    from balrsam_pipeline.imageio import read_geometry
+
+    with tempfile.TemporaryDirectory() as folder:
+        stack = Path(folder) / "stack.tif"
+        stack.write_bytes(SEEDS["b.tif"]())
+        stack.with_suffix(".json").write_bytes(path.read_bytes())
+        read_geometry(stack)
+
+
+def _v1_description(path: Path) -> None:
+    """What the converters of Decathlon and nnU-Net v1 folders read of dataset.json."""
+    from balrsam_pipeline.dataset.converters import CONVERTERS, Conversion
+
+    with tempfile.TemporaryDirectory() as folder:
+        source = Path(folder) / "Task01_X"
+        for place in ("imagesTr", "labelsTr"):
+            (source / place).mkdir(parents=True)
+            (source / place / "a.nii.gz").write_bytes(SEEDS["a.nii.gz"]())
+        (source / "dataset.json").write_bytes(path.read_bytes())
+        for form in ("decathlon", "nnunet_v1"):
+            try:
+                CONVERTERS[form](Conversion(source=source, target=Path(folder) / form / "Dataset001_X"))
+            except BalrsamError:
+                continue
 
 
 def _all_of_a_pack(path: Path) -> None:

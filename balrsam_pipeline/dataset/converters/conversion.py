@@ -26,6 +26,7 @@ Job = TypeVar("Job")
 Done = TypeVar("Done")
 LOG = logging.getLogger(__name__)
 IMAGES, MASKS = "images", "masks"
+MOST_DIGITS = 9  # of a label value or a channel number
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -193,11 +194,7 @@ def labels_from_v1(content: Any, where: Path) -> dict[str, int]:
         DatasetError: no such labels, or the values are no numbers.
     """
     labels = content.get("labels") if isinstance(content, dict) else None
-    if (
-        not isinstance(labels, dict)
-        or not labels
-        or not all(key.isascii() and key.isdigit() for key in labels)
-    ):
+    if not isinstance(labels, dict) or not labels or not all(_is_number(key) for key in labels):
         raise DatasetError(
             where,
             found=f"labels {str(labels)[:60]}",
@@ -212,6 +209,10 @@ def labels_from_v1(content: Any, where: Path) -> dict[str, int]:
     return named
 
 
+def _is_number(key: str) -> bool:
+    return key.isascii() and key.isdigit() and len(key) <= MOST_DIGITS
+
+
 def channels_from_v1(content: Any, where: Path) -> tuple[str, ...]:
     """The channel names in "modality", in order.
 
@@ -219,7 +220,7 @@ def channels_from_v1(content: Any, where: Path) -> tuple[str, ...]:
         DatasetError: there are none.
     """
     names = content.get("modality", content.get("channel_names")) if isinstance(content, dict) else None
-    if not isinstance(names, dict) or not names or not all(key.isascii() and key.isdigit() for key in names):
+    if not isinstance(names, dict) or not names or not all(map(_is_number, names)):
         raise DatasetError(
             where,
             found=f"modality {str(names)[:60]}",

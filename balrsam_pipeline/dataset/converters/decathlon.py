@@ -24,6 +24,7 @@ from balrsam_pipeline.errors import DatasetError
 from balrsam_pipeline.imageio import Image, write_image
 from balrsam_pipeline.imageio.nifti import count_axes, read_four_axes
 from balrsam_pipeline.layout import DESCRIPTION, IMAGES_TR, IMAGES_TS, LABELS_TR
+from balrsam_pipeline.paths import is_there
 
 ENDING = ".nii.gz"
 
@@ -134,7 +135,7 @@ def _entries(content: dict[str, Any], key: str) -> Iterable[Any]:
 def _path(source: Path, where: Path, entry: Any, key: str) -> Path:
     name = entry.get(key) if isinstance(entry, dict) else entry
     path = source / str(name)
-    if not isinstance(name, str) or not path.is_file() or not path.name.endswith(ENDING):
+    if not isinstance(name, str) or not is_there(path) or not path.name.endswith(ENDING):
         raise DatasetError(
             where,
             found=f"{key} {str(name)!r}, which is no NIfTI file there",

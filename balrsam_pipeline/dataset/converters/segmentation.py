@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from balrsam_pipeline.errors import ImageError, UsageError
 from balrsam_pipeline.imageio import Geometry
+from balrsam_pipeline.imageio.dicom_frames import damage_told, in_memory
 
 OFF_GRID_VOXELS = 0.1  # a frame further from a slice than this belongs to another grid
 ALIGNED = 1e-3
@@ -24,11 +25,12 @@ def segment_names(path: Path) -> tuple[str, ...]:
         ImageError: the file is no DICOM-SEG.
         UsageError: pydicom is not installed.
     """
-    dataset = _read(path, voxels=False)
-    return tuple(
-        str(segment.SegmentLabel)
-        for segment in sorted(dataset.SegmentSequence, key=lambda segment: segment.SegmentNumber)
-    )
+    with damage_told(path, "a DICOM-SEG"):
+        dataset = _read(path, voxels=False)
+        return tuple(
+            str(segment.SegmentLabel)
+            for segment in sorted(dataset.SegmentSequence, key=lambda segment: int(segment.SegmentNumber))
+        )
 
 
 def read_segmentation(path: Path, geometry: Geometry, values: Mapping[str, int]) -> npt.NDArray[np.uint16]:
@@ -44,6 +46,11 @@ def read_segmentation(path: Path, geometry: Geometry, values: Mapping[str, int])
         ImageError: the file is no DICOM-SEG, or its frames do not lie on that grid.
         UsageError: pydicom is not installed.
     """
+    with damage_told(path, "a DICOM-SEG whose frames are those of its segments"):
+        return _placed(path, geometry, values)
+
+
+def _placed(path: Path, geometry: Geometry, values: Mapping[str, int]) -> npt.NDArray[np.uint16]:
     dataset = _read(path, voxels=True)
     names = {int(segment.SegmentNumber): str(segment.SegmentLabel) for segment in dataset.SegmentSequence}
     frames = np.asarray(dataset.pixel_array).reshape(-1, int(dataset.Rows), int(dataset.Columns)) > 0
@@ -64,19 +71,15 @@ def read_segmentation(path: Path, geometry: Geometry, values: Mapping[str, int])
 
 def _read(path: Path, voxels: bool) -> Any:
     pydicom = _pydicom()
-    try:
-        dataset = pydicom.dcmread(path, stop_before_pixels=not voxels)
-        if dataset.get("Modality") != "SEG" or "SegmentSequence" not in dataset:
-            raise _wrong(path, f"modality {dataset.get('Modality', 'unknown')}", "a DICOM-SEG")
-    except (OSError, ValueError, pydicom.errors.InvalidDicomError) as problem:
-        raise _wrong(path, f"cannot be read: {problem}", "a DICOM-SEG file") from None
+    dataset = pydicom.dcmread(in_memory(path), stop_before_pixels=not voxels)
+    if dataset.get("Modality") != "SEG" or "SegmentSequence" not in dataset:
+        raise _wrong(path, f"modality {dataset.get('Modality', 'unknown')}", "a DICOM-SEG")
     return dataset
 
 
 def _pydicom() -> ModuleType:
     try:
         import pydicom
-        import pydicom.errors
     except ImportError:
         raise UsageError(
             "DICOM-SEG labels",
