@@ -22,6 +22,7 @@ from balrsam_pipeline.processor import alive
 
 # process, what nobody can guess and which host (older versions wrote neither or the first alone), final name
 TEMPORARY = re.compile(r"\.tmp-(?P<pid>\d+)-(?:[0-9a-f]{8}(?P<host>[0-9a-f]{4})?-)?(?P<name>.+)", re.DOTALL)
+ESCAPED = "backslashreplace"  # bytes of file names that are no UTF-8
 _tidied: set[Path] = set()
 _MOST_TIDIED = 10_000  # remembered
 
@@ -101,7 +102,7 @@ def _to_disk(path: Path) -> None:
 def write_text(path: Path, text: str, durable: bool = True) -> None:
     """Write `text` as UTF-8 to `path`, atomically; bytes of file names that are no UTF-8 are escaped."""
     with atomic_path(path, durable) as temporary:
-        temporary.write_text(text, encoding="utf-8", errors="backslashreplace")
+        temporary.write_text(text, encoding="utf-8", errors=ESCAPED)
 
 
 def own_descriptor(path: Path, mode: int) -> int:

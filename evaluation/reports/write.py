@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from balrsam_pipeline.errors import EvaluationError
-from balrsam_pipeline.files import write_json, write_text
+from balrsam_pipeline.files import ESCAPED, atomic_path, write_json, write_text
 from balrsam_pipeline.layout import PER_CASE, REPORT, SUMMARY
 from balrsam_pipeline.serialise import to_json
 from evaluation.comparison import Comparison
@@ -20,6 +21,7 @@ from evaluation.summary import Summary
 if TYPE_CHECKING:
     import pandas as pd
 
+ROWS_AT_ONCE = 5000
 COMPARISON_NAME = "comparison.json"
 COMPARISON_CSV_NAME = "comparison.csv"
 COMPARISON_HTML_NAME = "comparison.html"
@@ -62,7 +64,7 @@ def write_reports(
         images: folder of images to show behind the pictures (default: looked for beside the references).
     """
     paths = {name: folder / name for name in (PER_CASE, REPORT, SUMMARY)}
-    write_csv(summary.to_frame(), paths[PER_CASE])
+    write_per_case(summary, paths[PER_CASE])
     write_html(summary, paths[REPORT], title, strata, images)
     write_summary(
         summary, paths[SUMMARY], strata
@@ -94,12 +96,25 @@ def write_comparison(
     return paths
 
 
+def write_per_case(summary: Summary, path: Path) -> None:
+    """Write the rows of a summary as `write_csv` does, some at a time: the table of 100,000 cases is never in
+    memory as a whole."""
+    with atomic_path(path) as temporary, temporary.open("w", encoding="utf-8", errors=ESCAPED) as file:
+        for first in range(0, max(1, len(summary.rows)), ROWS_AT_ONCE):
+            some = replace(summary, rows=summary.rows[first : first + ROWS_AT_ONCE])
+            file.write(_csv(some.to_frame(), header=first == 0))
+
+
 def write_csv(frame: pd.DataFrame, path: Path) -> None:
     """Write a table to `path`, atomically; undefined values are empty cells.
 
     An apostrophe goes before each text that a spreadsheet would take for a formula, such as the case '=1+1'.
     """
-    write_text(path, frame.map(_as_text).rename(columns=_as_text).to_csv(index=False))
+    write_text(path, _csv(frame, header=True))
+
+
+def _csv(frame: pd.DataFrame, header: bool) -> str:
+    return frame.map(_as_text).rename(columns=_as_text).to_csv(index=False, header=header)
 
 
 def _as_text(cell: Any) -> Any:

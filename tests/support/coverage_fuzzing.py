@@ -29,7 +29,7 @@ READERS = (
     *("nnunet_summary.json", "settings.json", "best_configuration.json", "postprocessing.json"),
     *("prediction.json", "case.json", "step.json", "hashes.json", "log.jsonl"),
     *("groups.csv", "strata.csv", "numbers.csv", "cases_00000.safetensors", "model.zip"),
-    *("frames.dcm", "seg.dcm", "inputs.json", "codes.json", "form.json", "stack.json", "v1.json"),
+    *("seg.dcm", "inputs.json", "codes.json", "form.json", "stack.json", "v1.json"),
 )
 
 

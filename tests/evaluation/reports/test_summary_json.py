@@ -13,6 +13,7 @@ import pytest
 from balrsam_pipeline.dataset.labels import LabelScheme
 from balrsam_pipeline.errors import EvaluationError
 from evaluation import EvaluationOptions, Summary, evaluate_folders, pool, read_summary, write_reports
+from evaluation.reports import write
 from evaluation.reports.summary_json import write_summary
 
 
@@ -94,6 +95,15 @@ def test_the_csv_has_a_row_for_each_case_and_label_and_empty_cells_where_undefin
         and missed["image_diagonal"] > 0
     )
     assert missed["reference_ml"] == pytest.approx(missed["reference_voxels"] * 0.8 * 0.8 * 2.0 / 1000)
+
+
+def test_a_table_written_in_pieces_is_the_table_written_at_once(
+    summary: Summary, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write.write_csv(summary.to_frame(), tmp_path / "at_once.csv")
+    monkeypatch.setattr(write, "ROWS_AT_ONCE", 5)  # of 12
+    write.write_per_case(summary, tmp_path / "pieces.csv")
+    assert (tmp_path / "pieces.csv").read_bytes() == (tmp_path / "at_once.csv").read_bytes()
 
 
 def test_nnunets_own_summary_is_read_as_far_as_it_goes(tmp_path: Path) -> None:
