@@ -15,7 +15,7 @@ from balrsam_pipeline.run.pages import first_page
 from balrsam_pipeline.run.request import RunRequest
 
 CONFIGURATIONS = ("2d", "2.5d")  # two, so that there is something to ensemble
-FOLDS, STEPS, BATCH = 2, 320, 4  # small batches: on so little data steps are worth more than samples
+FOLDS, STEPS, BATCH = 2, 256, 4  # small batches: on so little data steps are worth more than samples
 THREADS = 1  # sums in another order differ in the last digits, and on a busy machine one is fastest
 EXPECTED_DICE = 0.93  # of the test cases
 
