@@ -26,9 +26,7 @@ QUICK = {"verify --fix": 4, "submit --container": 4, "convert": 4, "evaluate": 3
 KILLS = 16  # of each command in the slow suite, half of them by SIGTERM
 FEW = 4  # of those that take long, or whose writing another row has too
 READS_ONLY = {"status", "describe", "completion"}
-ELSEWHERE = {
-    "download_checkpoint"
-}  # tests/balrsam_pipeline/network/test_download.py: what is published is large
+ELSEWHERE = {"download_checkpoint", "run"}  # test_download.py, for what is published is large; test_chaos.py
 
 
 @dataclass(frozen=True)
@@ -94,13 +92,7 @@ TABLE = {
     "submit --container": Row(
         f"submit --format grand-challenge --container --model {MODEL} --folds 0 -o container", "results"
     ),
-    "run": Row(
-        f"run {D} {ROOTS} --configurations 2d --folds 0 --max-steps 4 --workers 1 {SHORT}",
-        "raw settings.json",
-        2 * FEW,
-    ),
     "open": Row(f"open {D} {ROOTS} --no-browser", "raw preprocessed results", FEW),
-    "demo": Row("demo --output made --max-steps 2 --device cpu", "settings.json", FEW // 2),
     "demo --pictures": Row("demo --pictures organs", "settings.json"),
     "check_machine": Row("check_machine --short --device cpu --json machine.json", "pictures", FEW),
 }
