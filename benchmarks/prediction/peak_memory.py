@@ -5,7 +5,8 @@ by the kernel.
     python benchmarks/prediction/peak_memory.py --classes 3 --shape 300 512 512 --volumes 40 56 56
 
 The network is a convolution of single voxels, so that what is measured is everything but the network: the
-case, slabs of logits, resampling, the running argmax, the label map and its file. Prints JSON.
+case, slabs of logits, resampling, the running argmax, the label map and its file. With --network it is the
+plan's own, with random weights. Prints JSON.
 """
 
 from __future__ import annotations
@@ -25,6 +26,8 @@ from balrsam_pipeline.allocator import keep_freed_memory
 from balrsam_pipeline.dataset import CaseFiles, LabelScheme
 from balrsam_pipeline.imageio import Geometry, Image, write_image
 from balrsam_pipeline.inference import FileOptions, Predictor, PredictorOptions, predict_files
+from balrsam_pipeline.network.model import BalrSam
+from balrsam_pipeline.network.volume import VolumeBalrSam
 from balrsam_pipeline.plan import ChannelStatistics, Configuration, NetworkPlan, Plan
 from balrsam_pipeline.volume_plan import VolumePlan
 
@@ -101,6 +104,9 @@ def main() -> None:
         help="preprocessed pixels a pixel of the image, along each in-plane axis",
     )
     parser.add_argument("--volumes", type=int, nargs=3, metavar=("Z", "Y", "X"), help="patches of volumes")
+    parser.add_argument(
+        "--network", action="store_true", help="the plan's network instead of a convolution of single voxels"
+    )
     parser.add_argument("--threads", type=int, default=2)
     arguments = parser.parse_args()
     keep_freed_memory()  # as 'balrsam predict' does
@@ -122,7 +128,11 @@ def main() -> None:
         depth, patch = arguments.volumes[0], (arguments.volumes[1], arguments.volumes[2])
     plan = make_plan(count, (1.0, spacing, spacing), patch, depth)
     torch.manual_seed(0)
-    network = nn.Conv2d(1, count, 1) if depth is None else nn.Conv3d(1, count, 1)
+    network: nn.Module = nn.Conv2d(1, count, 1) if depth is None else nn.Conv3d(1, count, 1)
+    if arguments.network:
+        planned = plan.configuration("2d").network
+        network = BalrSam(planned) if planned.volume is None else VolumeBalrSam(planned)
+        network.eval()
     predictor = Predictor([network], plan, plan.configuration("2d"), labels, PredictorOptions(device="cpu"))
     with tempfile.TemporaryDirectory() as folder:
         files = write_case(Path(folder), shape)
