@@ -61,7 +61,7 @@ from planners.rules.volume_patch import volumes_of
 from planners.volume_network import fit_volumes
 
 PICTURES = ConfigurationDraft(slicing_axes=(0,), context_slices=0)
-IN_EVERY_STEP = "tiles have no fixed place, so the encoder runs in every step"
+OF_SOME_TILES = "the encoder runs once for some tiles of each slice, as many as a quarter of the time allows"
 USEFUL_BATCH = 2  # below, the next smaller input size is tried
 
 
@@ -285,7 +285,7 @@ def _network(
         "patch_size": size.reason,
         "mask_stride": stride.reason,
         "backbone": common.base.reason,
-        "ranks": f"{parts.reason}; {shrink.reason if size.value.whole else IN_EVERY_STEP}"
+        "ranks": f"{parts.reason}; {shrink.reason if size.value.whole else OF_SOME_TILES}"
         if once
         else parts.reason,
         "checkpointed_blocks": again.reason,

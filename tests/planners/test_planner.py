@@ -77,8 +77,8 @@ def test_colour_pictures_seen_whole_take_a_pretrained_encoder_and_tiles_do_not(
     assert ("frozen as a whole" in page) == (backbone == "vit_t")
 
 
-def test_an_encoder_asked_for_beside_tiles_is_said_to_run_in_every_step() -> None:
-    for side, said in ((600, "the encoder runs in every step"), (200, "the encoder runs once for a slice")):
+def test_an_encoder_asked_for_beside_tiles_is_said_to_see_some_of_them() -> None:
+    for side, said in ((600, "once for some tiles"), (200, "the encoder runs once for a slice")):
         fingerprint = make_fingerprint([(999.0, 1.0, 1.0)] * 30, (1, side, side), {"vessel": 4.0}, "2D")
         fingerprint = replace(fingerprint, channel_statistics=fingerprint.channel_statistics * 3)
         plan = plan_dataset(fingerprint, COLOUR, CPU, Overrides(backbone="vit_t"))

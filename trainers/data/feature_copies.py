@@ -16,7 +16,7 @@ import numpy as np
 from balrsam_pipeline.network import ENCODER_S_PER_MEGAPIXEL
 from balrsam_pipeline.plan import Configuration, json_sha256
 from balrsam_pipeline.serialise import to_json
-from trainers.augmentation import Geometry2d, draw_geometry, draw_shift
+from trainers.augmentation import draw_geometry, draw_shift
 from trainers.config import AugmentationConfig, TrainingConfig
 from trainers.data.patches import PatchReader
 from trainers.data.sampling import Sample
@@ -29,27 +29,36 @@ MOVED_PROBABILITY = 0.6  # of rotation and of scaling: a copy that is not moved 
 NAME_LETTERS = 8
 
 
-def how_many(configuration: Configuration, config: TrainingConfig, slices: int, fits: int) -> int:
-    """Copies of each slice besides the unchanged one.
+def how_many(
+    configuration: Configuration,
+    config: TrainingConfig,
+    slices: int,
+    fits: int,
+    covering: float | None = None,
+) -> int:
+    """Copies of each slice besides the unchanged one; where patches are tiles, tiles of each slice.
 
     A function of settings and data alone, so that a run goes on as it began, on any machine.
 
     Args:
         slices: that are trained on.
         fits: how many views of each slice there is room for on disk.
+        covering: tiles that cover a slice; None where a patch shows all of it.
     """
-    if not config.augmentation.enabled:
+    whole = covering is None
+    if not config.augmentation.enabled and whole:
         return 0
     height, width = configuration.network.input_size
     pixels = height * width / configuration.network.encoder_shrink**2
     once_s = slices * pixels * ENCODER_S_PER_MEGAPIXEL / 1e6
-    views: float = 1 + MOST_COPIES
+    most = int((1 + MOST_COPIES) * (covering or 1))
+    views: float = most
     if config.max_minutes is not None:
         views = ENCODING_SHARE * 60 * config.max_minutes / once_s
-    return max(0, min(int(views), 1 + MOST_COPIES, fits) - 1)
+    return max(0, min(int(views), most, fits) - (1 if whole else 0))
 
 
-def dropout(config: TrainingConfig, slices: int) -> float:
+def dropout(config: TrainingConfig, slices: int, *, tiles: bool = False) -> float:
     """Share of samples that show the picture without maps.
 
     Maps of few slices are learnt by heart within minutes, those of many are not. With 5 pictures half of the
@@ -57,9 +66,12 @@ def dropout(config: TrainingConfig, slices: int) -> float:
 
     Args:
         slices: that are trained on.
+        tiles: whether maps are of some tiles alone, so that only samples without them show everything.
     """
     if config.feature_dropout is not None:
         return config.feature_dropout
+    if tiles:
+        return MOST_DROPOUT
     return MOST_DROPOUT * min(1.0, FEW_SLICES / max(1, slices))
 
 
@@ -71,42 +83,52 @@ class FeatureCopies:
         count: besides the slice itself, which is copy 0.
         reader: changes intensities.
         without: share of the samples that show no maps, but the picture alone, augmented as freely as any.
+        tiles: whether patches are parts of slices. Then each copy is a tile with a place of its own, and what
+            is shown unchanged (copy 0) is a tile wherever it was asked for.
     """
 
     count: int
     reader: PatchReader
     augmentation: AugmentationConfig
     without: float = 0.0
+    tiles: bool = False
 
     def number(self, sample: Sample) -> int | None:
         """Which copy a sample shows; None where it shows no maps."""
         shown = 1 - self.without
-        return int(sample.view / shown * (1 + self.count)) if sample.view < shown else None
+        if sample.view >= shown:
+            return None
+        if self.tiles:
+            return 1 + int(sample.view / shown * self.count) if sample.view > 0 else 0
+        return int(sample.view / shown * (1 + self.count))
 
-    def name(self, number: int) -> str:
-        """What tells the maps of a copy from those of others, in a file's name."""
-        if number == 0:
-            return ""
-        return f"_{number}_{json_sha256(to_json(self.augmentation))[:NAME_LETTERS]}"
+    def name(self, sample: Sample) -> str:
+        """What tells the maps of a sample's copy from those of others, in a file's name."""
+        number = self.number(sample)
+        if number:
+            return f"_{number}_{json_sha256(to_json(self.augmentation))[:NAME_LETTERS]}"
+        return "_{}_{}".format(*sample.corner_yx) if self.tiles else ""
 
     def shown(self, sample: Sample, room_yx: tuple[int, int]) -> Sample:
-        """The sample, moved as its copy is; mirrored as it was.
+        """The sample, where its copy is and moved as it is; mirrored as it was.
 
         Args:
             room_yx: length of the slice less that of the patch.
         """
         if not self.number(sample):
             return sample
-        geometry = dataclasses.replace(self._copy(sample, room_yx)[0], mirror=sample.geometry.mirror)
-        return dataclasses.replace(sample, geometry=geometry)
+        copy = self._copy(sample, room_yx)
+        geometry = dataclasses.replace(copy.geometry, mirror=sample.geometry.mirror)
+        return dataclasses.replace(sample, corner_yx=copy.corner_yx, geometry=geometry)
 
     def encoded(self, sample: Sample, room_yx: tuple[int, int], reversed_z: bool) -> Sample:
         """What the encoder sees of a sample's copy: moved and changed in intensity, not mirrored."""
-        geometry, seed = self._copy(sample, room_yx)
-        geometry = dataclasses.replace(geometry, mirror=(reversed_z, False, False))
-        return dataclasses.replace(sample, geometry=geometry, intensity_seed=seed)
+        copy = self._copy(sample, room_yx)
+        return dataclasses.replace(
+            copy, geometry=dataclasses.replace(copy.geometry, mirror=(reversed_z, False, False))
+        )
 
-    def _copy(self, sample: Sample, room_yx: tuple[int, int]) -> tuple[Geometry2d, int]:
+    def _copy(self, sample: Sample, room_yx: tuple[int, int]) -> Sample:
         case = zlib.crc32(sample.case.encode())
         rng = np.random.default_rng((case, sample.axis, sample.slice_index, self.number(sample) or 0))
         moved = dataclasses.replace(
@@ -115,4 +137,17 @@ class FeatureCopies:
         patch_yx = self.reader.patch_size
         geometry = draw_geometry(rng, moved, patch_yx, (False, False, False))
         shift_yx = draw_shift(rng, moved, patch_yx, room_yx)
-        return dataclasses.replace(geometry, shift_yx=shift_yx), int(rng.integers(2**32))
+        seed = int(rng.integers(2**32))
+        corner_yx = sample.corner_yx
+        if self.tiles:
+            y, x = (
+                int(rng.integers(room + 1)) if room > 0 else corner
+                for room, corner in zip(room_yx, corner_yx, strict=True)
+            )
+            corner_yx = (y, x)
+        return dataclasses.replace(
+            sample,
+            corner_yx=corner_yx,
+            geometry=dataclasses.replace(geometry, shift_yx=shift_yx),
+            intensity_seed=seed,
+        )

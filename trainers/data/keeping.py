@@ -76,7 +76,9 @@ def why_not_kept(
             config.augmentation.extensions or config.network_extension
         ),
         "the projection of channels before it is trained": not constant,
-        "patches show parts of slices": not shows_whole_slices(configuration, cases),
+        "patches show parts of slices, and what it makes of them goes into SAM's decoder": (
+            network.decoder != "pyramid" and not shows_whole_slices(configuration, cases)
+        ),
         f"its output would take {needed / 1e9:.1f} GB": needed > min(MOST_BYTES, machine.room_bytes),
     }
     return next((reason for reason, holds in reasons.items() if holds), "")
@@ -89,6 +91,22 @@ def shows_whole_slices(configuration: Configuration, cases: Iterable[SamplingCas
         for case in cases
         for axis in configuration.slicing_axes
         for across, size in zip(in_plane_axes(axis), configuration.patch_size, strict=True)
+    )
+
+
+def covering(configuration: Configuration, cases: Sequence[SamplingCase]) -> float:
+    """How many patches, side by side, cover a slice; the mean over cases and axes."""
+    return float(
+        np.mean(
+            [
+                math.prod(
+                    max(1.0, case.shape_zyx[across] / size)
+                    for across, size in zip(in_plane_axes(axis), configuration.patch_size, strict=True)
+                )
+                for case in cases
+                for axis in configuration.slicing_axes
+            ]
+        )
     )
 
 
@@ -131,29 +149,36 @@ def keep_features(
     shapes = _map_shapes(configuration.network)
     one = sum(math.prod(shape) for shape in shapes) * DTYPE.itemsize
     why_not = why_not_kept(configuration, config, train, one * copies(configuration), machine)
-    if not why_not and not shows_whole_slices(configuration, data.sampling_cases(every)):
+    whole = shows_whole_slices(configuration, data.sampling_cases(every))
+    if not why_not and not whole and configuration.network.decoder != "pyramid":
         why_not = "patches show parts of slices of validation cases"
+    shown, orders = slices(configuration, train), copies(configuration)
+    fits = int(min(MOST_BYTES, room) // max(1, one * orders * shown))
+    tiles = None if whole else covering(configuration, train)
+    count = how_many(configuration, config, shown * orders, fits, tiles)
+    if not why_not and not whole and count == 0:
+        why_not = "there is no time to encode a tile of every slice"
     if why_not:
         LOG.info("the frozen encoder runs in every step: %s", why_not)
         return None
-    shown, key = slices(configuration, train), features_key(base_sha256, configuration)
-    orders = copies(configuration)
-    fits = int(min(MOST_BYTES, room) // (one * orders * shown))
+    key = features_key(base_sha256, configuration)
     copied = FeatureCopies(
-        count=how_many(configuration, config, shown * orders, fits),
+        count=count,
         reader=PatchReader(data.store, configuration, config.augmentation),
         augmentation=config.augmentation,
-        without=dropout(config, shown) if model.mirrors_maps else 0.0,
+        without=dropout(config, shown, tiles=not whole) if model.mirrors_maps else 0.0,
+        tiles=not whole,
     )
-    views = shown * orders * (1 + copied.count)
+    views = shown * orders * (count + (1 if whole else 0))
     kept = sum(len(list(preprocessed.features(key, case.case, "*").parent.glob("*"))) for case in train)
     LOG.info(
-        "keeping features of %d views of slices (%d are kept already; of each slice itself and %d augmented "
-        "copies), %.1f MB each: the encoder runs once for each",
+        "keeping features of %d views of slices (%d are kept already; of each slice %s), %.1f MB each: the "
+        "encoder runs once for each; %.0f%% of samples show the picture alone",
         views,
         kept,
-        copied.count,
+        f"itself and {count} augmented copies" if whole else f"{count} tiles",
         one / 1e6,
+        100 * copied.without,
     )
     return KeptFeatures(
         preprocessed=preprocessed,

@@ -114,7 +114,7 @@ class KeptFeatures:
     def _kept(self, sample: Sample, reversed_z: bool) -> tuple[Tensor, ...]:
         """The maps of the copy that a sample shows, channels in reversed order where that is asked for."""
         view = f"{sample.axis}_{sample.slice_index}{'z' if reversed_z else ''}"
-        view += "" if self.copies is None else self.copies.name(self._number(sample) or 0)
+        view += "" if self.copies is None else self.copies.name(sample)
         path = self.preprocessed.features(self.key, sample.case, view)
         content = self.content(sample.case)
         stored = _read(path, content, check=path not in self._sound) if path.is_file() else None

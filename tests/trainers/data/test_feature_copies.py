@@ -136,3 +136,60 @@ def test_few_slices_train_without_their_maps_more_often():
     shares = [dropout(TrainingConfig(), slices) for slices in (1, 5, 20, 40, 1000)]
     assert shares == [0.5, 0.5, 0.5, 0.25, 0.01]
     assert dropout(TrainingConfig(feature_dropout=0.0), 5) == 0.0
+
+
+@pytest.fixture
+def tiles(make_store, make_configuration, tmp_path: Path) -> KeptFeatures:
+    """Keeps the picture itself, of three tiles of each slice; half of the samples show none of them."""
+    reader = PatchReader(
+        make_store(3), make_configuration(channels=3, patch_size=(8, 8)), AugmentationConfig(enabled=False)
+    )
+    return KeptFeatures(
+        preprocessed=PreprocessedFolder(tmp_path),
+        key="encoder",
+        reader=reader,
+        encode=lambda image_chw: (torch.from_numpy(image_chw).permute(1, 2, 0),),
+        content=str,
+        dtype=torch.float32,
+        copies=FeatureCopies(count=3, reader=reader, augmentation=GEOMETRY_ALONE, without=0.5, tiles=True),
+        shapes=((8, 8, 3),),
+    )
+
+
+@pytest.mark.parametrize("mirror", [(False, False, False), (False, True, False), (True, True, True)])
+@pytest.mark.parametrize("view", [0.01, 0.26, 0.49])
+def test_a_tile_has_a_place_of_its_own_and_shows_what_the_encoder_saw(tiles, view, mirror):
+    asked = dataclasses.replace(sample(view, mirror), corner_yx=(1, 2))
+    shown, elsewhere = tiles.shown(asked), tiles.shown(dataclasses.replace(asked, corner_yx=(3, 0)))
+    assert shown == elsewhere, "wherever the sample was drawn"
+    down, right = tiles.reader.room(asked)
+    assert 0 <= shown.corner_yx[0] <= down and 0 <= shown.corner_yx[1] <= right
+    (maps_hwc,) = tiles.read(shown)
+    image_chw, _ = tiles.reader.read(shown)
+    np.testing.assert_allclose(maps_hwc.permute(2, 0, 1).numpy(), image_chw, atol=1e-5)
+
+
+def test_samples_of_quick_validation_keep_their_places_and_have_files_of_their_own(tiles):
+    places = [(0, 0), (1, 2), (4, 1)]
+    for place in places:
+        fixed = dataclasses.replace(sample(0.0), corner_yx=place, geometry=Geometry2d(), intensity_seed=None)
+        assert tiles.shown(fixed) is fixed
+        (maps_hwc,) = tiles.read(fixed)
+        np.testing.assert_array_equal(maps_hwc.permute(2, 0, 1).numpy(), tiles.reader.read(fixed)[0])
+    for view in (0.01, 0.2, 0.4, 0.45):
+        tiles.read(tiles.shown(sample(view)))
+    assert tiles.filling.made == len(places) + 3
+    free = sample(0.7)
+    assert tiles.shown(free) is free and not tiles.read(free)[0].any()
+
+
+def test_tiles_are_as_many_as_the_time_encodes_and_cover_a_slice_eight_times_at_most(make_configuration):
+    configuration = make_configuration(channels=3)
+    network = dataclasses.replace(configuration.network, input_size=(128, 128), encoder_shrink=1)
+    configuration = dataclasses.replace(configuration, network=network)
+    counts = [
+        how_many(configuration, TrainingConfig(max_minutes=minutes), 16, 10**6, covering=20.0)
+        for minutes in (0.1, 10, 20, 10_000, None)
+    ]
+    assert counts == [0, 17, 34, 160, 160]  # 16 tiles take 8.65 s
+    assert dropout(TrainingConfig(), 1000, tiles=True) == 0.5

@@ -8,7 +8,7 @@ import pytest
 
 from balrsam_pipeline.network import preset
 from trainers.config import TrainingConfig
-from trainers.data.keeping import Machine, copies, features_key, why_not_kept
+from trainers.data.keeping import Machine, copies, covering, features_key, why_not_kept
 from trainers.data.sampling import SamplingCase
 
 CASES = (
@@ -51,6 +51,14 @@ def test_features_of_whole_slices_are_kept(planned):
 def test_otherwise_the_reason_is_said(planned, changes, settings, machine, reason):
     machine = dataclasses.replace(HERE, **machine)
     assert reason in why_not_kept(planned(**changes), TrainingConfig(**settings), CASES, 1000, machine)
+
+
+def test_tiles_of_slices_are_kept_for_a_pyramid(planned):
+    network = dataclasses.replace(planned().network, decoder="pyramid")
+    tiled = planned(network=network, patch_size=(16, 16))
+    assert why_not_kept(tiled, TrainingConfig(), CASES, 1000, HERE) == ""
+    # 30 x 20 and 32 x 32 by patches of 16 x 16
+    assert covering(tiled, CASES) == pytest.approx((30 * 20 + 32 * 32) / 256 / 2)
 
 
 def test_eight_slices_of_four_gigabytes_in_all_are_too_much(planned):
