@@ -13,13 +13,13 @@ REPOSITORY = Path(__file__).resolve().parent.parent
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Where tests run several at a time, each computes with one thread: threads of one step wait for each
-    other, and small networks took ten times as long when two tests had two threads each on two cores."""
-    if hasattr(config, "workerinput"):
-        import torch
+    """Tests and the commands that they start compute with one thread: training chooses its threads by how busy
+    the machine is, and weights are compared to the bit. (Where several tests run at a time, threads of one step
+    also wait for each other: small networks took ten times as long.)"""
+    import torch
 
-        torch.set_num_threads(1)
-        os.environ["OMP_NUM_THREADS"] = "1"  # for the commands that tests start
+    torch.set_num_threads(1)
+    os.environ["OMP_NUM_THREADS"] = "1"
 
 
 @pytest.fixture(scope="session")
