@@ -13,9 +13,11 @@ REPOSITORY = Path(__file__).resolve().parent.parent
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Tests and the commands that they start compute with one thread: training chooses its threads by how busy
-    the machine is, and weights are compared to the bit. (Where several tests run at a time, threads of one step
-    also wait for each other: small networks took ten times as long.)"""
+    """Tests and the commands that they start compute with one thread.
+
+    Training chooses its threads by how busy the machine is, and weights are compared to the bit. Where several
+    tests run at a time, threads of one step also wait for each other: small networks took ten times as long.
+    """
     import torch
 
     torch.set_num_threads(1)
