@@ -15,7 +15,7 @@ REPOSITORY = Path(__file__).resolve().parent.parent
 def pytest_configure(config: pytest.Config) -> None:
     """Tests and the commands that they start compute with one thread.
 
-    Training chooses its threads by how busy the machine is, and weights are compared to the bit. Where several
+    Training chooses its threads by how busy the machine is, and weights are compared to the bit. Where many
     tests run at a time, threads of one step also wait for each other: small networks took ten times as long.
     """
     import torch
