@@ -336,13 +336,19 @@ def test_rows_need_ids_of_their_own_and_cases_are_checked(request_of: Submission
 
 
 def test_a_leaderboard_is_described_by_a_file(request_of: SubmissionRequest, tmp_path: Path) -> None:
-    form = {"name": "brats", "template": "{case}_seg.nii.gz", "label_map": {"2": 4}, "max_megabytes": 500}
+    form: dict[str, object] = {
+        "name": "brats",
+        "template": "{case}_seg.nii.gz",
+        "label_map": {"2": 4},
+        "max_megabytes": 500,
+    }
+    form["left_out"] = ["b_002"]
     (tmp_path / "brats.json").write_text(json.dumps(form))
     words = ["submit", "--format-file", str(tmp_path / "brats.json"), "-p", str(request_of.predictions)]
     archive = tmp_path / "brats.zip"
     assert main([*words, "--images", str(request_of.images), "-o", str(archive), "--workers", "1"]) == 0
     with zipfile.ZipFile(archive) as opened:
-        assert opened.namelist() == ["a_001_seg.nii.gz", "b_002_seg.nii.gz"]
+        assert opened.namelist() == ["a_001_seg.nii.gz"]
         opened.extractall(tmp_path / "opened")
     values = read_label(tmp_path / "opened" / "a_001_seg.nii.gz").data[0]
     np.testing.assert_array_equal(values, np.array([0, 1, 4])[label()])
