@@ -7,6 +7,7 @@ import json
 import re
 import shlex
 import shutil
+import sys
 import zipfile
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from support.datasets import describe, organ_case, write_volume
 from support.dicom import KINDS, write_kind
 
 from balrsam_pipeline.cli import main
+from balrsam_pipeline.extensions import loaded_once
 
 PAGES = Path(__file__).parents[2] / "docs"
 DATASET, LABELS = "Dataset004_Hippocampus", {"background": 0, "liver": 1, "vessel": 2, "tumour": 3}
@@ -23,6 +25,7 @@ SHAPE, SPACING = (6, 24, 20), (3.0, 1.0, 1.0)
 BRIEF = " --max-steps 2 --threads 1 --workers 0 --device cpu"
 # what would take long, or stands for sockets of another model
 INSTEAD = {
+    "--settings settings.json": f"--settings settings.json{BRIEF}",
     "--fold all": f"--fold all{BRIEF}",
     "--patience 30": f"--patience 30{BRIEF}",
     "--input-size 320": "--input-size 48 --workers 1",
@@ -208,3 +211,25 @@ def test_sockets_of_a_container_are_one_or_as_many_as_channels(
     assert main([*shlex.split(words), "--input-slugs", "t2-mri", "adc-mri"]) == 2
     assert "1, in the order of the channels: MR" in capsys.readouterr().err
     assert not (work / "other").exists()
+
+
+def test_parts_of_a_package_of_one_s_own_train_a_fold(work: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    page, heading = "extending.md", "Your own loss, augmentation, network part, trainer"
+    package = work / "outside" / "my_lab"
+    package.mkdir(parents=True)
+    (package / "__init__.py").touch()
+    (package / "segmentation.py").write_text(block(page, heading, "python")[0])
+    (work / "settings.json").write_text(block(page, heading, "json")[0])
+    monkeypatch.syspath_prepend(str(package.parent))
+    monkeypatch.setenv("balrsam_results", str(work / "own"))
+    loaded_once.cache_clear()
+    try:
+        run(page, heading)
+    finally:
+        loaded_once.cache_clear()
+        for name in [name for name in sys.modules if name.partition(".")[0] == "my_lab"]:
+            del sys.modules[name]
+    model = work / "own" / DATASET / "2d__balrsam"
+    assert (model / "fold_0" / "checkpoint_final.safetensors").is_file()
+    plan = json.loads((model / "plan.json").read_text())
+    assert plan["configurations"]["2d"]["network"]["extension"] == "my_lab.segmentation:mixed_channels"
