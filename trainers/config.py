@@ -285,6 +285,7 @@ class TrainingConfig:
             augmentation = dataclasses.replace(augmentation, translation_probability=shifts)
         if augmentation.rotation_degrees is None and configuration.spacing_mm[0] < THICK_MM:
             augmentation = dataclasses.replace(augmentation, rotation_degrees=VOLUME_ROTATION_DEGREES)
+        kept = configuration.network.backbone == "vit_t" and configuration.network.decoder == "pyramid"
         batch_size = max(ranks, self.batch_size or ranks * configuration.batch_size)
         epochs = self.epochs
         if (epochs, self.max_steps, self.max_minutes) == (None, None, None):
@@ -297,6 +298,7 @@ class TrainingConfig:
             batch_size=batch_size,
             learning_rate=self.learning_rate or rate * scale,
             quick_validation_patches=max(1, self.quick_validation_patches // patches),
+            feature_dropout=self.feature_dropout if kept else 0.0,
             augmentation=augmentation,
         )
 

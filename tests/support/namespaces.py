@@ -89,6 +89,8 @@ def _python() -> list[Mount]:
 @cache
 def why_not(scratch: Path) -> str:
     """Why such processes cannot be run here; "" where they can."""
+    if sys.prefix.startswith("/tmp/"):
+        return "Python itself is below /tmp, which a container finds empty"
     try:
         done = run_in_container(scratch, "/", [], ["true"], {})
     except (OSError, subprocess.SubprocessError) as problem:

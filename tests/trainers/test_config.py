@@ -61,6 +61,16 @@ def test_runs_from_before_slices_were_shifted_go_on_without_shifts(make_configur
     assert completed.augmentation.translation_probability == 0.0
 
 
+def test_features_are_dropped_only_where_a_frozen_encoder_s_are_kept(make_configuration):
+    assert with_defaults({})["feature_dropout"] == 0.0, "runs from before dropped none"
+    scratch = make_configuration()
+    assert TrainingConfig().completed(scratch).feature_dropout == 0.0
+    network = dataclasses.replace(scratch.network, backbone="vit_t", decoder="pyramid", from_scratch=False)
+    kept = dataclasses.replace(scratch, network=network)
+    assert TrainingConfig().completed(kept).feature_dropout is None
+    assert TrainingConfig(feature_dropout=0.25).completed(kept).feature_dropout == 0.25
+
+
 def test_the_plan_fills_in_batch_size_and_learning_rate(make_configuration):
     configuration = make_configuration(batch_size=7)
     completed = TrainingConfig().completed(configuration)
@@ -74,7 +84,7 @@ def test_the_plan_fills_in_batch_size_and_learning_rate(make_configuration):
         learning_rate=0.5,
         augmentation=AugmentationConfig(rotation_degrees=90.0, translation_probability=0.3),
     )
-    assert given.completed(configuration) == dataclasses.replace(given, epochs=300)
+    assert given.completed(configuration) == dataclasses.replace(given, epochs=300, feature_dropout=0.0)
     assert dataclasses.replace(given, max_minutes=5.0).completed(configuration).budget_steps is None
 
 
