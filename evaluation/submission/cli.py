@@ -50,6 +50,14 @@ def _add_submit(parser: argparse.ArgumentParser) -> None:
         metavar="FOLDER",
         help="the test images, which say what must be there; a folder for each of the predictions",
     )
+    _add_names_and_values(parser)
+    _add_container(parser)
+    add_model_choice(parser)
+    add_prediction_options(parser)
+    add_roots(parser)
+
+
+def _add_names_and_values(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--template",
         metavar="NAME",
@@ -75,10 +83,6 @@ def _add_submit(parser: argparse.ArgumentParser) -> None:
         help="for {dataset} and {number} (default: the folder that the images are in)",
     )
     parser.add_argument("--max-megabytes", type=float, metavar="MB", help="refuse a larger archive")
-    _add_container(parser)
-    add_model_choice(parser)
-    add_prediction_options(parser)
-    add_roots(parser)
 
 
 def _add_container(parser: argparse.ArgumentParser) -> None:

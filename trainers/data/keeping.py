@@ -58,12 +58,14 @@ def why_not_kept(
     cases: Sequence[SamplingCase],
     slice_bytes: int,
     machine: Machine,
+    validation: Sequence[SamplingCase] = (),
 ) -> str:
     """Why the encoder has to run in every step; empty where its output can be kept.
 
     Args:
         cases: that are trained on.
         slice_bytes: of the maps of one slice, all copies together.
+        validation: cases that are validated on.
     """
     network = configuration.network
     constant = network.input_channels == IMAGE_CHANNELS or network.projection == "fixed"
@@ -77,7 +79,7 @@ def why_not_kept(
         ),
         "the projection of channels before it is trained": not constant,
         "patches show parts of slices, and what it makes of them goes into SAM's decoder": (
-            network.decoder != "pyramid" and not shows_whole_slices(configuration, cases)
+            network.decoder != "pyramid" and not shows_whole_slices(configuration, (*cases, *validation))
         ),
         f"its output would take {needed / 1e9:.1f} GB": needed > min(MOST_BYTES, machine.room_bytes),
     }
@@ -143,15 +145,13 @@ def keep_features(
     if configuration.network.backbone != "vit_t" or not isinstance(model, BalrSam):
         return None
     preprocessed = PreprocessedFolder(data.store.folder.parent)
-    train, every = data.sampling_cases(data.fold.train), (*data.fold.train, *data.fold.val)
+    train, validation = data.sampling_cases(data.fold.train), data.sampling_cases(data.fold.val)
     room = shutil.disk_usage(preprocessed.path).free if os.access(preprocessed.path, os.W_OK) else 0
     machine = Machine(device=machine_of[0], workers=machine_of[1], room_bytes=room)
     shapes = _map_shapes(configuration.network)
     one = sum(math.prod(shape) for shape in shapes) * DTYPE.itemsize
-    why_not = why_not_kept(configuration, config, train, one * copies(configuration), machine)
-    whole = shows_whole_slices(configuration, data.sampling_cases(every))
-    if not why_not and not whole and configuration.network.decoder != "pyramid":
-        why_not = "patches show parts of slices of validation cases"
+    why_not = why_not_kept(configuration, config, train, one * copies(configuration), machine, validation)
+    whole = shows_whole_slices(configuration, (*train, *validation))
     shown, orders = slices(configuration, train), copies(configuration)
     fits = int(min(MOST_BYTES, room) // max(1, one * orders * shown))
     tiles = None if whole else covering(configuration, train)

@@ -35,18 +35,26 @@ def reader(make_store, make_configuration) -> PatchReader:
     return PatchReader(make_store(3), configuration, AugmentationConfig(enabled=False))
 
 
-@pytest.fixture
-def kept(reader: PatchReader, tmp_path: Path) -> KeptFeatures:
-    """Keeps the picture itself, as an encoder whose maps are the picture would have it, and three copies."""
+def keeping(
+    reader: PatchReader, folder: Path, copies: FeatureCopies, shapes: tuple[tuple[int, ...], ...] = ()
+) -> KeptFeatures:
+    """Keeps pictures themselves, as an encoder whose maps are the picture would have it."""
     return KeptFeatures(
-        preprocessed=PreprocessedFolder(tmp_path),
+        preprocessed=PreprocessedFolder(folder),
         key="encoder",
         reader=reader,
         encode=lambda image_chw: (torch.from_numpy(image_chw).permute(1, 2, 0),),
         content=str,
         dtype=torch.float32,
-        copies=FeatureCopies(count=3, reader=reader, augmentation=GEOMETRY_ALONE),
+        copies=copies,
+        shapes=shapes,
     )
+
+
+@pytest.fixture
+def kept(reader: PatchReader, tmp_path: Path) -> KeptFeatures:
+    """The picture and three copies."""
+    return keeping(reader, tmp_path, FeatureCopies(count=3, reader=reader, augmentation=GEOMETRY_ALONE))
 
 
 def sample(view: float, mirror: tuple[bool, bool, bool] = (False, False, False)) -> Sample:
@@ -140,20 +148,11 @@ def test_few_slices_train_without_their_maps_more_often():
 
 @pytest.fixture
 def tiles(make_store, make_configuration, tmp_path: Path) -> KeptFeatures:
-    """Keeps the picture itself, of three tiles of each slice; half of the samples show none of them."""
-    reader = PatchReader(
-        make_store(3), make_configuration(channels=3, patch_size=(8, 8)), AugmentationConfig(enabled=False)
-    )
-    return KeptFeatures(
-        preprocessed=PreprocessedFolder(tmp_path),
-        key="encoder",
-        reader=reader,
-        encode=lambda image_chw: (torch.from_numpy(image_chw).permute(1, 2, 0),),
-        content=str,
-        dtype=torch.float32,
-        copies=FeatureCopies(count=3, reader=reader, augmentation=GEOMETRY_ALONE, without=0.5, tiles=True),
-        shapes=((8, 8, 3),),
-    )
+    """Three tiles of each slice; half of the samples show none of them."""
+    configuration = make_configuration(channels=3, patch_size=(8, 8))
+    reader = PatchReader(make_store(3), configuration, AugmentationConfig(enabled=False))
+    copies = FeatureCopies(count=3, reader=reader, augmentation=GEOMETRY_ALONE, without=0.5, tiles=True)
+    return keeping(reader, tmp_path, copies, ((8, 8, 3),))
 
 
 @pytest.mark.parametrize("mirror", [(False, False, False), (False, True, False), (True, True, True)])

@@ -53,6 +53,11 @@ def test_otherwise_the_reason_is_said(planned, changes, settings, machine, reaso
     assert reason in why_not_kept(planned(**changes), TrainingConfig(**settings), CASES, 1000, machine)
 
 
+def test_a_larger_slice_of_a_validation_case_counts_too(planned):
+    larger = (SamplingCase(case="c", shape_zyx=(1, 40, 32)),)
+    assert "parts of slices" in why_not_kept(planned(), TrainingConfig(), CASES, 1000, HERE, larger)
+
+
 def test_tiles_of_slices_are_kept_for_a_pyramid(planned):
     network = dataclasses.replace(planned().network, decoder="pyramid")
     tiled = planned(network=network, patch_size=(16, 16))
