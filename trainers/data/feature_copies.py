@@ -62,7 +62,8 @@ def dropout(config: TrainingConfig, slices: int, *, tiles: bool = False) -> floa
     """Share of samples that show the picture without maps.
 
     Maps of few slices are learnt by heart within minutes, those of many are not. With 5 pictures half of the
-    samples without maps gained 0.02 Dice, with 72 they lost 0.005 (docs/benchmarks.md).
+    samples without maps gained 0.02 Dice, with 72 they lost 0.005 (two datasets, one seed each:
+    docs/benchmarks.md).
 
     Args:
         slices: that are trained on.
