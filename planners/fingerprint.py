@@ -7,13 +7,13 @@ that shows a label n, and then its (channel, n) values; older versions kept (cas
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from concurrent.futures import Executor
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 
 from balrsam_pipeline.dataset import CaseFiles, RawDataset
 from balrsam_pipeline.errors import BalrsamError, DatasetError
@@ -30,6 +30,7 @@ from balrsam_pipeline.plan import (
 from balrsam_pipeline.progress import track
 from planners.case_fingerprint import Measurement, MeasureTask, measure_case
 from planners.file_hashes import content_sha256, file_state
+from planners.measured import Measured, Place, places_of, read_values, start_measuring
 from planners.pooling import pooled_percentiles
 
 SHOWN = 10  # failing cases spelled out in a message
@@ -47,7 +48,7 @@ def changed_cases(dataset: RawDataset, cases: Mapping[str, CaseFiles], folder: P
     """Those of `cases` that must be measured, because they are new or changed since `folder`/fingerprint.json
     was written."""
     known = _read_known(folder)
-    return frozenset(case for case, files in cases.items() if _still_valid(files, dataset, known) is None)
+    return frozenset(case for case, files in cases.items() if not _still_valid(files, dataset, known))
 
 
 def extract_fingerprint(
@@ -55,7 +56,7 @@ def extract_fingerprint(
     folder: Path,
     executor: Executor | None,
     workers: int,
-    scanned: Mapping[str, Measurement] | None = None,
+    measured: Measured | None = None,
 ) -> Extraction:
     """Measure a dataset, or only what changed since `folder`/fingerprint.json was written, and write it
     there.
@@ -63,42 +64,33 @@ def extract_fingerprint(
     Deterministic: the same files give the same fingerprint whatever the number of workers.
 
     Args:
-        scanned: cases that were measured just now, when they were checked.
+        measured: cases that were measured just now, when they were checked; the others are added.
 
     Raises:
         DatasetError: cases that cannot be measured (all of them named; the others are kept for the next run),
             or no case shows any label.
     """
-    cases = dataset.training_cases()
-    states = {case: file_state(files, dataset.description) for case, files in sorted(cases.items())}
-    unchanged = _unchanged(folder, states)
-    if unchanged is not None:
-        return Extraction(fingerprint=unchanged, measured=())
-    known = _read_known(folder)
-    done = {case: measurement for case, measurement in (scanned or {}).items() if case in cases}
-    fresh = set(done)
-    kept = {case: _still_valid(files, dataset, known) for case, files in cases.items() if case not in fresh}
-    done |= {case: measurement for case, measurement in kept.items() if measurement is not None}
-    tasks = {
-        case: MeasureTask(files=files, description=dataset.description)
-        for case, files in cases.items()
-        if case not in done
-    }
-    failures: list[BalrsamError] = []
-    for outcome in track(
-        run_cases(measure_case, tasks, executor, workers, DatasetError), len(tasks), "measuring"
-    ):
-        if outcome.value is not None:
-            done[outcome.case] = outcome.value
-        elif outcome.error is not None:
-            failures.append(outcome.error)
-    ordered = {case: done[case] for case in sorted(done)}
-    fingerprint = Fingerprint(
-        dataset=dataset.name,
-        cases=tuple(measurement.fingerprint for measurement in ordered.values()),
-        channel_statistics=pooled_statistics(tuple(ordered.values())),
-    )
-    _write(folder, fingerprint, ordered, {case: states[case] for case in ordered})
+    with start_measuring(folder) if measured is None else nullcontext(measured) as measured:
+        cases = dataset.training_cases()
+        states = {case: file_state(files, dataset.description) for case, files in sorted(cases.items())}
+        unchanged = _unchanged(folder, states)
+        if unchanged is not None:
+            return Extraction(fingerprint=unchanged, measured=())
+        anew = measured.fingerprints.keys() & cases.keys()
+        _add_known(measured, cases, dataset, folder)
+        tasks = {
+            case: MeasureTask(files=files, description=dataset.description)
+            for case, files in cases.items()
+            if case not in measured.fingerprints
+        }
+        failures = _measure(measured, tasks, executor, workers)
+        done = [case for case in states if case in measured.fingerprints]
+        fingerprint = Fingerprint(
+            dataset=dataset.name,
+            cases=tuple(measured.fingerprints[case] for case in done),
+            channel_statistics=pooled_statistics(measured, done),
+        )
+        _write(folder, fingerprint, measured, {case: states[case] for case in done})
     if failures:
         raise _failed(dataset, failures)
     if not fingerprint.channel_statistics:
@@ -108,27 +100,41 @@ def extract_fingerprint(
             expected="label maps with values above 0",
             fix="check that labels were saved: balrsam verify DATASET",
         )
-    return Extraction(fingerprint=fingerprint, measured=tuple(sorted({*fresh, *tasks})))
+    return Extraction(fingerprint=fingerprint, measured=tuple(sorted({*anew, *tasks})))
 
 
-def pooled_statistics(measurements: tuple[Measurement, ...]) -> tuple[ChannelStatistics, ...]:
+def _measure(
+    measured: Measured, tasks: Mapping[str, MeasureTask], executor: Executor | None, workers: int
+) -> list[BalrsamError]:
+    """Measure cases; returns what went wrong."""
+    failures = []
+    for outcome in track(
+        run_cases(measure_case, tasks, executor, workers, DatasetError), len(tasks), "measuring"
+    ):
+        if outcome.value is not None:
+            measured.add(outcome.value)
+        elif outcome.error is not None:
+            failures.append(outcome.error)
+    return failures
+
+
+def pooled_statistics(measured: Measured, cases: Iterable[str]) -> tuple[ChannelStatistics, ...]:
     """Statistics of every channel over the foreground of all cases, each case counting the same.
 
     nnU-Net draws the same number of voxels from every case; this is what that tends to, worked out without
     drawing.
     """
-    shown = [measurement for measurement in measurements if measurement.fingerprint.channel_statistics]
+    shown = [case for case in cases if measured.fingerprints[case].channel_statistics]
     if not shown:
         return ()
     pooled = []
-    for channel in range(len(shown[0].fingerprint.channel_statistics)):
-        own = [measurement.fingerprint.channel_statistics[channel] for measurement in shown]
+    for channel in range(len(measured.fingerprints[shown[0]].channel_statistics)):
+        own = [measured.fingerprints[case].channel_statistics[channel] for case in shown]
         mean = math.fsum(statistics.mean for statistics in own) / len(own)
         variance = math.fsum(statistics.std**2 + (statistics.mean - mean) ** 2 for statistics in own) / len(
             own
         )
-        values = [measurement.values_cn[channel] for measurement in shown]
-        low, middle, high = pooled_percentiles(values, (0.5, 50.0, 99.5))
+        low, middle, high = pooled_percentiles(measured.samples(shown, channel), (0.5, 50.0, 99.5))
         pooled.append(
             ChannelStatistics(
                 mean=mean,
@@ -145,7 +151,11 @@ def pooled_statistics(measurements: tuple[Measurement, ...]) -> tuple[ChannelSta
 
 @dataclass(frozen=True, slots=True)
 class _Known:
-    measurement: Measurement
+    """What an earlier run left of a case; `place` is that of its values in the file, None where it shows no
+    label."""
+
+    fingerprint: CaseFingerprint
+    place: Place | None
     state: str
 
 
@@ -165,66 +175,48 @@ def _read_known(folder: Path) -> dict[str, _Known]:
     """What an earlier run left; nothing where any of its files is missing, damaged or of another version."""
     files = PreprocessedFolder(folder)
     try:
-        fingerprint = read_fingerprint(files.fingerprint)
+        cases = read_fingerprint(files.fingerprint).cases
         states = read_json(files.fingerprint_sources)
-        quantiles: npt.NDArray[np.float32] = np.load(files.fingerprint_quantiles, allow_pickle=False)
-        shown = [case for case in fingerprint.cases if case.channel_statistics]
-        rows = dict(zip((case.case for case in shown), _rows(quantiles, shown), strict=True))
-        empty = np.zeros((0, 0), dtype=np.float32)
-        return {
-            case.case: _Known(
-                Measurement(fingerprint=case, values_cn=rows.get(case.case, empty)), str(states[case.case])
-            )
-            for case in fingerprint.cases
-        }
+        shown = {case.case: len(case.channel_statistics) for case in cases if case.channel_statistics}
+        with files.fingerprint_quantiles.open("rb") as file:
+            places = places_of(file, shown)
+        return {case.case: _Known(case, places.get(case.case), str(states[case.case])) for case in cases}
     except (BalrsamError, OSError, EOFError, ValueError, KeyError, IndexError, TypeError):
         return {}
 
 
-def _rows(
-    quantiles: npt.NDArray[np.float32], cases: Sequence[CaseFingerprint]
-) -> Iterator[npt.NDArray[np.float32]]:
-    """The values (c, n) of every case that shows a label.
-
-    Raises:
-        ValueError: the file holds those of other cases.
-    """
-    if quantiles.ndim == 3:  # older versions
-        yield from quantiles
-        return
-    place = 0
-    for case in cases:
-        channels, count = len(case.channel_statistics), int(quantiles[place])
-        place += 1
-        yield quantiles[place : place + channels * count].reshape(channels, count)
-        place += channels * count
-    if place != len(quantiles):
-        raise ValueError(f"{len(quantiles)} values, and {place} that belong to cases")
-
-
-def _still_valid(files: CaseFiles, dataset: RawDataset, known: dict[str, _Known]) -> Measurement | None:
-    """The earlier measurement of a case, if its files are as they were (by state, else by content)."""
+def _still_valid(files: CaseFiles, dataset: RawDataset, known: Mapping[str, _Known]) -> bool:
+    """Whether a case is as it was when it was measured: the state of its files, or else their content."""
     earlier = known.get(files.case)
     if earlier is None:
-        return None
+        return False
     if earlier.state == file_state(files, dataset.description):
-        return earlier.measurement
-    same = content_sha256(files, dataset.description) == earlier.measurement.fingerprint.content_sha256
-    return earlier.measurement if same else None
+        return True
+    return content_sha256(files, dataset.description) == earlier.fingerprint.content_sha256
 
 
-def _write(
-    folder: Path, fingerprint: Fingerprint, measurements: dict[str, Measurement], states: dict[str, str]
-) -> None:
-    rows = [m.values_cn for m in measurements.values() if m.fingerprint.channel_statistics]
+def _add_known(measured: Measured, cases: Mapping[str, CaseFiles], dataset: RawDataset, folder: Path) -> None:
+    """Add the earlier measurements of those cases that were not measured anew and are as they were."""
+    known = _read_known(folder)
+    if not known:
+        return
+    with PreprocessedFolder(folder).fingerprint_quantiles.open("rb") as file:
+        for case, files in cases.items():
+            if case in measured.fingerprints or not _still_valid(files, dataset, known):
+                continue
+            place = known[case].place
+            values_cn = np.zeros((0, 0), np.float32) if place is None else read_values(file, place)
+            if np.isfinite(values_cn).all():  # else it is damaged, and the case is measured again
+                measured.add(Measurement(fingerprint=known[case].fingerprint, values_cn=values_cn))
+
+
+def _write(folder: Path, fingerprint: Fingerprint, measured: Measured, states: dict[str, str]) -> None:
+    shown = [case.case for case in fingerprint.cases if case.channel_statistics]
     files = PreprocessedFolder(folder)
     for path in (files.fingerprint, files.fingerprint_sources):
         path.unlink(missing_ok=True)
-    header = {"descr": "<f4", "fortran_order": False, "shape": (sum(1 + row.size for row in rows),)}
     with atomic_path(files.fingerprint_quantiles) as temporary, temporary.open("wb") as file:
-        np.lib.format.write_array_header_1_0(file, header)
-        for row in rows:
-            file.write(np.float32(row.shape[1]).tobytes() + row.astype("<f4").tobytes())
+        measured.write(file, shown)
     write_json(files.fingerprint_sources, states)
     write_versioned(files.fingerprint, fingerprint)
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from balrsam_pipeline.dataset import (
+    IntegrityReport,
     RawDataset,
     check_files,
     claim_folder,
@@ -28,11 +29,12 @@ from balrsam_pipeline.plan_names import UNNAMED
 from balrsam_pipeline.preprocessing import store_folder
 from planners.fingerprint import Extraction, changed_cases, extract_fingerprint
 from planners.hardware import Hardware
+from planners.measured import Measured, start_measuring
 from planners.overrides import Overrides
 from planners.plan_like import plan_like
 from planners.planner import plan_dataset
 from planners.preprocess import PreprocessReport, preprocess_cases
-from planners.scan import DatasetScan, scan_dataset
+from planners.scan import scan_dataset
 
 LOG = logging.getLogger(__name__)
 
@@ -87,12 +89,10 @@ def plan_and_preprocess(request: PlanRequest) -> Preparation:
     require_source(folder, dataset.folder)
     with folder_lock(folder), open_executor(request.execution, (dataset.folder, folder)) as executor:
         claim_folder(folder, dataset.folder)
-        scan = scan_once(dataset, folder, executor, workers) if request.verify else None
-        problems = scan.report if scan and scan.report.problems else None
-        scanned = scan.measurements if scan else None
-        del scan  # 100,000 measurements are not kept while cases are preprocessed
-        extraction = extract_fingerprint(dataset, folder, executor, workers, scanned)
-        del scanned
+        with start_measuring(folder) as measured:
+            checked = scan_once(dataset, folder, measured, executor, workers) if request.verify else None
+            extraction = extract_fingerprint(dataset, folder, executor, workers, measured)
+        del measured  # 100,000 measurements are not kept while cases are preprocessed
         plan = _plan(request, dataset, extraction)
         names = _chosen(request, plan)
         if plan.default_configuration not in names:
@@ -102,13 +102,13 @@ def plan_and_preprocess(request: PlanRequest) -> Preparation:
         write_folds(PreprocessedFolder(folder).folds, folds_of(dataset))
         write_json(PreprocessedFolder(folder).description, read_json(RawFolder(dataset.folder).description))
         reports = _preprocess(dataset, plan, names, planned, extraction, executor, workers)
-    warnings = problems.table() if problems else ""
+    warnings = checked.table() if checked and checked.problems else ""
     return Preparation(folder=planned, plan=plan, extraction=extraction, reports=reports, warnings=warnings)
 
 
 def scan_once(
-    dataset: RawDataset, folder: Path, executor: Executor | None, workers: int
-) -> DatasetScan | None:
+    dataset: RawDataset, folder: Path, measured: Measured, executor: Executor | None, workers: int
+) -> IntegrityReport | None:
     """Check a dataset, and measure what changed on the way; None where it is as it was when it last passed.
 
     Raises:
@@ -118,25 +118,27 @@ def scan_once(
     state = tree_state_sha256(dataset.folder)
     if _passed_before(path, state):
         return None
+    found = check_files(dataset)
     labelled = {
         case: files
-        for case, files in check_files(dataset)[0].items()
+        for case, files in found.training.items()
         if files.label is not None and files.label.is_file()
     }
-    scan = scan_dataset(dataset, changed_cases(dataset, labelled, folder), executor, workers)
-    errors = scan.report.errors
-    write_json(path, {"dataset_state_sha256": state, "passed": not errors, **scan.report.to_json()})
+    changed = changed_cases(dataset, labelled, folder)
+    report = scan_dataset(dataset, found, changed, measured, executor, workers)
+    errors = report.errors
+    write_json(path, {"dataset_state_sha256": state, "passed": not errors, **report.to_json()})
     if errors:
         raise DatasetError(
             dataset.folder,
-            found=f"{len(errors)} error(s)\n{scan.report.table()}",
+            found=f"{len(errors)} error(s)\n{report.table()}",
             expected="a dataset without errors",
             fix=errors[0].fix
             if len(errors) == 1
             else "fix them one by one, or those that are mechanical at once: balrsam verify DATASET --fix "
             "NEW_FOLDER",
         )
-    return scan
+    return report
 
 
 def _passed_before(path: Path, state: str) -> bool:

@@ -1,4 +1,4 @@
-"""Percentiles over the samples of many cases, exact, without holding them expanded or sorted in memory.
+"""Percentiles over the samples of many cases, exact, without holding them expanded, sorted or all at once.
 
 A case counts as `QUANTILES` values at evenly spaced ranks of its foreground, however many voxels it has; one
 of fewer voxels is kept as those voxels, each of which stands for several ranks.

@@ -6,13 +6,15 @@ from collections.abc import Set
 from concurrent.futures import Executor
 from dataclasses import dataclass
 
+from balrsam_pipeline.common_values import CommonValues
 from balrsam_pipeline.dataset import (
+    COMMON_FACTS,
     CaseFacts,
     CaseFiles,
     DatasetDescription,
+    FoundFiles,
     IntegrityReport,
     RawDataset,
-    check_files,
     inspect_case,
     problem_of,
     report_of,
@@ -21,6 +23,7 @@ from balrsam_pipeline.errors import DatasetError
 from balrsam_pipeline.execution import run_cases
 from balrsam_pipeline.progress import track
 from planners.case_fingerprint import Measurement, measure
+from planners.measured import Measured
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,22 +44,23 @@ class ScannedCase:
     measurement: Measurement | None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DatasetScan:
-    """The integrity report of a dataset, and the cases that were measured on the way."""
-
-    report: IntegrityReport
-    measurements: dict[str, Measurement]
-
-
 def scan_dataset(
-    dataset: RawDataset, to_measure: Set[str], executor: Executor | None, workers: int
-) -> DatasetScan:
-    """Check every case of a dataset and measure those in `to_measure`; problems are reported, not raised."""
-    training, test, _ = check_files(dataset)
+    dataset: RawDataset,
+    found: FoundFiles,
+    to_measure: Set[str],
+    measured: Measured,
+    executor: Executor | None,
+    workers: int,
+) -> IntegrityReport:
+    """Check every case of a dataset and measure those in `to_measure`; problems are reported, not raised.
+
+    Args:
+        found: its files.
+        measured: where measurements are added.
+    """
     facts: dict[bool, list[CaseFacts]] = {True: [], False: []}
-    measurements: dict[str, Measurement] = {}
-    for trains, cases in ((True, training), (False, test)):
+    common = CommonValues()
+    for trains, cases in ((True, found.training), (False, found.test)):
         tasks = {
             case: ScanTask(
                 files=files, description=dataset.description, measure=trains and case in to_measure
@@ -67,13 +71,13 @@ def scan_dataset(
             run_cases(scan_case, tasks, executor, workers, DatasetError), len(tasks), "checking"
         ):
             if outcome.value is not None:
-                facts[trains].append(outcome.value.facts)
+                facts[trains].append(common.shared(outcome.value.facts, *COMMON_FACTS))
                 if outcome.value.measurement is not None:
-                    measurements[outcome.case] = outcome.value.measurement
+                    measured.add(outcome.value.measurement)
             elif outcome.error is not None:  # nothing known raises; a library or the machine did
                 problem = problem_of(outcome.error, "case_failed", outcome.case)
                 facts[trains].append(CaseFacts(case=outcome.case, problems=(problem,)))
-    return DatasetScan(report=report_of(dataset, facts[True], facts[False]), measurements=measurements)
+    return report_of(dataset, found.problems, facts[True], facts[False])
 
 
 def scan_case(task: ScanTask) -> ScannedCase:

@@ -3,11 +3,13 @@ from .cases import image_cases as image_cases
 from .cases import prediction_name as prediction_name
 from .description import DatasetDescription as DatasetDescription
 from .description import read_description as read_description
+from .integrity.check_case import COMMON_FACTS as COMMON_FACTS
 from .integrity.check_case import CaseFacts as CaseFacts
 from .integrity.check_case import InspectedCase as InspectedCase
 from .integrity.check_case import inspect_case as inspect_case
 from .integrity.check_dataset import check_dataset as check_dataset
 from .integrity.check_dataset import report_of as report_of
+from .integrity.checks.structure import FoundFiles as FoundFiles
 from .integrity.checks.structure import check_files as check_files
 from .integrity.fix import FixResult as FixResult
 from .integrity.fix import fix_dataset as fix_dataset

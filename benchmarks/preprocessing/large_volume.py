@@ -52,12 +52,15 @@ def make_ct(folder: Path, slices: int) -> None:
 
 def survey(folder: Path, work: Path) -> None:
     """The integrity check and the fingerprint, in one reading."""
-    from balrsam_pipeline.dataset import open_dataset
+    from balrsam_pipeline.dataset import check_files, open_dataset
     from planners.fingerprint import extract_fingerprint
+    from planners.measured import start_measuring
     from planners.scan import scan_dataset
 
     dataset = open_dataset(folder)
-    extract_fingerprint(dataset, work, None, 1, scan_dataset(dataset, {"ct"}, None, 1).measurements)
+    with start_measuring(work) as measured:
+        scan_dataset(dataset, check_files(dataset), {"ct"}, measured, None, 1)
+        extract_fingerprint(dataset, work, None, 1, measured)
 
 
 def preprocess(folder: Path, work: Path) -> None:

@@ -49,6 +49,9 @@ class CaseFacts:
     problems: tuple[Problem, ...] = ()
 
 
+COMMON_FACTS = ("orientation", "spacing_mm", "label_values")  # which many cases have alike
+
+
 @dataclass(frozen=True, slots=True)
 class InspectedCase:
     """A case as read, and what was found; image and label are None where they cannot be used."""

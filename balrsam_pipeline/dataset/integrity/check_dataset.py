@@ -6,9 +6,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
+from balrsam_pipeline.common_values import CommonValues
 from balrsam_pipeline.dataset.cases import CaseFiles
 from balrsam_pipeline.dataset.description import DatasetDescription
-from balrsam_pipeline.dataset.integrity.check_case import CaseFacts, inspect_case
+from balrsam_pipeline.dataset.integrity.check_case import COMMON_FACTS, CaseFacts, inspect_case
 from balrsam_pipeline.dataset.integrity.checks.across import (
     check_consistency,
     check_duplicates,
@@ -47,27 +48,31 @@ def check_dataset(folder: Path, workers: int = 1) -> IntegrityReport:
             test_cases=0,
             problems=(problem_of(error, "dataset_json", DESCRIPTION),),
         )
-    training, test, _ = check_files(dataset)
+    found = check_files(dataset)
     inspect = partial(_facts, description=dataset.description)
-    return report_of(dataset, _all(inspect, training, workers), _all(inspect, test, workers))
+    training, test = (_all(inspect, cases, workers) for cases in (found.training, found.test))
+    return report_of(dataset, found.problems, training, test)
 
 
 def report_of(
-    dataset: RawDataset, training: Iterable[CaseFacts], test: Iterable[CaseFacts] = ()
+    dataset: RawDataset,
+    about_files: Sequence[Problem],
+    training: Iterable[CaseFacts],
+    test: Iterable[CaseFacts] = (),
 ) -> IntegrityReport:
     """Complete a check from the facts of cases that were inspected elsewhere (the fingerprint reads every
     case anyway).
 
     Args:
-        training: the facts of every training case that `check_files` finds.
+        about_files: the problems that `check_files` found.
+        training: the facts of every training case that it found.
         test: the facts of test cases, where they were inspected.
     """
     training, test = (
         sorted(training, key=lambda facts: facts.case),
         sorted(test, key=lambda facts: facts.case),
     )
-    _, _, problems = check_files(dataset)
-    problems += check_description(dataset.description)
+    problems = [*about_files, *check_description(dataset.description)]
     for facts in training:
         problems += facts.problems
     for facts in test:
@@ -90,13 +95,13 @@ def _all(inspect: partial[CaseFacts], cases: Mapping[str, CaseFiles], workers: i
         for files in cases.values()
         for path in (*files.images, *([files.label] if files.label else []))
     )
-    facts = []
+    facts, common = [], CommonValues()
     with local_executor(1 if size < SMALL_BYTES else min(workers, len(cases))) as executor:
         for outcome in track(
             run_cases(inspect, cases, executor, workers, DatasetError), len(cases), "checking"
         ):
             if outcome.value is not None:
-                facts.append(outcome.value)
+                facts.append(common.shared(outcome.value, *COMMON_FACTS))
             elif outcome.error is not None:  # nothing known raises; a library or the machine did
                 facts.append(
                     CaseFacts(

@@ -87,7 +87,7 @@ def fix_dataset(folder: Path, report: IntegrityReport, target: Path, workers: in
         if "labels_not_consecutive" in kinds.get(DESCRIPTION, set())
         else None
     )
-    training, test, _ = check_files(dataset)
+    found = check_files(dataset)
     unfixed: set[tuple[str, str]] = set()
     with new_folder(target, folder, made_of(folder)) as new:
         for subfolder in (IMAGES_TR, LABELS_TR):
@@ -96,7 +96,7 @@ def fix_dataset(folder: Path, report: IntegrityReport, target: Path, workers: in
             prefix + case: _Job(
                 files, frozenset(kinds.get(prefix + case, set())), new / (prefix or IMAGES_TR), renumber
             )
-            for prefix, cases in (("", training), (f"{IMAGES_TS}/", test))
+            for prefix, cases in (("", found.training), (f"{IMAGES_TS}/", found.test))
             for case, files in cases.items()
         }
         fix = partial(_fix_case, scheme=dataset.description.labels)
@@ -105,8 +105,8 @@ def fix_dataset(folder: Path, report: IntegrityReport, target: Path, workers: in
                 if outcome.error is not None:
                     raise outcome.error
                 unfixed |= {(outcome.case, kind) for kind in outcome.value or ()}
-        _copy_incomplete_cases(dataset, new, training)
-        _write_description(folder, new, len(training), renumber)
+        _copy_incomplete_cases(dataset, new, found.training)
+        _write_description(folder, new, len(found.training), renumber)
     fixed = tuple(
         problem
         for problem in report.problems

@@ -95,9 +95,10 @@ def check_label_use(
 ) -> Iterator[Problem]:
     """Does every label occur, and in the training and validation part of every fold?"""
     scheme = description.labels
-    values_of = {facts.case: set(facts.label_values) for facts in training if facts.label_values is not None}
+    values_of = {facts.case: facts.label_values for facts in training if facts.label_values is not None}
     for name, values in zip(scheme.names, scheme.values, strict=True):
-        holders = {case for case, found in values_of.items() if found & set(values)}
+        wanted = set(values)
+        holders = {case for case, found in values_of.items() if not wanted.isdisjoint(found)}
         if values_of and not holders:
             fix = "remove it from labels in dataset.json, or look for cases that have it"
             yield Problem(
@@ -116,7 +117,7 @@ def check_label_use(
             without = [
                 str(index)
                 for index, cases in enumerate(parts)
-                if cases <= set(values_of) and not holders & cases
+                if cases <= values_of.keys() and not holders & cases
             ]
             if values_of and without:
                 where = "to train on" if part == "train" else "to validate on"

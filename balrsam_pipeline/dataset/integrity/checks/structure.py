@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 from balrsam_pipeline.dataset.cases import CaseFiles, FolderScan, find_label, is_complete, scan_images
@@ -15,12 +16,18 @@ from balrsam_pipeline.layout import DESCRIPTION, IMAGES_TR, IMAGES_TS, LABELS_TR
 SPARE_FILES = ("Thumbs.db", "desktop.ini")
 
 
-def check_files(dataset: RawDataset) -> tuple[dict[str, CaseFiles], dict[str, CaseFiles], list[Problem]]:
-    """Find the cases that can be read, and what is missing or does not belong.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FoundFiles:
+    """Training and test cases whose image files are complete (the label may be None), and what is missing or
+    does not belong."""
 
-    Returns:
-        Training cases and test cases whose image files are complete (the label may be None), and problems.
-    """
+    training: dict[str, CaseFiles]
+    test: dict[str, CaseFiles]
+    problems: tuple[Problem, ...]
+
+
+def check_files(dataset: RawDataset) -> FoundFiles:
+    """Find the cases that can be read, and what is missing or does not belong."""
     if dataset.description.listed is not None:
         training, problems = _listed(dataset.description.listed)
     else:
@@ -52,7 +59,7 @@ def check_files(dataset: RawDataset) -> tuple[dict[str, CaseFiles], dict[str, Ca
                 "warning",
             )
         )
-    return training, test, problems
+    return FoundFiles(training=training, test=test, problems=tuple(problems))
 
 
 def _listed(listed: dict[str, CaseFiles]) -> tuple[dict[str, CaseFiles], list[Problem]]:

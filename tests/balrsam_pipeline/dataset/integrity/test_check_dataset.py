@@ -12,7 +12,7 @@ import pytest
 from broken_datasets import CATALOGUE
 from support.plans import example_plan
 
-from balrsam_pipeline.dataset import open_dataset, read_case
+from balrsam_pipeline.dataset import check_files, open_dataset, read_case
 from balrsam_pipeline.dataset.integrity.check_case import inspect_case
 from balrsam_pipeline.dataset.integrity.check_dataset import check_dataset, report_of
 from balrsam_pipeline.errors import BalrsamError
@@ -86,7 +86,8 @@ def test_a_pass_that_reads_every_case_anyway_makes_the_same_report(fresh: Any, t
     dataset = open_dataset(folder)
     inspected = [inspect_case(files, dataset.description) for files in dataset.training_cases().values()]
     tests = [inspect_case(files, dataset.description).facts for files in dataset.test_cases().values()]
-    assert report_of(dataset, [case.facts for case in inspected], tests) == check_dataset(folder)
+    files = check_files(dataset).problems
+    assert report_of(dataset, files, [case.facts for case in inspected], tests) == check_dataset(folder)
     assert [problem.kind for problem in inspected[1].facts.problems] == ["label_unknown_value"]
     assert inspected[1].image is not None
 
