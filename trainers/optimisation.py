@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from balrsam_pipeline.hardware import half_precision
+from trainers.adamw import EagerAdamW
 from trainers.config import TrainingConfig
 
 UNDECAYED = (
@@ -40,7 +41,7 @@ def make_optimiser(
             projects = parameter.ndim >= 2 and not any(word in name.lower() for word in UNDECAYED)
             share = config.pretrained_rate if is_pretrained(name) else 1.0
             groups.setdefault((config.weight_decay if projects else 0.0, share), []).append(parameter)
-    return torch.optim.AdamW(
+    return EagerAdamW(
         [
             {"params": parameters, "weight_decay": decay, "share": share}
             for (decay, share), parameters in groups.items()

@@ -292,7 +292,7 @@ class CaseStore:
         dtype: np.dtype[Any],
         shape: tuple[int, ...],
     ) -> npt.NDArray[Any]:
-        """Part of an array; `dtype` and `shape` are what the bytes of a pack are taken for."""
+        """Part of an array of `dtype` and `shape`, of which one axis may be of any length (-1)."""
         packed = self._packs().get(case)
         if packed is not None:
             return self._read_packed(packed, case, path.name, dtype, shape)[where]
@@ -300,11 +300,13 @@ class CaseStore:
 
         self._require_sound(case, path)
         try:
-            array: npt.NDArray[Any] = blosc2.open(str(path), mode="r", dparams=blosc2.DParams(nthreads=1))[
-                where
-            ]
+            stored = blosc2.open(str(path), mode="r", dparams=blosc2.DParams(nthreads=1))
+            if stored.dtype != dtype or not _fits(stored.shape, shape):
+                raise ValueError(f"{stored.dtype} of shape {stored.shape}")
+            array: npt.NDArray[Any] = stored[where]
         except Exception as problem:  # blosc2 raises half a dozen kinds for a damaged file
-            raise damaged(path, f"cannot be read: {problem}", "a whole blosc2 array") from None
+            expected = f"a whole blosc2 array, {dtype} of shape {shape}"
+            raise damaged(path, f"cannot be read: {problem}", expected) from None
         return array
 
     def _read_packed(
@@ -317,6 +319,12 @@ class CaseStore:
             with suppress(OSError):  # a store that is only read from
                 packed.path.unlink(missing_ok=True)
             raise
+
+
+def _fits(shape: tuple[int, ...], expected: tuple[int, ...]) -> bool:
+    return len(shape) == len(expected) and all(
+        wanted in (-1, length) for length, wanted in zip(shape, expected, strict=True)
+    )
 
 
 def _across(axis: int, start: int, stop: int) -> tuple[slice, ...]:

@@ -288,6 +288,14 @@ def _pack() -> bytes:
     return _written("cases_00000.safetensors", lambda path: write_pack(path, entries))
 
 
+def _stored_array() -> bytes:
+    from support.stored import LABELS, make_case
+
+    from balrsam_pipeline.preprocessing import write_case
+
+    return _written("a.b2nd", lambda path: write_case(path.parent, "a", make_case((2, 5, 6)), LABELS, "0"))
+
+
 def _dicom(kind: str) -> bytes:
     from support.dicom import KINDS, write_kind
 
@@ -355,6 +363,7 @@ SEEDS: dict[str, Callable[[], bytes]] = {
     "training.safetensors": _training_checkpoint,
     "trained.safetensors": _trained,
     "cases_00000.safetensors": _pack,
+    "a.b2nd": _stored_array,
     "model.zip": _model_zip,
     "slice.dcm": lambda: _dicom("single"),
     "frames.dcm": lambda: _dicom("multi-frame"),

@@ -121,6 +121,7 @@ def readers() -> dict[str, Reader]:
             "numbers.csv", "text", lambda path: read_strata(path, "size", tuple("abcdefghijkl"))
         ),
         "cases_00000.safetensors": Reader("cases_00000.safetensors", "bytes", _all_of_a_pack),
+        "a.b2nd": Reader("a.b2nd", "bytes", _stored_array),
         "tensors.pth": Reader("tensors.pth", "zip", read_tensors),
         "old.pth": Reader("old.pth", "bytes", read_tensors),
         "sam.pt": Reader("tensors.pth", "zip", lambda path: read_sam(path, "vit_b")),
@@ -203,6 +204,26 @@ def _all_of_a_pack(path: Path) -> None:
         store.read_image(case)
         store.read_label_slice(case, 0)
         store.foreground(case)
+
+
+def _stored_array(path: Path) -> None:
+    """The image of a preprocessed case, with its checksum and, as older versions wrote it, without."""
+    from support.stored import LABELS, make_case
+
+    from balrsam_pipeline.preprocessing import CaseStore, write_case
+
+    case = make_case((2, 5, 6))
+    with tempfile.TemporaryDirectory() as folder:
+        write_case(Path(folder), "a", case, LABELS)
+        facts = json.loads((Path(folder) / "a.json").read_text())
+        (Path(folder) / "a.b2nd").write_bytes(path.read_bytes())
+        try:
+            assert (CaseStore(Path(folder)).read_image("a") == case.image_czyx).all(), "other voxels"
+        except BalrsamError:
+            facts["stored_bytes"]["a.b2nd"] = path.stat().st_size
+            (Path(folder) / "a.json").write_text(json.dumps(facts | {"stored_crc32": {}}))
+            image = CaseStore(Path(folder)).read_image("a")
+            assert (image.shape[1:], image.dtype) == (case.image_czyx.shape[1:], case.image_czyx.dtype)
 
 
 def problem_with(name: str, content: bytes) -> str:

@@ -6,6 +6,7 @@ import base64
 import hashlib
 import http.server
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -271,3 +272,39 @@ def test_a_link_planted_as_the_part_is_replaced_not_written_through(server: str,
     (tmp_path / "sam_test.pth.part").symlink_to(thesis)
     fetch(FILE, tmp_path, f"{server}/ranges")
     assert thesis.read_text() == "three years of work"
+
+
+def killed_before_change(number: int, folder: Path, url: str) -> bool:
+    """Fetch in another process, killed just before its change of that number to files; False where it came
+    to its end."""
+    child = os.fork()
+    if child == 0:
+        changes = []
+
+        def count(event: str, arguments: tuple[Any, ...]) -> None:
+            writes = event == "open" and bool((arguments[2] or 0) & (os.O_WRONLY | os.O_RDWR | os.O_CREAT))
+            if writes or event in ("os.rename", "os.remove", "os.mkdir"):
+                changes.append(event)
+                if len(changes) == number:
+                    os.kill(os.getpid(), signal.SIGKILL)
+
+        sys.addaudithook(count)
+        try:
+            fetch(FILE, folder, url)
+        finally:
+            os._exit(0)
+    _, status = os.waitpid(child, 0)
+    return os.WIFSIGNALED(status)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="processes are forked here")
+@pytest.mark.parametrize("path", ["ranges", "plain"])
+def test_killed_before_any_change_the_same_call_ends_with_the_whole_file(
+    path: str, server: str, tmp_path: Path
+) -> None:
+    kills = 0
+    while killed_before_change(kills + 1, tmp_path / str(kills), f"{server}/{path}"):
+        assert fetch(FILE, tmp_path / str(kills), f"{server}/{path}").read_bytes() == CONTENT
+        assert [file.name for file in (tmp_path / str(kills)).iterdir()] == [FILE.file]
+        kills += 1
+    assert kills >= 3  # the folder, the part, its last name

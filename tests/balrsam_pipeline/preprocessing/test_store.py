@@ -86,6 +86,17 @@ def test_a_damaged_file_is_named(tmp_path: Path, name: str) -> None:
         CaseStore(tmp_path).read_slice("a", 0)
 
 
+def test_an_array_of_another_shape_than_the_facts_say_is_named(tmp_path: Path) -> None:
+    write_case(tmp_path, "a", make_case((9, 30, 40)), LABELS)
+    facts = json.loads((tmp_path / "a.json").read_text())
+    facts["stored_crc32"] = {}  # as older versions wrote it
+    facts["stored_bytes"]["a_label.b2nd"] = (tmp_path / "a_foreground.b2nd").stat().st_size
+    (tmp_path / "a.json").write_text(json.dumps(facts))
+    (tmp_path / "a_label.b2nd").write_bytes((tmp_path / "a_foreground.b2nd").read_bytes())
+    with pytest.raises(PreprocessingError, match=r"a_label\.b2nd"):
+        CaseStore(tmp_path).read_label_slice("a", 0)
+
+
 def test_overwritten_bytes_are_an_error_and_no_crash(tmp_path: Path) -> None:
     write_case(tmp_path, "a", make_case((9, 30, 40)), LABELS)
     path = tmp_path / "a.b2nd"
