@@ -20,6 +20,9 @@ Freeze = Literal["nothing", "encoder", "decoder"]
 VOLUME_ROTATION_DEGREES = 30.0
 TRANSLATION_PROBABILITY = 0.5
 FROM_SCRATCH_RATE = 3e-3  # chosen on fold 0 of Hippocampus, docs/benchmarks.md
+# beyond these a number is a slip: kernels and batches of it fill any memory
+LARGEST_RANGE, LARGEST_ZOOM, LARGEST_RATE, LARGEST_BATCH, MOST_PATCHES = 100.0, 10.0, 10.0, 2**16, 2**16
+ZOOMS = ("scaling_range", "low_resolution_zoom")
 SLICES_A_VOLUME = 4  # patches of slices for one of a volume, in the quick validation
 VOLUME_RATE = 2e-3  # a volume a step is a smaller batch of like voxels
 ADAPTED_RATE = 1e-3  # adapters start at zero beside frozen weights: gentler
@@ -118,13 +121,19 @@ class AugmentationConfig:
             if item.name == "extensions":
                 for name in value:
                     _require_extension("augmentation.extensions", name)
+            elif item.name in ZOOMS:
+                expected = f"two numbers above 0, the smaller first, at most {LARGEST_ZOOM:g}"
+                within = 0 < value[0] <= value[1] <= LARGEST_ZOOM
+                _require(f"augmentation.{item.name}", within, value, expected)
             elif isinstance(value, tuple):
-                _require(
-                    f"augmentation.{item.name}",
-                    0 <= value[0] <= value[1],
-                    value,
-                    "two numbers, the smaller first, not negative",
-                )
+                expected = f"two numbers, the smaller first, from 0 to {LARGEST_RANGE:g}"
+                within = 0 <= value[0] <= value[1] <= LARGEST_RANGE
+                _require(f"augmentation.{item.name}", within, value, expected)
+        turned, moved = self.rotation_degrees, self.translation_fraction
+        _require(
+            "augmentation.rotation_degrees", turned is None or 0 <= turned <= 180, turned, "from 0 to 180"
+        )
+        _require("augmentation.translation_fraction", 0 <= moved <= 1, moved, "from 0 to 1")
 
     def on(self, device_type: str, *, volumes: bool = False) -> AugmentationConfig:
         """The same with `on_device` as it is on a kind of device: "cuda", "cpu", "mps". Patches of volumes
@@ -230,6 +239,7 @@ class TrainingConfig:
     augmentation: AugmentationConfig = field(default_factory=AugmentationConfig)
 
     def __post_init__(self) -> None:
+        _require("seed", self.seed >= 0, self.seed, "0 or more")
         _require("epochs", self.epochs is None or self.epochs > 0, self.epochs, "at least 1")
         _require("max_steps", self.max_steps is None or self.max_steps > 0, self.max_steps, "at least 1")
         _require(
@@ -238,13 +248,20 @@ class TrainingConfig:
         _require("budget_clock", self.budget_clock in get_args(Clock), self.budget_clock, "wall or cpu")
         _require("patience", self.patience is None or self.patience > 0, self.patience, "at least 1")
         _require("steps_per_epoch", self.steps_per_epoch > 0, self.steps_per_epoch, "at least 1")
-        _require("batch_size", self.batch_size is None or self.batch_size > 0, self.batch_size, "at least 1")
+        batch, rate = self.batch_size, self.learning_rate
+        _require(
+            "batch_size", batch is None or 0 < batch <= LARGEST_BATCH, batch, f"from 1 to {LARGEST_BATCH}"
+        )
         _require(
             "learning_rate",
-            self.learning_rate is None or self.learning_rate > 0,
-            self.learning_rate,
-            "more than 0",
+            rate is None or 0 < rate <= LARGEST_RATE,
+            rate,
+            f"above 0, at most {LARGEST_RATE:g}",
         )
+        _require("weight_decay", self.weight_decay >= 0, self.weight_decay, "0 (off) or more")
+        _require("poly_exponent", self.poly_exponent >= 0, self.poly_exponent, "0 (constant) or more")
+        patches = self.quick_validation_patches
+        _require("quick_validation_patches", 0 <= patches <= MOST_PATCHES, patches, f"0 to {MOST_PATCHES}")
         _require("pretrained_rate", 0 < self.pretrained_rate <= 1, self.pretrained_rate, "above 0, at most 1")
         _require("gradient_clip", self.gradient_clip >= 0, self.gradient_clip, "0 (off) or more")
         _require("warmup_fraction", 0 <= self.warmup_fraction < 1, self.warmup_fraction, "from 0 up to 1")

@@ -140,7 +140,7 @@ def write_folds(path: Path, folds: Sequence[Fold]) -> None:
 def _fold(path: Path, index: int, entry: Any) -> Fold:
     parts = [entry.get(part) if isinstance(entry, dict) else None for part in ("train", "val")]
     if not all(
-        isinstance(part, list) and part and all(isinstance(case, str) for case in part) for part in parts
+        isinstance(part, list) and part and set(map(type, part)) == {str} for part in parts
     ):
         raise _wrong(
             path, f"fold {index}: {str(entry)[:60]!r}", '{"train": […], "val": […]}, neither of them empty'

@@ -9,6 +9,7 @@ from typing import Literal
 
 from balrsam_pipeline.errors import PredictionError
 from balrsam_pipeline.files import read_json
+from balrsam_pipeline.printable import one_line
 from balrsam_pipeline.serialise import from_json
 
 
@@ -39,6 +40,10 @@ class Form:
     source: str = ""
 
 
+LARGEST_VALUE = 2**16 - 1  # of a label map that is written
+# fields stand for themselves, but for a number's digits: what else Python's format strings can do, such as
+# names of a gigabyte, is nothing for a text out of a file
+FIELD = re.compile(r"\{(case|dataset|ending|number(:0?\d?d)?)\}")
 # the server of the Medical Segmentation Decathlon wants no prediction of these test cases
 NOT_IN_MSD = (
     *(f"liver_{number}" for number in (141, 156, 160, 161, 162, 164, 167, 182, 189, 190)),
@@ -100,11 +105,21 @@ def read_form(path: Path) -> Form:
         PredictionError: unreadable, an unknown field, or values that are no whole numbers.
     """
     form = from_json(Form, read_json(path, PredictionError), path, PredictionError)
-    if not all(value.isdigit() for value in form.label_map):
+    written = [*form.label_map.values(), *([] if form.foreground is None else [form.foreground])]
+    if not all(_is_value(ours) for ours in form.label_map) or not all(
+        0 <= value <= LARGEST_VALUE for value in written
+    ):
         raise PredictionError(
-            path, found=f"label_map of {', '.join(form.label_map)}", expected="label values", fix="correct it"
+            path,
+            found=f"label_map {form.label_map}, foreground {form.foreground}",
+            expected=f"label values, whole numbers from 0 to {LARGEST_VALUE}",
+            fix="correct it",
         )
     return form
+
+
+def _is_value(text: str) -> bool:
+    return text.isascii() and text.isdigit() and len(text) <= len(str(LARGEST_VALUE))
 
 
 def member_name(template: str, case: str, dataset: str, ending: str) -> str:
@@ -127,11 +142,11 @@ def member_name(template: str, case: str, dataset: str, ending: str) -> str:
         "number": int(parts[1]) if parts else 0,
         "ending": ending,
     }
-    try:
-        name = template.format(**fields)
-    except (KeyError, IndexError, ValueError) as problem:
-        raise _bad(template, f"a template that cannot be filled in ({problem})") from None
-    if name.startswith(("/", "\\")) or ".." in name.split("/") or "{case}" not in template:
+    if any(brace in FIELD.sub("", template) for brace in "{}"):
+        raise _bad(template, "a template with other fields")
+    name = template.format(**fields)
+    leads_out = name.startswith("/") or ".." in name.split("/") or "\\" in name
+    if leads_out or one_line(template) != template or "{case}" not in template:
         raise _bad(template, "a template without {case}, or one that leads out of the archive")
     return name
 

@@ -45,11 +45,34 @@ def test_a_settings_file_names_only_what_differs_and_unknown_names_are_refused(t
         {"gradient_clip": -1},
         {"budget_clock": "sun"},
         {"freeze": "some"},
+        {"seed": -1},
+        {"weight_decay": -0.1},
+        {"poly_exponent": -1.0},
+        {"learning_rate": 1e9},
+        {"batch_size": 10**9},
+        {"quick_validation_patches": 10**9},
     ],
 )
 def test_settings_that_make_no_sense_are_refused_by_name(setting):
     with pytest.raises(TrainingError, match=next(iter(setting))):
         TrainingConfig(**setting)
+
+
+@pytest.mark.parametrize(
+    "setting",
+    [
+        {"scaling_range": (0.0, 1.0)},  # of nothing
+        {"low_resolution_zoom": (0.0, 1.0)},
+        {"low_resolution_zoom": (0.5, 1e4)},
+        {"blur_sigma": (0.5, 1e9)},  # a kernel larger than memory
+        {"gamma_range": (1.5, 0.7)},
+        {"translation_fraction": 1e9},
+        {"rotation_degrees": -1.0},
+    ],
+)
+def test_augmentation_that_makes_no_sense_is_refused_by_name(setting):
+    with pytest.raises(TrainingError, match=next(iter(setting))):
+        AugmentationConfig(**setting)
 
 
 def test_runs_from_before_slices_were_shifted_go_on_without_shifts(make_configuration):

@@ -135,7 +135,8 @@ def _entries(content: dict[str, Any], key: str) -> Iterable[Any]:
 def _path(source: Path, where: Path, entry: Any, key: str) -> Path:
     name = entry.get(key) if isinstance(entry, dict) else entry
     path = source / str(name)
-    if not isinstance(name, str) or not is_there(path) or not path.name.endswith(ENDING):
+    inside = path.is_relative_to(source) and ".." not in path.relative_to(source).parts
+    if not isinstance(name, str) or not inside or not is_there(path) or not path.name.endswith(ENDING):
         raise DatasetError(
             where,
             found=f"{key} {str(name)!r}, which is no NIfTI file there",

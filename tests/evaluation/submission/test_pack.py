@@ -247,7 +247,17 @@ def test_an_archive_above_the_limit_is_refused(request_of: SubmissionRequest) ->
 
 
 @pytest.mark.parametrize(
-    "template", ["mask.nii.gz", "../{case}.nii.gz", "/{case}.nii.gz", "{patient}.nii.gz"]
+    "template",
+    [
+        "mask.nii.gz",
+        "../{case}.nii.gz",
+        "/{case}.nii.gz",
+        "{patient}.nii.gz",
+        "{case.size}.nii.gz",
+        "{case}{number:0999999999d}",  # a name of a gigabyte
+        "{case}\0.nii.gz",
+        "{case}\\..\\..\\x.nii.gz",
+    ],
 )
 def test_templates_that_cannot_name_every_case_are_refused(template: str) -> None:
     with pytest.raises(PredictionError, match="template"):
@@ -354,7 +364,18 @@ def test_a_leaderboard_is_described_by_a_file(request_of: SubmissionRequest, tmp
     np.testing.assert_array_equal(values, np.array([0, 1, 4])[label()])
 
 
-@pytest.mark.parametrize("wrong", [{"colour": 1}, {"label_map": {"liver": 1}}, {"kind": "npz"}])
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"colour": 1},
+        {"label_map": {"liver": 1}},
+        {"label_map": {"²": 1}},
+        {"label_map": {"1": -1}},
+        {"label_map": {"1": 70000}},
+        {"foreground": 70000},
+        {"kind": "npz"},
+    ],
+)
 def test_a_wrong_description_is_refused(tmp_path: Path, wrong: dict[str, object]) -> None:
     path = tmp_path / "form.json"
     path.write_text(json.dumps({"name": "x", "template": "{case}.nii.gz"} | wrong))

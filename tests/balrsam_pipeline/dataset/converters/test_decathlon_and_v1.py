@@ -155,3 +155,19 @@ def test_entries_that_would_vanish_under_one_name_are_refused(
     assert main(["convert", str(source), str(target), "--from", "decathlon"]) == 2
     assert "p_image" in capsys.readouterr().err
     assert not target.exists()
+
+
+@pytest.mark.parametrize("lead", ["../private/", "imagesTr/../../private/", "{folder}/private/"])
+def test_files_outside_the_folder_are_not_taken_by_the_name_that_its_json_has_for_them(
+    tmp_path: Path, lead: str
+) -> None:
+    source = make_v1(tmp_path / "Task01_X", decathlon=True)
+    (tmp_path / "private").mkdir()
+    (source / "imagesTr" / "BRATS_003.nii.gz").rename(tmp_path / "private" / "BRATS_003.nii.gz")
+    content = json.loads((source / "dataset.json").read_text())
+    content["training"][3]["image"] = lead.format(folder=tmp_path) + "BRATS_003.nii.gz"
+    (source / "dataset.json").write_text(json.dumps(content))
+    target = tmp_path / "raw" / "Dataset001_X"
+    with pytest.raises(DatasetError, match="inside Task01_X"):
+        CONVERTERS["decathlon"](Conversion(source=source, target=target))
+    assert not target.exists()
