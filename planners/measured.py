@@ -18,7 +18,7 @@ from typing import IO, TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from balrsam_pipeline.common_values import CommonValues
+from balrsam_pipeline.dataset import CommonValues
 from balrsam_pipeline.plan import CaseFingerprint
 from planners.case_fingerprint import Measurement
 from planners.pooling import QUANTILES

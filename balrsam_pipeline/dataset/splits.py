@@ -139,9 +139,7 @@ def write_folds(path: Path, folds: Sequence[Fold]) -> None:
 
 def _fold(path: Path, index: int, entry: Any) -> Fold:
     parts = [entry.get(part) if isinstance(entry, dict) else None for part in ("train", "val")]
-    if not all(
-        isinstance(part, list) and part and set(map(type, part)) == {str} for part in parts
-    ):
+    if not all(isinstance(part, list) and part and set(map(type, part)) == {str} for part in parts):
         raise _wrong(
             path, f"fold {index}: {str(entry)[:60]!r}", '{"train": […], "val": […]}, neither of them empty'
         )
