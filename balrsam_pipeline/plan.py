@@ -27,7 +27,7 @@ AXIS_OF = {letter: axis for axis, letters in enumerate(("LR", "PA", "SI")) for l
 UNHASHED = ("default_configuration", "orientations")
 # Beyond these a plan is damaged or hostile: numbers out of a file are compared before memory is taken for
 # them. SAM itself sees 1024 pixels; label files hold 65,535 values.
-LARGEST_SIDE, LARGEST_PATCH, LARGEST_WIDTH = 4096, 2**16, 2**16
+LARGEST_SIDE, LARGEST_PATCH, LARGEST_WIDTH, LARGEST_STACK = 4096, 2**16, 2**16, 256
 
 # marks fields that plans of earlier versions do not have: at their default they do not count in a plan's hash
 ADDED = {"added": True}
@@ -75,7 +75,8 @@ class NetworkPlan:
 
     `checkpoint` is the published checkpoint to adapt, by name; empty: the most general one of the backbone.
 
-    With `volume` the network sees patches of volumes, as they are, instead of slices.
+    With `volume` the network sees patches of volumes, as they are, instead of slices. With `stack` an adapted
+    network sees as many neighbouring slices at once, which it resizes like single ones; 0: each alone.
 
     `extension` names a function of a user's own package that changes the network when it is built.
     """
@@ -103,12 +104,18 @@ class NetworkPlan:
     decoder: Decoder = field(default="sam", metadata=ADDED)
     encoder_shrink: Shrink = field(default=1, metadata=ADDED)
     volume: VolumePlan | None = field(default=None, metadata=ADDED)
+    stack: int = field(default=0, metadata=ADDED)
     extension: str = field(default="", metadata=ADDED)
+
+    @property
+    def depth(self) -> int:
+        """Slices of what the network sees at once, where that has three dimensions; else 0."""
+        return self.stack if self.volume is None else self.volume.depth
 
     @property
     def input_shape(self) -> tuple[int, ...]:
         """What the network sees: (y, x) pixels, or (z, y, x) voxels."""
-        return self.input_size if self.volume is None else (self.volume.depth, *self.input_size)
+        return (self.depth, *self.input_size) if self.depth else self.input_size
 
     @property
     def base(self) -> str:
@@ -118,9 +125,9 @@ class NetworkPlan:
     def __post_init__(self) -> None:
         tiny, stride, ranges = self.backbone == "vit_t", self.embedding_stride, self.input_ranges
         steps = (16, 16) if self.volume is None else self.volume.strides[-1]
+        shape = self.input_size if self.volume is None else self.input_shape
         sides = all(
-            0 < size <= LARGEST_SIDE and size % step == 0
-            for size, step in zip(self.input_shape, steps, strict=True)
+            0 < size <= LARGEST_SIDE and size % step == 0 for size, step in zip(shape, steps, strict=True)
         )
         ordered = len(ranges) in (0, self.input_channels) and all(low < high for low, high in ranges)
         positive, counted = f"from 1 to {LARGEST_WIDTH}", f"from 0 (off) to {LARGEST_WIDTH}"
@@ -133,7 +140,13 @@ class NetworkPlan:
                 not (tiny and self.from_scratch) and (self.backbone != "cnn" or self.from_scratch),
                 "false for vit_t, which is adapted, true for cnn; vit_mini trains from scratch",
             ),
-            ("volume", self.volume is None or self.from_scratch, "none: only from scratch in 3-D"),
+            ("volume", self.volume is None or self.from_scratch, "none: an adapted network has a stack"),
+            (
+                "stack",
+                self.stack == 0
+                or (1 < self.stack <= LARGEST_STACK and not self.from_scratch and self.decoder == "sam"),
+                f"0, or 2 to {LARGEST_STACK} slices of a network that adapts SAM, with its decoder",
+            ),
             ("embedding_stride", tiny or stride == 16, f"16, that of {self.backbone}"),
             (
                 "mask_stride",
@@ -162,12 +175,12 @@ class Configuration:
         transpose: order of the volume's axes (z, y, x) that puts the slice axis first.
         spacing_mm: target spacing on the transposed axes.
         slicing_axes: transposed axes along which slices are cut: (0,) for 2d and 2.5d, (0, 1, 2) for
-            triplanar, and for 3d, whose patches lie along all of them.
+            triplanar, and for 3d, whose patches lie along all of them; (0,) for stacks of slices far apart.
         context_slices: neighbours on each side fed as channels: 0 for 2d.
         normalization: one scheme per channel; `normalize_inside_mask` restricts it to nonzero voxels
             (nnU-Net's rule).
         patch_size: (y, x) in voxels of the target spacing, what is cut for training and tiling; the depth of
-            a patch of a volume is the network's.
+            a patch of a volume, or a stack, is the network's.
         mirror_axes: transposed axes that may be mirrored in training and prediction.
         reasons: for each decision, in plain words, why.
         fit_patch: whether each image is resized by itself, its proportions kept, so that its slices just fit
@@ -208,7 +221,7 @@ class Configuration:
         )
         require("batch_size", 0 < self.batch_size <= 2**16, self.batch_size, "from 1 to 65536")
         require("mirror_axes", set(self.mirror_axes) <= {0, 1, 2}, self.mirror_axes, "axes among 0, 1, 2")
-        whole = self.dimension == 2 or self.patch_size == self.network.input_size
+        whole = self.network.volume is None or self.patch_size == self.network.input_size
         require(
             "patch_size", whole, self.patch_size, "the network's input_size, since volumes are not resized"
         )
@@ -216,13 +229,12 @@ class Configuration:
     @property
     def dimension(self) -> Literal[2, 3]:
         """Whether its network sees slices or volumes."""
-        return 2 if self.network.volume is None else 3
+        return 3 if self.network.depth else 2
 
     @property
     def patch_shape(self) -> tuple[int, ...]:
         """What is cut for training and tiling: (y, x), or (z, y, x) of a volume."""
-        volume = self.network.volume
-        return self.patch_size if volume is None else (volume.depth, *self.patch_size)
+        return (self.network.depth, *self.patch_size) if self.network.depth else self.patch_size
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -12,6 +12,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from balrsam_pipeline.network.stack import AlongSlices
+
 
 class Lora(nn.Module):
     """Low-rank update of a fused q,k,v projection, on q and v alone.
@@ -51,16 +53,23 @@ class Bottleneck(nn.Module):
     """Down, GELU, up: `forward` returns what is to be added, zero at initialisation.
 
     Source: BALR-SAM, adapters in every block; Houlsby et al. 2019.
+
+    Args:
+        width: channels of the block.
+        rank: channels inside.
+        stack: slices of a stack, which are mixed inside; 0 where each slice is seen alone.
     """
 
-    def __init__(self, width: int, rank: int) -> None:
+    def __init__(self, width: int, rank: int, stack: int = 0) -> None:
         super().__init__()
         self.down = nn.Linear(width, rank)
+        self.along = AlongSlices(rank, stack) if stack else None
         self.up = nn.Linear(rank, width)
         nn.init.zeros_(self.up.weight)
         nn.init.zeros_(self.up.bias)
 
     def forward(self, tokens_byxc: Tensor) -> Tensor:
         """(…, width) -> (…, width)."""
-        update: Tensor = self.up(functional.gelu(self.down(tokens_byxc)))
+        inner = functional.gelu(self.down(tokens_byxc))
+        update: Tensor = self.up(inner if self.along is None else self.along(inner))
         return update

@@ -30,7 +30,8 @@ def attend(
     Args:
         few_bxr: queries, scaled.
         image_bsc: the image tokens; they are the values themselves, or through the latent.
-        position_sc: what is added to the tokens before they are compared with queries.
+        position_sc: what is added to the tokens before they are compared with queries; where the tokens are
+            those of several slices, one after the other, the positions of one, which repeat.
         latent_rc: projects tokens and positions to r numbers; None leaves them as they are.
     """
     if torch.is_grad_enabled():
@@ -87,7 +88,8 @@ class _Attend(torch.autograd.Function):
         of_scores = (gradient_bxr @ values.transpose(1, 2)).sub_(expected).mul_(shares)
         of_few = (of_scores @ keys).to(few.dtype)
         of_keys = of_scores.transpose(1, 2) @ few_d
-        of_places = of_keys.sum(0) if latent is not None or ctx.needs_input_grad[2] else None
+        placed = latent is not None or ctx.needs_input_grad[2]
+        of_places = of_keys.reshape(-1, *position.shape[:1], of_keys.shape[2]).sum(0) if placed else None
         of_values = torch.baddbmm(of_keys, shares.transpose(1, 2), gradient_bxr)
         of_image, of_position, of_latent = of_values, of_places, None
         if latent is not None and of_places is not None:
@@ -201,12 +203,20 @@ def _keys_and_values(
 ) -> tuple[Tensor, Tensor]:
     """In a given type, or as autocast has them: then image and positions may differ in theirs."""
     if latent_rc is None:
-        keys, values = image_bsc + position_sc, image_bsc
+        keys, values = _placed(image_bsc, position_sc), image_bsc
         return (keys, values) if dtype is None else (keys.to(dtype), values.to(dtype))
     if dtype is not None:
         image_bsc, position_sc, latent_rc = (each.to(dtype) for each in (image_bsc, position_sc, latent_rc))
     values = project(image_bsc, latent_rc, None)
-    return values + project(position_sc, latent_rc, None), values
+    return _placed(values, project(position_sc, latent_rc, None)), values
+
+
+def _placed(tokens_bsr: Tensor, position_sr: Tensor) -> Tensor:
+    """Tokens with their positions added, those of a slice to every slice."""
+    if tokens_bsr.shape[1] == position_sr.shape[0]:
+        return tokens_bsr + position_sr
+    slices = tokens_bsr.view(tokens_bsr.shape[0], -1, *position_sr.shape)
+    return (slices + position_sr).flatten(1, 2)
 
 
 def _at_least_single(dtype: torch.dtype) -> torch.dtype:

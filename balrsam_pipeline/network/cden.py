@@ -5,7 +5,7 @@ again to the stride at which masks are decoded. At the embedding's stride it tak
 encoder on the way down and the image embedding on the way up. Receptive fields of a block come from 3×3
 depthwise convolutions applied one after the other (3, 5, 7 pixels), all summed: on CPUs plain 3×3 depthwise
 has a fast kernel in forward and backward, dilated or larger ones cost 2–10 times as much (measured,
-docs/network.md).
+docs/network.md). The slices of a stack are mixed at every stride on the way down.
 
 Source: BALR-SAM, CDEN. Suffixes: b batch, c channels, y x pixels.
 """
@@ -19,6 +19,7 @@ from torch.nn import functional
 from balrsam_pipeline.network.backbone import EMBEDDING
 from balrsam_pipeline.network.decoder import UPSCALED, DetailMap
 from balrsam_pipeline.network.layers import RECOMPUTE_TOKENS, LayerNorm2d, recompute
+from balrsam_pipeline.network.stack import AlongSlices
 from balrsam_pipeline.plan import NetworkPlan
 
 
@@ -102,7 +103,10 @@ class Cden(nn.Module):
         )
         self.stages = nn.ModuleDict(
             {
-                str(stride): nn.Sequential(*(DetailBlock(widths[stride], fields[stride]) for _ in range(2)))
+                str(stride): nn.Sequential(
+                    *(DetailBlock(widths[stride], fields[stride]) for _ in range(2)),
+                    *([AlongSlices(widths[stride], network.stack, after=2)] if network.stack else []),
+                )
                 for stride in (2, 4, 8, 16)
             }
         )

@@ -19,6 +19,7 @@ from torch.nn import functional
 from balrsam_pipeline.network.backbone import EMBEDDING, MASK_TOKENS
 from balrsam_pipeline.network.backbone_shapes import decoder_mlp
 from balrsam_pipeline.network.layers import RECOMPUTE_TOKENS, Mlp, fused_attention, project, recompute
+from balrsam_pipeline.network.stack import AcrossSlices
 from balrsam_pipeline.network.tensor_attention import ImageToToken, LowRankTokenToImage, TokenToImage
 from balrsam_pipeline.plan import NetworkPlan
 
@@ -59,11 +60,16 @@ class SelfAttention(nn.Module):
 
 
 class TwoWayLayer(nn.Module):
-    """Tokens among themselves, tokens to image, MLP, image to tokens. Parameter names are SAM's."""
+    """Tokens among themselves, tokens to image, MLP, image to tokens. Parameter names are SAM's.
 
-    def __init__(self, token_to_image: nn.Module, mlp_width: int, *, first: bool) -> None:
+    Args:
+        stack: slices of a stack, over all of which the class tokens look too; 0 where there are none.
+    """
+
+    def __init__(self, token_to_image: nn.Module, mlp_width: int, stack: int, *, first: bool) -> None:
         super().__init__()
         self.first = first
+        self.across = AcrossSlices(EMBEDDING, stack) if stack else None
         self.self_attn = SelfAttention()
         self.norm1 = nn.LayerNorm(EMBEDDING)
         self.cross_attn_token_to_image = token_to_image
@@ -83,8 +89,11 @@ class TwoWayLayer(nn.Module):
         else:
             tokens_btc = tokens_btc + self.self_attn(tokens_btc + start_btc, tokens_btc)
         tokens_btc = self.norm1(tokens_btc)
-        read = self.cross_attn_token_to_image(tokens_btc + start_btc, image_bsc, position_sc)
-        tokens_btc = self.norm2(tokens_btc + read)
+        attention, queries_btc = self.cross_attn_token_to_image, tokens_btc + start_btc
+        tokens_btc = tokens_btc + attention(queries_btc, image_bsc, position_sc)
+        if self.across is not None:
+            tokens_btc = tokens_btc + self.across(attention.forward, queries_btc, image_bsc, position_sc)
+        tokens_btc = self.norm2(tokens_btc)
         tokens_btc = self.norm3(tokens_btc + self.mlp(tokens_btc))
         image_bsc = self.cross_attn_image_to_token(
             image_bsc, position_sc, tokens_btc + start_btc, tokens_btc, self.norm4
@@ -168,9 +177,11 @@ class Transformer(nn.Module):
 
         mlp_width = decoder_mlp(network.backbone)
         self.layers = nn.ModuleList(
-            TwoWayLayer(token_to_image(), mlp_width, first=index == 0) for index in range(LAYERS)
+            TwoWayLayer(token_to_image(), mlp_width, network.stack, first=index == 0)
+            for index in range(LAYERS)
         )
         self.final_attn_token_to_image = token_to_image()
+        self.final_across = AcrossSlices(EMBEDDING, network.stack) if network.stack else None
         self.norm_final_attn = nn.LayerNorm(EMBEDDING)
 
     def forward(self, start_btc: Tensor, image_bsc: Tensor, position_sc: Tensor) -> tuple[Tensor, Tensor]:
@@ -178,8 +189,12 @@ class Transformer(nn.Module):
         tokens_btc = start_btc
         for layer in self.layers:
             tokens_btc, image_bsc = layer(tokens_btc, start_btc, image_bsc, position_sc)
-        read = self.final_attn_token_to_image(tokens_btc + start_btc, image_bsc, position_sc)
-        return self.norm_final_attn(tokens_btc + read), image_bsc
+        attention, queries_btc = self.final_attn_token_to_image, tokens_btc + start_btc
+        tokens_btc = tokens_btc + attention(queries_btc, image_bsc, position_sc)
+        if self.final_across is not None:
+            read_btc = self.final_across(attention.forward, queries_btc, image_bsc, position_sc)
+            tokens_btc = tokens_btc + read_btc
+        return self.norm_final_attn(tokens_btc), image_bsc
 
 
 class MaskDecoder(nn.Module):

@@ -139,5 +139,5 @@ class ImageEncoder(nn.Module):
             if network.lora_rank:
                 block.attn.lora = Lora(width, network.lora_rank, network.lora_alpha)
             if network.adapter_rank:
-                block.attention_adapter = Bottleneck(width, network.adapter_rank)
-                block.mlp_adapter = Bottleneck(width, network.adapter_rank)
+                block.attention_adapter = Bottleneck(width, network.adapter_rank, network.stack)
+                block.mlp_adapter = Bottleneck(width, network.adapter_rank, network.stack)

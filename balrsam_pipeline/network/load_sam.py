@@ -22,7 +22,8 @@ from balrsam_pipeline.network.model import BalrSam
 from balrsam_pipeline.network.tiny_vit_weights import tiny_vit_weights
 from balrsam_pipeline.plan import NetworkPlan
 
-NEW_PARTS = (".lora.", "_adapter.", "cden.", "channel_projection.", "pyramid.")  # what SAM has no weights for
+# what SAM has no weights for
+NEW_PARTS = (".lora.", "_adapter.", "cden.", "channel_projection.", "pyramid.", "across.gate")
 ATTENTIONS = (
     "layers.0.cross_attn_token_to_image",
     "layers.1.cross_attn_token_to_image",

@@ -70,7 +70,10 @@ def class_sums(logits_bkyx: Tensor, label_byx: Tensor, scheme: TargetScheme) -> 
 
 
 def boundary_sums(logits_b1yx: Tensor, label_byx: Tensor, scheme: TargetScheme) -> Tensor:
-    """Entropy of boundary logits, cells that count, intersection, and both sizes; one vector, float32."""
+    """Entropy of boundary logits, cells that count, intersection, and both sizes; one vector, float32. Of
+    volumes (an axis z before y) those of their slices."""
+    if label_byx.ndim == VOLUME_LABELS:
+        logits_b1yx, label_byx = logits_b1yx.transpose(1, 2).flatten(0, 1), label_byx.flatten(0, 1)
     logits_b1yx = logits_b1yx.float()
     valid_b1yx = torch.ones_like(label_byx, dtype=torch.float32)[:, None]
     if scheme.ignore_value is not None:

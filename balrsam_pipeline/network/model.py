@@ -18,6 +18,7 @@ from balrsam_pipeline.network.encoder import ImageEncoder
 from balrsam_pipeline.network.features import Features
 from balrsam_pipeline.network.pixels import ToEncoderStatistics, ToUnitRange
 from balrsam_pipeline.network.pyramid import Pyramid
+from balrsam_pipeline.network.stack import as_slices, as_volumes
 from balrsam_pipeline.network.tiny_vit import TinyVit
 from balrsam_pipeline.plan import NetworkPlan
 
@@ -63,17 +64,29 @@ class BalrSam(nn.Module):
         """Segment images.
 
         Args:
-            image: (b, c, y, x) float, normalised as the plan says.
+            image: (b, c, y, x) float, normalised as the plan says; (b, c, z, y, x) where the plan has stacks,
+                of as many slices.
             features: what `prefix` returned for these images, then not computed again.
 
         Returns:
-            logits (b, k, y, x) at the image's own size.
+            logits (b, k, y, x) or (b, k, z, y, x) at the image's own size.
         """
         return self.forward_training(image, features).logits
 
     def forward_training(self, image: Tensor, features: Features | None = None) -> TrainingOutput:
         """As `forward`, with the boundary logits of the CDEN (None in eval mode and after
         `merge_for_inference`)."""
+        stack = self.network.stack
+        if not stack:
+            return self._of_slices(image, features)
+        output = self._of_slices(as_slices(image), features)
+        boundary = output.boundary_logits
+        return TrainingOutput(
+            as_volumes(output.logits, stack), None if boundary is None else as_volumes(boundary, stack)
+        )
+
+    def _of_slices(self, image: Tensor, features: Features | None) -> TrainingOutput:
+        """Of images (b, c, y, x), or of the slices of stacks one after the other."""
         resized = resize(image, self.network.input_size)
         size = (image.shape[-2], image.shape[-1])
         if self.network.decoder == "pyramid":

@@ -82,7 +82,7 @@ class TinyVit(nn.Module):
         )
         for stage in self.stages[len(WIDTHS) - network.adapted_stages :]:
             for block in stage.adaptable:
-                block.adapt(network.lora_rank, network.lora_alpha, network.adapter_rank)
+                block.adapt(network)
 
     @property
     def stages(self) -> list[Stage]:

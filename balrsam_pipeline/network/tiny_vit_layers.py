@@ -18,6 +18,7 @@ from torch.nn import functional
 from balrsam_pipeline.network.adapters import Bottleneck, Lora
 from balrsam_pipeline.network.attention import join_windows, split_windows
 from balrsam_pipeline.network.layers import Linear, fused_attention, project
+from balrsam_pipeline.plan import NetworkPlan
 
 EXPANSION = 4  # of channels, in MLPs and in the first stage's convolutions
 # Where no gradient is recorded, a CPU takes wide layers in pieces that stay in its cache: half the time for
@@ -213,14 +214,14 @@ class TinyBlock(nn.Module):
             tokens_byxc = tokens_byxc + self.mlp_adapter(normed)
         return tokens_byxc
 
-    def adapt(self, lora_rank: int, lora_alpha: float, adapter_rank: int) -> None:
+    def adapt(self, network: NetworkPlan) -> None:
         """Add LoRA and adapters, which change nothing until they are trained; rank 0 leaves a part out."""
         width = self.attn.proj.in_features
-        if lora_rank:
-            self.attn.lora = Lora(width, lora_rank, lora_alpha)
-        if adapter_rank:
-            self.attention_adapter = Bottleneck(width, adapter_rank)
-            self.mlp_adapter = Bottleneck(width, adapter_rank)
+        if network.lora_rank:
+            self.attn.lora = Lora(width, network.lora_rank, network.lora_alpha)
+        if network.adapter_rank:
+            self.attention_adapter = Bottleneck(width, network.adapter_rank, network.stack)
+            self.mlp_adapter = Bottleneck(width, network.adapter_rank, network.stack)
 
 
 def in_pieces(tokens: Tensor) -> bool:

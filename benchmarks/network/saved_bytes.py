@@ -2,9 +2,11 @@
 not timed.
 
 "attention" is the two-way transformer: its attentions, the few tokens' MLPs, and norms. "recomputed" is what
-we do from 1,024 image tokens on: attentions and upscaling keep their inputs alone.
+we do from 1,024 image tokens on: attentions and upscaling keep their inputs alone. Of a stack of slices,
+stock's class tokens attend to the tokens of all slices as if they were one image's; ours do so too, beside
+each slice's own.
 
-usage: python benchmarks/network/saved_bytes.py [--sizes 224 448 1024] [--classes 4 14] > saved_bytes.json
+usage: python benchmarks/network/saved_bytes.py [--sizes 224 448 1024] [--classes 4 14] [--stack 16]
 """
 
 from __future__ import annotations
@@ -49,16 +51,18 @@ def recomputing(*, on: bool) -> Iterator[None]:
         decoder.RECOMPUTE_TOKENS = before
 
 
-def stock_decoder(side: int, masks: int) -> dict[str, float]:
-    """Stock's two-way transformer and whole decoder, for `side` tokens a side."""
+def stock_decoder(side: int, masks: int, stack: int = 1) -> dict[str, float]:
+    """Stock's two-way transformer and whole decoder, for `side` tokens a side; slices lie below each
+    other."""
     modeling = sam_modeling()
     transformer = modeling.TwoWayTransformer(depth=2, embedding_dim=EMBEDDING, mlp_dim=2048, num_heads=8)
     stock = modeling.MaskDecoder(
         transformer_dim=EMBEDDING, transformer=transformer, num_multimask_outputs=masks - 1
     )
-    image = torch.empty(1, EMBEDDING, side, side, requires_grad=True)
-    position, sparse = torch.empty(1, EMBEDDING, side, side), torch.empty(1, 0, EMBEDDING)
-    dense = nn.Parameter(torch.empty(1, EMBEDDING, 1, 1)).expand(1, -1, side, side)
+    size = (stack * side, side)
+    image = torch.empty(1, EMBEDDING, *size, requires_grad=True)
+    position, sparse = torch.empty(1, EMBEDDING, *size), torch.empty(1, 0, EMBEDDING)
+    dense = nn.Parameter(torch.empty(1, EMBEDDING, 1, 1)).expand(1, -1, *size)
     tokens = torch.empty(1, masks + 1, EMBEDDING, requires_grad=True)
     return {
         "attention": saved_mib(transformer, lambda: transformer(image, position, tokens)),
@@ -66,14 +70,15 @@ def stock_decoder(side: int, masks: int) -> dict[str, float]:
     }
 
 
-def our_decoder(side: int, masks: int, form: DecoderAttention) -> dict[str, float]:
+def our_decoder(side: int, masks: int, form: DecoderAttention, stack: int = 0) -> dict[str, float]:
     """The same of ours, with and without recomputation."""
     network = replace(preset("vit_b", masks), decoder_attention=form, input_size=(16 * side, 16 * side))
+    network, slices = replace(network, stack=stack), stack or 1
     ours = MaskDecoder(network)
     ours.position_frequencies.requires_grad_(False)  # as where a checkpoint is adapted
-    image = torch.empty(1, EMBEDDING, side, side, requires_grad=True)
-    flat = torch.empty(1, side * side, EMBEDDING, requires_grad=True)
-    tokens: Tensor = torch.empty(1, masks + 1, EMBEDDING, requires_grad=True)
+    image = torch.empty(slices, EMBEDDING, side, side, requires_grad=True)
+    flat = torch.empty(slices, side * side, EMBEDDING, requires_grad=True)
+    tokens: Tensor = torch.empty(1, masks + 1, EMBEDDING, requires_grad=True).expand(slices, -1, -1)
     found = {}
     for name, on in (("", False), (", recomputed", True)):
         with recomputing(on=on):
@@ -82,10 +87,10 @@ def our_decoder(side: int, masks: int, form: DecoderAttention) -> dict[str, floa
     return found
 
 
-def compared(side: int, masks: int) -> dict[str, object]:
-    """MiB of stock and of both our forms, and by which share ours are less."""
-    stock = stock_decoder(side, masks)
-    forms = {form: our_decoder(side, masks, form) for form in FORMS}
+def compared(side: int, masks: int, stack: int = 0) -> dict[str, object]:
+    """MiB of stock and of both our forms, and by which share ours are less; of an image, or of a stack."""
+    stock = stock_decoder(side, masks, stack or 1)
+    forms = {form: our_decoder(side, masks, form, stack) for form in FORMS}
     less = {
         form: {part: round(1 - mib / stock[part.split(",")[0]], 3) for part, mib in found.items()}
         for form, found in forms.items()
@@ -98,12 +103,16 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--sizes", type=int, nargs="+", default=[224, 448, 1024])
     parser.add_argument("--classes", type=int, nargs="+", default=[4, 14])
+    parser.add_argument("--stack", type=int, default=16, help="slices of a stack, at 448 pixels")
     arguments = parser.parse_args()
     result: dict[str, object] = {}
     with torch.device("meta"):
         for size in arguments.sizes:
             for masks in arguments.classes:
                 result[f"decoder at {size}, {masks} masks"] = compared(size // 16, masks)
+        for masks in arguments.classes:
+            name = f"decoder over a stack of {arguments.stack} at 448, {masks} masks"
+            result[name] = compared(448 // 16, masks, arguments.stack)
         plain = StockLora("vit_b")
         stock_all = saved_mib(plain, lambda: plain(torch.empty(1, 3, 1024, 1024)))
     network = preset("vit_b")

@@ -236,6 +236,25 @@ def test_decoder_attention_saves_less_than_stock(
     assert found <= share * expected, (found, expected)
 
 
+@pytest.mark.parametrize(("form", "share"), [("exact", 0.26), ("low_rank", 0.25)])
+def test_attention_over_a_stack_saves_a_quarter_of_stock_over_the_same_tokens(
+    form: str, share: float, make_plan: Callable[..., NetworkPlan]
+) -> None:
+    side, stack = 448 // 16, 16
+    with torch.device("meta"):
+        stock = stock_sam("vit_b").mask_decoder.transformer
+        image = torch.empty(1, 256, stack * side, side, requires_grad=True)
+        tokens = torch.empty(1, 5, 256, requires_grad=True)
+        expected = decoder_bytes(stock, lambda: stock(image, torch.empty_like(image), tokens)[1])
+        ours = MaskDecoder(
+            make_plan(backbone="vit_b", input_size=(448, 448), decoder_attention=form, stack=stack)
+        )
+        slices = torch.empty(stack, side * side, 256, requires_grad=True)
+        each = tokens.expand(stack, -1, -1)
+        found = decoder_bytes(ours, lambda: ours.transformer(each, slices, ours.image_positions)[1])
+    assert found <= share * expected, (found, expected)
+
+
 def test_training_vit_b_at_1024_saves_at_most_40_percent_of_stock_sam_with_lora() -> None:
     """As the preset has it, global blocks checkpointed; without checkpointing it is about 54 percent."""
     from balrsam_pipeline.network import count_cost, preset
