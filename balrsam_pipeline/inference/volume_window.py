@@ -47,10 +47,17 @@ def volume_flips(mirror_axes: Sequence[int]) -> tuple[Flip, ...]:
     return tuple(tuple(axis + 2 for axis in each) for each in chosen)
 
 
-def volume_window(patch_zyx: Zyx) -> Tensor:
+def volume_window(patch_zyx: Zyx, tiled: tuple[bool, bool, bool] = (True, True, True)) -> Tensor:
     """Weights (z, y, x) of a patch's voxels: a Gaussian with its peak, 1, at the centre, and never nearly
-    0."""
-    z, y, x = (gaussian(side) for side in patch_zyx)
+    0.
+
+    Args:
+        tiled: along which axes patches follow each other; along others all weigh alike, so that the limit
+            does not level the Gaussian far from the middle of whole slices.
+    """
+    z, y, x = (
+        gaussian(side) if several else np.ones(side) for side, several in zip(patch_zyx, tiled, strict=True)
+    )
     window = z[:, None, None] * y[None, :, None] * x[None, None, :]
     return torch.from_numpy(np.maximum(window / window.max(), LEAST_WEIGHT).astype(np.float32))
 
@@ -80,8 +87,8 @@ class VolumeLogits:
         self._starts = [
             tile_starts(size, side, settings.tile_step) for size, side in zip(self._shape, patch, strict=True)
         ]
-        alone = all(len(starts) == 1 for starts in self._starts)
-        self._window = torch.ones(patch) if alone else volume_window(patch)
+        z, y, x = (len(starts) > 1 for starts in self._starts)
+        self._window = volume_window(patch, (z, y, x))
         self._rows, self._first = 0, 0  # rows of patches that are done; the first slice that is held
         self._held = 0  # slices, of as many as there is room for
         self._sums = torch.zeros(classes, patch[0], *self._shape[1:])

@@ -20,6 +20,7 @@ import numpy.typing as npt
 from balrsam_pipeline.dataset.labels import LabelScheme
 from balrsam_pipeline.errors import PreprocessingError
 from balrsam_pipeline.files import read_json, write_json
+from balrsam_pipeline.imageio.geometry import THICK_MM
 from balrsam_pipeline.layout import StoredFiles
 from balrsam_pipeline.plan import Configuration
 from balrsam_pipeline.preprocessing.array_files import file_crc32, write_array
@@ -36,15 +37,20 @@ from balrsam_pipeline.preprocessing.packs import (
 from balrsam_pipeline.preprocessing.stored_case import StoredCase, arrays_of, damaged, facts_of
 from balrsam_pipeline.serialise import from_json, to_json
 
+SHARED = ("2d", "triplanar")  # folders of what is cut along the first axis alone, and along all
 KEPT_FACTS = 2**12  # cases of which CASE.json is kept in memory
 
 
 def store_folder(preprocessed_dataset: Path, configuration: Configuration) -> Path:
     """The folder that a configuration's cases lie in; `2d` and `2.5d` share one where they preprocess alike,
-    that is where slices keep their resolution, and so do `triplanar` and `3d`."""
-    if configuration.antialias:
-        return preprocessed_dataset / configuration.name
-    return preprocessed_dataset / ("2d" if configuration.slicing_axes == (0,) else "triplanar")
+    that is where slices keep their resolution, and so do `triplanar` and `3d`. Slices that are made smaller
+    have one of their own."""
+    shared = SHARED[configuration.slicing_axes != (0,)]
+    if not configuration.antialias:
+        return preprocessed_dataset / shared
+    # of volumes another configuration may keep the resolution, and lie in the folder of that name
+    taken = configuration.name in SHARED and configuration.spacing_mm[0] < THICK_MM
+    return preprocessed_dataset / (f"{configuration.name}_smaller" if taken else configuration.name)
 
 
 def write_case(

@@ -49,7 +49,8 @@ def _weighted(batch: Tensor) -> Tensor:
 
 
 def test_overlapping_patches_are_averaged_with_gaussian_weights() -> None:
-    image, window = torch.randn(1, 9, 6, 6), volume_window(PATCH)
+    image, distance = torch.randn(1, 9, 6, 6), torch.arange(4) - 1.5
+    window = torch.exp(-0.5 * (distance / (4 / 8)) ** 2)[:, None, None].expand(PATCH)  # along slices alone
     total, weight = torch.zeros(9, 6, 6), torch.zeros(9, 6, 6)
     for start in tile_starts(9, 4, 0.5):
         total[start : start + 4] += _weighted(image[None, :, start : start + 4])[0, 0] * window
