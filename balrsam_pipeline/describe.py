@@ -36,6 +36,7 @@ HEADINGS = {
     "normalization": "Intensities",
     "normalize_inside_mask": "Normalised",
     "patch_size": "What the network sees",
+    "stack": "Slices at once",
     "mask_stride": "Masks",
     "mirror_axes": "Mirroring",
     "backbone": "Backbone",

@@ -57,7 +57,8 @@ from planners.rules.slices import (
     typical_size_mm,
 )
 from planners.rules.target_spacing import target_spacing
-from planners.rules.volume_patch import volumes_of
+from planners.rules.volume_patch import Volumes, volumes_of
+from planners.stack_network import fit_stacks
 from planners.volume_network import fit_volumes
 
 PICTURES = ConfigurationDraft(slicing_axes=(0,), context_slices=0)
@@ -174,7 +175,7 @@ def _configuration(name: str, draft: Decision[ConfigurationDraft], common: _Comm
     return Configuration(
         name=name,
         transpose=order,
-        spacing_mm=size.coarser(spacing, across=draft.value.slicing_axes != (0,)),
+        spacing_mm=size.coarser(spacing, across=draft.value.slicing_axes != (0,) and not draft.value.stacks),
         slicing_axes=draft.value.slicing_axes,
         context_slices=draft.value.context_slices,
         normalization=common.schemes.value,
@@ -202,7 +203,8 @@ def _configuration(name: str, draft: Decision[ConfigurationDraft], common: _Comm
 def _kept_along_slices(draft: ConfigurationDraft, fingerprint: Fingerprint) -> str:
     if draft.slicing_axes != (0,) or is_two_dimensional(fingerprint):
         return ""
-    return "; across slices every case keeps its own, since slices are segmented one by one"
+    why = "they are far apart" if draft.stacks else "slices are segmented one by one"
+    return f"; across slices every case keeps its own, since {why}"
 
 
 def _fit_network(draft: ConfigurationDraft, common: _Common) -> tuple[Size, NetworkPlan, int, dict[str, str]]:
@@ -212,23 +214,25 @@ def _fit_network(draft: ConfigurationDraft, common: _Common) -> tuple[Size, Netw
         return _fit_volumes(common)
     given = common.overrides.input_size or common.overrides.tiles
     sides = [side for side in reversed(SIDES) if side <= largest_side(common.hardware)]
-    tries = itertools.product(sides[:1] if given else sides, (False, True))
-    for side, every_block in tries:
-        size, network, reasons = _network(draft, common, side, every_block=every_block)
-        batch, fits = _batch_size(network, size, common)
+    sizes = itertools.product(sides[:1] if given else sides, (False, True))
+    tries = (_network(draft, common, side, every_block=every) for side, every in sizes)
+    if draft.stacks:
+        return fit_stacks(tries, _volumes(common).median[0], common.hardware, common.overrides.batch_size)
+    for tried in tries:
+        batch, fits = _batch_size(tried[1], tried[0], common)
         if fits:
             break
+    size, network, reasons = tried
     return size, network, batch.value, {**reasons, "batch_size": batch.reason}
 
 
 def _fit_volumes(common: _Common) -> tuple[Size, NetworkPlan, int, dict[str, str]]:
     """The same where the network sees volumes."""
-    spacing = transposed(common.spacing_mm.value, common.order.value)
     channels, classes = len(common.description.channel_names), common.description.labels.classes
     parts = network_preset("vit_mini")
     network = replace(parts.value, input_channels=channels, classes=classes)
     return fit_volumes(
-        volumes_of(common.fingerprint, common.order.value, spacing),
+        _volumes(common),
         network,
         common.hardware,
         common.overrides.batch_size,
@@ -239,21 +243,27 @@ def _fit_volumes(common: _Common) -> tuple[Size, NetworkPlan, int, dict[str, str
     )
 
 
+def _volumes(common: _Common) -> Volumes:
+    spacing = transposed(common.spacing_mm.value, common.order.value)
+    return volumes_of(common.fingerprint, common.order.value, spacing)
+
+
 def _network(
     draft: ConfigurationDraft, common: _Common, side: int, *, every_block: bool = False
 ) -> tuple[Size, NetworkPlan, dict[str, str]]:
     in_plane = common.order.value[1:]
     spacing = transposed(common.spacing_mm.value, common.order.value)
-    slices = slices_of(common.fingerprint, common.order.value, spacing, draft.slicing_axes)
+    axes = (0,) if draft.stacks else draft.slicing_axes
+    slices = slices_of(common.fingerprint, common.order.value, spacing, axes)
     thinnest, thickness = thinnest_label(
         common.fingerprint, in_plane, (spacing[1], spacing[2]), slices.picture_scale
     )
     cpu = common.hardware.gpu_memory_gb is None
-    parts = network_preset(common.base.value.backbone, cpu=cpu)
+    parts = network_preset(common.base.value.backbone, cpu=cpu and not draft.stacks)
     seen = _pixels(common, 2 * draft.context_slices + 1)
     pyramid = parts.value.decoder == "pyramid"
     once = pyramid and not parts.value.from_scratch
-    adapted = not (parts.value.from_scratch or pyramid)
+    adapted = not (parts.value.from_scratch or pyramid or (cpu and draft.stacks))
     size = _size(slices, thickness, side, common, adapted=adapted, once=once)
     stride = (
         pyramid_stride(thinnest, thickness, size.value.scale, size.value.input)
@@ -263,9 +273,7 @@ def _network(
     finest: Stride = (
         1 if seen.get("embedding_stride") == 4 and not pyramid else 4
     )  # SAM's decoder quarters it
-    shrink = encoder_shrink(
-        slice_count(common.fingerprint, draft.slicing_axes, common.order.value), size.value.input
-    )
+    shrink = encoder_shrink(slice_count(common.fingerprint, axes, common.order.value), size.value.input)
     blocks = BACKBONES[parts.value.backbone].depth if every_block and parts.value.backbone in BACKBONES else 0
     again = checkpointed_blocks(size.value.input, from_scratch=parts.value.from_scratch, every=blocks)
     network = replace(

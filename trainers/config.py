@@ -294,8 +294,10 @@ class TrainingConfig:
 
         rate = FROM_SCRATCH_RATE if configuration.network.from_scratch else ADAPTED_RATE
         patches, scale = 1, 1.0 if self.batch_size is not None else math.sqrt(ranks)
+        if configuration.network.depth:
+            patches = SLICES_A_VOLUME
         if configuration.network.volume is not None:
-            rate, patches = VOLUME_RATE, SLICES_A_VOLUME
+            rate = VOLUME_RATE
         augmentation = self.augmentation
         if augmentation.translation_probability is None:
             shifts = 0.0 if configuration.network.backbone == "vit_mini" else TRANSLATION_PROBABILITY
@@ -306,7 +308,8 @@ class TrainingConfig:
         batch_size = max(ranks, self.batch_size or ranks * configuration.batch_size)
         epochs = self.epochs
         if (epochs, self.max_steps, self.max_minutes) == (None, None, None):
-            steps = min(ADAPTED_SAMPLES // batch_size, ADAPTED_STEPS)
+            slices = batch_size * (configuration.network.stack or 1)
+            steps = min(ADAPTED_SAMPLES // slices, ADAPTED_STEPS)
             adapted = not configuration.network.from_scratch
             epochs = math.ceil(steps / self.steps_per_epoch) if adapted else FROM_SCRATCH_EPOCHS
         return dataclasses.replace(

@@ -180,9 +180,7 @@ def _batches(
     for name in config.augmentation.extensions:  # here, where a wrong name is told before anything is done
         loaded_once(name, "augmentation", TrainingError)
     workers = default_loader_workers(ranks) if request.workers is None else request.workers
-    augmentation = config.augmentation.on(
-        ranks.device.type, volumes=data.configuration.network.volume is not None
-    )
+    augmentation = config.augmentation.on(ranks.device.type, volumes=data.configuration.network.depth > 0)
     in_loader = dataclasses.replace(config, augmentation=augmentation)
     base_sha256 = run_state.identity["base_sha256"]
     features = keep_features(data, config, run_state.model, base_sha256, (ranks.device.type, workers))

@@ -1,6 +1,6 @@
 """What is planned for GPUs of several sizes, and how much of each a training step takes by the memory model.
 
-    python benchmarks/planning/plans_for_cards.py [--set limits|kinds]
+    python benchmarks/planning/plans_for_cards.py [--set limits|kinds] [--kind NAME] [--configuration 3d]
 
 Prints the Markdown tables of docs/planning.md: `limits` holds the hardest data for memory against six sizes
 of card, `kinds` five well-known kinds of data against three. Fingerprints are made up with the typical sizes,
@@ -175,7 +175,7 @@ def description_of(kind: Kind) -> DatasetDescription:
 
 def share_of(configuration: Configuration, memory_gb: float) -> float:
     """What the planned step takes of a card, 0 to 1."""
-    memory = step_memory(configuration.network, configuration.patch_size, configuration.batch_size)
+    memory = step_memory(configuration.network, configuration.patch_shape, configuration.batch_size)
     return memory.total / (memory_gb * GiB)
 
 
@@ -187,19 +187,20 @@ def planned(kinds: tuple[Kind, ...], cards: tuple[int, ...]) -> Iterator[tuple[K
             yield kind, memory_gb, plan_dataset(fingerprint_of(kind), description_of(kind), hardware)
 
 
-def row(kind: Kind, memory_gb: int, plan: Plan) -> tuple[str, float]:
-    """A line of the table, and the largest share of the card over all configurations."""
+def row(kind: Kind, memory_gb: int, plan: Plan, shown: str) -> tuple[str, float]:
+    """A line of the table about the configuration `shown`, and the largest share of the card over all."""
     shares = {name: share_of(each, memory_gb) for name, each in plan.configurations.items()}
     worst = max(shares, key=lambda name: shares[name])
-    default = plan.configurations[plan.default_configuration]
+    default = plan.configurations[shown]
     network = default.network
+    patch, size = (" × ".join(map(str, shape)) for shape in (default.patch_shape, network.input_shape))
     cells = (
         kind.name,
         f"{memory_gb} GB",
         f"{network.base} ({network.backbone})",
         f"{default.name}, {network.input_channels} channels",
-        f"{default.patch_size[0]} × {default.patch_size[1]}",
-        f"{network.input_size[0]} × {network.input_size[1]}",
+        patch,
+        size,
         str(network.mask_stride),
         str(default.batch_size),
         str(network.checkpointed_blocks),
@@ -215,15 +216,21 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--set", choices=tuple(SETS), action="append", dest="sets")
+    parser.add_argument("--kind", metavar="NAME", action="append", help="of these data alone")
+    parser.add_argument("--configuration", metavar="NAME", help="show this one (default: the plan's)")
+    arguments = parser.parse_args()
     largest = 0.0
-    for name in parser.parse_args().sets or SETS:
+    for name in arguments.sets or SETS:
         print(
             "| data | card | checkpoint | configuration | patch | input | mask stride | batch | checkpointed "
             "| of the card | at most |"
         )
         print("|---|---|---|---|---|---|---|---|---|---|---|")
-        for kind, memory_gb, plan in planned(*SETS[name]):
-            line, share = row(kind, memory_gb, plan)
+        kinds, cards = SETS[name]
+        chosen = tuple(kind for kind in kinds if kind.name in (arguments.kind or (kind.name,)))
+        for kind, memory_gb, plan in planned(chosen, cards):
+            shown = arguments.configuration or plan.default_configuration
+            line, share = row(kind, memory_gb, plan, shown)
             largest = max(largest, share)
             print(line, flush=True)
         print()

@@ -10,6 +10,8 @@ from itertools import combinations
 from balrsam_pipeline.network.backbone_shapes import multiply_adds_per_token
 from balrsam_pipeline.plan import Configuration
 
+STACKS_A_SLICE = 2  # in which it is seen, since they overlap by half
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Candidate:
@@ -36,7 +38,9 @@ def prediction_cost(configuration: Configuration) -> float:
         return round(configuration.network.volume.multiply_adds_per_voxel / 1000, 3)
     per_token = multiply_adds_per_token(configuration.network.backbone)
     tokens = math.prod(configuration.network.input_size) / configuration.network.embedding_stride**2
-    passes = len(configuration.slicing_axes) * (1 + 0.01 * configuration.context_slices)
+    stacked = configuration.network.stack > 0
+    axes = STACKS_A_SLICE if stacked else len(configuration.slicing_axes)
+    passes = axes * (1 + 0.01 * configuration.context_slices)
     return round(passes * tokens * per_token / math.prod(configuration.patch_size) / 1000, 3)
 
 

@@ -128,7 +128,7 @@ def _pictures(raw: RawDataset, names: list[str]) -> list[Thumbnail]:
 def _facts(one: Configuration) -> str:
     """What is cut and what the network sees, in a line."""
     network = one.network
-    patch, size = (" × ".join(map(str, pair)) for pair in (one.patch_size, network.input_size))
+    patch, size = (" × ".join(map(str, pair)) for pair in (one.patch_shape, network.input_shape))
     start = "trained from scratch" if network.from_scratch else f"adapting {network.base}"
     axes = ", ".join(map(str, one.slicing_axes))
     return (

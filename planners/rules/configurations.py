@@ -11,6 +11,7 @@ from planners.rules import Decision
 
 # largest over smallest target spacing; beyond, slices along the coarse axis look like another modality
 NEAR_ISOTROPIC = 1.5
+FAR_APART = 3.0  # nnU-Net's: beyond, slices are not interpolated from each other
 ENOUGH_SLICES = 16  # along every axis (median), else two of the three orientations see slivers
 VOLUME_SLICES = 4  # along every axis (median), for patches of volumes
 CONTEXT_MM = 4.0  # how far a network trained from scratch looks to each side of a slice
@@ -19,11 +20,13 @@ MOST_CONTEXT = 4
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ConfigurationDraft:
-    """A configuration before its sizes are known."""
+    """A configuration before its sizes are known; its network sees `volumes`, or `stacks` of slices, or
+    slices alone."""
 
     slicing_axes: tuple[int, ...]
     context_slices: int
     volumes: bool = False
+    stacks: bool = False
 
 
 _WITHOUT_CONTEXT = {
@@ -43,7 +46,7 @@ def configurations(
     fingerprint: Fingerprint, spacing_mm: tuple[float, float, float], across: int, *, from_scratch: bool
 ) -> dict[str, Decision[ConfigurationDraft]]:
     """The configurations that suit the dataset: 2D images have `2d` alone, `triplanar` is for near-isotropic
-    volumes, `3d` for all volumes of several slices, where nothing is adapted.
+    volumes, `3d` for all volumes of several slices: patches of volumes from scratch, else stacks of slices.
 
     Args:
         spacing_mm: the target spacing.
@@ -56,7 +59,7 @@ def configurations(
         sizes = np.median([case.cropped_shape_zyx for case in fingerprint.cases], axis=0)
         if max(spacing_mm) <= NEAR_ISOTROPIC * min(spacing_mm) and sizes.min() >= ENOUGH_SLICES:
             names.append("triplanar")
-        if from_scratch and sizes.min() >= VOLUME_SLICES:
+        if sizes.min() >= VOLUME_SLICES:
             names.append("3d")
     planned = {name: Decision(kind, _REASONS[name]) for name, kind in _WITHOUT_CONTEXT.items()}
     if "2.5d" in names:
@@ -64,7 +67,23 @@ def configurations(
         planned["2.5d"] = Decision(
             ConfigurationDraft(slicing_axes=(0,), context_slices=context.value), context.reason
         )
+    if not from_scratch:
+        planned["3d"] = stacks(spacing_mm, across)
     return {name: planned[name] for name in names}
+
+
+def stacks(spacing_mm: tuple[float, float, float], across: int) -> Decision[ConfigurationDraft]:
+    """The `3d` of an adapted network; slices that are far apart keep their distance.
+
+    Args:
+        spacing_mm: the target spacing.
+        across: the axis of it across which slices are cut.
+    """
+    apart = spacing_mm[across] > FAR_APART * min(spacing_mm)
+    return Decision(
+        ConfigurationDraft(slicing_axes=(0,) if apart else (0, 1, 2), context_slices=0, stacks=True),
+        "neighbouring slices are segmented at once: each as SAM sees it, and all of them knowing the others",
+    )
 
 
 def context_slices(spacing_mm: float, *, from_scratch: bool) -> Decision[int]:

@@ -8,12 +8,21 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from support.volumes import volume_configuration, volume_network
 
 from balrsam_pipeline.dataset import make_folds, open_dataset, read_case, write_folds
 from balrsam_pipeline.demo.generate import DATASET_NAME, DemoSize, generate_dataset
+from balrsam_pipeline.network.backbone import stock_sam
 from balrsam_pipeline.paths import Roots
-from balrsam_pipeline.plan import ChannelStatistics, Configuration, NetworkPlan, Plan, write_versioned
+from balrsam_pipeline.plan import (
+    ChannelStatistics,
+    Configuration,
+    NetworkPlan,
+    Plan,
+    read_plan,
+    write_versioned,
+)
 from balrsam_pipeline.preprocessing import preprocess_image, store_folder, write_case
 from trainers.config import TrainingConfig
 from trainers.request import TrainRequest
@@ -168,6 +177,47 @@ def make_request(prepared: Roots, tmp_path: Path) -> Callable[..., TrainRequest]
             workers=0,
             config=tiny_training(**settings),
         )
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def sam(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A SAM checkpoint of vit_mini with random weights and SAM's keys."""
+    path = tmp_path_factory.mktemp("sam") / "vit_mini.pth"
+    torch.save(stock_sam("vit_mini").state_dict(), path)
+    return path
+
+
+@pytest.fixture
+def adapt(
+    make_request: Callable[..., TrainRequest], sam: Path, tmp_path: Path
+) -> Callable[..., TrainRequest]:
+    """A request that trains the demo dataset with the plan changed to adapt `sam`, its `3d` in stacks of four
+    slices; keyword arguments are settings."""
+
+    def make(**settings: object) -> TrainRequest:
+        request = make_request(**settings)
+        dataset = request.roots.preprocessed / request.dataset.name
+        target = tmp_path / "preprocessed"
+        if not target.exists():
+            plan = read_plan(dataset / "plan.json")
+            slices, volumes = plan.configurations["2d"], plan.configurations["3d"]
+            network = dataclasses.replace(
+                slices.network, from_scratch=False, lora_rank=2, lora_alpha=2.0, adapter_rank=4
+            )
+            stacks = dataclasses.replace(
+                volumes, network=dataclasses.replace(network, stack=4), patch_size=(32, 32)
+            )
+            adapted = {"2d": dataclasses.replace(slices, network=network), "3d": stacks}
+            (target / dataset.name).mkdir(parents=True)
+            for path in dataset.iterdir():
+                (target / dataset.name / path.name).symlink_to(path)
+            (target / dataset.name / "plan.json").unlink()
+            changed = dataclasses.replace(plan, configurations=adapted)
+            write_versioned(target / dataset.name / "plan.json", changed)
+        roots = dataclasses.replace(request.roots, preprocessed=target)
+        return dataclasses.replace(request, roots=roots, base=sam)
 
     return make
 

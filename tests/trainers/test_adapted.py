@@ -14,50 +14,12 @@ from torch import Tensor
 from balrsam_pipeline.errors import BalrsamError, CheckpointError
 from balrsam_pipeline.network import BalrSam, build, load_trained, start_on_images
 from balrsam_pipeline.network.backbone import stock_sam
-from balrsam_pipeline.paths import Roots
-from balrsam_pipeline.plan import NetworkPlan, read_plan, write_versioned
+from balrsam_pipeline.plan import NetworkPlan, read_plan
 from trainers import TrainRequest, train_fold
 from trainers.checkpoints import CheckpointFolder, read_checkpoint
 from trainers.setup import MEASURED_PATCHES
 
 Adapted = Callable[..., TrainRequest]
-
-
-@pytest.fixture(scope="module")
-def sam(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A SAM checkpoint of vit_mini with random weights and SAM's keys."""
-    path = tmp_path_factory.mktemp("sam") / "vit_mini.pth"
-    torch.save(stock_sam("vit_mini").state_dict(), path)
-    return path
-
-
-@pytest.fixture
-def adapt(make_request: Callable[..., TrainRequest], sam: Path, tmp_path: Path) -> Adapted:
-    """A request that trains the demo dataset with the plan changed to adapt `sam`; keyword arguments are
-    settings."""
-
-    def make(**settings: object) -> TrainRequest:
-        request = make_request(**settings)
-        dataset = request.roots.preprocessed / request.dataset.name
-        target = tmp_path / "preprocessed"
-        if not target.exists():
-            plan = read_plan(dataset / "plan.json")
-            configuration = plan.configurations["2d"]
-            network = dataclasses.replace(
-                configuration.network, from_scratch=False, lora_rank=2, lora_alpha=2.0, adapter_rank=4
-            )
-            adapted = dataclasses.replace(
-                plan, configurations={"2d": dataclasses.replace(configuration, network=network)}
-            )
-            (target / dataset.name).mkdir(parents=True)
-            for path in dataset.iterdir():
-                (target / dataset.name / path.name).symlink_to(path)
-            (target / dataset.name / "plan.json").unlink()
-            write_versioned(target / dataset.name / "plan.json", adapted)
-        roots: Roots = dataclasses.replace(request.roots, preprocessed=target)
-        return dataclasses.replace(request, roots=roots, base=sam)
-
-    return make
 
 
 def network_of(request: TrainRequest) -> NetworkPlan:

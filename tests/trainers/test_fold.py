@@ -86,11 +86,20 @@ def test_a_fold_is_trained_validated_and_then_left_alone(make_request, caplog):
     assert again.summary.foreground_mean == result.summary.foreground_mean
 
 
-@pytest.mark.parametrize(("configuration", "step"), [("2d", 1), ("2d", 4), ("3d", 3)])
+@pytest.mark.parametrize(
+    ("start", "configuration", "step"),
+    [
+        ("make_request", "2d", 1),
+        ("make_request", "2d", 4),
+        ("make_request", "3d", 3),
+        ("adapt", "3d", 3),  # stacks of slices
+    ],
+)
 def test_stopped_and_resumed_equals_uninterrupted_to_the_bit(
-    make_request, tmp_path, monkeypatch, configuration, step
+    request, tmp_path, monkeypatch, start, configuration, step
 ):
-    request = dataclasses.replace(make_request(), configuration=configuration)
+    make = request.getfixturevalue(start)
+    request = dataclasses.replace(make(), configuration=configuration)
     whole = request
     whole = dataclasses.replace(whole, roots=dataclasses.replace(whole.roots, results=tmp_path / "whole"))
     expected = read_checkpoint(CheckpointFolder(train_fold(whole).folder).path("latest"))

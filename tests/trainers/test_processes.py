@@ -39,6 +39,7 @@ def command(request, settings_file, launcher=("-m",)):
     for name in ("raw", "preprocessed", "results"):
         words += [f"--{name}", str(getattr(request.roots, name))]
     words += ["--configuration", request.configuration] if request.configuration else []
+    words += ["--checkpoint", str(request.base)] if request.base else []
     return [*words, "--settings", str(settings_file)]
 
 
@@ -98,9 +99,17 @@ def test_twenty_kills_change_nothing(make_request, tmp_path):
     check_killed_runs(make_request, tmp_path, kills=20)
 
 
-@pytest.mark.parametrize("configuration", ["2d", pytest.param("3d", marks=pytest.mark.slow)])
-def test_two_gloo_ranks_train_as_one_process_does(make_request, tmp_path, configuration):
-    request = dataclasses.replace(make_request(epochs=3, batch_size=3), configuration=configuration)
+@pytest.mark.parametrize(
+    ("start", "configuration"),
+    [
+        ("make_request", "2d"),
+        pytest.param("make_request", "3d", marks=pytest.mark.slow),
+        pytest.param("adapt", "3d", marks=pytest.mark.slow),  # stacks of slices
+    ],
+)
+def test_two_gloo_ranks_train_as_one_process_does(request, tmp_path, start, configuration):
+    make = request.getfixturevalue(start)
+    request = dataclasses.replace(make(epochs=3, batch_size=3), configuration=configuration)
     alone = train_fold(request).folder
     shared = dataclasses.replace(
         request, roots=dataclasses.replace(request.roots, results=tmp_path / "shared")

@@ -63,15 +63,18 @@ def draw_volume_geometry(
     config: AugmentationConfig,
     spacing_mm: tuple[float, float, float],
     mirror_axes: Sequence[int],
+    *,
+    stack: bool = False,
 ) -> Geometry3d:
     """Draw rotation about three axes, scaling along each, and mirroring.
 
     Where slices are much further apart than voxels within them, patches are turned and scaled within slices
-    alone, as nnU-Net does.
+    alone, as nnU-Net does; so is a `stack` of slices, all in the same way: it is flat, and tilted it would
+    leave the volume.
     """
     degrees = VOLUME_ROTATION_DEGREES if config.rotation_degrees is None else config.rotation_degrees
-    within = max(spacing_mm) > ANISOTROPIC * min(spacing_mm)
-    coarse = spacing_mm.index(max(spacing_mm))
+    within = stack or max(spacing_mm) > ANISOTROPIC * min(spacing_mm)
+    coarse = 0 if stack else spacing_mm.index(max(spacing_mm))
     draws = rng.random(DRAWS)  # always as many, so that switching one off leaves the others as they were
     angles, scales = [0.0, 0.0, 0.0], [1.0, 1.0, 1.0]
     for axis in range(3):

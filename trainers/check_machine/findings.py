@@ -246,7 +246,7 @@ def _memory(subject: Subject, device: torch.device, bench: Bench) -> tuple[int, 
     """Peak and counted bytes of a step; on a GPU with all that the process has of it."""
     configuration = subject.configuration
     policy: Policy = "cuda half" if device.type == "cuda" else "cpu float32"
-    counted = step_memory(configuration.network, configuration.patch_size, configuration.batch_size, policy)
+    counted = step_memory(configuration.network, configuration.patch_shape, configuration.batch_size, policy)
     if device.type == "cuda":
         torch.cuda.empty_cache()  # what others left there is none of this step's
         free, total = torch.cuda.mem_get_info(device)

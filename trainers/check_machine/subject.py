@@ -162,7 +162,7 @@ class GeneratedSource:
 def _on(config: TrainingConfig, configuration: Configuration, device: torch.device) -> TrainingConfig:
     """The settings completed by a plan, with intensities changed where the device has them changed."""
     config = config.completed(configuration)
-    augmentation = config.augmentation.on(device.type, volumes=configuration.network.volume is not None)
+    augmentation = config.augmentation.on(device.type, volumes=configuration.network.depth > 0)
     return replace(config, augmentation=augmentation)
 
 

@@ -74,6 +74,7 @@ def why_not_kept(
         f"on {machine.device} it takes little of a step": machine.device != "cpu",
         "worker processes make the batches": machine.workers > 0,
         "it is trained": config.freeze == "nothing",
+        "it sees stacks of slices": network.stack > 0,
         "augmentations or a network of one's own may change what it sees": bool(
             config.augmentation.extensions or config.network_extension
         ),

@@ -183,7 +183,8 @@ class PatchReader:
             geometry,
         )
         if sample.intensity_seed is not None and not self._augmentation.on_device:
-            across = max(spacing) <= ANISOTROPIC * min(spacing)
+            stack = self._configuration.network.stack > 0
+            across = not stack and max(spacing) <= ANISOTROPIC * min(spacing)
             image = augment_volume(image, sample.intensity_seed, self._augmentation, across=across)
         return self._own(image, label, sample)
 

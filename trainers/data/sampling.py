@@ -130,7 +130,11 @@ class Sampler:
             )
         )
         volume = draw_volume_geometry(
-            rng, self.config.augmentation, self.configuration.spacing_mm, self.configuration.mirror_axes
+            rng,
+            self.config.augmentation,
+            self.configuration.spacing_mm,
+            self.configuration.mirror_axes,
+            stack=self.configuration.network.stack > 0,
         )
         seed = int(rng.integers(2**32))
         return Sample(

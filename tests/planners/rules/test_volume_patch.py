@@ -86,17 +86,15 @@ def test_more_memory_allows_larger_patches() -> None:
     assert limits == sorted(limits) and len(set(limits)) == len(limits)
 
 
+@pytest.mark.parametrize("from_scratch", [True, False])
 @pytest.mark.parametrize(
-    ("shape", "from_scratch", "planned"),
-    [
-        ((36, 50, 35), True, True),
-        ((3, 200, 200), True, False),
-        ((1, 200, 200), True, False),
-        ((36, 50, 35), False, False),
-    ],
+    ("shape", "planned"), [((36, 50, 35), True), ((3, 200, 200), False), ((1, 200, 200), False)]
 )
-def test_volumes_of_several_slices_have_a_3d_where_nothing_is_adapted(
-    shape: tuple[int, int, int], from_scratch: bool, planned: bool
+def test_volumes_of_several_slices_have_a_3d_of_stacks_where_sam_is_adapted(
+    shape: tuple[int, int, int], planned: bool, from_scratch: bool
 ) -> None:
     kinds = configurations(make_fingerprint(shape=shape), (1.0, 1.0, 1.0), 0, from_scratch=from_scratch)
     assert ("3d" in kinds) is planned
+    if planned:
+        draft = kinds["3d"].value
+        assert (draft.volumes, draft.stacks) == (from_scratch, not from_scratch)
