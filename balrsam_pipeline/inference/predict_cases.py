@@ -286,6 +286,7 @@ def _manifest(members: Sequence[Member], options: FileOptions) -> Manifest:
                 weights_sha256=item.predictor.weights_sha256,
                 models=len(item.predictor.models),
                 weight=item.weight,
+                views=item.predictor.predicts_views,
             )
             for item in members
         ),

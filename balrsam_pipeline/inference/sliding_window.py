@@ -8,7 +8,7 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import product
 from typing import Any
 
@@ -25,15 +25,30 @@ Network = Callable[..., Tensor]  # of an image, and where it has an encoder of w
 MOST_ENCODED = 16  # slices whose maps are held at once
 
 
+@dataclass(frozen=True, slots=True)
+class View:
+    """A slice rotated by `degrees` (what lies right of its centre moves down) and enlarged `scale` times."""
+
+    degrees: float = 0.0
+    scale: float = 1.0
+
+    @property
+    def back(self) -> View:
+        """The view that shows a slice of this view as it was."""
+        return View(-self.degrees, 1 / self.scale)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SliceSettings:
-    """How slices are cut into patches and batched; `batch_size` counts patches, mirrored copies included."""
+    """How slices are cut into patches and batched; `batch_size` counts patches, mirrored copies included.
+    Slices that one patch shows whole are seen in each of the `views`, others as they are."""
 
     patch_size: tuple[int, int]
     tile_step: float
     batch_size: int
     context_slices: int
     mirrors: tuple[Mirror, ...]
+    views: tuple[View, ...] = (View(),)
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,8 +84,8 @@ def with_context(volume_dchw: Tensor, start: int, stop: int, context: int, rever
 def slice_logits(
     networks: Sequence[Network], volume_dchw: Tensor, span: tuple[int, int], settings: SliceSettings
 ) -> Tensor:
-    """Logits of the slices `span[0]` to `span[1]`, averaged over networks, mirrors and (Gaussian-weighted)
-    tiles.
+    """Logits of the slices `span[0]` to `span[1]`, averaged over networks, mirrors, views and
+    (Gaussian-weighted) tiles.
 
     Args:
         networks: each maps (b, channels, y, x) to logits (b, K, y, x).
@@ -89,8 +104,9 @@ def slice_logits(
     )
     padded = functional.pad(volume_dchw[first:last], (*columns, *rows))
     local = _LocalSlices(padded, span[0] - first, span[1] - first)
-    summed = _sum_of_patches(networks, local, settings)
-    return summed[:, :, rows[0] : rows[0] + height, columns[0] : columns[0] + width]
+    whole = tuple(padded.shape[2:]) == settings.patch_size
+    mean = _mean_of_views(networks, local, settings) if whole else _mean_of_patches(networks, local, settings)
+    return mean[:, :, rows[0] : rows[0] + height, columns[0] : columns[0] + width]
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +118,34 @@ class _LocalSlices:
     stop: int
 
 
-def _sum_of_patches(networks: Sequence[Network], local: _LocalSlices, settings: SliceSettings) -> Tensor:
+def moved(image_bcyx: Tensor, view: View) -> Tensor:
+    """Images rotated and scaled about their centre, bilinear, 0 where nothing was."""
+    if view == View():
+        return image_bcyx
+    height, width = image_bcyx.shape[-2:]
+    cosine = math.cos(math.radians(view.degrees)) / view.scale
+    sine = math.sin(math.radians(view.degrees)) / view.scale
+    theta_23 = [[cosine, sine * height / width, 0.0], [-sine * width / height, cosine, 0.0]]
+    theta_b23 = image_bcyx.new_tensor(theta_23).expand(len(image_bcyx), 2, 3)
+    grid = functional.affine_grid(theta_b23, list(image_bcyx.shape), align_corners=False)
+    return functional.grid_sample(image_bcyx, grid, "bilinear", "zeros", align_corners=False)
+
+
+def _mean_of_views(networks: Sequence[Network], local: _LocalSlices, settings: SliceSettings) -> Tensor:
+    """The mean of what is predicted of moved slices, moved back: of each pixel over those that show it."""
+    total: Tensor | None = None
+    shown = local.volume_dchw.new_zeros(1, 1, *settings.patch_size)
+    for view in settings.views:
+        seen = replace(local, volume_dchw=moved(local.volume_dchw, view))
+        logits = moved(_mean_of_patches(networks, seen, settings), view.back)
+        shown += moved(torch.ones_like(shown), view.back)
+        total = logits if total is None else total.add_(logits)
+    if total is None:
+        raise ValueError("no views to predict")
+    return total.div_(shown)
+
+
+def _mean_of_patches(networks: Sequence[Network], local: _LocalSlices, settings: SliceSettings) -> Tensor:
     """The weighted mean of all patches' logits, (slices, K, padded height, padded width)."""
     volume = local.volume_dchw
     size = (volume.shape[2], volume.shape[3])

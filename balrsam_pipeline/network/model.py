@@ -144,6 +144,12 @@ class BalrSam(nn.Module):
         trained where they are kept for a pyramid."""
         return self.network.decoder == "pyramid" and self.image_encoder is not None
 
+    @property
+    def predicts_views(self) -> bool:
+        """Whether prediction is to average over rotated and scaled slices: convolutions alone are quick
+        enough."""
+        return self.image_encoder is None
+
     def train_coarser(self, times: int) -> None:
         """From now on train on images this many times smaller: convolutions alone can, where masks are
         coarser than the input."""

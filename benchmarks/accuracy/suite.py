@@ -3,8 +3,9 @@
     python benchmarks/accuracy/suite.py Dataset113_HC18 Dataset114_DSB2018 --minutes 5 20 --raw R --work WORK
     python benchmarks/accuracy/suite.py --table --work WORK
 
-Methods are `default` (what the planner chooses), any backbone, and `nnunet` (2d; `--nnunet-python` names the
-Python of its own virtual environment). Each result is a line of WORK/results.jsonl, written as soon as it is
+Methods are `default` (what the planner chooses), any backbone, MONAI's networks with our data, loss,
+augmentation and budget (`basic_unet`, `segresnet`), and `nnunet` (2d; `--nnunet-python` names the Python of
+its own virtual environment). Each result is a line of WORK/results.jsonl, written as soon as it is
 known: the same command goes on where it was stopped. At the end, and with `--table`, a table in Markdown is
 printed and WORK/suite.png drawn. One thread: set OMP_NUM_THREADS=1 for figures that compare.
 """
@@ -28,7 +29,8 @@ from balrsam_pipeline.plan import Backbone
 
 HERE = Path(__file__).resolve().parent
 BACKBONES: tuple[Backbone, ...] = ("cnn", "vit_mini", "vit_t", "vit_b")
-METHODS = ("default", *BACKBONES, "nnunet")
+PEERS = ("basic_unet", "segresnet")  # of MONAI, in place of `cnn` (monai_peers.py)
+METHODS = ("default", *BACKBONES, *PEERS, "nnunet")
 KEY = ("dataset", "method", "budget", "seed")
 
 
@@ -53,12 +55,13 @@ def measure(
         return nnunet(dataset, own)
     folder = arguments.work / method
     roots = ["--raw", arguments.raw, "--preprocessed", folder / "preprocessed"]
-    backbone = ["--backbone", method] if method != "default" else []
+    backbone = ["--backbone", "cnn" if method in PEERS else method] if method != "default" else []
     plan = ["plan_and_preprocess", dataset, *roots, "--gpu-memory-gb", "0", *backbone]
     command = [sys.executable, "-m", "balrsam_pipeline", *plan]
     subprocess.run(list(map(str, command)), check=True, stdout=sys.stderr)
     settings = folder / f"seed_{seed}.json"
-    settings.write_text(json.dumps({"seed": seed}))
+    peer = {"network_extension": f"monai_peers:{method}", "coarse_share": 0} if method in PEERS else {}
+    settings.write_text(json.dumps({"seed": seed, **peer}))
     words = [
         HERE / "balrsam.py",
         dataset,
