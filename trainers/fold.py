@@ -51,7 +51,8 @@ def train_fold(request: TrainRequest) -> FoldResult:
         TrainingStopped: a signal asked to stop; all is saved and the same call goes on.
     """
     data = open_fold(request)
-    config = request.config.completed(data.configuration, launcher_environment()["world_size"])
+    world_size = launcher_environment()["world_size"]
+    config = request.config.completed(data.configuration, world_size, len(data.fold.train))
     if config.patience is not None and not data.fold.val:
         raise TrainingError(
             "training setting 'patience'",

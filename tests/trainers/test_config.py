@@ -94,6 +94,21 @@ def test_features_are_dropped_only_where_a_frozen_encoder_s_are_kept(make_config
     assert TrainingConfig(feature_dropout=0.25).completed(kept).feature_dropout == 0.25
 
 
+@pytest.mark.parametrize(
+    ("decoder", "stages", "cases", "rate"),
+    [("pyramid", 0, 21, 3e-3), ("pyramid", 0, 20, 1e-3), ("pyramid", 1, 21, 1e-3), ("sam", 0, 21, 1e-3)],
+)
+def test_a_pyramid_beside_a_frozen_encoder_learns_fast_from_many_cases(
+    make_configuration, decoder, stages, cases, rate
+):
+    scratch = make_configuration()
+    network = dataclasses.replace(
+        scratch.network, backbone="vit_t", decoder=decoder, from_scratch=False, adapted_stages=stages
+    )
+    kept = dataclasses.replace(scratch, network=network)
+    assert TrainingConfig().completed(kept, cases=cases).learning_rate == rate
+
+
 def test_the_plan_fills_in_batch_size_and_learning_rate(make_configuration):
     configuration = make_configuration(batch_size=7)
     completed = TrainingConfig().completed(configuration)
