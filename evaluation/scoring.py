@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import logging
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from balrsam_pipeline.dataset import CommonValues
 from balrsam_pipeline.dataset.labels import LabelScheme
 from balrsam_pipeline.errors import BalrsamError, EvaluationError
 from balrsam_pipeline.execution import ExecutionOptions, open_executor, run_cases
@@ -154,6 +156,7 @@ def score_pairs(
         for pair in pairs
     }
     scored: dict[str, _Scored] = {}
+    common = CommonValues()
     problems: dict[str, BalrsamError] = {}
     workers = max(1, min(execution.workers, len(tasks)))
     folders = {
@@ -168,7 +171,8 @@ def score_pairs(
             if outcome.error is not None:
                 problems[outcome.case] = outcome.error
             elif outcome.value is not None:
-                scored[outcome.case] = outcome.value
+                rows = tuple(_with_common_names(row, common) for row in outcome.value.rows)
+                scored[outcome.case] = replace(outcome.value, rows=rows)
     done = [pair for pair in pairs if pair.case in scored]
     unscored = [f"{case} was not scored: {problems[case].found}" for case in sorted(problems)]
     return _summarise(done, scored, labels, options, unscored), problems
@@ -185,6 +189,12 @@ def _score(task: _Task) -> _Scored:
         task.pair.case, pair.prediction_zyx, pair.reference_zyx, pair.spacing_mm, task.labels, task.options
     )
     return _Scored(rows=rows, unit=pair.unit, warnings=pair.warnings)
+
+
+def _with_common_names(row: LabelScore, common: CommonValues) -> LabelScore:
+    """The same with one string per name for all cases, whatever process the row came from."""
+    values = {sys.intern(key): value for key, value in row.values.items()}
+    return replace(common.shared(row, "label", "status"), values=values)
 
 
 def first_of(problems: Mapping[str, BalrsamError]) -> BalrsamError:
