@@ -14,6 +14,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from functools import partial
+from itertools import chain
 from pathlib import Path
 from typing import Protocol
 
@@ -229,11 +230,19 @@ def _require_safe(cases: Mapping[str, CaseFiles], output: Path) -> None:
     Raises:
         UsageError: it would be; nothing was touched.
     """
-    images = [path for files in cases.values() for path in files.images]
-    outputs = [path for files in cases.values() for path in _outputs(files, output)]
-    require_apart(output, images)
-    require_not_read(outputs, images)
-    require_own([*outputs, PredictionFolder(output).description], output / PREDICTION)
+    require_apart(output, _images(cases))
+    require_not_read(_all_outputs(cases, output), _images(cases))
+    ours = chain(_all_outputs(cases, output), [PredictionFolder(output).description])
+    require_own(ours, output / PREDICTION)
+
+
+def _images(cases: Mapping[str, CaseFiles]) -> Iterator[Path]:
+    return (path for files in cases.values() for path in files.images)
+
+
+def _all_outputs(cases: Mapping[str, CaseFiles], output: Path) -> Iterator[Path]:
+    """One after the other: of 100,000 cases they take 80 MB."""
+    return (path for files in cases.values() for path in _outputs(files, output))
 
 
 def _outputs(files: CaseFiles, output: Path) -> tuple[Path, Path]:
