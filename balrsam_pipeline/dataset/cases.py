@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Set
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -59,10 +59,11 @@ def scan_images(folder: Path, file_ending: str) -> FolderScan:
     channels: dict[str, dict[int, Path]] = {}
     strays = []
     present = [path for path in sorted(folder.iterdir()) if not path.name.startswith(".")]
+    names = {path.name.lower() for path in present}
     for path in sorted(present, key=lambda path: not path.name.endswith(file_ending)):  # its own ending first
         match = IMAGE.fullmatch(path.name)
         if match is None:
-            if not _is_spacing_file(path, present):
+            if not _is_spacing_file(path, names):
                 strays.append(path)
             continue
         require_case_name(match.group(1), path)
@@ -80,11 +81,10 @@ def scan_images(folder: Path, file_ending: str) -> FolderScan:
     return FolderScan(channels=dict(sorted(channels.items())), strays=tuple(sorted(strays)))
 
 
-def _is_spacing_file(path: Path, present: Sequence[Path]) -> bool:
-    stem = path.name.removesuffix(".json")
-    return path.suffix == ".json" and any(
-        other.name.lower() in (f"{stem.lower()}.tif", f"{stem.lower()}.tiff") for other in present
-    )
+def _is_spacing_file(path: Path, names: Set[str]) -> bool:
+    """Whether it belongs to a TIFF stack; `names` are those of the folder, in lower case."""
+    stem = path.name.removesuffix(".json").lower()
+    return path.suffix == ".json" and not names.isdisjoint((f"{stem}.tif", f"{stem}.tiff"))
 
 
 def prediction_name(files: CaseFiles) -> str:

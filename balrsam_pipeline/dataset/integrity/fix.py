@@ -112,7 +112,8 @@ def fix_dataset(folder: Path, report: IntegrityReport, target: Path, workers: in
         for problem in report.problems
         if problem.kind in FIXABLE and (problem.case, problem.kind) not in unfixed
     )
-    return FixResult(target, fixed, tuple(problem for problem in report.problems if problem not in fixed))
+    done = set(fixed)
+    return FixResult(target, fixed, tuple(problem for problem in report.problems if problem not in done))
 
 
 def made_of(folder: Path) -> str:

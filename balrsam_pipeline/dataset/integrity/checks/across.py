@@ -150,10 +150,9 @@ def check_patients(
         return
     straddling = sorted(
         {
-            patient_of[case]
+            patient
             for fold in folds
-            for case in fold.val
-            if case in patient_of and patient_of[case] in {patient_of.get(other) for other in fold.train}
+            for patient in _patients(patient_of, fold.val) & _patients(patient_of, fold.train)
         }
     )
     if straddling:
@@ -171,6 +170,10 @@ def check_patients(
             else "write groups.csv (case,group) if these are patients; scores are too good otherwise",
             "warning",
         )
+
+
+def _patients(patient_of: Mapping[str, str], cases: Sequence[str]) -> set[str]:
+    return {patient_of[case] for case in cases if case in patient_of}
 
 
 def guess_patients(cases: Sequence[str]) -> dict[str, str]:

@@ -189,10 +189,11 @@ def _strays(scan: FolderScan, folder: str, ending: str) -> Iterator[Problem]:
 
 
 def _extra_labels(labels: Path, ending: str, used: set[str]) -> Iterator[Problem]:
+    stems = {name.rpartition(".")[0] for name in used}
     for path in sorted(labels.iterdir()):
         if path.name.startswith(".") or path.name in SPARE_FILES or path.name in used:
             continue
-        if path.suffix == ".json" and any(path.stem == name.rpartition(".")[0] for name in used):
+        if path.suffix == ".json" and path.stem in stems:
             continue  # the spacing of a TIFF stack
         fix = "add the image, or move the label out of labelsTr (it is not read)"
         yield Problem(
