@@ -5,13 +5,15 @@ from __future__ import annotations
 import contextlib
 import math
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from urllib.parse import quote
 
 from markupsafe import Markup
 
-from balrsam_pipeline.dataset import RawDataset
+from balrsam_pipeline.dataset import CaseFiles, RawDataset
 from balrsam_pipeline.dataset.cases import prediction_name
 from balrsam_pipeline.errors import BalrsamError
 from balrsam_pipeline.files import read_text
@@ -103,14 +105,15 @@ def _model(model: ModelFolder, results: ResultsFolder, raw: RawDataset) -> Model
     }
     summary = _summary(model)
     ordered = sorted(case_means(summary, "dice").items(), key=lambda item: item[1]) if summary else []
-    half = min(SHOWN_CASES, (len(ordered) + 1) // 2)
+    half, files = min(SHOWN_CASES, (len(ordered) + 1) // 2), raw.training_cases() if ordered else {}
+    shown = partial(_case, files=files, raw=raw)
     return ModelSection(
         name=model.name,
         loss=line_chart(curves["loss"], "training loss", "minutes"),
         dice=line_chart(curves["quick_dice"], "quick validation Dice", "minutes", (0.0, 1.0)),
         folds=_folds(model, results),
-        worst=[_case(case, dice, summary, raw) for case, dice in ordered[:half] if summary],
-        best=[_case(case, dice, summary, raw) for case, dice in ordered[half:][-half:][::-1] if summary],
+        worst=[shown(case, dice, summary) for case, dice in ordered[:half] if summary],
+        best=[shown(case, dice, summary) for case, dice in ordered[half:][-half:][::-1] if summary],
         report=link(model.crossval.report, results),
     )
 
@@ -158,13 +161,15 @@ def _folds(model: ModelFolder, results: ResultsFolder) -> Table | None:
     return Table(("fold", "cases", "Dice", "HD95"), tuple(rows)) if rows else None
 
 
-def _case(case: str, dice: float, summary: Summary, raw: RawDataset) -> list[Thumbnail]:
+def _case(
+    case: str, dice: float, summary: Summary, files: Mapping[str, CaseFiles], raw: RawDataset
+) -> list[Thumbnail]:
     """Reference and prediction of a case beside each other."""
-    files, all_cases = summary.files[case], raw.training_cases()
-    if case not in all_cases or files.prediction is None:
+    scored = summary.files[case]
+    if case not in files or scored.prediction is None:
         return []
-    maps = ((Path(files.reference), f"{case}: reference"), (Path(files.prediction), f"Dice {number(dice)}"))
-    return thumbnails(all_cases[case], maps, label_colours(raw.description.labels))
+    maps = ((Path(scored.reference), f"{case}: reference"), (Path(scored.prediction), f"Dice {number(dice)}"))
+    return thumbnails(files[case], maps, label_colours(raw.description.labels))
 
 
 def _is_number(value: object) -> bool:
