@@ -15,6 +15,7 @@ from balrsam_pipeline.execution_options import execution_of
 from balrsam_pipeline.files import read_text, write_text
 from balrsam_pipeline.inference.best_configuration import read_best
 from balrsam_pipeline.inference.cluster import Models, OnCluster
+from balrsam_pipeline.inference.dicom.codes import codes_of
 from balrsam_pipeline.inference.dicom.inputs import DicomInputs, dicom_inputs
 from balrsam_pipeline.inference.inputs import Inputs, find_cases, part_of
 from balrsam_pipeline.inference.model_folder import ModelChoice, find_model, find_results, load_members
@@ -39,11 +40,11 @@ def predict_from_arguments(arguments: argparse.Namespace) -> PredictionReport:
             raise next(iter(dicom.refused.values()))
         paths = [dicom.folder] if dicom is not None else arguments.input
         inputs = find_cases(paths, members[0].predictor.channels, description.file_ending)
+        codes = codes_of(description.labels.names, arguments.codes)  # what is wrong with them is told at once
         report = _predict(arguments, choice, settings, members, inputs)
         if dicom is None:
             return report
-        form, codes = arguments.output_format, arguments.codes
-        failed = dicom.export(arguments.output, form, description, codes)
+        failed = dicom.export(arguments.output, arguments.output_format, description, codes)
         return report.with_failures(dicom.refused | failed)
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from balrsam_pipeline.errors import PredictionError
 from balrsam_pipeline.files import read_json
+from balrsam_pipeline.printable import one_line
 from balrsam_pipeline.serialise import from_json
 
 OWN_SCHEME = "99BALRSAM"  # of labels that no code was given for
@@ -18,6 +19,8 @@ COLOURS = (
     (0, 114, 178), (213, 94, 0), (204, 121, 167),
 )  # fmt: skip
 Code = tuple[str, str, str]  # value, scheme, meaning
+LONGEST = (16, 16, 64)  # characters of them: DICOM PS3.5, SH and LO
+LARGEST_COLOUR = 255
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,11 +56,31 @@ def codes_of(names: Sequence[str], path: Path | None) -> tuple[LabelCode, ...]:
         )
     found = []
     for number, name in enumerate(names):
+        where = f"{path}: {name}"
         code = (
-            from_json(LabelCode, content[name], f"{path}: {name}", PredictionError)
+            _checked(from_json(LabelCode, content[name], where, PredictionError), where)
             if name in content
             else LabelCode(type=(str(number + 1), OWN_SCHEME, name[:64]))
         )
         colour = code.colour or COLOURS[number % len(COLOURS)]
         found.append(LabelCode(type=code.type, category=code.category, colour=colour))
     return tuple(found)
+
+
+def _checked(code: LabelCode, where: str) -> LabelCode:
+    """A code that DICOM has room for.
+
+    Raises:
+        PredictionError: it has not.
+    """
+    texts = [pair for triple in (code.type, code.category) for pair in zip(triple, LONGEST, strict=True)]
+    sound = all(0 < len(text) <= most and one_line(text) == text and "\\" not in text for text, most in texts)
+    if not sound or any(not 0 <= part <= LARGEST_COLOUR for part in code.colour or ()):
+        raise PredictionError(
+            where,
+            found=f"{code.type}, {code.category}, colour {code.colour}",
+            expected="value and scheme of 1 to 16 characters, a meaning of 1 to 64, without backslashes, and "
+            "a colour of three numbers from 0 to 255",
+            fix="correct it in that file",
+        )
+    return code

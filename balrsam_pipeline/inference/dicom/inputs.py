@@ -14,7 +14,7 @@ from balrsam_pipeline.dataset import DatasetDescription
 from balrsam_pipeline.errors import BalrsamError
 from balrsam_pipeline.imageio import read_label, write_image
 from balrsam_pipeline.imageio.dicom import Series, read_series
-from balrsam_pipeline.inference.dicom.codes import codes_of
+from balrsam_pipeline.inference.dicom.codes import LabelCode
 from balrsam_pipeline.inference.dicom.segmentation import write_segmentation
 from balrsam_pipeline.inference.dicom.sources import read_sources
 from balrsam_pipeline.inference.dicom.structures import write_structures
@@ -38,15 +38,16 @@ class DicomInputs:
         folder: Path,
         form: OutputFormat,
         description: DatasetDescription,
-        codes: Path | None,
+        codes: Sequence[LabelCode],
     ) -> dict[str, BalrsamError]:
-        """Write every label map CASE.nii.gz in a folder as a DICOM object too; returns the cases that
-        failed."""
+        """Write every label map CASE.nii.gz in a folder as a DICOM object too; returns the cases that failed.
+
+        Args:
+            codes: of every label, in the order of their names.
+        """
         if form == "nifti":
             return {}
         failed: dict[str, BalrsamError] = {}
-        names = description.labels.names
-        coded = codes_of(names, codes)
         for case, series in self.cases.items():
             label_file = folder / f"{case}{ENDING}"
             if not label_file.is_file():
@@ -55,11 +56,11 @@ class DicomInputs:
             try:
                 sources = read_sources(series[0])
                 if form == "dicom-seg":
-                    write_segmentation(folder / f"{case}_seg.dcm", label_zyx, labels, sources, coded)
+                    write_segmentation(folder / f"{case}_seg.dcm", label_zyx, labels, sources, codes)
                 else:
                     geometry = read_series(series[0]).geometry
                     target = folder / f"{case}_rtstruct.dcm"
-                    write_structures(target, label_zyx, labels, (geometry, sources), coded)
+                    write_structures(target, label_zyx, labels, (geometry, sources), codes)
             except BalrsamError as problem:
                 failed[case] = problem
         return failed

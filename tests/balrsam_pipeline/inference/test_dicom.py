@@ -62,6 +62,24 @@ def test_voxels_and_places_are_those_of_the_files(kind: Kind, tmp_path: Path) ->
         np.testing.assert_allclose(place, position(kind, z), atol=1e-3)
 
 
+@pytest.mark.parametrize(
+    "code",
+    [
+        {"type": LIVER, "colour": [300, 0, 0]},
+        {"type": LIVER, "colour": [0, -1, 0]},
+        {"type": ["1" * 17, "SCT", "Liver"]},  # a short string of DICOM has 16 characters
+        {"type": ["1", "SCT", "L" * 65]},
+        {"type": ["1\\2", "SCT", "Liver"]},  # which would be two values
+        {"type": ["1", "SCT", "Liver\x1b[2J"]},
+        {"type": LIVER, "category": ["", "SCT", "Organ"]},
+    ],
+)
+def test_codes_that_dicom_has_no_room_for_are_refused_by_label(tmp_path: Path, code: Any) -> None:
+    (tmp_path / "codes.json").write_text(json.dumps({"liver": code}))
+    with pytest.raises(PredictionError, match=r"codes\.json: liver"):
+        codes_of(LABELS.names, tmp_path / "codes.json")
+
+
 @ALL
 def test_a_dicom_seg_opened_by_highdicom_has_the_same_voxels_and_codes(kind: Kind, tmp_path: Path) -> None:
     write_kind(tmp_path / "series", kind)
