@@ -3,13 +3,26 @@
 from __future__ import annotations
 
 import locale
+import multiprocessing
 import os
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from support.warm import WarmPython
 
 REPOSITORY = Path(__file__).resolve().parent.parent
+# what worker processes of tests import one by one otherwise, several seconds of a processor each
+IN_WORKERS = ["trainers.data.workers", "balrsam_pipeline.inference.predict_cases", "evaluation.scoring"]
+# by the seconds of a processor that they take
+LONGEST_FIRST = (
+    "tests/end_to_end/test_chaos.py",
+    "tests/end_to_end/test_kinds_of_data.py",
+    "tests/trainers/test_processes.py",
+    "tests/trainers/test_fold.py",
+    "tests/docs/test_first_hour.py",
+    "tests/end_to_end/test_graph.py",
+)
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -18,10 +31,24 @@ def pytest_configure(config: pytest.Config) -> None:
     Training chooses its threads by how busy the machine is, and weights are compared to the bit. Where many
     tests run at a time, threads of one step also wait for each other: small networks took ten times as long.
     """
+    os.environ["OMP_NUM_THREADS"] = "1"
+    if getattr(config.option, "loadscopereorder", False):
+        config.option.loadscopereorder = False  # the order below, not the number of tests in a module
+    if getattr(config.option, "numprocesses", None) and not hasattr(config, "workerinput"):
+        return  # the tests run in other processes
     import torch
 
+    from balrsam_pipeline.execution import executors
+
     torch.set_num_threads(1)
-    os.environ["OMP_NUM_THREADS"] = "1"
+    executors._PRELOADED += IN_WORKERS
+    multiprocessing.set_forkserver_preload(executors._PRELOADED)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Modules that take longest come first: the last ones are short, and no processor waits for another."""
+    place = {name: number for number, name in enumerate(LONGEST_FIRST)}
+    items.sort(key=lambda item: place.get(item.nodeid.partition("::")[0], len(place)))
 
 
 @pytest.fixture(scope="session")
@@ -31,6 +58,14 @@ def test_data() -> Path:
     if not (folder / "raw").is_dir():
         pytest.skip(f"no real data in {folder} (set BALRSAM_TEST_DATA)")
     return folder
+
+
+@pytest.fixture(scope="session")
+def warm_python() -> Iterator[WarmPython]:
+    """Where processes of `balrsam` come from that have everything imported already."""
+    opened = WarmPython()
+    yield opened
+    opened.close()
 
 
 @pytest.fixture(autouse=True)

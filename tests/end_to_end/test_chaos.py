@@ -20,11 +20,14 @@ BY_CHANCE = (
     "hashes.json",
 )  # whether they are there depends on when things happened
 
+OF_TWO = ("--workers", "2")  # the undisturbed run has one process
+
 
 def survive(job: Job, undisturbed: Undisturbed, folder: Path, kills: int, chance: random.Random) -> list[str]:
     """Kill so many times; whenever a run comes to its end, compare it with the undisturbed one and begin
     anew."""
     killed: list[str] = []
+    job = job.with_words(*OF_TWO)
     while True:
         run = job.start(folder)
         kind = kill_one(run, undisturbed.seconds, chance) if len(killed) < kills else None
@@ -76,7 +79,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
 def test_a_full_disk_is_named_and_with_room_the_run_ends_like_an_undisturbed_one(
     job: Job, undisturbed: Undisturbed, small_disk: Path
 ) -> None:
-    folder = small_disk / "run"
+    folder, job = small_disk / "run", job.with_words(*OF_TWO)
     assert job.finish(folder) == 2
     said = (folder / "output.txt").read_text()
     assert "Traceback" not in said

@@ -15,7 +15,7 @@ from support.runs import Balrsam, roots, stray_files
 
 from balrsam_pipeline.demo import DemoSize, generate_dataset
 
-WORDS = ("--configurations", "2d", "2.5d", "--folds", "0", "1", "--max-minutes", "0.08", "--device", "cpu")
+WORDS = ("--configurations", "2d", "2.5d", "--folds", "0", "1", "--max-minutes", "0.02", "--device", "cpu")
 
 
 @pytest.fixture(scope="module")

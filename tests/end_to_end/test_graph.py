@@ -103,7 +103,7 @@ def test_of_two_runs_at_once_one_is_refused_one_waits_and_none_corrupts(
     while not (lock.exists() and lock.stat().st_size) and time.monotonic() < deadline:
         time.sleep(0.01)
     second = job.start(folder)
-    third = Job(job.raw, (*job.words, "--wait")).start(folder)
+    third = job.with_words("--wait").start(folder)
     assert second.wait(timeout=300) == 2
     assert (first.wait(timeout=300), third.wait(timeout=300)) == (0, 0)
     said = (folder / "output.txt").read_text()

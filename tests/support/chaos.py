@@ -7,44 +7,39 @@ import os
 import random
 import signal
 import subprocess
-import sys
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import SimpleITK as sitk
 from safetensors import safe_open
 from support.runs import roots
+from support.warm import WarmProcess, WarmPython
 
 ORPHANS_END_S = 60.0  # on a busy machine
 
 
 @dataclass(frozen=True)
 class Job:
-    """A run on a small dataset: where it reads, and the words of its command."""
+    """A run on a small dataset: what starts it, where it reads, and the words of its command."""
 
+    python: WarmPython
     raw: Path
     words: tuple[str, ...]
 
-    def start(self, folder: Path) -> subprocess.Popen[str]:
+    def start(self, folder: Path) -> WarmProcess:
         """Start the run with everything but the raw dataset below `folder`, in a session of its own."""
         folder.mkdir(parents=True, exist_ok=True)
         where = (f"--raw={self.raw}", *roots(folder)[1:])
-        command = [sys.executable, "-m", "balrsam_pipeline", "run", "999", *where, *self.words]
-        environment = os.environ | {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
-        with (folder / "output.txt").open("a") as output:
-            return subprocess.Popen(
-                command,
-                stdout=output,
-                stderr=subprocess.STDOUT,
-                text=True,
-                start_new_session=True,
-                env=environment,
-            )
+        return self.python.start(("run", "999", *where, *self.words), folder / "output.txt")
 
     def finish(self, folder: Path) -> int:
         """Run to the end; returns the exit code."""
-        return self.start(folder).wait(timeout=600)
+        return self.start(folder).wait()
+
+    def with_words(self, *more: str) -> Job:
+        """The same with more words."""
+        return replace(self, words=(*self.words, *more))
 
 
 @dataclass(frozen=True)
@@ -72,7 +67,7 @@ def processes_of_session(session: int) -> list[int]:
     return found
 
 
-def kill_one(run: subprocess.Popen[str], longest_s: float, chance: random.Random) -> str | None:
+def kill_one(run: WarmProcess, longest_s: float, chance: random.Random) -> str | None:
     """Kill -9 the main process of a run, or another one when there is one, at a random moment; returns which,
     or None if it ended before.
 
@@ -102,7 +97,7 @@ def kill_one(run: subprocess.Popen[str], longest_s: float, chance: random.Random
     return kind
 
 
-def _others(run: subprocess.Popen[str]) -> list[int]:
+def _others(run: WarmProcess) -> list[int]:
     """The other processes of a run, as soon as there are any; none where it ends before."""
     while run.poll() is None:
         others = [process for process in processes_of_session(run.pid) if process != run.pid]

@@ -222,6 +222,12 @@ def adapt(
     return make
 
 
+@pytest.fixture
+def training_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Folds end with their weights; whole images, which take longer than training, are not predicted."""
+    monkeypatch.setattr("trainers.fold.validate_fold", lambda *_: None)
+
+
 def tiny_training(**settings: object) -> TrainingConfig:
     """Six steps of two samples, saved after every one of three epochs."""
     values = {

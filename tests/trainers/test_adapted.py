@@ -19,6 +19,7 @@ from trainers import TrainRequest, train_fold
 from trainers.checkpoints import CheckpointFolder, read_checkpoint
 from trainers.setup import MEASURED_PATCHES
 
+pytestmark = pytest.mark.usefixtures("training_only")
 Adapted = Callable[..., TrainRequest]
 
 

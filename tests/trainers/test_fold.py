@@ -95,6 +95,7 @@ def test_a_fold_is_trained_validated_and_then_left_alone(make_request, caplog):
         ("adapt", "3d", 3),  # stacks of slices
     ],
 )
+@pytest.mark.usefixtures("training_only")
 def test_stopped_and_resumed_equals_uninterrupted_to_the_bit(
     request, tmp_path, monkeypatch, start, configuration, step
 ):
@@ -127,6 +128,7 @@ def test_changed_settings_are_shown_and_refused_unless_accepted(make_request, mo
     assert train_fold(dataclasses.replace(changed, accept_changed_settings=True)).summary is not None
 
 
+@pytest.mark.usefixtures("training_only")
 def test_a_longer_budget_goes_on_from_a_finished_run_when_accepted(make_request):
     first = train_fold(make_request())
     longer = make_request(epochs=4)
@@ -136,6 +138,7 @@ def test_a_longer_budget_goes_on_from_a_finished_run_when_accepted(make_request)
     assert [record["step"] for record in read_log(first.folder / "log.jsonl")] == [2, 4, 6, 8]
 
 
+@pytest.mark.usefixtures("training_only")
 def test_a_damaged_latest_checkpoint_costs_one_epoch_not_the_run(make_request, monkeypatch, caplog):
     with monkeypatch.context() as patch:
         stop_at(patch, 5)
@@ -147,6 +150,7 @@ def test_a_damaged_latest_checkpoint_costs_one_epoch_not_the_run(make_request, m
     assert "going on from checkpoint_previous.safetensors, step 4" in caplog.text
 
 
+@pytest.mark.usefixtures("training_only")
 def test_without_mirroring_the_stored_plan_forbids_it_in_prediction_too(make_request):
     folder = train_fold(make_request(epochs=1, augmentation=AugmentationConfig(mirroring=False))).folder
     assert read_plan(folder.parent / "plan.json").configuration("2d").mirror_axes == ()
@@ -161,6 +165,7 @@ def test_losses_that_stay_non_finite_end_the_run_and_name_the_cases(make_request
     assert sum(record["event"] == "skipped" for record in log) == 10
 
 
+@pytest.mark.usefixtures("training_only")
 def test_intensities_may_be_changed_on_the_device_instead_of_in_the_loader(make_request, monkeypatch):
     def not_here(*_):
         raise AssertionError("the loader changed intensities")
@@ -174,6 +179,7 @@ def test_intensities_may_be_changed_on_the_device_instead_of_in_the_loader(make_
     assert noisy > 0
 
 
+@pytest.mark.usefixtures("training_only")
 def test_one_non_finite_batch_is_skipped_and_training_goes_on(make_request, monkeypatch):
     original = Trainer._backward
 
@@ -240,6 +246,7 @@ def test_a_trained_fold_is_validated_alone_and_with_its_best_checkpoint(make_req
     assert summary.read_bytes() == before
 
 
+@pytest.mark.usefixtures("training_only")
 def test_patience_ends_training_before_its_budget(make_request, monkeypatch, caplog):
     """Quick validations say 0.5, 0.6, then nothing better: with a patience of 2 the fourth is the last."""
     scores = iter([0.5, 0.6, 0.6, 0.4, 0.9])
@@ -306,6 +313,7 @@ def test_training_works_in_a_thread_where_signals_cannot_be_caught(make_request)
     assert results[0].summary is not None
 
 
+@pytest.mark.usefixtures("training_only")
 def test_a_run_starts_from_a_trained_checkpoint_and_trains_what_is_not_frozen(make_request, tmp_path):
     trained = CheckpointFolder(train_fold(make_request(epochs=1)).folder).path("final")
     source = read_checkpoint(trained).part("ema")
@@ -320,6 +328,7 @@ def test_a_run_starts_from_a_trained_checkpoint_and_trains_what_is_not_frozen(ma
     assert 0 < (ours["mask_decoder.class_tokens"] - source["mask_decoder.class_tokens"]).abs().max() < 0.1
 
 
+@pytest.mark.usefixtures("training_only")
 def test_a_gradient_clip_of_0_is_one_that_nothing_reaches(make_request, tmp_path):
     """The oracle is a limit far above any norm; a limit far below gives other weights."""
     weights = {}

@@ -22,6 +22,8 @@ from trainers.checkpoints import Checkpoint, CheckpointFolder, read_checkpoint
 from trainers.stopping import TrainingStopped
 from trainers.trainer import Trainer
 
+pytestmark = pytest.mark.usefixtures("training_only")
+
 
 @pytest.fixture(scope="module")
 def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -84,7 +86,7 @@ def test_filling_reusing_and_resuming_train_the_same_weights(adapt, monkeypatch,
     assert kept
     with monkeypatch.context() as patch:
         patch.setattr(BalrSam, "prefix", _refuse(BalrSam.prefix))
-        again = train_fold_without_validation(adapt("again"), patch)
+        again = latest(adapt("again"))
     check_equal(expected, again)
     assert kept_files(filling) == kept
     resumed = adapt("resumed", "another_preprocessed")
@@ -110,12 +112,6 @@ def _refuse(original):
         return original(self, image)
 
     return prefix
-
-
-def train_fold_without_validation(request: TrainRequest, patch: pytest.MonkeyPatch) -> Checkpoint:
-    """Whole images are predicted with the encoder, which this test forbids; training is all it looks at."""
-    patch.setattr("trainers.fold.validate_fold", lambda *_: None)
-    return latest(request)
 
 
 def test_with_everything_trained_nothing_is_kept(adapt, caplog) -> None:

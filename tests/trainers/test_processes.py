@@ -6,6 +6,7 @@ import dataclasses
 import os
 import random
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -23,19 +24,9 @@ from trainers.loggers.jsonl import read_log
 EPOCHS = 12
 
 
-def command(request, settings_file, launcher=("-m",)):
+def words_of(request, settings_file):
     write_json(settings_file, to_json(request.config))
-    words = [
-        sys.executable,
-        *launcher,
-        "balrsam_pipeline",
-        "train",
-        str(request.dataset),
-        "--device",
-        "cpu",
-        "--workers",
-        "0",
-    ]
+    words = ["train", str(request.dataset), "--device", "cpu", "--workers", "0"]
     for name in ("raw", "preprocessed", "results"):
         words += [f"--{name}", str(getattr(request.roots, name))]
     words += ["--configuration", request.configuration] if request.configuration else []
@@ -43,40 +34,46 @@ def command(request, settings_file, launcher=("-m",)):
     return [*words, "--settings", str(settings_file)]
 
 
+def free_port():
+    """A port that nobody listens at."""
+    with socket.socket() as place:
+        place.bind(("127.0.0.1", 0))
+        return str(place.getsockname()[1])
+
+
+def launched(request, settings_file):
+    """The command of two ranks."""
+    launcher = ("torch.distributed.run", "--nproc-per-node", "2", "--master-port", free_port())
+    return [sys.executable, "-m", *launcher, "-m", "balrsam_pipeline", *words_of(request, settings_file)]
+
+
 def environment():
     return {**os.environ, "OMP_NUM_THREADS": "1"}
 
 
-def kill_after(words, log, records, delay_s):
-    """Start training, wait until the log holds `records` lines and `delay_s` more, then kill -9; returns
-    whether it was alive."""
-    process = subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, env=environment())
+def kill_after(process, said, log, records, delay_s):
+    """Wait until the log of a training holds `records` lines and `delay_s` more, then kill -9, unless it has
+    ended."""
     while process.poll() is None and len(read_log(log)) < records:
         time.sleep(0.002)
     time.sleep(delay_s)
-    alive = process.poll() is None
-    process.send_signal(signal.SIGKILL) if alive else None
-    _, errors = process.communicate()
-    assert alive or process.returncode == 0, errors.decode()
-    return alive
+    process.send_signal(signal.SIGKILL)
+    assert process.wait() in (0, -signal.SIGKILL), said.read_text()
 
 
-def check_killed_runs(make_request, tmp_path, kills):
+def check_killed_runs(make_request, warm_python, tmp_path, kills):
     request = make_request(epochs=EPOCHS)
     reference = dataclasses.replace(
         request, roots=dataclasses.replace(request.roots, results=tmp_path / "reference")
     )
-    torch_threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        expected = train_fold(reference).folder
-    finally:
-        torch.set_num_threads(torch_threads)
+    expected = train_fold(reference).folder
     folder = request.model_folder("2d") / "fold_0"
-    words, moments = command(request, tmp_path / "settings.json"), random.Random(3)
+    words, moments = words_of(request, tmp_path / "settings.json"), random.Random(3)
     for number in range(kills):
-        kill_after(words, folder / "log.jsonl", 1 + number * (EPOCHS - 2) // kills, moments.uniform(0, 0.4))
-    done = subprocess.run(words, capture_output=True, text=True, env=environment())
+        said, records = tmp_path / "said.txt", 1 + number * (EPOCHS - 2) // kills
+        process = warm_python.start(words, said)
+        kill_after(process, said, folder / "log.jsonl", records, moments.uniform(0, 0.4))
+    done = warm_python.run(*words)
     assert done.returncode == 0, done.stderr
     for kind in ("final", "latest"):
         ours, theirs = (
@@ -89,14 +86,14 @@ def check_killed_runs(make_request, tmp_path, kills):
 
 
 def test_killed_at_random_moments_and_resumed_it_ends_with_the_same_bits_and_no_stray_files(
-    make_request, tmp_path
+    make_request, warm_python, tmp_path
 ):
-    check_killed_runs(make_request, tmp_path, kills=3)
+    check_killed_runs(make_request, warm_python, tmp_path, kills=3)
 
 
 @pytest.mark.slow
-def test_twenty_kills_change_nothing(make_request, tmp_path):
-    check_killed_runs(make_request, tmp_path, kills=20)
+def test_twenty_kills_change_nothing(make_request, warm_python, tmp_path):
+    check_killed_runs(make_request, warm_python, tmp_path, kills=20)
 
 
 @pytest.mark.parametrize(
@@ -107,29 +104,26 @@ def test_twenty_kills_change_nothing(make_request, tmp_path):
         pytest.param("adapt", "3d", marks=pytest.mark.slow),  # stacks of slices
     ],
 )
-def test_two_gloo_ranks_train_as_one_process_does(request, tmp_path, start, configuration):
+def test_two_gloo_ranks_train_as_one_process_does(request, warm_python, tmp_path, start, configuration):
     make = request.getfixturevalue(start)
     request = dataclasses.replace(make(epochs=3, batch_size=3), configuration=configuration)
     alone = train_fold(request).folder
     shared = dataclasses.replace(
         request, roots=dataclasses.replace(request.roots, results=tmp_path / "shared")
     )
-    launcher = (
-        "-m",
-        "torch.distributed.run",
-        "--nproc-per-node",
-        "2",
-        "--master-port",
-        str(29500 + os.getpid() % 1000),
-        "-m",
-    )
-    done = subprocess.run(
-        command(shared, tmp_path / "settings.json", launcher),
-        capture_output=True,
-        text=True,
-        env=environment(),
-    )
-    assert done.returncode == 0, done.stderr
+    words, said = words_of(shared, tmp_path / "settings.json"), tmp_path / "said.txt"
+    meeting = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": free_port()}
+    ranks = [
+        warm_python.start(
+            words, said, environment={**meeting, "RANK": str(number), "LOCAL_RANK": str(number)}
+        )
+        for number in range(2)
+    ]
+    try:
+        assert [rank.wait(timeout=300) for rank in ranks] == [0, 0], said.read_text()
+    finally:
+        for rank in ranks:
+            rank.send_signal(signal.SIGKILL)
     folder = shared.model_folder(configuration) / "fold_0"
     ours, theirs = read_log(folder / "log.jsonl"), read_log(alone / "log.jsonl")
     assert [record["step"] for record in ours] == [record["step"] for record in theirs] == [2, 4, 6]
@@ -157,16 +151,7 @@ def ranks_of(launcher_pid):
 @pytest.mark.skipif(not Path("/proc/self").is_dir(), reason="finds the ranks through /proc")
 def test_a_dead_rank_ends_the_job_with_its_error_and_the_job_goes_on_from_there(make_request, tmp_path):
     request = make_request(epochs=14, batch_size=3)
-    launcher = (
-        "-m",
-        "torch.distributed.run",
-        "--nproc-per-node",
-        "2",
-        "--master-port",
-        str(28500 + os.getpid() % 1000),
-        "-m",
-    )
-    words = command(request, tmp_path / "settings.json", launcher)
+    words = launched(request, tmp_path / "settings.json")
     log = request.model_folder("2d") / "fold_0" / "log.jsonl"
     with subprocess.Popen(
         words, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, env=environment()

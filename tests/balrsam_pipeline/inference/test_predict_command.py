@@ -6,8 +6,6 @@ import json
 import random
 import shutil
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -15,6 +13,7 @@ from pathlib import Path
 import blosc2
 import numpy as np
 import pytest
+from support.warm import WarmPython
 
 from balrsam_pipeline.cli import main
 from balrsam_pipeline.imageio import read_label
@@ -312,38 +311,24 @@ def test_a_run_is_not_continued_under_another_plan(
     assert "made otherwise" in capsys.readouterr().err
 
 
-def kill_and_continue(images: Path, model: Path, output: Path, wait_s: float) -> int:
+def kill_and_continue(python: WarmPython, images: Path, model: Path, output: Path, wait_s: float) -> int:
     """Kill the command after `wait_s` seconds, then run it to the end; returns how many outputs were there
     when it died."""
-    words = [
-        sys.executable,
-        "-m",
-        "balrsam_pipeline",
-        "predict",
-        "-i",
-        str(images),
-        "-o",
-        str(output),
-        "--model",
-        str(model),
-        *CPU,
-    ]
-    process = subprocess.Popen(
-        [*words, "--workers", "2"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-    )
+    words = ("predict", "-i", images, "-o", output, "--model", model, *CPU)
+    process = python.start((*words, "--workers", "2"), output.with_suffix(".txt"))
     while not (output / "prediction.json").exists() and process.poll() is None:
         time.sleep(0.01)
     time.sleep(wait_s)
     process.send_signal(signal.SIGKILL)
     process.wait()
     done = len(list(output.glob("case*.nii.gz")))
-    subprocess.run([*words, "--continue"], check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    assert python.run(*words, "--continue").returncode == 0
     return done
 
 
 @pytest.mark.parametrize("moments", [1, pytest.param(10, marks=pytest.mark.slow)])
 def test_killing_at_random_moments_and_continuing_gives_the_same_files(
-    image_folder: Folders, model_folder: Folders, tmp_path: Path, moments: int
+    image_folder: Folders, model_folder: Folders, warm_python: WarmPython, tmp_path: Path, moments: int
 ) -> None:
     model, images = model_folder(folds=(0,), patch_size=(48, 48)), image_folder(8, (6, 40, 40))
     assert (
@@ -353,6 +338,6 @@ def test_killing_at_random_moments_and_continuing_gives_the_same_files(
     chance = random.Random(moments)
     for moment in range(moments):
         output = tmp_path / f"killed{moment}"
-        kill_and_continue(images, model, output, chance.uniform(0, 1.0))
+        kill_and_continue(warm_python, images, model, output, chance.uniform(0, 1.0))
         assert {path.name: path.read_bytes() for path in output.glob("*.nii.gz")} == expected
         assert not list(output.glob(".tmp*"))

@@ -33,7 +33,7 @@ def stock_masks(sam: nn.Module, embedding: Tensor) -> Tensor:
     "backbone",
     [
         "vit_mini",
-        "vit_b",
+        pytest.param("vit_b", marks=pytest.mark.slow),
         pytest.param("vit_l", marks=pytest.mark.slow),
         pytest.param("vit_h", marks=pytest.mark.slow),
     ],
@@ -53,27 +53,31 @@ def test_embedding_and_masks_equal_stock_sam_at_1024(
         )
 
 
-def test_encoder_at_448_equals_stock_with_interpolated_tables(
-    make_checkpoint: MakeCheckpoint, make_plan: Callable[..., NetworkPlan]
+@pytest.mark.parametrize(("backbone", "side"), [("vit_mini", 448), ("vit_b", 320)])
+def test_embedding_and_masks_at_other_sizes_equal_stock_with_interpolated_tables(
+    backbone: Backbone, side: int, make_checkpoint: MakeCheckpoint, make_plan: Callable[..., NetworkPlan]
 ) -> None:
-    sam, path = make_checkpoint("vit_mini")
-    small = stock_sam("vit_mini", image_size=448)
+    """20 tokens a side, which windows of 14 do not divide, with the real widths, depth and heads of vit_b."""
+    sam, path = make_checkpoint(backbone)
+    small, grid = stock_sam(backbone, image_size=side), side // 16
     tensors = {}
     for name, tensor in sam.state_dict().items():
         if name.endswith("pos_embed"):
-            tensor = functional.interpolate(tensor.movedim(-1, 1), size=(28, 28), mode="bicubic").movedim(
+            tensor = functional.interpolate(tensor.movedim(-1, 1), size=(grid, grid), mode="bicubic").movedim(
                 1, -1
             )
         elif "rel_pos_" in name and tensor.shape[0] == 127:
-            tensor = functional.interpolate(tensor.T[None], size=55, mode="linear")[0].T
+            tensor = functional.interpolate(tensor.T[None], size=2 * grid - 1, mode="linear")[0].T
         tensors[name] = tensor
     small.load_state_dict(tensors)
-    model = build(make_plan(input_size=(448, 448)), path)
-    image = torch.randn(2, 3, 448, 448, generator=torch.Generator().manual_seed(1))
+    model = build(make_plan(backbone=backbone, input_size=(side, side)), path).eval()
+    image = torch.randn(2, 3, side, side, generator=torch.Generator().manual_seed(1))
     with torch.no_grad():
-        torch.testing.assert_close(
-            model.image_encoder(image)[0], small.image_encoder(image), atol=1e-4, rtol=0
-        )
+        expected = small.image_encoder(image)
+        embedding, details, _ = model.embed(image)
+        torch.testing.assert_close(embedding, expected, atol=1e-4, rtol=0)
+        masks = model.mask_decoder(embedding, details)
+        torch.testing.assert_close(masks[:1], stock_masks(small, expected[:1]), atol=1e-4, rtol=0)
 
 
 def test_masks_of_a_grid_that_pads_equal_stock(make_plan: Callable[..., NetworkPlan], tmp_path: Path) -> None:

@@ -25,20 +25,44 @@ pytestmark = pytest.mark.skipif(
 )
 
 
-def oracle(weights: dict[str, Tensor], image: Tensor, folder: Path, form: str) -> tuple[Tensor, Tensor]:
-    """Embedding and the four no-prompt masks by the package's own code."""
-    source, target = folder / "in.safetensors", folder / "out.safetensors"
-    save_file({**weights, "image": image}, source)
-    size = [str(side) for side in image.shape[-2:]]
-    subprocess.run([sys.executable, original.__file__, str(source), str(target), *size, form], check=True)
-    out = load_file(target)
-    return out["embedding"], out["masks"]
+Original = tuple[
+    Path, Tensor, Tensor, Tensor
+]  # weights, image, and by the package's own code embedding and masks
+CASES = (
+    ("plain", (256, 256)),
+    ("plain", (128, 128)),
+    ("plain", (192, 256)),
+    ("strided", (1024, 1024)),
+    ("strided", (320, 256)),
+)
 
 
-def check_equal(network: NetworkPlan, file: Path, folder: Path) -> None:
-    weights = {key: tensor.contiguous() for key, tensor in torch.load(file, weights_only=True).items()}
-    image = torch.rand(1, 3, *network.input_size, generator=torch.Generator().manual_seed(0))
-    expected, masks = oracle(weights, image, folder, "strided" if network.embedding_stride == 16 else "plain")
+@pytest.fixture(scope="module")
+def originals(tmp_path_factory: pytest.TempPathFactory) -> dict[tuple[str, tuple[int, int]], Original]:
+    """What the package's own code computes, in one process for all cases: the real weights of LiteMedSAM
+    ("plain") and random ones in MobileSAM's form ("strided")."""
+    assert FILE is not None
+    folder = tmp_path_factory.mktemp("originals")
+    files, words, images = {"plain": FILE, "strided": folder / "mobile_sam.pt"}, [], []
+    torch.save(random_tiny_sam(16), files["strided"])
+    for number, (form, size) in enumerate(CASES):
+        weights = torch.load(files[form], weights_only=True)
+        images.append(torch.rand(1, 3, *size, generator=torch.Generator().manual_seed(0)))
+        source, target = folder / f"in_{number}.safetensors", folder / f"out_{number}.safetensors"
+        save_file(
+            {**{key: tensor.contiguous() for key, tensor in weights.items()}, "image": images[-1]}, source
+        )
+        words += [str(source), str(target), *map(str, size), form]
+    subprocess.run([sys.executable, original.__file__, *words], check=True)
+    found = (load_file(folder / f"out_{number}.safetensors") for number in range(len(CASES)))
+    return {
+        case: (files[case[0]], image, out["embedding"], out["masks"])
+        for case, image, out in zip(CASES, images, found, strict=True)
+    }
+
+
+def check_equal(network: NetworkPlan, originally: Original) -> None:
+    file, image, expected, masks = originally
     model = build(network, file).eval()
     with torch.no_grad():
         embedding, details, _ = model.embed(image)
@@ -46,23 +70,21 @@ def check_equal(network: NetworkPlan, file: Path, folder: Path) -> None:
         torch.testing.assert_close(model.mask_decoder(embedding, details), masks, atol=1e-4, rtol=0)
 
 
-@pytest.mark.parametrize("size", [(256, 256), (128, 128), (192, 256)])
+@pytest.mark.parametrize("size", [size for form, size in CASES if form == "plain"])
 def test_real_lite_medsam_weights_give_the_originals_masks(
-    size: tuple[int, int], make_plan: MakePlan, tmp_path: Path
+    size: tuple[int, int], make_plan: MakePlan, originals: dict[tuple[str, tuple[int, int]], Original]
 ) -> None:
-    assert FILE is not None
     network = make_plan(
         backbone="vit_t", embedding_stride=4, mask_stride=1, input_size=size, hypernetworks="shared"
     )
-    check_equal(network, FILE, tmp_path)
+    check_equal(network, originals["plain", size])
 
 
-@pytest.mark.parametrize("size", [(1024, 1024), (320, 256)])
+@pytest.mark.parametrize("size", [size for form, size in CASES if form == "strided"])
 def test_weights_in_mobile_sams_form_give_the_originals_masks(
-    size: tuple[int, int], make_plan: MakePlan, tmp_path: Path
+    size: tuple[int, int], make_plan: MakePlan, originals: dict[tuple[str, tuple[int, int]], Original]
 ) -> None:
-    torch.save(random_tiny_sam(16), tmp_path / "mobile_sam.pt")
-    check_equal(make_plan(backbone="vit_t", input_size=size), tmp_path / "mobile_sam.pt", tmp_path)
+    check_equal(make_plan(backbone="vit_t", input_size=size), originals["strided", size])
 
 
 def test_the_real_file_is_known_by_its_content_and_complete() -> None:
