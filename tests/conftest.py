@@ -14,14 +14,29 @@ from support.warm import WarmPython
 REPOSITORY = Path(__file__).resolve().parent.parent
 # what worker processes of tests import one by one otherwise, several seconds of a processor each
 IN_WORKERS = ["trainers.data.workers", "balrsam_pipeline.inference.predict_cases", "evaluation.scoring"]
-# by the seconds of a processor that they take
 LONGEST_FIRST = (
     "tests/end_to_end/test_chaos.py",
     "tests/end_to_end/test_kinds_of_data.py",
     "tests/trainers/test_processes.py",
     "tests/trainers/test_fold.py",
+    "tests/balrsam_pipeline/network/test_step_memory.py",
     "tests/docs/test_first_hour.py",
+    "tests/end_to_end/test_cluster_commands.py",
+    "tests/docs/test_page_commands.py",
+    "tests/end_to_end/test_never_silent.py",
+    "tests/balrsam_pipeline/network/test_tiny_vit.py",
+    "tests/balrsam_pipeline/network/test_tiny_vit_parity.py",
+    "tests/end_to_end/test_kill_table.py",
+    "tests/docs/test_python_examples.py",
     "tests/end_to_end/test_graph.py",
+    "tests/balrsam_pipeline/inference/test_predict_command.py",
+    "tests/end_to_end/test_demo_job.py",
+    "tests/end_to_end/test_elsewhere.py",
+    "tests/balrsam_pipeline/execution/test_dask_executor.py",
+    "tests/balrsam_pipeline/network/test_model.py",
+    "tests/balrsam_pipeline/network/test_parity.py",
+    "tests/end_to_end/test_stopping.py",
+    "tests/trainers/test_check_machine.py",
 )
 
 
