@@ -16,7 +16,7 @@ from balrsam_pipeline.files import read_json
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "first_hour.md").read_text(encoding="utf-8")
-QUICK = {"--max-minutes 2": "--max-steps 2 --folds 0 --threads 1"}
+QUICK = {"--max-minutes 2": "--max-steps 6 --folds 0 --threads 1"}
 
 
 def blocks(language: str) -> list[str]:
