@@ -103,7 +103,7 @@ def _others(run: WarmProcess) -> list[int]:
         others = [process for process in processes_of_session(run.pid) if process != run.pid]
         if others:
             return sorted(others)
-        time.sleep(0.01)
+        time.sleep(0.03)
     return []
 
 

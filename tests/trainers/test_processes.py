@@ -55,7 +55,7 @@ def kill_after(process, said, log, records, delay_s):
     """Wait until the log of a training holds `records` lines and `delay_s` more, then kill -9, unless it has
     ended."""
     while process.poll() is None and len(read_log(log)) < records:
-        time.sleep(0.002)
+        time.sleep(0.02)
     time.sleep(delay_s)
     process.send_signal(signal.SIGKILL)
     assert process.wait() in (0, -signal.SIGKILL), said.read_text()
