@@ -4,6 +4,7 @@ thread and can be forked."""
 from __future__ import annotations
 
 import contextlib
+import gc
 import importlib
 import json
 import os
@@ -22,6 +23,7 @@ def main() -> None:
     """
     for name in (*LOADED, *OURS):
         importlib.import_module(name)
+    gc.freeze()  # what is imported is shared with the processes to come, and not looked through in each
     os.write(1, b"ready\n")
     for line in sys.stdin:
         request = json.loads(line)
