@@ -12,6 +12,8 @@ from dataclasses import dataclass, replace
 from balrsam_pipeline.serialise import compact_json, to_json
 
 SCHEMA_VERSION = 1
+# fields of a case that are those of many others
+COMMON_MEASUREMENTS = ("shape_zyx", "cropped_shape_zyx", "spacing_mm", "orientation", "dtype")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

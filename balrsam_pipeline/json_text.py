@@ -29,13 +29,19 @@ def parse_json(content: bytes | str, taken_for: Callable[[dict[str, Any]], Any] 
     """
     if len(content) > LARGEST_BYTES:
         raise JsonTextError(f"{len(content) / 2**30:.1f} GiB of text, more than any file of ours has")
+    raw = content if isinstance(content, bytes) else content.encode("utf-8", "surrogatepass")
+    openings = sum(1 for _ in OPENING.finditer(raw))
     try:
+        if isinstance(content, bytes):  # as `loads` does, which would keep the bytes beside the text
+            content = content.decode(json.detect_encoding(content), "surrogatepass")
+        del raw
         value = json.loads(content, parse_int=_whole_number, object_hook=taken_for)
     except RecursionError:
         raise JsonTextError(f"lists or objects nested more than {DEEPEST} deep") from None
     except ValueError as problem:  # no JSON, no known encoding, or too many digits
         raise JsonTextError(str(problem)) from None
-    _refuse_depth(content, value)
+    if openings > DEEPEST:
+        _refuse_depth(value)
     return value
 
 
@@ -60,11 +66,8 @@ def _whole_number(digits: str) -> int:
     return int(digits)
 
 
-def _refuse_depth(content: bytes | str, value: Any) -> None:
+def _refuse_depth(value: Any) -> None:
     """Walk level by level, for the functions that come after do so recursively."""
-    raw = content if isinstance(content, bytes) else content.encode("utf-8", "surrogatepass")
-    if sum(1 for _ in OPENING.finditer(raw)) <= DEEPEST:
-        return
     level = [value]
     for _ in range(DEEPEST):
         level = [child for item in level for child in _children(item)]

@@ -11,10 +11,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+from balrsam_pipeline.common_values import CommonValues
 from balrsam_pipeline.errors import PlanError
 from balrsam_pipeline.extensions import FORM, is_extension_name
 from balrsam_pipeline.files import write_json
-from balrsam_pipeline.fingerprint import SCHEMA_VERSION
+from balrsam_pipeline.fingerprint import COMMON_MEASUREMENTS, SCHEMA_VERSION
 from balrsam_pipeline.fingerprint import CaseFingerprint as CaseFingerprint
 from balrsam_pipeline.fingerprint import ChannelStatistics as ChannelStatistics
 from balrsam_pipeline.fingerprint import Fingerprint as Fingerprint
@@ -324,10 +325,12 @@ def read_fingerprint(path: Path) -> Fingerprint:
     Raises:
         PlanError: missing, malformed, or of a newer schema than this version knows.
     """
+    common = CommonValues()
 
     def case_or_other(value: dict[str, Any]) -> Any:  # case by case, so that 100,000 are not held twice
-        is_case = "case" in value and "content_sha256" in value
-        return from_json(CaseFingerprint, value, path) if is_case else value
+        if "case" not in value or "content_sha256" not in value:
+            return value
+        return common.shared(from_json(CaseFingerprint, value, path), *COMMON_MEASUREMENTS)
 
     value = read_versioned(path, "fingerprint", SCHEMA_VERSION, case_or_other)
     return from_json(Fingerprint, value, path)

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from balrsam_pipeline.dataset import CommonValues
+from balrsam_pipeline.common_values import CommonValues
 from balrsam_pipeline.dataset.labels import LabelScheme
 from balrsam_pipeline.errors import BalrsamError, EvaluationError
 from balrsam_pipeline.execution import ExecutionOptions, open_executor, run_cases

@@ -18,7 +18,8 @@ from typing import IO, TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from balrsam_pipeline.dataset import CommonValues
+from balrsam_pipeline.common_values import CommonValues
+from balrsam_pipeline.fingerprint import COMMON_MEASUREMENTS
 from balrsam_pipeline.plan import CaseFingerprint
 from planners.case_fingerprint import Measurement
 from planners.pooling import QUANTILES
@@ -109,11 +110,7 @@ class Measured:
                 label_voxels=_with_common_names(fingerprint.label_voxels),
                 label_thickness_px=_with_common_names(fingerprint.label_thickness_px),
             ),
-            "shape_zyx",
-            "cropped_shape_zyx",
-            "spacing_mm",
-            "orientation",
-            "dtype",
+            *COMMON_MEASUREMENTS,
         )
         channels, count = values_cn.shape
         self._places[fingerprint.case] = Place(self._end, channels, count)

@@ -6,11 +6,11 @@ from collections.abc import Set
 from concurrent.futures import Executor
 from dataclasses import dataclass
 
+from balrsam_pipeline.common_values import CommonValues
 from balrsam_pipeline.dataset import (
     COMMON_FACTS,
     CaseFacts,
     CaseFiles,
-    CommonValues,
     DatasetDescription,
     FoundFiles,
     IntegrityReport,

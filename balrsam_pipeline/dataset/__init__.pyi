@@ -1,7 +1,6 @@
 from .cases import CaseFiles as CaseFiles
 from .cases import image_cases as image_cases
 from .cases import prediction_name as prediction_name
-from .common_values import CommonValues as CommonValues
 from .description import DatasetDescription as DatasetDescription
 from .description import read_description as read_description
 from .integrity.check_case import COMMON_FACTS as COMMON_FACTS

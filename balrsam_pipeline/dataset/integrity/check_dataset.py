@@ -6,8 +6,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
+from balrsam_pipeline.common_values import CommonValues
 from balrsam_pipeline.dataset.cases import CaseFiles
-from balrsam_pipeline.dataset.common_values import CommonValues
 from balrsam_pipeline.dataset.description import DatasetDescription
 from balrsam_pipeline.dataset.integrity.check_case import COMMON_FACTS, CaseFacts, inspect_case
 from balrsam_pipeline.dataset.integrity.checks.across import (

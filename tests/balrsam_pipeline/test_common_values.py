@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pickle
 
-from balrsam_pipeline.dataset import CaseFacts, CommonValues
+from balrsam_pipeline.common_values import CommonValues
+from balrsam_pipeline.dataset import CaseFacts
 
 
 def test_equal_values_that_came_from_other_processes_are_one_object() -> None:
