@@ -75,7 +75,7 @@ def add_prediction_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--no-mirror",
         action="store_true",
-        help="no averaging over mirrored, rotated and scaled copies: faster, a little less accurate",
+        help="no averaging over mirrored and rotated copies: faster, a little less accurate",
     )
     parser.add_argument(
         "--tile-step",

@@ -295,7 +295,7 @@ def _manifest(members: Sequence[Member], options: FileOptions) -> Manifest:
                 weights_sha256=item.predictor.weights_sha256,
                 models=len(item.predictor.models),
                 weight=item.weight,
-                views=item.predictor.predicts_views,
+                rotated=item.predictor.predicts_rotated,
             )
             for item in members
         ),

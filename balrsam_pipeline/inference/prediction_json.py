@@ -30,7 +30,7 @@ class MemberRecord:
     weights_sha256: str
     models: int
     weight: float
-    views: bool = False  # whether slices seen whole were predicted rotated and scaled too
+    rotated: bool = False  # whether slices seen whole were predicted rotated too
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

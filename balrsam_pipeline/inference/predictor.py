@@ -26,11 +26,10 @@ from balrsam_pipeline.inference.sliding_window import (
     Mirror,
     Network,
     SliceSettings,
-    View,
     mirrors,
     slice_logits,
-    tile_starts,
 )
+from balrsam_pipeline.inference.tiling import tile_starts
 from balrsam_pipeline.inference.timing import NetworkLock, StageClock
 from balrsam_pipeline.inference.volume_window import VolumeLogits, VolumeSettings, volume_flips
 from balrsam_pipeline.plan import Configuration, Plan
@@ -42,9 +41,8 @@ VOLUME = 3  # dimensions
 GPU_BATCH, GPU_VOLUMES = 16, 4  # patches, of slices and of volumes
 CPU_BATCH_PIXELS = 2**18
 COLOUR_CHANNELS = 3
-# how slices seen whole are predicted: hearts, abdomens, fetal heads and nuclei (fold 0) gain 0.001 to 0.010
-# Dice for three times the network's time (docs/benchmarks.md)
-VIEWS = (View(), View(10.0, 0.87), View(-10.0, 1.15))
+# degrees at which slices seen whole are predicted, for three times the network's time (docs/benchmarks.md)
+ROTATIONS = (0.0, 10.0, -10.0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,7 +52,7 @@ class PredictorOptions:
     Attributes:
         device: "cuda", "cpu", …; None takes a GPU if there is one.
         mirror: average over mirrored copies on the axes that the configuration was trained with, and, of
-            slices seen whole by networks that say so (`predicts_views`), over rotated and scaled ones.
+            slices seen whole by networks that say so (`predicts_rotated`), over rotated ones.
         tile_step: distance of neighbouring tiles as a fraction of the patch.
         batch_size: patches per forward pass, mirrored copies included; None chooses by device and patch size.
         amp: mixed precision, on CUDA and on CPUs that compute in bfloat16; sums over mirrors, tiles and folds
@@ -115,9 +113,9 @@ class Predictor:
         return self.configuration.dimension == VOLUME
 
     @property
-    def predicts_views(self) -> bool:
-        """Whether slices seen whole are predicted rotated and scaled too."""
-        return self.options.mirror and all(getattr(model, "predicts_views", False) for model in self.models)
+    def predicts_rotated(self) -> bool:
+        """Whether slices seen whole are predicted rotated too."""
+        return self.options.mirror and all(getattr(model, "predicts_rotated", False) for model in self.models)
 
     @torch.inference_mode()
     def predict_preprocessed(self, image_czyx: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
@@ -236,7 +234,7 @@ class Predictor:
             batch_size=self._batch_size(),
             context_slices=context,
             mirrors=mirrors(configuration.mirror_axes, axis, context) if self.options.mirror else (Mirror(),),
-            views=VIEWS if self.predicts_views else (View(),),
+            rotations=ROTATIONS if self.predicts_rotated else (0.0,),
         )
         with self._autocast():
             logits = slice_logits(

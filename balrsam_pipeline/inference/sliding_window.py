@@ -10,14 +10,13 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import product
-from typing import Any
+from typing import Any, Literal
 
-import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor
 from torch.nn import functional
 
+from balrsam_pipeline.inference.tiling import Tile, gaussian_window, padding, tiles
 from balrsam_pipeline.network import Features
 
 LOG = logging.getLogger(__name__)
@@ -25,30 +24,17 @@ Network = Callable[..., Tensor]  # of an image, and where it has an encoder of w
 MOST_ENCODED = 16  # slices whose maps are held at once
 
 
-@dataclass(frozen=True, slots=True)
-class View:
-    """A slice rotated by `degrees` (what lies right of its centre moves down) and enlarged `scale` times."""
-
-    degrees: float = 0.0
-    scale: float = 1.0
-
-    @property
-    def back(self) -> View:
-        """The view that shows a slice of this view as it was."""
-        return View(-self.degrees, 1 / self.scale)
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SliceSettings:
     """How slices are cut into patches and batched; `batch_size` counts patches, mirrored copies included.
-    Slices that one patch shows whole are seen in each of the `views`, others as they are."""
+    Slices that one patch shows whole are seen in all `rotations` (degrees), others as they are."""
 
     patch_size: tuple[int, int]
     tile_step: float
     batch_size: int
     context_slices: int
     mirrors: tuple[Mirror, ...]
-    views: tuple[View, ...] = (View(),)
+    rotations: tuple[float, ...] = (0.0,)
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +70,7 @@ def with_context(volume_dchw: Tensor, start: int, stop: int, context: int, rever
 def slice_logits(
     networks: Sequence[Network], volume_dchw: Tensor, span: tuple[int, int], settings: SliceSettings
 ) -> Tensor:
-    """Logits of the slices `span[0]` to `span[1]`, averaged over networks, mirrors, views and
+    """Logits of the slices `span[0]` to `span[1]`, averaged over networks, mirrors, rotations and
     (Gaussian-weighted) tiles.
 
     Args:
@@ -105,7 +91,8 @@ def slice_logits(
     padded = functional.pad(volume_dchw[first:last], (*columns, *rows))
     local = _LocalSlices(padded, span[0] - first, span[1] - first)
     whole = tuple(padded.shape[2:]) == settings.patch_size
-    mean = _mean_of_views(networks, local, settings) if whole else _mean_of_patches(networks, local, settings)
+    predict = _mean_of_rotations if whole else _mean_of_patches
+    mean = predict(networks, local, settings)
     return mean[:, :, rows[0] : rows[0] + height, columns[0] : columns[0] + width]
 
 
@@ -118,30 +105,33 @@ class _LocalSlices:
     stop: int
 
 
-def moved(image_bcyx: Tensor, view: View) -> Tensor:
-    """Images rotated and scaled about their centre, bilinear, 0 where nothing was."""
-    if view == View():
+def rotated(image_bcyx: Tensor, degrees: float, outside: Literal["zeros", "border"] = "zeros") -> Tensor:
+    """Images rotated about their centre, bilinear; where nothing was 0, or the nearest pixel.
+
+    Args:
+        degrees: what lies right of the centre moves down.
+    """
+    if degrees == 0:
         return image_bcyx
     height, width = image_bcyx.shape[-2:]
-    cosine = math.cos(math.radians(view.degrees)) / view.scale
-    sine = math.sin(math.radians(view.degrees)) / view.scale
+    cosine, sine = math.cos(math.radians(degrees)), math.sin(math.radians(degrees))
     theta_23 = [[cosine, sine * height / width, 0.0], [-sine * width / height, cosine, 0.0]]
     theta_b23 = image_bcyx.new_tensor(theta_23).expand(len(image_bcyx), 2, 3)
     grid = functional.affine_grid(theta_b23, list(image_bcyx.shape), align_corners=False)
-    return functional.grid_sample(image_bcyx, grid, "bilinear", "zeros", align_corners=False)
+    return functional.grid_sample(image_bcyx, grid, "bilinear", outside, align_corners=False)
 
 
-def _mean_of_views(networks: Sequence[Network], local: _LocalSlices, settings: SliceSettings) -> Tensor:
-    """The mean of what is predicted of moved slices, moved back: of each pixel over those that show it."""
+def _mean_of_rotations(networks: Sequence[Network], local: _LocalSlices, settings: SliceSettings) -> Tensor:
+    """The mean of predictions of rotated slices, rotated back: of each pixel over those that show it."""
     total: Tensor | None = None
     shown = local.volume_dchw.new_zeros(1, 1, *settings.patch_size)
-    for view in settings.views:
-        seen = replace(local, volume_dchw=moved(local.volume_dchw, view))
-        logits = moved(_mean_of_patches(networks, seen, settings), view.back)
-        shown += moved(torch.ones_like(shown), view.back)
+    for degrees in settings.rotations:
+        seen = replace(local, volume_dchw=rotated(local.volume_dchw, degrees, "border"))
+        logits = rotated(_mean_of_patches(networks, seen, settings), -degrees)
+        shown += rotated(torch.ones_like(shown), -degrees)
         total = logits if total is None else total.add_(logits)
     if total is None:
-        raise ValueError("no views to predict")
+        raise ValueError("no rotations to predict at")
     return total.div_(shown)
 
 
@@ -295,63 +285,6 @@ def _weights(
     for tile in places:
         weights[tile.y : tile.y + window.shape[0], tile.x : tile.x + window.shape[1]] += window
     return weights * len(settings.mirrors)
-
-
-LEAST_WEIGHT = 1e-3  # of a voxel of a tile, the peak being 1
-SIGMA_SCALE = 1 / 8  # of the patch side; nnU-Net's compute_gaussian
-
-
-@dataclass(frozen=True, slots=True)
-class Tile:
-    """The upper left corner (y, x) of one tile, in pixels of the padded slice."""
-
-    y: int
-    x: int
-
-
-def tile_starts(size: int, patch: int, step: float) -> tuple[int, ...]:
-    """Evenly spread starts of tiles that cover `size` pixels with at most `step * patch` pixels between two
-    starts.
-
-    Args:
-        size: pixels to cover, at least `patch`.
-        patch: pixels of a tile.
-        step: largest distance of neighbours as a fraction of the patch, in (0, 1].
-    """
-    reach = size - patch
-    if reach <= 0:
-        return (0,)
-    count = math.ceil(reach / max(1.0, patch * step)) + 1
-    return tuple(round(index * reach / (count - 1)) for index in range(count))
-
-
-def tiles(size_yx: tuple[int, int], patch_yx: tuple[int, int], step: float) -> tuple[Tile, ...]:
-    """All tiles of a slice of `size_yx` pixels, row by row."""
-    rows = tile_starts(size_yx[0], patch_yx[0], step)
-    columns = tile_starts(size_yx[1], patch_yx[1], step)
-    return tuple(Tile(y, x) for y in rows for x in columns)
-
-
-def padding(size: int, patch: int) -> tuple[int, int]:
-    """Pixels to add before and after, so that `size` reaches `patch`; the odd pixel goes after."""
-    missing = max(0, patch - size)
-    return missing // 2, missing - missing // 2
-
-
-def gaussian_window(patch_yx: tuple[int, int]) -> npt.NDArray[np.float32]:
-    """Weights (y, x) of a tile's pixels: a Gaussian with its peak, 1, at the centre; never below 1e-3.
-
-    That limit keeps the weighted mean exact to float32 where a pixel lies in one tile's corner alone.
-    """
-    rows, columns = (gaussian(side) for side in patch_yx)
-    window = np.outer(rows, columns)
-    return np.asarray(np.maximum(window / window.max(), LEAST_WEIGHT), dtype=np.float32)
-
-
-def gaussian(side: int) -> npt.NDArray[np.float64]:
-    """Weights of a patch's voxels along one axis; the centre's is 1 where there is a voxel in the centre."""
-    distance = np.arange(side) - (side - 1) / 2
-    return np.asarray(np.exp(-0.5 * (distance / (side * SIGMA_SCALE)) ** 2), dtype=np.float64)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

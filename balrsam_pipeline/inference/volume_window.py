@@ -17,14 +17,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from balrsam_pipeline.inference.sliding_window import (
-    LEAST_WEIGHT,
-    Network,
-    gaussian,
-    mean_over_networks,
-    padding,
-    tile_starts,
-)
+from balrsam_pipeline.inference.sliding_window import Network, mean_over_networks
+from balrsam_pipeline.inference.tiling import LEAST_WEIGHT, gaussian, padding, tile_starts
 
 Zyx = tuple[int, int, int]
 Flip = tuple[int, ...]  # dimensions of a batch (b, c, z, y, x) that are mirrored

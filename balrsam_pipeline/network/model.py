@@ -145,9 +145,8 @@ class BalrSam(nn.Module):
         return self.network.decoder == "pyramid" and self.image_encoder is not None
 
     @property
-    def predicts_views(self) -> bool:
-        """Whether prediction is to average over rotated and scaled slices: convolutions alone are quick
-        enough."""
+    def predicts_rotated(self) -> bool:
+        """Whether prediction is to average over rotated slices: convolutions alone are quick enough."""
         return self.image_encoder is None
 
     def train_coarser(self, times: int) -> None:

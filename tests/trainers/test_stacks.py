@@ -11,7 +11,7 @@ from torch import Tensor
 
 from balrsam_pipeline.dataset import open_dataset
 from balrsam_pipeline.inference import Predictor, PredictorOptions
-from balrsam_pipeline.inference.sliding_window import tile_starts
+from balrsam_pipeline.inference.tiling import tile_starts
 from balrsam_pipeline.network import build
 from balrsam_pipeline.plan import Configuration, read_plan
 from trainers import TrainRequest

@@ -14,15 +14,12 @@ from torch.nn import functional
 from balrsam_pipeline.inference.sliding_window import (
     Mirror,
     SliceSettings,
-    View,
-    gaussian_window,
     mirrors,
-    moved,
-    padding,
+    rotated,
     slice_logits,
-    tiles,
     with_context,
 )
+from balrsam_pipeline.inference.tiling import gaussian_window, padding, tiles
 from balrsam_pipeline.network import Features
 
 
@@ -185,13 +182,13 @@ def test_rotation_is_that_of_scipy(degrees: float) -> None:
     image = ndimage.gaussian_filter(np.random.default_rng(0).random((20, 31)), 2).astype(np.float32)
     expected = ndimage.rotate(image, -degrees, reshape=False, order=1, mode="grid-constant")
     np.testing.assert_allclose(
-        moved(torch.from_numpy(image)[None, None], View(degrees))[0, 0], expected, atol=1e-5
+        rotated(torch.from_numpy(image)[None, None], degrees)[0, 0], expected, atol=1e-5
     )
 
 
-def test_views_are_averaged_where_they_show_a_pixel() -> None:
-    """Of a smooth image and a network that copies it, views there and back leave all as it was; corners that
-    only the view as it is shows are that view's."""
+def test_rotated_slices_are_averaged_where_they_show_a_pixel() -> None:
+    """Of a smooth image and a network that copies it, rotations there and back leave all as it was; corners
+    that only the slice as it is shows are its own."""
     rows, columns = torch.meshgrid(torch.arange(24.0), torch.arange(32.0), indexing="ij")
     volume = (2 + rows / 24 + columns / 32)[None, None]
     settings = SliceSettings(
@@ -200,7 +197,7 @@ def test_views_are_averaged_where_they_show_a_pixel() -> None:
         batch_size=4,
         context_slices=0,
         mirrors=(Mirror(),),
-        views=(View(), View(10.0, 1.15), View(-10.0, 1.3)),
+        rotations=(0.0, 10.0, -10.0),
     )
     same = slice_logits([torch.nn.Identity()], volume, (0, 1), settings)
     torch.testing.assert_close(same[..., 6:-6, 6:-6], volume[..., 6:-6, 6:-6], atol=1e-4, rtol=0)
@@ -212,19 +209,8 @@ def test_slices_larger_than_the_patch_are_seen_as_they_are() -> None:
         patch_size=(16, 16), tile_step=0.5, batch_size=4, context_slices=0, mirrors=(Mirror(),)
     )
     volume = torch.randn(2, 1, 20, 30, generator=torch.Generator().manual_seed(0))
-    views = dataclasses.replace(settings, views=(View(), View(10.0, 0.9)))
+    both = dataclasses.replace(settings, rotations=(0.0, 10.0))
     network = torch.nn.Conv2d(1, 2, 3, padding=1)
     with torch.no_grad():
-        plain, turned = (slice_logits([network], volume, (0, 2), each) for each in (settings, views))
+        plain, turned = (slice_logits([network], volume, (0, 2), each) for each in (settings, both))
     torch.testing.assert_close(plain, turned, rtol=0, atol=0)
-
-
-def test_a_view_scales_as_scipy_does() -> None:
-    image = ndimage.gaussian_filter(np.random.default_rng(1).random((24, 30)), 2).astype(np.float32)
-    middle = (np.array(image.shape) - 1) / 2
-    expected = ndimage.affine_transform(
-        image, np.eye(2) / 1.5, middle - middle / 1.5, order=1, mode="grid-constant"
-    )
-    np.testing.assert_allclose(
-        moved(torch.from_numpy(image)[None, None], View(0.0, 1.5))[0, 0], expected, atol=1e-5
-    )

@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from balrsam_pipeline.inference.sliding_window import gaussian_window, padding, tile_starts, tiles
+from balrsam_pipeline.inference.tiling import gaussian_window, padding, tile_starts, tiles
 
 
 @given(size=st.integers(1, 400), patch=st.integers(1, 200), step=st.floats(0.1, 1.0))

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from balrsam_pipeline.inference.sliding_window import tile_starts
+from balrsam_pipeline.inference.tiling import tile_starts
 from balrsam_pipeline.inference.volume_window import VolumeLogits, VolumeSettings, volume_flips, volume_window
 
 PATCH = (4, 6, 6)
