@@ -17,6 +17,7 @@ from balrsam_pipeline.plan import (
     NetworkPlan,
     Normalization,
     Plan,
+    Shrink,
 )
 from planners.hardware import Hardware
 from planners.overrides import Overrides, require_sound
@@ -29,7 +30,7 @@ from planners.rules.batch_size import (
     given_batch_size,
     gpu_batch_size,
 )
-from planners.rules.checkpoint import Base, base, encoder_shrink, network_preset
+from planners.rules.checkpoint import Base, adapted_stages, base, encoder_shrink, network_preset
 from planners.rules.configurations import (
     ConfigurationDraft,
     configurations,
@@ -273,17 +274,22 @@ def _network(
     finest: Stride = (
         1 if seen.get("embedding_stride") == 4 and not pyramid else 4
     )  # SAM's decoder quarters it
-    shrink = encoder_shrink(slice_count(common.fingerprint, axes, common.order.value), size.value.input)
+    across = thickness * size.value.scale
+    count = slice_count(common.fingerprint, axes, common.order.value)
+    shrink = encoder_shrink(count, size.value.input, across)
+    stages = adapted_stages(shrink.value, across, pictures=slices.pictures)
     blocks = BACKBONES[parts.value.backbone].depth if every_block and parts.value.backbone in BACKBONES else 0
     again = checkpointed_blocks(size.value.input, from_scratch=parts.value.from_scratch, every=blocks)
+    beside = once and size.value.whole  # whole slices, each encoded once
     network = replace(
         parts.value,
+        adapted_stages=stages.value if beside else parts.value.adapted_stages,
         input_channels=len(common.description.channel_names) * (2 * draft.context_slices + 1),
         classes=common.description.labels.classes,
         input_size=size.value.input,
         mask_stride=finest if stride.value > finest else stride.value,
         checkpointed_blocks=again.value,
-        encoder_shrink=shrink.value if once and size.value.whole else 1,
+        encoder_shrink=shrink.value if beside else 1,
         cden_width=pyramid_width(parts.value.cden_width, size.value.input)
         if pyramid
         else parts.value.cden_width,
@@ -293,12 +299,15 @@ def _network(
         "patch_size": size.reason,
         "mask_stride": stride.reason,
         "backbone": common.base.reason,
-        "ranks": f"{parts.reason}; {shrink.reason if size.value.whole else OF_SOME_TILES}"
-        if once
-        else parts.reason,
+        "ranks": "; ".join([parts.reason, *_encoding(shrink, stages, beside)]) if once else parts.reason,
         "checkpointed_blocks": again.reason,
     }
     return size.value, network, reasons
+
+
+def _encoding(shrink: Decision[Shrink], stages: Decision[int], beside: bool) -> list[str]:
+    """Why the encoder beside a pyramid sees what it sees, and what of it trains."""
+    return [shrink.reason, stages.reason] if beside else [OF_SOME_TILES]
 
 
 def _pixels(common: _Common, slices: int) -> dict[str, Any]:

@@ -299,8 +299,8 @@ class TrainingConfig:
 
         network = configuration.network
         kept = network.backbone == "vit_t" and network.decoder == "pyramid"
-        all_new = network.from_scratch or (kept and network.adapted_stages == 0 and cases > FEW_CASES)
-        rate = FROM_SCRATCH_RATE if all_new else ADAPTED_RATE
+        fast = network.from_scratch or (kept and cases > FEW_CASES)
+        rate = FROM_SCRATCH_RATE if fast else ADAPTED_RATE
         patches, scale = 1, 1.0 if self.batch_size is not None else math.sqrt(ranks)
         if configuration.network.depth:
             patches = SLICES_A_VOLUME

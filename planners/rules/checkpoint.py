@@ -35,10 +35,16 @@ NEEDS_GB: tuple[tuple[Backbone, float], ...] = (
     ("vit_b", 6.0),
     ("vit_t", 0.0),
 )
-# as long as that takes a tenth of twenty minutes on two cores (two fifths of five), it sees all pixels
+# a tenth of twenty minutes on two cores, two fifths of five: the encoder sees smaller slices where looking at
+# each of them so often (once as it is, else augmented) takes longer. Half the size and three copies instead
+# of none gained 0.03 Dice with 83 colour pictures of large objects (docs/benchmarks.md, one seed)
 ENCODING_S = 250.0
+VIEWS = 4
 SHRINKS: tuple[Shrink, ...] = (1, 2, 4)
 SMALLEST_ENCODED = 96  # pixels of the longer side below which it is not made smaller
+THICK = (
+    16.0  # of its pixels that the thinnest label spans at least where it sees smaller slices for more views
+)
 COLOURS = 3  # channels
 # colour pictures on a CPU that TinyViT is run for: nuclei in 90 of them (DSB2018, fold 0, 5 core-minutes)
 # scored 0.920 with what it makes of them and 0.896 without; of more, the first look at each takes too long
@@ -163,26 +169,43 @@ def recommended(
     )
 
 
-def encoder_shrink(slices: int, input_yx: tuple[int, int]) -> Decision[Shrink]:
+def encoder_shrink(slices: int, input_yx: tuple[int, int], thickness_px: float) -> Decision[Shrink]:
     """How many times smaller than the pyramid beside it a frozen TinyViT sees slices on a CPU.
 
     Args:
-        slices: of all cases, each encoded once.
+        slices: of all cases, each encoded once, and augmented copies of each where there is time for it.
+        thickness_px: of the thinnest label, in pixels of the input.
     """
-    seconds = {
-        shrink: slices * input_yx[0] * input_yx[1] * ENCODER_S_PER_MEGAPIXEL / 1e6 / shrink**2
-        for shrink in SHRINKS
-    }
+    once_s = slices * input_yx[0] * input_yx[1] * ENCODER_S_PER_MEGAPIXEL / 1e6
     least = max(input_yx) // SMALLEST_ENCODED
     for shrink in SHRINKS:
-        if seconds[shrink] <= ENCODING_S or 2 * shrink > max(least, 1):
+        views = VIEWS if thickness_px / (2 * shrink) >= THICK else 1
+        if views * once_s / shrink**2 <= ENCODING_S or 2 * shrink > max(least, 1):
             break
     smaller = "at the input's size" if shrink == 1 else f"{shrink} times smaller"
     return Decision(
         shrink,
-        f"the encoder runs once for a slice, not in every step, and sees it {smaller}: about "
-        f"{seconds[shrink]:.0f} core-seconds for {slices} slices",
+        "the encoder runs once for a slice and once for each of its copies, not in every step, and sees them "
+        f"{smaller}: about {once_s / shrink**2:.0f} core-seconds for {slices} slices, "
+        f"{thickness_px / shrink:.0f} of its pixels across the thinnest label",
     )
+
+
+def adapted_stages(shrink: int, thickness_px: float, *, pictures: bool) -> Decision[int]:
+    """How many of TinyViT's stages train beside a pyramid on a CPU.
+
+    Args:
+        shrink: how many times smaller than the pyramid the encoder sees slices.
+        thickness_px: of the thinnest label, in pixels of the input.
+        pictures: whether the dataset is of pictures, not of volumes.
+    """
+    if pictures and shrink > 1 and thickness_px / shrink >= THICK:
+        return Decision(
+            1,
+            "pictures with thick labels vary, and seen smaller a step costs little enough: LoRA and adapters "
+            "of its last stage train",
+        )
+    return Decision(0, "it stays frozen as a whole")
 
 
 def network_preset(backbone: Backbone, *, cpu: bool = False) -> Decision[NetworkPlan]:
@@ -190,8 +213,9 @@ def network_preset(backbone: Backbone, *, cpu: bool = False) -> Decision[Network
     rules' matter.
 
     Args:
-        cpu: whether a CPU trains. TinyViT is wholly frozen there, and with it the combination of channels to
-            its three: what it makes of a slice is the same throughout training, so it is computed once.
+        cpu: whether a CPU trains. TinyViT is frozen there (but see `adapted_stages`), and with it the
+            combination of channels to its three: what it makes of a slice is the same throughout training, so
+            it is computed once.
 
     Source: BALR-SAM, arXiv 2509.24204.
     """
@@ -207,8 +231,7 @@ def network_preset(backbone: Backbone, *, cpu: bool = False) -> Decision[Network
                 decoder="pyramid",
                 cden_width=preset("cnn").cden_width,
             ),
-            "on a CPU the encoder stays frozen as a whole; a convolutional pyramid that takes in its output "
-            "trains",
+            "on a CPU a convolutional pyramid that takes in the encoder's output trains",
         )
     blocks = "every block"
     if backbone == "vit_t":

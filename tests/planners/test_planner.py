@@ -77,6 +77,21 @@ def test_colour_pictures_seen_whole_take_a_pretrained_encoder_and_tiles_do_not(
     assert ("frozen as a whole" in page) == (backbone == "vit_t")
 
 
+@pytest.mark.parametrize(
+    ("pictures", "thickness", "expected"), [(100, 90.0, (2, 1)), (100, 30.0, (1, 0)), (20, 90.0, (1, 0))]
+)
+def test_many_pictures_of_large_objects_are_seen_smaller_and_adapt_the_last_stage(
+    pictures: int, thickness: float, expected: tuple[int, int]
+) -> None:
+    fingerprint = make_fingerprint([(999.0, 1.0, 1.0)] * pictures, (1, 400, 400), {"polyp": thickness}, "2D")
+    fingerprint = replace(fingerprint, channel_statistics=fingerprint.channel_statistics * 3)
+    plan = plan_dataset(fingerprint, COLOUR, CPU)
+    network = plan.configurations["2d"].network
+    assert (network.encoder_shrink, network.adapted_stages) == expected
+    page = " ".join(plan_page(plan, fingerprint, COLOUR).split())
+    assert ("adapters of its last stage train" in page) == (expected[1] == 1)
+
+
 def test_an_encoder_asked_for_beside_tiles_is_said_to_see_some_of_them() -> None:
     for side, said in ((600, "once for some tiles"), (200, "the encoder runs once for a slice")):
         fingerprint = make_fingerprint([(999.0, 1.0, 1.0)] * 30, (1, side, side), {"vessel": 4.0}, "2D")

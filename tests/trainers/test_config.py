@@ -96,9 +96,9 @@ def test_features_are_dropped_only_where_a_frozen_encoder_s_are_kept(make_config
 
 @pytest.mark.parametrize(
     ("decoder", "stages", "cases", "rate"),
-    [("pyramid", 0, 21, 3e-3), ("pyramid", 0, 20, 1e-3), ("pyramid", 1, 21, 1e-3), ("sam", 0, 21, 1e-3)],
+    [("pyramid", 0, 21, 3e-3), ("pyramid", 0, 20, 1e-3), ("pyramid", 1, 21, 3e-3), ("sam", 0, 21, 1e-3)],
 )
-def test_a_pyramid_beside_a_frozen_encoder_learns_fast_from_many_cases(
+def test_a_pyramid_beside_an_encoder_learns_fast_from_many_cases(
     make_configuration, decoder, stages, cases, rate
 ):
     scratch = make_configuration()

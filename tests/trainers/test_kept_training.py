@@ -7,8 +7,9 @@ import dataclasses
 import logging
 import os
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -21,6 +22,10 @@ from trainers import TrainRequest, train_fold
 from trainers.checkpoints import Checkpoint, CheckpointFolder, read_checkpoint
 from trainers.stopping import TrainingStopped
 from trainers.trainer import Trainer
+
+FROZEN: Mapping[str, Any] = {"adapted_stages": 0}
+# as planned for many pictures of large objects
+LAST_STAGE: Mapping[str, Any] = {"adapted_stages": 1, "decoder": "pyramid", "encoder_shrink": 2}
 
 pytestmark = pytest.mark.usefixtures("training_only")
 
@@ -37,7 +42,12 @@ def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def adapt(make_request: Callable[..., TrainRequest], base: Path, tmp_path: Path):
     """A request that adapts `base` on the demo dataset in a place of its own."""
 
-    def make(place: str, preprocessed: str = "preprocessed", **settings: object) -> TrainRequest:
+    def make(
+        place: str,
+        preprocessed: str = "preprocessed",
+        network: Mapping[str, Any] = FROZEN,
+        **settings: object,
+    ) -> TrainRequest:
         request = make_request(**settings)
         source = request.roots.preprocessed / request.dataset.name
         target = tmp_path / preprocessed / request.dataset.name
@@ -48,10 +58,10 @@ def adapt(make_request: Callable[..., TrainRequest], base: Path, tmp_path: Path)
             (target / "plan.json").unlink()
             plan = read_plan(source / "plan.json")
             tiny = preset("vit_t", classes=3, input_channels=2)
-            network = dataclasses.replace(
-                tiny, input_size=(32, 32), cden_width=8, adapted_stages=0, projection="fixed"
+            chosen = dataclasses.replace(
+                tiny, input_size=(32, 32), cden_width=8, projection="fixed", **network
             )
-            adapted = dataclasses.replace(plan.configurations["2d"], network=network, patch_size=(48, 48))
+            adapted = dataclasses.replace(plan.configurations["2d"], network=chosen, patch_size=(48, 48))
             write_versioned(target / "plan.json", dataclasses.replace(plan, configurations={"2d": adapted}))
         roots = dataclasses.replace(request.roots, preprocessed=target.parent, results=tmp_path / place)
         return dataclasses.replace(request, roots=roots, base=base)
@@ -77,19 +87,20 @@ def check_equal(one: Checkpoint, other: Checkpoint) -> None:
         assert torch.equal(other.tensors[name], tensor), name
 
 
-def test_filling_reusing_and_resuming_train_the_same_weights(adapt, monkeypatch, caplog) -> None:
+@pytest.mark.parametrize("network", [FROZEN, LAST_STAGE], ids=["frozen", "last_stage"])
+def test_filling_reusing_and_resuming_train_the_same_weights(adapt, monkeypatch, caplog, network) -> None:
     caplog.set_level(logging.INFO)
-    filling = adapt("filling")
+    filling = adapt("filling", network=network)
     expected = latest(filling)
     assert "keeping features of" in caplog.text
     kept = kept_files(filling)
     assert kept
     with monkeypatch.context() as patch:
         patch.setattr(BalrSam, "prefix", _refuse(BalrSam.prefix))
-        again = latest(adapt("again"))
+        again = latest(adapt("again", network=network))
     check_equal(expected, again)
     assert kept_files(filling) == kept
-    resumed = adapt("resumed", "another_preprocessed")
+    resumed = adapt("resumed", "another_preprocessed", network)
     with monkeypatch.context() as patch:
         original = Trainer.step
 

@@ -213,15 +213,17 @@ def test_small_slices_are_looked_at_in_full() -> None:
 
 
 @pytest.mark.parametrize(
-    ("slices", "input_yx", "expected"),
+    ("slices", "input_yx", "thickness", "expected"),
     [
-        (60, (224, 224), 1),  # 100 core-seconds
-        (300, (224, 224), 2),  # 497 at the input's size, 124 at half of it
-        (5000, (224, 224), 2),  # 56 pixels would be too few
-        (5000, (48, 48), 1),
+        (60, (224, 224), 20.0, 1),  # 100 core-seconds; at half the size ten pixels across are few
+        (300, (224, 224), 20.0, 2),  # 497 at the input's size, 124 at half of it
+        (5000, (224, 224), 20.0, 2),  # 56 pixels would be too few
+        (5000, (48, 48), 20.0, 1),
+        (30, (224, 224), 60.0, 1),  # 200 for four views of each
+        (60, (224, 224), 60.0, 2),  # 400 for four views, 100 at half the size
     ],
 )
-def test_an_encoder_sees_smaller_slices_where_there_are_many(
-    slices: int, input_yx: tuple[int, int], expected: int
+def test_an_encoder_sees_smaller_slices_where_there_are_many_or_labels_are_thick(
+    slices: int, input_yx: tuple[int, int], thickness: float, expected: int
 ) -> None:
-    assert encoder_shrink(slices, input_yx).value == expected
+    assert encoder_shrink(slices, input_yx, thickness).value == expected
