@@ -4,20 +4,16 @@ from __future__ import annotations
 
 import itertools
 from dataclasses import dataclass, replace
-from typing import Any
 
 from balrsam_pipeline.dataset import DatasetDescription
 from balrsam_pipeline.hardware import USABLE_SHARE
-from balrsam_pipeline.network import PUBLISHED
 from balrsam_pipeline.network.backbone_shapes import BACKBONES
-from balrsam_pipeline.network.value_range import value_range
 from balrsam_pipeline.plan import (
     Configuration,
     Fingerprint,
     NetworkPlan,
     Normalization,
     Plan,
-    Shrink,
 )
 from planners.hardware import Hardware
 from planners.overrides import Overrides, require_sound
@@ -30,7 +26,14 @@ from planners.rules.batch_size import (
     given_batch_size,
     gpu_batch_size,
 )
-from planners.rules.checkpoint import Base, adapted_stages, base, encoder_shrink, network_preset
+from planners.rules.checkpoint import (
+    Base,
+    adapted_stages,
+    base,
+    encoder_pixels,
+    encoder_shrink,
+    network_preset,
+)
 from planners.rules.configurations import (
     ConfigurationDraft,
     configurations,
@@ -261,7 +264,12 @@ def _network(
     )
     cpu = common.hardware.gpu_memory_gb is None
     parts = network_preset(common.base.value.backbone, cpu=cpu and not draft.stacks)
-    seen = _pixels(common, 2 * draft.context_slices + 1)
+    seen = encoder_pixels(
+        common.base.value.checkpoint,
+        common.schemes.value,
+        common.fingerprint.channel_statistics,
+        2 * draft.context_slices + 1,
+    )
     pyramid = parts.value.decoder == "pyramid"
     once = pyramid and not parts.value.from_scratch
     adapted = not (parts.value.from_scratch or pyramid or (cpu and draft.stacks))
@@ -280,6 +288,7 @@ def _network(
     stages = adapted_stages(shrink.value, across, pictures=slices.pictures)
     blocks = BACKBONES[parts.value.backbone].depth if every_block and parts.value.backbone in BACKBONES else 0
     again = checkpointed_blocks(size.value.input, from_scratch=parts.value.from_scratch, every=blocks)
+    encoding = [shrink.reason, stages.reason] if size.value.whole else [OF_SOME_TILES]
     beside = once and size.value.whole  # whole slices, each encoded once
     network = replace(
         parts.value,
@@ -299,32 +308,10 @@ def _network(
         "patch_size": size.reason,
         "mask_stride": stride.reason,
         "backbone": common.base.reason,
-        "ranks": "; ".join([parts.reason, *_encoding(shrink, stages, beside)]) if once else parts.reason,
+        "ranks": "; ".join([parts.reason, *encoding]) if once else parts.reason,
         "checkpointed_blocks": again.reason,
     }
     return size.value, network, reasons
-
-
-def _encoding(shrink: Decision[Shrink], stages: Decision[int], beside: bool) -> list[str]:
-    """Why the encoder beside a pyramid sees what it sees, and what of it trains."""
-    return [shrink.reason, stages.reason] if beside else [OF_SOME_TILES]
-
-
-def _pixels(common: _Common, slices: int) -> dict[str, Any]:
-    """What the encoder of the checkpoint saw, and which of our values are black and white to it."""
-    checkpoint = PUBLISHED.get(common.base.value.checkpoint)
-    if checkpoint is None:
-        return {}
-    statistics = common.fingerprint.channel_statistics
-    ranges = tuple(
-        value_range(scheme, own) for scheme, own in zip(common.schemes.value, statistics, strict=True)
-    )
-    return {
-        "checkpoint": checkpoint.name,
-        "pixels": checkpoint.pixels,
-        "embedding_stride": checkpoint.embedding_stride,
-        "input_ranges": ranges * slices,
-    }
 
 
 def _size(

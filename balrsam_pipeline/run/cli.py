@@ -75,6 +75,22 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help="folds to train (default: those of the cross-validation); all: on all cases, to predict with",
     )
+    _add_training(parser)
+    _add_where(parser)
+    parser.add_argument(
+        "--wait", action="store_true", help="where another run works on this dataset, wait until it ends"
+    )
+    parser.add_argument(
+        "--dry-run",
+        action="store_true",
+        help="print the steps, what of them is done and how long the rest will take",
+    )
+    add_cluster_arguments(parser)
+    add_roots(parser)
+    add_handed_on(parser)
+
+
+def _add_training(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--max-minutes",
         type=float,
@@ -96,18 +112,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="train on although settings differ from the start",
     )
-    _add_where(parser)
-    parser.add_argument(
-        "--wait", action="store_true", help="where another run works on this dataset, wait until it ends"
-    )
-    parser.add_argument(
-        "--dry-run",
-        action="store_true",
-        help="print the steps, what of them is done and how long the rest will take",
-    )
-    add_cluster_arguments(parser)
-    add_roots(parser)
-    add_handed_on(parser)
 
 
 def _add_where(parser: argparse.ArgumentParser) -> None:

@@ -5,10 +5,13 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, replace
+from typing import Any
 
+from balrsam_pipeline.fingerprint import ChannelStatistics
 from balrsam_pipeline.network import ENCODER_S_PER_MEGAPIXEL, FROM_SCRATCH, preset
 from balrsam_pipeline.network.official_checkpoints import DOMAIN_WORDS, PUBLISHED, Domain, published
-from balrsam_pipeline.plan import TINY_VIT_STAGES, Backbone, NetworkPlan, Shrink
+from balrsam_pipeline.network.value_range import value_range
+from balrsam_pipeline.plan import TINY_VIT_STAGES, Backbone, NetworkPlan, Normalization, Shrink
 from planners.hardware import Hardware
 from planners.rules import Decision
 
@@ -206,6 +209,30 @@ def adapted_stages(shrink: int, thickness_px: float, *, pictures: bool) -> Decis
             "of its last stage train",
         )
     return Decision(0, "it stays frozen as a whole")
+
+
+def encoder_pixels(
+    checkpoint: str,
+    schemes: tuple[Normalization, ...],
+    statistics: tuple[ChannelStatistics, ...],
+    slices: int,
+) -> dict[str, Any]:
+    """What the encoder of the checkpoint saw, and which of our values are black and white to it: settings of
+    a network plan; none without a published checkpoint.
+
+    Args:
+        slices: that a patch shows, each with all channels.
+    """
+    item = PUBLISHED.get(checkpoint)
+    if item is None:
+        return {}
+    ranges = tuple(value_range(scheme, own) for scheme, own in zip(schemes, statistics, strict=True))
+    return {
+        "checkpoint": item.name,
+        "pixels": item.pixels,
+        "embedding_stride": item.embedding_stride,
+        "input_ranges": ranges * slices,
+    }
 
 
 def network_preset(backbone: Backbone, *, cpu: bool = False) -> Decision[NetworkPlan]:
