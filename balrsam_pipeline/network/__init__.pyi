@@ -1,6 +1,7 @@
 """Public names and the modules that define them; `__init__.py` reads this table."""
 
 from .backbone_shapes import ENCODER_S_PER_MEGAPIXEL as ENCODER_S_PER_MEGAPIXEL
+from .backbone_shapes import PREFIX_SHARE as PREFIX_SHARE
 from .builder import Model as Model
 from .builder import build as build
 from .builder import random_model as random_model

@@ -12,6 +12,8 @@ DECODER_MLP = 2048  # hidden width of the mask decoder's MLPs, in every file of 
 TINY_VIT_PER_TOKEN = 12 * 10 * 256**2
 # TinyViT without a stride on a CPU: core-seconds for a million pixels
 ENCODER_S_PER_MEGAPIXEL = 33.0
+# share of that before the first trained block, by how many stages are adapted (docs/network.md)
+PREFIX_SHARE = (1.0, 0.69, 0.5, 0.28)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,12 +8,13 @@ show is shown by the picture beside them. A copy is the same for every seed, fol
 from __future__ import annotations
 
 import dataclasses
+import math
 import zlib
 from dataclasses import dataclass
 
 import numpy as np
 
-from balrsam_pipeline.network import ENCODER_S_PER_MEGAPIXEL
+from balrsam_pipeline.network import ENCODER_S_PER_MEGAPIXEL, PREFIX_SHARE
 from balrsam_pipeline.plan import Configuration, json_sha256
 from balrsam_pipeline.serialise import to_json
 from trainers.augmentation import draw_geometry, draw_shift
@@ -48,9 +49,9 @@ def how_many(
     whole = covering is None
     if not config.augmentation.enabled and whole:
         return 0
-    height, width = configuration.network.input_size
-    pixels = height * width / configuration.network.encoder_shrink**2
-    once_s = slices * pixels * ENCODER_S_PER_MEGAPIXEL / 1e6
+    network = configuration.network
+    pixels = math.prod(network.input_size) / network.encoder_shrink**2
+    once_s = slices * pixels * ENCODER_S_PER_MEGAPIXEL / 1e6 * PREFIX_SHARE[network.adapted_stages]
     most = int((1 + MOST_COPIES) * (covering or 1))
     views: float = most
     if config.max_minutes is not None:

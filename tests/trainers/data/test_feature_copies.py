@@ -18,6 +18,14 @@ from trainers.data.patches import PatchReader
 from trainers.data.sampling import Sample
 
 # what is encoded is seen without a change of intensities, so that maps can be compared with the picture
+FROZEN = {"encoder_shrink": 1, "adapted_stages": 0}
+LAST_STAGE = {
+    "encoder_shrink": 2,
+    "adapted_stages": 1,
+    "decoder": "pyramid",
+    "backbone": "vit_t",
+    "from_scratch": False,
+}
 GEOMETRY_ALONE = AugmentationConfig(
     noise_probability=0,
     blur_probability=0,
@@ -121,18 +129,21 @@ def test_each_copy_has_a_file_and_other_augmentation_others(kept, reader, tmp_pa
 
 
 @pytest.mark.parametrize(
-    ("minutes", "slices", "fits", "expected"),
+    ("minutes", "slices", "fits", "beside", "expected"),
     [
-        (5, 83, 99, 0),  # 83 slices take 137 s: more than a quarter of the time for one view of each
-        (20, 83, 99, 1),  # 300 s for two views of 137 s
-        (5, 5, 99, 7),
-        (5, 5, 3, 2),  # no room for more on disk
-        (None, 1000, 99, 7),  # no limit of time
+        (5, 83, 99, FROZEN, 0),  # 83 slices take 137 s: more than a quarter of the time for one view of each
+        (20, 83, 99, FROZEN, 1),  # 300 s for two views of 137 s
+        (5, 5, 99, FROZEN, 7),
+        (5, 5, 3, FROZEN, 2),  # no room for more on disk
+        (None, 1000, 99, FROZEN, 7),  # no limit of time
+        (5, 83, 99, LAST_STAGE, 2),  # 75 s for three views of 69 % of 34 s
     ],
 )
-def test_as_many_copies_as_a_quarter_of_the_time_encodes(make_configuration, minutes, slices, fits, expected):
+def test_as_many_copies_as_a_quarter_of_the_time_encodes(
+    make_configuration, minutes, slices, fits, beside, expected
+):
     configuration = make_configuration(channels=3)
-    network = dataclasses.replace(configuration.network, input_size=(224, 224), encoder_shrink=1)
+    network = dataclasses.replace(configuration.network, input_size=(224, 224), **beside)
     configuration = dataclasses.replace(configuration, network=network)
     config = TrainingConfig(max_minutes=minutes)
     assert how_many(configuration, config, slices, fits) == expected
@@ -184,7 +195,7 @@ def test_samples_of_quick_validation_keep_their_places_and_have_files_of_their_o
 
 def test_tiles_are_as_many_as_the_time_encodes_and_cover_a_slice_eight_times_at_most(make_configuration):
     configuration = make_configuration(channels=3)
-    network = dataclasses.replace(configuration.network, input_size=(128, 128), encoder_shrink=1)
+    network = dataclasses.replace(configuration.network, input_size=(128, 128), **FROZEN)
     configuration = dataclasses.replace(configuration, network=network)
     counts = [
         how_many(configuration, TrainingConfig(max_minutes=minutes), 16, 10**6, covering=20.0)
