@@ -74,7 +74,7 @@ def test_colour_pictures_seen_whole_take_a_pretrained_encoder_and_tiles_do_not(
     network = plan_dataset(fingerprint, COLOUR, CPU).configurations["2d"].network
     assert (network.backbone, network.decoder) == (backbone, "pyramid")
     page = " ".join(plan_page(plan_dataset(fingerprint, COLOUR, CPU), fingerprint, COLOUR).split())
-    assert ("frozen as a whole" in page) == (backbone == "vit_t")
+    assert ("a convolutional pyramid that takes in the encoder's output" in page) == (backbone == "vit_t")
 
 
 @pytest.mark.parametrize(

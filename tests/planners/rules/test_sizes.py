@@ -219,8 +219,8 @@ def test_small_slices_are_looked_at_in_full() -> None:
         (300, (224, 224), 20.0, 2),  # 497 at the input's size, 124 at half of it
         (5000, (224, 224), 20.0, 2),  # 56 pixels would be too few
         (5000, (48, 48), 20.0, 1),
-        (30, (224, 224), 60.0, 1),  # 200 for four views of each
-        (60, (224, 224), 60.0, 2),  # 400 for four views, 100 at half the size
+        (20, (224, 224), 60.0, 1),  # 199 for six views of each
+        (60, (224, 224), 60.0, 2),  # 596 for six views, 149 at half the size
     ],
 )
 def test_an_encoder_sees_smaller_slices_where_there_are_many_or_labels_are_thick(
