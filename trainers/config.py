@@ -26,7 +26,7 @@ ZOOMS = ("scaling_range", "low_resolution_zoom")
 SLICES_A_VOLUME = 4  # patches of slices for one of a volume, in the quick validation
 VOLUME_RATE = 2e-3  # a volume a step is a smaller batch of like voxels
 ADAPTED_RATE = 1e-3  # adapters start at zero beside frozen weights: gentler
-# training cases up to which a pyramid beside a frozen encoder, all new as it is, learns at that rate too: of
+# training cases up to which a pyramid beside TinyViT, all new as it is, learns at that rate too: of
 # few it learns the maps by heart (with 5 pictures 0.003 lost 0.026 and 0.006 Dice, with 72 it gained 0.007)
 FEW_CASES = 20
 FROM_SCRATCH_EPOCHS = 300
@@ -163,7 +163,7 @@ class TrainingConfig:
             The learning rate falls as if it went on; the weights that scored best are the checkpoint "best".
         batch_size: samples of one step over all devices; None takes the plan's for each of them.
         learning_rate: the highest; None takes 3e-3 for a network trained from scratch or for a pyramid beside
-            a frozen encoder with more than 20 training cases, 2e-3 for one over volumes and 1e-3 for an
+            TinyViT with more than 20 training cases, 2e-3 for one over volumes and 1e-3 for an
             adapted one, times the root of the number of devices that each have the plan's batch.
         pretrained_rate: share of the learning rate that trained weights of SAM's own take where a checkpoint
             is adapted (its mask decoder's); new parts and LoRA take all of it.

@@ -46,9 +46,8 @@ ENCODING_S = 250.0
 VIEWS = 6
 SHRINKS: tuple[Shrink, ...] = (1, 2, 4)
 SMALLEST_ENCODED = 96  # pixels of the longer side below which it is not made smaller
-THICK = (
-    16.0  # of its pixels that the thinnest label spans at least where it sees smaller slices for more views
-)
+# of the encoder's pixels that the thinnest label spans at least where it sees smaller slices for more views
+THICK = 16.0
 COLOURS = 3  # channels
 # colour pictures on a CPU that TinyViT is run for: nuclei in 90 of them (DSB2018, fold 0, 5 core-minutes)
 # scored 0.920 with what it makes of them and 0.896 without; of more, the first look at each takes too long
@@ -174,10 +173,10 @@ def recommended(
 
 
 def encoder_shrink(slices: int, input_yx: tuple[int, int], thickness_px: float) -> Decision[Shrink]:
-    """How many times smaller than the pyramid beside it a frozen TinyViT sees slices on a CPU.
+    """How many times smaller than the pyramid beside it TinyViT sees slices on a CPU.
 
     Args:
-        slices: of all cases, each encoded once, and augmented copies of each where there is time for it.
+        slices: of all cases; what is frozen runs once for each, and once for each augmented copy.
         thickness_px: of the thinnest label, in pixels of the input.
     """
     once_s = slices * input_yx[0] * input_yx[1] * ENCODER_S_PER_MEGAPIXEL / 1e6
