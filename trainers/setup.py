@@ -141,6 +141,7 @@ def assemble(
             threads=_thread_choice(request, ranks),
             filling=features.filling if features is not None else None,
             afterwards=partial(expected_validation_s, data) if data.fold.val else None,
+            patches=len(quick.samples),
         )
         parts = TrainerParts(
             config=config,

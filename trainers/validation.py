@@ -71,8 +71,9 @@ def validate_fold(
 class QuickValidation:
     """Foreground Dice of a model on fixed patches of validation cases: cheap enough for every epoch.
 
-    Dice is taken over all patches of a class or region at once and averaged over those that occur (nnU-Net's
-    pseudo Dice).
+    Dice is taken over all patches of a case at once and averaged over the cases that show a class or region,
+    then over those: as whole images are scored. (nnU-Net's pseudo Dice is taken over the patches of all cases
+    at once, where large objects outweigh small ones.)
     """
 
     reader: PatchReader
@@ -89,7 +90,7 @@ class QuickValidation:
         Args:
             enough: asked after every batch whether to leave it at that.
         """
-        sums = torch.zeros(3, len(self.labels.names), dtype=torch.float64)
+        sums: dict[str, Tensor] = {}
         training = model.training
         model.train(False)
         for first in range(0, len(self.samples), self.batch_size):
@@ -106,13 +107,18 @@ class QuickValidation:
             for one in range(
                 len(label_bhw)
             ):  # so that maps of all classes are there for one sample at a time
-                sums += self._sums(logits_bkhw[one : one + 1].float(), label_bhw[one : one + 1])
+                own = self._sums(logits_bkhw[one : one + 1].float(), label_bhw[one : one + 1])
+                case = samples[one].case
+                sums[case] = sums[case] + own if case in sums else own
             if enough():
                 break
         model.train(training)
-        both, predicted, wanted = sums
-        occurring = wanted > 0
-        return float((2 * both / (predicted + wanted))[occurring].mean()) if bool(occurring.any()) else 0.0
+        if not sums:
+            return 0.0
+        both, predicted, wanted = torch.stack(list(sums.values()), dim=1)
+        dice = 2 * both / (predicted + wanted).where(wanted > 0, torch.nan)
+        mean = dice.nanmean(0).nanmean()  # of cases, then of labels
+        return float(mean.nan_to_num())
 
     def _features(self, samples: Sequence[Sample]) -> Features | None:
         """What is kept of these samples; computed and kept at the first validation."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
@@ -15,7 +16,7 @@ from balrsam_pipeline.network.live_bytes import LiveBytes
 from trainers.optimisation import Precision
 from trainers.validation import QuickValidation
 
-CLASSES, PATCHES, SIDE = 20, 8, 16
+CLASSES, PATCHES, SIDE, CASES = 20, 8, 16, 3
 LABELS = LabelScheme(
     names=tuple(f"label {value}" for value in range(1, CLASSES)),
     values=tuple((value,) for value in range(1, CLASSES)),
@@ -26,6 +27,7 @@ LABELS = LabelScheme(
 )
 RNG = np.random.default_rng(0)
 TRUTH = RNG.integers(0, CLASSES, (PATCHES, SIDE, SIDE)).astype(np.int16)
+TRUTH[::CASES][TRUTH[::CASES] == 1] = 2  # the first case does not show the first label
 SAID = np.where(RNG.random(TRUTH.shape) < 0.7, TRUTH, 0)
 
 
@@ -38,20 +40,32 @@ class Says(nn.Module):
 
 
 def validation(batch_size: int) -> QuickValidation:
-    def read(number: int) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
-        return np.full((1, SIDE, SIDE), number, np.float32), TRUTH[number]
+    def read(sample: Any) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
+        return np.full((1, SIDE, SIDE), sample.number, np.float32), TRUTH[sample.number]
 
     precision = Precision(torch.device("cpu"), torch.float32, torch.amp.GradScaler("cpu", enabled=False))
-    return QuickValidation(SimpleNamespace(read=read), range(PATCHES), LABELS, precision, batch_size)  # type: ignore[arg-type]
+    samples = [SimpleNamespace(number=number, case=f"case {number % CASES}") for number in range(PATCHES)]
+    return QuickValidation(SimpleNamespace(read=read), samples, LABELS, precision, batch_size)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("batch_size", [1, 3, PATCHES])
-def test_it_is_the_mean_over_labels_of_the_overlap_of_all_patches(batch_size: int) -> None:
-    dice = [
-        2 * ((label == SAID) & (label == TRUTH)).sum() / ((label == SAID).sum() + (label == TRUTH).sum())
-        for label in range(1, CLASSES)
-    ]
+def test_it_is_the_mean_over_labels_of_the_mean_over_cases_that_show_them(batch_size: int) -> None:
+    dice = []
+    for label in range(1, CLASSES):
+        of_cases = []
+        for case in range(CASES):
+            said, truth = SAID[case::CASES] == label, TRUTH[case::CASES] == label
+            if truth.any():
+                of_cases.append(2 * (said & truth).sum() / (said.sum() + truth.sum()))
+        dice.append(np.mean(of_cases))
     assert validation(batch_size).dice(Says()) == pytest.approx(np.mean(dice))
+
+
+def test_without_patches_or_foreground_it_is_zero() -> None:
+    whole = validation(1)
+    assert replace(whole, samples=()).dice(Says()) == 0.0
+    nothing = SimpleNamespace(read=lambda sample: (whole.reader.read(sample)[0], np.zeros((SIDE, SIDE), int)))
+    assert replace(whole, reader=nothing).dice(Says()) == 0.0  # type: ignore[arg-type]
 
 
 def test_maps_of_all_classes_are_held_for_one_patch_at_a_time() -> None:

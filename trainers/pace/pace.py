@@ -33,6 +33,7 @@ class Pace:
         threads: ThreadChoice | None = None,
         filling: Filling | None = None,
         afterwards: Callable[[float], float] | None = None,
+        patches: int = 0,
     ) -> None:
         """Begin to measure.
 
@@ -42,9 +43,11 @@ class Pace:
             filling: work that is done once.
             afterwards: seconds that the validation of whole images takes after the budget, from those of the
                 network for one patch.
+            patches: of a quick validation; 0 takes those of `config`.
         """
         self._config, self._budget, self._going = config, budget, going
         self._threads, self._filling, self._afterwards = threads, filling or Filling(), afterwards
+        self._patches = max(1, patches or config.quick_validation_patches)
         self._steps_s: deque[float] = deque(maxlen=RECENT_STEPS)
         self._computing_s: deque[float] = deque(maxlen=RECENT_STEPS)
         self._validation_s, self._dice = 0.0, -1.0
@@ -104,7 +107,7 @@ class Pace:
         timed."""
         if self._afterwards is None or not self._validation_s:
             return None
-        patch_s = self._validation_s / max(1, self._config.quick_validation_patches)
+        patch_s = self._validation_s / self._patches
         once_s = self._filling.seconds / self._filling.made if self._filling.made else 0.0
         return self._afterwards(patch_s + once_s)
 

@@ -96,6 +96,15 @@ def test_quick_validation_with_one_patch_a_case_covers_foreground_and_axes_all_t
     assert np.bincount([sample.axis for sample in three_axes]).tolist() == [10, 10, 10]
 
 
+def test_quick_validation_sees_a_slice_that_is_seen_whole_once(make_configuration):
+    rows = np.argwhere(np.ones((1, 4, 4), dtype=bool)).astype(np.int32)
+    pictures = [SamplingCase(case=f"case_{number}", shape_zyx=(1, 4, 4)) for number in range(3)]
+    whole = make_configuration(patch_size=(4, 4))
+    assert len(fixed_samples(pictures, lambda case: {"organ": rows}, whole, 40)) == 3
+    parts = make_configuration(patch_size=(2, 2))
+    assert len(fixed_samples(pictures, lambda case: {"organ": rows}, parts, 40)) > 3
+
+
 def test_a_case_without_foreground_is_sampled_anywhere(make_store, make_configuration):
     sampler = make_sampler(make_store(), make_configuration(), foreground_fraction=1.0)
     sample = dataclasses.replace(sampler, foreground=lambda case: {"outer": np.zeros((0, 3), np.int32)}).draw(
