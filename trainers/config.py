@@ -174,7 +174,7 @@ class TrainingConfig:
         coarse_share: share of the budget, from its start, that trains on images of half the side: about
             twice as many in the same time, while it is about finding structures and not yet about edges.
             For networks of convolutions alone (plan's decoder "pyramid") whose masks are not as fine as
-            the input.
+            the input, and networks over volumes.
         foreground_fraction: share of samples centred on a foreground voxel. Source: nnU-Net oversamples 1/3.
         quick_validation_patches: validation patches scored after every epoch to keep the best checkpoint; of
             volumes a quarter as many are taken.

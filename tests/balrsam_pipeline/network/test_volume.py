@@ -26,6 +26,31 @@ def test_logits_have_the_patch_s_shape_and_coarser_ones_those_of_the_levels() ->
     assert model.train(False).forward_training(torch.randn(1, 1, 8, 16, 16)).coarser_logits == ()
 
 
+def test_coarser_training_sees_smaller_patches_at_the_same_places() -> None:
+    model = build(volume_network(), None)
+    image = torch.randn(2, 1, 8, 16, 16)
+    model.train_coarser(2)
+    output = model.forward_training(image)
+    assert output.logits.shape == (2, 3, 8, 16, 16)
+    assert [tuple(level.shape) for level in output.coarser_logits] == [(2, 3, 8, 4, 4), (2, 3, 4, 2, 2)]
+    output.logits.square().mean().backward()
+    assert model.tokens.pos_embed.grad.abs().sum() > 0
+    with torch.no_grad():
+        whole = model.train(False)(image)
+        model.train_coarser(1)
+        torch.testing.assert_close(model(image), whole, rtol=0, atol=0)  # prediction sees all
+
+
+def test_positions_between_cells_are_those_around_them() -> None:
+    tokens = build(volume_network(), None).tokens
+    z, y, x = tokens.sides
+    places = torch.stack(torch.meshgrid(*map(torch.arange, (z, y, x)), indexing="ij"), -1).float()
+    placed = tokens._placed(places.reshape(-1, 3), [z, y // 2, x // 2]).view(z, y // 2, x // 2, 3)
+    torch.testing.assert_close(placed[..., 0], places[:, ::2, ::2, 0])
+    torch.testing.assert_close(placed[..., 1], places[:, ::2, ::2, 1] + 0.5)  # between two cells
+    torch.testing.assert_close(placed[..., 2], places[:, ::2, ::2, 2] + 0.5)
+
+
 def test_every_parameter_gets_a_gradient() -> None:
     model = build(volume_network())
     output = model.forward_training(torch.randn(2, 1, 8, 16, 16))
