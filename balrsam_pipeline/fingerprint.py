@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from balrsam_pipeline.serialise import compact_json, to_json
 
@@ -31,10 +31,13 @@ class ChannelStatistics:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CaseFingerprint:
-    """What was measured on one training case; `label_thickness_px` is the mean in-plane thickness of each
-    label that it shows.
+    """What was measured on one training case.
 
-    `channel_statistics` are of the case's own foreground, empty where it shows none.
+    Attributes:
+        label_thickness_px: mean in-plane thickness of each label that it shows.
+        label_left: how far towards the patient's left each of those lies, from 0 to 1 of the image's width
+            (its mean voxel); none of pictures, and of cases measured by earlier versions.
+        channel_statistics: of the case's own foreground, empty where it shows none.
     """
 
     case: str
@@ -46,6 +49,7 @@ class CaseFingerprint:
     content_sha256: str
     label_voxels: dict[str, int]
     label_thickness_px: dict[str, float]
+    label_left: dict[str, float] = field(default_factory=dict, metadata={"added": True})
     channel_statistics: tuple[ChannelStatistics, ...] = ()
 
 
@@ -68,7 +72,9 @@ class Fingerprint:
         """A hash of all that was measured: that of its JSON, made case by case."""
         digest = hashlib.sha256(b'{"cases":[')
         for number, case in enumerate(self.cases):
-            digest.update(f"{',' if number else ''}{compact_json(to_json(case))}".encode())
+            digest.update(
+                f"{',' if number else ''}{compact_json(to_json(case, without_added_defaults=True))}".encode()
+            )
         rest = to_json(replace(self, cases=()))
         del rest["cases"]  # the first of the sorted keys
         digest.update(f"],{compact_json(rest)[1:]}".encode())

@@ -71,17 +71,19 @@ def measure(files: CaseFiles, description: DatasetDescription, image: Image, lab
         foreground_zyx &= label_zyx != labels.ignore_value
     samples = [np.sort(channel_zyx[foreground_zyx]) for channel_zyx in image.data]
     spacing_mm = image.geometry.spacing_mm
-    voxels, thickness = _label_sizes(label_zyx, labels, int(np.argmax(spacing_mm)))
+    orientation = image.geometry.orientation
+    voxels, thickness, left = _of_labels(label_zyx, labels, int(np.argmax(spacing_mm)), orientation)
     fingerprint = CaseFingerprint(
         case=files.case,
         shape_zyx=image.geometry.shape_zyx,
         cropped_shape_zyx=_sizes(box),
         spacing_mm=spacing_mm,
-        orientation=image.geometry.orientation,
+        orientation=orientation,
         dtype=str(image.data.dtype),
         content_sha256=content_sha256(files, description),
         label_voxels=voxels,
         label_thickness_px=thickness,
+        label_left=left,
         channel_statistics=tuple(_statistics(values, files.case) for values in samples if len(values)),
     )
     return Measurement(
@@ -132,19 +134,48 @@ def _percentile(ordered: npt.NDArray[Any], percent: float) -> float:
     return low + (high - low) * (place - below)
 
 
-def _label_sizes(
-    label_zyx: npt.NDArray[Any], labels: LabelScheme, slice_axis: int
-) -> tuple[dict[str, int], dict[str, float]]:
-    """Voxels and in-plane thickness of each label or region; thickness only of those that the case shows."""
-    by_slice = np.moveaxis(label_zyx, slice_axis, 0)
-    voxels, thickness = {}, {}
+def _of_labels(
+    label_zyx: npt.NDArray[Any], labels: LabelScheme, slice_axis: int, orientation: str
+) -> tuple[dict[str, int], dict[str, float], dict[str, float]]:
+    """Voxels of each label or region; in-plane thickness and how far to the left, of those that the case
+    shows."""
+    voxels, thickness, left = {}, {}, {}
     for name in labels.names:
-        mask_zyx = labels.mask(by_slice, name)
+        mask_zyx = labels.mask(label_zyx, name)
         voxels[name] = int(mask_zyx.sum())
-        measured = in_plane_thickness_px(mask_zyx)
+        measured = in_plane_thickness_px(np.moveaxis(mask_zyx, slice_axis, 0))
         if measured is not None:
             thickness[name] = measured
-    return voxels, thickness
+        place = towards_left(mask_zyx, orientation)
+        if place is not None:
+            left[name] = place
+    return voxels, thickness, left
+
+
+def towards_left(mask_zyx: npt.NDArray[np.bool_], orientation: str) -> float | None:
+    """How far towards the patient's left a mask lies: its mean voxel, from 0 to 1 of the image's width; None
+    where it is empty, or a picture's.
+
+    Args:
+        orientation: three letters, of the axes x, y, z, such as "LPS"; another word of a picture.
+
+    Example:
+        >>> mask = np.zeros((1, 2, 10), bool)
+        >>> mask[0, :, 8] = True
+        >>> towards_left(mask, "LPS"), round(towards_left(mask, "RAS"), 2), towards_left(mask, "2D")
+        (0.85, 0.15, None)
+    """
+    letters = set(orientation) & {"L", "R"}
+    if len(orientation) != mask_zyx.ndim or len(letters) != 1:
+        return None
+    (letter,) = letters
+    axis = mask_zyx.ndim - 1 - orientation.index(letter)
+    counts = mask_zyx.sum(axis=tuple(other for other in range(mask_zyx.ndim) if other != axis))
+    if not counts.any():
+        return None
+    places = (np.arange(len(counts)) + 0.5) / len(counts)
+    place = round(float(counts @ places / counts.sum()), 4)
+    return place if letter == "L" else 1 - place
 
 
 MOST_SLICES = 16  # evenly spread over those that show the label: enough for a mean, and memory stays bounded

@@ -109,6 +109,7 @@ class Measured:
                 fingerprint,
                 label_voxels=_with_common_names(fingerprint.label_voxels),
                 label_thickness_px=_with_common_names(fingerprint.label_thickness_px),
+                label_left=_with_common_names(fingerprint.label_left),
             ),
             *COMMON_MEASUREMENTS,
         )

@@ -6,6 +6,7 @@ from __future__ import annotations
 import re
 import statistics
 from collections import Counter
+from itertools import combinations
 
 from balrsam_pipeline.plan import Fingerprint
 from planners.rules import Decision
@@ -15,6 +16,11 @@ ANATOMICAL = 3  # letters of an orientation code; pictures have another
 BOTH_SIDES_MM = (
     100.0  # narrower images, as of one hippocampus, show one side of the body; a judgement, docs/decisions.md
 )
+
+# Labels lie on one side where nearly all of at least so many cases show them there, by so much of the image's
+# width; beside each other half as much is enough, as a heart's chambers are.
+ENOUGH_CASES, NEARLY_ALL, ASIDE = 8, 0.95, 0.1
+MOST_CASES = 1000  # are asked
 
 # words of label names -> the anatomical axis whose directions they name, by the letters of orientation codes
 _DIRECTIONS = (
@@ -34,7 +40,8 @@ def mirror_axes(
     leaving them out brought). Pictures without an anatomical orientation are mirrored along all axes. Where
     labels come in pairs that differ only by a direction (left and right kidney), that axis is left out.
     Volumes too narrow to show both sides are not mirrored: theirs would be the other side's, which may never
-    be seen. Slices are never mirrored across, unless they are cut along all axes.
+    be seen; nor those whose labels lie on one side in nearly all cases, as the liver does, or in one order,
+    as the heart's ventricles do. Slices are never mirrored across, unless they are cut along all axes.
     """
     candidates: tuple[int, ...] = (0, 1, 2) if slicing_axes == (0, 1, 2) else (1, 2)
     orientation = Counter(case.orientation for case in fingerprint.cases).most_common(1)[0][0]
@@ -57,6 +64,9 @@ def mirror_axes(
                 f"none: images of {width_mm:.0f} mm from left to right show one side, whose mirror image may "
                 "never be seen",
             )
+        told = _one_sided(fingerprint, label_names)
+        if told:
+            return Decision((), f"none: {told}, and its mirror image will never be seen")
         return Decision(
             allowed,
             "left–right alone, where slices show it: the body has no other symmetry, and patients lie one "
@@ -75,6 +85,31 @@ def _paired(label_names: tuple[str, ...]) -> list[str]:
         for names, letters in _DIRECTIONS
         if len({word for label in parts for word in label & names}) > 1
     ]
+
+
+def _one_sided(fingerprint: Fingerprint, label_names: tuple[str, ...]) -> str:
+    """What tells left from right in nearly all cases, in words; empty where nothing does."""
+    cases = fingerprint.cases[:: max(1, len(fingerprint.cases) // MOST_CASES)]
+    for name in label_names:
+        aside = [case.label_left[name] - 0.5 for case in cases if name in case.label_left]
+        if side := _side(aside, ASIDE):
+            return f"{name} lies on the patient's {side} in nearly all cases"
+    for first, second in combinations(label_names, 2):
+        apart = [
+            case.label_left[first] - case.label_left[second]
+            for case in cases
+            if first in case.label_left and second in case.label_left
+        ]
+        if side := _side(apart, ASIDE / 2):
+            return f"{first} lies {side} of {second} in nearly all cases"
+    return ""
+
+
+def _side(towards_left: list[float], least: float) -> str:
+    if len(towards_left) < ENOUGH_CASES or abs(statistics.median(towards_left)) < least:
+        return ""
+    share = sum(value > 0 for value in towards_left) / len(towards_left)
+    return "left" if share >= NEARLY_ALL else "right" if share <= 1 - NEARLY_ALL else ""
 
 
 def _width_mm(fingerprint: Fingerprint, orientation: str) -> float:

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from support.fingerprints import make_fingerprint
 
+from balrsam_pipeline.plan import Fingerprint
 from planners.rules.configurations import configurations, context_slices, default_configuration
 from planners.rules.mirroring import mirror_axes
 from planners.rules.slices import transpose
@@ -105,6 +109,37 @@ def test_volumes_are_mirrored_left_to_right_unless_labels_are_named_by_it_and_pi
         mirror_axes(make_fingerprint(shape=WIDE, orientation=orientation), names, (0, 1, 2), (0,)).value
         == expected
     )
+
+
+def lying(places: Sequence[dict[str, float]]) -> Fingerprint:
+    """Wide volumes whose labels lie so far towards the left, case by case."""
+    fingerprint = make_fingerprint([(1.0, 1.0, 1.0)] * len(places), shape=WIDE)
+    cases = tuple(
+        replace(case, label_left=left) for case, left in zip(fingerprint.cases, places, strict=True)
+    )
+    return replace(fingerprint, cases=cases)
+
+
+@pytest.mark.parametrize(
+    ("places", "expected", "word"),
+    [
+        ([{"a": 0.3}] * 8, (), "a lies on the patient's right"),
+        ([{"a": 0.7}] * 19 + [{"a": 0.4}], (), "a lies on the patient's left"),
+        ([{"a": 0.7}] * 18 + [{"a": 0.4}] * 2, (2,), ""),  # 90 %
+        ([{"a": 0.3}] * 7, (2,), ""),  # too few to tell
+        ([{"a": 0.55}] * 8, (2,), ""),  # about the middle
+        ([{"a": 0.45, "b": 0.55}, {"a": 0.55, "b": 0.62}] * 4, (), "a lies right of b"),
+        ([{"a": 0.45, "b": 0.55}, {"a": 0.55, "b": 0.45}] * 8, (2,), ""),  # tumours: on either side
+        ([{"a": 0.5}, {"b": 0.6}] * 4, (2,), ""),  # never seen beside each other
+        ([{}] * 20, (2,), ""),  # measured by an earlier version
+    ],
+)
+def test_labels_of_one_side_forbid_mirroring(
+    places: list[dict[str, float]], expected: tuple[int, ...], word: str
+) -> None:
+    found = mirror_axes(lying(places), ("a", "b"), (0, 1, 2), (0,))
+    assert found.value == expected
+    assert word in found.reason and ("never be seen" in found.reason) == (expected == ())
 
 
 def test_mirroring_follows_the_transposed_axes() -> None:
