@@ -100,9 +100,9 @@ class TrainingForward(nn.Module):
         output = self.model.forward_training(image_bchw, Features(*features) if features else None)
         return output.logits, output.boundary_logits, *output.coarser_logits
 
-    def train_coarser(self, times: int) -> None:
-        """From now on train on images this many times smaller, where the model can."""
-        self.model.train_coarser(times)
+    def train_coarser(self, times: int) -> bool:
+        """From now on train on images this many times smaller, where the model can; whether it does."""
+        return self.model.train_coarser(times)
 
     def compute_again(self) -> bool:
         """From now on keep less for backward; whether the model can."""

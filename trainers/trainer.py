@@ -40,9 +40,9 @@ CLOCKS: dict[str, Callable[[], float]] = {"wall": time.monotonic, "cpu": time.pr
 class TrainingState:
     """Where the loop stands; what a checkpoint keeps besides tensors.
 
-    `epochs_since_best` counts quick validations. `pieces` is how many parts a batch is worked through in,
-    since memory ran out for all of it, and `again` whether the encoder's blocks are computed again in
-    backward, since it ran out for a single sample.
+    `epochs_since_best` counts quick validations, though not while images are seen smaller (`coarse`).
+    `pieces` is how many parts a batch is worked through in, since memory ran out for all of it, and `again`
+    whether the encoder's blocks are computed again in backward, since it ran out for a single sample.
     """
 
     step: int = 0
@@ -53,6 +53,7 @@ class TrainingState:
     loss_steps: int = 0
     pieces: int = 1
     again: bool = False
+    coarse: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,7 +69,8 @@ class TrainerParts:
         pace: measures how fast it goes, and says so.
         quick_dice: scores the averaged weights on a few patches, no longer than until what it is given says
             that it is enough; called on the first rank alone. None where no case is left to validate on.
-        train_coarser: has the network train on images this many times smaller from now on, where it can.
+        train_coarser: has the network see images this many times smaller from now on, where it can; whether
+            it does.
         compute_again: has the network keep less for backward from now on; whether it can.
         save: writes checkpoints of the kinds named ("latest", "best").
     """
@@ -89,7 +91,7 @@ class TrainerParts:
     stop: StopRequest
     pace: Pace
     quick_dice: Callable[[Callable[[], bool]], float] | None
-    train_coarser: Callable[[int], None]
+    train_coarser: Callable[[int], bool]
     compute_again: Callable[[], bool]
     save: Callable[[TrainingState, tuple[str, ...]], None]
 
@@ -157,7 +159,10 @@ class Trainer:
         """
         parts, state = self._parts, self.state
         set_learning_rate(parts.optimiser, learning_rate(progress, parts.config))
-        parts.train_coarser(COARSER if progress < parts.config.coarse_share else 1)
+        coarse = parts.train_coarser(COARSER if progress < parts.config.coarse_share else 1)
+        if state.coarse and not coarse:  # quick validation saw smaller images, too: it begins anew
+            state.best_dice = -1.0
+        state.coarse = coarse
         loss, norm = self._backward(batch, fetch)
         finite = math.isfinite(loss) and math.isfinite(norm)
         if finite:
@@ -271,7 +276,8 @@ class Trainer:
         better = dice is not None and dice > self.state.best_dice
         due = time.monotonic() - self._saved_at >= self._parts.config.save_every_s
         if dice is not None:
-            self.state.epochs_since_best = 0 if better else self.state.epochs_since_best + 1
+            waiting = not better and not self.state.coarse
+            self.state.epochs_since_best = self.state.epochs_since_best + 1 if waiting else 0
             self.state.best_dice = max(self.state.best_dice, dice)
         if due:
             self._parts.save(self.state, ("latest", "best") if better else ("latest",))

@@ -91,7 +91,7 @@ class BalrSam(nn.Module):
         size = (image.shape[-2], image.shape[-1])
         if self.network.decoder == "pyramid":
             encoded = self._encoded(resized, features)
-            if self._coarser > 1 and self.training:
+            if self._coarser > 1:
                 resized = functional.avg_pool2d(resized, self._coarser)
             logits, coarser, boundary = self.pyramid(resized, encoded)
             return TrainingOutput(resize(logits, size), boundary, coarser)
@@ -149,11 +149,12 @@ class BalrSam(nn.Module):
         """Whether prediction is to average over rotated slices: convolutions alone are quick enough."""
         return self.image_encoder is None
 
-    def train_coarser(self, times: int) -> None:
-        """From now on train on images this many times smaller: convolutions alone can, where masks are
-        coarser than the input."""
+    def train_coarser(self, times: int) -> bool:
+        """From now on see images this many times smaller, in training and its quick validation: convolutions
+        alone can, where masks are coarser than the input. Returns whether they are seen smaller."""
         if self.network.decoder == "pyramid" and self.network.mask_stride > 1:
             self._coarser = times
+        return self._coarser > 1
 
     def compute_again(self) -> bool:
         """From now on keep as little of the encoder for backward as can be: all its blocks are computed again

@@ -137,7 +137,7 @@ class VolumeBalrSam(nn.Module):
         if features is not None:
             raise ValueError("a network from scratch has no kept features")
         size = list(image.shape[2:])
-        if self._coarser > 1 and self.training:
+        if self._coarser > 1:
             image = functional.adaptive_avg_pool3d(image, self._smaller(size))
         maps = self.encoder(image.contiguous(memory_format=torch.channels_last_3d))
         added_bczyx, classes_bkc = self.tokens(maps[-1])
@@ -163,10 +163,12 @@ class VolumeBalrSam(nn.Module):
         )
         return z, y, x
 
-    def train_coarser(self, times: int) -> None:
-        """From now on train on patches this many times smaller along the axes that are pooled first: with
-        half the sides a step takes a quarter to a fifth of its time."""
+    def train_coarser(self, times: int) -> bool:
+        """From now on see patches this many times smaller along the axes that are pooled first, in training
+        and its quick validation: with half the sides a step takes a quarter to a fifth of its time. Returns
+        whether they are seen smaller."""
         self._coarser = times
+        return times > 1
 
     def compute_again(self) -> bool:
         """There are no blocks of an encoder to compute again."""

@@ -125,7 +125,7 @@ def make_trainer(network: Network, half: bool = False) -> tuple[Trainer, Log]:
         stop=StopRequest(),
         pace=Pace(CONFIG, Budget(CONFIG, lambda: 0.0), Phase("fold 0")),
         quick_dice=lambda enough: 0.5,
-        train_coarser=lambda times: None,
+        train_coarser=lambda times: False,
         compute_again=network.compute_again,
         save=lambda state, kinds: None,
     )
@@ -144,6 +144,32 @@ def test_a_batch_that_does_not_fit_is_divided_with_the_same_trajectory(room: int
     losses = [[record["loss"] for record in kept.records if record["event"] == "epoch"] for kept in (_, log)]
     assert losses[0] == pytest.approx(losses[1], abs=1e-4)
     assert [record["event"] for record in log.records].count("divided") >= 1
+
+
+def test_the_best_dice_of_smaller_images_is_not_that_of_whole_ones() -> None:
+    """Patience waits until images are seen whole, and the first score of those is the best so far."""
+    trainer, _ = make_trainer(Network(room=6))
+    scores = iter([0.9, 0.9, 0.9, 0.5, 0.6, 0.55])
+    seen: list[int] = []
+    saved: list[tuple[int, float, tuple[str, ...]]] = []
+
+    def coarser(times: int) -> bool:
+        seen.append(times)
+        return times > 1
+
+    parts = replace(
+        trainer._parts,
+        config=replace(CONFIG, max_steps=6, steps_per_epoch=1, coarse_share=0.5, patience=2),
+        budget=Budget(replace(CONFIG, max_steps=6, epochs=None), lambda: 0.0),
+        quick_dice=lambda enough: next(scores),
+        train_coarser=coarser,
+        save=lambda state, kinds: saved.append((state.step, state.best_dice, kinds)),
+    )
+    trainer._parts = parts
+    assert trainer.run()
+    assert seen == [2, 2, 2, 1, 1, 1]
+    assert [(step, dice) for step, dice, kinds in saved if "best" in kinds] == [(1, 0.9), (4, 0.5), (5, 0.6)]
+    assert trainer.state.step == 6 and trainer.state.epochs_since_best == 1
 
 
 def test_memory_that_is_too_small_for_one_sample_is_given_up() -> None:

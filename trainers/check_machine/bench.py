@@ -81,7 +81,7 @@ def set_up(subject: Subject, device: torch.device, loader: BatchLoader, going: P
         precision=precision,
         loader=loader,
         stream=copy_stream(device),
-        train_coarser=lambda _: None,
+        train_coarser=lambda _: False,
         compute_again=forward.compute_again,
         budget=run_state.budget,
         ranks=Ranks(device=device),

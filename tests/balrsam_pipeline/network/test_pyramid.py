@@ -65,18 +65,19 @@ def test_coarser_training_is_training_on_smaller_images() -> None:
     small = build(dataclasses.replace(SCRATCH, input_size=(24 + 8, 32)))  # any size: convolutions alone
     small.load_state_dict(model.state_dict())
     logits, _, _ = small.pyramid(functional.avg_pool2d(image, 2))
-    model.train_coarser(2)
+    assert model.train_coarser(2)
     expected = functional.interpolate(logits, size=(48, 64), mode="bilinear", align_corners=False)
     torch.testing.assert_close(model(image), expected)
-    model.train(False)
-    assert not torch.allclose(model(image), expected)  # prediction sees all of the image
+    torch.testing.assert_close(model.train(False)(image), expected)  # quick validation sees what is trained
+    assert not model.train_coarser(1)
+    assert not torch.allclose(model(image), expected)
 
 
 def test_masks_as_fine_as_the_input_do_not_train_coarser() -> None:
     model = build(dataclasses.replace(SCRATCH, mask_stride=1))
     image = torch.randn(1, 2, 48, 64)
     before = model(image)
-    model.train_coarser(2)
+    assert not model.train_coarser(2)
     torch.testing.assert_close(model(image), before)
 
 
