@@ -134,15 +134,7 @@ def assemble(
     name = f"{data.configuration.name}, fold {request.fold}"
     spoken = phase(name) if ranks.first else nullcontext(Phase(name))
     with spoken as going, closing(loader), closing(logger):
-        pace = Pace(
-            config,
-            run_state.budget,
-            going,
-            threads=_thread_choice(request, ranks),
-            filling=features.filling if features is not None else None,
-            afterwards=partial(expected_validation_s, data) if data.fold.val else None,
-            patches=len(quick.samples),
-        )
+        pace = _pace(request, data, config, ranks, run_state, going, quick)
         parts = TrainerParts(
             config=config,
             augment=_augmentation_on_device(data, augmentation),
@@ -172,6 +164,26 @@ def assemble(
             precision=precision,
             pace=pace,
         )
+
+
+def _pace(
+    request: TrainRequest,
+    data: FoldData,
+    config: TrainingConfig,
+    ranks: Ranks,
+    run_state: RunState,
+    going: Phase,
+    quick: QuickValidation,
+) -> Pace:
+    return Pace(
+        config,
+        run_state.budget,
+        going,
+        threads=_thread_choice(request, ranks),
+        filling=quick.features.filling if quick.features is not None else None,
+        afterwards=partial(expected_validation_s, data) if data.fold.val else None,
+        patches=len(quick.samples),
+    )
 
 
 def _batches(

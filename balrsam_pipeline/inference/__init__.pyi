@@ -4,6 +4,7 @@ from .best_configuration import BestConfiguration as BestConfiguration
 from .best_configuration import CandidateScore as CandidateScore
 from .best_configuration import read_best as read_best
 from .best_configuration import write_best as write_best
+from .members import Member as Member
 from .model_folder import load_predictor as load_predictor
 from .postprocessing import Postprocessing as Postprocessing
 from .postprocessing import PostprocessingStep as PostprocessingStep
@@ -16,7 +17,6 @@ from .predict_cases import predict_cases as predict_cases
 from .predict_cases import predict_files as predict_files
 from .predict_image import predict_array as predict_array
 from .predict_one import predict as predict
-from .predictor import Member as Member
 from .predictor import Predictor as Predictor
 from .predictor import PredictorOptions as PredictorOptions
 from .predictor import count_patches as count_patches

@@ -12,9 +12,10 @@ from balrsam_pipeline.allocator import keep_freed_memory
 from balrsam_pipeline.dataset import CaseFiles
 from balrsam_pipeline.errors import PredictionError
 from balrsam_pipeline.execution import ExecutionOptions, Outcome, open_executor, run_cases
+from balrsam_pipeline.inference.members import Member
 from balrsam_pipeline.inference.model_folder import ModelChoice, load_members
 from balrsam_pipeline.inference.predict_cases import FileOptions, predict_case
-from balrsam_pipeline.inference.predictor import Member, PredictorOptions
+from balrsam_pipeline.inference.predictor import PredictorOptions
 from balrsam_pipeline.inference.timing import StageClock
 
 

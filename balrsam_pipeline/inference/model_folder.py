@@ -11,8 +11,9 @@ from pathlib import Path
 from balrsam_pipeline.dataset import read_description
 from balrsam_pipeline.errors import PredictionError
 from balrsam_pipeline.folds import ALL, FoldName, numbered
+from balrsam_pipeline.inference.members import Member, require_same_labels
 from balrsam_pipeline.inference.postprocessing import Postprocessing
-from balrsam_pipeline.inference.predictor import Member, Predictor, PredictorOptions, require_same_labels
+from balrsam_pipeline.inference.predictor import Predictor, PredictorOptions
 from balrsam_pipeline.layout import DESCRIPTION, PLAN, ModelFolder, ResultsFolder
 from balrsam_pipeline.network import load_trained
 from balrsam_pipeline.paths import Roots, dataset_number, model_folder, shown

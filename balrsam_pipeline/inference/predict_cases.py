@@ -25,10 +25,11 @@ from balrsam_pipeline.execution import Outcome, run_cases, run_with_limit
 from balrsam_pipeline.files import final_name
 from balrsam_pipeline.imageio import read_image, write_label
 from balrsam_pipeline.inference.doubts import as_grey, find_doubts
+from balrsam_pipeline.inference.members import Member, require_same_labels
 from balrsam_pipeline.inference.postprocessing import Postprocessing, apply_postprocessing
 from balrsam_pipeline.inference.predict_image import label_of_image
 from balrsam_pipeline.inference.prediction_json import Manifest, MemberRecord, start_folder
-from balrsam_pipeline.inference.predictor import Member, Predictor, require_same_labels
+from balrsam_pipeline.inference.predictor import Predictor
 from balrsam_pipeline.inference.probabilities import probability_path
 from balrsam_pipeline.inference.timing import NetworkLock, StageClock, stage_table
 from balrsam_pipeline.layout import PREDICTION, PredictionFolder

@@ -20,7 +20,8 @@ from balrsam_pipeline.imageio.geometry import THICK_MM
 from balrsam_pipeline.imageio.turning import Turn, turn_to
 from balrsam_pipeline.inference.export import ImageGrid, ProbabilitySink, WeightedSource, export_label
 from balrsam_pipeline.inference.logits import ArrayLogits, LogitSource
-from balrsam_pipeline.inference.predictor import Member, Predictor, require_channels
+from balrsam_pipeline.inference.members import Member, require_channels
+from balrsam_pipeline.inference.predictor import Predictor
 from balrsam_pipeline.inference.probabilities import turned_probabilities, writing_probabilities
 from balrsam_pipeline.inference.timing import NetworkLock, StageClock
 from balrsam_pipeline.preprocessing import PreprocessedCase, preprocess_image

@@ -10,10 +10,11 @@ import numpy.typing as npt
 
 from balrsam_pipeline.errors import PredictionError
 from balrsam_pipeline.imageio import read_image, write_label
+from balrsam_pipeline.inference.members import Member
 from balrsam_pipeline.inference.model_folder import load_predictor
 from balrsam_pipeline.inference.postprocessing import apply_postprocessing, read_postprocessing
 from balrsam_pipeline.inference.predict_image import label_of_image, predict_array
-from balrsam_pipeline.inference.predictor import Member, Predictor, PredictorOptions
+from balrsam_pipeline.inference.predictor import Predictor, PredictorOptions
 from balrsam_pipeline.layout import ModelFolder
 
 File = Path | str

@@ -1,5 +1,4 @@
-"""The Predictor: trained networks of one configuration (its folds), applied to preprocessed volumes; and a
-member of an ensemble.
+"""The Predictor: trained networks of one configuration (its folds), applied to preprocessed volumes.
 
 Suffixes: `image_czyx` preprocessed, axes transposed so that slices come first; `logits_kzyx` one channel a
 class or region.
@@ -19,7 +18,6 @@ import torch
 from torch import Tensor, nn
 
 from balrsam_pipeline.dataset import LabelScheme
-from balrsam_pipeline.errors import PredictionError
 from balrsam_pipeline.hardware import best_device, cpu_computes_bfloat16, half_precision
 from balrsam_pipeline.inference.logits import ArrayLogits, LazyLogits, LogitSource
 from balrsam_pipeline.inference.sliding_window import (
@@ -40,7 +38,6 @@ BATCH_BYTES = 256 * 2**20  # logits of one batch of patches
 VOLUME = 3  # dimensions
 GPU_BATCH, GPU_VOLUMES = 16, 4  # patches, of slices and of volumes
 CPU_BATCH_PIXELS = 2**18
-COLOUR_CHANNELS = 3
 # degrees at which slices seen whole are predicted, for three times the network's time (docs/benchmarks.md)
 ROTATIONS = (0.0, 10.0, -10.0)
 
@@ -264,57 +261,6 @@ class Predictor:
             on_gpu = GPU_VOLUMES if self.volumes else GPU_BATCH
             wanted = CPU_BATCH_PIXELS // pixels if self.device.type == "cpu" else on_gpu
         return max(1, min(wanted, BATCH_BYTES // patch_bytes))
-
-
-@dataclass(frozen=True, slots=True)
-class Member:
-    """One configuration's predictor in an ensemble, and its weight."""
-
-    predictor: Predictor
-    weight: float = 1.0
-
-
-def require_same_labels(members: Sequence[Member]) -> None:
-    """Check that the models of an ensemble segment the same things from the same channels.
-
-    Raises:
-        PredictionError: none given, or labels or channels differ.
-    """
-    if not members:
-        raise PredictionError(
-            "ensemble", found="no model", expected="at least one", fix="name a model folder: --model FOLDER"
-        )
-    first = members[0].predictor
-    for item in members[1:]:
-        if item.predictor.labels != first.labels or item.predictor.channels != first.channels:
-            raise PredictionError(
-                f"ensemble of {first.configuration.name} and {item.predictor.configuration.name}",
-                found=f"{first.channels} channels, labels {first.labels.names}; "
-                f"{item.predictor.channels} channels, labels {item.predictor.labels.names}",
-                expected="models of one dataset",
-                fix="ensemble models that were trained on the same channels and labels",
-            )
-
-
-def require_channels(case: str, channels: int, predictor: Predictor) -> None:
-    """Check that an image has as many channels as the model was trained with.
-
-    Args:
-        case: named in the message.
-
-    Raises:
-        PredictionError: it has others.
-    """
-    if channels != predictor.channels:
-        raise PredictionError(
-            f"case {case}",
-            found=f"{channels} channel(s)",
-            expected=f"{predictor.channels}, as the model was trained with",
-            fix="predict the grey of a colour picture: --grey"
-            if predictor.channels == 1 and channels == COLOUR_CHANNELS
-            else "give one file per channel (CASE_0000, CASE_0001, …) in the order of channel_names in the "
-            "model's dataset.json",
-        )
 
 
 def share_equal_weights(first: nn.Module, other: nn.Module) -> None:

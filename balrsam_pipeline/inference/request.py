@@ -18,11 +18,12 @@ from balrsam_pipeline.inference.cluster import Models, OnCluster
 from balrsam_pipeline.inference.dicom.codes import codes_of
 from balrsam_pipeline.inference.dicom.inputs import DicomInputs, dicom_inputs
 from balrsam_pipeline.inference.inputs import Inputs, find_cases, part_of
+from balrsam_pipeline.inference.members import Member
 from balrsam_pipeline.inference.model_folder import ModelChoice, find_model, find_results, load_members
 from balrsam_pipeline.inference.one_file import names_a_file, predict_one_file
 from balrsam_pipeline.inference.postprocessing import Postprocessing, read_postprocessing
 from balrsam_pipeline.inference.predict_cases import FileOptions, PredictionReport, predict_cases
-from balrsam_pipeline.inference.predictor import Member, PredictorOptions
+from balrsam_pipeline.inference.predictor import PredictorOptions
 from balrsam_pipeline.layout import ModelFolder, PredictionFolder
 from balrsam_pipeline.paths import Roots, model_folder
 from balrsam_pipeline.protect import require_apart

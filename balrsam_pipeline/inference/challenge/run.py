@@ -23,9 +23,10 @@ from balrsam_pipeline.inference.challenge.settings import (
 )
 from balrsam_pipeline.inference.challenge.sockets import INPUTS, OUTPUT, case_of
 from balrsam_pipeline.inference.inputs import find_cases
+from balrsam_pipeline.inference.members import Member
 from balrsam_pipeline.inference.model_folder import load_predictor
 from balrsam_pipeline.inference.predict_cases import FileOptions, predict_cases
-from balrsam_pipeline.inference.predictor import Member, PredictorOptions
+from balrsam_pipeline.inference.predictor import PredictorOptions
 from balrsam_pipeline.layout import ModelFolder
 from balrsam_pipeline.paths import look_for_checkpoints_in
 
