@@ -35,8 +35,8 @@ class CaseFingerprint:
 
     Attributes:
         label_thickness_px: mean in-plane thickness of each label that it shows.
-        label_left: how far towards the patient's left each of those lies, from 0 to 1 of the image's width
-            (its mean voxel); none of pictures, and of cases measured by earlier versions.
+        label_centres: the mean voxel (z, y, x) of each of those, from 0 to 1 of the image's sides; none of
+            cases measured by earlier versions.
         channel_statistics: of the case's own foreground, empty where it shows none.
     """
 
@@ -49,7 +49,9 @@ class CaseFingerprint:
     content_sha256: str
     label_voxels: dict[str, int]
     label_thickness_px: dict[str, float]
-    label_left: dict[str, float] = field(default_factory=dict, metadata={"added": True})
+    label_centres: dict[str, tuple[float, float, float]] = field(
+        default_factory=dict, metadata={"added": True}
+    )
     channel_statistics: tuple[ChannelStatistics, ...] = ()
 
 

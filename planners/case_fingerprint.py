@@ -71,19 +71,18 @@ def measure(files: CaseFiles, description: DatasetDescription, image: Image, lab
         foreground_zyx &= label_zyx != labels.ignore_value
     samples = [np.sort(channel_zyx[foreground_zyx]) for channel_zyx in image.data]
     spacing_mm = image.geometry.spacing_mm
-    orientation = image.geometry.orientation
-    voxels, thickness, left = _of_labels(label_zyx, labels, int(np.argmax(spacing_mm)), orientation)
+    voxels, thickness, centres = _of_labels(label_zyx, labels, int(np.argmax(spacing_mm)))
     fingerprint = CaseFingerprint(
         case=files.case,
         shape_zyx=image.geometry.shape_zyx,
         cropped_shape_zyx=_sizes(box),
         spacing_mm=spacing_mm,
-        orientation=orientation,
+        orientation=image.geometry.orientation,
         dtype=str(image.data.dtype),
         content_sha256=content_sha256(files, description),
         label_voxels=voxels,
         label_thickness_px=thickness,
-        label_left=left,
+        label_centres=centres,
         channel_statistics=tuple(_statistics(values, files.case) for values in samples if len(values)),
     )
     return Measurement(
@@ -134,48 +133,39 @@ def _percentile(ordered: npt.NDArray[Any], percent: float) -> float:
     return low + (high - low) * (place - below)
 
 
+Centres = dict[str, tuple[float, float, float]]
+
+
 def _of_labels(
-    label_zyx: npt.NDArray[Any], labels: LabelScheme, slice_axis: int, orientation: str
-) -> tuple[dict[str, int], dict[str, float], dict[str, float]]:
-    """Voxels of each label or region; in-plane thickness and how far to the left, of those that the case
-    shows."""
-    voxels, thickness, left = {}, {}, {}
+    label_zyx: npt.NDArray[Any], labels: LabelScheme, slice_axis: int
+) -> tuple[dict[str, int], dict[str, float], Centres]:
+    """Voxels of each label or region; in-plane thickness and centre of those that the case shows."""
+    voxels, thickness, centres = {}, {}, {}
     for name in labels.names:
         mask_zyx = labels.mask(label_zyx, name)
         voxels[name] = int(mask_zyx.sum())
         measured = in_plane_thickness_px(np.moveaxis(mask_zyx, slice_axis, 0))
         if measured is not None:
-            thickness[name] = measured
-        place = towards_left(mask_zyx, orientation)
-        if place is not None:
-            left[name] = place
-    return voxels, thickness, left
+            thickness[name], centres[name] = measured, centre_of(mask_zyx)
+    return voxels, thickness, centres
 
 
-def towards_left(mask_zyx: npt.NDArray[np.bool_], orientation: str) -> float | None:
-    """How far towards the patient's left a mask lies: its mean voxel, from 0 to 1 of the image's width; None
-    where it is empty, or a picture's.
-
-    Args:
-        orientation: three letters, of the axes x, y, z, such as "LPS"; another word of a picture.
+def centre_of(mask_zyx: npt.NDArray[np.bool_]) -> tuple[float, float, float]:
+    """The mean voxel of a mask that is not empty, from 0 to 1 of each side.
 
     Example:
         >>> mask = np.zeros((1, 2, 10), bool)
         >>> mask[0, :, 8] = True
-        >>> towards_left(mask, "LPS"), round(towards_left(mask, "RAS"), 2), towards_left(mask, "2D")
-        (0.85, 0.15, None)
+        >>> centre_of(mask)
+        (0.5, 0.5, 0.85)
     """
-    letters = set(orientation) & {"L", "R"}
-    if len(orientation) != mask_zyx.ndim or len(letters) != 1:
-        return None
-    (letter,) = letters
-    axis = mask_zyx.ndim - 1 - orientation.index(letter)
-    counts = mask_zyx.sum(axis=tuple(other for other in range(mask_zyx.ndim) if other != axis))
-    if not counts.any():
-        return None
-    places = (np.arange(len(counts)) + 0.5) / len(counts)
-    place = round(float(counts @ places / counts.sum()), 4)
-    return place if letter == "L" else 1 - place
+    centre = []
+    of_rows_zy = mask_zyx.sum(axis=2)
+    for counts in (of_rows_zy.sum(axis=1), of_rows_zy.sum(axis=0), mask_zyx.sum(axis=(0, 1))):
+        places = (np.arange(len(counts)) + 0.5) / len(counts)
+        centre.append(round(float(counts @ places / counts.sum()), 3))
+    z, y, x = centre
+    return z, y, x
 
 
 MOST_SLICES = 16  # evenly spread over those that show the label: enough for a mean, and memory stays bounded

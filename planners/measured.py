@@ -25,7 +25,7 @@ from planners.case_fingerprint import Measurement
 from planners.pooling import QUANTILES
 
 Values = npt.NDArray[np.float32]
-Number = TypeVar("Number", int, float)
+Value = TypeVar("Value")
 _TYPE = np.dtype("<f4")
 
 
@@ -109,7 +109,7 @@ class Measured:
                 fingerprint,
                 label_voxels=_with_common_names(fingerprint.label_voxels),
                 label_thickness_px=_with_common_names(fingerprint.label_thickness_px),
-                label_left=_with_common_names(fingerprint.label_left),
+                label_centres=_with_common_names(fingerprint.label_centres),
             ),
             *COMMON_MEASUREMENTS,
         )
@@ -143,6 +143,6 @@ class _Samples(Sequence[Values]):
         return read_values(self._file, self._places[index], self._channel)
 
 
-def _with_common_names(values: dict[str, Number]) -> dict[str, Number]:
+def _with_common_names(values: dict[str, Value]) -> dict[str, Value]:
     """The same, with one string per name whatever process it came from."""
     return {sys.intern(name): value for name, value in values.items()}

@@ -8,7 +8,7 @@ import statistics
 from collections import Counter
 from itertools import combinations
 
-from balrsam_pipeline.plan import Fingerprint
+from balrsam_pipeline.plan import CaseFingerprint, Fingerprint
 from planners.rules import Decision
 from planners.rules.slices import Order
 
@@ -21,6 +21,8 @@ BOTH_SIDES_MM = (
 # width; beside each other half as much is enough, as a heart's chambers are.
 ENOUGH_CASES, NEARLY_ALL, ASIDE = 8, 0.95, 0.1
 MOST_CASES = 1000  # are asked
+LEFT_RIGHT = ("to the patient's left of", "to the patient's right of")
+PICTURE = {1: ("below", "above"), 2: ("to the right of", "to the left of")}  # by axis, along which it grows
 
 # words of label names -> the anatomical axis whose directions they name, by the letters of orientation codes
 _DIRECTIONS = (
@@ -38,10 +40,11 @@ def mirror_axes(
     Bodies are alike left and right, not front and back or head and feet, and patients lie in the scanner in
     one way: mirror images along other axes are of nothing that will ever be seen (docs/benchmarks.md has what
     leaving them out brought). Pictures without an anatomical orientation are mirrored along all axes. Where
-    labels come in pairs that differ only by a direction (left and right kidney), that axis is left out.
-    Volumes too narrow to show both sides are not mirrored: theirs would be the other side's, which may never
-    be seen; nor those whose labels lie on one side in nearly all cases, as the liver does, or in one order,
-    as the heart's ventricles do. Slices are never mirrored across, unless they are cut along all axes.
+    labels come in pairs that differ only by a direction (left and right kidney), that axis is left out, and
+    so is one along which labels lie on one side in nearly all cases, as the liver does, or in one order, as
+    the heart's ventricles do. Volumes too narrow to show both sides are not mirrored: theirs would be the
+    other side's, which may never be seen. Slices are never mirrored across, unless they are cut along all
+    axes.
     """
     candidates: tuple[int, ...] = (0, 1, 2) if slicing_axes == (0, 1, 2) else (1, 2)
     orientation = Counter(case.orientation for case in fingerprint.cases).most_common(1)[0][0]
@@ -64,16 +67,23 @@ def mirror_axes(
                 f"none: images of {width_mm:.0f} mm from left to right show one side, whose mirror image may "
                 "never be seen",
             )
-        told = _one_sided(fingerprint, label_names)
-        if told:
+        if told := _one_sided(fingerprint, label_names, None, LEFT_RIGHT):
             return Decision((), f"none: {told}, and its mirror image will never be seen")
         return Decision(
             allowed,
             "left–right alone, where slices show it: the body has no other symmetry, and patients lie one "
             "way",
         )
+    ends = {axis: _one_sided(fingerprint, label_names, order[axis], words) for axis, words in PICTURE.items()}
+    reasons = [
+        f"not along {'zyx'[axis]}: {found}, and its mirror image will never be seen"
+        for axis, found in ends.items()
+        if found
+    ]
     return Decision(
-        allowed, "pictures have no anatomical orientation, so mirror images are as good as the images"
+        tuple(axis for axis in allowed if not ends[axis]),
+        "; ".join(reasons)
+        or "pictures have no anatomical orientation, so mirror images are as good as the images",
     )
 
 
@@ -87,29 +97,46 @@ def _paired(label_names: tuple[str, ...]) -> list[str]:
     ]
 
 
-def _one_sided(fingerprint: Fingerprint, label_names: tuple[str, ...]) -> str:
-    """What tells left from right in nearly all cases, in words; empty where nothing does."""
+def _one_sided(
+    fingerprint: Fingerprint, label_names: tuple[str, ...], axis: int | None, words: tuple[str, str]
+) -> str:
+    """What tells one side of an axis from the other in nearly all cases, in words; empty where nothing does.
+
+    Args:
+        axis: of the raw arrays; None takes left–right, wherever a case has that.
+        words: where what lies further along the axis (or to the left) lies, and where what does not.
+    """
     cases = fingerprint.cases[:: max(1, len(fingerprint.cases) // MOST_CASES)]
+    places = [_left_of(case) if axis is None else _along(case, axis) for case in cases]
     for name in label_names:
-        aside = [case.label_left[name] - 0.5 for case in cases if name in case.label_left]
-        if side := _side(aside, ASIDE):
-            return f"{name} lies on the patient's {side} in nearly all cases"
+        aside = [place[name] - 0.5 for place in places if name in place]
+        if side := _side(aside, ASIDE, words):
+            return f"{name} lies {side} the middle in nearly all cases"
     for first, second in combinations(label_names, 2):
-        apart = [
-            case.label_left[first] - case.label_left[second]
-            for case in cases
-            if first in case.label_left and second in case.label_left
-        ]
-        if side := _side(apart, ASIDE / 2):
-            return f"{first} lies {side} of {second} in nearly all cases"
+        apart = [place[first] - place[second] for place in places if first in place and second in place]
+        if side := _side(apart, ASIDE / 2, words):
+            return f"{first} lies {side} {second} in nearly all cases"
     return ""
 
 
-def _side(towards_left: list[float], least: float) -> str:
-    if len(towards_left) < ENOUGH_CASES or abs(statistics.median(towards_left)) < least:
+def _side(further: list[float], least: float, words: tuple[str, str]) -> str:
+    if len(further) < ENOUGH_CASES or abs(statistics.median(further)) < least:
         return ""
-    share = sum(value > 0 for value in towards_left) / len(towards_left)
-    return "left" if share >= NEARLY_ALL else "right" if share <= 1 - NEARLY_ALL else ""
+    share = sum(value > 0 for value in further) / len(further)
+    return words[0] if share >= NEARLY_ALL else words[1] if share <= 1 - NEARLY_ALL else ""
+
+
+def _along(case: CaseFingerprint, axis: int) -> dict[str, float]:
+    return {name: centre[axis] for name, centre in case.label_centres.items()}
+
+
+def _left_of(case: CaseFingerprint) -> dict[str, float]:
+    """How far towards the patient's left labels lie, from 0 to 1."""
+    axes = _array_axes(case.orientation, "LR", (0, 1, 2))
+    if not axes:
+        return {}
+    along = _along(case, axes[0])
+    return along if "L" in case.orientation else {name: 1 - place for name, place in along.items()}
 
 
 def _width_mm(fingerprint: Fingerprint, orientation: str) -> float:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from planners.case_fingerprint import in_plane_thickness_px, towards_left
+from planners.case_fingerprint import centre_of, in_plane_thickness_px
 
 
 @pytest.mark.parametrize("width", [2, 4, 10, 20])
@@ -32,16 +32,7 @@ def test_nothing_has_no_thickness_and_a_full_slice_ends_at_its_border() -> None:
     assert in_plane_thickness_px(np.ones((2, 6, 200), dtype=bool)) == pytest.approx(6, rel=0.1)
 
 
-@pytest.mark.parametrize(
-    ("orientation", "axis"), [("LPS", 2), ("RAS", 2), ("PLI", 1), ("SPL", 0), ("ASR", 0)]
-)
-def test_how_far_left_is_the_mean_voxel_along_that_axis(orientation: str, axis: int) -> None:
+def test_the_centre_is_the_mean_voxel() -> None:
     mask_zyx = np.random.default_rng(0).random((5, 7, 9)) < 0.2
-    share = (np.argwhere(mask_zyx)[:, axis] + 0.5).mean() / mask_zyx.shape[axis]
-    expected = share if "L" in orientation else 1 - share
-    assert towards_left(mask_zyx, orientation) == pytest.approx(expected, abs=1e-4)
-
-
-def test_pictures_and_empty_masks_have_no_left() -> None:
-    assert towards_left(np.ones((1, 4, 4), bool), "2D") is None
-    assert towards_left(np.zeros((3, 4, 4), bool), "LPS") is None
+    expected = (np.argwhere(mask_zyx) + 0.5).mean(0) / mask_zyx.shape
+    assert centre_of(mask_zyx) == pytest.approx(tuple(expected), abs=6e-4)

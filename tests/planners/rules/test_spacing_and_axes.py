@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -111,35 +110,54 @@ def test_volumes_are_mirrored_left_to_right_unless_labels_are_named_by_it_and_pi
     )
 
 
-def lying(places: Sequence[dict[str, float]]) -> Fingerprint:
-    """Wide volumes whose labels lie so far towards the left, case by case."""
-    fingerprint = make_fingerprint([(1.0, 1.0, 1.0)] * len(places), shape=WIDE)
-    cases = tuple(
-        replace(case, label_left=left) for case, left in zip(fingerprint.cases, places, strict=True)
-    )
-    return replace(fingerprint, cases=cases)
+Places = list[dict[str, float]]
 
 
+def lying(places: Places, axis: int, orientation: str = "LPS") -> Fingerprint:
+    """Wide images whose labels lie so far along an axis (z, y, x), case by case; else in the middle."""
+    fingerprint = make_fingerprint([(1.0, 1.0, 1.0)] * len(places), shape=WIDE, orientation=orientation)
+    cases = []
+    for case, own in zip(fingerprint.cases, places, strict=True):
+        centres = {name: tuple(own[name] if other == axis else 0.5 for other in range(3)) for name in own}
+        cases.append(replace(case, label_centres=centres))
+    return replace(fingerprint, cases=tuple(cases))
+
+
+SIDED: list[tuple[Places, str]] = [
+    ([{"a": 0.3}] * 8, "a lies RIGHT the middle"),
+    ([{"a": 0.7}] * 19 + [{"a": 0.4}], "a lies LEFT the middle"),
+    ([{"a": 0.7}] * 18 + [{"a": 0.4}] * 2, ""),  # 90 %
+    ([{"a": 0.3}] * 7, ""),  # too few to tell
+    ([{"a": 0.55}] * 8, ""),  # about the middle
+    ([{"a": 0.45, "b": 0.55}, {"a": 0.55, "b": 0.62}] * 4, "a lies RIGHT b"),
+    ([{"a": 0.45, "b": 0.55}, {"a": 0.55, "b": 0.45}] * 8, ""),  # tumours: on either side
+    ([{"a": 0.5}, {"b": 0.6}] * 4, ""),  # never seen beside each other
+    ([{}] * 20, ""),  # measured by an earlier version
+]
+
+
+@pytest.mark.parametrize(("places", "told"), SIDED)
+@pytest.mark.parametrize(("orientation", "axis"), [("LPS", 2), ("RAS", 2), ("PLS", 1)])
+def test_labels_of_one_side_forbid_mirroring(places: Places, told: str, orientation: str, axis: int) -> None:
+    towards = [
+        {name: 1 - place if "R" in orientation else place for name, place in own.items()} for own in places
+    ]
+    found = mirror_axes(lying(towards, axis, orientation), ("a", "b"), (0, 1, 2), (0,))
+    words = told.replace("LEFT", "to the patient's left of").replace("RIGHT", "to the patient's right of")
+    assert found.value == (() if told else (axis,))
+    assert words in found.reason and ("never be seen" in found.reason) == bool(told)
+
+
+@pytest.mark.parametrize(("places", "told"), SIDED)
 @pytest.mark.parametrize(
-    ("places", "expected", "word"),
-    [
-        ([{"a": 0.3}] * 8, (), "a lies on the patient's right"),
-        ([{"a": 0.7}] * 19 + [{"a": 0.4}], (), "a lies on the patient's left"),
-        ([{"a": 0.7}] * 18 + [{"a": 0.4}] * 2, (2,), ""),  # 90 %
-        ([{"a": 0.3}] * 7, (2,), ""),  # too few to tell
-        ([{"a": 0.55}] * 8, (2,), ""),  # about the middle
-        ([{"a": 0.45, "b": 0.55}, {"a": 0.55, "b": 0.62}] * 4, (), "a lies right of b"),
-        ([{"a": 0.45, "b": 0.55}, {"a": 0.55, "b": 0.45}] * 8, (2,), ""),  # tumours: on either side
-        ([{"a": 0.5}, {"b": 0.6}] * 4, (2,), ""),  # never seen beside each other
-        ([{}] * 20, (2,), ""),  # measured by an earlier version
-    ],
+    ("axis", "further", "less"), [(1, "below", "above"), (2, "to the right of", "to the left of")]
 )
-def test_labels_of_one_side_forbid_mirroring(
-    places: list[dict[str, float]], expected: tuple[int, ...], word: str
+def test_pictures_are_not_mirrored_along_axes_that_labels_tell_the_ends_of(
+    places: Places, told: str, axis: int, further: str, less: str
 ) -> None:
-    found = mirror_axes(lying(places), ("a", "b"), (0, 1, 2), (0,))
-    assert found.value == expected
-    assert word in found.reason and ("never be seen" in found.reason) == (expected == ())
+    found = mirror_axes(lying(places, axis, "2D"), ("a", "b"), (0, 1, 2), (0,))
+    assert found.value == tuple(other for other in (1, 2) if not told or other != axis)
+    assert told.replace("LEFT", further).replace("RIGHT", less) in found.reason
 
 
 def test_mirroring_follows_the_transposed_axes() -> None:
