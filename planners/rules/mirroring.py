@@ -20,7 +20,7 @@ BOTH_SIDES_MM = (
 # Labels lie on one side where nearly all of at least so many cases show them there, by so much of the image's
 # width; beside each other half as much is enough, as a heart's chambers are.
 ENOUGH_CASES, NEARLY_ALL, ASIDE = 8, 0.95, 0.1
-MOST_CASES = 1000  # are asked
+MOST_CASES = 1000  # of more, every so many-th is asked
 LEFT_RIGHT = ("to the patient's left of", "to the patient's right of")
 PICTURE = {1: ("below", "above"), 2: ("to the right of", "to the left of")}  # by axis, along which it grows
 
