@@ -11,6 +11,7 @@ or a latent's few).
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -51,15 +52,33 @@ class FewTokens:
     values_bxc: Tensor
     heads: int
 
+    @property
+    def tensors(self) -> tuple[Tensor, Tensor, Tensor]:
+        """Keys, shift and values."""
+        return self.keys_bxc, self.shift_bx1, self.values_bxc
 
-def read_few(image_bsc: Tensor, position_sc: Tensor, few: FewTokens, norm: nn.LayerNorm) -> Tensor:
+
+def read_few(
+    image_bsc: Tensor,
+    position_sc: Tensor,
+    carry: Callable[..., FewTokens],
+    carried: tuple[Tensor, ...],
+    norm: nn.LayerNorm,
+) -> Tensor:
     """norm(image + softmax((image + position) · keysᵀ + shift) · values), the softmax over the tokens of a
-    head: (b, s, c)."""
-    tensors = (image_bsc, position_sc, few.keys_bxc, few.shift_bx1, few.values_bxc)
+    head: (b, s, c).
+
+    Args:
+        carry: makes keys, shift and values from `carried`, again in backward: with many class tokens they
+            are as large as a fifth of the image each.
+        carried: the class tokens and the weights that bring them to the image's side.
+    """
     if torch.is_grad_enabled():
-        updated: Tensor = _ReadFew.apply(*tensors, norm.weight, norm.bias, few.heads, norm.eps)  # type: ignore[no-untyped-call]
+        updated: Tensor = _ReadFew.apply(  # type: ignore[no-untyped-call]
+            carry, norm.eps, image_bsc, position_sc, norm.weight, norm.bias, *carried
+        )
         return updated
-    summed = _read(*tensors, heads=few.heads).summed_bsc
+    summed = _read(image_bsc, position_sc, carry(*carried)).summed_bsc
     return functional.layer_norm(summed, norm.weight.shape, norm.weight, norm.bias, norm.eps)
 
 
@@ -105,46 +124,45 @@ class _ReadFew(torch.autograd.Function):
     """`read_few` and its derivative; keeps its inputs."""
 
     @staticmethod
-    def forward(ctx: Any, *inputs: Any) -> Tensor:
-        *tensors, weight, bias, heads, eps = inputs
-        read = _read(*tensors, heads=heads)
-        ctx.heads, ctx.eps, ctx.dtype = heads, eps, read.dtype
-        ctx.save_for_backward(*tensors, weight, bias)
+    def forward(ctx: Any, carry: Callable[..., FewTokens], eps: float, *inputs: Tensor) -> Tensor:
+        image, position, weight, bias, *carried = inputs
+        few = carry(*carried)
+        read = _read(image, position, few)
+        ctx.carry, ctx.eps, ctx.dtype, ctx.few_dtype = carry, eps, read.dtype, few.keys_bxc.dtype
+        ctx.save_for_backward(*inputs)
         return functional.layer_norm(read.summed_bsc, weight.shape, weight, bias, eps)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, gradient_bsc: Tensor) -> tuple[Tensor | None, ...]:
-        *tensors, weight, bias = ctx.saved_tensors
-        (image, position, keys, shift, values), dtype = tensors, ctx.dtype
-        read = _read(*tensors, heads=ctx.heads, dtype=dtype)
+        image, position, weight, bias, *kept = ctx.saved_tensors
+        carried = [each.detach().to(ctx.few_dtype).requires_grad_() for each in kept]
+        with torch.enable_grad():
+            few = ctx.carry(*carried)
+        dtype = ctx.dtype
+        keys, _, values = few.tensors
+        read = _read(image, position, few, dtype)
         shares = read.shares_bxs
         of_summed, of_weight, of_norm_bias = _layer_norm_backward(
             gradient_bsc, read.summed_bsc, weight, bias, ctx.eps
         )
-        given = of_summed.to(dtype)
-        of_values = shares.to(dtype) @ given
-        of_shares = (values.to(dtype) @ given.transpose(1, 2)).to(shares.dtype)
+        of_read = of_summed.to(dtype)
+        of_values = shares.to(dtype) @ of_read
+        of_shares = (values.to(dtype) @ of_read.transpose(1, 2)).to(shares.dtype)
         b, x, s = shares.shape
-        per_head = (b, ctx.heads, x // ctx.heads, s)
+        per_head = (b, few.heads, x // few.heads, s)
         of_scores = torch.ops.aten._softmax_backward_data(
             of_shares.view(per_head), shares.view(per_head), 2, shares.dtype
         )
         of_scores = of_scores.view(b, x, s).to(dtype)
         of_keys = of_scores @ (image + position).to(dtype)
         of_placed = (of_scores.transpose(1, 2) @ keys.to(dtype)).to(image.dtype)
-        of_position = of_placed.sum(0) if ctx.needs_input_grad[1] else None
-        return (
-            of_placed.add_(of_summed),
-            of_position,
-            of_keys.to(keys.dtype),
-            of_scores.sum(dim=-1, keepdim=True).to(shift.dtype),
-            of_values.to(values.dtype),
-            of_weight,
-            of_norm_bias,
-            None,
-            None,
-        )
+        of_position = of_placed.sum(0) if ctx.needs_input_grad[3] else None
+        of_few = (of_keys, of_scores.sum(dim=-1, keepdim=True), of_values)
+        given = [of.to(each.dtype) for of, each in zip(of_few, few.tensors, strict=True)]
+        of_carried = torch.autograd.grad(few.tensors, carried, given)
+        of_kept = [of.to(each.dtype) for of, each in zip(of_carried, kept, strict=True)]
+        return (None, None, of_placed.add_(of_summed), of_position, of_weight, of_norm_bias, *of_kept)
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,17 +175,9 @@ class _Read:
     dtype: torch.dtype
 
 
-def _read(
-    image_bsc: Tensor,
-    position_sc: Tensor,
-    keys_bxc: Tensor,
-    shift_bx1: Tensor,
-    values_bxc: Tensor,
-    *,
-    heads: int,
-    dtype: torch.dtype | None = None,
-) -> _Read:
+def _read(image_bsc: Tensor, position_sc: Tensor, few: FewTokens, dtype: torch.dtype | None = None) -> _Read:
     """What `read_few` computes before its norm; products in a given type, or as autocast has them."""
+    (keys_bxc, shift_bx1, values_bxc), heads = few.tensors, few.heads
     placed_bsc = image_bsc + position_sc
     if dtype is not None:
         keys_bxc, placed_bsc, values_bxc = (each.to(dtype) for each in (keys_bxc, placed_bsc, values_bxc))

@@ -114,12 +114,19 @@ class ImageToToken(nn.Module):
         """norm(image + what the image tokens read from the class tokens): (b, s, 256)."""
         k_bntd = split_heads(self.k_proj(keys_btc)) * HEAD**-0.5
         v_bntd = split_heads(self.v_proj(values_btc))
-        out_weight = self.out_proj.weight.view(EMBEDDING, HEADS, HEAD).permute(1, 2, 0)
-        few = FewTokens(
-            per_head(k_bntd, self.q_proj.weight.view(HEADS, HEAD, EMBEDDING)).flatten(1, 2),
-            per_head(k_bntd, self.q_proj.bias.view(HEADS, HEAD, 1)).flatten(1, 2),
-            # an image token takes 1 in all of each head, so that every head may bring its part of the bias
-            per_head(v_bntd, out_weight).flatten(1, 2) + self.out_proj.bias / HEADS,
-            HEADS,
-        )
-        return read_few(image_bsc, position_sc, few, norm)
+        query, out = self.q_proj, self.out_proj
+        carried = (k_bntd, v_bntd, query.weight, query.bias, out.weight, out.bias)
+        return read_few(image_bsc, position_sc, _to_the_image, carried, norm)
+
+
+def _to_the_image(
+    k_bntd: Tensor, v_bntd: Tensor, query: Tensor, query_bias: Tensor, out: Tensor, out_bias: Tensor
+) -> FewTokens:
+    """Keys and values of the class tokens, with the image's projections to queries and from heads applied
+    to them instead."""
+    keys_bntc = per_head(k_bntd, query.view(HEADS, HEAD, EMBEDDING))
+    shift_bnt1 = per_head(k_bntd, query_bias.view(HEADS, HEAD, 1))
+    values_bntc = per_head(v_bntd, out.view(EMBEDDING, HEADS, HEAD).permute(1, 2, 0))
+    # an image token takes 1 in all of each head, so that every head may bring its part of the bias
+    values_bxc = values_bntc.flatten(1, 2) + out_bias / HEADS
+    return FewTokens(keys_bntc.flatten(1, 2), shift_bnt1.flatten(1, 2), values_bxc, HEADS)
