@@ -6,7 +6,7 @@ import dataclasses
 import math
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 from balrsam_pipeline.errors import TrainingError
 from balrsam_pipeline.extensions import FORM, is_extension_name
@@ -19,6 +19,8 @@ Clock = Literal["wall", "cpu"]
 Freeze = Literal["nothing", "encoder", "decoder"]
 VOLUME_ROTATION_DEGREES = 30.0
 TRANSLATION_PROBABILITY = 0.5
+CURVE_PROBABILITY = 0.5
+CURVE_STEPS, CURVE_MINUTES = 1000, 3.0  # shorter runs learn better without
 FROM_SCRATCH_RATE = 3e-3  # chosen on fold 0 of Hippocampus, docs/benchmarks.md
 # beyond these a number is a slip: kernels and batches of it fill any memory
 LARGEST_RANGE, LARGEST_ZOOM, LARGEST_RATE, LARGEST_BATCH, MOST_PATCHES = 100.0, 10.0, 10.0, 2**16, 2**16
@@ -69,10 +71,11 @@ class AugmentationConfig:
 
     `rotation_degrees` None takes 30 for volumes, whose patients lie one way, and for pictures nnU-Net's rule:
     180 for nearly square patches, 15 where one side exceeds 1.5 times the other; `translation_probability`
-    None takes 0.5, and none for `vit_mini`, which was measured without. A CUDA device changes
-    intensities itself, a batch at a time, since the loader would starve it; `in_loader` has that done by the
-    loader there too, `on_device` on other devices as well. `extensions` name functions of one's own
-    (docs/extending.md), which the loader calls last.
+    None takes 0.5, and none for `vit_mini`, which was measured without; `intensity_curve_probability` None
+    takes 0.5 where all channels are z-scored, and none beside a frozen encoder's kept maps or in short runs.
+    A CUDA device changes intensities itself, a batch at a time, since the loader would starve it; `in_loader`
+    has it done by the loader there too, `on_device` on other devices as well. `extensions` name functions of
+    one's own (docs/extending.md), which the loader calls last.
     """
 
     enabled: bool = True
@@ -112,6 +115,11 @@ class AugmentationConfig:
         default=0.0, metadata={"transform": "bias_field:BIAS_FIELD", "limits": "bias_field_strength"}
     )
     bias_field_strength: tuple[float, float] = (0.0, 1.5)
+    intensity_curve_probability: float | None = field(
+        default=None,
+        metadata={"transform": "intensity_curve:INTENSITY_CURVE", "limits": "intensity_curve_strength"},
+    )
+    intensity_curve_strength: tuple[float, float] = (0.3, 0.9)
     translation_probability: float | None = None
     translation_fraction: float = 0.1
     extensions: tuple[str, ...] = ()
@@ -137,6 +145,25 @@ class AugmentationConfig:
             "augmentation.rotation_degrees", turned is None or 0 <= turned <= 180, turned, "from 0 to 180"
         )
         _require("augmentation.translation_fraction", 0 <= moved <= 1, moved, "from 0 to 1")
+
+    def completed(self, configuration: Configuration, *, curves: bool) -> AugmentationConfig:
+        """The same with every None filled in.
+
+        Args:
+            curves: whether intensity curves come where intensities have no scale.
+        """
+        from balrsam_pipeline.imageio.geometry import THICK_MM  # brings readers of images along
+
+        filled: dict[str, Any] = {}
+        if self.translation_probability is None:
+            shifts = configuration.network.backbone != "vit_mini"
+            filled["translation_probability"] = TRANSLATION_PROBABILITY if shifts else 0.0
+        if self.intensity_curve_probability is None:
+            no_scale = set(configuration.normalization) == {"z_score"}
+            filled["intensity_curve_probability"] = CURVE_PROBABILITY if no_scale and curves else 0.0
+        if self.rotation_degrees is None and configuration.spacing_mm[0] < THICK_MM:
+            filled["rotation_degrees"] = VOLUME_ROTATION_DEGREES
+        return dataclasses.replace(self, **filled)
 
     def on(self, device_type: str, *, volumes: bool = False) -> AugmentationConfig:
         """The same with `on_device` as it is on a kind of device: "cuda", "cpu", "mps". Patches of volumes
@@ -287,6 +314,13 @@ class TrainingConfig:
         limits = [self.max_steps, None if self.epochs is None else self.epochs * self.steps_per_epoch]
         return min((limit for limit in limits if limit is not None), default=None)
 
+    @property
+    def _brief(self) -> bool:
+        steps, minutes = self.budget_steps, self.max_minutes
+        return (steps is not None and steps < CURVE_STEPS) or (
+            minutes is not None and minutes < CURVE_MINUTES
+        )
+
     def completed(self, configuration: Configuration, ranks: int = 1, cases: int = 0) -> TrainingConfig:
         """The same with every None that the plan and the number of training cases decide filled in.
 
@@ -295,8 +329,6 @@ class TrainingConfig:
 
         Source: square-root scaling, Malladi et al., arXiv 2205.10287.
         """
-        from balrsam_pipeline.imageio.geometry import THICK_MM  # brings readers of images along
-
         network = configuration.network
         kept = network.backbone == "vit_t" and network.decoder == "pyramid"
         fast = network.from_scratch or (kept and cases > FEW_CASES)
@@ -306,12 +338,6 @@ class TrainingConfig:
             patches = SLICES_A_VOLUME
         if configuration.network.volume is not None:
             rate = VOLUME_RATE
-        augmentation = self.augmentation
-        if augmentation.translation_probability is None:
-            shifts = 0.0 if configuration.network.backbone == "vit_mini" else TRANSLATION_PROBABILITY
-            augmentation = dataclasses.replace(augmentation, translation_probability=shifts)
-        if augmentation.rotation_degrees is None and configuration.spacing_mm[0] < THICK_MM:
-            augmentation = dataclasses.replace(augmentation, rotation_degrees=VOLUME_ROTATION_DEGREES)
         batch_size = max(ranks, self.batch_size or ranks * configuration.batch_size)
         epochs = self.epochs
         if (epochs, self.max_steps, self.max_minutes) == (None, None, None):
@@ -326,7 +352,7 @@ class TrainingConfig:
             learning_rate=self.learning_rate or rate * scale,
             quick_validation_patches=max(1, self.quick_validation_patches // patches),
             feature_dropout=self.feature_dropout if kept else 0.0,
-            augmentation=augmentation,
+            augmentation=self.augmentation.completed(configuration, curves=not kept and not self._brief),
         )
 
 
