@@ -19,8 +19,6 @@ Clock = Literal["wall", "cpu"]
 Freeze = Literal["nothing", "encoder", "decoder"]
 VOLUME_ROTATION_DEGREES = 30.0
 TRANSLATION_PROBABILITY = 0.5
-CURVE_PROBABILITY = 0.5
-CURVE_STEPS, CURVE_MINUTES = 1000, 3.0  # shorter runs learn better without
 FROM_SCRATCH_RATE = 3e-3  # chosen on fold 0 of Hippocampus, docs/benchmarks.md
 # beyond these a number is a slip: kernels and batches of it fill any memory
 LARGEST_RANGE, LARGEST_ZOOM, LARGEST_RATE, LARGEST_BATCH, MOST_PATCHES = 100.0, 10.0, 10.0, 2**16, 2**16
@@ -71,11 +69,10 @@ class AugmentationConfig:
 
     `rotation_degrees` None takes 30 for volumes, whose patients lie one way, and for pictures nnU-Net's rule:
     180 for nearly square patches, 15 where one side exceeds 1.5 times the other; `translation_probability`
-    None takes 0.5, and none for `vit_mini`, which was measured without; `intensity_curve_probability` None
-    takes 0.5 where all channels are z-scored, and none beside a frozen encoder's kept maps or in short runs.
-    A CUDA device changes intensities itself, a batch at a time, since the loader would starve it; `in_loader`
-    has it done by the loader there too, `on_device` on other devices as well. `extensions` name functions of
-    one's own (docs/extending.md), which the loader calls last.
+    None takes 0.5, and none for `vit_mini`, which was measured without. A CUDA device changes intensities
+    itself, a batch at a time, since the loader would starve it; `in_loader` has it done by the loader there
+    too, `on_device` on other devices as well. `extensions` name functions of one's own (docs/extending.md),
+    which the loader calls last.
     """
 
     enabled: bool = True
@@ -115,8 +112,8 @@ class AugmentationConfig:
         default=0.0, metadata={"transform": "bias_field:BIAS_FIELD", "limits": "bias_field_strength"}
     )
     bias_field_strength: tuple[float, float] = (0.0, 1.5)
-    intensity_curve_probability: float | None = field(
-        default=None,
+    intensity_curve_probability: float = field(
+        default=0.0,
         metadata={"transform": "intensity_curve:INTENSITY_CURVE", "limits": "intensity_curve_strength"},
     )
     intensity_curve_strength: tuple[float, float] = (0.3, 0.9)
@@ -146,21 +143,14 @@ class AugmentationConfig:
         )
         _require("augmentation.translation_fraction", 0 <= moved <= 1, moved, "from 0 to 1")
 
-    def completed(self, configuration: Configuration, *, curves: bool) -> AugmentationConfig:
-        """The same with every None filled in.
-
-        Args:
-            curves: whether intensity curves come where intensities have no scale.
-        """
+    def completed(self, configuration: Configuration) -> AugmentationConfig:
+        """The same with every None filled in."""
         from balrsam_pipeline.imageio.geometry import THICK_MM  # brings readers of images along
 
         filled: dict[str, Any] = {}
         if self.translation_probability is None:
             shifts = configuration.network.backbone != "vit_mini"
             filled["translation_probability"] = TRANSLATION_PROBABILITY if shifts else 0.0
-        if self.intensity_curve_probability is None:
-            no_scale = set(configuration.normalization) == {"z_score"}
-            filled["intensity_curve_probability"] = CURVE_PROBABILITY if no_scale and curves else 0.0
         if self.rotation_degrees is None and configuration.spacing_mm[0] < THICK_MM:
             filled["rotation_degrees"] = VOLUME_ROTATION_DEGREES
         return dataclasses.replace(self, **filled)
@@ -314,13 +304,6 @@ class TrainingConfig:
         limits = [self.max_steps, None if self.epochs is None else self.epochs * self.steps_per_epoch]
         return min((limit for limit in limits if limit is not None), default=None)
 
-    @property
-    def _brief(self) -> bool:
-        steps, minutes = self.budget_steps, self.max_minutes
-        return (steps is not None and steps < CURVE_STEPS) or (
-            minutes is not None and minutes < CURVE_MINUTES
-        )
-
     def completed(self, configuration: Configuration, ranks: int = 1, cases: int = 0) -> TrainingConfig:
         """The same with every None that the plan and the number of training cases decide filled in.
 
@@ -352,7 +335,7 @@ class TrainingConfig:
             learning_rate=self.learning_rate or rate * scale,
             quick_validation_patches=max(1, self.quick_validation_patches // patches),
             feature_dropout=self.feature_dropout if kept else 0.0,
-            augmentation=self.augmentation.completed(configuration, curves=not kept and not self._brief),
+            augmentation=self.augmentation.completed(configuration),
         )
 
 

@@ -84,24 +84,6 @@ def test_runs_from_before_slices_were_shifted_go_on_without_shifts(make_configur
     assert completed.augmentation.translation_probability == 0.0
 
 
-def test_intensity_curves_come_where_intensities_have_no_scale_and_no_maps_are_kept(make_configuration):
-    def probability(normalization: tuple[str, ...], **network: object) -> float | None:
-        scratch = make_configuration()
-        network = dataclasses.replace(scratch.network, **network)
-        plan = dataclasses.replace(scratch, normalization=normalization, network=network)
-        return TrainingConfig().completed(plan).augmentation.intensity_curve_probability
-
-    assert probability(("z_score",)) == probability(("z_score", "z_score")) == 0.5
-    assert probability(("ct",)) == probability(("z_score", "none")) == probability(("rgb_to_0_1",) * 3) == 0.0
-    assert probability(("z_score",), backbone="vit_t", decoder="pyramid", from_scratch=False) == 0.0
-    short = [TrainingConfig(max_steps=999), TrainingConfig(epochs=3), TrainingConfig(max_minutes=2.9)]
-    for config in short:
-        assert config.completed(make_configuration()).augmentation.intensity_curve_probability == 0.0
-    assert with_defaults({"augmentation": {}})["augmentation"]["intensity_curve_probability"] == 0.0
-    given = TrainingConfig(augmentation=AugmentationConfig(intensity_curve_probability=0.2))
-    assert given.completed(make_configuration()).augmentation.intensity_curve_probability == 0.2
-
-
 def test_features_are_dropped_only_where_a_frozen_encoder_s_are_kept(make_configuration):
     assert with_defaults({})["feature_dropout"] == 0.0, "runs from before dropped none"
     scratch = make_configuration()
@@ -138,9 +120,7 @@ def test_the_plan_fills_in_batch_size_and_learning_rate(make_configuration):
     given = TrainingConfig(
         batch_size=2,
         learning_rate=0.5,
-        augmentation=AugmentationConfig(
-            rotation_degrees=90.0, translation_probability=0.3, intensity_curve_probability=0.1
-        ),
+        augmentation=AugmentationConfig(rotation_degrees=90.0, translation_probability=0.3),
     )
     assert given.completed(configuration) == dataclasses.replace(given, epochs=300, feature_dropout=0.0)
     assert dataclasses.replace(given, max_minutes=5.0).completed(configuration).budget_steps is None
