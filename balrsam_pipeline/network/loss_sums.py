@@ -11,7 +11,7 @@ Suffixes: b batch, k classes or regions, y x voxels, n foreground classes (all r
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -98,11 +98,22 @@ def boundary_target(label_byx: Tensor, valid_b1yx: Tensor, size_yx: tuple[int, i
 
     A cell of the coarser map is boundary where any of its voxels is.
     """
-    label = label_byx[:, None].float()
-    padded = functional.pad(label, (1, 1, 1, 1), mode="replicate")
-    gradient = functional.max_pool2d(padded, 3, 1) + functional.max_pool2d(-padded, 3, 1)
-    edge = (gradient > 0).float() * valid_b1yx
-    return functional.adaptive_max_pool2d(edge, size_yx), functional.adaptive_max_pool2d(valid_b1yx, size_yx)
+    largest, smallest = label_byx, label_byx
+    for axis in (1, 2):
+        largest = _over_neighbours(largest, axis, torch.maximum)
+        smallest = _over_neighbours(smallest, axis, torch.minimum)
+    edge_b1yx = (largest != smallest)[:, None] * valid_b1yx
+    edge, valid = (functional.adaptive_max_pool2d(each, size_yx) for each in (edge_b1yx, valid_b1yx))
+    return edge, valid
+
+
+def _over_neighbours(map_byx: Tensor, axis: int, larger: Callable[..., Tensor]) -> Tensor:
+    """The larger (or smaller) of each voxel and both its neighbours along an axis."""
+    found, last = map_byx.clone(), map_byx.shape[axis] - 1
+    for to, source in ((0, 1), (1, 0)):
+        part = found.narrow(axis, to, last)
+        larger(part, map_byx.narrow(axis, source, last), out=part)
+    return found
 
 
 class _VoxelSums(torch.autograd.Function):

@@ -1,7 +1,7 @@
 """Rotation, scaling and mirroring of a 2D patch, in one interpolation straight from the slice.
 
-batchgenerators' spatial transform cuts an enlarged patch and maps a dense coordinate grid; an affine of the
-slice itself costs less than half of that and sees real tissue at the corners where the slice has it.
+batchgenerators' spatial transform cuts an enlarged patch; an affine of the slice itself sees real tissue
+at the corners where the slice has it.
 
 Suffixes: `image_chw` channels (slices-major for 2.5d), `label_hw` integer labels, `_yx` row and column.
 """
@@ -15,7 +15,9 @@ from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
-from scipy import ndimage
+import torch
+from torch import Tensor
+from torch.nn import functional
 
 from trainers.config import TRANSLATION_PROBABILITY, AugmentationConfig
 
@@ -163,25 +165,39 @@ def resample(
 ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.int16]]:
     """An image (channels first) and its label in a patch of `size`, which reads at matrix · place + offset.
 
-    Both linearly; of labels each is a share of the voxel, and the largest wins.
+    Both linearly, with zeros outside; of labels each is a share of the voxel, and the largest wins. PyTorch
+    reads all planes at the same places in one go, which takes a tenth of SciPy's time for slices.
     """
-
-    def sample(plane: npt.NDArray[np.generic], order: int) -> npt.NDArray[np.float32]:
-        warped = ndimage.affine_transform(
-            plane, matrix, offset, output_shape=size, order=order, mode="constant", output=np.float32
-        )
-        return np.asarray(warped)
-
-    moved = np.stack([sample(plane, 1) for plane in image])
+    places = _places(matrix, offset, size, label.shape)
     present = np.unique(label)
     if len(present) > MOST_ONE_HOT_LABELS:
-        return moved, sample(label, 0).astype(np.int16)
-    values = present[present != 0]
-    covers = np.stack(
-        [
-            np.zeros(size, np.float32),
-            *(sample((label == value).astype(np.float32), 1) for value in values),
-        ]
+        nearest = _read(label[None].astype(np.float32), places, "nearest")
+        return _read(image.copy(), places, "bilinear"), nearest[0].astype(np.int16)
+    values = np.concatenate([[0], present[present != 0]]).astype(np.int16)
+    planes = np.stack([*image, *(label == value for value in values[1:])], dtype=np.float32)
+    moved = _read(planes, places, "bilinear")
+    shares = moved[len(image) :]
+    background = 1 - shares.sum(axis=0, keepdims=True)  # and what lies outside
+    return moved[: len(image)], values[np.concatenate([background, shares]).argmax(axis=0)]
+
+
+def _places(
+    matrix: npt.NDArray[np.float64],
+    offset: npt.NDArray[np.float64],
+    size: tuple[int, ...],
+    shape: tuple[int, ...],
+) -> Tensor:
+    """Where each voxel of a patch is read in an image of `shape`, as `grid_sample` counts: last axis first,
+    from -1 to 1 between the image's outer borders."""
+    read, written = np.array(shape), np.array(size)
+    linear = matrix * written / read[:, None]
+    constant = (2 * (matrix @ (written - 1) / 2 + offset) + 1) / read - 1
+    theta = np.concatenate([linear[::-1, ::-1], constant[::-1, None]], axis=1)
+    return functional.affine_grid(
+        torch.from_numpy(theta[None].astype(np.float32)), [1, 1, *size], align_corners=False
     )
-    covers[0] = 1 - covers.sum(axis=0)  # background, and what lies outside
-    return moved, np.concatenate([[0], values]).astype(np.int16)[covers.argmax(axis=0)]
+
+
+def _read(planes: npt.NDArray[np.float32], places: Tensor, mode: str) -> npt.NDArray[np.float32]:
+    read = functional.grid_sample(torch.from_numpy(planes)[None], places, mode, "zeros", align_corners=False)
+    return np.asarray(read[0].numpy())

@@ -15,6 +15,7 @@ from multiprocessing.context import BaseContext
 from typing import Any
 
 import numpy as np
+import torch
 from threadpoolctl import threadpool_limits
 
 from balrsam_pipeline.errors import BalrsamError, TrainingError
@@ -221,6 +222,7 @@ def _work(source: BatchSource, shapes: _Shapes, pipe: Connection, slots: Any, wo
     signal.signal(
         signal.SIGINT, signal.SIG_IGN
     )  # Ctrl-C reaches the whole group; the trainer decides when workers end
+    torch.set_num_threads(1)  # of PyTorch's own pool the limits below may not know
     with threadpool_limits(1):
         while True:
             try:

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import ndimage
 
-from trainers.augmentation.geometry import Geometry2d, cut_patch, draw_geometry, draw_shift
+from trainers.augmentation.geometry import Geometry2d, cut_patch, draw_geometry, draw_shift, resample
 from trainers.config import AugmentationConfig
 
 
@@ -57,6 +57,35 @@ def test_mirroring_flips_image_and_label_alike(mirror):
     axes = [axis for axis, flipped in zip((1, 2), mirror[1:], strict=True) if flipped]
     np.testing.assert_array_equal(patch, np.flip(plain, axes))
     np.testing.assert_array_equal(patch_label, np.flip(plain_label, [axis - 1 for axis in axes]))
+
+
+@given(
+    seed=st.integers(0, 2**32 - 1),
+    shape=st.lists(st.integers(1, 12), min_size=2, max_size=3),
+    angle=st.floats(-3.2, 3.2),
+    scale=st.floats(0.5, 2.0),
+)
+def test_resampling_is_scipys_within_the_image_and_nothing_outside(seed, shape, angle, scale):
+    rng = np.random.default_rng(seed)
+    image = rng.normal(size=(2, *shape)).astype(np.float32)
+    label = rng.integers(0, 3, shape).astype(np.int16)
+    matrix = np.eye(len(shape))
+    matrix[-2:, -2:] = Geometry2d(angle=angle, scale=scale).matrix_yx
+    offset, size = rng.uniform(-3, 5, len(shape)), (7, 6, 5)[: len(shape)]
+    moved, labels = resample(image, label, matrix, offset, size)
+    places = np.tensordot(matrix, np.indices(size), 1) + offset.reshape(-1, *[1] * len(shape))
+    longest = np.array(shape).reshape(-1, *[1] * len(shape))
+    within = ((places > 1e-3) & (places < longest - 1 - 1e-3)).all(axis=0)
+    outside = ((places < -1.001) | (places > longest + 1e-3)).any(axis=0)
+    for channel, plane in enumerate(image):
+        expected = ndimage.map_coordinates(plane, places, order=1, mode="nearest")
+        np.testing.assert_allclose(moved[channel][within], expected[within], atol=1e-4)
+    shares = np.stack(
+        [ndimage.map_coordinates((label == value) * 1.0, places, order=1) for value in range(3)]
+    )
+    clear = np.diff(np.sort(shares, axis=0), axis=0)[-1] > 1e-3
+    np.testing.assert_array_equal(labels[within & clear], shares.argmax(axis=0)[within & clear])
+    assert not moved[:, outside].any() and not labels[outside].any()
 
 
 def test_many_labels_fall_back_to_the_nearest_one():
