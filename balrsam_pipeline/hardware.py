@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 GiB = 2**30
 USABLE_SHARE = 0.9  # of a card's memory that a training step may take: desktops and others take some
+X86 = ("x86_64", "AMD64")  # as `platform.machine` says
 # drivers of NVIDIA on Linux, in containers that get the devices alone, under WSL2, and of AMD (ROCm)
 DRIVER_FILES = (
     Path("/proc/driver/nvidia"),
@@ -145,12 +146,17 @@ def half_precision(device: torch.device) -> torch.dtype:
 
 
 def cpu_computes_bfloat16() -> bool:
-    """Whether this CPU has instructions for bfloat16, and torch was built to use them (on Apple's it is
-    not)."""
+    """Whether this CPU has instructions for bfloat16, and torch was built to use them (on Apple's it is not).
+
+    With AVX-512 alone oneDNN says that it supports bfloat16, which it then emulates.
+    """
     import torch
 
     available = torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
-    return bool(available and torch.ops.mkldnn._is_mkldnn_bf16_supported())
+    if not available or not torch.ops.mkldnn._is_mkldnn_bf16_supported():
+        return False
+    ask = getattr(torch.cpu, "_is_avx512_bf16_supported", None)
+    return platform.machine() not in X86 or ask is None or bool(ask())
 
 
 def gpu_hint() -> str | None:

@@ -38,11 +38,11 @@ NEEDS_GB: tuple[tuple[Backbone, float], ...] = (
     ("vit_b", 6.0),
     ("vit_t", 0.0),
 )
-# a tenth of twenty minutes on two cores, two fifths of five: the encoder sees smaller slices where looking at
-# each of them so often (once as it is, else augmented) takes longer. Half the size and three copies instead
-# of none gained 0.03 Dice with 83 colour pictures of large objects, and with the last stage adapted 0.015
-# with 25 (docs/benchmarks.md, one seed)
-ENCODING_S = 250.0
+# a twentieth of twenty minutes on two cores, a fifth of five: the encoder sees smaller slices where looking
+# at each of them so often (once as it is, else augmented) takes longer. Half the size and three copies
+# instead of none gained 0.03 Dice with 83 colour pictures of large objects, and with the last stage adapted
+# 0.015 with 25 (docs/benchmarks.md, one seed)
+ENCODING_S = 120.0
 VIEWS = 6
 SHRINKS: tuple[Shrink, ...] = (1, 2, 4)
 SMALLEST_ENCODED = 96  # pixels of the longer side below which it is not made smaller

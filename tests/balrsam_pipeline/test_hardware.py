@@ -96,3 +96,22 @@ def test_emulated_bfloat16_does_not_count(
     monkeypatch.setattr(torch.cuda, "device", lambda device: asked.append(device) or nullcontext())
     assert half_precision(torch.device("cuda", 3)) == expected
     assert asked == [torch.device("cuda", 3)]
+
+
+@pytest.mark.parametrize(
+    ("machine", "onednn", "instructions", "computes"),
+    [
+        ("x86_64", True, True, True),
+        ("x86_64", True, False, False),  # AVX-512 alone: oneDNN emulates
+        ("aarch64", True, False, True),
+        ("arm64", False, False, False),
+    ],
+)
+def test_a_cpu_computes_bfloat16_where_it_has_instructions(
+    machine: str, onednn: bool, instructions: bool, computes: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(hardware.platform, "machine", lambda: machine)
+    monkeypatch.setattr(torch.backends.mkldnn, "is_available", lambda: True)
+    monkeypatch.setattr(torch.ops.mkldnn, "_is_mkldnn_bf16_supported", lambda: onednn)
+    monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: instructions, raising=False)
+    assert hardware.cpu_computes_bfloat16() == computes

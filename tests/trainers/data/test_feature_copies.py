@@ -131,12 +131,12 @@ def test_each_copy_has_a_file_and_other_augmentation_others(kept, reader, tmp_pa
 @pytest.mark.parametrize(
     ("minutes", "slices", "fits", "beside", "expected"),
     [
-        (5, 83, 99, FROZEN, 0),  # 83 slices take 137 s: more than a quarter of the time for one view of each
-        (20, 83, 99, FROZEN, 1),  # 300 s for two views of 137 s
+        (2.5, 83, 99, FROZEN, 0),  # 83 slices take 67 s: more than a quarter of the time for one view of each
+        (10, 83, 99, FROZEN, 1),  # 150 s for two views of 67 s
         (5, 5, 99, FROZEN, 7),
         (5, 5, 3, FROZEN, 2),  # no room for more on disk
         (None, 1000, 99, FROZEN, 7),  # no limit of time
-        (5, 83, 99, LAST_STAGE, 2),  # 75 s for three views of 69 % of 34 s
+        (5, 83, 99, LAST_STAGE, 5),  # 75 s for six views of 69 % of 17 s
     ],
 )
 def test_as_many_copies_as_a_quarter_of_the_time_encodes(
@@ -201,5 +201,5 @@ def test_tiles_are_as_many_as_the_time_encodes_and_cover_a_slice_eight_times_at_
         how_many(configuration, TrainingConfig(max_minutes=minutes), 16, 10**6, covering=20.0)
         for minutes in (0.1, 10, 20, 10_000, None)
     ]
-    assert counts == [0, 17, 34, 160, 160]  # 16 tiles take 8.65 s
+    assert counts == [0, 35, 71, 160, 160]  # 16 tiles take 4.2 s
     assert dropout(TrainingConfig(), 1000, tiles=True) == 0.5
