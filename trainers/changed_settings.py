@@ -9,7 +9,14 @@ from balrsam_pipeline.serialise import to_json
 from trainers.config import TrainingConfig
 
 # settings that came later -> the value under which earlier runs behave as they did, where no default does
-FORMERLY: dict[str, Any] = {"augmentation": {"translation_probability": 0.0}, "feature_dropout": 0.0}
+FORMERLY: dict[str, Any] = {
+    "augmentation": {
+        "translation_probability": 0.0,
+        "intensity_curve_probability": 0.0,
+        "elastic_probability": 0.0,
+    },
+    "feature_dropout": 0.0,
+}
 
 
 def with_defaults(settings: Mapping[str, Any]) -> dict[str, Any]:

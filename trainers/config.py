@@ -19,6 +19,16 @@ Clock = Literal["wall", "cpu"]
 Freeze = Literal["nothing", "encoder", "decoder"]
 VOLUME_ROTATION_DEGREES = 30.0
 TRANSLATION_PROBABILITY = 0.5
+# how often samples are changed where settings leave it open: usually (nnU-Net's shares), and in slices of few
+# volumes that are seen for long (chosen on folds 1 and 2 of ACDC and fold 1 of CHAOS, docs/benchmarks.md)
+SHARES = {
+    "rotation_probability": (0.2, 0.5),
+    "scaling_probability": (0.2, 0.5),
+    "intensity_curve_probability": (0.0, 0.3),
+    "elastic_probability": (0.0, 0.5),
+}
+FEW_VOLUMES = 40  # training cases up to which that pays, in trainings as long as these:
+LONG_MINUTES, LONG_STEPS = 10, 8000
 FROM_SCRATCH_RATE = 3e-3  # chosen on fold 0 of Hippocampus, docs/benchmarks.md
 # beyond these a number is a slip: kernels and batches of it fill any memory
 LARGEST_RANGE, LARGEST_ZOOM, LARGEST_RATE, LARGEST_BATCH, MOST_PATCHES = 100.0, 10.0, 10.0, 2**16, 2**16
@@ -69,19 +79,20 @@ class AugmentationConfig:
 
     `rotation_degrees` None takes 30 for volumes, whose patients lie one way, and for pictures nnU-Net's rule:
     180 for nearly square patches, 15 where one side exceeds 1.5 times the other; `translation_probability`
-    None takes 0.5, and none for `vit_mini`, which was measured without. A CUDA device changes intensities
-    itself, a batch at a time, since the loader would starve it; `in_loader` has it done by the loader there
-    too, `on_device` on other devices as well. `extensions` name functions of one's own (docs/extending.md),
-    which the loader calls last.
+    None takes 0.5, and none for `vit_mini`, which was measured without. Probabilities of rotation, scaling,
+    intensity curves and bending that are None follow the number of training volumes. A CUDA device changes
+    intensities itself, a batch at a time, since the loader would starve it; `in_loader` has it done by the
+    loader there too, `on_device` on other devices as well. `extensions` name functions of one's own
+    (docs/extending.md), which the loader calls last.
     """
 
     enabled: bool = True
     on_device: bool = False
     in_loader: bool = False
     mirroring: bool = True
-    rotation_probability: float = 0.2
+    rotation_probability: float | None = None
     rotation_degrees: float | None = None
-    scaling_probability: float = 0.2
+    scaling_probability: float | None = None
     scaling_range: tuple[float, float] = (0.7, 1.4)
     noise_probability: float = field(
         default=0.1, metadata={"transform": "noise:NOISE", "limits": "noise_variance"}
@@ -112,13 +123,15 @@ class AugmentationConfig:
         default=0.0, metadata={"transform": "bias_field:BIAS_FIELD", "limits": "bias_field_strength"}
     )
     bias_field_strength: tuple[float, float] = (0.0, 1.5)
-    intensity_curve_probability: float = field(
-        default=0.0,
+    intensity_curve_probability: float | None = field(
+        default=None,
         metadata={"transform": "intensity_curve:INTENSITY_CURVE", "limits": "intensity_curve_strength"},
     )
     intensity_curve_strength: tuple[float, float] = (0.3, 0.9)
     translation_probability: float | None = None
     translation_fraction: float = 0.1
+    elastic_probability: float | None = None
+    elastic_strength: tuple[float, float] = (0.0, 0.075)
     extensions: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
@@ -143,15 +156,29 @@ class AugmentationConfig:
         )
         _require("augmentation.translation_fraction", 0 <= moved <= 1, moved, "from 0 to 1")
 
-    def completed(self, configuration: Configuration) -> AugmentationConfig:
-        """The same with every None filled in."""
+    def probability(self, name: str) -> float:
+        """What a setting of that name says, or what is usual where that is None."""
+        given: float | None = getattr(self, name)
+        return SHARES[name][0] if given is None else given
+
+    def completed(self, configuration: Configuration, *, strong: bool = False) -> AugmentationConfig:
+        """The same with every None filled in.
+
+        Args:
+            strong: whether few patients are seen for long.
+        """
         from balrsam_pipeline.imageio.geometry import THICK_MM  # brings readers of images along
 
-        filled: dict[str, Any] = {}
+        volumes = configuration.spacing_mm[0] < THICK_MM
+        pyramid = configuration.network.from_scratch and configuration.network.decoder == "pyramid"
+        which = int(strong and volumes and pyramid)
+        filled: dict[str, Any] = {
+            name: shares[which] for name, shares in SHARES.items() if getattr(self, name) is None
+        }
         if self.translation_probability is None:
             shifts = configuration.network.backbone != "vit_mini"
             filled["translation_probability"] = TRANSLATION_PROBABILITY if shifts else 0.0
-        if self.rotation_degrees is None and configuration.spacing_mm[0] < THICK_MM:
+        if self.rotation_degrees is None and volumes:
             filled["rotation_degrees"] = VOLUME_ROTATION_DEGREES
         return dataclasses.replace(self, **filled)
 
@@ -322,7 +349,8 @@ class TrainingConfig:
         if configuration.network.volume is not None:
             rate = VOLUME_RATE
         batch_size = max(ranks, self.batch_size or ranks * configuration.batch_size)
-        epochs = self.epochs
+        epochs, steps = self.epochs, self.budget_steps
+        long = (self.max_minutes or LONG_MINUTES) >= LONG_MINUTES and (steps or LONG_STEPS) >= LONG_STEPS
         if (epochs, self.max_steps, self.max_minutes) == (None, None, None):
             slices = batch_size * (configuration.network.stack or 1)
             steps = min(ADAPTED_SAMPLES // slices, ADAPTED_STEPS)
@@ -335,7 +363,7 @@ class TrainingConfig:
             learning_rate=self.learning_rate or rate * scale,
             quick_validation_patches=max(1, self.quick_validation_patches // patches),
             feature_dropout=self.feature_dropout if kept else 0.0,
-            augmentation=self.augmentation.completed(configuration),
+            augmentation=self.augmentation.completed(configuration, strong=long and 0 < cases <= FEW_VOLUMES),
         )
 
 

@@ -34,6 +34,10 @@ def opening_lines(request: TrainRequest, data: FoldData, config: TrainingConfig,
         f"device {_device(run.precision.device)}, {str(run.precision.dtype).removeprefix('torch.')}, "
         f"batches of {config.batch_size} patches of {' x '.join(map(str, data.configuration.patch_shape))}"
     )
+    chance = config.augmentation.probability
+    if config.augmentation.enabled and chance("elastic_probability"):
+        turned, bent = chance("rotation_probability"), chance("elastic_probability")
+        yield f"strong augmentation: {turned:.0%} of slices are turned, {bent:.0%} bent (docs/training.md)"
     begun = f", of which {run.state.step} steps are done" if run.state.step else ""
     yield f"budget: {_budget(config)}{begun}" + (f"; then {_validation(data)}" if data.fold.val else "")
     yield f"into {shown(data.folder)}, this log too: {FoldFolder(data.folder).text_log.name}"

@@ -6,6 +6,7 @@ import json
 import pytest
 
 from balrsam_pipeline.errors import TrainingError
+from balrsam_pipeline.network import preset
 from balrsam_pipeline.serialise import from_json, to_json
 from trainers.changed_settings import differences, with_defaults
 from trainers.config import (
@@ -84,6 +85,10 @@ def test_runs_from_before_slices_were_shifted_go_on_without_shifts(make_configur
     assert completed.augmentation.translation_probability == 0.0
 
 
+def test_runs_from_before_slices_were_bent_go_on_unbent():
+    assert with_defaults({"augmentation": {}})["augmentation"]["elastic_probability"] == 0.0
+
+
 def test_features_are_dropped_only_where_a_frozen_encoder_s_are_kept(make_configuration):
     assert with_defaults({})["feature_dropout"] == 0.0, "runs from before dropped none"
     scratch = make_configuration()
@@ -120,7 +125,14 @@ def test_the_plan_fills_in_batch_size_and_learning_rate(make_configuration):
     given = TrainingConfig(
         batch_size=2,
         learning_rate=0.5,
-        augmentation=AugmentationConfig(rotation_degrees=90.0, translation_probability=0.3),
+        augmentation=AugmentationConfig(
+            rotation_degrees=90.0,
+            rotation_probability=0.1,
+            scaling_probability=0.1,
+            intensity_curve_probability=0.1,
+            elastic_probability=0.1,
+            translation_probability=0.3,
+        ),
     )
     assert given.completed(configuration) == dataclasses.replace(given, epochs=300, feature_dropout=0.0)
     assert dataclasses.replace(given, max_minutes=5.0).completed(configuration).budget_steps is None
@@ -185,3 +197,35 @@ def test_cuda_changes_intensities_itself_unless_the_loader_is_to():
     assert not AugmentationConfig(in_loader=True).on("cuda").on_device
     assert not AugmentationConfig().on("cpu").on_device
     assert AugmentationConfig(on_device=True).on("cpu").on_device
+
+
+@pytest.mark.parametrize(
+    ("cases", "given", "spacing_mm", "strong"),
+    [
+        (27, {}, 10.0, True),
+        (27, {"max_minutes": 10}, 10.0, True),
+        (27, {"max_minutes": 9}, 10.0, False),  # too short for it
+        (27, {"epochs": 20}, 10.0, False),
+        (27, {"max_minutes": 60, "max_steps": 7999}, 10.0, False),
+        (41, {}, 10.0, False),  # patients enough
+        (0, {}, 10.0, False),  # not known
+        (27, {}, 999.0, False),  # pictures
+    ],
+)
+def test_slices_of_few_volumes_are_changed_more_often_when_they_are_seen_for_long(
+    make_configuration, cases, given, spacing_mm, strong
+):
+    network = preset("cnn", classes=2)
+    configuration = dataclasses.replace(
+        make_configuration(), network=network, spacing_mm=(spacing_mm, 1.0, 1.0)
+    )
+    found = TrainingConfig(**given).completed(configuration, cases=cases).augmentation
+    names = ("rotation", "scaling", "intensity_curve", "elastic")
+    chances = tuple(getattr(found, f"{name}_probability") for name in names)
+    assert chances == ((0.5, 0.5, 0.3, 0.5) if strong else (0.2, 0.2, 0.0, 0.0))
+    asked = TrainingConfig(augmentation=AugmentationConfig(rotation_probability=0.1), **given)
+    assert asked.completed(configuration, cases=cases).augmentation.rotation_probability == 0.1
+    for backbone in ("vit_mini", "vit_t"):  # which were not tried
+        other = dataclasses.replace(configuration, network=preset(backbone, classes=2))
+        completed = TrainingConfig(**given).completed(other, cases=cases)
+        assert completed.augmentation.elastic_probability == 0.0

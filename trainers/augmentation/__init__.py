@@ -2,7 +2,7 @@
 sample can be replayed."""
 
 from trainers.augmentation.feature_maps import move_features
-from trainers.augmentation.geometry import Geometry2d, cut_patch, draw_geometry, draw_shift
+from trainers.augmentation.geometry import Geometry2d, cut_patch, draw_bend, draw_geometry, draw_shift
 from trainers.augmentation.intensity import augment_intensity, augment_intensity_batch, augment_volume
 from trainers.augmentation.own import augment_own
 from trainers.augmentation.volume_geometry import ANISOTROPIC, Geometry3d, cut_volume, draw_volume_geometry
@@ -17,6 +17,7 @@ __all__ = [
     "augment_volume",
     "cut_patch",
     "cut_volume",
+    "draw_bend",
     "draw_geometry",
     "draw_shift",
     "draw_volume_geometry",

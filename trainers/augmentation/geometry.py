@@ -1,4 +1,4 @@
-"""Rotation, scaling and mirroring of a 2D patch, in one interpolation straight from the slice.
+"""Rotation, scaling, bending and mirroring of a 2D patch, in one interpolation straight from the slice.
 
 batchgenerators' spatial transform cuts an enlarged patch; an affine of the slice itself sees real tissue
 at the corners where the slice has it.
@@ -24,6 +24,7 @@ from trainers.config import TRANSLATION_PROBABILITY, AugmentationConfig
 Scalar = TypeVar("Scalar", bound=np.generic)
 WIDE_PATCH = 1.5  # nnU-Net: beyond this aspect ratio a large rotation would fill the patch with padding
 WIDE_PATCH_DEGREES, SQUARE_PATCH_DEGREES = 15.0, 180.0
+BEND_POINTS = (4, 7)  # along each side of a patch, between which it bends smoothly
 MOST_ONE_HOT_LABELS = (
     8  # labels are interpolated one by one; beyond this many in a slice the nearest label is taken
 )
@@ -32,17 +33,19 @@ MOST_ONE_HOT_LABELS = (
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Geometry2d:
     """Drawn parameters: `angle` in radians, `scale` > 1 shows less tissue larger, `mirror` for (slice axis,
-    y, x); `shift_yx` is how many voxels further down and right the patch is cut."""
+    y, x); `shift_yx` is how many voxels further down and right the patch is cut; `bend` is how far along x
+    and then y each of its points is moved, row by row, in sides of the patch."""
 
     angle: float = 0.0
     scale: float = 1.0
     mirror: tuple[bool, bool, bool] = (False, False, False)
     shift_yx: tuple[int, int] = (0, 0)
+    bend: tuple[float, ...] = ()
 
     @property
     def moves(self) -> bool:
         """Whether voxels come to lie between voxels: mirroring alone does not do that."""
-        return self.angle != 0.0 or self.scale != 1.0
+        return self.angle != 0.0 or self.scale != 1.0 or bool(self.bend)
 
     @property
     def matrix_yx(self) -> npt.NDArray[np.float64]:
@@ -65,9 +68,9 @@ def draw_geometry(
         8
     )  # always as many, so that switching one transform off leaves the others as they were
     angle, scale = 0.0, 1.0
-    if config.enabled and draws[0] < config.rotation_probability:
+    if config.enabled and draws[0] < config.probability("rotation_probability"):
         angle = (2 * draws[1] - 1) * largest
-    if config.enabled and draws[2] < config.scaling_probability:
+    if config.enabled and draws[2] < config.probability("scaling_probability"):
         scale = draw_scale(draws[3], draws[4], config.scaling_range)
     may_flip = config.enabled and config.mirroring
     flips = [
@@ -100,6 +103,19 @@ def draw_shift(
     return down, right
 
 
+def draw_bend(rng: np.random.Generator, config: AugmentationConfig) -> tuple[float, ...]:
+    """Draw how the points of a patch are moved (`Geometry2d.bend`); nothing for patches that stay straight.
+
+    Few points move far and many of them little, so that tissue is not folded.
+    """
+    draws = rng.random(2)
+    if not config.enabled or draws[0] >= config.probability("elastic_probability"):
+        return ()
+    points, (low, high) = int(rng.integers(BEND_POINTS[0], BEND_POINTS[1] + 1)), config.elastic_strength
+    spread = (low + draws[1] * (high - low)) / (points - BEND_POINTS[0] + 1)
+    return tuple((rng.standard_normal(2 * points**2) * spread).tolist())
+
+
 def draw_scale(side: float, position: float, scaling_range: tuple[float, float]) -> float:
     """Smaller or larger with equal chance, uniform within each; both numbers from 0 to 1. Source: nnU-Net."""
     low, high = scaling_range
@@ -124,7 +140,9 @@ def cut_patch(
     if geometry.moves:
         middle = (np.array(patch_yx) - 1) / 2
         offset = np.array(corner_yx) + middle - geometry.matrix_yx @ middle
-        image, label = resample(image_chw, label_hw, geometry.matrix_yx, offset, patch_yx)
+        image, label = resample(
+            image_chw, label_hw, geometry.matrix_yx, offset, patch_yx, _bent(geometry.bend, patch_yx)
+        )
     else:
         image = padded_crop(image_chw, corner_yx, patch_yx)
         label = padded_crop(label_hw, corner_yx, patch_yx)
@@ -156,29 +174,45 @@ def _overlap(corner: int, size: int, length: int) -> tuple[slice, slice]:
     return slice(first, last), slice(first - corner, last - corner)
 
 
+def _bent(bend: tuple[float, ...], patch_yx: tuple[int, int]) -> Tensor | None:
+    """How far each voxel of a patch is moved, (1, y, x, 2) in voxels, x first: cubic between the points."""
+    if not bend:
+        return None
+    points = math.isqrt(len(bend) // 2)
+    coarse = torch.tensor(bend, dtype=torch.float32).view(1, 2, points, points)
+    moved_12yx = functional.interpolate(coarse, size=patch_yx, mode="bicubic", align_corners=True)
+    return moved_12yx.permute(0, 2, 3, 1) * torch.tensor(patch_yx[::-1])
+
+
 def resample(
     image: npt.NDArray[np.float32],
     label: npt.NDArray[np.int16],
     matrix: npt.NDArray[np.float64],
     offset: npt.NDArray[np.float64],
     size: tuple[int, ...],
+    moved: Tensor | None = None,
 ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.int16]]:
     """An image (channels first) and its label in a patch of `size`, which reads at matrix · place + offset.
 
     Both linearly, with zeros outside; of labels each is a share of the voxel, and the largest wins. PyTorch
     reads all planes at the same places in one go, which takes a tenth of SciPy's time for slices.
+
+    Args:
+        moved: how many voxels further each voxel is read, (1, …, axes), last axis first.
     """
     places = _places(matrix, offset, size, label.shape)
+    if moved is not None:
+        places = places + 2 * moved / torch.tensor(label.shape[::-1])
     present = np.unique(label)
     if len(present) > MOST_ONE_HOT_LABELS:
         nearest = _read(label[None].astype(np.float32), places, "nearest")
         return _read(image.copy(), places, "bilinear"), nearest[0].astype(np.int16)
     values = np.concatenate([[0], present[present != 0]]).astype(np.int16)
     planes = np.stack([*image, *(label == value for value in values[1:])], dtype=np.float32)
-    moved = _read(planes, places, "bilinear")
-    shares = moved[len(image) :]
+    read = _read(planes, places, "bilinear")
+    shares = read[len(image) :]
     background = 1 - shares.sum(axis=0, keepdims=True)  # and what lies outside
-    return moved[: len(image)], values[np.concatenate([background, shares]).argmax(axis=0)]
+    return read[: len(image)], values[np.concatenate([background, shares]).argmax(axis=0)]
 
 
 def _places(

@@ -41,7 +41,7 @@ def steps_of(config: AugmentationConfig) -> tuple[Step, ...]:
     return tuple(
         Step(
             resolve_name(f"trainers.augmentation.{item.metadata['transform']}"),
-            getattr(config, item.name),
+            config.probability(item.name),
             getattr(config, item.metadata["limits"]),
         )
         for item in dataclasses.fields(config)

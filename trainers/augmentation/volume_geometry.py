@@ -75,12 +75,13 @@ def draw_volume_geometry(
     degrees = VOLUME_ROTATION_DEGREES if config.rotation_degrees is None else config.rotation_degrees
     within = stack or max(spacing_mm) > ANISOTROPIC * min(spacing_mm)
     coarse = 0 if stack else spacing_mm.index(max(spacing_mm))
+    turned, scaled = config.probability("rotation_probability"), config.probability("scaling_probability")
     draws = rng.random(DRAWS)  # always as many, so that switching one off leaves the others as they were
     angles, scales = [0.0, 0.0, 0.0], [1.0, 1.0, 1.0]
     for axis in range(3):
-        if config.enabled and draws[0] < config.rotation_probability and (axis == coarse or not within):
+        if config.enabled and draws[0] < turned and (axis == coarse or not within):
             angles[axis] = math.radians(degrees) * float(2 * draws[1 + axis] - 1)
-        if config.enabled and draws[4] < config.scaling_probability and (axis != coarse or not within):
+        if config.enabled and draws[4] < scaled and (axis != coarse or not within):
             scales[axis] = draw_scale(draws[5], draws[6 + axis], config.scaling_range)
     may_flip = config.enabled and config.mirroring
     flips = [bool(may_flip and axis in mirror_axes and draws[9 + axis] < 0.5) for axis in range(3)]

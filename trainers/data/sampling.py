@@ -17,6 +17,7 @@ from balrsam_pipeline.plan import Configuration
 from trainers.augmentation import (
     Geometry2d,
     Geometry3d,
+    draw_bend,
     draw_geometry,
     draw_shift,
     draw_volume_geometry,
@@ -110,14 +111,16 @@ class Sampler:
         shift_yx = draw_shift(
             rng, self.config.augmentation, self.configuration.patch_size, (room_yx[0], room_yx[1])
         )
+        view = float(rng.random())
+        bend = draw_bend(rng, self.config.augmentation)
         return Sample(
             case=case.case,
             axis=axis,
             slice_index=slice_index,
             corner_yx=(corner[0], corner[1]),
-            geometry=dataclasses.replace(geometry, shift_yx=shift_yx),
+            geometry=dataclasses.replace(geometry, shift_yx=shift_yx, bend=bend),
             intensity_seed=seed,
-            view=float(rng.random()),
+            view=view,
         )
 
     def _draw_volume(self, case: SamplingCase, rng: np.random.Generator) -> Sample:

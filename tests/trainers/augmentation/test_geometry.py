@@ -8,7 +8,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import ndimage
 
-from trainers.augmentation.geometry import Geometry2d, cut_patch, draw_geometry, draw_shift, resample
+from trainers.augmentation.geometry import (
+    Geometry2d,
+    cut_patch,
+    draw_bend,
+    draw_geometry,
+    draw_shift,
+    resample,
+)
 from trainers.config import AugmentationConfig
 
 
@@ -135,3 +142,42 @@ def test_a_shifted_patch_is_cut_further_on():
     np.testing.assert_array_equal(patch[0, :-2, 3:], image[0, 2:, :-3])
     np.testing.assert_array_equal(patch_label[:-2, 3:], label[2:, :-3])
     assert not patch[0, -2:].any() and not patch[0, :, :3].any()
+
+
+def test_points_that_are_all_moved_alike_shift_the_patch():
+    image, label = slice_of(40, 32)
+    moved = Geometry2d(bend=(2 / 20,) * 16 + (3 / 24,) * 16)  # x by two voxels, y by three
+    patch, patch_label = cut_patch(image, label, (4, 3), (24, 20), moved)
+    np.testing.assert_allclose(patch, image[:, 7:31, 5:25], atol=1e-5)
+    np.testing.assert_array_equal(patch_label, label[7:31, 5:25])
+
+
+def test_a_bend_moves_points_by_its_shares_of_the_patch_wherever_the_patch_lies():
+    height, width = 31, 46
+    rows, columns = np.indices((60, 80)).astype(np.float32)
+    bend = draw_bend(np.random.default_rng(3), AugmentationConfig(elastic_probability=1.0))
+    points = math.isqrt(len(bend) // 2)
+    places, _ = cut_patch(
+        np.stack([columns, rows]),
+        np.zeros((60, 80), np.int16),
+        (14, 17),
+        (height, width),
+        Geometry2d(bend=bend),
+    )
+    ys, xs = (np.linspace(0, side - 1, points) for side in (height, width))
+    for axis, (side, start) in enumerate(((width, 17 + xs[None, :]), (height, 14 + ys[:, None]))):
+        wanted = start + np.reshape(bend, (2, points, points))[axis] * side
+        corners = np.ix_([0, -1], [0, -1])  # which lie on voxels
+        np.testing.assert_allclose(places[axis][corners], wanted[corners], atol=1e-3)
+
+
+def test_bends_are_drawn_as_often_and_as_far_as_settings_say():
+    config = AugmentationConfig(elastic_probability=0.5, elastic_strength=(0.06, 0.06))
+    rng = np.random.default_rng(0)
+    drawn = [bend for bend in (draw_bend(rng, config) for _ in range(2000)) if bend]
+    assert abs(len(drawn) / 2000 - 0.5) < 0.05
+    assert {math.isqrt(len(bend) // 2) for bend in drawn} == {4, 5, 6, 7}
+    for points in (4, 7):
+        moved = np.concatenate([bend for bend in drawn if len(bend) == 2 * points**2])
+        assert np.std(moved) == pytest.approx(0.06 / (points - 3), rel=0.05)
+    assert draw_bend(rng, AugmentationConfig(elastic_probability=1.0, enabled=False)) == ()
