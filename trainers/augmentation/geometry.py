@@ -24,6 +24,7 @@ from trainers.config import TRANSLATION_PROBABILITY, AugmentationConfig
 Scalar = TypeVar("Scalar", bound=np.generic)
 WIDE_PATCH = 1.5  # nnU-Net: beyond this aspect ratio a large rotation would fill the patch with padding
 WIDE_PATCH_DEGREES, SQUARE_PATCH_DEGREES = 15.0, 180.0
+ROUNDING = 1e-3  # of places, in voxels
 BEND_POINTS = (4, 7)  # along each side of a patch, between which it bends smoothly
 MOST_ONE_HOT_LABELS = (
     8  # labels are interpolated one by one; beyond this many in a slice the nearest label is taken
@@ -194,22 +195,24 @@ def resample(
 ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.int16]]:
     """An image (channels first) and its label in a patch of `size`, which reads at matrix · place + offset.
 
-    Both linearly, with zeros outside; of labels each is a share of the voxel, and the largest wins. PyTorch
-    reads all planes at the same places in one go, which takes a tenth of SciPy's time for slices.
+    Both linearly, with zeros outside the middles of the outermost voxels; of labels each is a share of the
+    voxel, and the largest wins. PyTorch reads all planes at the same places in one go, which takes a tenth of
+    SciPy's time for slices.
 
     Args:
         moved: how many voxels further each voxel is read, (1, …, axes), last axis first.
     """
-    places = _places(matrix, offset, size, label.shape)
+    places, sides = _places(matrix, offset, size, label.shape), torch.tensor(label.shape[::-1])
     if moved is not None:
-        places = places + 2 * moved / torch.tensor(label.shape[::-1])
+        places = places + 2 * moved / sides
+    within = (places.abs() * sides <= sides - 1 + 2 * ROUNDING).all(-1)[0].numpy()
     present = np.unique(label)
     if len(present) > MOST_ONE_HOT_LABELS:
         nearest = _read(label[None].astype(np.float32), places, "nearest")
-        return _read(image.copy(), places, "bilinear"), nearest[0].astype(np.int16)
+        return within * _read(image.copy(), places, "bilinear"), (within * nearest[0]).astype(np.int16)
     values = np.concatenate([[0], present[present != 0]]).astype(np.int16)
     planes = np.stack([*image, *(label == value for value in values[1:])], dtype=np.float32)
-    read = _read(planes, places, "bilinear")
+    read = within * _read(planes, places, "bilinear")
     shares = read[len(image) :]
     background = 1 - shares.sum(axis=0, keepdims=True)  # and what lies outside
     return read[: len(image)], values[np.concatenate([background, shares]).argmax(axis=0)]
