@@ -10,7 +10,8 @@ PATCH = 16  # pixels per side of a token
 DECODER_MLP = 2048  # hidden width of the mask decoder's MLPs, in every file of SAM's family
 # TinyViT costs about as much per position of its embedding as a ViT of width 256 and ten blocks
 TINY_VIT_PER_TOKEN = 12 * 10 * 256**2
-# TinyViT without a stride on a CPU, in float32: core-seconds for a million pixels
+# TinyViT without a stride on a CPU, in float32: core-seconds for a million pixels (one Intel Xeon; an
+# older measurement on a busy machine gave twice as many)
 ENCODER_S_PER_MEGAPIXEL = 16.0
 # share of that before the first trained block, by how many stages are adapted (docs/network.md)
 PREFIX_SHARE = (1.0, 0.69, 0.5, 0.28)
