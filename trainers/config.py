@@ -31,7 +31,7 @@ FEW_VOLUMES = 40  # training cases up to which that pays, in trainings as long a
 LONG_MINUTES, LONG_STEPS = 10, 8000
 FROM_SCRATCH_RATE = 3e-3  # chosen on fold 0 of Hippocampus, docs/benchmarks.md
 # beyond these a number is a slip: kernels and batches of it fill any memory
-LARGEST_RANGE, LARGEST_ZOOM, LARGEST_RATE, LARGEST_BATCH, MOST_PATCHES = 100.0, 10.0, 10.0, 2**16, 2**16
+LARGEST_RANGE, LARGEST_FACTOR, LARGEST_RATE, LARGEST_BATCH, MOST_PATCHES = 100.0, 10.0, 10.0, 2**16, 2**16
 ZOOMS = ("scaling_range", "low_resolution_zoom")
 SLICES_A_VOLUME = 4  # patches of slices for one of a volume, in the quick validation
 VOLUME_RATE = 2e-3  # a volume a step is a smaller batch of like voxels
@@ -143,12 +143,13 @@ class AugmentationConfig:
                 for name in value:
                     _require_extension("augmentation.extensions", name)
             elif item.name in ZOOMS:
-                expected = f"two numbers above 0, the smaller first, at most {LARGEST_ZOOM:g}"
-                within = 0 < value[0] <= value[1] <= LARGEST_ZOOM
+                expected = f"two numbers above 0, the smaller first, at most {LARGEST_FACTOR:g}"
+                within = 0 < value[0] <= value[1] <= LARGEST_FACTOR
                 _require(f"augmentation.{item.name}", within, value, expected)
             elif isinstance(value, tuple):
-                expected = f"two numbers, the smaller first, from 0 to {LARGEST_RANGE:g}"
-                within = 0 <= value[0] <= value[1] <= LARGEST_RANGE
+                largest = LARGEST_FACTOR if item.name.endswith("_strength") else LARGEST_RANGE
+                expected = f"two numbers, the smaller first, from 0 to {largest:g}"
+                within = 0 <= value[0] <= value[1] <= largest
                 _require(f"augmentation.{item.name}", within, value, expected)
         turned, moved = self.rotation_degrees, self.translation_fraction
         _require(

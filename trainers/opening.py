@@ -37,7 +37,7 @@ def opening_lines(request: TrainRequest, data: FoldData, config: TrainingConfig,
     chance = config.augmentation.probability
     if config.augmentation.enabled and chance("elastic_probability"):
         turned, bent = chance("rotation_probability"), chance("elastic_probability")
-        yield f"strong augmentation: {turned:.0%} of slices are turned, {bent:.0%} bent (docs/training.md)"
+        yield f"augmentation: {turned:.0%} of slices are turned, {bent:.0%} bent (docs/training.md)"
     begun = f", of which {run.state.step} steps are done" if run.state.step else ""
     yield f"budget: {_budget(config)}{begun}" + (f"; then {_validation(data)}" if data.fold.val else "")
     yield f"into {shown(data.folder)}, this log too: {FoldFolder(data.folder).text_log.name}"

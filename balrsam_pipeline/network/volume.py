@@ -166,9 +166,9 @@ class VolumeBalrSam(nn.Module):
     def train_coarser(self, times: int) -> bool:
         """From now on see patches this many times smaller along the axes that are pooled first, in training
         and its quick validation: with half the sides a step takes a quarter to a fifth of its time. Returns
-        whether they are seen smaller."""
+        whether they are seen smaller: one cell of the coarsest level is the least."""
         self._coarser = times
-        return times > 1
+        return self._smaller(list(self.network.input_shape)) != tuple(self.network.input_shape)
 
     def compute_again(self) -> bool:
         """There are no blocks of an encoder to compute again."""

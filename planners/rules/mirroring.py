@@ -3,6 +3,7 @@ apart."""
 
 from __future__ import annotations
 
+import math
 import re
 import statistics
 from collections import Counter
@@ -106,7 +107,7 @@ def _one_sided(
         axis: of the raw arrays; None takes left–right, wherever a case has that.
         words: where what lies further along the axis (or to the left) lies, and where what does not.
     """
-    cases = fingerprint.cases[:: max(1, len(fingerprint.cases) // MOST_CASES)]
+    cases = fingerprint.cases[:: max(1, math.ceil(len(fingerprint.cases) / MOST_CASES))]
     places = [_left_of(case) if axis is None else _along(case, axis) for case in cases]
     for name in label_names:
         aside = [place[name] - 0.5 for place in places if name in place]

@@ -67,6 +67,8 @@ def test_settings_that_make_no_sense_are_refused_by_name(setting):
         {"low_resolution_zoom": (0.5, 1e4)},
         {"blur_sigma": (0.5, 1e9)},  # a kernel larger than memory
         {"gamma_range": (1.5, 0.7)},
+        {"bias_field_strength": (0.0, 100.0)},  # a logarithm: overflows
+        {"intensity_curve_strength": (0.0, 100.0)},
         {"translation_fraction": 1e9},
         {"rotation_degrees": -1.0},
     ],

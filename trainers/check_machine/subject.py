@@ -50,7 +50,7 @@ def subject_of_dataset(request: TrainRequest, device: torch.device) -> Subject:
         TrainingError: it is not preprocessed.
     """
     data: FoldData = open_fold(request)
-    config = _on(request.config, data.configuration, device)
+    config = _on(request.config, data.configuration, device, len(data.fold.train))
     return Subject(
         what=f"{data.plan.dataset}, configuration {data.configuration.name}",
         plan=data.plan,
@@ -159,9 +159,12 @@ class GeneratedSource:
         return
 
 
-def _on(config: TrainingConfig, configuration: Configuration, device: torch.device) -> TrainingConfig:
-    """The settings completed by a plan, with intensities changed where the device has them changed."""
-    config = config.completed(configuration)
+def _on(
+    config: TrainingConfig, configuration: Configuration, device: torch.device, cases: int = 0
+) -> TrainingConfig:
+    """The settings completed by a plan and the number of training cases (0: made up), with intensities
+    changed where the device has them changed."""
+    config = config.completed(configuration, cases=cases)
     augmentation = config.augmentation.on(device.type, volumes=configuration.network.depth > 0)
     return replace(config, augmentation=augmentation)
 

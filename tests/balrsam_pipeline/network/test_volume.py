@@ -41,6 +41,14 @@ def test_coarser_training_sees_smaller_patches_at_the_same_places() -> None:
         assert not torch.allclose(model(image), output.logits)
 
 
+def test_patches_of_one_cell_are_not_seen_smaller() -> None:
+    model = build(volume_network(input_size=(4, 4)), None)
+    image = torch.randn(2, 1, 8, 4, 4)
+    whole = model.forward_training(image).logits
+    assert not model.train_coarser(2), "else early stopping would wait for whole patches"
+    torch.testing.assert_close(model.forward_training(image).logits, whole)
+
+
 def test_positions_between_cells_are_those_around_them() -> None:
     tokens = build(volume_network(), None).tokens
     z, y, x = tokens.sides
