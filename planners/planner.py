@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Collection
 from dataclasses import dataclass, replace
+from operator import itemgetter
 
 from balrsam_pipeline.dataset import DatasetDescription
 from balrsam_pipeline.hardware import USABLE_SHARE
@@ -27,9 +29,11 @@ from planners.rules.batch_size import (
     gpu_batch_size,
 )
 from planners.rules.checkpoint import (
+    MICROSCOPY,
     Base,
     adapted_stages,
     base,
+    domain,
     encoder_pixels,
     encoder_shrink,
     network_preset,
@@ -48,7 +52,7 @@ from planners.rules.input_size import (
     input_size,
     largest_side,
 )
-from planners.rules.mask_stride import Stride, mask_stride, pyramid_stride, pyramid_width, thinnest_label
+from planners.rules.mask_stride import Stride, label_thickness, mask_stride, pyramid_stride, pyramid_width
 from planners.rules.mirroring import mirror_axes
 from planners.rules.normalization import normalization, normalize_inside_mask
 from planners.rules.slices import (
@@ -150,6 +154,8 @@ def _decide_common(
     schemes = normalization(description.channel_names)
     pictures = len(fingerprint.cases) if is_two_dimensional(fingerprint) else 0
     asked = (overrides.backbone, overrides.checkpoint, pictures)
+    if len(set(fingerprint.channel_statistics)) == 1:
+        without = without or "its channels all show the same greys"
     common = _Common(
         fingerprint=fingerprint,
         description=description,
@@ -173,7 +179,11 @@ def _configuration(name: str, draft: Decision[ConfigurationDraft], common: _Comm
     order = common.order.value
     spacing = transposed(common.spacing_mm.value, order)
     mirrors = mirror_axes(
-        common.fingerprint, common.description.labels.names, order, draft.value.slicing_axes
+        common.fingerprint,
+        common.description.labels.names,
+        order,
+        draft.value.slicing_axes,
+        specimens=domain(common.description.channel_names).value in MICROSCOPY,
     )
     size, network, batch, reasons = _fit_network(draft.value, common)
     return Configuration(
@@ -259,9 +269,8 @@ def _network(
     spacing = transposed(common.spacing_mm.value, common.order.value)
     axes = (0,) if draft.stacks else draft.slicing_axes
     slices = slices_of(common.fingerprint, common.order.value, spacing, axes)
-    thinnest, thickness = thinnest_label(
-        common.fingerprint, in_plane, (spacing[1], spacing[2]), slices.picture_scale
-    )
+    thick_px = label_thickness(common.fingerprint, in_plane, (spacing[1], spacing[2]), slices.picture_scale)
+    thinnest, thickness = min(thick_px.items(), key=itemgetter(1))
     cpu = common.hardware.gpu_memory_gb is None
     parts = network_preset(common.base.value.backbone, cpu=cpu and not draft.stacks)
     seen = encoder_pixels(
@@ -273,7 +282,7 @@ def _network(
     pyramid = parts.value.decoder == "pyramid"
     once = pyramid and not parts.value.from_scratch
     adapted = not (parts.value.from_scratch or pyramid or (cpu and draft.stacks))
-    size = _size(slices, thickness, side, common, adapted=adapted, once=once)
+    size = _size(slices, tuple(thick_px.values()), side, common, adapted=adapted, once=once)
     stride = (
         pyramid_stride(thinnest, thickness, size.value.scale, size.value.input)
         if pyramid
@@ -315,7 +324,7 @@ def _network(
 
 
 def _size(
-    slices: Slices, thickness_px: float, side: int, common: _Common, *, adapted: bool, once: bool
+    slices: Slices, thick_px: Collection[float], side: int, common: _Common, *, adapted: bool, once: bool
 ) -> Decision[Size]:
     overrides = common.overrides
     if overrides.tiles is not None:
@@ -323,7 +332,9 @@ def _size(
     if overrides.input_size is not None:
         return given_input_size(overrides.input_size, slices)
     cpu = common.hardware.gpu_memory_gb is None
-    return input_size(slices, thickness_px, side, cpu=cpu, adapted=adapted, once=once)
+    return input_size(
+        slices, min(thick_px), side, thickest_px=max(thick_px), cpu=cpu, adapted=adapted, once=once
+    )
 
 
 def _batch_size(network: NetworkPlan, size: Size, common: _Common) -> tuple[Decision[int], bool]:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
 from balrsam_pipeline.serialise import to_json
-from trainers.config import TrainingConfig
+from trainers.config import SHARES, TrainingConfig
 
 # settings that came later -> the value under which earlier runs behave as they did, where no default does
 FORMERLY: dict[str, Any] = {
@@ -29,6 +30,14 @@ def with_defaults(settings: Mapping[str, Any]) -> dict[str, Any]:
             value = default | FORMERLY.get(name, {}) | value
         filled[name] = value
     return filled | {name: value for name, value in settings.items() if name not in filled}
+
+
+def as_begun(config: TrainingConfig, settings: Mapping[str, Any]) -> TrainingConfig:
+    """The settings of a run that goes on: shares of augmentation that they leave open are those it was begun
+    with, though rules for them may have come since."""
+    begun = with_defaults(settings)["augmentation"]
+    given = {name: begun[name] for name in SHARES if getattr(config.augmentation, name) is None}
+    return dataclasses.replace(config, augmentation=dataclasses.replace(config.augmentation, **given))
 
 
 def differences(old: Any, new: Any, name: str = "") -> list[str]:

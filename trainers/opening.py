@@ -35,7 +35,8 @@ def opening_lines(request: TrainRequest, data: FoldData, config: TrainingConfig,
         f"batches of {config.batch_size} patches of {' x '.join(map(str, data.configuration.patch_shape))}"
     )
     chance = config.augmentation.probability
-    if config.augmentation.enabled and chance("elastic_probability"):
+    flat = not data.configuration.network.depth
+    if flat and config.augmentation.enabled and chance("elastic_probability"):
         turned, bent = chance("rotation_probability"), chance("elastic_probability")
         yield f"augmentation: {turned:.0%} of slices are turned, {bent:.0%} bent (docs/training.md)"
     begun = f", of which {run.state.step} steps are done" if run.state.step else ""

@@ -160,8 +160,9 @@ class Trainer:
         parts, state = self._parts, self.state
         set_learning_rate(parts.optimiser, learning_rate(progress, parts.config))
         coarse = parts.train_coarser(COARSER if progress < parts.config.coarse_share else 1)
-        if state.coarse and not coarse:  # quick validation saw smaller images, too: it begins anew
+        if state.coarse and not coarse:  # quick validation saw smaller images, too: it begins anew,
             state.best_dice = -1.0
+            self._epochs_ended = 0  # and how long it takes is judged by steps again
         state.coarse = coarse
         loss, norm = self._backward(batch, fetch)
         finite = math.isfinite(loss) and math.isfinite(norm)
@@ -268,7 +269,7 @@ class Trainer:
             state.loss_sum, state.loss_steps = 0.0, 0
             parts.logger.log(record)
             self._save_if_due(dice)
-            parts.pace.validated(dice)
+            parts.pace.validated(dice, coarse=state.coarse)
         state.loss_sum, state.loss_steps = 0.0, 0
         parts.budget.reserve(parts.budget.used_s() - began_s)
 

@@ -281,8 +281,8 @@ def share_equal_weights(first: nn.Module, other: nn.Module) -> None:
 def count_patches(
     configuration: Configuration, shape_zyx: Sequence[int], options: PredictorOptions | None = None
 ) -> int:
-    """Patches that a network sees of a preprocessed image, tiles and mirrored copies counted: what prediction
-    costs."""
+    """Patches that a network sees of a preprocessed image, tiles, mirrored and rotated copies counted: what
+    prediction costs."""
     options = options or PredictorOptions()
 
     def tiles_of(sides: Sequence[int]) -> int:
@@ -297,6 +297,8 @@ def count_patches(
     total = 0
     for axis in configuration.slicing_axes:
         tiles = tiles_of([size for other, size in enumerate(shape_zyx) if other != axis])
-        copies = mirrors(configuration.mirror_axes, axis, configuration.context_slices)
-        total += shape_zyx[axis] * tiles * (len(copies) if options.mirror else 1)
+        copies = len(mirrors(configuration.mirror_axes, axis, configuration.context_slices))
+        if tiles == 1 and configuration.network.backbone == "cnn":
+            copies *= len(ROTATIONS)
+        total += shape_zyx[axis] * tiles * (copies if options.mirror else 1)
     return total

@@ -108,6 +108,8 @@ class _LocalSlices:
 def rotated(image_bcyx: Tensor, degrees: float, outside: Literal["zeros", "border"] = "zeros") -> Tensor:
     """Images rotated about their centre, bilinear; where nothing was 0, or the nearest pixel.
 
+    Places are computed in float32 under autocast too, which would round them by up to two pixels.
+
     Args:
         degrees: what lies right of the centre moves down.
     """
@@ -116,9 +118,10 @@ def rotated(image_bcyx: Tensor, degrees: float, outside: Literal["zeros", "borde
     height, width = image_bcyx.shape[-2:]
     cosine, sine = math.cos(math.radians(degrees)), math.sin(math.radians(degrees))
     theta_23 = [[cosine, sine * height / width, 0.0], [-sine * width / height, cosine, 0.0]]
-    theta_b23 = image_bcyx.new_tensor(theta_23).expand(len(image_bcyx), 2, 3)
-    grid = functional.affine_grid(theta_b23, list(image_bcyx.shape), align_corners=False)
-    return functional.grid_sample(image_bcyx, grid, "bilinear", outside, align_corners=False)
+    theta_b23 = image_bcyx.new_tensor(theta_23, dtype=torch.float32).expand(len(image_bcyx), 2, 3)
+    with torch.autocast(image_bcyx.device.type, enabled=False):
+        grid = functional.affine_grid(theta_b23, list(image_bcyx.shape), align_corners=False)
+        return functional.grid_sample(image_bcyx.float(), grid, "bilinear", outside, align_corners=False)
 
 
 def _mean_of_rotations(networks: Sequence[Network], local: _LocalSlices, settings: SliceSettings) -> Tensor:

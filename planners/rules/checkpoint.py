@@ -29,8 +29,12 @@ WORDS: tuple[tuple[Domain, str], ...] = (
         r"ct|cbct|mri?|t1\w*|t2\w*|flair|adc|dwi|swi|pd\w*|pet|spect|us|ultrasound|echo\w*|x\W?ray|xr|cr|dx|mammo\w*"
         r"|oct|cta|mra|bold|dce|cine|angio\w*",
     ),
-    ("natural", r"r|g|b|rgb|red|green|blue|fundus|endoscop\w*|colonoscop\w*|dermoscop\w*|photo\w*|colou?r"),
+    (
+        "natural",
+        r"r|g|b|rgb|rgb_to_0_1|red|green|blue|fundus|endoscop\w*|colonoscop\w*|dermoscop\w*|photo\w*|colou?r",
+    ),
 )
+MICROSCOPY: tuple[Domain, ...] = ("histopathology", "electron_microscopy", "light_microscopy")
 # GB with which a backbone adapts at a useful input and batch size (docs/planning.md); largest first
 NEEDS_GB: tuple[tuple[Backbone, float], ...] = (
     ("vit_h", 70.0),
@@ -49,9 +53,10 @@ SMALLEST_ENCODED = 96  # pixels of the longer side below which it is not made sm
 # of the encoder's pixels that the thinnest label spans at least where it sees smaller slices for more views
 THICK = 16.0
 COLOURS = 3  # channels
-# colour pictures on a CPU that TinyViT is run for: nuclei in 90 of them (DSB2018, fold 0, 5 core-minutes)
-# scored 0.920 with what it makes of them and 0.896 without; of more, the first look at each takes too long
-MOST_ENCODED = 1000
+# colour pictures on a CPU that TinyViT is run for: nuclei in 90 of them (DSB2018, most of them grey, fold 0,
+# 5 core-minutes) scored 0.920 with what it makes of them and 0.896 without; of more, the first look at each
+# takes too long: a sixth of a second at 112 × 80, so 8 of the 40 core-minutes of 20 on two cores
+MOST_ENCODED = 3000
 SMALL = "lite_medsam"  # what hardware of little memory can encode: 256 pixels at stride 4
 # one for each domain and backbone, where several are published: MedSAM's was trained on the most modalities
 PREFERRED = ("medsam", "lite_medsam", "sam_vit_b", "sam_vit_l", "sam_vit_h")
@@ -115,6 +120,8 @@ def base(
                 f"{hardware}; colour pictures vary more than {pictures} of them show, and what {SMALL} knows "
                 "of others helps; it runs once for each",
             )
+        if not without and pictures > MOST_ENCODED:
+            without = f"a first look at each of {pictures} pictures would take it too long"
         because = f"; no pretrained encoder, since {without}" if colour and without else ""
         return Decision(
             Base(backbone="cnn"),

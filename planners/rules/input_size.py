@@ -4,7 +4,8 @@ Two questions decide. How thin is the thinnest label: it must stay `THIN` input 
 slice hides it. And what does a pixel's label depend on: an outline of an organ on all of the slice, so that a
 tile cut out of a head or a lesion says neither inside nor outside (docs/benchmarks.md: fetal heads score 0.58
 in tiles of 128 and 0.92 whole at 224 in the same minutes). So slices are seen whole, made smaller if they
-must be, and tiles are for vessels and the like.
+must be, and tiles are for vessels and the like. Where both thin and large labels are there (adrenals and a
+liver), `THINNEST` pixels must do. Tiles are no finer than their thinnest label needs.
 
 SAM attends within windows of 14×14 tokens of 16 pixels: sizes whose token grid is no multiple of 14 pay for
 padding above 224.
@@ -22,7 +23,13 @@ from planners.rules.slices import Slices
 SIDES = (112, 224, 448, 672, 896)
 TOKEN = 16
 UPSAMPLING = (4, 2, 1)  # whole factors, so that voxels fall on input pixels alike
-THIN = 4.0  # input pixels across the thinnest label; below, a slice is not made smaller but cut into tiles
+THIN = 4.0  # input pixels across the thinnest label; below, a slice is not made smaller but cut into tiles,
+# unless a tile is less than this many times as large as the thickest label: then as few pixels will do. Of
+# structures 5.7 voxels thick, shrunk to 2.5, a Dice of 0.98 can still be read from enlarged soft masks
+TILE_LABELS, THINNEST = 2.0, 2.0
+# tiles are cut from slices made so much smaller that the thinnest label spans this many pixels, if that is
+# worth a resampling: surroundings for resolution that nothing needs
+TILE_ACROSS, COARSER = 8.0, 1.5
 # a slice seen whole may lose this much resolution for the next smaller side: a third of the tokens for it
 SHRINK_TO = 0.85
 # of the smallest side; a whole factor that fills less leaves too few tokens, so the slice is scaled to the
@@ -84,8 +91,8 @@ class Size:
         """What that adds to the reason for the spacing."""
         if self.shrink <= 1:
             return ""
-        times = f"{self.shrink:.2f} times coarser"
-        return f"; made {times}, since slices are seen whole (see what the network sees)"
+        why = "slices are seen whole" if self.whole else "tiles need no more"
+        return f"; made {self.shrink:.2f} times coarser, since {why} (see what the network sees)"
 
 
 def largest_side(hardware: Hardware) -> int:
@@ -101,6 +108,7 @@ def input_size(
     thickness_px: float,
     largest: int,
     *,
+    thickest_px: float = 0.0,
     cpu: bool = False,
     adapted: bool = False,
     once: bool = False,
@@ -111,6 +119,7 @@ def input_size(
         slices: the dataset's slices.
         thickness_px: of the thinnest label, in voxels of the target spacing.
         largest: the longest input side that the hardware allows.
+        thickest_px: of the thickest label, in voxels of the target spacing.
         cpu: whether a CPU trains, for which small slices are not enlarged.
         adapted: whether a frozen encoder is adapted, for which small slices are enlarged.
         once: whether a frozen encoder runs once for each slice before training, so that patches hold slices
@@ -126,7 +135,11 @@ def input_size(
     if fitting:
         side = largest if adapted and ENLARGE * longest >= largest else fitting[0]
         return _whole(slices, side, f"{slices} are seen whole")
-    if thickness_px * largest / longest >= THIN:
+    tile = CPU_TILE if cpu else largest
+    coarser = _coarser(slices, thickness_px)
+    large = thickest_px * TILE_LABELS > tile * coarser
+    least = THINNEST if large else THIN
+    if thickness_px * largest / longest >= least:
         side = _cpu_side(slices, thickness_px, largest) if cpu and not once else largest
         return _whole(
             slices,
@@ -136,14 +149,26 @@ def input_size(
             "pixel "
             "shows depends on its surroundings",
         )
-    side = CPU_TILE if cpu else largest
+    seen = replace(slices, yx=(math.ceil(slices.yx[0] / coarser), math.ceil(slices.yx[1] / coarser)))
+    fineness = (
+        "at full resolution"
+        if coarser == 1
+        else f"of slices made {coarser:.1f} times smaller, in which it spans {TILE_ACROSS:g} and a tile "
+        f"shows {tile * coarser:.0f} voxels"
+    )
     return Decision(
-        _tiles(slices, side),
+        replace(_tiles(seen, tile), shrink=coarser),
         f"{slices} seen whole at {largest} pixels would leave {thickness_px * largest / longest:.1f} pixels "
         "of "
-        f"the thinnest label ({thickness_px:.1f} voxels), under {THIN:g}: tiles at full resolution"
+        f"the thinnest label ({thickness_px:.1f} voxels), under {least:g}: tiles {fineness}"
         + (", small ones, since on a CPU more steps are worth more than pixels" if cpu else ""),
     )
+
+
+def _coarser(slices: Slices, thickness_px: float) -> float:
+    """How many times smaller slices are made before tiles are cut; mixed pictures have no common scale."""
+    coarser = thickness_px / TILE_ACROSS
+    return coarser if coarser >= COARSER and not slices.mixed else 1.0
 
 
 def _cpu_side(slices: Slices, thickness_px: float, largest: int) -> int:

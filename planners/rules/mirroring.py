@@ -23,6 +23,7 @@ BOTH_SIDES_MM = (
 ENOUGH_CASES, NEARLY_ALL, ASIDE = 8, 0.95, 0.1
 MOST_CASES = 1000  # of more, every so many-th is asked
 LEFT_RIGHT = ("to the patient's left of", "to the patient's right of")
+PICTURE_AXES = {"LR": 2, "SI": 1}  # along which directions that label names speak of lie in pictures
 PICTURE = {1: ("below", "above"), 2: ("to the right of", "to the left of")}  # by axis, along which it grows
 
 # words of label names -> the anatomical axis whose directions they name, by the letters of orientation codes
@@ -34,7 +35,12 @@ _DIRECTIONS = (
 
 
 def mirror_axes(
-    fingerprint: Fingerprint, label_names: tuple[str, ...], order: Order, slicing_axes: tuple[int, ...]
+    fingerprint: Fingerprint,
+    label_names: tuple[str, ...],
+    order: Order,
+    slicing_axes: tuple[int, ...],
+    *,
+    specimens: bool = False,
 ) -> Decision[tuple[int, ...]]:
     """Transposed axes to mirror in training and prediction.
 
@@ -46,45 +52,56 @@ def mirror_axes(
     the heart's ventricles do. Volumes too narrow to show both sides are not mirrored: theirs would be the
     other side's, which may never be seen. Slices are never mirrored across, unless they are cut along all
     axes.
+
+    Args:
+        specimens: volumes of a microscope, which lie any way: as pictures, whatever their files say.
     """
     candidates: tuple[int, ...] = (0, 1, 2) if slicing_axes == (0, 1, 2) else (1, 2)
     orientation = Counter(case.orientation for case in fingerprint.cases).most_common(1)[0][0]
+    if specimens or len(orientation) != ANATOMICAL:
+        return _picture_axes(fingerprint, label_names, order, candidates)
     told_apart = {
         axis: letters for letters in _paired(label_names) for axis in _array_axes(orientation, letters, order)
     }
-    if len(orientation) == ANATOMICAL:
-        candidates = tuple(axis for axis in candidates if axis in _array_axes(orientation, "LR", order))
-    allowed = tuple(axis for axis in candidates if axis not in told_apart)
+    sides = _array_axes(orientation, "LR", order)
+    allowed = tuple(axis for axis in candidates if axis in sides and axis not in told_apart)
     if "LR" in told_apart.values():
         return Decision(
             allowed,
             "none along left–right: labels are named by that direction, and mirroring would swap them",
         )
-    if len(orientation) == ANATOMICAL:
-        width_mm = _width_mm(fingerprint, orientation)
-        if width_mm < BOTH_SIDES_MM:
-            return Decision(
-                (),
-                f"none: images of {width_mm:.0f} mm from left to right show one side, whose mirror image may "
-                "never be seen",
-            )
-        if told := _one_sided(fingerprint, label_names, None, LEFT_RIGHT):
-            return Decision((), f"none: {told}, and its mirror image will never be seen")
+    width_mm = _width_mm(fingerprint, orientation)
+    if width_mm < BOTH_SIDES_MM:
         return Decision(
-            allowed,
-            "left–right alone, where slices show it: the body has no other symmetry, and patients lie one "
-            "way",
+            (),
+            f"none: images of {width_mm:.0f} mm from left to right show one side, whose mirror image may "
+            "never be seen",
         )
-    ends = {axis: _one_sided(fingerprint, label_names, order[axis], words) for axis, words in PICTURE.items()}
-    reasons = [
-        f"not along {'zyx'[axis]}: {found}, and its mirror image will never be seen"
-        for axis, found in ends.items()
-        if found
-    ]
+    if told := _one_sided(fingerprint, label_names, None, LEFT_RIGHT):
+        return Decision((), f"none: {told}, and its mirror image will never be seen")
+    unknown = any(case.label_thickness_px and not case.label_centres for case in fingerprint.cases)
     return Decision(
-        tuple(axis for axis in allowed if not ends[axis]),
-        "; ".join(reasons)
-        or "pictures have no anatomical orientation, so mirror images are as good as the images",
+        allowed,
+        "left–right alone, where slices show it: the body has no other symmetry, and patients lie one way"
+        + ("; where labels lie was not measured (by an earlier version)" if unknown else ""),
+    )
+
+
+def _picture_axes(
+    fingerprint: Fingerprint, label_names: tuple[str, ...], order: Order, candidates: tuple[int, ...]
+) -> Decision[tuple[int, ...]]:
+    """All axes but those whose ends labels are named by, or lie at."""
+    named = {PICTURE_AXES[letters] for letters in _paired(label_names) if letters in PICTURE_AXES}
+    told: dict[int, str] = {}
+    for axis, words in PICTURE.items():
+        if axis in named:
+            told[axis] = "labels are named by that direction, and mirroring would swap them"
+        elif found := _one_sided(fingerprint, label_names, order[axis], words):
+            told[axis] = f"{found}, and its mirror image will never be seen"
+    return Decision(
+        tuple(axis for axis in candidates if axis not in told),
+        "; ".join(f"not along {'zyx'[axis]}: {reason}" for axis, reason in told.items())
+        or "images have no anatomical orientation, so mirror images are as good as the images",
     )
 
 

@@ -12,7 +12,7 @@ from support.fingerprints import make_fingerprint
 import balrsam_pipeline.network as network_package
 from balrsam_pipeline.dataset import DatasetDescription, LabelScheme
 from balrsam_pipeline.describe import plan_page
-from balrsam_pipeline.plan import read_plan, write_versioned
+from balrsam_pipeline.plan import Fingerprint, read_plan, write_versioned
 from planners.hardware import Hardware
 from planners.overrides import Overrides
 from planners.planner import plan_dataset
@@ -54,6 +54,12 @@ def test_what_the_user_decided_is_carried_out_and_recorded() -> None:
     assert set(plan.overrides) == {"backbone", "input_size", "batch_size", "spacing_mm"}
 
 
+def in_colour(fingerprint: Fingerprint) -> Fingerprint:
+    """The same with three channels that differ."""
+    (grey,) = fingerprint.channel_statistics
+    return replace(fingerprint, channel_statistics=tuple(replace(grey, mean=grey.mean + c) for c in range(3)))
+
+
 def test_tiny_vit_on_a_cpu_sees_whole_slices_with_nothing_of_it_trained() -> None:
     plan = plan_dataset(make_fingerprint(), DESCRIPTION, CPU, Overrides(backbone="vit_t"))
     for configuration in (plan.configurations[name] for name in ("2d", "2.5d", "triplanar")):
@@ -70,11 +76,19 @@ def test_colour_pictures_seen_whole_take_a_pretrained_encoder_and_tiles_do_not(
     side: int, thickness: float, backbone: str
 ) -> None:
     fingerprint = make_fingerprint([(999.0, 1.0, 1.0)] * 30, (1, side, side), {"organ": thickness}, "2D")
-    fingerprint = replace(fingerprint, channel_statistics=fingerprint.channel_statistics * 3)
+    fingerprint = in_colour(fingerprint)
     network = plan_dataset(fingerprint, COLOUR, CPU).configurations["2d"].network
     assert (network.backbone, network.decoder) == (backbone, "pyramid")
     page = " ".join(plan_page(plan_dataset(fingerprint, COLOUR, CPU), fingerprint, COLOUR).split())
     assert ("a convolutional pyramid that takes in the encoder's output" in page) == (backbone == "vit_t")
+
+
+def test_greys_in_three_channels_are_no_colours() -> None:
+    grey = make_fingerprint([(999.0, 1.0, 1.0)] * 30, (1, 500, 500), {"lung": 90.0}, "2D")
+    grey = replace(grey, channel_statistics=grey.channel_statistics * 3)
+    configuration = plan_dataset(grey, COLOUR, CPU).configurations["2d"]
+    assert configuration.network.backbone == "cnn"
+    assert "the same greys" in configuration.reasons["backbone"]
 
 
 @pytest.mark.parametrize(
@@ -84,7 +98,7 @@ def test_many_pictures_of_large_objects_are_seen_smaller_and_adapt_the_last_stag
     pictures: int, thickness: float, expected: tuple[int, int]
 ) -> None:
     fingerprint = make_fingerprint([(999.0, 1.0, 1.0)] * pictures, (1, 400, 400), {"polyp": thickness}, "2D")
-    fingerprint = replace(fingerprint, channel_statistics=fingerprint.channel_statistics * 3)
+    fingerprint = in_colour(fingerprint)
     plan = plan_dataset(fingerprint, COLOUR, CPU)
     network = plan.configurations["2d"].network
     assert (network.encoder_shrink, network.adapted_stages) == expected
@@ -95,14 +109,14 @@ def test_many_pictures_of_large_objects_are_seen_smaller_and_adapt_the_last_stag
 def test_an_encoder_asked_for_beside_tiles_is_said_to_see_some_of_them() -> None:
     for side, said in ((600, "once for some tiles"), (200, "the encoder runs once for a slice")):
         fingerprint = make_fingerprint([(999.0, 1.0, 1.0)] * 30, (1, side, side), {"vessel": 4.0}, "2D")
-        fingerprint = replace(fingerprint, channel_statistics=fingerprint.channel_statistics * 3)
+        fingerprint = in_colour(fingerprint)
         plan = plan_dataset(fingerprint, COLOUR, CPU, Overrides(backbone="vit_t"))
         assert said in plan.configurations["2d"].reasons["ranks"]
 
 
 def test_where_the_encoder_cannot_be_had_the_plan_does_without_and_says_so() -> None:
     fingerprint = make_fingerprint([(999.0, 1.0, 1.0)] * 30, (1, 300, 300), orientation="2D")
-    fingerprint = replace(fingerprint, channel_statistics=fingerprint.channel_statistics * 3)
+    fingerprint = in_colour(fingerprint)
     configuration = plan_dataset(fingerprint, COLOUR, CPU, without="no internet").configurations["2d"]
     assert configuration.network.backbone == "cnn"
     assert "no internet" in configuration.reasons["backbone"]

@@ -22,7 +22,8 @@ from balrsam_pipeline.plan import read_plan, write_versioned
 from evaluation.best_configuration.find import BestRequest, find_best_configuration
 from trainers import fold as fold_module
 from trainers.checkpoints import CheckpointFolder, read_checkpoint
-from trainers.config import AugmentationConfig
+from trainers.config import SHARES, AugmentationConfig
+from trainers.data import open_fold
 from trainers.fold import train_fold, validate_trained
 from trainers.loggers.jsonl import read_log
 from trainers.stopping import TrainingStopped
@@ -126,6 +127,30 @@ def test_changed_settings_are_shown_and_refused_unless_accepted(make_request, mo
     with pytest.raises(TrainingError, match=r"learning_rate: 0\.003 -> 0\.5"):
         train_fold(changed)
     assert train_fold(dataclasses.replace(changed, accept_changed_settings=True)).summary is not None
+
+
+@pytest.mark.usefixtures("training_only")
+def test_a_run_goes_on_with_the_augmentation_it_was_begun_with(make_request, monkeypatch):
+    """What settings leave open follows rules, which a later version may change."""
+    with monkeypatch.context() as patch:
+        stop_at(patch, 2)
+        with pytest.raises(TrainingStopped):
+            train_fold(make_request())
+    monkeypatch.setattr("trainers.config.SHARES", dict.fromkeys(SHARES, (0.4, 0.6)))
+    given = make_request(augmentation=AugmentationConfig(rotation_probability=0.9))
+    with pytest.raises(TrainingError, match=r"started: augmentation\.rotation_probability: 0\.2 -> 0\.9\n"):
+        train_fold(given)
+    folder = train_fold(make_request()).folder
+    settings = json.loads((folder / "run.json").read_text())["settings"]["augmentation"]
+    assert [settings[name] for name in SHARES] == [usual for usual, _ in SHARES.values()]
+    assert train_fold(make_request()).already_done
+
+
+def test_folds_and_the_model_of_all_cases_follow_one_number_of_training_cases(make_request):
+    request = make_request()
+    opened = [open_fold(dataclasses.replace(request, fold=fold)) for fold in (0, 1, "all")]
+    assert {data.training_cases for data in opened} == {4}
+    assert len(opened[-1].fold.train) == 5
 
 
 @pytest.mark.usefixtures("training_only")

@@ -71,6 +71,15 @@ def test_a_budget_of_time_leaves_what_is_left_of_it(clock: Clock) -> None:
     assert "Dice 0.250" in going.line() and "then 20 s of validation" in going.line()
 
 
+def test_validation_is_judged_at_the_size_that_it_will_see(clock: Clock) -> None:
+    config = TrainingConfig(epochs=None, max_minutes=1, batch_size=4)
+    pace = Pace(config, Budget(config, clock), Phase("fold 0"), afterwards=lambda patch_s: 128 * patch_s)
+    for coarse, expected in ((True, 4 * 128 / 64), (False, 128 / 64)):
+        clock.now_s += 1.0
+        pace.validated(0.5, coarse=coarse)
+        assert pace.validation_s() == pytest.approx(expected)
+
+
 def test_time_is_kept_for_what_follows_the_last_step_but_not_more_than_a_quarter(clock: Clock) -> None:
     budget = Budget(TrainingConfig(epochs=None, max_minutes=1), clock)
     clock.now_s += 50

@@ -172,6 +172,20 @@ def test_the_best_dice_of_smaller_images_is_not_that_of_whole_ones() -> None:
     assert trainer.state.step == 6 and trainer.state.epochs_since_best == 1
 
 
+def test_time_for_the_last_validation_is_judged_anew_once_images_are_seen_whole() -> None:
+    trainer, _ = make_trainer(Network(room=6))
+    judged: list[int] = []
+    trainer._validation_s = lambda step_s: float(judged.append(trainer.state.step) or 0)  # type: ignore[method-assign]
+    trainer._parts = replace(
+        trainer._parts,
+        config=replace(CONFIG, max_steps=6, steps_per_epoch=2, coarse_share=0.5),
+        budget=Budget(replace(CONFIG, max_steps=6, epochs=None), lambda: 0.0),
+        train_coarser=lambda times: times > 1,
+    )
+    assert trainer.run()
+    assert judged == [1, 2, 4], "until the first epoch ends, and from the first whole image until the next"
+
+
 def test_memory_that_is_too_small_for_one_sample_is_given_up() -> None:
     trainer, _ = make_trainer(Network(room=0))
     with pytest.raises(torch.OutOfMemoryError):

@@ -50,7 +50,7 @@ def subject_of_dataset(request: TrainRequest, device: torch.device) -> Subject:
         TrainingError: it is not preprocessed.
     """
     data: FoldData = open_fold(request)
-    config = _on(request.config, data.configuration, device, len(data.fold.train))
+    config = _on(request.config, data.configuration, device, data.training_cases)
     return Subject(
         what=f"{data.plan.dataset}, configuration {data.configuration.name}",
         plan=data.plan,

@@ -112,13 +112,16 @@ class FeatureCopies:
         return "_{}_{}".format(*sample.corner_yx) if self.tiles else ""
 
     def shown(self, sample: Sample, room_yx: tuple[int, int]) -> Sample:
-        """The sample, where its copy is and moved as it is; mirrored as it was.
+        """The sample, where its copy is and moved as it is; mirrored as it was. What shows maps is not bent,
+        since maps are not.
 
         Args:
             room_yx: length of the slice less that of the patch.
         """
-        if not self.number(sample):
-            return sample
+        number = self.number(sample)
+        if not number:
+            straight = dataclasses.replace(sample.geometry, bend=())
+            return sample if number is None else dataclasses.replace(sample, geometry=straight)
         copy = self._copy(sample, room_yx)
         geometry = dataclasses.replace(copy.geometry, mirror=sample.geometry.mirror)
         return dataclasses.replace(sample, corner_yx=copy.corner_yx, geometry=geometry)

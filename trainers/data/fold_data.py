@@ -24,7 +24,8 @@ CACHE_BYTES, MANY_SMALL_BYTES = 2 * 2**30, 2**26
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FoldData:
-    """A fold's plan and data; `folder` is where its results go."""
+    """A fold's plan and data; `folder` is where its results go, `training_cases` how many the largest fold of
+    the cross-validation trains on: what settings follow, so that all folds, and "all", train alike."""
 
     raw: RawDataset
     plan: Plan
@@ -32,6 +33,7 @@ class FoldData:
     fold: Fold
     store: CaseStore
     folder: Path
+    training_cases: int
 
     @property
     def labels(self) -> LabelScheme:
@@ -74,7 +76,8 @@ def open_fold(request: TrainRequest) -> FoldData:
         plan, configuration = _without_mirroring(plan, configuration)
     if request.config.network_extension:
         plan, configuration = _with_extension(plan, configuration, request.config.network_extension)
-    fold = _chosen_fold(files.folds, request.fold, raw)
+    folds = read_folds(files.folds)
+    fold = _chosen_fold(folds, files.folds, request.fold, raw)
     store = CaseStore(store_folder(planned.path, configuration))
     missing = sorted(set(fold.train + fold.val) - set(store.cases))
     if missing:
@@ -90,17 +93,24 @@ def open_fold(request: TrainRequest) -> FoldData:
     require_source(preprocessed, raw.folder)
     require_source(model_folder, raw.folder)
     folder = ModelFolder(model_folder).fold(request.fold).path
-    return FoldData(raw=raw, plan=plan, configuration=configuration, fold=fold, store=store, folder=folder)
+    return FoldData(
+        raw=raw,
+        plan=plan,
+        configuration=configuration,
+        fold=fold,
+        store=store,
+        folder=folder,
+        training_cases=max(len(each.train) for each in folds),
+    )
 
 
-def _chosen_fold(path: Path, name: FoldName, raw: RawDataset) -> Fold:
+def _chosen_fold(folds: Sequence[Fold], path: Path, name: FoldName, raw: RawDataset) -> Fold:
     """The fold of that name; "all" trains on every case that the dataset has, whether its splits name it or
     not.
 
     Raises:
         TrainingError: there is no such fold.
     """
-    folds = read_folds(path)
     if name == ALL:
         return Fold(train=tuple(sorted(raw.training_cases())), val=())
     if not 0 <= name < len(folds):

@@ -16,6 +16,7 @@ from trainers.pace.threads import BUSY_CORES, Choice, ThreadChoice
 
 LOG = logging.getLogger(__name__)
 RECENT_STEPS = 50
+COARSE_SAVES = 4  # images of half the side take about so many times less
 
 
 class Pace:
@@ -50,7 +51,7 @@ class Pace:
         self._patches = max(1, patches or config.quick_validation_patches)
         self._steps_s: deque[float] = deque(maxlen=RECENT_STEPS)
         self._computing_s: deque[float] = deque(maxlen=RECENT_STEPS)
-        self._validation_s, self._dice = 0.0, -1.0
+        self._validation_s, self._dice, self._finer = 0.0, -1.0, 1
         self._mark = (time.monotonic(), self._filling.seconds)
         self._begun = (time.monotonic(), budget.used_s())
 
@@ -81,8 +82,13 @@ class Pace:
                 self._tell_choice(choice, step)
         self._tell(step, loss)
 
-    def validated(self, dice: float | None) -> None:
-        """Take in the Dice of a quick validation that followed the last step; None where there was none."""
+    def validated(self, dice: float | None, *, coarse: bool = False) -> None:
+        """Take in the Dice of a quick validation that followed the last step; None where there was none.
+
+        Args:
+            coarse: whether it saw images of half the side, as the validation of whole images will not.
+        """
+        self._finer = COARSE_SAVES if coarse else 1
         self._validation_s, self._dice = self._since_mark(), -1.0 if dice is None else dice
         if self._threads is not None and self._computing_s:
             self._threads.reconsider(sum(self._computing_s) / len(self._computing_s))
@@ -107,7 +113,7 @@ class Pace:
         timed."""
         if self._afterwards is None or not self._validation_s:
             return None
-        patch_s = self._validation_s / self._patches
+        patch_s = self._finer * self._validation_s / self._patches
         once_s = self._filling.seconds / self._filling.made if self._filling.made else 0.0
         return self._afterwards(patch_s + once_s)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -30,6 +31,7 @@ from balrsam_pipeline.inference import (
 from balrsam_pipeline.inference.logits import ArrayLogits, LazyLogits
 from balrsam_pipeline.inference.predict_image import label_of_image
 from balrsam_pipeline.inference.predictor import count_patches
+from balrsam_pipeline.network import preset
 from balrsam_pipeline.plan import Plan
 
 CPU = PredictorOptions(device="cpu", amp=False)
@@ -87,6 +89,30 @@ def test_triplanar_is_the_mean_of_three_orientations(fakes: SimpleNamespace) -> 
     np.testing.assert_allclose(
         predictor_of(fakes, three_ways, [network]).predict_preprocessed(image), expected, atol=1e-5
     )
+
+
+@pytest.mark.parametrize(
+    ("shape", "changes", "mirror", "patches"),
+    [
+        ((7, 32, 32), {}, True, 7 * 4 * 3),  # whole: mirrored and rotated
+        ((7, 32, 32), {}, False, 7),
+        ((7, 20, 30), {}, True, 7 * 4 * 3),
+        ((7, 32, 33), {}, True, 7 * 4 * 2),  # in two tiles, which are not rotated
+        ((7, 32, 32), {"backbone": "vit_mini"}, True, 7 * 4),
+    ],
+)
+def test_what_prediction_costs_counts_copies(
+    fakes: SimpleNamespace,
+    shape: tuple[int, ...],
+    changes: dict[str, str],
+    mirror: bool,
+    patches: int,
+) -> None:
+    plan = fakes.make_plan(mirror_axes=(1, 2), patch_size=(32, 32))
+    configuration = plan.configuration(plan.default_configuration)
+    network = dataclasses.replace(preset("cnn"), **changes)
+    configuration = dataclasses.replace(configuration, network=network)
+    assert count_patches(configuration, shape, PredictorOptions(device="cpu", mirror=mirror)) == patches
 
 
 def volume_plan(fakes: SimpleNamespace, **changes: object) -> Plan:

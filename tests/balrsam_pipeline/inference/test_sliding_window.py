@@ -186,6 +186,18 @@ def test_rotation_is_that_of_scipy(degrees: float) -> None:
     )
 
 
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_places_are_not_rounded_to_16_bits_under_autocast(dtype: torch.dtype) -> None:
+    ramp = torch.arange(256.0).expand(1, 1, 256, 256)
+    expected = rotated(ramp, 10.0)
+    with torch.autocast("cpu", dtype=dtype):
+        found = rotated(ramp, 10.0)
+        in_half = rotated(ramp.to(dtype), 10.0)
+    assert found.dtype == in_half.dtype == torch.float32
+    torch.testing.assert_close(found, expected)
+    torch.testing.assert_close(in_half, expected, atol=1.0, rtol=0)  # half a grey level of 128 to 256
+
+
 def test_rotated_slices_are_averaged_where_they_show_a_pixel() -> None:
     """Of a smooth image and a network that copies it, rotations there and back leave all as it was; corners
     that only the slice as it is shows are its own."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -12,7 +14,7 @@ from planners.hardware import GiB, Hardware
 from planners.rules.batch_size import LARGEST, cpu_batch_size, gpu_batch_size
 from planners.rules.checkpoint import encoder_shrink
 from planners.rules.input_size import Size, given_input_size, given_tiles, input_size, largest_side
-from planners.rules.mask_stride import COARSEST, mask_stride, pyramid_stride, pyramid_width, thinnest_label
+from planners.rules.mask_stride import COARSEST, label_thickness, mask_stride, pyramid_stride, pyramid_width
 from planners.rules.slices import Slices, slices_of
 
 
@@ -170,10 +172,43 @@ def test_a_mask_pixel_of_a_shrunk_slice_spans_few_voxels() -> None:
     assert COARSEST * 224 / 800 >= 2
 
 
-def test_the_thinnest_label_is_measured_in_target_voxels() -> None:
+def test_labels_are_measured_in_target_voxels() -> None:
     fingerprint = make_fingerprint([(3.0, 0.5, 0.5)], thickness={"organ": 40.0, "duct": 6.0})
-    name, thickness = thinnest_label(fingerprint, (1, 2), (1.0, 1.0))
-    assert (name, thickness) == ("duct", pytest.approx(3.0))
+    assert label_thickness(fingerprint, (1, 2), (1.0, 1.0)) == pytest.approx({"organ": 20.0, "duct": 3.0})
+
+
+@pytest.mark.parametrize(("shown", "decides"), [(1, False), (2, True)])
+def test_labels_that_next_to_no_case_shows_decide_nothing(shown: int, decides: bool) -> None:
+    fingerprint = make_fingerprint([(1.0, 1.0, 1.0)] * 40, thickness={"polyp": 110.0, "instrument": 6.0})
+    cases = [
+        case if index < shown else dataclasses.replace(case, label_thickness_px={"polyp": 110.0})
+        for index, case in enumerate(fingerprint.cases)
+    ]
+    thickness = label_thickness(dataclasses.replace(fingerprint, cases=tuple(cases)), (1, 2), (1.0, 1.0))
+    assert ("instrument" in thickness) == decides
+    assert thickness["polyp"] == 110.0
+
+
+def test_slices_of_a_large_label_are_seen_whole_though_another_gets_thin() -> None:
+    """Adrenals beside a liver in CT: a tile of 128 pixels would show neither edge of the liver."""
+    abdomen = Slices(yx=(512, 512))
+    assert input_size(abdomen, 5.5, 224, thickest_px=110.0, cpu=True).value.shrink == pytest.approx(512 / 224)
+    vessels = input_size(abdomen, 5.5, 224, thickest_px=20.0, cpu=True)
+    assert vessels.value == Size(patch=(128, 128), input=(128, 128), whole=False)
+    assert "under 4" in vessels.reason and "full resolution" in vessels.reason
+    capillaries = input_size(abdomen, 4.0, 224, thickest_px=110.0, cpu=True)
+    assert not capillaries.value.whole and "under 2" in capillaries.reason
+
+
+def test_tiles_are_no_finer_than_their_thinnest_label_needs() -> None:
+    cells = Slices(yx=(1944, 2592), pictures=True)
+    size = input_size(cells, 42.0, 224, thickest_px=80.0, cpu=True)
+    assert size.value == Size(patch=(128, 128), input=(128, 128), shrink=42 / 8, whole=False)
+    assert size.value.scale * 42 == pytest.approx(8.0), "pixels across the thinnest label"
+    assert "5.2 times smaller" in size.reason and "672" in size.reason
+    assert "tiles need no more" in size.value.coarser_reason
+    mixed = dataclasses.replace(cells, spread=2.0)
+    assert input_size(mixed, 42.0, 224, thickest_px=42.0, cpu=True).value.shrink == 1.0
 
 
 def test_a_cpu_batch_shrinks_with_the_input() -> None:

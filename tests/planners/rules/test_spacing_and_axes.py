@@ -98,7 +98,9 @@ WIDE = (160, 170, 180)
         (("anterior", "posterior"), "RAS", (2,)),
         (("left_ventricle",), "LPS", (2,)),  # no right one: nothing to be mistaken for
         (("liver", "spleen"), "2D", (1, 2)),
-        (("kidney_left", "kidney_right"), "2D", (1, 2)),
+        (("kidney_left", "kidney_right"), "2D", (1,)),
+        (("upper jaw", "lower jaw"), "2D", (2,)),
+        (("anterior", "posterior"), "2D", (1, 2)),
     ],
 )
 def test_volumes_are_mirrored_left_to_right_unless_labels_are_named_by_it_and_pictures_anyhow(
@@ -158,6 +160,24 @@ def test_pictures_are_not_mirrored_along_axes_that_labels_tell_the_ends_of(
     found = mirror_axes(lying(places, axis, "2D"), ("a", "b"), (0, 1, 2), (0,))
     assert found.value == tuple(other for other in (1, 2) if not told or other != axis)
     assert told.replace("LEFT", further).replace("RIGHT", less) in found.reason
+
+
+@pytest.mark.parametrize("spacing", [1.0, 5e-6])
+@pytest.mark.parametrize(("slicing_axes", "expected"), [((0,), (1, 2)), ((0, 1, 2), (0, 1, 2))])
+def test_stacks_of_a_microscope_lie_any_way_whatever_their_files_say(
+    spacing: float, slicing_axes: tuple[int, ...], expected: tuple[int, ...]
+) -> None:
+    stack = make_fingerprint([(spacing,) * 3], shape=WIDE, orientation="LPS")
+    found = mirror_axes(stack, ("mitochondria",), (0, 1, 2), slicing_axes, specimens=True)
+    assert found.value == expected
+    assert "no anatomical orientation" in found.reason
+
+
+def test_reasons_say_where_places_of_labels_were_not_measured() -> None:
+    earlier = make_fingerprint([(1.0, 1.0, 1.0)] * 8, shape=WIDE)
+    assert "was not measured" in mirror_axes(earlier, ("liver",), (0, 1, 2), (0,)).reason
+    measured = lying([{"a": 0.5}] * 8, 2)
+    assert "was not measured" not in mirror_axes(measured, ("a",), (0, 1, 2), (0,)).reason
 
 
 def test_mirroring_follows_the_transposed_axes() -> None:

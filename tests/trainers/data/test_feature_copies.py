@@ -100,6 +100,13 @@ def test_the_unaugmented_copy_is_moved_as_before(kept):
     assert kept.shown(sample(0.1)) == sample(0.1)
 
 
+def test_what_shows_maps_is_not_bent_and_what_shows_none_is(kept):
+    bent = dataclasses.replace(sample(0.1), geometry=Geometry2d(angle=0.2, bend=(0.1, -0.2)))
+    assert kept.shown(bent).geometry == Geometry2d(angle=0.2)
+    kept = dataclasses.replace(kept, copies=dataclasses.replace(kept.copies, without=0.95))
+    assert kept.shown(bent).geometry.bend == bent.geometry.bend
+
+
 def test_a_share_of_the_samples_shows_the_picture_alone_augmented_freely(kept):
     kept = dataclasses.replace(
         kept, copies=dataclasses.replace(kept.copies, without=0.5), shapes=((24, 16, 3),)
@@ -183,7 +190,7 @@ def test_samples_of_quick_validation_keep_their_places_and_have_files_of_their_o
     places = [(0, 0), (1, 2), (4, 1)]
     for place in places:
         fixed = dataclasses.replace(sample(0.0), corner_yx=place, geometry=Geometry2d(), intensity_seed=None)
-        assert tiles.shown(fixed) is fixed
+        assert tiles.shown(fixed) == fixed
         (maps_hwc,) = tiles.read(fixed)
         np.testing.assert_array_equal(maps_hwc.permute(2, 0, 1).numpy(), tiles.reader.read(fixed)[0])
     for view in (0.01, 0.2, 0.4, 0.45):
