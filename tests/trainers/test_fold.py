@@ -143,7 +143,7 @@ def test_a_run_goes_on_with_the_augmentation_it_was_begun_with(make_request, mon
     folder = train_fold(make_request()).folder
     settings = json.loads((folder / "run.json").read_text())["settings"]["augmentation"]
     assert [settings[name] for name in SHARES] == [usual for usual, _ in SHARES.values()]
-    assert train_fold(make_request()).already_done
+    assert train_fold(make_request()).folder == folder, "finished, and not refused either"
 
 
 def test_folds_and_the_model_of_all_cases_follow_one_number_of_training_cases(make_request):
