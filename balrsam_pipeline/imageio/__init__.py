@@ -10,7 +10,13 @@ from balrsam_pipeline.imageio.formats import (
     label_ending,
 )
 from balrsam_pipeline.imageio.geometry import Geometry, Image, picture_geometry
-from balrsam_pipeline.imageio.reading import as_label, read_geometry, read_image, read_label
+from balrsam_pipeline.imageio.reading import (
+    as_label,
+    read_geometry,
+    read_image,
+    read_label,
+    stored_orientation,
+)
 from balrsam_pipeline.imageio.writing import write_image, write_label
 
 __all__ = [
@@ -28,6 +34,7 @@ __all__ = [
     "read_geometry",
     "read_image",
     "read_label",
+    "stored_orientation",
     "write_image",
     "write_label",
 ]

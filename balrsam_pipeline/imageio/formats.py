@@ -22,6 +22,7 @@ class Format:
         write_label: where a label map is written otherwise than an image.
         several_channels: whether one file may hold several channels (colours).
         lossy: whether writing changes values, so that labels must not be kept in it.
+        stored_orientation: EXIF's number of how a picture is turned to stand upright, where files say so.
     """
 
     read: Callable[[Path], Image]
@@ -31,6 +32,7 @@ class Format:
     several_channels: bool
     lossy: bool = False
     write_label: Callable[[Path, npt.NDArray[Any], Geometry], None] | None = None
+    stored_orientation: Callable[[Path], int] | None = None
 
 
 _NIFTI = Format(
@@ -52,6 +54,7 @@ _PICTURE = Format(
     read_label=pillow_io.read_label,
     read_geometry=pillow_io.read_geometry,
     write=pillow_io.write,
+    stored_orientation=pillow_io.stored_orientation,
     several_channels=True,
 )
 _JPEG = Format(
@@ -59,6 +62,7 @@ _JPEG = Format(
     read_label=pillow_io.read_label,
     read_geometry=pillow_io.read_geometry,
     write=pillow_io.write,
+    stored_orientation=pillow_io.stored_orientation,
     several_channels=True,
     lossy=True,
 )
@@ -67,6 +71,7 @@ _TIFF = Format(
     read_label=tiff.read_label,
     read_geometry=tiff.read_geometry,
     write=tiff.write,
+    stored_orientation=tiff.stored_orientation,
     several_channels=True,
 )
 

@@ -62,6 +62,16 @@ def read_geometry(path: Path) -> Geometry:
         return picture_geometry(*upright_size(picture.height, picture.width, _orientation(path, picture)))
 
 
+def stored_orientation(path: Path) -> int:
+    """EXIF's number of how the picture was turned when it was read; 1 where it stands as it is stored.
+
+    Raises:
+        ImageError: missing or no picture.
+    """
+    with _opened(path) as picture:
+        return _orientation(path, picture)
+
+
 def write(path: Path, image_czyx: npt.NDArray[Any], geometry: Geometry) -> None:
     """Write one (grey), two (grey and transparency), three (RGB) or four (RGBA) channels; 16 bits as PNG.
 

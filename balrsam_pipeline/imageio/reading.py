@@ -62,6 +62,16 @@ def read_image(paths: Sequence[Path]) -> Image:
     return Image(np.concatenate([channel.data for channel in channels]), first)
 
 
+def stored_orientation(path: Path) -> int:
+    """EXIF's number of how a picture is turned upright when it is read; 1 where it stands as it is stored.
+
+    Raises:
+        ImageError: the file cannot be read.
+    """
+    turn = format_of(path).stored_orientation
+    return 1 if turn is None else turn(path)
+
+
 def read_label(path: Path) -> Image:
     """Read a label map as (1, z, y, x) of an integer type.
 

@@ -63,6 +63,17 @@ def read_geometry(path: Path) -> Geometry:
     return _upright_geometry(_geometry(path, axes, shape), orientation)
 
 
+def stored_orientation(path: Path) -> int:
+    """The number in tag 274, by which a picture was turned when it was read; stacks stay as they are.
+
+    Raises:
+        ImageError: missing or damaged.
+    """
+    with _opened(path) as series:
+        flat = _geometry(path, str(series.axes), series.shape).dimension == 2
+        return _orientation(series) if flat else 1
+
+
 def _read(path: Path, as_label: bool) -> Image:
     with _opened(path) as series:
         axes, array, orientation = str(series.axes), np.asarray(series.asarray()), _orientation(series)

@@ -17,9 +17,11 @@ from balrsam_pipeline.dataset.converters.source_files import (
     PICTURES,
     ending_of,
     image_files,
+    listed,
     read_source_image,
     read_source_mask,
     stem_of,
+    turned_upright,
 )
 from balrsam_pipeline.dataset.converters.value_map import (
     ALL,
@@ -56,10 +58,12 @@ class _Task:
 
 @dataclass(frozen=True, slots=True)
 class _Made:
-    """What a case turned out to be: how many channels, and whether its mask is an outline."""
+    """What a case turned out to be: how many channels, whether its mask is an outline, and whether the image
+    alone is turned upright by its EXIF tag."""
 
     channels: int
     outline: bool
+    turned: bool
 
 
 def convert_pairs(conversion: Conversion) -> Converted:
@@ -89,8 +93,10 @@ def convert_pairs(conversion: Conversion) -> Converted:
         names = conversion.channel_names or names_for(max(case.channels for case in made.values()))
         _require_channels(made, names, images)
         _tell_outlines(made, masks)
+        _tell_turned(made, images)
         made = run_all(partial(convert, folders=(IMAGES_TS, LABELS_TS)), test, conversion.workers)
         _require_channels(made, names, conversion.source / conversion.test)
+        _tell_turned(made, conversion.source / conversion.test)
         labels = dict(conversion.labels) or {
             f"label_{value}": value for value in sorted(set(values.values()) - {0})
         }
@@ -174,21 +180,25 @@ def _convert_case(pair: _Pair, task: _Task, new: Path, folders: tuple[str, str])
         copy_image(pair.image, target)
     else:  # another format, or a palette, becomes plain colours
         write_image(target, image)
-    outline = False
+    outline = turned = False
     if pair.mask is not None:
+        turned = turned_upright(pair.image) not in (1, turned_upright(pair.mask))
         mask = read_source_mask(pair.mask, task.as_colours)
         if mask.shape[1:] != image.data.shape[1:]:
             raise DatasetError(
                 pair.mask,
                 found=f"{mask.shape[1:]} voxels (z, y, x)",
                 expected=f"{image.data.shape[1:]}, as {pair.image.name}",
-                fix="export the mask in the size of its image",
+                fix="export the mask in the size of its image"
+                if not turned
+                else "the image is turned upright by its EXIF tag and the mask is not: turn the mask "
+                "likewise, or remove the tag from a copy of the image (exiftool -Orientation= FILE)",
             )
         label = apply_value_map(mask, task.value_map)
         label = filled(label) if task.fill else label
         outline = is_outline(label)
         write_label(new / folders[1] / f"{pair.case}{task.ending}", label, image.geometry)
-    return _Made(int(image.data.shape[0]), outline)
+    return _Made(int(image.data.shape[0]), outline, turned)
 
 
 def _ending(pairs: list[_Pair], folder: Path) -> str:
@@ -216,6 +226,18 @@ def _tell_outlines(made: Mapping[str, _Made], where: Path) -> None:
             where,
             count,
             len(made),
+        )
+
+
+def _tell_turned(made: Mapping[str, _Made], where: Path) -> None:
+    """Warn of masks that may have been drawn on pictures as they are stored, not as they stand upright."""
+    if cases := sorted(case for case, one in made.items() if one.turned):
+        LOG.warning(
+            "%s: %d picture(s) are turned upright by their EXIF tag, and their masks have none: %s; look at "
+            "some of them, and turn those masks that were drawn on the pictures as they are stored",
+            where,
+            len(cases),
+            listed(cases),
         )
 
 

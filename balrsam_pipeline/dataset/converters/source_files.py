@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from balrsam_pipeline.errors import DatasetError
-from balrsam_pipeline.imageio import FILE_ENDINGS, Image, as_label, read_image
+from balrsam_pipeline.imageio import FILE_ENDINGS, Image, as_label, read_image, stored_orientation
 from balrsam_pipeline.imageio import pillow_io as pillow
 from balrsam_pipeline.imageio.formats import format_of
 
@@ -68,6 +68,11 @@ def image_files(folder: Path) -> list[Path]:
     if others:
         LOG.warning("%s: no images, passed over: %s", folder, listed(others))
     return images
+
+
+def turned_upright(path: Path) -> int:
+    """EXIF's number of how a picture is turned when it is read; 1 where it is not."""
+    return 1 if ending_of(path) == GIF else stored_orientation(path)
 
 
 def read_source_image(path: Path) -> Image:

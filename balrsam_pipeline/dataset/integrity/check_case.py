@@ -15,6 +15,7 @@ from balrsam_pipeline.dataset.integrity.checks.geometry import (
     check_same_grid,
     check_spacing,
     check_spacing_file,
+    check_turned,
 )
 from balrsam_pipeline.dataset.integrity.checks.intensities import check_channels, check_intensities
 from balrsam_pipeline.dataset.integrity.checks.labels import (
@@ -74,12 +75,14 @@ def inspect_case(files: CaseFiles, description: DatasetDescription) -> Inspected
         )
     for path in (*files.images, *([files.label] if files.label else [])):
         problems += check_header(files.case, path)
-    problems += check_channels(files.case, image.data.shape[0], description)
+    problems += check_channels(files.case, image.data, description)
     problems += check_intensities(files.case, image.data, description)
     problems += check_spacing(files.case, image.geometry)
     problems += check_spacing_file(files.case, files.images[0], image.geometry)
-    if label is not None and values is not None:
+    if label is not None and values is not None and files.label is not None:
+        same_shape = label.geometry.shape_zyx == image.geometry.shape_zyx
         problems += check_same_grid(files.case, "label", label.geometry, image.geometry)
+        problems += check_turned(files.case, files.images[0], files.label, same_shape)
         problems += check_values(files.case, values, description.labels)
         problems += check_label_inside(files.case, image.data, label.data, description)
     facts = CaseFacts(

@@ -38,7 +38,7 @@ from balrsam_pipeline.progress import track
 LABEL_HEADER = frozenset({"label_spacing", "label_origin", "label_direction"})
 CHANNEL_HEADER = frozenset({"channel_spacing", "channel_origin", "channel_direction"})
 LABEL_VALUES = frozenset({"label_of_0_and_255", "label_grey_as_colours", "label_stored_as_float"})
-IMAGES = CHANNEL_HEADER | {"alpha_channel"}
+IMAGES = CHANNEL_HEADER | {"alpha_channel", "image_grey_as_colours"}
 LEFT_OUT = frozenset({"label_without_image", "stray_file"})  # not copied, because nothing reads them
 WHOLE_DATASET = frozenset({"labels_not_consecutive", "num_training"})
 FIXABLE = LABEL_HEADER | LABEL_VALUES | IMAGES | LEFT_OUT | WHOLE_DATASET
@@ -67,8 +67,9 @@ def fix_dataset(folder: Path, report: IntegrityReport, target: Path, workers: in
     """Copy a dataset to `target` with the mechanical problems of its report fixed.
 
     Masks of 0 and 255 become 0 and 1; grey masks with colour channels and whole floats become integers;
-    headers that differ a little from the image's are replaced by it; a transparency channel is dropped; gaps
-    in label values are closed; `numTraining` is corrected; files that nothing reads stay behind.
+    headers that differ a little from the image's are replaced by it; a transparency channel is dropped;
+    greys saved as colours keep one channel; gaps in label values are closed; `numTraining` is corrected;
+    files that nothing reads stay behind.
 
     Args:
         report: of `check_dataset(folder)`.
@@ -149,6 +150,8 @@ def _fix_image(source: Path, target: Path, kinds: frozenset[str], wanted: Geomet
     data, geometry = image.data, image.geometry
     if "alpha_channel" in kinds:
         data = data[:-1]
+    if "image_grey_as_colours" in kinds:
+        data = data[:1]
     if kinds & CHANNEL_HEADER and geometry != wanted:
         if _header_can_be_replaced(geometry, wanted):
             geometry = wanted

@@ -72,6 +72,15 @@ def good_pictures(folder: Path) -> Path:
     return folder
 
 
+def good_greys(folder: Path) -> Path:
+    """The same pictures in grey."""
+    good_pictures(folder)
+    for path in (folder / "imagesTr").iterdir():
+        PillowImage.open(path).convert("L").save(path)
+    edit_json(folder, channel_names={"0": "X-ray"})
+    return folder
+
+
 def good_stacks(folder: Path) -> Path:
     """Six 16-bit TIFF stacks with one label and their spacing files."""
     generator = np.random.default_rng(0)
@@ -164,10 +173,18 @@ def save_label_as(folder: Path, mode: str, factor: int = 255) -> None:
         PillowImage.fromarray(mask).convert(mode).save(picture_label(folder))
 
 
-def add_alpha(folder: Path) -> None:
-    """Save picture 1 with a transparency channel."""
+def save_as(folder: Path, mode: str) -> None:
+    """Save picture 1 with other channels."""
     path = folder / "imagesTr" / "eye_1_0000.png"
-    PillowImage.open(path).convert("RGBA").save(path)
+    PillowImage.open(path).convert(mode).save(path)
+
+
+def turn(folder: Path, orientation: int, *, label_too: bool = False) -> None:
+    """Give picture 1 an EXIF tag by which viewers turn it, and its label too."""
+    exif = PillowImage.Exif()
+    exif[0x0112] = orientation
+    for path in (folder / "imagesTr" / "eye_1_0000.png", *([picture_label(folder)] if label_too else [])):
+        PillowImage.open(path).save(path, exif=exif)
 
 
 def four_axes(path: Path) -> None:
@@ -357,7 +374,34 @@ CATALOGUE = (
         base=good_pictures,
         name="damaged png",
     ),
-    Broken("alpha_channel", "eye_1", add_alpha, fixable=True, base=good_pictures),
+    Broken("alpha_channel", "eye_1", lambda f: save_as(f, "RGBA"), fixable=True, base=good_pictures),
+    Broken(
+        "image_grey_as_colours",
+        "eye_1",
+        lambda f: save_as(f, "RGB"),
+        fixable=True,
+        base=good_greys,
+        name="grey in three channels",
+    ),
+    Broken(
+        "image_grey_as_colours",
+        "eye_1",
+        lambda f: save_as(f, "RGBA"),
+        fixable=True,
+        base=good_greys,
+        name="grey in four channels",
+    ),
+    Broken(
+        "label_not_turned", "eye_1", lambda f: turn(f, 6), base=good_pictures, name="turned by 90 degrees"
+    ),
+    Broken(
+        "label_not_turned",
+        "eye_1",
+        lambda f: turn(f, 3),
+        "warning",
+        base=good_pictures,
+        name="turned by 180 degrees",
+    ),
     Broken(
         "channel_count",
         "eye_1",

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from balrsam_pipeline.dataset.integrity.report import Problem
 from balrsam_pipeline.errors import ImageError
-from balrsam_pipeline.imageio import Geometry
+from balrsam_pipeline.imageio import Geometry, stored_orientation
 from balrsam_pipeline.imageio.geometry import direction_differs, origin_differs, spacing_differs
 from balrsam_pipeline.imageio.nifti import header_contradiction
 from balrsam_pipeline.imageio.tiff import sidecar
@@ -75,6 +75,29 @@ def check_same_grid(case: str, what: str, found: Geometry, image: Geometry) -> I
             else HEADER_MEND,
             "warning",
         )
+
+
+def check_turned(case: str, image: Path, label: Path, same_shape: bool) -> Iterator[Problem]:
+    """Is the label turned as its picture is? Tools that know nothing of EXIF draw on the picture as it is
+    stored, and save masks without such a tag.
+
+    Args:
+        same_shape: whether the label has the shape of the picture as it stands upright.
+    """
+    turned = stored_orientation(image)
+    if turned in (1, stored_orientation(label)):
+        return
+    yield Problem(
+        "label_not_turned",
+        case,
+        f"{image.name} turned upright by its EXIF tag (orientation {turned}), {label.name} without that tag",
+        "a mask drawn on the picture as it stands upright",
+        "look at both in a viewer"
+        + (", also where the shapes agree" if same_shape else "")
+        + ": if the mask was drawn on the picture as it is stored, turn the mask likewise, or remove the tag "
+        "from a copy of the picture (exiftool -Orientation= FILE)",
+        "warning" if same_shape else "error",
+    )
 
 
 def check_header(case: str, path: Path) -> Iterator[Problem]:

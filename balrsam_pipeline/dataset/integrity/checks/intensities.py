@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from balrsam_pipeline.dataset.description import DatasetDescription
+from balrsam_pipeline.dataset.integrity.checks.labels import is_grey
 from balrsam_pipeline.dataset.integrity.report import Problem
 from balrsam_pipeline.voxels import LEAST_CONTRAST, LITTLE_CONTRAST, contrast, crop, nonzero_box
 
@@ -18,10 +19,21 @@ LARGEST_SANE = 1e9
 SCALED_OTHERWISE = ("ct", "nonorm")  # names of channels that are not scaled by their own spread
 
 
-def check_channels(case: str, count: int, description: DatasetDescription) -> Iterator[Problem]:
+def check_channels(
+    case: str, image_czyx: npt.NDArray[Any], description: DatasetDescription
+) -> Iterator[Problem]:
     """Does the image have the channels that dataset.json names?"""
-    names = description.channel_names
+    names, count = description.channel_names, image_czyx.shape[0]
     if count == len(names):
+        return
+    if len(names) == 1 and count in (3, 4) and is_grey(image_czyx):
+        yield Problem(
+            "image_grey_as_colours",
+            case,
+            f"{count} channels, of which the colours are all the same",
+            f"one: {names[0]}",
+            "keep one of them in a copy of the dataset: balrsam verify DATASET --fix NEW_FOLDER",
+        )
         return
     if count == len(names) + 1 and count in (2, 4):
         yield Problem(

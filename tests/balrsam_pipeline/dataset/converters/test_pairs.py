@@ -401,6 +401,29 @@ def test_outlines_are_told_and_filled_on_demand(tmp_path: Path, caplog: pytest.L
     np.testing.assert_array_equal(label_of(target, "0_HC"), disc.astype(int) + cup)
 
 
+def test_pictures_turned_by_their_exif_tag_alone_are_told(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    images, masks = tmp_path / "source" / "images", tmp_path / "source" / "masks"
+    images.mkdir(parents=True)
+    masks.mkdir()
+    picture = np.random.default_rng(0).integers(0, 256, (12, 10, 3)).astype(np.uint8)
+    mask = np.zeros((12, 10), np.uint8)
+    mask[2:6, 3:8] = 255
+    for name, orientation in (("a", 1), ("b", 3), ("c", 6)):
+        exif = PillowImage.Exif()
+        exif[0x0112] = orientation
+        PillowImage.fromarray(picture).save(images / f"{name}.jpg", exif=exif)
+        PillowImage.fromarray(mask).save(masks / f"{name}.gif" if name == "a" else masks / f"{name}.png")
+    with pytest.raises(DatasetError, match="remove the tag from a copy"):
+        CONVERTERS["pairs"](Conversion(source=tmp_path / "source", target=tmp_path / "Dataset001_Turned"))
+    for folder, ending in ((images, "jpg"), (masks, "png")):
+        (folder / f"c.{ending}").unlink()
+    CONVERTERS["pairs"](Conversion(source=tmp_path / "source", target=tmp_path / "Dataset002_Turned"))
+    assert "1 picture(s) are turned upright by their EXIF tag" in caplog.text
+    assert ": b; look at some" in caplog.text
+
+
 def test_solid_masks_and_rings_of_tissue_are_no_outlines() -> None:
     distance = np.hypot(*(np.mgrid[:60, :60] - 30.0))[None]
     for mask in (distance < 20, (distance < 20) & (distance > 13), np.zeros_like(distance)):

@@ -39,6 +39,15 @@ def test_a_good_dataset_has_no_problem(fresh: Any, tmp_path: Path, good: Any) ->
     assert "nothing wrong" in report.table()
 
 
+@pytest.mark.parametrize("orientation", [3, 6])
+def test_pictures_and_masks_that_are_turned_alike_are_sound(
+    fresh: Any, tmp_path: Path, orientation: int
+) -> None:
+    folder = fresh(broken_datasets.good_pictures, tmp_path / "Dataset001_Turned")
+    broken_datasets.turn(folder, orientation, label_too=True)
+    assert check_dataset(folder).problems == ()
+
+
 @pytest.mark.parametrize("broken", CATALOGUE, ids=lambda broken: broken.name or broken.kind)
 def test_what_is_broken_is_found_with_its_case_and_fix(fresh: Any, tmp_path: Path, broken: Any) -> None:
     folder = fresh(broken.base, tmp_path / "Dataset001_Broken")

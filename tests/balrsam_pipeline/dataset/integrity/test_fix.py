@@ -68,7 +68,7 @@ def test_fixed_values_are_the_right_ones(fresh: Any, tmp_path: Path) -> None:
     folder = fresh(broken_datasets.good_pictures, tmp_path / "Dataset001_Eyes")
     before = read_label(broken_datasets.picture_label(folder)).data
     broken_datasets.save_label_as(folder, "L")
-    broken_datasets.add_alpha(folder)
+    broken_datasets.save_as(folder, "RGBA")
     fix_dataset(folder, check_dataset(folder), tmp_path / "Dataset002_Eyes")
     np.testing.assert_array_equal(
         read_label(broken_datasets.picture_label(tmp_path / "Dataset002_Eyes")).data, before
