@@ -77,10 +77,11 @@ class AugmentationConfig:
     of its range; transforms come in the order of these settings. A new one goes last, so that samples of a
     seed stay as they were: its two settings here, and a file beside the others.
 
-    `rotation_degrees` None takes 30 for volumes, whose patients lie one way, and for pictures nnU-Net's rule:
-    180 for nearly square patches, 15 where one side exceeds 1.5 times the other; `translation_probability`
-    None takes 0.5, and none for `vit_mini`, which was measured without. Probabilities of rotation, scaling,
-    intensity curves and bending that are None follow the number of training volumes. A CUDA device changes
+    `rotation_degrees` None takes 30 for volumes, whose patients lie one way, and for pictures and volumes of
+    a microscope nnU-Net's rule: 180 for nearly square patches, 15 where one side exceeds 1.5 times the other;
+    `translation_probability` None takes 0.5, and none for `vit_mini`, which was measured without.
+    Probabilities of rotation, scaling, intensity curves and bending that are None follow the number of
+    training volumes. A CUDA device changes
     intensities itself, a batch at a time, since the loader would starve it; `in_loader` has it done by the
     loader there too, `on_device` on other devices as well. `extensions` name functions of one's own
     (docs/extending.md), which the loader calls last.
@@ -179,7 +180,8 @@ class AugmentationConfig:
         if self.translation_probability is None:
             shifts = configuration.network.backbone != "vit_mini"
             filled["translation_probability"] = TRANSLATION_PROBABILITY if shifts else 0.0
-        if self.rotation_degrees is None and volumes:
+        any_way = {1, 2} <= set(configuration.mirror_axes)  # as under a microscope
+        if self.rotation_degrees is None and volumes and not any_way:
             filled["rotation_degrees"] = VOLUME_ROTATION_DEGREES
         return dataclasses.replace(self, **filled)
 

@@ -155,9 +155,11 @@ def test_an_adapted_network_is_shown_as_many_samples_whatever_its_batch(
 
 
 def test_volumes_are_rotated_less_than_pictures(make_configuration):
-    volume = make_configuration()
+    volume = make_configuration(mirror_axes=(2,))
     picture = dataclasses.replace(volume, spacing_mm=(999.0, 1.0, 1.0))
+    cells = dataclasses.replace(volume, mirror_axes=(1, 2))  # which lie any way
     assert TrainingConfig().completed(volume).augmentation.rotation_degrees == 30.0
+    assert TrainingConfig().completed(cells).augmentation.rotation_degrees is None
     assert TrainingConfig().completed(picture).augmentation.rotation_degrees is None
 
 
