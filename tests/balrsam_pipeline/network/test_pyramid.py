@@ -73,11 +73,15 @@ def test_coarser_training_is_training_on_smaller_images() -> None:
     assert not torch.allclose(model(image), expected)
 
 
-def test_masks_as_fine_as_the_input_do_not_train_coarser() -> None:
-    model = build(dataclasses.replace(SCRATCH, mask_stride=1))
-    image = torch.randn(1, 2, 48, 64)
+@pytest.mark.parametrize(("side", "coarser"), [(64, False), (128, False), (144, True)])
+def test_masks_as_fine_as_the_input_train_coarser_where_it_is_large(side: int, coarser: bool) -> None:
+    model = build(dataclasses.replace(SCRATCH, mask_stride=1, input_size=(48, side)))
+    image = torch.randn(1, 2, 48, side)
     before = model(image)
-    assert not model.train_coarser(2)
+    assert model.train_coarser(2) == coarser
+    assert torch.allclose(model(image), before) != coarser
+    assert model(image).shape == before.shape
+    assert not model.train_coarser(1)
     torch.testing.assert_close(model(image), before)
 
 

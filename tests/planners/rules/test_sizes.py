@@ -191,13 +191,18 @@ def test_labels_that_next_to_no_case_shows_decide_nothing(shown: int, decides: b
 
 def test_slices_of_a_large_label_are_seen_whole_though_another_gets_thin() -> None:
     """Adrenals beside a liver in CT: a tile of 128 pixels would show neither edge of the liver."""
-    abdomen = Slices(yx=(512, 512))
+    abdomen = Slices(yx=(512, 512), pictures=True)
     assert input_size(abdomen, 5.5, 224, thickest_px=110.0, cpu=True).value.shrink == pytest.approx(512 / 224)
     vessels = input_size(abdomen, 5.5, 224, thickest_px=20.0, cpu=True)
     assert vessels.value == Size(patch=(128, 128), input=(128, 128), whole=False)
     assert "under 4" in vessels.reason and "full resolution" in vessels.reason
     capillaries = input_size(abdomen, 4.0, 224, thickest_px=110.0, cpu=True)
     assert not capillaries.value.whole and "under 2" in capillaries.reason
+
+
+def test_volumes_are_seen_whole_down_to_two_pixels() -> None:
+    assert input_size(Slices(yx=(512, 512)), 5.0, 224, thickest_px=5.0, cpu=True).value.whole
+    assert not input_size(Slices(yx=(512, 512)), 4.0, 224, thickest_px=4.0, cpu=True).value.whole
 
 
 def test_tiles_are_no_finer_than_their_thinnest_label_needs() -> None:
