@@ -23,8 +23,8 @@ from balrsam_pipeline.network.tiny_vit import TinyVit
 from balrsam_pipeline.plan import NetworkPlan
 
 SAM_CHANNELS = 3
-# slices larger than this are seen half as large at first though their masks are as fine as they: thin labels in
-# slices of 224 gained 0.02 Dice; hippocampi in 48 lost 0.003 (docs/benchmarks.md)
+# slices larger than this are seen half as large at first though their masks are as fine as they: thin labels
+# in slices of 224 gained 0.02 Dice; hippocampi in 48 lost 0.003 (docs/benchmarks.md)
 COARSE_PIXELS = 128
 
 

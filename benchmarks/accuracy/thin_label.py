@@ -3,9 +3,9 @@
     python benchmarks/accuracy/thin_label.py RAW/Dataset111_CHAOST2 FOLDER [--alone]
 
 writes FOLDER/Dataset902_Rims, whose fifth label is the outer 5 voxels of both kidneys in slices of about
-512 × 512: as thin as adrenals in a CT. With `--alone` it is FOLDER/Dataset903_RimAlone, where the rims are the
-only label. How whole slices (`--input-size 224`) and tiles (`--tiles 128`) rank on it says where the limit of
-`input_size.py` lies; the figures themselves say nothing.
+512 × 512: as thin as adrenals in a CT. With `--alone` it is FOLDER/Dataset903_RimAlone, where the rims are
+the only label. How whole slices (`--input-size 224`) and tiles (`--tiles 128`) rank on it says where the
+limit of `input_size.py` lies; the figures themselves say nothing.
 """
 
 from __future__ import annotations
