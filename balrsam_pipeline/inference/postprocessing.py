@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
-import cc3d
 import numpy as np
 import numpy.typing as npt
 
@@ -17,8 +16,8 @@ from balrsam_pipeline.errors import PredictionError
 from balrsam_pipeline.files import read_json, write_json
 from balrsam_pipeline.imageio import Geometry
 from balrsam_pipeline.serialise import from_json, to_json
+from balrsam_pipeline.voxels.components import connected_components
 
-CONNECTIVITY = 26  # touching corners connect, as in nnU-Net; for one slice this is 8 in-plane
 LabelType = TypeVar("LabelType", bound=np.integer[Any])
 SizeUnit = Literal["mm3", "mm2", "pixels"]
 
@@ -96,9 +95,7 @@ def dropped_voxels(
     mask_zyx: npt.NDArray[np.bool_], geometry: Geometry, step: PostprocessingStep
 ) -> npt.NDArray[np.bool_]:
     """Voxels of the mask that a rule turns into background."""
-    components, count = cc3d.connected_components(
-        np.ascontiguousarray(mask_zyx), connectivity=CONNECTIVITY, return_N=True
-    )
+    components, count = connected_components(mask_zyx)
     sizes = np.bincount(components.ravel(), minlength=count + 1)
     dropped = np.zeros(count + 1, dtype=bool)
     if step.kind == "largest_component" and count > 1:

@@ -6,14 +6,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import cc3d
 import numpy as np
 
 from balrsam_pipeline.dataset.labels import LabelScheme
 from balrsam_pipeline.errors import EvaluationError
 from balrsam_pipeline.execution import local_executor, run_cases
 from balrsam_pipeline.imageio import read_label
-from balrsam_pipeline.inference.postprocessing import CONNECTIVITY
+from balrsam_pipeline.voxels.components import connected_components
 
 FEWEST_REFERENCES = 8  # that show a label, before something is said of all of them
 MOST_REFERENCES = 500  # that are read, evenly over the names; more would tell no more
@@ -61,7 +60,7 @@ def _largest_shares(task: _Task) -> list[float]:
     shares = []
     for names in _groups(task.labels):
         mask = np.logical_or.reduce([task.labels.mask(label_zyx, name) for name in names])
-        components = cc3d.connected_components(np.ascontiguousarray(mask), connectivity=CONNECTIVITY)
+        components, _ = connected_components(mask)
         sizes = np.bincount(components.ravel())[1:]
         shares.append(float(sizes.max() / sizes.sum()) if len(sizes) else float("nan"))
     return shares

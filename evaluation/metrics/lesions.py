@@ -9,10 +9,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import cc3d
 import numpy as np
-import numpy.typing as npt
 
+from balrsam_pipeline.voxels.components import connected_components
 from evaluation.metrics.engine import Mask
 
 BIN_EDGES_ML = (0.1, 1.0, 10.0)
@@ -72,10 +71,7 @@ def _sum(first: tuple[int, ...], second: tuple[int, ...]) -> tuple[int, ...]:
 
 def _matched(mask: Mask, other: Mask, voxel_mm3: float) -> tuple[tuple[int, ...], tuple[int, ...]]:
     """How many components a mask has, and how many of them the other mask touches, by volume bin."""
-    components: npt.NDArray[np.integer]
-    # cc3d 4.1.1 reserves too few labels for masks nearly full of isolated voxels; a margin makes room
-    padded, number = cc3d.connected_components(np.pad(mask, 1), connectivity=26, return_N=True)
-    components = padded[1:-1, 1:-1, 1:-1]
+    components, number = connected_components(mask)
     volumes_ml = np.bincount(components.ravel(), minlength=number + 1)[1:] * voxel_mm3 / 1000
     touched = np.zeros(number + 1, dtype=np.bool_)
     touched[components[other]] = True
