@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from balrsam_pipeline.serialise import to_json
-from trainers.config import SHARES, TrainingConfig
+from trainers.config import TrainingConfig
 
 # settings that came later -> the value under which earlier runs behave as they did, where no default does
 FORMERLY: dict[str, Any] = {
@@ -33,10 +33,10 @@ def with_defaults(settings: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def as_begun(config: TrainingConfig, settings: Mapping[str, Any]) -> TrainingConfig:
-    """The settings of a run that goes on: shares of augmentation that they leave open are those it was begun
-    with, though rules for them may have come since."""
-    begun = with_defaults(settings)["augmentation"]
-    given = {name: begun[name] for name in SHARES if getattr(config.augmentation, name) is None}
+    """The settings of a run that goes on: what they leave open of augmentation is as it was begun, though
+    rules for it may have come since."""
+    begun, asked = with_defaults(settings)["augmentation"], to_json(config.augmentation)
+    given = {name: begun[name] for name, value in asked.items() if value is None}
     return dataclasses.replace(config, augmentation=dataclasses.replace(config.augmentation, **given))
 
 

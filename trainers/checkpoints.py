@@ -103,6 +103,19 @@ class CheckpointFolder:
             )
         return None
 
+    def settings(self) -> dict[str, Any] | None:
+        """The settings that the run was begun with, by the header of its newest sound checkpoint; None where
+        there is none."""
+        for path in (self.path(kind) for kind in ("latest", "previous", "final")):
+            try:
+                with safe_open(path, framework="pt") as file:
+                    settings = _content(path, dict(file.metadata() or {})).get("settings")
+            except (OSError, SafetensorError, CheckpointError):
+                continue
+            if isinstance(settings, dict):
+                return settings
+        return None
+
     def remove_leftovers(self) -> None:
         """Delete temporary files that a killed run left behind: ours (`.tmp-…`) and those of safetensors
         (`.tmp…`)."""
@@ -157,7 +170,16 @@ def read_checkpoint(path: Path) -> Checkpoint:
         raise _unreadable(path, str(problem)) from None
     if EVERYTHING not in metadata or metadata.get(TENSORS_CHECKSUM) != str(tensors_crc32(tensors)):
         raise _unreadable(path, "its checksum does not fit its tensors")
-    everything = metadata[EVERYTHING]
+    return Checkpoint(tensors, _content(path, metadata))
+
+
+def _content(path: Path, metadata: Mapping[str, str]) -> dict[str, Any]:
+    """What the header says of the run.
+
+    Raises:
+        CheckpointError: it is damaged.
+    """
+    everything = metadata.get(EVERYTHING, "")
     if metadata.get(METADATA_CHECKSUM, str(zlib.crc32(everything.encode()))) != str(
         zlib.crc32(everything.encode())
     ):
@@ -168,7 +190,7 @@ def read_checkpoint(path: Path) -> Checkpoint:
         raise _unreadable(path, f"metadata that is no JSON ({problem})") from None
     if not isinstance(content, dict):
         raise _unreadable(path, f"metadata that is a {type(content).__name__}")
-    return Checkpoint(tensors, content)
+    return content
 
 
 def optimiser_tensors(optimiser: torch.optim.Optimizer, names: Mapping[Tensor, str]) -> dict[str, Tensor]:

@@ -81,10 +81,9 @@ class AugmentationConfig:
     a microscope nnU-Net's rule: 180 for nearly square patches, 15 where one side exceeds 1.5 times the other;
     `translation_probability` None takes 0.5, and none for `vit_mini`, which was measured without.
     Probabilities of rotation, scaling, intensity curves and bending that are None follow the number of
-    training volumes. A CUDA device changes
-    intensities itself, a batch at a time, since the loader would starve it; `in_loader` has it done by the
-    loader there too, `on_device` on other devices as well. `extensions` name functions of one's own
-    (docs/extending.md), which the loader calls last.
+    training volumes. A CUDA device changes intensities itself, a batch at a time, since the loader would
+    starve it; `in_loader` has it done by the loader there too, `on_device` on other devices as well.
+    `extensions` name functions of one's own (docs/extending.md), which the loader calls last.
     """
 
     enabled: bool = True

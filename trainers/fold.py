@@ -53,7 +53,9 @@ def train_fold(request: TrainRequest) -> FoldResult:
     """
     data = open_fold(request)
     world_size = launcher_environment()["world_size"]
-    config = _going_on(request.config, data).completed(data.configuration, world_size, data.training_cases)
+    begun = CheckpointFolder(data.folder).settings()
+    config = request.config if begun is None else as_begun(request.config, begun)
+    config = config.completed(data.configuration, world_size, data.training_cases)
     if config.patience is not None and not data.fold.val:
         raise TrainingError(
             "training setting 'patience'",
@@ -105,15 +107,6 @@ def validate_trained(request: TrainRequest) -> FoldResult:
     with also_logged_to(files.text_log), folder_lock(data.folder):
         summary = _validate(request, data, local_device(request.device))
     return FoldResult(folder=data.folder, summary=summary, already_done=False)
-
-
-def _going_on(config: TrainingConfig, data: FoldData) -> TrainingConfig:
-    """The settings, what they leave open as in the run that is begun already, where there is one."""
-    files, checkpoints = FoldFolder(data.folder), CheckpointFolder(data.folder)
-    begun = any(checkpoints.path(kind).is_file() for kind in ("latest", "previous", "final"))
-    if not (begun and files.run.is_file()):
-        return config
-    return as_begun(config, read_json(files.run, TrainingError)["settings"])
 
 
 def _train_if_due(request: TrainRequest, data: FoldData, config: TrainingConfig, ranks: Ranks) -> bool:

@@ -108,7 +108,8 @@ class _LocalSlices:
 def rotated(image_bcyx: Tensor, degrees: float, outside: Literal["zeros", "border"] = "zeros") -> Tensor:
     """Images rotated about their centre, bilinear; where nothing was 0, or the nearest pixel.
 
-    Places are computed in float32 under autocast too, which would round them by up to two pixels.
+    Places are computed in float32 under autocast too, which would round them: bfloat16 by up to 0.6 pixels
+    of 224, 2.7 of 1,024.
 
     Args:
         degrees: what lies right of the centre moves down.

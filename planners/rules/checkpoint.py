@@ -55,7 +55,7 @@ THICK = 16.0
 COLOURS = 3  # channels
 # colour pictures on a CPU that TinyViT is run for: nuclei in 90 of them (DSB2018, most of them grey, fold 0,
 # 5 core-minutes) scored 0.920 with what it makes of them and 0.896 without; of more, the first look at each
-# takes too long: a sixth of a second at 112 × 80, so 8 of the 40 core-minutes of 20 on two cores
+# takes too long: a seventh of a second at 112 × 80, so 7 of the 40 core-minutes of 20 on two cores
 MOST_ENCODED = 3000
 SMALL = "lite_medsam"  # what hardware of little memory can encode: 256 pixels at stride 4
 # one for each domain and backbone, where several are published: MedSAM's was trained on the most modalities

@@ -137,6 +137,8 @@ def test_a_run_goes_on_with_the_augmentation_it_was_begun_with(make_request, mon
         with pytest.raises(TrainingStopped):
             train_fold(make_request())
     monkeypatch.setattr("trainers.config.SHARES", dict.fromkeys(SHARES, (0.4, 0.6)))
+    monkeypatch.setattr("trainers.config.VOLUME_ROTATION_DEGREES", 45.0)
+    monkeypatch.setattr("trainers.config.TRANSLATION_PROBABILITY", 0.1)
     given = make_request(augmentation=AugmentationConfig(rotation_probability=0.9))
     with pytest.raises(TrainingError, match=r"started: augmentation\.rotation_probability: 0\.2 -> 0\.9\n"):
         train_fold(given)

@@ -119,9 +119,10 @@ class FeatureCopies:
             room_yx: length of the slice less that of the patch.
         """
         number = self.number(sample)
-        if not number:
-            straight = dataclasses.replace(sample.geometry, bend=())
-            return sample if number is None else dataclasses.replace(sample, geometry=straight)
+        if number is None:
+            return sample
+        if number == 0:
+            return dataclasses.replace(sample, geometry=dataclasses.replace(sample.geometry, bend=()))
         copy = self._copy(sample, room_yx)
         geometry = dataclasses.replace(copy.geometry, mirror=sample.geometry.mirror)
         return dataclasses.replace(sample, corner_yx=copy.corner_yx, geometry=geometry)

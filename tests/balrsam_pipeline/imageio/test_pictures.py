@@ -24,6 +24,7 @@ from balrsam_pipeline.imageio import (
     read_geometry,
     read_image,
     read_label,
+    stored_orientation,
     write_image,
     write_label,
 )
@@ -169,6 +170,7 @@ def test_a_readers_silent_default_a_picture_stands_as_viewers_show_it(
     np.testing.assert_array_equal(image.data[0, 0], expected)
     assert image.geometry == read_geometry(tmp_path / f"a{ending}") == picture_geometry(*expected.shape)
     np.testing.assert_array_equal(read_label(tmp_path / f"a{ending}").data[0, 0], expected)
+    assert stored_orientation(tmp_path / f"a{ending}") == orientation
 
 
 def test_a_readers_silent_default_exif_behind_the_pixels_of_a_png_counts(tmp_path: Path) -> None:
@@ -339,6 +341,18 @@ def test_a_readers_silent_default_the_orientation_of_a_tiff_is_applied(
     image = read_image([tmp_path / "a.tif"])
     np.testing.assert_array_equal(image.data, same.data)
     assert image.geometry == same.geometry == read_geometry(tmp_path / "a.tif")
+    assert stored_orientation(tmp_path / "a.tif") == orientation
+
+
+def test_stacks_and_volumes_have_no_such_orientation(tmp_path: Path) -> None:
+    stack = np.zeros((3, 4, 6), np.uint8)
+    tag = [(274, 3, 1, 6, True)]
+    tifffile.imwrite(
+        tmp_path / "a.tif", stack, photometric="minisblack", metadata={"axes": "ZYX"}, extratags=tag
+    )
+    geometry = read_geometry(tmp_path / "a.tif")
+    write_image(tmp_path / "a.nii.gz", Image(stack[None], geometry))
+    assert stored_orientation(tmp_path / "a.tif") == stored_orientation(tmp_path / "a.nii.gz") == 1
 
 
 @pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64, np.int32, np.int64, np.uint32])
