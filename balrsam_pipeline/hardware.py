@@ -5,6 +5,7 @@ torch takes seconds to import, so it is asked only where something hints at a de
 
 from __future__ import annotations
 
+import os
 import platform
 import shutil
 from collections.abc import Sequence
@@ -13,11 +14,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from balrsam_pipeline.paths import gpus_are_hidden
+from balrsam_pipeline.processor import usable_cores
 
 if TYPE_CHECKING:
     import torch
 
 GiB = 2**30
+TRAINING_GB = 3  # of memory for a training on a CPU: most take one
 USABLE_SHARE = 0.9  # of a card's memory that a training step may take: desktops and others take some
 X86 = ("x86_64", "AMD64")  # as `platform.machine` says
 # drivers of NVIDIA on Linux, in containers that get the devices alone, under WSL2, and of AMD (ROCm)
@@ -76,8 +79,8 @@ def found_gpus() -> tuple[str, ...]:
 
 
 def chosen_devices(words: Sequence[str]) -> tuple[str, ...]:
-    """Devices to train folds on at the same time: as named; "auto" is every GPU where there are several,
-    "none" is none.
+    """Devices to train folds on at the same time: as named; "auto" is every GPU where there are several, and
+    `cpu_devices` where there is none; "none" is none.
 
     Example:
         >>> chosen_devices(["cuda:0", "cuda:1"]), chosen_devices(["none"])
@@ -88,7 +91,23 @@ def chosen_devices(words: Sequence[str]) -> tuple[str, ...]:
     if tuple(words) != ("auto",):
         return tuple(words)
     gpus = found_gpus()
+    if not gpus and find_accelerator() is None:
+        return cpu_devices()
     return gpus if len(gpus) > 1 else ()
+
+
+def cpu_devices() -> tuple[str, ...]:
+    """The CPU as many times as trainings may share it: once per core, as far as memory allows; nothing where
+    that is once.
+
+    A step of a small network gains little from a second core, so two trainings with one core each do more
+    than one after the other with two.
+    """
+    count = usable_cores()
+    if hasattr(os, "sysconf"):
+        memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+        count = min(count, memory // (TRAINING_GB * GiB))
+    return ("cpu",) * count if count > 1 else ()
 
 
 def best_device(index: int = 0) -> torch.device:

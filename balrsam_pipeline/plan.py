@@ -25,7 +25,7 @@ from balrsam_pipeline.serialise import compact_json, from_json, to_json
 from balrsam_pipeline.volume_plan import VolumePlan
 
 AXIS_OF = {letter: axis for axis, letters in enumerate(("LR", "PA", "SI")) for letter in letters}
-UNHASHED = ("default_configuration", "orientations")
+UNHASHED = ("default_configuration", "companions", "orientations")
 # Beyond these a plan is damaged or hostile: numbers out of a file are compared before memory is taken for
 # them. SAM itself sees 1024 pixels; label files hold 65,535 values.
 LARGEST_SIDE, LARGEST_PATCH, LARGEST_WIDTH, LARGEST_STACK = 4096, 2**16, 2**16, 256
@@ -242,9 +242,11 @@ class Configuration:
 class Plan:
     """All that was decided for one dataset; the interface between any planner and any trainer.
 
-    `default_configuration` is the one to train where a user names none; `overrides` records what the user
-    decided instead. `orientations` are those in which training volumes are stored, the most frequent first
-    (none for pictures): an image of another one is turned to the first, by its header, to be predicted.
+    `default_configuration` is the one to train where a user names none; `balrsam run` trains `companions`
+    beside it where processor cores or GPUs would be idle otherwise, for their average to be compared;
+    `overrides` records what the user decided instead. `orientations` are those in which training volumes are
+    stored, the most frequent first (none for pictures): an image of another one is turned to the first, by
+    its header, to be predicted.
     """
 
     schema_version: int = SCHEMA_VERSION
@@ -253,6 +255,7 @@ class Plan:
     channel_statistics: tuple[ChannelStatistics, ...]
     configurations: dict[str, Configuration]
     default_configuration: str
+    companions: tuple[str, ...] = ()
     overrides: dict[str, str] = field(default_factory=dict)
     orientations: tuple[str, ...] = ()
 
@@ -264,6 +267,9 @@ class Plan:
             self.default_configuration,
             f"one of {', '.join(self.configurations)}",
         )
+        for name in self.companions:
+            beside = name in self.configurations and name != self.default_configuration
+            require("companions", beside, name, "other planned configurations than the default")
         for name, configuration in self.configurations.items():
             require("configurations", name == configuration.name, name, f"'{configuration.name}', its name")
         for code in self.orientations:

@@ -7,6 +7,7 @@ Work is a stack of phases ("fold 0", in it "validation"); a thread speaks for th
 from __future__ import annotations
 
 import logging
+import re
 import threading
 import time
 from collections.abc import Iterable, Iterator
@@ -19,6 +20,8 @@ from balrsam_pipeline.terminal import LiveLine, is_live_terminal
 T = TypeVar("T")
 LOG = logging.getLogger(__name__)
 SAY_EVERY_S = 10.0
+_LATE = "longer than expected, going on"
+_STANDS = re.compile(rf".*?: (\d+ of \d+[^,]*, )?(about [^,]+ left|[^,]+ so far|finishing|{_LATE})")
 MINUTES_FROM_S, HOURS_FROM_S = 100.0, 100 * 60.0
 
 
@@ -70,7 +73,7 @@ class Phase:
         if left is None:
             parts.append(f"{in_words(time.monotonic() - self._started_s)} so far")
         else:
-            late = "finishing" if (self.share or 0.0) >= 1.0 else "longer than expected, going on"
+            late = "finishing" if (self.share or 0.0) >= 1.0 else _LATE
             parts.append(f"about {in_words(left)} left" if left > 0 else late)
         parts += [self.note] if self.note else []
         return f"{self.what}: {', '.join(parts)}"
@@ -142,6 +145,20 @@ def track(items: Iterable[T], total: int, what: str, unit: str = "cases") -> Ite
         for done, item in enumerate(items, 1):
             yield item
             going.advance(done)
+
+
+def how_it_stands(line: str) -> str | None:
+    """What a line of `Phase.line`, logged by another process, says first: its name and the time left; None of
+    any other line.
+
+    Example:
+        >>> how_it_stands("2d, fold 0: about 17 min left, step 2120 (18%), loss 0.431")
+        '2d, fold 0: about 17 min left'
+        >>> how_it_stands("device cpu (1 thread on 2 cores): float32") is None
+        True
+    """
+    found = _STANDS.match(line)
+    return found[0] if found is not None else None
 
 
 def in_words(seconds: float) -> str:

@@ -97,6 +97,7 @@ def plan_and_preprocess(request: PlanRequest) -> Preparation:
         names = _chosen(request, plan)
         if plan.default_configuration not in names:
             plan = replace(plan, default_configuration=names[0])
+        plan = replace(plan, companions=tuple(name for name in plan.companions if name in names))
         planned = PreprocessedFolder(folder).planned(request.name).path
         _write_if_new(planned, plan)
         write_folds(PreprocessedFolder(folder).folds, folds_of(dataset))

@@ -30,6 +30,7 @@ def plan_like(other: Plan, fingerprint: Fingerprint, description: DatasetDescrip
             for name, configuration in other.configurations.items()
         },
         default_configuration=other.default_configuration,
+        companions=other.companions,
         overrides={**other.overrides, "like": other.dataset},
         orientations=fingerprint.orientations,
     )

@@ -4,31 +4,23 @@ from __future__ import annotations
 
 import dataclasses
 import logging
-import subprocess
-import sys
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from queue import Queue
 
 import numpy as np
 
 from balrsam_pipeline.dataset import read_folds
 from balrsam_pipeline.errors import TrainingError
 from balrsam_pipeline.execution import folder_lock
-from balrsam_pipeline.files import write_json
 from balrsam_pipeline.layout import ModelFolder, PreprocessedFolder, ScoredFolder
 from balrsam_pipeline.plan import read_plan
-from balrsam_pipeline.processor import usable_cores
-from balrsam_pipeline.serialise import to_json
 from evaluation import Summary, pool, read_summary, write_reports
 from evaluation.statistics import bootstrap_means
-from trainers.data import workers_beside_gpu
 from trainers.fold import train_fold
 from trainers.parallel.cluster import ClusterTraining, train_on_cluster
+from trainers.parallel.devices import train_over_devices
 from trainers.request import TrainRequest
-from trainers.stopping import TrainingStopped
 
 LOG = logging.getLogger(__name__)
 
@@ -104,52 +96,14 @@ def train_all_over_devices(requests: Sequence[CrossvalRequest], devices: Sequenc
     """Train the folds of several cross-validations at the same time, each in a process of its own, one at a
     time on each device; `cross_validate` then finds them done.
 
+    Args:
+        devices: one may be named several times; those on a CPU share its cores.
+
     Raises:
         TrainingError: folds could not be trained.
         TrainingStopped: asked to stop; the same call goes on.
     """
-    wanted = _folds_of(requests)
-    workers = [request.workers for request in wanted if request.workers is not None]
-    share = workers[0] if workers else workers_beside_gpu(usable_cores(), len(devices))
-    free: Queue[str] = Queue()
-    for device in devices:
-        free.put(device)
-
-    def train_one(request: TrainRequest) -> int:
-        device = free.get()
-        LOG.info("'%s', fold %s on %s", request.configuration, request.fold, device)
-        own = share if workers or device.startswith("cuda") else None
-        try:
-            return _train_alone(dataclasses.replace(request, device=device, workers=own))
-        finally:
-            free.put(device)
-
-    with ThreadPoolExecutor(len(devices)) as threads:
-        codes = list(threads.map(train_one, wanted))
-    failed = {
-        f"{each.configuration} fold {each.fold}": code
-        for each, code in zip(wanted, codes, strict=True)
-        if code
-    }
-    if failed:
-        kind = TrainingStopped if set(failed.values()) == {TrainingStopped.exit_code} else TrainingError
-        raise kind(
-            ", ".join(failed),
-            found=f"ended with exit codes {', '.join(map(str, failed.values()))}; their messages stand above",
-            expected="every fold trained",
-            fix="fix what they name, then run the same command again: it goes on",
-        )
-
-
-def _train_alone(request: TrainRequest) -> int:
-    """Train a fold in a process of its own; its exit code."""
-    settings = ModelFolder(request.model_folder(str(request.configuration))).fold(request.fold).settings
-    write_json(settings, to_json(request.config))
-    words = (sys.executable, "-m", "balrsam_pipeline", *request.to_argv(settings))
-    try:
-        return subprocess.run(words, check=False, stdout=subprocess.DEVNULL).returncode
-    finally:
-        settings.unlink(missing_ok=True)
+    train_over_devices(_folds_of(requests), devices)
 
 
 def _folds_of(requests: Sequence[CrossvalRequest]) -> list[TrainRequest]:

@@ -8,6 +8,7 @@ from pathlib import Path
 from balrsam_pipeline.command import Command
 from balrsam_pipeline.errors import PredictionError
 from balrsam_pipeline.files import read_json
+from balrsam_pipeline.hardware import chosen_devices
 from balrsam_pipeline.layout import ResultsFolder
 from balrsam_pipeline.paths import Roots, compute_with_threads, find_dataset, shown
 from balrsam_pipeline.run.cli import run_all
@@ -76,6 +77,7 @@ def run(arguments: argparse.Namespace) -> int:
         configurations=configurations,
         max_minutes=arguments.max_minutes,
         device=arguments.device,
+        devices=() if arguments.device else chosen_devices(("auto",)),
         options={"train": {"--max-steps": (str(steps),), "--batch-size": (str(BATCH),)}} if steps else {},
     )
     code = run_all(request)

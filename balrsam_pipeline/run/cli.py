@@ -14,7 +14,7 @@ from balrsam_pipeline.errors import UsageError
 from balrsam_pipeline.execution.lock import folder_lock
 from balrsam_pipeline.execution_options import add_cluster_arguments, cluster_of
 from balrsam_pipeline.folds import fold_name
-from balrsam_pipeline.hardware import best_device, chosen_devices
+from balrsam_pipeline.hardware import best_device, chosen_devices, cpu_devices
 from balrsam_pipeline.layout import ResultsFolder
 from balrsam_pipeline.logs import also_logged_to
 from balrsam_pipeline.paths import find_dataset, shown
@@ -59,7 +59,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--configurations",
         nargs="+",
         metavar="NAME",
-        help="2d, 2.5d, triplanar, 3d (default: the one the plan recommends)",
+        help="2d, 2.5d, triplanar, 3d (default: the one the plan recommends, and what it has for cores or "
+        "GPUs that would be idle)",
     )
     parser.add_argument(
         "--plan",
@@ -121,7 +122,8 @@ def _add_where(parser: argparse.ArgumentParser) -> None:
         nargs="+",
         default=["auto"],
         metavar="DEVICE",
-        help="train folds at once, one on each: auto (default: all GPUs here), none, or cuda:0 cuda:1",
+        help="train at once, one fold on each: auto (default: all GPUs here; without one the cores of the "
+        "CPU), none, or cuda:0 cuda:1",
     )
     parser.add_argument(
         "--workers",
@@ -171,6 +173,8 @@ def _devices(arguments: argparse.Namespace) -> tuple[str, ...]:
             expected="several devices, or one, or a cluster",
             fix="leave one out",
         )
+    if beside == ["--device"] and arguments.device == "cpu" and arguments.devices == ["auto"]:
+        return cpu_devices()
     return () if beside else chosen_devices(arguments.devices)
 
 

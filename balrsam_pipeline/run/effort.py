@@ -18,14 +18,15 @@ class Choices:
         folds: those to train; None trains all.
         cpu_minutes: of training per fold on a CPU, `gpu_minutes` on a GPU; None trains the planned epochs.
         every_configuration: train all that the plan has, not only the one it recommends.
-        prefer: what `find_best_configuration` does with candidates within noise of each other.
+        prefer: what `find_best_configuration` does with candidates within noise of each other; None leaves
+            that to the run.
     """
 
     folds: tuple[int, ...] | None
     cpu_minutes: float | None
     gpu_minutes: float | None
     every_configuration: bool = False
-    prefer: str = "speed"
+    prefer: str | None = None
 
 
 EFFORTS: dict[Effort, Choices] = {
@@ -52,7 +53,8 @@ def with_effort(request: RunRequest, effort: Effort, on_gpu: bool) -> RunRequest
     choices = EFFORTS[effort]
     minutes = choices.gpu_minutes if on_gpu else choices.cpu_minutes
     own_budget = request.max_minutes is not None or request.epochs is not None
-    choosing = {"--prefer": (choices.prefer,)} | request.options.get("find_best_configuration", {})
+    choosing: dict[str, tuple[str, ...]] = {"--prefer": (choices.prefer,)} if choices.prefer else {}
+    choosing |= request.options.get("find_best_configuration", {})
     return replace(
         request,
         folds=request.folds or choices.folds,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +16,7 @@ from balrsam_pipeline.progress import in_words
 from balrsam_pipeline.run.file_hashes import find_files
 from balrsam_pipeline.run.records import StepRecord, read_record, record_path
 from balrsam_pipeline.run.request import RunRequest
-from balrsam_pipeline.run.steps import Step
+from balrsam_pipeline.run.steps import CLUSTER_STEP, DEVICES_STEP, Step
 
 FOLD = re.compile(r"train_(?P<configuration>.+)_fold_(?P<fold>\d+|all)")
 
@@ -42,10 +43,17 @@ def estimate(step: Step, request: RunRequest, folder: Path) -> Estimate:
     """
     fold = FOLD.fullmatch(step.name)
     if fold is not None:
+        for name in {DEVICES_STEP, CLUSTER_STEP}.intersection(step.needs):
+            record = read_record(folder, name)
+            if record is None or record.state != "done":
+                return Estimate(0.0, f"trained by {name}")
         return _training(request, folder, fold["configuration"], fold["fold"])
     record = read_record(folder, step.name)
     if record is not None and record.seconds is not None:
         return Estimate(record.seconds, "as last time")
+    if step.name == DEVICES_STEP and request.max_minutes is not None:
+        rounds = math.ceil(len(step.outputs) / min(len(request.devices), len(step.outputs)))
+        return Estimate(60 * request.max_minutes * rounds, "--max-minutes; validation not counted")
     return _by_rate(step, request)
 
 

@@ -114,10 +114,9 @@ def steps_after_planning(request: RunRequest, plan: Plan, folds: Sequence[int]) 
     Raises:
         PlanError: a configuration was asked for that the plan does not have.
     """
-    planned = tuple(plan.configurations) if request.every_configuration else (plan.default_configuration,)
-    names = request.configurations or planned
     asked = request.folds or tuple(folds)
     compared = numbered(asked)
+    names = configurations_of(request, plan, len(compared))
     together = _training_together(request, names, compared)
     steps = [together] if together is not None else []
     first = (_preparing(request), *(step.name for step in steps))
@@ -134,10 +133,24 @@ def steps_after_planning(request: RunRequest, plan: Plan, folds: Sequence[int]) 
     return tuple(steps)
 
 
+def configurations_of(request: RunRequest, plan: Plan, folds: int) -> tuple[str, ...]:
+    """The configurations that a run trains: those asked for, else the plan's default, with as many of its
+    companions as would leave no device idle.
+
+    Args:
+        folds: how many are trained of each.
+    """
+    if request.configurations or request.every_configuration:
+        return request.configurations or tuple(plan.configurations)
+    count = len(request.devices) // folds if folds else 1
+    return (plan.default_configuration, *plan.companions)[: max(1, count)]
+
+
 def _training_together(request: RunRequest, names: Sequence[str], folds: Sequence[int]) -> Step | None:
     """All folds of all configurations at the same time, on a cluster or on several devices; the steps of the
     folds then find them trained. None where there is one to train, or one device."""
-    devices = request.devices if len(names) * len(folds) > 1 else ()
+    count = len(names) * len(folds)
+    devices = request.devices[:count] if count > 1 else ()
     if not folds or (not request.cluster and not devices):
         return None
     where = ("--parallel-folds", *devices) if devices else cluster_words(request.cluster)
@@ -147,7 +160,7 @@ def _training_together(request: RunRequest, names: Sequence[str], folds: Sequenc
         "crossval",
         (str(request.dataset), *chosen, *training_words(request), *where),
         name=DEVICES_STEP if devices else CLUSTER_STEP,
-        title=f"Train and validate all folds on {'several devices' if devices else 'the cluster'}",
+        title=f"Train and validate {_what(names, folds)} on {_where(devices)}",
         needs=(_preparing(request),),
         settings={
             "--max-minutes": as_text(request.max_minutes),
@@ -158,6 +171,16 @@ def _training_together(request: RunRequest, names: Sequence[str], folds: Sequenc
         inputs=_planned(request),
         other_inputs=given_paths({"--settings": request.settings}),
     )
+
+
+def _what(names: Sequence[str], folds: Sequence[int]) -> str:
+    return " and ".join(names) if len(folds) == 1 else "all folds"
+
+
+def _where(devices: Sequence[str]) -> str:
+    if not devices:
+        return "the cluster"
+    return f"the CPU, {len(devices)} at a time" if set(devices) == {"cpu"} else "several devices"
 
 
 def _crossvalidation(
@@ -201,7 +224,11 @@ def _training_of(request: RunRequest, plan: Plan, name: str, fold: FoldName, fir
 
 
 def _choosing(request: RunRequest, names: Sequence[str], folds: Sequence[int]) -> Step:
+    """Companions were trained for accuracy, so it is preferred unless the user says otherwise."""
     chosen, models = tuple(map(str, folds)), tuple(map(request.model, names))
+    own = request.options.get("find_best_configuration", {})
+    accompanied = request.configurations is None and len(names) > 1
+    prefer = ("--prefer", "accuracy") if accompanied and "--prefer" not in own else ()
     return _step(
         request,
         "find_best_configuration",
@@ -211,13 +238,18 @@ def _choosing(request: RunRequest, names: Sequence[str], folds: Sequence[int]) -
             *models,
             "--folds",
             *chosen,
+            *prefer,
             *device_words(request),
             *root_words(request),
         ),
         name="find_best_configuration",
         title="Choose the best model or ensemble",
         needs=tuple(f"crossval_{name}" for name in models),
-        settings={"--configurations": " ".join(models), "--folds": " ".join(chosen)},
+        settings={
+            "--configurations": " ".join(models),
+            "--folds": " ".join(chosen),
+            **dict([prefer] if prefer else []),
+        },
         inputs=(
             *_models(models, folds),
             *_labels(

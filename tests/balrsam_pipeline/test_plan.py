@@ -31,6 +31,7 @@ def test_the_hash_does_not_depend_on_which_configuration_is_the_default() -> Non
     two = dataclasses.replace(one, configurations={"2d": one.configuration("2d"), "2.5d": other})
     assert two.sha256() != one.sha256()
     assert dataclasses.replace(two, default_configuration="2.5d").sha256() == two.sha256()
+    assert dataclasses.replace(two, companions=("2.5d",)).sha256() == two.sha256()
 
 
 def test_a_field_added_later_counts_in_the_hash_only_where_it_is_used() -> None:
@@ -59,6 +60,8 @@ def test_an_unknown_key_is_refused_by_name(tmp_path: Path) -> None:
     [
         ({"schema_version": 99}, "schema_version 99"),
         ({"default_configuration": "3d"}, "default_configuration"),
+        ({"companions": ["3d"]}, "companions"),
+        ({"companions": ["2d"]}, "companions"),
         ({"dataset": 3}, "'dataset'"),
         ({"configurations": []}, "'configurations'"),
     ],

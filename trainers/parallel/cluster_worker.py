@@ -68,7 +68,7 @@ def train_on_worker(task: FoldTask) -> FoldEnd:
 def train_attached(task: FoldTask, called_off: Callable[[], bool]) -> FoldEnd:
     """Run the training and wait for its end, stopping it as soon as `called_off` says so."""
     started = time.monotonic()
-    _wait_for_former(task.folder)
+    wait_for_former(task.folder)
     log = FoldFolder(task.folder).cluster_log
     command = [sys.executable, "-m", "balrsam_pipeline.execution.supervise", *training_command(task)]
     with os.fdopen(own_descriptor(log, os.O_TRUNC), "wb") as printed:
@@ -95,7 +95,7 @@ def training_command(task: FoldTask) -> list[str]:
     return [sys.executable, *together, "-m", "balrsam_pipeline", *task.words]
 
 
-def _wait_for_former(folder: Path) -> None:
+def wait_for_former(folder: Path) -> None:
     """Wait while another process holds the fold: a former attempt that is saving."""
     folder.mkdir(parents=True, exist_ok=True)
     until = time.monotonic() + FORMER_ENDS_WITHIN_S

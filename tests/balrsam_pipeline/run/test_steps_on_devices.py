@@ -1,8 +1,9 @@
-"""Folds on several GPUs of one machine, at the same time; the GPUs are made up."""
+"""Folds on several GPUs or the cores of a CPU of one machine, at the same time; the GPUs are made up."""
 
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -15,8 +16,11 @@ from balrsam_pipeline import hardware
 from balrsam_pipeline.errors import UsageError
 from balrsam_pipeline.hardware import chosen_devices
 from balrsam_pipeline.paths import Roots
+from balrsam_pipeline.plan import Plan
 from balrsam_pipeline.run import RunRequest, steps_after_planning
 from balrsam_pipeline.run.cli import _devices
+from balrsam_pipeline.run.estimates import estimate
+from balrsam_pipeline.run.execute import records_folder
 from balrsam_pipeline.run.try_machine import try_machine
 
 
@@ -68,11 +72,7 @@ def test_beside_folds_on_several_gpus_the_machine_is_tried_in_a_process_that_giv
 def test_folds_train_at_the_same_time_and_their_own_steps_find_them_done(
     folds: tuple[int, ...], together: bool, tmp_path: Path
 ) -> None:
-    roots = Roots(raw=tmp_path / "raw", preprocessed=tmp_path / "preprocessed", results=tmp_path / "results")
-    (roots.raw / "Dataset001_X").mkdir(parents=True)
-    request = RunRequest(
-        dataset=roots.raw / "Dataset001_X", roots=roots, devices=("cuda:0", "cuda:1"), folds=folds
-    )
+    request = made_up(tmp_path, devices=("cuda:0", "cuda:1"), folds=folds)
     steps = {step.name: step for step in steps_after_planning(request, example_plan(), range(5))}
     assert ("train_on_devices" in steps) == together
     if together:
@@ -80,3 +80,73 @@ def test_folds_train_at_the_same_time_and_their_own_steps_find_them_done(
         assert "--folds 0 2" in str(step) and "--parallel-folds cuda:0 cuda:1" in str(step)
         assert "train_on_devices" in steps["train_2d_fold_2"].needs
         assert "results/2d__balrsam/fold_2/checkpoint_final.safetensors" in step.outputs
+
+
+def test_a_cpu_is_shared_by_as_many_trainings_as_it_has_cores_and_memory(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    pages = {"SC_PHYS_PAGES": 6 * 2**18, "SC_PAGE_SIZE": 4096}  # 6 GiB: two trainings
+    monkeypatch.setattr(hardware.os, "sysconf", pages.__getitem__)
+    for cores, count in ((1, 0), (2, 2), (8, 2)):
+        monkeypatch.setattr(hardware, "usable_cores", lambda cores=cores: cores)
+        assert hardware.cpu_devices() == ("cpu",) * count
+    monkeypatch.setattr(hardware, "gpu_hint", lambda: None)
+    assert _devices(words("auto")) == _devices(words("auto", device="cpu")) == ("cpu", "cpu")
+    assert _devices(words("none")) == _devices(words("none", device="cpu")) == ()
+
+
+def plan_with_companions() -> Plan:
+    one = example_plan().configuration("2d")
+    others = {name: dataclasses.replace(one, name=name) for name in ("2.5d", "3d")}
+    return dataclasses.replace(
+        example_plan(), configurations={"2d": one, **others}, companions=("3d", "2.5d")
+    )
+
+
+@pytest.mark.parametrize(
+    ("devices", "folds", "trained"),
+    [
+        ((), (0,), ["2d"]),
+        (("cpu", "cpu"), (0,), ["2d", "3d"]),
+        (("cpu", "cpu"), (0, 1), ["2d"]),
+        (("cpu",) * 5, (0, 1), ["2d", "3d"]),
+        (("cpu",) * 8, (0,), ["2d", "3d", "2.5d"]),
+    ],
+)
+def test_companions_are_trained_where_devices_would_be_idle(
+    devices: tuple[str, ...], folds: tuple[int, ...], trained: list[str], tmp_path: Path
+) -> None:
+    request = made_up(tmp_path, devices=devices, folds=folds)
+    steps = {step.name: step for step in steps_after_planning(request, plan_with_companions(), range(5))}
+    assert [name for name in steps if name.startswith("train_")] == [
+        *(["train_on_devices"] if devices else []),
+        *(f"train_{name}_fold_{fold}" for name in trained for fold in folds),
+    ]
+    if devices:
+        places = devices[: len(trained) * len(folds)]
+        assert f"--parallel-folds {' '.join(places)}" in str(steps["train_on_devices"])
+    chosen = steps["find_best_configuration"]
+    assert ("--prefer accuracy" in str(chosen)) == (len(trained) > 1)
+
+
+def test_what_the_user_says_goes_before_companions(tmp_path: Path) -> None:
+    plan, places = plan_with_companions(), ("cpu", "cpu")
+    named = made_up(tmp_path, devices=places, folds=(0,), configurations=("2d",))
+    assert "train_on_devices" not in {step.name for step in steps_after_planning(named, plan, range(5))}
+    options = {"find_best_configuration": {"--prefer": ("speed",)}}
+    fast = made_up(tmp_path, devices=places, folds=(0,), options=options)
+    chosen = steps_after_planning(fast, plan, range(5))[-1]
+    assert "--prefer speed" in str(chosen) and "accuracy" not in str(chosen)
+
+
+def test_trainings_side_by_side_are_expected_to_take_the_time_of_their_rounds(tmp_path: Path) -> None:
+    request = made_up(tmp_path, devices=("cpu", "cpu"), folds=(0, 1, 2), max_minutes=10.0)
+    steps = steps_after_planning(request, example_plan(), range(5))
+    expected = [estimate(step, request, records_folder(request)).seconds for step in steps[:4]]
+    assert expected == [1200.0, 0.0, 0.0, 0.0]
+
+
+def made_up(folder: Path, **choices: Any) -> RunRequest:
+    roots = Roots(raw=folder / "raw", preprocessed=folder / "preprocessed", results=folder / "results")
+    (roots.raw / "Dataset001_X").mkdir(parents=True, exist_ok=True)
+    return RunRequest(dataset=roots.raw / "Dataset001_X", roots=roots, **choices)

@@ -1,0 +1,164 @@
+"""Training several folds at the same time on the devices of one machine, each in a process of its own that
+ends when this one does."""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+import re
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from queue import Queue
+from threading import Lock
+
+from balrsam_pipeline.errors import TrainingError
+from balrsam_pipeline.files import write_json
+from balrsam_pipeline.layout import ModelFolder
+from balrsam_pipeline.paths import threads_are_given
+from balrsam_pipeline.processor import usable_cores
+from balrsam_pipeline.progress import Phase, how_it_stands, phase
+from balrsam_pipeline.serialise import to_json
+from balrsam_pipeline.terminal import is_live_terminal
+from trainers.data import workers_beside_gpu
+from trainers.parallel.cluster_worker import wait_for_former
+from trainers.request import TrainRequest
+from trainers.stopping import TrainingStopped
+
+LOG = logging.getLogger(__name__)
+STAMP = re.compile(r"^\d{4}-\d\d-\d\d \d\d:\d\d:\d\d  ")  # before what another process logs
+
+
+def train_over_devices(wanted: Sequence[TrainRequest], devices: Sequence[str]) -> None:
+    """Train folds at the same time, one on each device; whoever asks for one of them then finds it done.
+
+    Args:
+        wanted: each with its configuration and fold.
+        devices: one may be named several times; trainings on a CPU share its cores.
+
+    Raises:
+        TrainingError: folds could not be trained.
+        TrainingStopped: asked to stop; the same call goes on.
+    """
+    devices = devices[: len(wanted)]
+    running = _Trainings()
+    free: Queue[str] = Queue()
+    for device in devices:
+        free.put(device)
+
+    def train_one(request: TrainRequest) -> int:
+        device = free.get()
+        try:
+            return running.train(_on(request, device, devices))
+        finally:
+            free.put(device)
+
+    with running.told(), ThreadPoolExecutor(len(devices)) as threads:
+        ends = [threads.submit(train_one, request) for request in wanted]
+        try:
+            codes = [end.result() for end in ends]
+        except BaseException:
+            for end in ends:
+                end.cancel()
+            running.stop()
+            raise
+    failed = {_name(each): code for each, code in zip(wanted, codes, strict=True) if code}
+    if failed:
+        kind = TrainingStopped if set(failed.values()) == {TrainingStopped.exit_code} else TrainingError
+        raise kind(
+            ", ".join(failed),
+            found=f"ended with exit codes {', '.join(map(str, failed.values()))}; their messages stand above",
+            expected="every fold trained",
+            fix="fix what they name, then run the same command again: it goes on",
+        )
+
+
+def _on(request: TrainRequest, device: str, devices: Sequence[str]) -> TrainRequest:
+    """The training on a device, with its share of the machine's cores where it names no number itself."""
+    workers, threads = request.workers, request.threads
+    if workers is None and device.startswith("cuda"):
+        workers = workers_beside_gpu(usable_cores(), len(devices))
+    if threads is None and device == "cpu" and not threads_are_given():
+        threads = max(1, usable_cores() // devices.count("cpu"))
+    return dataclasses.replace(request, device=device, workers=workers, threads=threads)
+
+
+def _name(request: TrainRequest) -> str:
+    return f"{request.configuration} fold {request.fold}"
+
+
+class _Trainings:
+    """The processes that train, and how far each is."""
+
+    def __init__(self) -> None:
+        self._processes: set[subprocess.Popen[str]] = set()
+        self._stands: dict[str, str] = {}
+        self._lock, self._stopped = Lock(), False
+        self._going: Phase | None = None
+
+    def train(self, request: TrainRequest) -> int:
+        """Train a fold in a process of its own; its exit code."""
+        model = ModelFolder(request.model_folder(str(request.configuration)))
+        wait_for_former(model.fold(request.fold).path)  # of a run that was killed
+        settings = model.fold(request.fold).settings
+        write_json(settings, to_json(request.config))
+        attached = (sys.executable, "-m", "balrsam_pipeline.execution.supervise")
+        words = (*attached, sys.executable, "-m", "balrsam_pipeline", *request.to_argv(settings))
+        with self._lock:
+            if self._stopped:
+                return TrainingStopped.exit_code
+            process = subprocess.Popen(
+                words,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.PIPE,
+                text=True,
+                encoding="utf-8",
+                errors="replace",
+            )
+            self._processes.add(process)
+        try:
+            return self._follow(process, _name(request))
+        finally:
+            settings.unlink(missing_ok=True)
+
+    def stop(self) -> None:
+        """Have all of them save and end, and begin no other."""
+        with self._lock:
+            self._stopped = True
+            for process in self._processes:
+                if process.stdin is not None:
+                    process.stdin.close()
+
+    @contextmanager
+    def told(self) -> Iterator[None]:
+        """While they train, a terminal shows how far they are in one line; elsewhere their own lines do."""
+        if not is_live_terminal():
+            yield
+            return
+        with phase("training") as going:
+            self._going = going
+            yield
+
+    def _tell(self, name: str, stands: str) -> None:
+        with self._lock:
+            self._stands[name] = stands
+            if self._going is not None:
+                self._going.advance(0, "; ".join(self._stands.values()))
+
+    def _follow(self, process: subprocess.Popen[str], name: str) -> int:
+        """Say what the process says until it ends."""
+        with process:
+            for line in process.stderr or ():
+                said = STAMP.sub("", line.rstrip("\n"))
+                stands = how_it_stands(said)
+                LOG.info("%s", said, extra={"progress": stands is not None})
+                if stands is not None:
+                    self._tell(name, stands)
+            code = process.wait()
+        with self._lock:
+            self._processes.discard(process)
+            self._stands.pop(name, None)
+        return code
