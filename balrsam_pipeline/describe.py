@@ -104,9 +104,14 @@ def _names(plan: Plan, description: DatasetDescription) -> str:
         else ""
     )
     configurations = ", ".join(plan.configurations)
+    beside = (
+        f", and beside it by 'balrsam run' {', '.join(plan.companions)} where a core or GPU would be idle"
+        if plan.companions
+        else ""
+    )
     return _paragraph(
         f"To be found: {len(names)} {kind}, {', '.join(names)}.{ignore} "
-        f"Planned: {configurations}; if none is named, {plan.default_configuration} is trained."
+        f"Planned: {configurations}; if none is named, {plan.default_configuration} is trained{beside}."
     )
 
 

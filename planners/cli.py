@@ -158,6 +158,7 @@ def _report(preparation: Preparation, plan_called: str) -> int:
     for name, configuration in plan.configurations.items():
         size = " × ".join(map(str, configuration.patch_shape))
         mark = " (default)" if name == plan.default_configuration else ""
+        mark = " (its companion)" if name in plan.companions else mark
         print(
             f"  {name}{mark}: {configuration.network.backbone}, patches of {size} voxels, batches of "
             f"{configuration.batch_size}"

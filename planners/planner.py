@@ -40,6 +40,7 @@ from planners.rules.checkpoint import (
 )
 from planners.rules.configurations import (
     ConfigurationDraft,
+    companions,
     configurations,
     default_configuration,
     is_two_dimensional,
@@ -134,6 +135,7 @@ def plan_dataset(
         channel_statistics=fingerprint.channel_statistics,
         configurations=planned,
         default_configuration=default_configuration(tuple(planned)),
+        companions=companions(tuple(planned), from_scratch=from_scratch),
         overrides=overrides.as_text(),
         orientations=fingerprint.orientations,
     )

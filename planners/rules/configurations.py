@@ -111,6 +111,16 @@ def default_configuration(available: tuple[str, ...]) -> str:
     return "2.5d" if "2.5d" in available else available[0]
 
 
+def companions(available: tuple[str, ...], *, from_scratch: bool) -> tuple[str, ...]:
+    """What is worth training beside the default, where cores or GPUs would be idle, for the average of both:
+    from scratch `3d` for near-isotropic volumes and `2d` for others (docs/benchmarks.md); of adapted networks
+    it was not measured.
+    """
+    if not from_scratch or "2.5d" not in available:
+        return ()
+    return ("3d",) if "triplanar" in available else ("2d",)
+
+
 def is_two_dimensional(fingerprint: Fingerprint) -> bool:
     """Whether every image is one slice."""
     return all(case.shape_zyx[0] == 1 for case in fingerprint.cases)

@@ -9,7 +9,7 @@ import pytest
 from support.fingerprints import make_fingerprint
 
 from balrsam_pipeline.plan import Fingerprint
-from planners.rules.configurations import configurations, context_slices, default_configuration
+from planners.rules.configurations import companions, configurations, context_slices, default_configuration
 from planners.rules.mirroring import mirror_axes
 from planners.rules.slices import transpose
 from planners.rules.target_spacing import target_spacing
@@ -71,11 +71,14 @@ def test_isotropic_volumes_take_all_configurations() -> None:
     found = configurations(make_fingerprint(), (1.0, 1.0, 1.0), 0, from_scratch=True)
     assert tuple(found) == ("2d", "2.5d", "triplanar", "3d")
     assert default_configuration(tuple(found)) == "2.5d"
+    assert companions(tuple(found), from_scratch=True) == ("3d",)
 
 
 def test_thick_slices_are_no_triplanar() -> None:
     planned = configurations(make_fingerprint(), (5.0, 1.0, 1.0), 0, from_scratch=True)
     assert tuple(planned) == ("2d", "2.5d", "3d")
+    assert companions(tuple(planned), from_scratch=True) == ("2d",)
+    assert companions(tuple(planned), from_scratch=False) == ()
 
 
 def test_two_dimensional_images_take_2d_alone() -> None:
@@ -84,6 +87,7 @@ def test_two_dimensional_images_take_2d_alone() -> None:
     )
     assert tuple(found) == ("2d",)
     assert default_configuration(tuple(found)) == "2d"
+    assert companions(tuple(found), from_scratch=True) == ()
 
 
 WIDE = (160, 170, 180)
