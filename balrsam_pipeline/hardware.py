@@ -5,7 +5,6 @@ torch takes seconds to import, so it is asked only where something hints at a de
 
 from __future__ import annotations
 
-import os
 import platform
 import shutil
 from collections.abc import Sequence
@@ -13,14 +12,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from balrsam_pipeline.paths import gpus_are_hidden
+from balrsam_pipeline.memory import usable_memory
+from balrsam_pipeline.paths import given_threads, gpus_are_hidden
 from balrsam_pipeline.processor import usable_cores
 
 if TYPE_CHECKING:
     import torch
 
 GiB = 2**30
-TRAINING_GB = 3  # of memory for a training on a CPU: most take one
+TRAINING_GB = 4  # of memory for a training on a CPU: most take one, validation of a large CT three
 USABLE_SHARE = 0.9  # of a card's memory that a training step may take: desktops and others take some
 X86 = ("x86_64", "AMD64")  # as `platform.machine` says
 # drivers of NVIDIA on Linux, in containers that get the devices alone, under WSL2, and of AMD (ROCm)
@@ -78,9 +78,12 @@ def found_gpus() -> tuple[str, ...]:
     return tuple(f"cuda:{index}" for index in range(torch.cuda.device_count()))
 
 
-def chosen_devices(words: Sequence[str]) -> tuple[str, ...]:
+def chosen_devices(words: Sequence[str], threads: int | None = None) -> tuple[str, ...]:
     """Devices to train folds on at the same time: as named; "auto" is every GPU where there are several, and
     `cpu_devices` where there is none; "none" is none.
+
+    Args:
+        threads: that a training on a CPU computes with, where that was said.
 
     Example:
         >>> chosen_devices(["cuda:0", "cuda:1"]), chosen_devices(["none"])
@@ -92,20 +95,23 @@ def chosen_devices(words: Sequence[str]) -> tuple[str, ...]:
         return tuple(words)
     gpus = found_gpus()
     if not gpus and find_accelerator() is None:
-        return cpu_devices()
+        return cpu_devices(threads)
     return gpus if len(gpus) > 1 else ()
 
 
-def cpu_devices() -> tuple[str, ...]:
+def cpu_devices(threads: int | None = None) -> tuple[str, ...]:
     """The CPU as many times as trainings may share it: once per core, as far as memory allows; nothing where
     that is once.
 
     A step of a small network gains little from a second core, so two trainings with one core each do more
     than one after the other with two.
+
+    Args:
+        threads: that each training computes with; None takes OMP_NUM_THREADS, and one where that is not set.
     """
-    count = usable_cores()
-    if hasattr(os, "sysconf"):
-        memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    count = usable_cores() // max(1, threads or given_threads() or 1)
+    memory = usable_memory()
+    if memory is not None:
         count = min(count, memory // (TRAINING_GB * GiB))
     return ("cpu",) * count if count > 1 else ()
 

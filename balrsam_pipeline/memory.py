@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
+import os
+from pathlib import Path
 
 from balrsam_pipeline.errors import BalrsamError
 
@@ -23,7 +26,21 @@ _WORDS = (
     "failed to map segment from shared object",
     "can't start new thread",
 )
+LIMITS = tuple(  # of a container: cgroup v2 and v1, in bytes
+    Path("/sys/fs/cgroup") / name for name in ("memory.max", "memory/memory.limit_in_bytes")
+)
 FIX = "give it more memory, or less to do at once: fewer workers (--workers 1), and nothing else beside it"
+
+
+def usable_memory() -> int | None:
+    """Bytes of memory that this machine has, or its container is given; None where that cannot be told."""
+    sizes = []
+    if hasattr(os, "sysconf"):  # not on Windows
+        sizes.append(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
+    for path in LIMITS:
+        with contextlib.suppress(OSError, ValueError):  # "max" is no number
+            sizes.append(int(path.read_text()))
+    return min(sizes, default=None)
 
 
 def is_want_of_memory(problem: BaseException) -> bool:

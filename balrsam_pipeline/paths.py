@@ -81,6 +81,12 @@ def threads_are_given() -> bool:
     return bool(os.environ.get("OMP_NUM_THREADS"))
 
 
+def given_threads() -> int | None:
+    """How many `OMP_NUM_THREADS` says, None where it says nothing or nothing that is understood here."""
+    first = os.environ.get("OMP_NUM_THREADS", "").partition(",")[0].strip()
+    return int(first) if first.isdecimal() else None
+
+
 def launcher_environment() -> dict[str, int]:
     """Rank, local rank and world size as torchrun sets them; a single process is rank 0 of 1."""
     return {

@@ -18,7 +18,7 @@ import torch
 
 from balrsam_pipeline import __version__
 from balrsam_pipeline.errors import TrainingError
-from balrsam_pipeline.execution import folder_lock
+from balrsam_pipeline.execution import default_workers, folder_lock
 from balrsam_pipeline.files import atomic_path, read_json, write_json
 from balrsam_pipeline.layout import FoldFolder, ModelFolder, RawFolder
 from balrsam_pipeline.logs import also_logged_to
@@ -51,6 +51,7 @@ def train_fold(request: TrainRequest) -> FoldResult:
         TrainingError: data are missing, settings changed, the loss stays non-finite, memory or disk run out.
         TrainingStopped: a signal asked to stop; all is saved and the same call goes on.
     """
+    _take_threads(request)
     data = open_fold(request)
     world_size = launcher_environment()["world_size"]
     begun = CheckpointFolder(data.folder).settings()
@@ -88,6 +89,7 @@ def validate_trained(request: TrainRequest) -> FoldResult:
     Raises:
         TrainingError: there is no such checkpoint, or the fold has no validation cases.
     """
+    _take_threads(request)
     data = open_fold(request)
     files = FoldFolder(data.folder)
     checkpoint = files.checkpoint(request.weights)
@@ -107,6 +109,11 @@ def validate_trained(request: TrainRequest) -> FoldResult:
     with also_logged_to(files.text_log), folder_lock(data.folder):
         summary = _validate(request, data, local_device(request.device))
     return FoldResult(folder=data.folder, summary=summary, already_done=False)
+
+
+def _take_threads(request: TrainRequest) -> None:
+    if request.threads is not None:
+        torch.set_num_threads(request.threads)
 
 
 def _train_if_due(request: TrainRequest, data: FoldData, config: TrainingConfig, ranks: Ranks) -> bool:
@@ -139,7 +146,8 @@ def _validate(request: TrainRequest, data: FoldData, device: torch.device) -> Su
     with phase(f"validation of fold {request.fold}") as going:
         if expected_s is not None:
             going.expect(expected_s)
-        summary = validate_fold(data, request.weights, request.base, device)
+        workers = request.threads or default_workers()
+        summary = validate_fold(data, request.weights, request.base, device, workers)
     if request.weights == "final":
         _note(data, {"validation_s": round(time.monotonic() - began, 1)})
     return summary

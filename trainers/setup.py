@@ -204,8 +204,7 @@ def _batches(
 def _thread_choice(request: TrainRequest, ranks: Ranks) -> ThreadChoice | None:
     """What decides how many threads compute; None where that is given, or of no matter."""
     if request.threads is not None:
-        torch.set_num_threads(request.threads)
-        return None
+        return None  # they are set
     if ranks.device.type != "cpu" or ranks.world_size > 1 or threads_are_given():
         return None
     return ThreadChoice(

@@ -13,7 +13,6 @@ from torch import Tensor, nn
 
 from balrsam_pipeline.dataset import LabelScheme, prediction_name
 from balrsam_pipeline.errors import TrainingError
-from balrsam_pipeline.execution import default_workers
 from balrsam_pipeline.inference import Predictor, PredictorOptions, count_patches, predict_files
 from balrsam_pipeline.layout import CheckpointKind, FoldFolder
 from balrsam_pipeline.network import VOLUME_LABELS, Features, load_trained
@@ -30,12 +29,13 @@ def expected_validation_s(data: FoldData, patch_s: float) -> float:
 
 
 def validate_fold(
-    data: FoldData, weights: CheckpointKind, base: Path | None, device: torch.device
+    data: FoldData, weights: CheckpointKind, base: Path | None, device: torch.device, workers: int
 ) -> Summary:
     """Predict the fold's validation cases, score them there, and return the summary.
 
     Args:
         weights: the checkpoint; "final" is validated in `validation/`, others beside it.
+        workers: processes that score.
 
     Raises:
         TrainingError: a case could not be predicted.
@@ -62,7 +62,7 @@ def validate_fold(
         for case, files in wanted.items()
         if files.label is not None
     ]
-    summary = evaluate_pairs(pairs, data.labels, EvaluationOptions(workers=default_workers()))
+    summary = evaluate_pairs(pairs, data.labels, EvaluationOptions(workers=workers))
     write_reports(summary, folder)
     return summary
 

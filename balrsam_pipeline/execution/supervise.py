@@ -21,6 +21,9 @@ GRACE_S = 60.0
 def run_attached(command: list[str], grace_s: float = GRACE_S) -> int:
     """Run `command` until it ends or standard input closes; returns its exit code (128 + the signal that
     killed it)."""
+    for name in ("SIGHUP", "SIGQUIT"):  # of a terminal that closes: whoever started us dies of it, and we
+        if hasattr(signal, name):  # stay to see the command save; it ignores them too
+            signal.signal(signal.Signals[name], signal.SIG_IGN)
     child = subprocess.Popen(command, stdin=subprocess.DEVNULL, start_new_session=True)
 
     def hand_on(number: int, frame: FrameType | None) -> None:

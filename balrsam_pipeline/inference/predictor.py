@@ -7,6 +7,7 @@ class or region.
 from __future__ import annotations
 
 import math
+import os
 import tempfile
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager, nullcontext
@@ -31,6 +32,7 @@ from balrsam_pipeline.inference.tiling import tile_starts
 from balrsam_pipeline.inference.timing import NetworkLock, StageClock
 from balrsam_pipeline.inference.volume_window import VolumeLogits, VolumeSettings, volume_flips
 from balrsam_pipeline.plan import Configuration, Plan
+from balrsam_pipeline.processor import usable_cores
 
 SLAB_BYTES = 128 * 2**20  # logits computed at once
 ROOM = 4  # times their own size that logits need on a GPU to wait there: resampled, they are there twice more
@@ -93,6 +95,8 @@ class Predictor:
         self.plan, self.configuration, self.labels = plan, configuration, labels
         self.options = options or PredictorOptions()
         self.device = torch.device(self.options.device) if self.options.device else best_device()
+        if self.device.type == "cpu":  # of a container that has a share of the machine's cores
+            torch.set_num_threads(min(torch.get_num_threads(), usable_cores()))
         self.models: list[nn.Module] = []
         for model in models:
             self.models.append(model.to(self.device).train(mode=False))
@@ -153,6 +157,8 @@ class Predictor:
 
             return LazyLogits(compute, shape[0], (depth, height, width), self._slab_size(shape, 0))
         with network_lock.hold(), tempfile.TemporaryFile() as file:
+            if hasattr(os, "posix_fallocate"):  # a full disk is an error here; in the map it kills us
+                os.posix_fallocate(file.fileno(), 0, 2 * math.prod(shape))
             on_disk: npt.NDArray[np.float16] = np.memmap(file, dtype=np.float16, mode="w+", shape=shape)
             self._add_all_logits(image_czyx, torch.from_numpy(on_disk))
             return ArrayLogits(torch.from_numpy(on_disk))

@@ -173,9 +173,11 @@ def _devices(arguments: argparse.Namespace) -> tuple[str, ...]:
             expected="several devices, or one, or a cluster",
             fix="leave one out",
         )
+    given = getattr(arguments, "options", {}).get("train", {}).get("--threads")
+    threads = int(given[0]) if given else None
     if beside == ["--device"] and arguments.device == "cpu" and arguments.devices == ["auto"]:
-        return cpu_devices()
-    return () if beside else chosen_devices(arguments.devices)
+        return cpu_devices(threads)
+    return () if beside else chosen_devices(arguments.devices, threads)
 
 
 def run_all(request: RunRequest, dry_run: bool = False, wait: bool = False) -> int:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +15,9 @@ from balrsam_pipeline.progress import in_words
 from balrsam_pipeline.run.file_hashes import find_files
 from balrsam_pipeline.run.records import StepRecord, read_record, record_path
 from balrsam_pipeline.run.request import RunRequest
-from balrsam_pipeline.run.steps import CLUSTER_STEP, DEVICES_STEP, Step
+from balrsam_pipeline.run.steps import Step
+from balrsam_pipeline.run.together import on_devices, trained_together_by
+from balrsam_pipeline.run.words import as_text
 
 FOLD = re.compile(r"train_(?P<configuration>.+)_fold_(?P<fold>\d+|all)")
 
@@ -43,17 +44,16 @@ def estimate(step: Step, request: RunRequest, folder: Path) -> Estimate:
     """
     fold = FOLD.fullmatch(step.name)
     if fold is not None:
-        for name in {DEVICES_STEP, CLUSTER_STEP}.intersection(step.needs):
-            record = read_record(folder, name)
-            if record is None or record.state != "done":
-                return Estimate(0.0, f"trained by {name}")
+        together = trained_together_by(step.needs, request)
+        record = read_record(folder, together) if together is not None else None
+        if together is not None and (record is None or record.state != "done"):
+            return Estimate(0.0, f"trained by {together}")
         return _training(request, folder, fold["configuration"], fold["fold"])
+    if step.name == on_devices(request):
+        return _side_by_side(step, request)
     record = read_record(folder, step.name)
     if record is not None and record.seconds is not None:
         return Estimate(record.seconds, "as last time")
-    if step.name == DEVICES_STEP and request.max_minutes is not None:
-        rounds = math.ceil(len(step.outputs) / min(len(request.devices), len(step.outputs)))
-        return Estimate(60 * request.max_minutes * rounds, "--max-minutes; validation not counted")
     return _by_rate(step, request)
 
 
@@ -78,6 +78,30 @@ def fold_folder(request: RunRequest, configuration: str, fold: str) -> Path:
     return ResultsFolder(request.results).model(configuration).fold(fold).path
 
 
+def _side_by_side(step: Step, request: RunRequest) -> Estimate:
+    """Trainings that share devices: what is left of each, begun on the first that is free."""
+    devices = [0.0] * max(1, min(len(request.devices), len(step.outputs)))
+    for label in step.outputs:
+        base, _, rest = label.partition("/")
+        checkpoint = request.bases[base] / rest
+        left = 0.0 if checkpoint.is_file() else _left_of(checkpoint.parent, request)
+        if left is None:
+            return UNKNOWN
+        first = devices.index(min(devices))
+        devices[first] += left
+    return Estimate(max(devices), "--max-minutes or what is left by their logs")
+
+
+def _left_of(fold: Path, request: RunRequest) -> float | None:
+    """Seconds that the training of a fold takes still, with its validation where that is known."""
+    begun = last_epoch(fold)
+    left = begun.get("left_s") if begun is not None else None
+    if begun is not None and isinstance(left, (int, float)):
+        validation = begun.get("validation_s")
+        return float(left + (validation if isinstance(validation, (int, float)) else 0.0))
+    return None if request.max_minutes is None else 60 * request.max_minutes
+
+
 def _training(request: RunRequest, folder: Path, configuration: str, fold: str) -> Estimate:
     own = fold_folder(request, configuration, fold)
     begun = last_epoch(own)
@@ -91,8 +115,12 @@ def _training(request: RunRequest, folder: Path, configuration: str, fold: str) 
         read_record(folder, path.stem)
         for path in sorted(folder.glob(record_path(folder, f"train_{configuration}_fold_*").name))
     ):
-        if record is not None and record.seconds is not None:
+        asked = as_text(request.max_minutes)
+        alike = record is not None and record.inputs.get("--max-minutes", asked) == asked
+        if record is not None and alike and record.seconds is not None:
             return Estimate(record.seconds, f"as {record.step.replace('_', ' ')} took")
+    if request.max_minutes is not None:
+        return Estimate(60 * request.max_minutes, "--max-minutes; validation not counted")
     model = ModelFolder(own.parent)
     for other in (model.fold(number).path for number in model.all_folds()):
         begun = last_epoch(other)
@@ -102,8 +130,6 @@ def _training(request: RunRequest, folder: Path, configuration: str, fold: str) 
                 float(spent + left),
                 f"as the log of {other.name.replace('_', ' ')} expects; validation not counted",
             )
-    if request.max_minutes is not None:
-        return Estimate(60 * request.max_minutes, "--max-minutes; validation not counted")
     return UNKNOWN
 
 

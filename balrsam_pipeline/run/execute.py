@@ -15,10 +15,11 @@ from balrsam_pipeline.layout import PreprocessedFolder, ResultsFolder
 from balrsam_pipeline.plan import read_plan
 from balrsam_pipeline.run.file_hashes import ContentHashes, find_files
 from balrsam_pipeline.run.invalidate import clear_for
-from balrsam_pipeline.run.records import Output, StepRecord, begin, write_record
+from balrsam_pipeline.run.records import Output, StepRecord, begin, record_path, write_record
 from balrsam_pipeline.run.request import RunRequest
 from balrsam_pipeline.run.state import StepState, state_of
 from balrsam_pipeline.run.steps import Step, planning_step, steps_after_planning
+from balrsam_pipeline.run.together import on_cluster, on_devices, trained_together_by
 
 HASHES = "hashes.json"
 REQUEST = "request.json"
@@ -83,6 +84,8 @@ def run_step(
     """
     folder = records_folder(request)
     clear_for(step, state, request.bases)
+    if step.name in (on_cluster(request), on_devices(request)):
+        _forget_folds(step, request, hashes)
     words = (*step.words, *step.continues) if state.same_inputs else step.words
     record = begin(step.name, str(step), state.inputs, _cases(state.inputs))
     write_record(folder, record)
@@ -105,7 +108,7 @@ def run_step(
     files = find_files(step.outputs, request.bases)
     contents = hashes.of(files.values())
     hashes.save()
-    continued = (
+    untimed = trained_together_by(step.needs, request) is not None or (
         state.record is not None
         and state.record.state in ("running", "stopped", "failed")
         and state.same_inputs
@@ -119,10 +122,19 @@ def run_step(
                 label: Output(size=path.stat().st_size, sha256=contents[path])
                 for label, path in files.items()
             },
-            seconds=None if continued else round(time.monotonic() - started, 2),
+            seconds=None if untimed else round(time.monotonic() - started, 2),
         ),
     )
     return code
+
+
+def _forget_folds(step: Step, request: RunRequest, hashes: ContentHashes) -> None:
+    """Before folds are trained at the same time: what of them is damaged goes here, and their own steps then
+    take what they find; else they would hold it against their records, and train once more."""
+    for other in known_steps(request):
+        if step.name in other.needs:
+            clear_for(other, check(other, request, hashes), request.bases)
+            record_path(records_folder(request), other.name).unlink(missing_ok=True)
 
 
 def check(step: Step, request: RunRequest, hashes: ContentHashes) -> StepState:

@@ -24,6 +24,14 @@ from balrsam_pipeline.plan import Plan
 from balrsam_pipeline.plan_names import model_name
 from balrsam_pipeline.run.handed_on import settings_for, words_for
 from balrsam_pipeline.run.request import RunRequest
+from balrsam_pipeline.run.together import (
+    CHOSEN,
+    configurations_of,
+    on_cluster,
+    on_devices,
+    title_of,
+    words_of,
+)
 from balrsam_pipeline.run.words import (
     SHARED,
     as_text,
@@ -36,7 +44,6 @@ from balrsam_pipeline.run.words import (
 )
 
 _NONE: Mapping[str, str] = MappingProxyType({})
-CLUSTER_STEP, DEVICES_STEP = "train_on_cluster", "train_on_devices"
 RAW, PREPROCESSED, RESULTS = (
     RawFolder(Path("raw")),
     PreprocessedFolder(Path("preprocessed")),
@@ -116,7 +123,7 @@ def steps_after_planning(request: RunRequest, plan: Plan, folds: Sequence[int]) 
     """
     asked = request.folds or tuple(folds)
     compared = numbered(asked)
-    names = configurations_of(request, plan, len(compared))
+    names = configurations_of(request, plan, compared)
     together = _training_together(request, names, compared)
     steps = [together] if together is not None else []
     first = (_preparing(request), *(step.name for step in steps))
@@ -133,19 +140,6 @@ def steps_after_planning(request: RunRequest, plan: Plan, folds: Sequence[int]) 
     return tuple(steps)
 
 
-def configurations_of(request: RunRequest, plan: Plan, folds: int) -> tuple[str, ...]:
-    """The configurations that a run trains: those asked for, else the plan's default, with as many of its
-    companions as would leave no device idle.
-
-    Args:
-        folds: how many are trained of each.
-    """
-    if request.configurations or request.every_configuration:
-        return request.configurations or tuple(plan.configurations)
-    count = len(request.devices) // folds if folds else 1
-    return (plan.default_configuration, *plan.companions)[: max(1, count)]
-
-
 def _training_together(request: RunRequest, names: Sequence[str], folds: Sequence[int]) -> Step | None:
     """All folds of all configurations at the same time, on a cluster or on several devices; the steps of the
     folds then find them trained. None where there is one to train, or one device."""
@@ -154,33 +148,23 @@ def _training_together(request: RunRequest, names: Sequence[str], folds: Sequenc
     if not folds or (not request.cluster and not devices):
         return None
     where = ("--parallel-folds", *devices) if devices else cluster_words(request.cluster)
-    chosen = ("--configurations", *names, *plan_words(request), "--folds", *map(str, folds))
+    chosen = words_of(names, folds)
     return _step(
         request,
         "crossval",
-        (str(request.dataset), *chosen, *training_words(request), *where),
-        name=DEVICES_STEP if devices else CLUSTER_STEP,
-        title=f"Train and validate {_what(names, folds)} on {_where(devices)}",
+        (str(request.dataset), *chosen, *plan_words(request), *training_words(request), *where),
+        name=on_devices(request) if devices else on_cluster(request),
+        title=title_of(names, folds, devices),
         needs=(_preparing(request),),
         settings={
             "--max-minutes": as_text(request.max_minutes),
             "--epochs": as_text(request.epochs),
-            "folds": " ".join(chosen),
+            CHOSEN: shlex.join(chosen),
             **settings_for("train", request.options),
         },
         inputs=_planned(request),
         other_inputs=given_paths({"--settings": request.settings}),
     )
-
-
-def _what(names: Sequence[str], folds: Sequence[int]) -> str:
-    return " and ".join(names) if len(folds) == 1 else "all folds"
-
-
-def _where(devices: Sequence[str]) -> str:
-    if not devices:
-        return "the cluster"
-    return f"the CPU, {len(devices)} at a time" if set(devices) == {"cpu"} else "several devices"
 
 
 def _crossvalidation(

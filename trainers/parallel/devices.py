@@ -8,9 +8,11 @@ import logging
 import re
 import subprocess
 import sys
+from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from dataclasses import dataclass
 from queue import Queue
 from threading import Lock
 
@@ -28,6 +30,7 @@ from trainers.request import TrainRequest
 from trainers.stopping import TrainingStopped
 
 LOG = logging.getLogger(__name__)
+LAST_LINES = 4  # of a training that failed: what, where, and how to mend it
 STAMP = re.compile(r"^\d{4}-\d\d-\d\d \d\d:\d\d:\d\d  ")  # before what another process logs
 
 
@@ -42,20 +45,20 @@ def train_over_devices(wanted: Sequence[TrainRequest], devices: Sequence[str]) -
         TrainingError: folds could not be trained.
         TrainingStopped: asked to stop; the same call goes on.
     """
-    devices = devices[: len(wanted)]
+    places = shares(devices[: len(wanted)])
     running = _Trainings()
-    free: Queue[str] = Queue()
-    for device in devices:
-        free.put(device)
+    free: Queue[Share] = Queue()
+    for place in places:
+        free.put(place)
 
     def train_one(request: TrainRequest) -> int:
-        device = free.get()
+        place = free.get()
         try:
-            return running.train(_on(request, device, devices))
+            return running.train(place.given_to(request))
         finally:
-            free.put(device)
+            free.put(place)
 
-    with running.told(), ThreadPoolExecutor(len(devices)) as threads:
+    with running.told(), ThreadPoolExecutor(len(places)) as threads:
         ends = [threads.submit(train_one, request) for request in wanted]
         try:
             codes = [end.result() for end in ends]
@@ -69,20 +72,44 @@ def train_over_devices(wanted: Sequence[TrainRequest], devices: Sequence[str]) -
         kind = TrainingStopped if set(failed.values()) == {TrainingStopped.exit_code} else TrainingError
         raise kind(
             ", ".join(failed),
-            found=f"ended with exit codes {', '.join(map(str, failed.values()))}; their messages stand above",
+            found=f"ended with exit codes {', '.join(map(str, failed.values()))}: {running.last_words()}",
             expected="every fold trained",
             fix="fix what they name, then run the same command again: it goes on",
         )
 
 
-def _on(request: TrainRequest, device: str, devices: Sequence[str]) -> TrainRequest:
-    """The training on a device, with its share of the machine's cores where it names no number itself."""
-    workers, threads = request.workers, request.threads
-    if workers is None and device.startswith("cuda"):
-        workers = workers_beside_gpu(usable_cores(), len(devices))
-    if threads is None and device == "cpu" and not threads_are_given():
-        threads = max(1, usable_cores() // devices.count("cpu"))
-    return dataclasses.replace(request, device=device, workers=workers, threads=threads)
+@dataclass(frozen=True, slots=True)
+class Share:
+    """A device, and the part of the machine's cores that goes with it: processes that make batches beside a
+    GPU, threads that compute on a CPU; None leaves them to the training."""
+
+    device: str
+    workers: int | None = None
+    threads: int | None = None
+
+    def given_to(self, request: TrainRequest) -> TrainRequest:
+        """The training here; what it says itself goes before."""
+        workers = self.workers if request.workers is None else request.workers
+        threads = self.threads if request.threads is None else request.threads
+        return dataclasses.replace(request, device=self.device, workers=workers, threads=threads)
+
+
+def shares(devices: Sequence[str]) -> list[Share]:
+    """The cores of this machine shared among devices, of which one may be named several times.
+
+    Where `OMP_NUM_THREADS` says how many threads compute, it says so for each of them.
+    """
+    cores, cpus = usable_cores(), devices.count("cpu")
+    places: list[Share] = []
+    for device in devices:
+        if device == "cpu" and not threads_are_given():
+            place = sum(share.device == "cpu" for share in places)
+            places.append(Share(device, threads=max(1, cores // cpus + (place < cores % cpus))))
+        elif device.startswith("cuda"):
+            places.append(Share(device, workers=workers_beside_gpu(cores, len(devices))))
+        else:
+            places.append(Share(device))
+    return places
 
 
 def _name(request: TrainRequest) -> str:
@@ -97,6 +124,7 @@ class _Trainings:
         self._stands: dict[str, str] = {}
         self._lock, self._stopped = Lock(), False
         self._going: Phase | None = None
+        self._last: dict[str, str] = {}
 
     def train(self, request: TrainRequest) -> int:
         """Train a fold in a process of its own; its exit code."""
@@ -132,6 +160,10 @@ class _Trainings:
                 if process.stdin is not None:
                     process.stdin.close()
 
+    def last_words(self) -> str:
+        """The end of what those said that failed."""
+        return "; ".join(self._last.values())
+
     @contextmanager
     def told(self) -> Iterator[None]:
         """While they train, a terminal shows how far they are in one line; elsewhere their own lines do."""
@@ -150,6 +182,7 @@ class _Trainings:
 
     def _follow(self, process: subprocess.Popen[str], name: str) -> int:
         """Say what the process says until it ends."""
+        last: deque[str] = deque(maxlen=LAST_LINES)
         with process:
             for line in process.stderr or ():
                 said = STAMP.sub("", line.rstrip("\n"))
@@ -157,8 +190,12 @@ class _Trainings:
                 LOG.info("%s", said, extra={"progress": stands is not None})
                 if stands is not None:
                     self._tell(name, stands)
+                elif said.strip():
+                    last.append(said.strip())
             code = process.wait()
         with self._lock:
             self._processes.discard(process)
             self._stands.pop(name, None)
+            if code:
+                self._last[name] = " ".join(last)
         return code

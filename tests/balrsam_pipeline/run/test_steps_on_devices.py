@@ -85,11 +85,12 @@ def test_folds_train_at_the_same_time_and_their_own_steps_find_them_done(
 def test_a_cpu_is_shared_by_as_many_trainings_as_it_has_cores_and_memory(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    pages = {"SC_PHYS_PAGES": 6 * 2**18, "SC_PAGE_SIZE": 4096}  # 6 GiB: two trainings
-    monkeypatch.setattr(hardware.os, "sysconf", pages.__getitem__)
+    monkeypatch.setattr(hardware, "usable_memory", lambda: 11 * hardware.GiB)  # of two trainings
+    monkeypatch.setattr(hardware, "given_threads", lambda: None)
     for cores, count in ((1, 0), (2, 2), (8, 2)):
         monkeypatch.setattr(hardware, "usable_cores", lambda cores=cores: cores)
         assert hardware.cpu_devices() == ("cpu",) * count
+    assert hardware.cpu_devices(threads=4) == ("cpu", "cpu") and hardware.cpu_devices(threads=8) == ()
     monkeypatch.setattr(hardware, "gpu_hint", lambda: None)
     assert _devices(words("auto")) == _devices(words("auto", device="cpu")) == ("cpu", "cpu")
     assert _devices(words("none")) == _devices(words("none", device="cpu")) == ()
