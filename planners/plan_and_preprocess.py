@@ -95,9 +95,9 @@ def plan_and_preprocess(request: PlanRequest) -> Preparation:
         del measured  # 100,000 measurements are not kept while cases are preprocessed
         plan = _plan(request, dataset, extraction)
         names = _chosen(request, plan)
-        if plan.default_configuration not in names:
-            plan = replace(plan, default_configuration=names[0])
-        plan = replace(plan, companions=tuple(name for name in plan.companions if name in names))
+        first = plan.default_configuration if plan.default_configuration in names else names[0]
+        beside = tuple(name for name in plan.companions if name in names and name != first)
+        plan = replace(plan, default_configuration=first, companions=beside)
         planned = PreprocessedFolder(folder).planned(request.name).path
         _write_if_new(planned, plan)
         write_folds(PreprocessedFolder(folder).folds, folds_of(dataset))

@@ -33,6 +33,7 @@ from planners.rules.checkpoint import (
     Base,
     adapted_stages,
     base,
+    channels_are_alike,
     domain,
     encoder_pixels,
     encoder_shrink,
@@ -156,7 +157,7 @@ def _decide_common(
     schemes = normalization(description.channel_names)
     pictures = len(fingerprint.cases) if is_two_dimensional(fingerprint) else 0
     asked = (overrides.backbone, overrides.checkpoint, pictures)
-    if len(set(fingerprint.channel_statistics)) == 1:
+    if channels_are_alike(fingerprint):
         without = without or "its channels all show the same greys"
     common = _Common(
         fingerprint=fingerprint,

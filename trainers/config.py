@@ -168,9 +168,9 @@ class AugmentationConfig:
         Args:
             strong: whether few patients are seen for long.
         """
-        from balrsam_pipeline.imageio.geometry import THICK_MM  # brings readers of images along
+        from balrsam_pipeline.imageio.geometry import is_flat  # brings readers of images along
 
-        volumes = configuration.spacing_mm[0] < THICK_MM
+        volumes = not is_flat(configuration.spacing_mm)
         pyramid = configuration.network.from_scratch and configuration.network.decoder == "pyramid"
         which = int(strong and volumes and pyramid)
         filled: dict[str, Any] = {
@@ -179,8 +179,10 @@ class AugmentationConfig:
         if self.translation_probability is None:
             shifts = configuration.network.backbone != "vit_mini"
             filled["translation_probability"] = TRANSLATION_PROBABILITY if shifts else 0.0
-        any_way = {1, 2} <= set(configuration.mirror_axes)  # as under a microscope
-        if self.rotation_degrees is None and volumes and not any_way:
+        if "ct" in configuration.normalization and self.intensity_curve_probability is None:
+            filled["intensity_curve_probability"] = 0.0  # Hounsfield units tell one tissue from another
+        any_way = {1, 2} <= set(configuration.mirror_axes)  # else a flip and half a turn are a mirror image
+        if self.rotation_degrees is None and not any_way:
             filled["rotation_degrees"] = VOLUME_ROTATION_DEGREES
         return dataclasses.replace(self, **filled)
 

@@ -16,6 +16,9 @@ IDENTITY = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0)
 THICK_MM = 999.0  # z spacing of a 2D image in multiples of its in-plane spacing (nnU-Net's convention)
 
 
+FLAT_MM, FLAT_RATIO = 50.0, 60.0  # slices of volumes are nearer, in mm and in multiples of their pixels
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Geometry:
     """The voxel grid of an image in patient space (LPS, mm).
@@ -46,6 +49,19 @@ class Image:
 
     data: npt.NDArray[Any]
     geometry: Geometry
+
+
+def is_flat(spacing_mm: tuple[float, float, float]) -> bool:
+    """Whether a spacing (z, y, x) is that of 2D images, at whatever size they are seen: their pixels may have
+    a physical size, and be made larger, so that `THICK_MM` of them is neither 999 mm nor 999 pixels.
+
+    Example:
+        >>> is_flat((999.0, 4.0, 4.0)), is_flat((149.9, 0.15, 0.15)), is_flat((0.5, 0.006, 0.006))
+        (True, True, True)
+        >>> is_flat((10.0, 1.5, 1.5)), is_flat((0.04, 0.004, 0.004))
+        (False, False)
+    """
+    return spacing_mm[0] >= FLAT_MM or spacing_mm[0] >= FLAT_RATIO * max(spacing_mm[1:])
 
 
 def picture_geometry(height: int, width: int) -> Geometry:

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from balrsam_pipeline.imageio import Image
-from balrsam_pipeline.imageio.geometry import THICK_MM
+from balrsam_pipeline.imageio.geometry import is_flat
 from balrsam_pipeline.plan import ChannelStatistics, Configuration, Plan
 
 LOOKED_AT = 50_000  # voxels
@@ -25,7 +25,7 @@ def find_doubts(image: Image, plan: Plan, configuration: Configuration) -> Itera
     Looked at are its dimension, its size in the plane, and for CT its intensities (others are normalised by
     themselves, and differ from scanner to scanner).
     """
-    flat, slices = configuration.spacing_mm[0] >= THICK_MM, image.geometry.shape_zyx[0]
+    flat, slices = is_flat(configuration.spacing_mm), image.geometry.shape_zyx[0]
     if flat and slices > 1:
         yield f"a volume of {slices} slices, for a model of 2D images"
     if not flat and image.geometry.dimension == 2:

@@ -7,7 +7,7 @@ import re
 from dataclasses import dataclass, replace
 from typing import Any
 
-from balrsam_pipeline.fingerprint import ChannelStatistics
+from balrsam_pipeline.fingerprint import ChannelStatistics, Fingerprint
 from balrsam_pipeline.network import ENCODER_S_PER_MEGAPIXEL, FROM_SCRATCH, preset
 from balrsam_pipeline.network.official_checkpoints import DOMAIN_WORDS, PUBLISHED, Domain, published
 from balrsam_pipeline.network.value_range import value_range
@@ -57,9 +57,26 @@ COLOURS = 3  # channels
 # 5 core-minutes) scored 0.920 with what it makes of them and 0.896 without; of more, the first look at each
 # takes too long: a seventh of a second at 112 × 80, so 7 of the 40 core-minutes of 20 on two cores
 MOST_ENCODED = 3000
+# channels are alike where their mean and spread differ by less than this share of the spread, in so many of
+# the cases: one coloured mark, or a few pictures in colours, make no dataset of colours. One in eight of
+# DSB2018's pictures is coloured, and the encoder gained there
+ALIKE, MOSTLY = 0.01, 0.95
 SMALL = "lite_medsam"  # what hardware of little memory can encode: 256 pixels at stride 4
 # one for each domain and backbone, where several are published: MedSAM's was trained on the most modalities
 PREFERRED = ("medsam", "lite_medsam", "sam_vit_b", "sam_vit_l", "sam_vit_h")
+
+
+def channels_are_alike(fingerprint: Fingerprint) -> bool:
+    """Whether all channels show the same greys, as of pictures saved in three of them."""
+    if len(set(fingerprint.channel_statistics)) == 1:
+        return True
+    shown = [case.channel_statistics for case in fingerprint.cases if case.channel_statistics]
+    return bool(shown) and sum(map(_are_alike, shown)) >= MOSTLY * len(shown)
+
+
+def _are_alike(channels: tuple[ChannelStatistics, ...]) -> bool:
+    means, spreads = [one.mean for one in channels], [one.std for one in channels]
+    return max(max(values) - min(values) for values in (means, spreads)) <= ALIKE * max(spreads)
 
 
 def domain(channel_names: tuple[str, ...]) -> Decision[Domain]:

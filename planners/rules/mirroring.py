@@ -27,6 +27,7 @@ PICTURE_AXES = {"LR": 2, "SI": 1}  # along which directions that label names spe
 PICTURE = {1: ("below", "above"), 2: ("to the right of", "to the left of")}  # by axis, along which it grows
 
 # words of label names -> the anatomical axis whose directions they name, by the letters of orientation codes
+_CAMEL = re.compile(r"(?<=[a-z])(?=[A-Z])")
 _DIRECTIONS = (
     ({"left", "right", "l", "r"}, "LR"),
     ({"anterior", "posterior", "ventral", "dorsal"}, "AP"),
@@ -106,8 +107,8 @@ def _picture_axes(
 
 
 def _paired(label_names: tuple[str, ...]) -> list[str]:
-    """The directions that occur on both sides among label names: "kidney_left", "kidney_right" -> ["LR"]."""
-    parts = [set(re.split(r"[^a-z]+", name.casefold())) for name in label_names]
+    """The directions that occur on both sides among label names: "kidney_left", "RightKidney" -> ["LR"]."""
+    parts = [set(re.split(r"[^a-z]+", _CAMEL.sub(" ", name).casefold())) for name in label_names]
     return [
         letters
         for names, letters in _DIRECTIONS

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from balrsam_pipeline.imageio.geometry import THICK_MM
+from balrsam_pipeline.imageio.geometry import is_flat
 from balrsam_pipeline.plan import CaseFingerprint, Fingerprint
 from planners.rules import Decision
 from planners.rules.configurations import is_two_dimensional
@@ -128,7 +128,7 @@ def transpose(spacing_mm: tuple[float, float, float], size_mm: tuple[float, floa
         >>> print(decision.reason)
         slices are cut across axis x, whose spacing is the largest: the images are sharpest within them
     """
-    if spacing_mm[0] == max(spacing_mm) and spacing_mm[0] >= THICK_MM:
+    if is_flat(spacing_mm):
         return Decision((0, 1, 2), "the images are single slices")
     if min(spacing_mm) == max(spacing_mm):
         squarest = min(range(3), key=lambda axis: _elongation(axis, size_mm))

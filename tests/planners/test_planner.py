@@ -57,7 +57,9 @@ def test_what_the_user_decided_is_carried_out_and_recorded() -> None:
 def in_colour(fingerprint: Fingerprint) -> Fingerprint:
     """The same with three channels that differ."""
     (grey,) = fingerprint.channel_statistics
-    return replace(fingerprint, channel_statistics=tuple(replace(grey, mean=grey.mean + c) for c in range(3)))
+    colours = tuple(replace(grey, mean=grey.mean + c) for c in range(3))
+    cases = tuple(replace(case, channel_statistics=colours) for case in fingerprint.cases)
+    return replace(fingerprint, cases=cases, channel_statistics=colours)
 
 
 def test_tiny_vit_on_a_cpu_sees_whole_slices_with_nothing_of_it_trained() -> None:
@@ -89,6 +91,18 @@ def test_greys_in_three_channels_are_no_colours() -> None:
     configuration = plan_dataset(grey, COLOUR, CPU).configurations["2d"]
     assert configuration.network.backbone == "cnn"
     assert "the same greys" in configuration.reasons["backbone"]
+
+
+@pytest.mark.parametrize(("coloured", "backbone"), [(1, "cnn"), (4, "vit_t")])
+def test_a_few_coloured_marks_make_no_colours(coloured: int, backbone: str) -> None:
+    fingerprint = in_colour(make_fingerprint([(999.0, 1.0, 1.0)] * 30, (1, 500, 500), {"lung": 90.0}, "2D"))
+    grey = fingerprint.channel_statistics[:1] * 3
+    cases = tuple(
+        replace(case, channel_statistics=fingerprint.channel_statistics if number < coloured else grey)
+        for number, case in enumerate(fingerprint.cases)
+    )
+    planned = plan_dataset(replace(fingerprint, cases=cases), COLOUR, CPU)
+    assert planned.configurations["2d"].network.backbone == backbone
 
 
 @pytest.mark.parametrize(

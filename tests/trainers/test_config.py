@@ -154,13 +154,13 @@ def test_an_adapted_network_is_shown_as_many_samples_whatever_its_batch(
     assert dataclasses.replace(TrainingConfig(), epochs=7).completed(scratch).epochs == 7
 
 
-def test_volumes_are_rotated_less_than_pictures(make_configuration):
-    volume = make_configuration(mirror_axes=(2,))
-    picture = dataclasses.replace(volume, spacing_mm=(999.0, 1.0, 1.0))
-    cells = dataclasses.replace(volume, mirror_axes=(1, 2))  # which lie any way
-    assert TrainingConfig().completed(volume).augmentation.rotation_degrees == 30.0
+@pytest.mark.parametrize("spacing_mm", [10.0, 999.0])
+def test_what_lies_one_way_is_rotated_less(make_configuration, spacing_mm):
+    """Half a turn of a picture that was flipped upside down is its mirror image from left to right."""
+    body = make_configuration(mirror_axes=(2,), spacing_mm=(spacing_mm, 1.0, 1.0))
+    cells = dataclasses.replace(body, mirror_axes=(1, 2))  # which lie any way
+    assert TrainingConfig().completed(body).augmentation.rotation_degrees == 30.0
     assert TrainingConfig().completed(cells).augmentation.rotation_degrees is None
-    assert TrainingConfig().completed(picture).augmentation.rotation_degrees is None
 
 
 def test_differences_name_each_changed_setting():
@@ -214,6 +214,7 @@ def test_cuda_changes_intensities_itself_unless_the_loader_is_to():
         (41, {}, 10.0, False),  # patients enough
         (0, {}, 10.0, False),  # not known
         (27, {}, 999.0, False),  # pictures
+        (27, {}, 149.9, False),  # of pixels of 0.15 mm, seen smaller or not
     ],
 )
 def test_slices_of_few_volumes_are_changed_more_often_when_they_are_seen_for_long(
@@ -229,6 +230,8 @@ def test_slices_of_few_volumes_are_changed_more_often_when_they_are_seen_for_lon
     assert chances == ((0.5, 0.5, 0.3, 0.5) if strong else (0.2, 0.2, 0.0, 0.0))
     asked = TrainingConfig(augmentation=AugmentationConfig(rotation_probability=0.1), **given)
     assert asked.completed(configuration, cases=cases).augmentation.rotation_probability == 0.1
+    ct = dataclasses.replace(configuration, normalization=("ct",))
+    assert TrainingConfig(**given).completed(ct, cases=cases).augmentation.intensity_curve_probability == 0.0
     for backbone in ("vit_mini", "vit_t"):  # which were not tried
         other = dataclasses.replace(configuration, network=preset(backbone, classes=2))
         completed = TrainingConfig(**given).completed(other, cases=cases)

@@ -10,7 +10,7 @@ from balrsam_pipeline.dataset import read_description
 from balrsam_pipeline.errors import PredictionError
 from balrsam_pipeline.files import read_json
 from balrsam_pipeline.folds import ALL, FoldName, numbered
-from balrsam_pipeline.imageio.geometry import THICK_MM
+from balrsam_pipeline.imageio.geometry import is_flat
 from balrsam_pipeline.inference.model_folder import configuration_of, trained_folds
 from balrsam_pipeline.layout import ModelFolder
 from balrsam_pipeline.plan import read_plan
@@ -72,14 +72,14 @@ def _folds(folds: Sequence[FoldName]) -> str:
     return "; another model ".join([*parts, *([of_all] if ALL in folds else [])])
 
 
-def _grid(spacing_mm: Sequence[float]) -> str:
-    """The voxels that the network sees, in words; 2D images have no size across (`THICK_MM` stands for it).
+def _grid(spacing_mm: tuple[float, float, float]) -> str:
+    """The voxels that the network sees, in words; 2D images have no size across.
 
     Example:
         >>> _grid((3.0, 1.25, 1.25)), _grid((999.0, 1.0, 1.0))
         ('spacing 3 × 1.25 × 1.25 mm (transposed axes)', '2D images, pixels as they are')
     """
-    if spacing_mm[0] < THICK_MM:
+    if not is_flat(spacing_mm):
         return f"spacing {' × '.join(f'{value:g}' for value in spacing_mm)} mm (transposed axes)"
     if set(spacing_mm[1:]) == {1.0}:
         return "2D images, pixels as they are"

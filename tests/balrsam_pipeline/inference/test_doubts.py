@@ -50,6 +50,14 @@ def test_images_like_those_of_the_training_raise_no_doubt(
     assert doubts(given, flat, normalization) == []
 
 
+def test_a_2d_image_with_a_pixel_size_is_one() -> None:
+    plan = dataclasses.replace(example_plan(), channel_statistics=(CT,))
+    configuration = dataclasses.replace(plan.configuration("2d"), spacing_mm=(149.85, 0.6, 0.6))
+    of = image((1, 60, 50))
+    of = Image(of.data, dataclasses.replace(of.geometry, spacing_mm=(149.85, 0.15, 0.15)))
+    assert list(find_doubts(of, plan, configuration)) == []
+
+
 @pytest.mark.parametrize(
     ("given", "flat", "normalization", "told"),
     [

@@ -98,6 +98,7 @@ WIDE = (160, 170, 180)
     [
         (("liver", "spleen"), "LPS", (2,)),
         (("kidney_left", "kidney_right"), "LPS", ()),
+        (("LeftKidney", "rightKidney"), "LPS", ()),
         (("liver", "spleen"), "PIR", ()),  # left–right is z, which slices are cut across
         (("anterior", "posterior"), "RAS", (2,)),
         (("left_ventricle",), "LPS", (2,)),  # no right one: nothing to be mistaken for
