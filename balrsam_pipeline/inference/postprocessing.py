@@ -19,7 +19,7 @@ from balrsam_pipeline.serialise import from_json, to_json
 from balrsam_pipeline.voxels.components import connected_components
 
 LabelType = TypeVar("LabelType", bound=np.integer[Any])
-SizeUnit = Literal["mm3", "mm2", "pixels"]
+SizeUnit = Literal["mm3", "mm2", "pixels", "share"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,7 +32,8 @@ class PostprocessingStep:
         names: labels or regions whose union is cleaned; voxels that are dropped become background.
         minimum_size: for "minimum_size", in `unit`.
         unit: of the minimum size, by the images: mm³ of volumes, mm² of slices with a physical size, pixels
-            of pictures; None in rules that were written before it was noted.
+            of pictures, their share of the picture where pictures differ in size; None in rules that were
+            written before it was noted.
     """
 
     kind: Literal["largest_component", "minimum_size"]
@@ -102,7 +103,8 @@ def dropped_voxels(
         dropped[1:] = True
         dropped[1 + int(sizes[1:].argmax())] = False
     if step.kind == "minimum_size":
-        dropped[1:] = sizes[1:] * voxel_size(geometry) < step.minimum_size
+        one = 1 / mask_zyx.size if step.unit == "share" else voxel_size(geometry)
+        dropped[1:] = sizes[1:] * one < step.minimum_size
     return np.asarray(dropped[components], dtype=np.bool_)
 
 

@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from balrsam_pipeline.dataset.labels import LabelScheme
-from balrsam_pipeline.inference.postprocessing import Postprocessing, PostprocessingStep
+from balrsam_pipeline.inference.postprocessing import Postprocessing, PostprocessingStep, SizeUnit
 from evaluation.best_configuration.dice import mean_dice
 from evaluation.best_configuration.gains import NOISE_P, Gain, Groups, gain
 from evaluation.best_configuration.one_piece import in_one_piece
@@ -29,7 +29,13 @@ SIZE_FRACTIONS = (
     0.25,
 )  # of the median size of a label in the references, as candidates for its minimum size
 NESTED_FOLDS = 5  # where the predictions are of a single fold
-UNITS = {"mm3": "mm³", "mm2": "mm²", "pixels": "pixels", None: "(mm³, mm² or pixels)"}
+UNITS = {
+    "mm3": "mm³",
+    "mm2": "mm²",
+    "pixels": "pixels",
+    "share": "of the picture",
+    None: "(mm³, mm² or pixels)",
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -164,13 +170,17 @@ def _stages(board: ScoreBoard, whole: frozenset[tuple[str, ...]]) -> list[list[_
 
 def _minimum_sizes(name: str, median: float, board: ScoreBoard) -> Rules:
     sizes = [fraction * median for fraction in SIZE_FRACTIONS]
-    rounded = [
-        float(max(2, round(size))) if board.size_unit == "pixels" else round(size, 3) for size in sizes
-    ]
+    rounded = [_rounded(size, board.size_unit) for size in sizes]
     return tuple(
         PostprocessingStep(kind="minimum_size", names=(name,), minimum_size=size, unit=board.size_unit)
         for size in dict.fromkeys(rounded)
     )
+
+
+def _rounded(size: float, unit: SizeUnit) -> float:
+    if unit == "pixels":
+        return float(max(2, round(size)))
+    return float(f"{size:.3g}") if unit == "share" else round(size, 3)
 
 
 def _judge(

@@ -54,7 +54,7 @@ class ScoreBoard:
         distances: whether HD95 is measured; without, it is NaN.
         reference_sizes_cl: size of each label in each reference, in `size_unit`; there after the first
             `score`.
-        size_unit, distance_unit: mm³, mm² or pixels; mm or px.
+        size_unit, distance_unit: mm³, mm², pixels, or the share of pictures that differ in size; mm or px.
     """
 
     pairs: Pairs
@@ -104,6 +104,10 @@ class ScoreBoard:
         cases = [found[case] for case in self.cases]
         self.reference_sizes_cl = np.stack([case.reference_sizes for case in cases])
         self.size_unit, self.distance_unit = cases[0].size_unit, cases[0].distance_unit
+        voxels = np.array([case.voxels for case in cases])
+        if {case.size_unit for case in cases} == {"pixels"} and len(set(voxels)) > 1:
+            self.size_unit = "share"
+            self.reference_sizes_cl = self.reference_sizes_cl / voxels[:, None]
         for number, rules in enumerate(rule_sets):
             self.known[rules] = RuleScores(
                 dice_cl=np.stack([case.dice_rl[number] for case in cases]),
@@ -126,6 +130,7 @@ class _Scored:
     dice_rl: Table
     hd95_rl: Table
     reference_sizes: Table
+    voxels: int
     size_unit: SizeUnit
     distance_unit: str
 
@@ -149,6 +154,7 @@ def _score(task: _Task) -> _Scored:
         dice_rl=np.array([[_number(score.values["dice"]) for score in row] for row in rows]),
         hd95_rl=np.array([[_distance(score) for score in row] for row in rows]),
         reference_sizes=np.array(sizes),
+        voxels=pair.reference_zyx.size,
         size_unit=size_unit(pair.geometry),
         distance_unit=pair.unit,
     )

@@ -11,7 +11,8 @@ from scipy import ndimage
 from scipy.stats import wilcoxon
 
 from balrsam_pipeline.dataset import LabelScheme
-from balrsam_pipeline.imageio import Geometry, picture_geometry, write_label
+from balrsam_pipeline.imageio import Geometry, picture_geometry, read_label, write_label
+from balrsam_pipeline.inference.postprocessing import Postprocessing, apply_postprocessing
 from evaluation.best_configuration.choose_rules import choose_postprocessing
 from evaluation.best_configuration.gains import gain, rank_test
 from evaluation.best_configuration.one_piece import in_one_piece
@@ -195,6 +196,33 @@ def test_sizes_of_pictures_are_whole_pixels(tmp_path: Path) -> None:
     )
     assert any("pixels of vessel" in reason for reason in rules.reasons)
     assert not any("mm" in reason for reason in rules.reasons)
+
+
+def test_sizes_in_pictures_that_differ_in_size_are_shares_of_the_picture(tmp_path: Path) -> None:
+    """What is a speck in a large picture may be all there is to find in a small one."""
+    pairs, shares = {}, []
+    for index in range(CASES):
+        times = 1 + 3 * (index % 2)
+        truth = np.zeros((1, 40 * times, 40 * times), np.uint8)
+        truth[0, 5 * times : 9 * times, 5 * times : 9 * times] = 1  # 1 % of the picture
+        truth[0, 20 * times : 24 * times, 5 * times : 9 * times] = 1
+        prediction = truth.copy()
+        prediction[0, 30 * times : 31 * times, 30 * times : 32 * times] = 1  # an eighth of that
+        prediction[0, 5 * times, 5 * times : (6 + index % 3) * times] = 0
+        shares.append(float(truth.mean()))
+        pairs[f"c{index}"] = (tmp_path / "p" / f"c{index}.png", tmp_path / "r" / f"c{index}.png")
+        geometry = picture_geometry(*truth.shape[1:])
+        write_label(pairs[f"c{index}"][0], prediction, geometry)
+        write_label(pairs[f"c{index}"][1], truth, geometry)
+    (step,) = choose_postprocessing(pairs, ONE_LABEL, workers=1, folds=FOLDS).steps
+    assert (step.kind, step.unit) == ("minimum_size", "share")
+    assert 0.00125 < step.minimum_size < 0.01
+    for predicted, reference in pairs.values():
+        cleaned = apply_postprocessing(
+            read_label(predicted).data[0], picture_geometry(40, 40), ONE_LABEL, Postprocessing(steps=(step,))
+        )
+        truth = read_label(reference).data[0]
+        assert not np.any(cleaned[truth == 0]) and np.mean(cleaned[truth == 1]) > 0.8
 
 
 def test_dice_is_that_of_a_set_definition(tmp_path: Path) -> None:
