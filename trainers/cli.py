@@ -46,6 +46,12 @@ def add_crossval_arguments(parser: argparse.ArgumentParser) -> None:
         help="train folds at the same time, one on each device: cuda:0 cuda:1, or auto for all GPUs here",
     )
     parser.add_argument(
+        "--folds-only",
+        action="store_true",
+        help="with --parallel-folds or --cluster: train and validate the folds, and leave pooling their "
+        "scores to the next call",
+    )
+    parser.add_argument(
         "--configurations",
         nargs="+",
         metavar="NAME",
@@ -109,7 +115,7 @@ def _crossval(arguments: argparse.Namespace) -> int:
         train_all_on_cluster(requests, ClusterTraining(cluster=cluster, processes=arguments.gpus_per_fold))
     if devices:
         train_all_over_devices(requests, devices)
-    for request in requests:
+    for request in () if arguments.folds_only else requests:
         result = cross_validate(request)
         if not result.repeats:
             print(painted(summary_table(result.summary)))
@@ -157,6 +163,13 @@ def _refuse_contradictions(arguments: argparse.Namespace) -> None:
     if arguments.cluster and arguments.parallel_folds:
         raise UsageError(
             "--cluster", found="--parallel-folds as well", expected="one of them", fix="leave one out"
+        )
+    if arguments.folds_only and not (arguments.cluster or arguments.parallel_folds):
+        raise UsageError(
+            "--folds-only",
+            found="neither --parallel-folds nor --cluster",
+            expected="folds that are trained at the same time",
+            fix="balrsam train trains one fold",
         )
     if arguments.gpus_per_fold < 1:
         raise UsageError(

@@ -152,7 +152,14 @@ def _training_together(request: RunRequest, names: Sequence[str], folds: Sequenc
     return _step(
         request,
         "crossval",
-        (str(request.dataset), *chosen, *plan_words(request), *training_words(request), *where),
+        (
+            str(request.dataset),
+            *chosen,
+            *plan_words(request),
+            *training_words(request),
+            *where,
+            "--folds-only",
+        ),
         name=on_devices(request) if devices else on_cluster(request),
         title=title_of(names, folds, devices),
         needs=(_preparing(request),),

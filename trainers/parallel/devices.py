@@ -71,7 +71,7 @@ def train_over_devices(wanted: Sequence[TrainRequest], devices: Sequence[str]) -
     if failed:
         kind = TrainingStopped if set(failed.values()) == {TrainingStopped.exit_code} else TrainingError
         raise kind(
-            ", ".join(failed),
+            "; ".join(failed),
             found=f"ended with exit codes {', '.join(map(str, failed.values()))}: {running.last_words()}",
             expected="every fold trained",
             fix="fix what they name, then run the same command again: it goes on",
@@ -113,7 +113,18 @@ def shares(devices: Sequence[str]) -> list[Share]:
 
 
 def _name(request: TrainRequest) -> str:
-    return f"{request.configuration} fold {request.fold}"
+    return f"{request.configuration}, fold {request.fold}"
+
+
+def _named(line: str, name: str) -> str:
+    """A line that a training says, with its name before it unless that is in it.
+
+    Example:
+        >>> _named("fold 0: trained 60 steps", "2d, fold 0"), _named("device cpu", "2d, fold 0")
+        ('2d, fold 0: trained 60 steps', '2d, fold 0: device cpu')
+    """
+    rest = line.removeprefix(f"{name.partition(', ')[2]}: ")
+    return line if name in line or not line.strip() else f"{name}: {rest}"
 
 
 class _Trainings:
@@ -185,7 +196,7 @@ class _Trainings:
         last: deque[str] = deque(maxlen=LAST_LINES)
         with process:
             for line in process.stderr or ():
-                said = STAMP.sub("", line.rstrip("\n"))
+                said = _named(STAMP.sub("", line.rstrip("\n")), name)
                 stands = how_it_stands(said)
                 LOG.info("%s", said, extra={"progress": stands is not None})
                 if stands is not None:
