@@ -130,16 +130,24 @@ def plan_dataset(
         fingerprint, common.spacing_mm.value, common.order.value[0], from_scratch=from_scratch
     )
     planned = {name: _configuration(name, draft, common) for name, draft in kinds.items()}
+    whole = "3d" in planned and _holds_volumes(planned["3d"], fingerprint)
     return Plan(
         dataset=fingerprint.dataset,
         fingerprint_sha256=fingerprint.sha256(),
         channel_statistics=fingerprint.channel_statistics,
         configurations=planned,
         default_configuration=default_configuration(tuple(planned)),
-        companions=companions(tuple(planned), from_scratch=from_scratch),
+        companions=companions(tuple(planned), from_scratch=from_scratch, whole_volumes=whole),
         overrides=overrides.as_text(),
         orientations=fingerprint.orientations,
     )
+
+
+def _holds_volumes(configuration: Configuration, fingerprint: Fingerprint) -> bool:
+    """Whether patches of volumes are as large as the median volume along every axis."""
+    size_mm = typical_size_mm(fingerprint)
+    sides = zip(configuration.patch_shape, configuration.spacing_mm, configuration.transpose, strict=True)
+    return all(patch * spacing >= size_mm[axis] for patch, spacing, axis in sides)
 
 
 def _decide_common(

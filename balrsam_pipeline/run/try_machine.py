@@ -18,13 +18,14 @@ def try_machine(request: RunRequest, note: Callable[[str], None], command: Comma
 
     Args:
         note: notes a line in the run's log.
-        command: runs a sub-command here. Where folds train in processes of their own on several devices, it
-            is run in one of its own too: what it takes of a GPU's memory ends with it.
+        command: runs a sub-command here. Where folds train in processes of their own on several GPUs, it is
+            run in one of its own too: what it takes of a GPU's memory ends with it.
     """
     configuration = ("--configuration", request.configurations[0]) if request.configurations else ()
     words = (str(request.dataset), "--short", *configuration, *plan_words(request), *where_words(request))
     try:
-        return (_apart(words) if request.devices else command(COMMAND, words, note)) == FINISHED
+        apart = any(device != "cpu" for device in request.devices)
+        return (_apart(words) if apart else command(COMMAND, words, note)) == FINISHED
     except Exception as problem:  # a check must not stop what it checks for
         note(f"{COMMAND}: {type(problem).__name__}: {problem}")
         return False

@@ -111,14 +111,15 @@ def default_configuration(available: tuple[str, ...]) -> str:
     return "2.5d" if "2.5d" in available else available[0]
 
 
-def companions(available: tuple[str, ...], *, from_scratch: bool) -> tuple[str, ...]:
-    """What is worth training beside the default, where cores or GPUs would be idle, for the average of both:
-    from scratch `3d` for near-isotropic volumes and `2d` for others (docs/benchmarks.md); of adapted networks
-    it was not measured.
+def companions(available: tuple[str, ...], *, from_scratch: bool, whole_volumes: bool) -> tuple[str, ...]:
+    """What is worth training beside the default, where cores or GPUs would be idle, for the average of both.
+
+    From scratch `3d` where its patches hold volumes whole, and `2d` elsewhere (docs/benchmarks.md): patches
+    that show a part of a body learn too slowly. Of adapted networks it was not measured.
     """
     if not from_scratch or "2.5d" not in available:
         return ()
-    return ("3d",) if "triplanar" in available else ("2d",)
+    return ("3d",) if whole_volumes and "3d" in available else ("2d",)
 
 
 def is_two_dimensional(fingerprint: Fingerprint) -> bool:

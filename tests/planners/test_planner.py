@@ -186,3 +186,18 @@ def test_the_page_tells_what_and_why() -> None:
     for words in ("volumes", "organ", "cnn, trained from scratch", "batches of 5", "Decided by you"):
         assert words in " ".join(page.split())
     assert all(len(line) <= 130 for line in page.splitlines())
+
+
+@pytest.mark.parametrize(
+    ("shape", "spacing", "companion"),
+    [
+        ((36, 50, 36), (1.0, 1.0, 1.0), "3d"),  # hippocampi
+        ((160, 180, 160), (1.0, 1.0, 1.0), "2d"),  # heads, of which a patch shows a part
+        ((10, 230, 210), (10.0, 1.5, 1.5), "2d"),  # hearts
+    ],
+)
+def test_what_trains_beside_the_default_sees_volumes_whole(
+    shape: tuple[int, int, int], spacing: tuple[float, float, float], companion: str
+) -> None:
+    plan = plan_dataset(make_fingerprint([spacing] * 30, shape, {"organ": 8.0}), DESCRIPTION, CPU)
+    assert (plan.default_configuration, plan.companions) == ("2.5d", (companion,))

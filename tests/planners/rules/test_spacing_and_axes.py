@@ -71,14 +71,15 @@ def test_isotropic_volumes_take_all_configurations() -> None:
     found = configurations(make_fingerprint(), (1.0, 1.0, 1.0), 0, from_scratch=True)
     assert tuple(found) == ("2d", "2.5d", "triplanar", "3d")
     assert default_configuration(tuple(found)) == "2.5d"
-    assert companions(tuple(found), from_scratch=True) == ("3d",)
+    assert companions(tuple(found), from_scratch=True, whole_volumes=True) == ("3d",)
+    assert companions(tuple(found), from_scratch=True, whole_volumes=False) == ("2d",)
 
 
 def test_thick_slices_are_no_triplanar() -> None:
     planned = configurations(make_fingerprint(), (5.0, 1.0, 1.0), 0, from_scratch=True)
     assert tuple(planned) == ("2d", "2.5d", "3d")
-    assert companions(tuple(planned), from_scratch=True) == ("2d",)
-    assert companions(tuple(planned), from_scratch=False) == ()
+    assert companions(tuple(planned), from_scratch=True, whole_volumes=False) == ("2d",)
+    assert companions(tuple(planned), from_scratch=False, whole_volumes=False) == ()
 
 
 def test_two_dimensional_images_take_2d_alone() -> None:
@@ -87,7 +88,7 @@ def test_two_dimensional_images_take_2d_alone() -> None:
     )
     assert tuple(found) == ("2d",)
     assert default_configuration(tuple(found)) == "2d"
-    assert companions(tuple(found), from_scratch=True) == ()
+    assert companions(tuple(found), from_scratch=True, whole_volumes=False) == ()
 
 
 WIDE = (160, 170, 180)
