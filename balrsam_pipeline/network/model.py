@@ -168,9 +168,9 @@ class BalrSam(nn.Module):
 
     def train_coarser(self, times: int) -> bool:
         """From now on see images this many times smaller, in training and its quick validation: convolutions
-        alone can, where masks are coarser than the input or images are not small (`COARSE_PIXELS`). Not beside
-        stages of an encoder that train: those take the time of a step, and see what they saw. Returns whether
-        they are seen smaller."""
+        alone can, where masks are coarser than the input or images are not small (`COARSE_PIXELS`). Not
+        beside stages of an encoder that train: those take the time of a step, and see what they saw. Returns
+        whether they are seen smaller."""
         large = self.network.mask_stride > 1 or max(self.network.input_size) > COARSE_PIXELS
         trained = self.image_encoder is not None and self.network.adapted_stages > 0
         if self.network.decoder == "pyramid" and large and not trained:
