@@ -22,6 +22,7 @@ LOG = logging.getLogger(__name__)
 SAY_EVERY_S = 10.0
 _LATE = "longer than expected, going on"
 _STANDS = re.compile(rf".*?: (\d+ of \d+[^,]*, )?(about [^,]+ left|[^,]+ so far|finishing|{_LATE})")
+_DICE = re.compile(r", Dice \d\.\d+")
 MINUTES_FROM_S, HOURS_FROM_S = 100.0, 100 * 60.0
 
 
@@ -148,17 +149,20 @@ def track(items: Iterable[T], total: int, what: str, unit: str = "cases") -> Ite
 
 
 def how_it_stands(line: str) -> str | None:
-    """What a line of `Phase.line`, logged by another process, says first: its name and the time left; None of
-    any other line.
+    """The short of a line of `Phase.line` that another process logged: its name, the time left, and the Dice
+    where it says one; None of any other line.
 
     Example:
-        >>> how_it_stands("2d, fold 0: about 17 min left, step 2120 (18%), loss 0.431")
-        '2d, fold 0: about 17 min left'
+        >>> how_it_stands("2d, fold 0: about 17 min left, step 2120 (18%), loss 0.431, Dice 0.836, 40 samples/s")
+        '2d, fold 0: about 17 min left, Dice 0.836'
         >>> how_it_stands("device cpu (1 thread on 2 cores): float32") is None
         True
     """
     found = _STANDS.match(line)
-    return found[0] if found is not None else None
+    if found is None:
+        return None
+    dice = _DICE.search(line)
+    return found[0] + (dice[0] if dice is not None else "")
 
 
 def in_words(seconds: float) -> str:
