@@ -153,7 +153,7 @@ def how_it_stands(line: str) -> str | None:
     where it says one; None of any other line.
 
     Example:
-        >>> how_it_stands("2d, fold 0: about 17 min left, step 2120 (18%), loss 0.431, Dice 0.836, 40 samples/s")
+        >>> how_it_stands("2d, fold 0: about 17 min left, step 2120 (18%), Dice 0.836, 40 samples/s")
         '2d, fold 0: about 17 min left, Dice 0.836'
         >>> how_it_stands("device cpu (1 thread on 2 cores): float32") is None
         True
