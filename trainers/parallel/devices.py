@@ -23,7 +23,6 @@ from balrsam_pipeline.paths import threads_are_given
 from balrsam_pipeline.processor import usable_cores
 from balrsam_pipeline.progress import Phase, how_it_stands, phase
 from balrsam_pipeline.serialise import to_json
-from balrsam_pipeline.terminal import is_live_terminal
 from trainers.data import workers_beside_gpu
 from trainers.parallel.cluster_worker import wait_for_former
 from trainers.request import TrainRequest
@@ -177,10 +176,7 @@ class _Trainings:
 
     @contextmanager
     def told(self) -> Iterator[None]:
-        """While they train, a terminal shows how far they are in one line; elsewhere their own lines do."""
-        if not is_live_terminal():
-            yield
-            return
+        """While they train, one line says how far they are; what else they say stands in lines of its own."""
         with phase("training") as going:
             self._going = going
             yield
@@ -198,10 +194,11 @@ class _Trainings:
             for line in process.stderr or ():
                 said = _named(STAMP.sub("", line.rstrip("\n")), name)
                 stands = how_it_stands(said)
-                LOG.info("%s", said, extra={"progress": stands is not None})
                 if stands is not None:
                     self._tell(name, stands)
-                elif said.strip():
+                    continue
+                LOG.info("%s", said)
+                if said.strip():
                     last.append(said.strip())
             code = process.wait()
         with self._lock:
