@@ -281,7 +281,7 @@ class Trainer:
             self.state.epochs_since_best = self.state.epochs_since_best + 1 if waiting else 0
             self.state.best_dice = max(self.state.best_dice, dice)
         if due:
-            self._parts.save(self.state, ("latest", "best") if better else ("latest",))
+            self._parts.save(self.state, ("best", "latest") if better else ("latest",))  # which knows of it
             self._saved_at = time.monotonic()
         elif better:
             self._parts.save(self.state, ("best",))
