@@ -72,7 +72,7 @@ class TrainerParts:
         train_coarser: has the network see images this many times smaller from now on, where it can; whether
             it does.
         compute_again: has the network keep less for backward from now on; whether it can.
-        save: writes checkpoints of the kinds named ("latest", "best").
+        save: writes checkpoints of the kinds named ("best", "latest"), in that order.
     """
 
     config: TrainingConfig

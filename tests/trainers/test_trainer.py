@@ -172,6 +172,19 @@ def test_the_best_dice_of_smaller_images_is_not_that_of_whole_ones() -> None:
     assert trainer.state.step == 6 and trainer.state.epochs_since_best == 1
 
 
+def test_the_best_weights_are_written_before_the_checkpoint_that_knows_of_them() -> None:
+    """Killed between the two, a run would go on and take no later weights for the best."""
+    trainer, _ = make_trainer(Network(room=6))
+    saved: list[tuple[str, ...]] = []
+    trainer._parts = replace(
+        trainer._parts,
+        config=replace(CONFIG, save_every_s=0.0),
+        save=lambda state, kinds: saved.append(kinds),
+    )
+    assert trainer.run()
+    assert saved[0] == ("best", "latest")
+
+
 def test_time_for_the_last_validation_is_judged_anew_once_images_are_seen_whole() -> None:
     trainer, _ = make_trainer(Network(room=6))
     judged: list[int] = []
