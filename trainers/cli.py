@@ -43,7 +43,8 @@ def add_crossval_arguments(parser: argparse.ArgumentParser) -> None:
         "--parallel-folds",
         nargs="+",
         metavar="DEVICE",
-        help="train folds at the same time, one on each device: cuda:0 cuda:1, or auto for all GPUs here",
+        help="train folds at the same time, one on each device: cuda:0 cuda:1, cpu cpu (which share "
+        "the cores), or auto: all GPUs here, without one the cores of the CPU",
     )
     parser.add_argument(
         "--folds-only",

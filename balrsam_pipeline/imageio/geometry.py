@@ -14,8 +14,6 @@ import numpy.typing as npt
 
 IDENTITY = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0)
 THICK_MM = 999.0  # z spacing of a 2D image in multiples of its in-plane spacing (nnU-Net's convention)
-
-
 FLAT_MM, FLAT_RATIO = 50.0, 60.0  # slices of volumes are nearer, in mm and in multiples of their pixels
 
 

@@ -84,33 +84,37 @@ def _side_by_side(step: Step, request: RunRequest) -> Estimate:
     for label in step.outputs:
         base, _, rest = label.partition("/")
         checkpoint = request.bases[base] / rest
-        left = 0.0 if checkpoint.is_file() else _left_of(checkpoint.parent, request)
-        if left is None:
+        if checkpoint.is_file():
+            continue
+        left = _by_own_log(checkpoint.parent) or _by_budget(request)
+        if left.seconds is None:
             return UNKNOWN
-        first = devices.index(min(devices))
-        devices[first] += left
+        devices[devices.index(min(devices))] += left.seconds
     return Estimate(max(devices), "--max-minutes or what is left by their logs")
 
 
-def _left_of(fold: Path, request: RunRequest) -> float | None:
-    """Seconds that the training of a fold takes still, with its validation where that is known."""
+def _by_budget(request: RunRequest) -> Estimate:
+    if request.max_minutes is None:
+        return UNKNOWN
+    return Estimate(60 * request.max_minutes, "--max-minutes; validation not counted")
+
+
+def _by_own_log(fold: Path) -> Estimate | None:
+    """What is left of a training that was begun and is not done, with its validation where that is known."""
     begun = last_epoch(fold)
     left = begun.get("left_s") if begun is not None else None
-    if begun is not None and isinstance(left, (int, float)):
-        validation = begun.get("validation_s")
-        return float(left + (validation if isinstance(validation, (int, float)) else 0.0))
-    return None if request.max_minutes is None else 60 * request.max_minutes
+    if begun is None or FoldFolder(fold).checkpoint("final").is_file() or not isinstance(left, (int, float)):
+        return None
+    validation = begun.get("validation_s")
+    if isinstance(validation, (int, float)) and validation > 0:
+        return Estimate(float(left + validation), "left by its log, with validation")
+    return Estimate(float(left), "left by its log; validation not counted")
 
 
 def _training(request: RunRequest, folder: Path, configuration: str, fold: str) -> Estimate:
     own = fold_folder(request, configuration, fold)
-    begun = last_epoch(own)
-    left = begun.get("left_s") if begun is not None else None
-    if not FoldFolder(own).checkpoint("final").is_file() and isinstance(left, (int, float)):
-        validation = begun.get("validation_s") if begun is not None else None
-        if isinstance(validation, (int, float)) and validation > 0:
-            return Estimate(float(left + validation), "left by its log, with validation")
-        return Estimate(float(left), "left by its log; validation not counted")
+    if (left := _by_own_log(own)) is not None:
+        return left
     for record in (
         read_record(folder, path.stem)
         for path in sorted(folder.glob(record_path(folder, f"train_{configuration}_fold_*").name))
@@ -119,8 +123,8 @@ def _training(request: RunRequest, folder: Path, configuration: str, fold: str) 
         alike = record is not None and record.inputs.get("--max-minutes", asked) == asked
         if record is not None and alike and record.seconds is not None:
             return Estimate(record.seconds, f"as {record.step.replace('_', ' ')} took")
-    if request.max_minutes is not None:
-        return Estimate(60 * request.max_minutes, "--max-minutes; validation not counted")
+    if (budget := _by_budget(request)) is not UNKNOWN:
+        return budget
     model = ModelFolder(own.parent)
     for other in (model.fold(number).path for number in model.all_folds()):
         begun = last_epoch(other)

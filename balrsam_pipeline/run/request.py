@@ -29,7 +29,8 @@ class RunRequest:
         accept_changed_settings: train on where settings or the plan differ from those that training was
             started with.
         device: "cuda", "cpu", …; None chooses.
-        devices: GPUs to train folds on at the same time; none trains them one after the other.
+        devices: GPUs to train folds on at the same time, or the CPU as often as trainings share it; none
+            trains them one after the other.
         workers: processes for planning, prediction and scoring; None takes one per core.
         cluster: where cases are worked on and folds are trained; None is here.
         options: command -> option -> words: what is handed on to one step alone, see `handed_on`.

@@ -40,8 +40,9 @@ def configurations_of(request: RunRequest, plan: Plan, folds: Sequence[FoldName]
     """
     if request.configurations or request.every_configuration:
         return request.configurations or tuple(plan.configurations)
-    count = len(request.devices) // len(folds) if folds else 1
-    beside = plan.companions[: max(0, count - 1)]
+    if not folds:
+        return (plan.default_configuration,)
+    beside = plan.companions[: max(0, len(request.devices) // len(folds) - 1)]
     before = _begun_before(request, folds)
     return (plan.default_configuration, *(name for name in plan.companions if name in {*beside, *before}))
 

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import errno
+from pathlib import Path
 
 import pytest
 
-from balrsam_pipeline import cli
+from balrsam_pipeline import cli, memory
 from balrsam_pipeline.command import Command
 from balrsam_pipeline.errors import DatasetError
 from balrsam_pipeline.execution import run_cases
-from balrsam_pipeline.memory import is_want_of_memory
+from balrsam_pipeline.memory import is_want_of_memory, usable_memory
 
 WANTS = [
     MemoryError("Unable to allocate 7.45 GiB for an array"),
@@ -50,3 +51,30 @@ def test_want_of_memory_is_told_by_commands_and_for_single_cases(
 @pytest.mark.parametrize("problem", OTHERS, ids=str)
 def test_other_errors_are_not_taken_for_it(problem: Exception) -> None:
     assert not is_want_of_memory(problem)
+
+
+@pytest.mark.parametrize(
+    ("limits", "here", "without_sysconf"),
+    [
+        (("4096\n",), 4096, 4096),
+        (("max\n",), 2**32, None),
+        ((), 2**32, None),
+        (("9223372036854771712",), 2**32, 9223372036854771712),  # cgroup v1: no limit
+        (("max", "512"), 512, 512),
+    ],
+)
+def test_a_container_has_the_memory_that_it_is_given(
+    limits: tuple[str, ...],
+    here: int,
+    without_sysconf: int | None,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    files = [tmp_path / str(number) for number in range(2)]
+    for file, text in zip(files, limits, strict=False):
+        file.write_text(text)
+    monkeypatch.setattr(memory, "LIMITS", tuple(files))
+    monkeypatch.setattr(memory.os, "sysconf", {"SC_PHYS_PAGES": 2**20, "SC_PAGE_SIZE": 4096}.__getitem__)
+    assert usable_memory() == here
+    monkeypatch.delattr(memory.os, "sysconf")  # as on Windows
+    assert usable_memory() == without_sysconf

@@ -5,7 +5,14 @@ from pathlib import Path
 import pytest
 
 from balrsam_pipeline.errors import UsageError
-from balrsam_pipeline.paths import Roots, dataset_number, find_dataset, model_folder, resolve_roots
+from balrsam_pipeline.paths import (
+    Roots,
+    dataset_number,
+    find_dataset,
+    given_threads,
+    model_folder,
+    resolve_roots,
+)
 
 
 @pytest.fixture
@@ -55,3 +62,11 @@ def test_names_of_folders() -> None:
     assert model_folder(roots, "Dataset001_X", "2d") == Path("c/Dataset001_X/2d__balrsam")
     assert dataset_number("Dataset017_Y") == 17
     assert dataset_number("Y") is None
+
+
+@pytest.mark.parametrize(("said", "expected"), [("", None), ("4", 4), ("8,2", 8), (" 3 ", 3), ("many", None)])
+def test_the_threads_that_openmp_is_told(
+    said: str, expected: int | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OMP_NUM_THREADS", said)
+    assert given_threads() == expected

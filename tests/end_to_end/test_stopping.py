@@ -18,6 +18,14 @@ from trainers.stopping import TrainingStopped
 WORDS = ("--configurations", "2d", "--folds", "0", "--epochs", "12", "--device", "cpu", "--workers", "1")
 
 
+def prepared(folder: Path) -> Path:
+    """A small dataset, and the file of settings that it trains with."""
+    generate_dataset(folder / "raw", DemoSize(training_cases=5, test_cases=1, shape_zyx=(8, 40, 32)))
+    settings = folder / "settings.json"
+    settings.write_text(json.dumps({"steps_per_epoch": 4, "quick_validation_patches": 2}))
+    return settings
+
+
 def wait_for(logs: list[Path], run: WarmProcess) -> None:
     """Wait until something stands in each of the logs."""
     deadline = time.monotonic() + 120
@@ -32,9 +40,7 @@ def wait_for(logs: list[Path], run: WarmProcess) -> None:
 def test_a_run_killed_in_training_continues(
     tmp_path: Path, balrsam: Balrsam, warm_python: WarmPython
 ) -> None:
-    generate_dataset(tmp_path / "raw", DemoSize(training_cases=5, test_cases=1, shape_zyx=(8, 40, 32)))
-    settings = tmp_path / "settings.json"
-    settings.write_text(json.dumps({"steps_per_epoch": 4, "quick_validation_patches": 2}))
+    settings = prepared(tmp_path)
     words = ("run", "999", *roots(tmp_path), *WORDS, "--settings", str(settings))
     log = tmp_path / "results" / "Dataset999_Demo" / "2d__balrsam" / "fold_0" / "log.jsonl"
     run = warm_python.start(words, tmp_path / "said.txt")
@@ -54,9 +60,7 @@ def test_a_run_killed_in_training_continues(
 def test_trainings_side_by_side_end_with_their_run_and_go_on(
     tmp_path: Path, balrsam: Balrsam, warm_python: WarmPython
 ) -> None:
-    generate_dataset(tmp_path / "raw", DemoSize(training_cases=5, test_cases=1, shape_zyx=(8, 40, 32)))
-    settings = tmp_path / "settings.json"
-    settings.write_text(json.dumps({"steps_per_epoch": 4, "quick_validation_patches": 2}))
+    settings = prepared(tmp_path)
     choices = ("--configurations", "2d", "2.5d", "--folds", "0", "--epochs", "16", "--workers", "1")
     places = ("--devices", "cpu", "cpu", "--settings", str(settings))
     words = ("run", "999", *roots(tmp_path), *choices, *places)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import errno
+import os
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -142,6 +144,24 @@ def test_slices_and_volumes_make_one_ensemble(fakes: SimpleNamespace) -> None:
     geometry = Geometry(dimension=3, shape_zyx=(11, 20, 14), spacing_mm=(1.0, 1.0, 1.0))
     label = label_of_image("case", Image(image, geometry), members)
     np.testing.assert_array_equal(label, image[0])
+
+
+def test_a_full_temporary_folder_is_an_error_and_not_the_end_of_the_process(
+    fakes: SimpleNamespace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Writing into a sparse map of a full disk is SIGBUS."""
+    asked: list[int] = []
+
+    def full(descriptor: int, start: int, size: int) -> None:
+        asked.append(size)
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "posix_fallocate", full)
+    options = PredictorOptions(device="cpu", amp=False, held_bytes=0)
+    predictor = predictor_of(fakes, fakes.make_plan(slicing_axes=(0, 1, 2)), [fakes.PixelNetwork()], options)
+    with pytest.raises(OSError, match="No space left"):
+        predictor.logits(np.zeros((1, 7, 16, 16), np.float32))
+    assert asked == [3 * 7 * 16 * 16 * np.dtype(np.float16).itemsize]
 
 
 @pytest.mark.parametrize("slicing_axes", [(0,), (0, 1, 2)])
