@@ -29,8 +29,8 @@ COARSE_PIXELS = 96
 
 
 def shrunk(image: Tensor, times: int) -> Tensor:
-    """Means of cells of `times` × `times` pixels, whose number divides both sides: what `avg_pool2d` gives, a
-    fifth of its time on a CPU.
+    """Means of cells of `times` × `times` pixels, of an image whose sides `times` divides: what `avg_pool2d`
+    gives, in about a quarter of its time on a CPU.
 
     Example:
         >>> image = torch.rand(1, 2, 4, 6)
@@ -168,12 +168,10 @@ class BalrSam(nn.Module):
 
     def train_coarser(self, times: int) -> bool:
         """From now on see images this many times smaller, in training and its quick validation: convolutions
-        alone can, where masks are coarser than the input or images are not small (`COARSE_PIXELS`). Not
-        beside stages of an encoder that train: those take the time of a step, and see what they saw. Returns
+        alone can, where masks are coarser than the input or images are not small (`COARSE_PIXELS`). Returns
         whether they are seen smaller."""
         large = self.network.mask_stride > 1 or max(self.network.input_size) > COARSE_PIXELS
-        trained = self.image_encoder is not None and self.network.adapted_stages > 0
-        if self.network.decoder == "pyramid" and large and not trained:
+        if self.network.decoder == "pyramid" and large:
             self._coarser = times
         return self._coarser > 1
 
