@@ -37,6 +37,7 @@ Backbone = Literal["cnn", "vit_mini", "vit_t", "vit_b", "vit_l", "vit_h"]
 Normalization = Literal["ct", "z_score", "rgb_to_0_1", "rescale_to_0_1", "none"]
 DecoderAttention = Literal["low_rank", "exact"]
 Shrink = Literal[1, 2, 4]
+Surroundings = Literal[0, 2, 4, 8]
 Decoder = Literal["sam", "pyramid"]
 Pixels = Literal["sam", "0-1", "none"]  # what an encoder saw: SAM's mean and std, 0 to 1, or as normalised
 Hypernetworks = Literal["per_class", "shared"]  # the MLPs from a class's token to the weights of its mask
@@ -79,6 +80,9 @@ class NetworkPlan:
     With `volume` the network sees patches of volumes, as they are, instead of slices. With `stack` an adapted
     network sees as many neighbouring slices at once, which it resizes like single ones; 0: each alone.
 
+    Where patches are tiles, `surroundings` says how many times wider a second view of each is, which the
+    network sees beside it, shrunk to its size, as a second half of the input channels; 0: no such view.
+
     `extension` names a function of a user's own package that changes the network when it is built.
     """
 
@@ -106,6 +110,7 @@ class NetworkPlan:
     encoder_shrink: Shrink = field(default=1, metadata=ADDED)
     volume: VolumePlan | None = field(default=None, metadata=ADDED)
     stack: int = field(default=0, metadata=ADDED)
+    surroundings: Surroundings = field(default=0, metadata=ADDED)
     extension: str = field(default="", metadata=ADDED)
 
     @property
@@ -159,6 +164,11 @@ class NetworkPlan:
                 "encoder_shrink",
                 self.encoder_shrink == 1 or (tiny and self.decoder == "pyramid"),
                 "1, but for vit_t with a pyramid",
+            ),
+            (
+                "surroundings",
+                self.surroundings == 0 or (self.backbone == "cnn" and self.input_channels % 2 == 0),
+                "0, but for cnn with an even number of input_channels",
             ),
             ("adapted_stages", 0 <= self.adapted_stages <= TINY_VIT_STAGES, f"0 (none) to {TINY_VIT_STAGES}"),
             ("extension", not self.extension or is_extension_name(self.extension), FORM),

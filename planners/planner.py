@@ -16,6 +16,7 @@ from balrsam_pipeline.plan import (
     NetworkPlan,
     Normalization,
     Plan,
+    Surroundings,
 )
 from planners.hardware import Hardware
 from planners.overrides import Overrides, require_sound
@@ -53,6 +54,7 @@ from planners.rules.input_size import (
     given_tiles,
     input_size,
     largest_side,
+    surroundings,
 )
 from planners.rules.mask_stride import Stride, label_thickness, mask_stride, pyramid_stride, pyramid_width
 from planners.rules.mirroring import mirror_axes
@@ -309,11 +311,16 @@ def _network(
     blocks = BACKBONES[parts.value.backbone].depth if every_block and parts.value.backbone in BACKBONES else 0
     again = checkpointed_blocks(size.value.input, from_scratch=parts.value.from_scratch, every=blocks)
     encoding = [shrink.reason, stages.reason] if size.value.whole else [OF_SOME_TILES]
+    channels = len(common.description.channel_names) * (2 * draft.context_slices + 1)
+    around: Decision[Surroundings] = Decision(0, "")
+    if pyramid and parts.value.from_scratch:
+        around = surroundings(size.value, slices)
     beside = once and size.value.whole  # whole slices, each encoded once
     network = replace(
         parts.value,
         adapted_stages=stages.value if beside else parts.value.adapted_stages,
-        input_channels=len(common.description.channel_names) * (2 * draft.context_slices + 1),
+        input_channels=channels * (2 if around.value else 1),
+        surroundings=around.value,
         classes=common.description.labels.classes,
         input_size=size.value.input,
         mask_stride=finest if stride.value > finest else stride.value,
@@ -325,7 +332,7 @@ def _network(
         **seen,
     )
     reasons = {
-        "patch_size": size.reason,
+        "patch_size": size.reason + around.reason,
         "mask_stride": stride.reason,
         "backbone": common.base.reason,
         "ranks": "; ".join([parts.reason, *encoding]) if once else parts.reason,

@@ -238,6 +238,7 @@ class Predictor:
             context_slices=context,
             mirrors=mirrors(configuration.mirror_axes, axis, context) if self.options.mirror else (Mirror(),),
             rotations=ROTATIONS if self.predicts_rotated else (0.0,),
+            surroundings=configuration.network.surroundings,
         )
         with self._autocast():
             logits = slice_logits(

@@ -17,7 +17,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from balrsam_pipeline.inference.tiling import Tile, gaussian_window, padding, tiles
-from balrsam_pipeline.network import Features
+from balrsam_pipeline.network import Features, shrunk
 
 LOG = logging.getLogger(__name__)
 Network = Callable[..., Tensor]  # of an image, and where it has an encoder of what that made of it
@@ -27,7 +27,8 @@ MOST_ENCODED = 16  # slices whose maps are held at once
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SliceSettings:
     """How slices are cut into patches and batched; `batch_size` counts patches, mirrored copies included.
-    Slices that one patch shows whole are seen in all `rotations` (degrees), others as they are."""
+    Slices that one patch shows whole are seen in all `rotations` (degrees), others as they are. With
+    `surroundings` each patch is followed by a view so many times as wide, shrunk to its size."""
 
     patch_size: tuple[int, int]
     tile_step: float
@@ -35,6 +36,7 @@ class SliceSettings:
     context_slices: int
     mirrors: tuple[Mirror, ...]
     rotations: tuple[float, ...] = (0.0,)
+    surroundings: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,8 +91,9 @@ def slice_logits(
         min(volume_dchw.shape[0], span[1] + settings.context_slices),
     )
     padded = functional.pad(volume_dchw[first:last], (*columns, *rows))
-    local = _LocalSlices(padded, span[0] - first, span[1] - first)
-    whole = tuple(padded.shape[2:]) == settings.patch_size
+    smaller = _shrunk(padded, settings.surroundings) if settings.surroundings else None
+    local = _LocalSlices(padded, span[0] - first, span[1] - first, smaller)
+    whole = tuple(padded.shape[2:]) == settings.patch_size and not settings.surroundings
     predict = _mean_of_rotations if whole else _mean_of_patches
     mean = predict(networks, local, settings)
     return mean[:, :, rows[0] : rows[0] + height, columns[0] : columns[0] + width]
@@ -98,11 +101,13 @@ def slice_logits(
 
 @dataclass(frozen=True, slots=True)
 class _LocalSlices:
-    """Padded slices, of which those from `start` to `stop` are asked for and the rest are neighbours."""
+    """Padded slices, of which those from `start` to `stop` are asked for and the rest are neighbours;
+    `shrunk_dchw` are the same, shrunk, where surroundings are seen."""
 
     volume_dchw: Tensor
     start: int
     stop: int
+    shrunk_dchw: Tensor | None = None
 
 
 def rotated(image_bcyx: Tensor, degrees: float, outside: Literal["zeros", "border"] = "zeros") -> Tensor:
@@ -191,13 +196,34 @@ def _batches(
         yield batch
 
 
+def _shrunk(volume_dchw: Tensor, times: int) -> Tensor:
+    """Slices made smaller, with zeros below and right of them where `times` does not divide them."""
+    height, width = volume_dchw.shape[2:]
+    return shrunk(functional.pad(volume_dchw, (0, -width % times, 0, -height % times)), times)
+
+
 def _patches(local: _LocalSlices, block: _Block, settings: SliceSettings) -> Tensor:
     height, width = settings.patch_size
     cut = local.volume_dchw[:, :, block.tile.y : block.tile.y + height, block.tile.x : block.tile.x + width]
     start, stop = local.start + block.start, local.start + block.stop
-    return with_context(cut, start, stop, settings.context_slices, block.mirror.context).flip(
-        block.mirror.dimensions
+    views = [cut] if local.shrunk_dchw is None else [cut, _around(local.shrunk_dchw, block.tile, settings)]
+    seen = (
+        with_context(view, start, stop, settings.context_slices, block.mirror.context) for view in views
     )
+    return torch.cat(list(seen), dim=1).flip(block.mirror.dimensions)
+
+
+def _around(shrunk_dchw: Tensor, tile: Tile, settings: SliceSettings) -> Tensor:
+    """The surroundings of a tile, cut out of shrunk slices about the same middle to the nearest pixel; zeros
+    outside. (Training cuts them alike: `trainers.augmentation.cut_surroundings`.)"""
+    pads: list[int] = []
+    ranges: list[slice] = []
+    places = zip((tile.y, tile.x), settings.patch_size, shrunk_dchw.shape[2:], strict=True)
+    for corner, patch, length in places:
+        first = math.floor((corner + patch / 2) / settings.surroundings - patch / 2 + 0.5)
+        ranges.append(slice(max(0, first), max(0, first + patch)))
+        pads = [max(0, -first), max(0, first + patch - length), *pads]
+    return functional.pad(shrunk_dchw[:, :, ranges[0], ranges[1]], pads)
 
 
 class _Encoded:

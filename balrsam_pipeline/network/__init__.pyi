@@ -10,6 +10,7 @@ from .checkpoints import sam_kind as sam_kind
 from .checkpoints import tensors_crc32 as tensors_crc32
 from .download import obtain as obtain
 from .features import Features as Features
+from .layers import shrunk as shrunk
 from .load_sam import starts_as_sam as starts_as_sam
 from .loss_sums import ENTROPY_SUMS as ENTROPY_SUMS
 from .loss_sums import VOLUME_LABELS as VOLUME_LABELS

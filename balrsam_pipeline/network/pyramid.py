@@ -7,7 +7,7 @@ than BatchNorm, and small batches leave no statistics of their own behind.
 
 What an image encoder made of the image (its embedding and early feature) is taken in at the embedding's
 stride and, where that is finer, at stride 16 too, where there is room for more channels. Without an encoder
-the pyramid is the whole network.
+the pyramid is the whole network; of tiles it may see the surroundings too.
 
 Source: ours; its form is that of feature pyramid networks (Lin et al., arXiv 1612.03144). Suffixes: b batch,
 c channels, k classes, y x pixels.
@@ -31,6 +31,7 @@ LEAK = 0.05
 BOUNDARY_STRIDE = 4
 # channels at each stride, in units of `cden_width` (that of stride 2)
 WIDTHS: dict[int, float] = {1: 0.5, 2: 1, 4: 2, 8: 4, 16: 6, 32: 8}
+SURROUNDINGS_STRIDE = 4
 AUXILIARY = 2  # coarser strides whose masks are supervised too
 
 
@@ -81,6 +82,60 @@ class Intake(nn.Module):
         return out
 
 
+class SurroundingsEncoder(nn.Module):
+    """What lies around a tile: down to 1/32 of a view that is `times` as wide, up again to 1/4 of it, and of
+    that the middle, which is where the tile lies. It joins the tile's own maps where its pixels are as large
+    as theirs.
+
+    Source: ours; two views of one place that meet at equal pixels are those of HookNet (van Rijthoven et al.,
+    arXiv 2006.12230).
+    """
+
+    def __init__(self, channels: int, widths: dict[int, int], times: int) -> None:
+        super().__init__()
+        strides = [stride for stride in widths if stride >= SURROUNDINGS_STRIDE]
+        first, last = widths[SURROUNDINGS_STRIDE], widths[COARSEST]
+        self.times, self.joins = times, SURROUNDINGS_STRIDE * times
+        self.stem = _stem(channels, first, SURROUNDINGS_STRIDE)
+        self.downs = nn.ModuleList(
+            nn.Sequential(Convolution(widths[before], widths[after], stride=2), Residual(widths[after]))
+            for before, after in pairwise(strides)
+        )
+        self.narrow = nn.ModuleList(
+            Convolution(widths[coarse], widths[fine], kernel=1) for fine, coarse in pairwise(strides)
+        )
+        self.last = Convolution(first, last, kernel=1)
+
+    def forward(self, image_bcyx: Tensor) -> Tensor:
+        """(b, c, y, x) -> (b, w, y / 4 / times, x / 4 / times)."""
+        maps = [self.stem(image_bcyx)]
+        for down in self.downs:
+            maps.append(down(maps[-1]))
+        x = maps.pop()
+        for narrow in reversed(self.narrow):
+            x = maps[-1] + _resized(narrow(x), maps.pop())
+        out: Tensor = self.last(middle(x, self.times))
+        return out
+
+
+def middle(map_bcyx: Tensor, times: int) -> Tensor:
+    """The middle of a map, `times` times smaller along each axis; where it begins between two pixels, their
+    mean.
+
+    Example:
+        >>> middle(torch.arange(8.0).expand(1, 1, 8, 8), 4)[0, 0].tolist()
+        [[3.0, 4.0], [3.0, 4.0]]
+    """
+    for axis in (-2, -1):
+        length = map_bcyx.shape[axis]
+        size = -(-length // times)
+        before = (length - size) // 2
+        after = length - size - before
+        low = map_bcyx.narrow(axis, before, size)
+        map_bcyx = low if after == before else (low + map_bcyx.narrow(axis, after, size)) / 2
+    return map_bcyx
+
+
 class Pyramid(nn.Module):
     """The network beside, or without, an image encoder.
 
@@ -95,7 +150,14 @@ class Pyramid(nn.Module):
         widths = {stride: _width(network.cden_width, stride) for stride in WIDTHS}
         self.finest = network.mask_stride
         self.strides = [stride for stride in widths if stride >= self.finest]
-        intakes = {network.embedding_stride, DEEP_INTAKE} if encoder_channels else set()
+        taken_in = dict.fromkeys((network.embedding_stride, DEEP_INTAKE), encoder_channels)
+        if not encoder_channels:
+            taken_in = {}
+        self.surroundings: SurroundingsEncoder | None = None
+        if network.surroundings:
+            channels //= 2
+            self.surroundings = SurroundingsEncoder(channels, widths, network.surroundings)
+            taken_in = {self.surroundings.joins: (widths[COARSEST],)}
         first = widths[self.finest]
         self.stem = nn.Sequential(_stem(channels, first, self.finest), Convolution(first, first))
         self.downs = nn.ModuleDict(
@@ -106,7 +168,7 @@ class Pyramid(nn.Module):
         )
         self.blocks = nn.ModuleDict({str(stride): Residual(widths[stride]) for stride in self.strides[1:]})
         self.intakes = nn.ModuleDict(
-            {str(stride): Intake(encoder_channels, widths[stride]) for stride in sorted(intakes)}
+            {str(stride): Intake(maps, widths[stride]) for stride, maps in sorted(taken_in.items())}
         )
         self.narrow = nn.ModuleDict(
             {
@@ -131,13 +193,17 @@ class Pyramid(nn.Module):
         """Masks of an image.
 
         Args:
-            image_bcyx: at the input size.
+            image_bcyx: at the input size; where the network sees surroundings, theirs are the second half of
+                the channels.
             encoded: the encoder's maps, (b, c, y, x) each, as many as `encoder_channels` said.
 
         Returns:
             logits at the finest stride; in training those at the coarser strides, and boundary logits at
             stride 4 (nothing and None else).
         """
+        if self.surroundings is not None:
+            image_bcyx, around_bcyx = image_bcyx.chunk(2, dim=1)
+            encoded = (self.surroundings(around_bcyx.contiguous(memory_format=torch.channels_last)),)
         x = self.stem(image_bcyx.contiguous(memory_format=torch.channels_last))
         maps: dict[int, Tensor] = {self.finest: self._take_in(x, self.finest, encoded)}
         for stride in self.strides[1:]:

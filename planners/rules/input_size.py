@@ -16,6 +16,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, replace
 
+from balrsam_pipeline.plan import Surroundings
 from planners.hardware import Hardware
 from planners.rules import Decision
 from planners.rules.slices import Slices
@@ -56,6 +57,8 @@ MOST_LARGER = 1.5  # patches hold the largest slice whole, unless it is this muc
 
 # adapted: a frozen encoder knows structures that span several tokens, so small slices are enlarged,
 ENLARGE = 8.0  # but a voxel becomes no larger than half a token
+
+WIDER: tuple[Surroundings, ...] = (2, 4, 8)  # than a tile: the least that shows all of a slice
 
 _LARGEST_BY_GB = ((16.0, 896), (8.0, 672), (0.0, 448))
 
@@ -196,6 +199,19 @@ def given_input_size(side: int, slices: Slices) -> Decision[Size]:
 def given_tiles(side: int, slices: Slices) -> Decision[Size]:
     """Tiles at full resolution of a side that the user names."""
     return Decision(_tiles(slices, side), f"tiles of {side} pixels were asked for")
+
+
+def surroundings(size: Size, slices: Slices) -> Decision[Surroundings]:
+    """How many times wider than a tile a second view of the slice about it is; 0 where patches show all."""
+    if size.whole:
+        return Decision(0, "")
+    longest = slices.longest / size.shrink
+    times = next((times for times in WIDER if times * min(size.patch) >= longest), WIDER[-1])
+    return Decision(
+        times,
+        f"; beside each tile the network sees its surroundings, {times} times as wide, shrunk to its size, "
+        "so that a tile knows where it is",
+    )
 
 
 def _tiles(slices: Slices, side: int) -> Size:

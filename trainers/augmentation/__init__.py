@@ -2,7 +2,14 @@
 sample can be replayed."""
 
 from trainers.augmentation.feature_maps import move_features
-from trainers.augmentation.geometry import Geometry2d, cut_patch, draw_bend, draw_geometry, draw_shift
+from trainers.augmentation.geometry import (
+    Geometry2d,
+    cut_patch,
+    cut_surroundings,
+    draw_bend,
+    draw_geometry,
+    draw_shift,
+)
 from trainers.augmentation.intensity import augment_intensity, augment_intensity_batch, augment_volume
 from trainers.augmentation.own import augment_own
 from trainers.augmentation.volume_geometry import ANISOTROPIC, Geometry3d, cut_volume, draw_volume_geometry
@@ -16,6 +23,7 @@ __all__ = [
     "augment_own",
     "augment_volume",
     "cut_patch",
+    "cut_surroundings",
     "cut_volume",
     "draw_bend",
     "draw_geometry",

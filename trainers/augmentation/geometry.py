@@ -19,6 +19,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from balrsam_pipeline.network import shrunk
 from trainers.config import TRANSLATION_PROBABILITY, AugmentationConfig
 
 Scalar = TypeVar("Scalar", bound=np.generic)
@@ -147,12 +148,48 @@ def cut_patch(
     else:
         image = padded_crop(image_chw, corner_yx, patch_yx)
         label = padded_crop(label_hw, corner_yx, patch_yx)
-    _, flip_y, flip_x = geometry.mirror
-    flips = (
-        slice(None, None, -1) if flip_y else slice(None),
-        slice(None, None, -1) if flip_x else slice(None),
-    )
-    return np.ascontiguousarray(image[(slice(None), *flips)]), np.ascontiguousarray(label[flips])
+    return _mirrored(image, geometry), _mirrored(label, geometry)
+
+
+def cut_surroundings(
+    image_chw: npt.NDArray[np.float32],
+    corner_yx: tuple[int, int],
+    patch_yx: tuple[int, int],
+    geometry: Geometry2d,
+    times: int,
+) -> npt.NDArray[np.float32]:
+    """What lies around a patch that `cut_patch` cuts: `times` as wide and high about the same middle, moved
+    alike (but not bent), shrunk to the patch's size; outside the slice 0.
+
+    Returns:
+        (c, y, x), each value the mean of `times` × `times` voxels.
+    """
+    patch = np.array(patch_yx)
+    middle = (patch - 1) / 2
+    corner = np.array(corner_yx) + geometry.shift_yx
+    reach = np.abs(geometry.matrix_yx) @ patch / 2 + 1
+    centre = (corner + patch / 2) / times  # in cells of the shrunk slice, from the slice's border
+    last_cell = -(-np.array(image_chw.shape[1:]) // times)
+    start = np.clip(np.floor(centre - reach).astype(int), 0, last_cell)
+    stop = np.clip(np.ceil(centre + reach).astype(int), 0, last_cell)
+    (top, left), (bottom, right) = start * times, stop * times
+    cells = shrunk(torch.from_numpy(padded_crop(image_chw, (top, left), (bottom - top, right - left))), times)
+    if not cells.numel():
+        return np.zeros((len(image_chw), *patch_yx), dtype=np.float32)
+    if geometry.moves:
+        offset = centre - 0.5 - start - geometry.matrix_yx @ middle
+        nothing = np.zeros(cells.shape[1:], dtype=np.int16)
+        wide, _ = resample(cells.numpy(), nothing, geometry.matrix_yx, offset, patch_yx)
+    else:
+        first = np.floor(centre - patch / 2 + 0.5).astype(int) - start
+        wide = padded_crop(cells.numpy(), first.tolist(), patch_yx)
+    return _mirrored(wide, geometry)
+
+
+def _mirrored(array: npt.NDArray[Scalar], geometry: Geometry2d) -> npt.NDArray[Scalar]:
+    """The last two axes flipped as the geometry says."""
+    flips = (slice(None, None, -1) if flip else slice(None) for flip in geometry.mirror[1:])
+    return np.ascontiguousarray(array[(..., *flips)])
 
 
 def padded_crop(

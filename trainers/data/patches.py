@@ -20,6 +20,7 @@ from trainers.augmentation import (
     augment_own,
     augment_volume,
     cut_patch,
+    cut_surroundings,
     cut_volume,
 )
 from trainers.config import AugmentationConfig
@@ -125,7 +126,8 @@ class PatchReader:
 
     @property
     def channels(self) -> int:
-        """Channels of a patch: image channels times slices."""
+        """Channels of a patch: image channels times slices, and as many of its surroundings if they are
+        seen."""
         return self._configuration.network.input_channels
 
     @property
@@ -166,6 +168,10 @@ class PatchReader:
         image, label = cut_patch(
             image_chw, label_hw, sample.corner_yx, self._configuration.patch_size, sample.geometry
         )
+        times = self._configuration.network.surroundings
+        if times:
+            place = (sample.corner_yx, self._configuration.patch_size, sample.geometry)
+            image = np.concatenate([image, cut_surroundings(image_chw, *place, times)])
         if sample.intensity_seed is not None and not self._augmentation.on_device:
             image = augment_intensity(image, channels, sample.intensity_seed, self._augmentation)
         return self._own(image, label, sample)
