@@ -1,4 +1,4 @@
-"""Ours and nnU-Net 2d, the same fold, the same CPU core-minutes, one after the other; both scored by `balrsam
+"""Ours and nnU-Net, the same fold, the same CPU core-minutes, one after the other; both scored by `balrsam
 evaluate`.
 
 nnU-Net lives in a virtual environment of its own (torch, nnunetv2, psutil):
@@ -72,8 +72,8 @@ def _best(dataset: str, names: list[str], arguments: argparse.Namespace) -> dict
     return {**record, **_scores(predicted, dataset, arguments)}
 
 
-def nnunet(dataset: str, arguments: argparse.Namespace) -> dict[str, object]:
-    """Plan, train and validate nnU-Net 2d, and score its validation as ours is scored."""
+def nnunet(dataset: str, configuration: str, arguments: argparse.Namespace) -> dict[str, object]:
+    """Plan, train and validate nnU-Net, and score its validation as ours is scored."""
     folder = arguments.work / "nnunet"
     environment = {
         "nnUNet_raw": str(arguments.raw),
@@ -81,12 +81,14 @@ def nnunet(dataset: str, arguments: argparse.Namespace) -> dict[str, object]:
         "nnUNet_results": str(folder / "res"),
     }
     words = [
-        str(HERE / "nnunet_2d.py"),
+        str(HERE / "nnunet.py"),
         dataset,
         "--fold",
         str(arguments.fold),
         "--minutes",
         str(arguments.minutes),
+        "--configuration",
+        configuration,
     ]
     record = _json_of([str(arguments.nnunet_python), *words], environment)
     return {**record, **_scores(Path(str(record["validation_folder"])), dataset, arguments)}
@@ -143,12 +145,13 @@ def main() -> None:
     parser.add_argument("--fold", type=int, default=0)
     parser.add_argument("--minutes", type=float, default=20.0, help="CPU core-minutes of training a method")
     parser.add_argument("--nnunet-python", type=Path, help="python of the virtual environment with nnunetv2")
+    parser.add_argument("--nnunet-configurations", nargs="+", default=["2d"], metavar="NAME")
     parser.add_argument("--raw", type=Path, required=True)
     parser.add_argument("--work", type=Path, required=True)
     arguments = parser.parse_args()
     rows = ours(arguments.dataset, arguments)
     if arguments.nnunet_python:
-        rows.append(nnunet(arguments.dataset, arguments))
+        rows += [nnunet(arguments.dataset, name, arguments) for name in arguments.nnunet_configurations]
     print(table(rows))
 
 

@@ -4,10 +4,10 @@
     python benchmarks/accuracy/suite.py --table --work WORK
 
 Methods are `default` (what the planner chooses), any backbone, MONAI's networks with our data, loss,
-augmentation and budget (`basic_unet`, `segresnet`), and `nnunet` (2d; `--nnunet-python` names the Python of
-its own virtual environment). Each result is a line of WORK/results.jsonl, written as soon as it is
-known: the same command goes on where it was stopped. At the end, and with `--table`, a table in Markdown is
-printed and WORK/suite.png drawn. One thread: set OMP_NUM_THREADS=1 for figures that compare.
+augmentation and budget (`basic_unet`, `segresnet`), and `nnunet_2d` and `nnunet_3d` (`--nnunet-python`
+names the Python of its own virtual environment). Each result is a line of WORK/results.jsonl, written as
+soon as it is known: the same command goes on where it was stopped. At the end, and with `--table`, a table
+in Markdown is printed and WORK/suite.png drawn. One thread: set OMP_NUM_THREADS=1 for figures that compare.
 """
 
 from __future__ import annotations
@@ -30,7 +30,8 @@ from balrsam_pipeline.plan import Backbone
 HERE = Path(__file__).resolve().parent
 BACKBONES: tuple[Backbone, ...] = ("cnn", "vit_mini", "vit_t", "vit_b")
 PEERS = ("basic_unet", "segresnet")  # of MONAI, in place of `cnn` (monai_peers.py)
-METHODS = ("default", *BACKBONES, *PEERS, "nnunet")
+NNUNET = {"nnunet_2d": "2d", "nnunet_3d": "3d_fullres"}
+METHODS = ("default", *BACKBONES, *PEERS, *NNUNET)
 KEY = ("dataset", "method", "budget", "seed")
 
 
@@ -44,15 +45,15 @@ def measure(
     dataset: str, method: str, budget: float, seed: int, arguments: argparse.Namespace
 ) -> dict[str, Any]:
     """Train and validate one method on one dataset."""
-    if method == "nnunet":
+    if method in NNUNET:
         own = argparse.Namespace(
             raw=arguments.raw,
-            work=arguments.work / f"nnunet_{budget:g}_{seed}",
+            work=arguments.work / f"{method}_{budget:g}_{seed}",
             nnunet_python=arguments.nnunet_python,
             fold=arguments.fold,
             minutes=budget,
         )
-        return nnunet(dataset, own)
+        return nnunet(dataset, NNUNET[method], own)
     folder = arguments.work / method
     roots = ["--raw", arguments.raw, "--preprocessed", folder / "preprocessed"]
     backbone = ["--backbone", "cnn" if method in PEERS else method] if method != "default" else []
