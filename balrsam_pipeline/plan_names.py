@@ -7,6 +7,7 @@ import argparse
 import re
 
 JOINT = "__"
+RECOMMENDED = "recommended"  # in place of configurations: the plan's default and its companions
 UNNAMED = ""
 _NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9.-]|_(?!_))*(?<!_)")
 LONGEST = 60

@@ -15,7 +15,7 @@ from balrsam_pipeline.execution_options import add_execution_arguments, executio
 from balrsam_pipeline.layout import PlanFolder, PreprocessedFolder, StoredFiles, stored_files
 from balrsam_pipeline.paths import find_dataset
 from balrsam_pipeline.plan import Backbone
-from balrsam_pipeline.plan_names import UNNAMED, plan_name
+from balrsam_pipeline.plan_names import RECOMMENDED, UNNAMED, plan_name
 
 if TYPE_CHECKING:
     from balrsam_pipeline.preprocessing.conservation import LabelVoxels
@@ -33,8 +33,9 @@ def add_planning_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--configurations",
         nargs="+",
-        choices=CONFIGURATIONS,
-        help="those to preprocess (default: all that suit)",
+        choices=(*CONFIGURATIONS, RECOMMENDED),
+        help="those to preprocess; recommended: the plan's default and its companions (default: all that "
+        "suit)",
     )
     parser.add_argument(
         "--gpu-memory-gb",

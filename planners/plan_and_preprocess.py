@@ -25,7 +25,7 @@ from balrsam_pipeline.files import read_json, write_json
 from balrsam_pipeline.layout import PlanFolder, PreprocessedFolder, RawFolder
 from balrsam_pipeline.network import obtain
 from balrsam_pipeline.plan import Plan, read_plan, write_versioned
-from balrsam_pipeline.plan_names import UNNAMED
+from balrsam_pipeline.plan_names import RECOMMENDED, UNNAMED
 from balrsam_pipeline.preprocessing import store_folder
 from planners.fingerprint import Extraction, changed_cases, extract_fingerprint
 from planners.hardware import Hardware
@@ -47,7 +47,8 @@ class PlanRequest:
         raw: the raw dataset's folder.
         name: of the plan; "" is the unnamed one.
         preprocessed: the folder of preprocessed datasets.
-        configurations: those to preprocess; None is all that the plan has.
+        configurations: those to preprocess, `RECOMMENDED` for the plan's default and its companions; None is
+            all that the plan has.
         like: a plan to take over instead of planning.
         execution: where cases are worked on.
         offline: forbids to fetch the checkpoint that is planned; None does what `balrsam_offline` says.
@@ -178,10 +179,12 @@ def _plan(request: PlanRequest, dataset: RawDataset, extraction: Extraction) -> 
 
 
 def _chosen(request: PlanRequest, plan: Plan) -> tuple[str, ...]:
-    names = request.configurations or tuple(plan.configurations)
+    names: list[str] = []
+    for name in request.configurations or tuple(plan.configurations):
+        names += (plan.default_configuration, *plan.companions) if name == RECOMMENDED else (name,)
     for name in names:
         plan.configuration(name)
-    return names
+    return tuple(dict.fromkeys(names))
 
 
 def _write_if_new(folder: Path, plan: Plan) -> None:

@@ -21,7 +21,7 @@ from balrsam_pipeline.layout import PreprocessedFolder, RawFolder, ResultsFolder
 from balrsam_pipeline.network.official_checkpoints import find_checkpoint
 from balrsam_pipeline.paths import shown
 from balrsam_pipeline.plan import Plan
-from balrsam_pipeline.plan_names import model_name
+from balrsam_pipeline.plan_names import RECOMMENDED, model_name
 from balrsam_pipeline.run.handed_on import settings_for, words_for
 from balrsam_pipeline.run.request import RunRequest
 from balrsam_pipeline.run.together import (
@@ -97,15 +97,16 @@ class Step:
 def planning_step(request: RunRequest) -> Step:
     """The step that makes the plan; the others are known only once it is there."""
     words = [str(request.dataset), *root_words(request), *worker_words(request)]
-    if request.configurations:
-        words += ["--configurations", *request.configurations]
+    names = request.configurations or (() if request.every_configuration else (RECOMMENDED,))
+    if names:
+        words += ["--configurations", *names]
     return _step(
         request,
         "plan_and_preprocess",
         (*words, *plan_words(request)),
         name=_preparing(request),
         title="Measure, plan, preprocess",
-        settings={"--configurations": " ".join(request.configurations or ("all",))},
+        settings={"--configurations": " ".join(names or ("all",))},
         inputs=_labels(RAW.description, RAW.splits, RAW.groups, RAW.images_tr / "*", RAW.labels_tr / "*"),
     )
 

@@ -16,7 +16,7 @@ from balrsam_pipeline.cli import main
 from balrsam_pipeline.errors import CheckpointError
 from balrsam_pipeline.layout import PreprocessedFolder
 from balrsam_pipeline.plan import Plan, read_plan
-from balrsam_pipeline.preprocessing import CaseStore
+from balrsam_pipeline.preprocessing import CaseStore, store_folder
 
 Prepare = Callable[..., tuple[Plan, CaseStore]]
 ISOTROPIC = (1.0, 1.0, 1.0)
@@ -119,6 +119,27 @@ def test_a_second_run_does_nothing_and_a_changed_case_alone_is_redone(
         path.name.removesuffix(".b2nd") for path, time in before.items() if path.stat().st_mtime_ns != time
     }
     assert changed == {"case_03", "case_03_label", "case_03_foreground"}
+
+
+def test_recommended_is_what_the_plan_would_train(tmp_path: Path) -> None:
+    folder = volume_dataset(
+        tmp_path / "raw" / "Dataset114_Wide", spacing=(5.0, 1.0, 1.0), shape=(10, 150, 150)
+    )
+    there = tmp_path / "pre" / folder.name
+    words = [
+        "plan_and_preprocess",
+        str(folder),
+        "--preprocessed",
+        str(tmp_path / "pre"),
+        "--gpu-memory-gb",
+        "0",
+    ]
+    assert main([*words, "--workers", "1", "--configurations", "recommended"]) == 0
+    plan = read_plan(there / "plan.json")
+    wanted = {store_folder(there, plan.configuration(plan.default_configuration))}
+    wanted |= {store_folder(there, plan.configuration(name)) for name in plan.companions}
+    everything = {store_folder(there, configuration) for configuration in plan.configurations.values()}
+    assert {path.parent for path in there.rglob("case_00.b2nd")} == wanted < everything
 
 
 def test_a_plan_of_a_name_of_its_own_leaves_the_other_as_it_is(

@@ -72,7 +72,7 @@ def test_what_changes_an_output_is_a_setting_of_its_step_and_how_it_is_made_is_n
     usual = {"--max-minutes": "default", "--epochs": "default"}
     assert found["train_2d_fold_0"].settings == usual | {"--seed": "3"}
     assert found["predict"].settings == {"--no-mirror": ""}
-    assert found["prepare"].settings == {"--configurations": "all", "--backbone": "vit_b"}
+    assert found["prepare"].settings == {"--configurations": "recommended", "--backbone": "vit_b"}
     assert steps(tmp_path)["train_2d_fold_0"].settings == usual, "records of earlier runs stay valid"
 
 
