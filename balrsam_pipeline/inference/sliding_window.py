@@ -207,9 +207,7 @@ def _patches(local: _LocalSlices, block: _Block, settings: SliceSettings) -> Ten
     cut = local.volume_dchw[:, :, block.tile.y : block.tile.y + height, block.tile.x : block.tile.x + width]
     start, stop = local.start + block.start, local.start + block.stop
     views = [cut] if local.shrunk_dchw is None else [cut, _around(local.shrunk_dchw, block.tile, settings)]
-    seen = (
-        with_context(view, start, stop, settings.context_slices, block.mirror.context) for view in views
-    )
+    seen = (with_context(view, start, stop, settings.context_slices, block.mirror.context) for view in views)
     return torch.cat(list(seen), dim=1).flip(block.mirror.dimensions)
 
 

@@ -185,9 +185,10 @@ def _cpu_side(slices: Slices, thickness_px: float, largest: int) -> int:
 
 def _holding_all(slices: Slices) -> Slices:
     """The same with the size of the largest slice, so that a patch holds any whole: an encoder that runs once
-    for each slice has one view of it."""
-    if slices.mixed or not any(slices.largest_yx) or max(slices.largest_yx) > MOST_LARGER * slices.longest:
-        return slices
+    for each slice has one view of it. Pictures of which one is much larger are resized by themselves."""
+    larger = max(slices.largest_yx) / slices.longest
+    if slices.mixed or not larger or larger > MOST_LARGER:
+        return replace(slices, spread=max(slices.spread, larger))
     return replace(slices, yx=slices.largest_yx)
 
 

@@ -99,6 +99,14 @@ def test_patches_hold_the_largest_slice_too_where_an_encoder_sees_each_once() ->
     assert input_size(outlier, 8.0, 224, cpu=True).value.patch == (32, 64)  # in two tiles
 
 
+@pytest.mark.parametrize("yx", [(100, 120), (500, 600)])
+def test_one_large_picture_is_resized_where_an_encoder_sees_each_once(yx: tuple[int, int]) -> None:
+    """It would be cut into tiles otherwise, for which the encoder runs in every step."""
+    pictures = Slices(yx=yx, largest_yx=(4 * yx[0], 4 * yx[1]), frame_yx=(0.9, 1.0), pictures=True)
+    beside = input_size(pictures, 20.0, 224, cpu=True, once=True).value
+    assert beside.whole and beside.fitted
+
+
 def test_thick_labels_keep_their_resolution_for_an_encoder_that_sees_each_slice_once() -> None:
     lesions = Slices(yx=(540, 800), pictures=True, frame_yx=(540 / 800, 1.0))
     assert input_size(lesions, 248.0, 224, cpu=True, once=True).value.input == (160, 224)
