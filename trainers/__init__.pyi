@@ -1,6 +1,6 @@
 """Public names and the modules that define them; `__init__.py` reads this table."""
 
-from .config import AugmentationConfig as AugmentationConfig
+from .augmentation_config import AugmentationConfig as AugmentationConfig
 from .config import LossConfig as LossConfig
 from .config import TrainingConfig as TrainingConfig
 from .config import read_training_config as read_training_config

@@ -6,33 +6,22 @@ import dataclasses
 import math
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Literal, get_args
 
 from balrsam_pipeline.errors import TrainingError
-from balrsam_pipeline.extensions import FORM, is_extension_name
 from balrsam_pipeline.files import read_json
 from balrsam_pipeline.options import option
 from balrsam_pipeline.plan import Configuration
 from balrsam_pipeline.serialise import from_json
+from trainers.augmentation_config import AugmentationConfig, require, require_extension
 
 Clock = Literal["wall", "cpu"]
 Freeze = Literal["nothing", "encoder", "decoder"]
-VOLUME_ROTATION_DEGREES = 30.0
-TRANSLATION_PROBABILITY = 0.5
-# how often samples are changed where settings leave it open: usually (nnU-Net's shares), and in slices of few
-# volumes that are seen for long (chosen on folds 1 and 2 of ACDC and fold 1 of CHAOS, docs/benchmarks.md)
-SHARES = {
-    "rotation_probability": (0.2, 0.5),
-    "scaling_probability": (0.2, 0.5),
-    "intensity_curve_probability": (0.0, 0.3),
-    "elastic_probability": (0.0, 0.5),
-}
 FEW_VOLUMES = 40  # training cases up to which that pays, in trainings as long as these:
 LONG_MINUTES, LONG_STEPS = 10, 8000
 FROM_SCRATCH_RATE = 3e-3  # chosen on fold 0 of Hippocampus, docs/benchmarks.md
-# beyond these a number is a slip: kernels and batches of it fill any memory
-LARGEST_RANGE, LARGEST_FACTOR, LARGEST_RATE, LARGEST_BATCH, MOST_PATCHES = 100.0, 10.0, 10.0, 2**16, 2**16
-ZOOMS = ("scaling_range", "low_resolution_zoom")
+# beyond these a number is a slip: batches of it fill any memory
+LARGEST_RATE, LARGEST_BATCH, MOST_PATCHES = 10.0, 2**16, 2**16
 SLICES_A_VOLUME = 4  # patches of slices for one of a volume, in the quick validation
 VOLUME_RATE = 2e-3  # a volume a step is a smaller batch of like voxels
 ADAPTED_RATE = 1e-3  # adapters start at zero beside frozen weights: gentler
@@ -60,137 +49,11 @@ class LossConfig:
 
     def __post_init__(self) -> None:
         for name in ("dice", "cross_entropy", "boundary", "extension_weight"):
-            _require(f"loss.{name}", getattr(self, name) >= 0, getattr(self, name), "0 (off) or more")
-        _require_extension("loss.extension", self.extension)
+            require(f"loss.{name}", getattr(self, name) >= 0, getattr(self, name), "0 (off) or more")
+        require_extension("loss.extension", self.extension)
         total = self.dice + self.cross_entropy + (self.extension_weight if self.extension else 0)
-        _require("loss", total > 0, "dice and cross_entropy both 0", "one of them above 0, or an extension")
-        _require(
-            "loss.label_smoothing", 0 <= self.label_smoothing < 1, self.label_smoothing, "from 0 up to 1"
-        )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AugmentationConfig:
-    """Probabilities and ranges of augmentation. Source: nnU-Net v2 default data augmentation.
-
-    The probability of an intensity transform names the transform in `trainers.augmentation` and the setting
-    of its range; transforms come in the order of these settings. A new one goes last, so that samples of a
-    seed stay as they were: its two settings here, and a file beside the others.
-
-    `rotation_degrees` None takes 30 for volumes, whose patients lie one way, and for pictures and volumes of
-    a microscope nnU-Net's rule: 180 for nearly square patches, 15 where one side exceeds 1.5 times the other;
-    `translation_probability` None takes 0.5, and none for `vit_mini`, which was measured without.
-    Probabilities of rotation, scaling, intensity curves and bending that are None follow the number of
-    training volumes. A CUDA device changes intensities itself, a batch at a time, since the loader would
-    starve it; `in_loader` has it done by the loader there too, `on_device` on other devices as well.
-    `extensions` name functions of one's own (docs/extending.md), which the loader calls last.
-    """
-
-    enabled: bool = True
-    on_device: bool = False
-    in_loader: bool = False
-    mirroring: bool = True
-    rotation_probability: float | None = None
-    rotation_degrees: float | None = None
-    scaling_probability: float | None = None
-    scaling_range: tuple[float, float] = (0.7, 1.4)
-    noise_probability: float = field(
-        default=0.1, metadata={"transform": "noise:NOISE", "limits": "noise_variance"}
-    )
-    noise_variance: tuple[float, float] = (0.0, 0.1)
-    blur_probability: float = field(default=0.2, metadata={"transform": "blur:BLUR", "limits": "blur_sigma"})
-    blur_sigma: tuple[float, float] = (0.5, 1.0)
-    brightness_probability: float = field(
-        default=0.15, metadata={"transform": "brightness:BRIGHTNESS", "limits": "brightness_range"}
-    )
-    brightness_range: tuple[float, float] = (0.75, 1.25)
-    contrast_probability: float = field(
-        default=0.15, metadata={"transform": "contrast:CONTRAST", "limits": "contrast_range"}
-    )
-    contrast_range: tuple[float, float] = (0.75, 1.25)
-    low_resolution_probability: float = field(
-        default=0.25, metadata={"transform": "low_resolution:LOW_RESOLUTION", "limits": "low_resolution_zoom"}
-    )
-    low_resolution_zoom: tuple[float, float] = (0.5, 1.0)
-    inverted_gamma_probability: float = field(
-        default=0.1, metadata={"transform": "gamma:INVERTED_GAMMA", "limits": "gamma_range"}
-    )
-    gamma_probability: float = field(
-        default=0.3, metadata={"transform": "gamma:GAMMA", "limits": "gamma_range"}
-    )
-    gamma_range: tuple[float, float] = (0.7, 1.5)
-    bias_field_probability: float = field(
-        default=0.0, metadata={"transform": "bias_field:BIAS_FIELD", "limits": "bias_field_strength"}
-    )
-    bias_field_strength: tuple[float, float] = (0.0, 1.5)
-    intensity_curve_probability: float | None = field(
-        default=None,
-        metadata={"transform": "intensity_curve:INTENSITY_CURVE", "limits": "intensity_curve_strength"},
-    )
-    intensity_curve_strength: tuple[float, float] = (0.3, 0.9)
-    translation_probability: float | None = None
-    translation_fraction: float = 0.1
-    elastic_probability: float | None = None
-    elastic_strength: tuple[float, float] = (0.0, 0.075)
-    extensions: tuple[str, ...] = ()
-
-    def __post_init__(self) -> None:
-        for item in dataclasses.fields(self):
-            value = getattr(self, item.name)
-            if item.name.endswith("_probability") and value is not None:
-                _require(f"augmentation.{item.name}", 0 <= value <= 1, value, "a probability from 0 to 1")
-            if item.name == "extensions":
-                for name in value:
-                    _require_extension("augmentation.extensions", name)
-            elif item.name in ZOOMS:
-                expected = f"two numbers above 0, the smaller first, at most {LARGEST_FACTOR:g}"
-                within = 0 < value[0] <= value[1] <= LARGEST_FACTOR
-                _require(f"augmentation.{item.name}", within, value, expected)
-            elif isinstance(value, tuple):
-                largest = LARGEST_FACTOR if item.name.endswith("_strength") else LARGEST_RANGE
-                expected = f"two numbers, the smaller first, from 0 to {largest:g}"
-                within = 0 <= value[0] <= value[1] <= largest
-                _require(f"augmentation.{item.name}", within, value, expected)
-        turned, moved = self.rotation_degrees, self.translation_fraction
-        _require(
-            "augmentation.rotation_degrees", turned is None or 0 <= turned <= 180, turned, "from 0 to 180"
-        )
-        _require("augmentation.translation_fraction", 0 <= moved <= 1, moved, "from 0 to 1")
-
-    def probability(self, name: str) -> float:
-        """What a setting of that name says, or what is usual where that is None."""
-        given: float | None = getattr(self, name)
-        return SHARES[name][0] if given is None else given
-
-    def completed(self, configuration: Configuration, *, strong: bool = False) -> AugmentationConfig:
-        """The same with every None filled in.
-
-        Args:
-            strong: whether few patients are seen for long.
-        """
-        from balrsam_pipeline.imageio.geometry import is_flat  # brings readers of images along
-
-        volumes = not is_flat(configuration.spacing_mm)
-        pyramid = configuration.network.from_scratch and configuration.network.decoder == "pyramid"
-        which = int(strong and volumes and pyramid)
-        filled: dict[str, Any] = {
-            name: shares[which] for name, shares in SHARES.items() if getattr(self, name) is None
-        }
-        if self.translation_probability is None:
-            shifts = configuration.network.backbone != "vit_mini"
-            filled["translation_probability"] = TRANSLATION_PROBABILITY if shifts else 0.0
-        if "ct" in configuration.normalization and self.intensity_curve_probability is None:
-            filled["intensity_curve_probability"] = 0.0  # Hounsfield units tell one tissue from another
-        any_way = {1, 2} <= set(configuration.mirror_axes)  # else a flip and half a turn are a mirror image
-        if self.rotation_degrees is None and not any_way:
-            filled["rotation_degrees"] = VOLUME_ROTATION_DEGREES
-        return dataclasses.replace(self, **filled)
-
-    def on(self, device_type: str, *, volumes: bool = False) -> AugmentationConfig:
-        """The same with `on_device` as it is on a kind of device: "cuda", "cpu", "mps". Patches of volumes
-        are changed by the loader everywhere."""
-        on_device = self.on_device or (device_type == "cuda" and not self.in_loader)
-        return dataclasses.replace(self, on_device=on_device and not volumes)
+        require("loss", total > 0, "dice and cross_entropy both 0", "one of them above 0, or an extension")
+        require("loss.label_smoothing", 0 <= self.label_smoothing < 1, self.label_smoothing, "from 0 up to 1")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -292,40 +155,40 @@ class TrainingConfig:
     augmentation: AugmentationConfig = field(default_factory=AugmentationConfig)
 
     def __post_init__(self) -> None:
-        _require("seed", self.seed >= 0, self.seed, "0 or more")
-        _require("epochs", self.epochs is None or self.epochs > 0, self.epochs, "at least 1")
-        _require("max_steps", self.max_steps is None or self.max_steps > 0, self.max_steps, "at least 1")
-        _require(
+        require("seed", self.seed >= 0, self.seed, "0 or more")
+        require("epochs", self.epochs is None or self.epochs > 0, self.epochs, "at least 1")
+        require("max_steps", self.max_steps is None or self.max_steps > 0, self.max_steps, "at least 1")
+        require(
             "max_minutes", self.max_minutes is None or self.max_minutes > 0, self.max_minutes, "more than 0"
         )
-        _require("budget_clock", self.budget_clock in get_args(Clock), self.budget_clock, "wall or cpu")
-        _require("patience", self.patience is None or self.patience > 0, self.patience, "at least 1")
-        _require("steps_per_epoch", self.steps_per_epoch > 0, self.steps_per_epoch, "at least 1")
+        require("budget_clock", self.budget_clock in get_args(Clock), self.budget_clock, "wall or cpu")
+        require("patience", self.patience is None or self.patience > 0, self.patience, "at least 1")
+        require("steps_per_epoch", self.steps_per_epoch > 0, self.steps_per_epoch, "at least 1")
         batch, rate = self.batch_size, self.learning_rate
-        _require(
+        require(
             "batch_size", batch is None or 0 < batch <= LARGEST_BATCH, batch, f"from 1 to {LARGEST_BATCH}"
         )
-        _require(
+        require(
             "learning_rate",
             rate is None or 0 < rate <= LARGEST_RATE,
             rate,
             f"above 0, at most {LARGEST_RATE:g}",
         )
-        _require("weight_decay", self.weight_decay >= 0, self.weight_decay, "0 (off) or more")
-        _require("poly_exponent", self.poly_exponent >= 0, self.poly_exponent, "0 (constant) or more")
+        require("weight_decay", self.weight_decay >= 0, self.weight_decay, "0 (off) or more")
+        require("poly_exponent", self.poly_exponent >= 0, self.poly_exponent, "0 (constant) or more")
         patches = self.quick_validation_patches
-        _require("quick_validation_patches", 0 <= patches <= MOST_PATCHES, patches, f"0 to {MOST_PATCHES}")
-        _require("pretrained_rate", 0 < self.pretrained_rate <= 1, self.pretrained_rate, "above 0, at most 1")
-        _require("gradient_clip", self.gradient_clip >= 0, self.gradient_clip, "0 (off) or more")
-        _require("warmup_fraction", 0 <= self.warmup_fraction < 1, self.warmup_fraction, "from 0 up to 1")
-        _require("ema_width", 0 < self.ema_width < 0.5, self.ema_width, "between 0 and 0.5")
+        require("quick_validation_patches", 0 <= patches <= MOST_PATCHES, patches, f"0 to {MOST_PATCHES}")
+        require("pretrained_rate", 0 < self.pretrained_rate <= 1, self.pretrained_rate, "above 0, at most 1")
+        require("gradient_clip", self.gradient_clip >= 0, self.gradient_clip, "0 (off) or more")
+        require("warmup_fraction", 0 <= self.warmup_fraction < 1, self.warmup_fraction, "from 0 up to 1")
+        require("ema_width", 0 < self.ema_width < 0.5, self.ema_width, "between 0 and 0.5")
         given = self.feature_dropout
-        _require("feature_dropout", given is None or 0 <= given < 1, given, "from 0 up to 1")
-        _require("coarse_share", 0 <= self.coarse_share <= 1, self.coarse_share, "from 0 to 1")
+        require("feature_dropout", given is None or 0 <= given < 1, given, "from 0 up to 1")
+        require("coarse_share", 0 <= self.coarse_share <= 1, self.coarse_share, "from 0 to 1")
         for name in ("network_extension", "trainer_extension"):
-            _require_extension(name, getattr(self, name))
-        _require("freeze", self.freeze in get_args(Freeze), self.freeze, "nothing, encoder or decoder")
-        _require(
+            require_extension(name, getattr(self, name))
+        require("freeze", self.freeze in get_args(Freeze), self.freeze, "nothing, encoder or decoder")
+        require(
             "foreground_fraction", 0 <= self.foreground_fraction <= 1, self.foreground_fraction, "from 0 to 1"
         )
 
@@ -386,14 +249,3 @@ def read_training_config(path: Path) -> TrainingConfig:
         (50, 0.0, 1.0)
     """
     return from_json(TrainingConfig, read_json(path, TrainingError), path, TrainingError)
-
-
-def _require_extension(name: str, value: str) -> None:
-    _require(name, not value or is_extension_name(value), value, FORM)
-
-
-def _require(name: str, holds: bool, value: object, expected: str) -> None:
-    if not holds:
-        raise TrainingError(
-            f"training setting '{name}'", found=str(value), expected=expected, fix=f"correct '{name}'"
-        )

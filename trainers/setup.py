@@ -37,8 +37,9 @@ from balrsam_pipeline.processor import OtherWork, usable_cores
 from balrsam_pipeline.progress import Phase, phase
 from balrsam_pipeline.serialise import to_json
 from trainers.augmentation import augment_intensity_batch
+from trainers.augmentation_config import AugmentationConfig
 from trainers.checkpoints import Checkpoint, CheckpointFolder
-from trainers.config import AugmentationConfig, TrainingConfig
+from trainers.config import TrainingConfig
 from trainers.data import (
     BatchLoader,
     FoldData,

@@ -28,7 +28,8 @@ from balrsam_pipeline.network import preset
 from balrsam_pipeline.paths import Roots, find_dataset, resolve_roots
 from balrsam_pipeline.plan import Configuration, NetworkPlan, Plan, read_plan, write_versioned
 from trainers import TrainingConfig, TrainRequest
-from trainers.config import AugmentationConfig, LossConfig
+from trainers.augmentation_config import AugmentationConfig
+from trainers.config import LossConfig
 
 Change = Callable[[Configuration], Configuration]
 

@@ -20,10 +20,10 @@ from balrsam_pipeline.network.attention import one_hot_positions, positional_att
 from balrsam_pipeline.network.loss_sums import TargetScheme, class_sums
 from balrsam_pipeline.progress import phase
 from trainers.augmentation import augment_intensity_batch
+from trainers.augmentation_config import AugmentationConfig
 from trainers.check_machine.bench import Bench, set_up
 from trainers.check_machine.findings import check_prediction, check_resume, check_step
 from trainers.check_machine.subject import Subject, generated_subject
-from trainers.config import AugmentationConfig
 from trainers.data import DeviceBatches, copy_stream
 from trainers.optimisation import Precision, choose_precision
 

@@ -8,13 +8,9 @@ import pytest
 from balrsam_pipeline.errors import TrainingError
 from balrsam_pipeline.network import preset
 from balrsam_pipeline.serialise import from_json, to_json
+from trainers.augmentation_config import AugmentationConfig
 from trainers.changed_settings import differences, with_defaults
-from trainers.config import (
-    AugmentationConfig,
-    LossConfig,
-    TrainingConfig,
-    read_training_config,
-)
+from trainers.config import LossConfig, TrainingConfig, read_training_config
 
 
 def test_settings_survive_json():

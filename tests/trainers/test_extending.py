@@ -24,7 +24,8 @@ from balrsam_pipeline.inference.sharing.pack import ExportRequest, export_model
 from balrsam_pipeline.plan import read_plan
 from evaluation.submission.container import ContainerRequest, write_container
 from trainers.augmentation import augment_own
-from trainers.config import AugmentationConfig, LossConfig, read_training_config
+from trainers.augmentation_config import AugmentationConfig
+from trainers.config import LossConfig, read_training_config
 from trainers.fold import train_fold
 from trainers.loggers.jsonl import read_log
 from trainers.losses import SegmentationLoss

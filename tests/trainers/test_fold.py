@@ -21,8 +21,8 @@ from balrsam_pipeline.layout import ModelFolder, PreprocessedFolder
 from balrsam_pipeline.plan import read_plan, write_versioned
 from evaluation.best_configuration.find import BestRequest, find_best_configuration
 from trainers import fold as fold_module
+from trainers.augmentation_config import SHARES, AugmentationConfig
 from trainers.checkpoints import CheckpointFolder, read_checkpoint
-from trainers.config import SHARES, AugmentationConfig
 from trainers.data import open_fold
 from trainers.fold import train_fold, validate_trained
 from trainers.loggers.jsonl import read_log
@@ -136,9 +136,9 @@ def test_a_run_goes_on_with_the_augmentation_it_was_begun_with(make_request, mon
         stop_at(patch, 2)
         with pytest.raises(TrainingStopped):
             train_fold(make_request())
-    monkeypatch.setattr("trainers.config.SHARES", dict.fromkeys(SHARES, (0.4, 0.6)))
-    monkeypatch.setattr("trainers.config.VOLUME_ROTATION_DEGREES", 45.0)
-    monkeypatch.setattr("trainers.config.TRANSLATION_PROBABILITY", 0.1)
+    monkeypatch.setattr("trainers.augmentation_config.SHARES", dict.fromkeys(SHARES, (0.4, 0.6)))
+    monkeypatch.setattr("trainers.augmentation_config.VOLUME_ROTATION_DEGREES", 45.0)
+    monkeypatch.setattr("trainers.augmentation_config.TRANSLATION_PROBABILITY", 0.1)
     given = make_request(augmentation=AugmentationConfig(rotation_probability=0.9))
     with pytest.raises(TrainingError, match=r"started: augmentation\.rotation_probability: 0\.2 -> 0\.9\n"):
         train_fold(given)

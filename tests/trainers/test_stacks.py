@@ -16,7 +16,8 @@ from balrsam_pipeline.network import build
 from balrsam_pipeline.plan import Configuration, read_plan
 from trainers import TrainRequest
 from trainers.augmentation import draw_volume_geometry
-from trainers.config import AugmentationConfig, TrainingConfig
+from trainers.augmentation_config import AugmentationConfig
+from trainers.config import TrainingConfig
 
 Adapt = Callable[..., TrainRequest]
 STACK = 4

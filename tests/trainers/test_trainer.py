@@ -22,7 +22,8 @@ from balrsam_pipeline.network.builder import freeze
 from balrsam_pipeline.plan import NetworkPlan
 from balrsam_pipeline.progress import Phase
 from trainers.augmentation import augment_intensity_batch
-from trainers.config import AugmentationConfig, TrainingConfig
+from trainers.augmentation_config import AugmentationConfig
+from trainers.config import TrainingConfig
 from trainers.data import Batch, DeviceBatches
 from trainers.gradients import accumulate
 from trainers.losses import SegmentationLoss

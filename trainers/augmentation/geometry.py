@@ -20,7 +20,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from balrsam_pipeline.network import shrunk
-from trainers.config import TRANSLATION_PROBABILITY, AugmentationConfig
+from trainers.augmentation_config import TRANSLATION_PROBABILITY, AugmentationConfig
 
 Scalar = TypeVar("Scalar", bound=np.generic)
 WIDE_PATCH = 1.5  # nnU-Net: beyond this aspect ratio a large rotation would fill the patch with padding

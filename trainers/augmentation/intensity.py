@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 
 from trainers.augmentation.transform import Array, Limits, Shape, Transform
-from trainers.config import AugmentationConfig
+from trainers.augmentation_config import AugmentationConfig
 
 VOLUME_AXES = 5  # of a batch of patches of volumes
 DRAWN_FIRST = 7  # their chances are drawn together; later transforms leave those as they were

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from trainers.augmentation.geometry import draw_scale, padded_crop, resample
-from trainers.config import VOLUME_ROTATION_DEGREES, AugmentationConfig
+from trainers.augmentation_config import VOLUME_ROTATION_DEGREES, AugmentationConfig
 
 Zyx = tuple[int, int, int]
 Box = tuple[slice, slice, slice]

@@ -18,7 +18,8 @@ from balrsam_pipeline.network import ENCODER_S_PER_MEGAPIXEL, PREFIX_SHARE
 from balrsam_pipeline.plan import Configuration, json_sha256
 from balrsam_pipeline.serialise import to_json
 from trainers.augmentation import draw_geometry, draw_shift
-from trainers.config import AugmentationConfig, TrainingConfig
+from trainers.augmentation_config import AugmentationConfig
+from trainers.config import TrainingConfig
 from trainers.data.patches import PatchReader
 from trainers.data.sampling import Sample
 

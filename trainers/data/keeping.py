@@ -17,7 +17,8 @@ from torch import Tensor
 from balrsam_pipeline.layout import PreprocessedFolder
 from balrsam_pipeline.network import BalrSam, Model
 from balrsam_pipeline.plan import Configuration, NetworkPlan, json_sha256
-from trainers.config import AugmentationConfig, TrainingConfig
+from trainers.augmentation_config import AugmentationConfig
+from trainers.config import TrainingConfig
 from trainers.data.feature_copies import FeatureCopies, dropout, how_many
 from trainers.data.fold_data import FoldData
 from trainers.data.kept_features import Filling, KeptFeatures

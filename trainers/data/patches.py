@@ -23,7 +23,7 @@ from trainers.augmentation import (
     cut_surroundings,
     cut_volume,
 )
-from trainers.config import AugmentationConfig
+from trainers.augmentation_config import AugmentationConfig
 from trainers.data.sampling import Sample, in_plane_axes
 
 

@@ -18,7 +18,7 @@ from trainers.augmentation.intensity import (
     augment_intensity_batch,
     draw_intensity_for_device,
 )
-from trainers.config import AugmentationConfig
+from trainers.augmentation_config import AugmentationConfig
 
 PROBABILITIES = [
     field.name for field in dataclasses.fields(AugmentationConfig) if field.name.endswith("_probability")

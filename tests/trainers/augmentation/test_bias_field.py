@@ -9,7 +9,7 @@ import torch
 
 from trainers.augmentation.bias_field import BIAS_FIELD, apply, apply_on_device
 from trainers.augmentation.intensity import augment_intensity, augment_intensity_batch
-from trainers.config import AugmentationConfig
+from trainers.augmentation_config import AugmentationConfig
 
 NNUNETS = ("noise", "blur", "brightness", "contrast", "low_resolution", "inverted_gamma", "gamma")
 ALONE = AugmentationConfig(**{f"{name}_probability": 0.0 for name in NNUNETS}, bias_field_probability=1.0)

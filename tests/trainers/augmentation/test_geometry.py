@@ -16,7 +16,7 @@ from trainers.augmentation.geometry import (
     draw_shift,
     resample,
 )
-from trainers.config import AugmentationConfig
+from trainers.augmentation_config import AugmentationConfig
 
 
 def slice_of(height, width, channels=2):

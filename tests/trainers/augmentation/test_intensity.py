@@ -12,7 +12,7 @@ from batchgenerators.augmentations.color_augmentations import (
 from batchgenerators.augmentations.noise_augmentations import augment_gaussian_blur, augment_gaussian_noise
 
 from trainers.augmentation.intensity import augment_intensity
-from trainers.config import AugmentationConfig
+from trainers.augmentation_config import AugmentationConfig
 
 PROBABILITIES = [
     field.name for field in dataclasses.fields(AugmentationConfig) if field.name.endswith("_probability")

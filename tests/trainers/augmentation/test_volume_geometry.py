@@ -9,7 +9,7 @@ import pytest
 from scipy import ndimage
 
 from trainers.augmentation import Geometry3d, cut_volume, draw_volume_geometry
-from trainers.config import AugmentationConfig
+from trainers.augmentation_config import AugmentationConfig
 
 SHAPE = (12, 14, 16)
 

@@ -11,7 +11,8 @@ import torch
 
 from balrsam_pipeline.layout import PreprocessedFolder
 from trainers.augmentation import Geometry2d
-from trainers.config import AugmentationConfig, TrainingConfig
+from trainers.augmentation_config import AugmentationConfig
+from trainers.config import TrainingConfig
 from trainers.data.feature_copies import FeatureCopies, dropout, how_many
 from trainers.data.kept_features import KeptFeatures
 from trainers.data.patches import PatchReader

@@ -13,7 +13,7 @@ from support.tiny_vit import random_tiny_sam
 from balrsam_pipeline.layout import PreprocessedFolder
 from balrsam_pipeline.network import BalrSam, Features, build, preset
 from trainers.augmentation import Geometry2d
-from trainers.config import AugmentationConfig
+from trainers.augmentation_config import AugmentationConfig
 from trainers.data.kept_features import KeptFeatures
 from trainers.data.patches import PatchReader
 from trainers.data.sampling import Sample

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from trainers.augmentation import Geometry2d
-from trainers.config import AugmentationConfig
+from trainers.augmentation_config import AugmentationConfig
 from trainers.data.patches import CachedSource, PatchReader
 from trainers.data.sampling import Sample
 

@@ -9,7 +9,8 @@ import pytest
 from support.volumes import volume_configuration
 
 from trainers.augmentation import Geometry3d, augment_volume
-from trainers.config import AugmentationConfig, TrainingConfig
+from trainers.augmentation_config import AugmentationConfig
+from trainers.config import TrainingConfig
 from trainers.data.loader import BatchSource
 from trainers.data.patches import CachedSource, PatchReader, SliceSource
 from trainers.data.sampling import Sample, Sampler, SamplingCase, fixed_samples
