@@ -15,6 +15,8 @@ SCHEMA_VERSION = 1
 # fields of a case that are those of many others
 COMMON_MEASUREMENTS = ("shape_zyx", "cropped_shape_zyx", "spacing_mm", "orientation", "dtype")
 
+BACKGROUND = "background"  # as a label: of cases that labels fill
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ChannelStatistics:
@@ -34,7 +36,8 @@ class CaseFingerprint:
     """What was measured on one training case.
 
     Attributes:
-        label_thickness_px: mean in-plane thickness of each label that it shows.
+        label_thickness_px: mean in-plane thickness of each label that it shows, and of the background where
+            labels fill most of the case.
         label_centres: the mean voxel (z, y, x) of each of those, from 0 to 1 of the image's sides; none of
             cases measured by earlier versions.
         channel_statistics: of the case's own foreground, empty where it shows none.

@@ -14,11 +14,14 @@ import numpy.typing as npt
 
 from balrsam_pipeline.dataset import CaseFiles, DatasetDescription, LabelScheme, read_case
 from balrsam_pipeline.errors import DatasetError
+from balrsam_pipeline.fingerprint import BACKGROUND
 from balrsam_pipeline.imageio import Image
 from balrsam_pipeline.plan import CaseFingerprint, ChannelStatistics
 from balrsam_pipeline.voxels import foreground_box
 from planners.file_hashes import content_sha256
 from planners.pooling import kept_values
+
+MOSTLY_LABELLED = 0.5  # share of a case's voxels from which its background is measured as a label is
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,7 +74,8 @@ def measure(files: CaseFiles, description: DatasetDescription, image: Image, lab
         foreground_zyx &= label_zyx != labels.ignore_value
     samples = [np.sort(channel_zyx[foreground_zyx]) for channel_zyx in image.data]
     spacing_mm = image.geometry.spacing_mm
-    voxels, thickness, centres = _of_labels(label_zyx, labels, int(np.argmax(spacing_mm)))
+    slice_axis = 0 if len(label_zyx) == 1 else int(np.argmax(spacing_mm))
+    voxels, thickness, centres = _of_labels(label_zyx, labels, slice_axis)
     fingerprint = CaseFingerprint(
         case=files.case,
         shape_zyx=image.geometry.shape_zyx,
@@ -139,7 +143,8 @@ Centres = dict[str, tuple[float, float, float]]
 def _of_labels(
     label_zyx: npt.NDArray[Any], labels: LabelScheme, slice_axis: int
 ) -> tuple[dict[str, int], dict[str, float], Centres]:
-    """Voxels of each label or region; in-plane thickness and centre of those that the case shows."""
+    """Voxels of each label or region; in-plane thickness and centre of those that the case shows. Where they
+    fill most of it, the thickness of the background too: it is what lies between cells."""
     voxels, thickness, centres = {}, {}, {}
     for name in labels.names:
         mask_zyx = labels.mask(label_zyx, name)
@@ -147,6 +152,11 @@ def _of_labels(
         measured = in_plane_thickness_px(np.moveaxis(mask_zyx, slice_axis, 0))
         if measured is not None:
             thickness[name], centres[name] = measured, centre_of(mask_zyx)
+    ignored = 0 if labels.ignore_value is None else np.count_nonzero(label_zyx == labels.ignore_value)
+    if np.count_nonzero(label_zyx) - ignored > MOSTLY_LABELLED * (label_zyx.size - ignored):
+        between = in_plane_thickness_px(np.moveaxis(label_zyx == 0, slice_axis, 0))
+        if between is not None:
+            thickness[BACKGROUND] = between
     return voxels, thickness, centres
 
 

@@ -57,7 +57,7 @@ from planners.rules.input_size import (
     surroundings,
 )
 from planners.rules.mask_stride import Stride, label_thickness, mask_stride, pyramid_stride, pyramid_width
-from planners.rules.mirroring import mirror_axes
+from planners.rules.mirroring import mirror_axes, told_apart
 from planners.rules.normalization import normalization, normalize_inside_mask
 from planners.rules.slices import (
     Order,
@@ -74,13 +74,15 @@ from planners.stack_network import fit_stacks
 from planners.volume_network import fit_volumes
 
 PICTURES = ConfigurationDraft(slicing_axes=(0,), context_slices=0)
+PICTURE_ORDER = (0, 1, 2)  # of their axes
+TIFF_ENDINGS = (".tif", ".tiff")  # whose stacks say nothing of how a patient lies
 OF_SOME_TILES = "the encoder runs once for some tiles of each slice, as many as a quarter of the time allows"
 USEFUL_BATCH = 2  # below, the next smaller input size is tried
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Common:
-    """Decisions that all configurations share."""
+    """Decisions that all configurations share; `ordered` says of pictures whether labels lie in one order."""
 
     fingerprint: Fingerprint
     description: DatasetDescription
@@ -91,6 +93,16 @@ class _Common:
     schemes: Decision[tuple[Normalization, ...]]
     inside: Decision[tuple[bool, ...]]
     base: Decision[Base]
+    ordered: bool = False
+
+    def mirror_axes(self, slicing_axes: tuple[int, ...]) -> Decision[tuple[int, ...]]:
+        """Which transposed axes to mirror."""
+        channels = self.description.channel_names
+        specimens = domain(channels).value in MICROSCOPY or self.description.file_ending in TIFF_ENDINGS
+        names, order = self.description.labels.names, self.order.value
+        return mirror_axes(
+            self.fingerprint, names, order, slicing_axes, channel_names=channels, specimens=specimens
+        )
 
 
 def plan_dataset(
@@ -179,6 +191,7 @@ def _decide_common(
         schemes=schemes,
         inside=normalize_inside_mask(fingerprint, schemes.value),
         base=base(description.channel_names, hardware, *asked, without),
+        ordered=pictures > 0 and bool(told_apart(fingerprint, description.labels.names, PICTURE_ORDER)),
     )
     if pictures and hardware.gpu_memory_gb is None and common.base.value.checkpoint:
         size, _, _ = _network(PICTURES, common, largest_side(hardware))
@@ -191,13 +204,7 @@ def _decide_common(
 def _configuration(name: str, draft: Decision[ConfigurationDraft], common: _Common) -> Configuration:
     order = common.order.value
     spacing = transposed(common.spacing_mm.value, order)
-    mirrors = mirror_axes(
-        common.fingerprint,
-        common.description.labels.names,
-        order,
-        draft.value.slicing_axes,
-        specimens=domain(common.description.channel_names).value in MICROSCOPY,
-    )
+    mirrors = common.mirror_axes(draft.value.slicing_axes)
     size, network, batch, reasons = _fit_network(draft.value, common)
     return Configuration(
         name=name,
@@ -351,7 +358,14 @@ def _size(
         return given_input_size(overrides.input_size, slices)
     cpu = common.hardware.gpu_memory_gb is None
     return input_size(
-        slices, min(thick_px), side, thickest_px=max(thick_px), cpu=cpu, adapted=adapted, once=once
+        slices,
+        min(thick_px),
+        side,
+        thickest_px=max(thick_px),
+        cpu=cpu,
+        adapted=adapted,
+        once=once,
+        ordered=common.ordered,
     )
 
 

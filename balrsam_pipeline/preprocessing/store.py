@@ -20,7 +20,6 @@ import numpy.typing as npt
 from balrsam_pipeline.dataset.labels import LabelScheme
 from balrsam_pipeline.errors import PreprocessingError
 from balrsam_pipeline.files import read_json, write_json
-from balrsam_pipeline.imageio.geometry import THICK_MM
 from balrsam_pipeline.layout import StoredFiles
 from balrsam_pipeline.plan import Configuration
 from balrsam_pipeline.preprocessing.array_files import file_crc32, write_array
@@ -42,15 +41,21 @@ KEPT_FACTS = 2**12  # cases of which CASE.json is kept in memory
 
 
 def store_folder(preprocessed_dataset: Path, configuration: Configuration) -> Path:
-    """The folder that a configuration's cases lie in; `2d` and `2.5d` share one where they preprocess alike,
-    that is where slices keep their resolution, and so do `triplanar` and `3d`. Slices that are made smaller
-    have one of their own."""
+    """The folder that a configuration's cases lie in; configurations that preprocess alike share one.
+
+    What keeps its resolution lies in `2d` (`2d` and `2.5d`) or `triplanar` (`triplanar` and `3d`); what is
+    made smaller is named by its spacing, or by the size that each picture is fitted to.
+    """
     shared = SHARED[configuration.slicing_axes != (0,)]
     if not configuration.antialias:
         return preprocessed_dataset / shared
-    # of volumes another configuration may keep the resolution, and lie in the folder of that name
-    taken = configuration.name in SHARED and configuration.spacing_mm[0] < THICK_MM
-    return preprocessed_dataset / (f"{configuration.name}_smaller" if taken else configuration.name)
+    seen: tuple[float, ...] = (
+        configuration.spacing_mm if shared != SHARED[0] else configuration.spacing_mm[1:]
+    )
+    if configuration.fit_patch:
+        seen = configuration.patch_size
+    size = "x".join(f"{value:.6g}" for value in seen)
+    return preprocessed_dataset / f"{shared}_{'fitted' if configuration.fit_patch else 'spacing'}_{size}"
 
 
 def write_case(

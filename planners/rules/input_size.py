@@ -117,6 +117,7 @@ def input_size(
     cpu: bool = False,
     adapted: bool = False,
     once: bool = False,
+    ordered: bool = False,
 ) -> Decision[Size]:
     """Choose patch and input size.
 
@@ -129,6 +130,8 @@ def input_size(
         adapted: whether a frozen encoder is adapted, for which small slices are enlarged.
         once: whether a frozen encoder runs once for each slice before training, so that patches hold slices
             whole, and are no smaller than they must: it knows structures at the resolution of its training.
+        ordered: whether labels lie on one side, or in one order, in nearly all pictures, as layers of a
+            retina do.
     """
     slices = _holding_all(slices) if once else slices
     longest = slices.longest
@@ -143,7 +146,7 @@ def input_size(
     tile = CPU_TILE if cpu else largest
     coarser = _coarser(slices, thickness_px)
     large = thickest_px * TILE_LABELS > tile * coarser
-    least = THINNEST if large or not slices.pictures else THIN
+    least = THINNEST if large or ordered or not slices.pictures else THIN
     if thickness_px * largest / longest >= least:
         side = _cpu_side(slices, thickness_px, largest) if cpu and not once else largest
         return _whole(

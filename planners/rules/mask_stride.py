@@ -8,6 +8,7 @@ from typing import Literal
 
 import numpy as np
 
+from balrsam_pipeline.fingerprint import BACKGROUND
 from balrsam_pipeline.plan import CaseFingerprint, Fingerprint
 from planners.rules import Decision
 
@@ -30,7 +31,8 @@ def label_thickness(
     scale_of: Callable[[CaseFingerprint], float] = lambda _: 1.0,
 ) -> dict[str, float]:
     """The median thickness over cases of each label in voxels of the target spacing; labels that next to no
-    case shows are passed over, since the rest would be seen as they need.
+    case shows are passed over, since the rest would be seen as they need. Where labels fill most of most
+    images, the background between them counts as one.
 
     Args:
         in_plane: the raw axes of a slice.
@@ -45,8 +47,9 @@ def label_thickness(
         for name, pixels in case.label_thickness_px.items():
             thickness.setdefault(name, []).append(pixels * finer)
     most = max(map(len, thickness.values()))
+    least = dict.fromkeys(thickness, RARE * most) | {BACKGROUND: len(fingerprint.cases) / 2}
     return {
-        name: float(np.median(values)) for name, values in thickness.items() if len(values) >= RARE * most
+        name: float(np.median(values)) for name, values in thickness.items() if len(values) >= least[name]
     }
 
 

@@ -3,10 +3,11 @@ apart."""
 
 from __future__ import annotations
 
-import math
+import random
 import re
 import statistics
 from collections import Counter
+from collections.abc import Sequence
 from itertools import combinations
 
 from balrsam_pipeline.plan import CaseFingerprint, Fingerprint
@@ -21,10 +22,13 @@ BOTH_SIDES_MM = (
 # Labels lie on one side where nearly all of at least so many cases show them there, by so much of the image's
 # width; beside each other half as much is enough, as a heart's chambers are.
 ENOUGH_CASES, NEARLY_ALL, ASIDE = 8, 0.95, 0.1
-MOST_CASES = 1000  # of more, every so many-th is asked
+MOST_CASES = 1000  # of more, so many drawn by lot are asked: every other one may be a left eye
 LEFT_RIGHT = ("to the patient's left of", "to the patient's right of")
 PICTURE_AXES = {"LR": 2, "SI": 1}  # along which directions that label names speak of lie in pictures
 PICTURE = {1: ("below", "above"), 2: ("to the right of", "to the left of")}  # by axis, along which it grows
+
+# channel names of pictures that are taken upright
+UPRIGHT = re.compile(r"x\W?rays?|xr|cr|dx|cxr|radiograph\w*|mammo\w*|oct", re.IGNORECASE)
 
 # words of label names -> the anatomical axis whose directions they name, by the letters of orientation codes
 _CAMEL = re.compile(r"(?<=[a-z])(?=[A-Z])")
@@ -41,6 +45,7 @@ def mirror_axes(
     order: Order,
     slicing_axes: tuple[int, ...],
     *,
+    channel_names: tuple[str, ...] = (),
     specimens: bool = False,
 ) -> Decision[tuple[int, ...]]:
     """Transposed axes to mirror in training and prediction.
@@ -55,18 +60,20 @@ def mirror_axes(
     axes.
 
     Args:
+        channel_names: pictures of patients that are taken upright, such as X-rays, are not turned over.
         specimens: volumes of a microscope, which lie any way: as pictures, whatever their files say.
     """
     candidates: tuple[int, ...] = (0, 1, 2) if slicing_axes == (0, 1, 2) else (1, 2)
     orientation = Counter(case.orientation for case in fingerprint.cases).most_common(1)[0][0]
     if specimens or len(orientation) != ANATOMICAL:
-        return _picture_axes(fingerprint, label_names, order, candidates)
-    told_apart = {
+        upright = any(UPRIGHT.fullmatch(name.strip()) for name in channel_names)
+        return _picture_axes(fingerprint, label_names, order, candidates, upright=upright)
+    by_name = {
         axis: letters for letters in _paired(label_names) for axis in _array_axes(orientation, letters, order)
     }
     sides = _array_axes(orientation, "LR", order)
-    allowed = tuple(axis for axis in candidates if axis in sides and axis not in told_apart)
-    if "LR" in told_apart.values():
+    allowed = tuple(axis for axis in candidates if axis in sides and axis not in by_name)
+    if "LR" in by_name.values():
         return Decision(
             allowed,
             "none along left–right: labels are named by that direction, and mirroring would swap them",
@@ -89,9 +96,26 @@ def mirror_axes(
 
 
 def _picture_axes(
-    fingerprint: Fingerprint, label_names: tuple[str, ...], order: Order, candidates: tuple[int, ...]
+    fingerprint: Fingerprint,
+    label_names: tuple[str, ...],
+    order: Order,
+    candidates: tuple[int, ...],
+    *,
+    upright: bool,
 ) -> Decision[tuple[int, ...]]:
     """All axes but those whose ends labels are named by, or lie at."""
+    told = told_apart(fingerprint, label_names, order)
+    if upright and 1 not in told:
+        told[1] = "patients are pictured upright, as the channel names say"
+    return Decision(
+        tuple(axis for axis in candidates if axis not in told),
+        "; ".join(f"not along {'zyx'[axis]}: {reason}" for axis, reason in told.items())
+        or "images have no anatomical orientation, so mirror images are as good as the images",
+    )
+
+
+def told_apart(fingerprint: Fingerprint, label_names: tuple[str, ...], order: Order) -> dict[int, str]:
+    """The axes of pictures along which labels lie in one order, or are named by it, each with the reason."""
     named = {PICTURE_AXES[letters] for letters in _paired(label_names) if letters in PICTURE_AXES}
     told: dict[int, str] = {}
     for axis, words in PICTURE.items():
@@ -99,11 +123,7 @@ def _picture_axes(
             told[axis] = "labels are named by that direction, and mirroring would swap them"
         elif found := _one_sided(fingerprint, label_names, order[axis], words):
             told[axis] = f"{found}, and its mirror image will never be seen"
-    return Decision(
-        tuple(axis for axis in candidates if axis not in told),
-        "; ".join(f"not along {'zyx'[axis]}: {reason}" for axis, reason in told.items())
-        or "images have no anatomical orientation, so mirror images are as good as the images",
-    )
+    return told
 
 
 def _paired(label_names: tuple[str, ...]) -> list[str]:
@@ -125,7 +145,9 @@ def _one_sided(
         axis: of the raw arrays; None takes left–right, wherever a case has that.
         words: where what lies further along the axis (or to the left) lies, and where what does not.
     """
-    cases = fingerprint.cases[:: max(1, math.ceil(len(fingerprint.cases) / MOST_CASES))]
+    cases: Sequence[CaseFingerprint] = fingerprint.cases
+    if len(cases) > MOST_CASES:
+        cases = random.Random(0).sample(cases, MOST_CASES)
     places = [_left_of(case) if axis is None else _along(case, axis) for case in cases]
     for name in label_names:
         aside = [place[name] - 0.5 for place in places if name in place]

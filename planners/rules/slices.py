@@ -14,6 +14,7 @@ from planners.rules import Decision
 from planners.rules.configurations import is_two_dimensional
 
 Order = tuple[int, int, int]
+ALIKE = 1.05  # spacings that differ by no more than this factor are equally fine: headers round
 MIXED = 1.2  # pictures whose longest sides differ by more than this factor have no common scale
 NEARLY_ALL = 90.0  # percentile of images that a frame is made for; the few others are fitted all the same
 
@@ -130,7 +131,7 @@ def transpose(spacing_mm: tuple[float, float, float], size_mm: tuple[float, floa
     """
     if is_flat(spacing_mm):
         return Decision((0, 1, 2), "the images are single slices")
-    if min(spacing_mm) == max(spacing_mm):
+    if max(spacing_mm) <= ALIKE * min(spacing_mm):
         squarest = min(range(3), key=lambda axis: _elongation(axis, size_mm))
         return Decision(
             _first(squarest),

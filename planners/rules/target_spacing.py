@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
+from balrsam_pipeline.imageio.geometry import THICK_MM, is_flat
 from balrsam_pipeline.plan import Fingerprint
 from planners.rules import Decision, numbers
 from planners.rules.configurations import is_two_dimensional
@@ -22,6 +23,8 @@ def target_spacing(fingerprint: Fingerprint) -> Decision[tuple[float, float, flo
     sizes = np.median([case.cropped_shape_zyx for case in fingerprint.cases], axis=0)
     target = np.percentile(spacings, 50, axis=0)
     if is_two_dimensional(fingerprint):
+        if not is_flat(_triple(target)):  # one slice, whose thickness is not told: the header's 1 mm
+            target[0] = THICK_MM
         return Decision(
             _triple(target), f"the median over {len(spacings)} images ({numbers(tuple(target[1:]))})"
         )

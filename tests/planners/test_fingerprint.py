@@ -161,3 +161,17 @@ def test_the_hash_is_that_of_the_json_and_what_is_written_is_read(dataset: Path,
     text = (tmp_path / "fingerprint.json").read_text()
     assert text == json.dumps(to_json(fingerprint), indent=2) + "\n"
     assert read_fingerprint(tmp_path / "fingerprint.json") == fingerprint
+
+
+def test_background_between_cells_is_measured_where_they_fill_the_picture(tmp_path: Path) -> None:
+    folder = tmp_path / "raw" / "Dataset002_Cells"
+    walls = np.zeros((1, 60, 60), dtype=bool)
+    walls[:, ::12] = walls[:, 1::12] = walls[:, 2::12] = True  # three pixels thick
+    for index, label in enumerate((~walls, walls)):
+        write_volume(folder / "labelsTr" / f"case_{index}.nii.gz", label.astype(np.uint8), (1.0, 1.0, 1.0))
+        image = np.where(label, 100, 20).astype(np.int16)
+        write_volume(folder / "imagesTr" / f"case_{index}_0000.nii.gz", image, (1.0, 1.0, 1.0))
+    describe(folder, {"background": 0, "cell": 1}, ["EM"], 2)
+    filled, empty = extract_fingerprint(open_dataset(folder), tmp_path, None, 1).fingerprint.cases
+    assert filled.label_thickness_px["background"] == pytest.approx(3, rel=0.3)
+    assert set(empty.label_thickness_px) == {"cell"}

@@ -121,6 +121,15 @@ def test_a_second_run_does_nothing_and_a_changed_case_alone_is_redone(
     assert changed == {"case_03", "case_03_label", "case_03_foreground"}
 
 
+def test_single_slices_in_nifti_are_slices(tmp_path: Path, prepare: Prepare) -> None:
+    """The header's third spacing, 1 mm, is finer than the pixels; they were cut into rows once."""
+    folder = volume_dataset(tmp_path / "raw" / "Dataset115_Flat", spacing=(1.0, 1.5, 1.5), shape=(1, 64, 60))
+    plan, store = prepare(folder)
+    assert tuple(plan.configurations) == ("2d",)
+    assert plan.configurations["2d"].patch_size == (64, 64)
+    assert store.shape("case_00") == (1, 64, 60)
+
+
 def test_recommended_is_what_the_plan_would_train(tmp_path: Path) -> None:
     folder = volume_dataset(
         tmp_path / "raw" / "Dataset114_Wide", spacing=(5.0, 1.0, 1.0), shape=(10, 150, 150)

@@ -201,3 +201,33 @@ def test_what_trains_beside_the_default_sees_volumes_whole(
 ) -> None:
     plan = plan_dataset(make_fingerprint([spacing] * 30, shape, {"organ": 8.0}), DESCRIPTION, CPU)
     assert (plan.default_configuration, plan.companions) == ("2.5d", (companion,))
+
+
+def test_stacks_of_tiff_lie_any_way() -> None:
+    """The format says nothing of how a patient lies, and is a microscope's."""
+    stacks = make_fingerprint([(1.0, 1.0, 1.0)] * 3, (60, 60, 60))
+    assert plan_dataset(stacks, DESCRIPTION, CPU).configurations["2d"].mirror_axes == ()
+    tiff = replace(DESCRIPTION, file_ending=".tif")
+    assert plan_dataset(stacks, tiff, CPU).configurations["2d"].mirror_axes == (1, 2)
+
+
+@pytest.mark.parametrize(("filled", "whole"), [(10, False), (4, True)])
+def test_thin_background_between_cells_is_a_thin_label(filled: int, whole: bool) -> None:
+    fingerprint = make_fingerprint([(999.0, 1.0, 1.0)] * 10, (1, 512, 512), {"cell": 26.0}, "2D")
+    cases = tuple(
+        replace(
+            case,
+            label_thickness_px={**case.label_thickness_px, **({"background": 4.7} if n < filled else {})},
+        )
+        for n, case in enumerate(fingerprint.cases)
+    )
+    planned = plan_dataset(replace(fingerprint, cases=cases), DESCRIPTION, CPU).configurations["2d"]
+    assert ("are seen whole" in planned.reasons["patch_size"]) == whole
+
+
+@pytest.mark.parametrize(("place", "whole"), [(0.3, True), (0.5, False)])
+def test_thin_layers_that_lie_in_one_order_are_seen_whole(place: float, whole: bool) -> None:
+    fingerprint = make_fingerprint([(999.0, 1.0, 1.0)] * 10, (1, 496, 768), {"organ": 8.0}, "2D")
+    cases = tuple(replace(case, label_centres={"organ": (0.5, place, 0.5)}) for case in fingerprint.cases)
+    planned = plan_dataset(replace(fingerprint, cases=cases), DESCRIPTION, CPU).configurations["2d"]
+    assert ("are seen whole" in planned.reasons["patch_size"]) == whole

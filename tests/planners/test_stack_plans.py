@@ -107,6 +107,7 @@ def test_configurations_that_share_a_folder_preprocess_alike(
         folder = store_folder(Path(), each)
         recipes.setdefault(folder, set()).add(recipe_sha256("content", plan, each))
     assert all(len(kinds) == 1 for kinds in recipes.values())
+    assert len(recipes) == len({kind for kinds in recipes.values() for kind in kinds})  # nothing stored twice
 
 
 def test_a_cpu_plans_small_stacks_where_an_encoder_was_asked_for() -> None:

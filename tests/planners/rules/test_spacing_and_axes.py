@@ -67,6 +67,19 @@ def test_where_all_axes_are_alike_slices_are_nearest_to_squares(
     assert transpose((1.0, 1.0, 1.0), size).value == expected
 
 
+@pytest.mark.parametrize("last", [1.0, 1.0000001, 1.02])
+def test_spacings_that_differ_by_rounding_are_equally_fine(last: float) -> None:
+    assert transpose((1.0, 1.0, last), (100.0, 320.0, 300.0)).value == (0, 1, 2)
+    assert transpose((1.0, 1.0, 1.2), (100.0, 320.0, 300.0)).value == (2, 0, 1)
+
+
+def test_single_slices_are_single_slices_whatever_thickness_their_headers_say() -> None:
+    """NIfTI has 1 mm where nobody gave a thickness, which beside pixels of 1.5 mm is no coarse axis."""
+    spacing = target_spacing(make_fingerprint([(1.0, 1.5, 1.5)] * 3, (1, 128, 120))).value
+    assert spacing[1:] == (1.5, 1.5)
+    assert transpose(spacing, (1.0, 192.0, 180.0)).value == (0, 1, 2)
+
+
 def test_isotropic_volumes_take_all_configurations() -> None:
     found = configurations(make_fingerprint(), (1.0, 1.0, 1.0), 0, from_scratch=True)
     assert tuple(found) == ("2d", "2.5d", "triplanar", "3d")
@@ -212,3 +225,18 @@ def test_neighbouring_slices_reach_four_millimetres_where_sam_does_not_set_their
     spacing_mm: float, from_scratch: bool, expected: int
 ) -> None:
     assert context_slices(spacing_mm, from_scratch=from_scratch).value == expected
+
+
+def test_every_other_case_being_a_left_eye_does_not_hide_the_right_ones() -> None:
+    pictures = lying([{"disc": 0.3}, {"disc": 0.7}] * 600, 2, "2D")
+    assert mirror_axes(pictures, ("disc",), (0, 1, 2), (0,)).value == (1, 2)
+
+
+@pytest.mark.parametrize("channel", ["X-ray", "xray", "CXR", "OCT", "mammography"])
+def test_pictures_of_patients_who_stand_upright_are_not_turned_over(channel: str) -> None:
+    pictures = make_fingerprint([(999.0, 1.0, 1.0)] * 3, (1, 64, 64), orientation="2D")
+    decision = mirror_axes(pictures, ("lung",), (0, 1, 2), (0,), channel_names=(channel,))
+    assert decision.value == (2,)
+    assert "upright" in decision.reason
+    other = mirror_axes(pictures, ("lung",), (0, 1, 2), (0,), channel_names=("dermoscopy",))
+    assert other.value == (1, 2)
