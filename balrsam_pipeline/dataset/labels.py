@@ -5,6 +5,7 @@ Suffixes: `label_zyx` integer label map, `logits_kzyx` one channel per class or 
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 
 import numpy as np
@@ -52,6 +53,26 @@ class LabelScheme:
         for channel, value in enumerate(self.region_order):
             label[logits_kzyx[channel] > 0] = value
         return label
+
+    def value_around(self, names: Collection[str]) -> int:
+        """What a voxel that is none of `names` after all is instead: the value of the smallest region that
+        holds them (necrosis within a tumour's core), else background.
+
+        Example:
+            >>> regions = {"names": ("whole", "core", "enhancing"), "values": ((1, 2, 3), (2, 3), (3,))}
+            >>> scheme = LabelScheme(**regions, has_regions=True, region_order=(1, 2, 3), ignore_value=None, largest=3)
+            >>> [scheme.value_around([name]) for name in scheme.names]
+            [0, 1, 2]
+        """
+        if not self.has_regions:
+            return 0
+        inner = {value for name in names for value in self.values[self.names.index(name)]}
+        holding = [
+            (len(values), painted)
+            for values, painted in zip(self.values, self.region_order, strict=True)
+            if inner < set(values) and painted not in inner
+        ]
+        return min(holding, default=(0, 0))[1]
 
     def mask(self, label: npt.NDArray[np.integer], name: str) -> npt.NDArray[np.bool_]:
         """Where a label map shows the label or region `name`."""

@@ -29,7 +29,8 @@ class PostprocessingStep:
     Attributes:
         kind: "largest_component" keeps the largest connected component; "minimum_size" drops those below
             `minimum_size`.
-        names: labels or regions whose union is cleaned; voxels that are dropped become background.
+        names: labels or regions whose union is cleaned; voxels that are dropped become background, or where
+            a region holds these what that is.
         minimum_size: for "minimum_size", in `unit`.
         unit: of the minimum size, by the images: mm³ of volumes, mm² of slices with a physical size, pixels
             of pictures, their share of the picture where pictures differ in size; None in rules that were
@@ -88,7 +89,7 @@ def apply_postprocessing(
         mask = np.logical_or.reduce([labels.mask(label_zyx, name) for name in step.names])
         dropped = dropped_voxels(mask, geometry, step)
         if dropped.any():
-            label_zyx = np.where(dropped, label_zyx.dtype.type(0), label_zyx)
+            label_zyx = np.where(dropped, label_zyx.dtype.type(labels.value_around(step.names)), label_zyx)
     return label_zyx
 
 

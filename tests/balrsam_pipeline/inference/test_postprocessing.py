@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from scipy import ndimage
 
+from balrsam_pipeline.dataset.labels import LabelScheme
 from balrsam_pipeline.errors import PredictionError
 from balrsam_pipeline.imageio import Geometry
 from balrsam_pipeline.inference import (
@@ -57,6 +58,25 @@ def test_only_the_named_label_changes_and_the_input_is_left_alone(fakes: SimpleN
     cleaned = apply_postprocessing(label, geometry(label.shape), fakes.plain_labels(2), rules)
     np.testing.assert_array_equal(label, before)
     assert cleaned[0, 0, 0] == 0 and cleaned[0, 4, 5] == 1 and cleaned[0, 0, 8] == 2
+
+
+@pytest.mark.parametrize(("name", "expected"), [("whole", 0), ("core", 1), ("enhancing", 2)])
+def test_what_a_region_drops_is_what_holds_it(name: str, expected: int) -> None:
+    """A speck of enhancing tumour that is none is necrosis: as background it would be a hole in the core."""
+    labels = LabelScheme(
+        names=("whole", "core", "enhancing"),
+        values=((1, 2, 3), (2, 3), (3,)),
+        has_regions=True,
+        region_order=(1, 2, 3),
+        ignore_value=None,
+        largest=3,
+    )
+    value = {"whole": 1, "core": 2, "enhancing": 3}[name]
+    label = np.full((1, 5, 5), expected, dtype=np.uint8)
+    label[0, 2, 2] = value
+    step = PostprocessingStep(kind="minimum_size", names=(name,), minimum_size=4, unit="pixels")
+    cleaned = apply_postprocessing(label, geometry(label.shape), labels, Postprocessing(steps=(step,)))
+    np.testing.assert_array_equal(cleaned, expected)
 
 
 def test_sizes_of_2d_images_are_areas() -> None:
