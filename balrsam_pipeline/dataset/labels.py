@@ -59,8 +59,14 @@ class LabelScheme:
         holds them (necrosis within a tumour's core), else background.
 
         Example:
-            >>> regions = {"names": ("whole", "core", "enhancing"), "values": ((1, 2, 3), (2, 3), (3,))}
-            >>> scheme = LabelScheme(**regions, has_regions=True, region_order=(1, 2, 3), ignore_value=None, largest=3)
+            >>> scheme = LabelScheme(
+            ...     names=("whole", "core", "enhancing"),
+            ...     values=((1, 2, 3), (2, 3), (3,)),
+            ...     has_regions=True,
+            ...     region_order=(1, 2, 3),
+            ...     ignore_value=None,
+            ...     largest=3,
+            ... )
             >>> [scheme.value_around([name]) for name in scheme.names]
             [0, 1, 2]
         """

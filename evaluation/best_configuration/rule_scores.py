@@ -143,7 +143,8 @@ def _score(task: _Task) -> _Scored:
     rows = []
     for rules in task.rule_sets:
         label_zyx = _clean(rules, cleaned, pair, labels)
-        changed = np.unique(pair.prediction_zyx[label_zyx != pair.prediction_zyx])
+        differs = label_zyx != pair.prediction_zyx
+        changed = np.union1d(pair.prediction_zyx[differs], label_zyx[differs])
         scores = dict(before)
         if len(changed):
             touched = _only(labels, set(changed.tolist()))
