@@ -91,8 +91,8 @@ def slice_logits(
         min(volume_dchw.shape[0], span[1] + settings.context_slices),
     )
     padded = functional.pad(volume_dchw[first:last], (*columns, *rows))
-    smaller = _shrunk(padded, settings.surroundings) if settings.surroundings else None
-    local = _LocalSlices(padded, span[0] - first, span[1] - first, smaller)
+    smaller = _shrunk(volume_dchw[first:last], settings.surroundings) if settings.surroundings else None
+    local = _LocalSlices(padded, span[0] - first, span[1] - first, smaller, (rows[0], columns[0]))
     whole = tuple(padded.shape[2:]) == settings.patch_size and not settings.surroundings
     predict = _mean_of_rotations if whole else _mean_of_patches
     mean = predict(networks, local, settings)
@@ -102,12 +102,14 @@ def slice_logits(
 @dataclass(frozen=True, slots=True)
 class _LocalSlices:
     """Padded slices, of which those from `start` to `stop` are asked for and the rest are neighbours;
-    `shrunk_dchw` are the same, shrunk, where surroundings are seen."""
+    `shrunk_dchw` are the same before their padding (`padded_yx` above and left), shrunk, where surroundings
+    are seen."""
 
     volume_dchw: Tensor
     start: int
     stop: int
     shrunk_dchw: Tensor | None = None
+    padded_yx: tuple[int, int] = (0, 0)
 
 
 def rotated(image_bcyx: Tensor, degrees: float, outside: Literal["zeros", "border"] = "zeros") -> Tensor:
@@ -206,17 +208,21 @@ def _patches(local: _LocalSlices, block: _Block, settings: SliceSettings) -> Ten
     height, width = settings.patch_size
     cut = local.volume_dchw[:, :, block.tile.y : block.tile.y + height, block.tile.x : block.tile.x + width]
     start, stop = local.start + block.start, local.start + block.stop
-    views = [cut] if local.shrunk_dchw is None else [cut, _around(local.shrunk_dchw, block.tile, settings)]
+    views = [cut]
+    if local.shrunk_dchw is not None:
+        above, left = local.padded_yx
+        corner_yx = (block.tile.y - above, block.tile.x - left)
+        views.append(_around(local.shrunk_dchw, corner_yx, settings))
     seen = (with_context(view, start, stop, settings.context_slices, block.mirror.context) for view in views)
     return torch.cat(list(seen), dim=1).flip(block.mirror.dimensions)
 
 
-def _around(shrunk_dchw: Tensor, tile: Tile, settings: SliceSettings) -> Tensor:
+def _around(shrunk_dchw: Tensor, corner_yx: tuple[int, int], settings: SliceSettings) -> Tensor:
     """The surroundings of a tile, cut out of shrunk slices about the same middle to the nearest pixel; zeros
     outside. (Training cuts them alike: `trainers.augmentation.cut_surroundings`.)"""
     pads: list[int] = []
     ranges: list[slice] = []
-    places = zip((tile.y, tile.x), settings.patch_size, shrunk_dchw.shape[2:], strict=True)
+    places = zip(corner_yx, settings.patch_size, shrunk_dchw.shape[2:], strict=True)
     for corner, patch, length in places:
         first = math.floor((corner + patch / 2) / settings.surroundings - patch / 2 + 0.5)
         ranges.append(slice(max(0, first), max(0, first + patch)))

@@ -206,8 +206,9 @@ def given_tiles(side: int, slices: Slices) -> Decision[Size]:
 
 
 def surroundings(size: Size, slices: Slices) -> Decision[Surroundings]:
-    """How many times wider than a tile a second view of the slice about it is; 0 where patches show all."""
-    if size.whole:
+    """How many times wider than a tile a second view of the slice about it is; 0 where patches show all, and
+    in pictures, whose tiles show vessels and cells, which look alike wherever they lie."""
+    if size.whole or slices.pictures:
         return Decision(0, "")
     longest = slices.longest / size.shrink
     times = next((times for times in WIDER if times * min(size.patch) >= longest), WIDER[-1])

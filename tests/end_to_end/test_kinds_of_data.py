@@ -14,6 +14,7 @@ from support.runs import roots
 from balrsam_pipeline.cli import main
 from balrsam_pipeline.dataset import open_dataset
 from balrsam_pipeline.imageio import read_image, read_label
+from balrsam_pipeline.plan import read_plan
 from balrsam_pipeline.processor import usable_cores
 
 NEEDS_DATA = (kinds.hippocampus, kinds.drive, kinds.ct_of_one_label, kinds.mr_stored_lps)
@@ -49,3 +50,25 @@ def test_a_dataset_of_this_kind_runs_from_raw_folder_to_scores(
         scored = json.loads(summary.read_text())["mean"]
         assert len(scored) == len(dataset.description.labels.names)
         assert all(0 <= row["Dice"] <= 1 for row in scored.values())
+
+
+def test_tiles_that_see_their_surroundings_run_to_predictions(tmp_path: Path) -> None:
+    folder = kinds.thick_slices(tmp_path / "raw", tmp_path)
+    names = kinds.take_test_images(folder)
+    quick = (
+        "--folds",
+        "0",
+        "--max-minutes",
+        "0.015",
+        "--device",
+        "cpu",
+        "--workers",
+        "1",
+        "--devices",
+        "none",
+    )
+    assert main(["run", folder.name, *roots(tmp_path), *quick, "--tiles", "16"]) == 0
+    planned = read_plan(tmp_path / "preprocessed" / folder.name / "plan.json")
+    assert planned.configuration(planned.default_configuration).network.surroundings > 0
+    predictions = tmp_path / "results" / folder.name / "predictions"
+    assert {path.name.split(".")[0] for path in predictions.glob("test_*")} == set(names)

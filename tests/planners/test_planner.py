@@ -231,3 +231,21 @@ def test_thin_layers_that_lie_in_one_order_are_seen_whole(place: float, whole: b
     cases = tuple(replace(case, label_centres={"organ": (0.5, place, 0.5)}) for case in fingerprint.cases)
     planned = plan_dataset(replace(fingerprint, cases=cases), DESCRIPTION, CPU).configurations["2d"]
     assert ("are seen whole" in planned.reasons["patch_size"]) == whole
+
+
+@pytest.mark.parametrize(("tiles", "times"), [(32, 8), (128, 4), (256, 2)])
+def test_tiles_of_volumes_see_their_surroundings(tiles: int, times: int) -> None:
+    fingerprint = make_fingerprint([(5.0, 1.0, 1.0)] * 3, (30, 512, 480), {"organ": 100.0, "duct": 2.0})
+    planned = plan_dataset(fingerprint, DESCRIPTION, CPU, Overrides(tiles=tiles)).configurations["2.5d"]
+    slices = 2 * planned.context_slices + 1
+    assert (planned.network.surroundings, planned.network.input_channels) == (times, 2 * slices)
+    assert f"{times} times as wide" in planned.reasons["patch_size"]
+
+
+def test_whole_slices_and_pictures_have_no_surroundings() -> None:
+    """What vessels and cells look like does not depend on where they lie (docs/benchmarks.md)."""
+    whole = plan_dataset(make_fingerprint(), DESCRIPTION, CPU).configurations["2d"]
+    vessels = make_fingerprint([(999.0, 1.0, 1.0)] * 3, (1, 584, 565), {"organ": 4.0}, "2D")
+    tiled = plan_dataset(vessels, DESCRIPTION, CPU).configurations["2d"]
+    assert tiled.patch_size == (128, 128)
+    assert whole.network.surroundings == tiled.network.surroundings == 0

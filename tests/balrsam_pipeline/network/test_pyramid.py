@@ -11,6 +11,7 @@ from torch.nn import functional
 from balrsam_pipeline.errors import PlanError
 from balrsam_pipeline.network import Features, build, preset
 from balrsam_pipeline.network.model import BalrSam
+from balrsam_pipeline.network.pyramid import middle
 from balrsam_pipeline.plan import NetworkPlan
 
 SCRATCH = dataclasses.replace(preset("cnn", classes=3, input_channels=2), input_size=(48, 64))
@@ -120,3 +121,39 @@ def test_a_network_without_an_encoder_has_no_prefix() -> None:
 def test_contradictions_are_refused(changes: dict[str, object], name: str) -> None:
     with pytest.raises(PlanError, match=name):
         dataclasses.replace(SCRATCH, **changes)
+
+
+def with_surroundings(times: int) -> NetworkPlan:
+    return dataclasses.replace(
+        SCRATCH, input_channels=4, surroundings=times, input_size=(64, 64), mask_stride=2
+    )
+
+
+@pytest.mark.parametrize("times", [2, 4, 8])
+def test_surroundings_join_where_their_pixels_are_as_large_as_the_tiles(times: int) -> None:
+    model = build(with_surroundings(times))
+    image = torch.randn(2, 4, 64, 64)
+    output = model.forward_training(image)
+    assert output.logits.shape == (2, 3, 64, 64)
+    losses = [output.logits, output.boundary_logits, *output.coarser_logits]
+    torch.stack([each.square().mean() for each in losses if each is not None]).sum().backward()
+    assert all(parameter.grad is not None for parameter in model.parameters())
+    other = image.clone()
+    other[:, 2:] = 0
+    assert not torch.allclose(model(other), model(image))
+
+
+@pytest.mark.parametrize("size", [8, 11, 14, 16])
+@pytest.mark.parametrize("times", [2, 4, 8])
+def test_the_middle_of_a_map_is_where_the_tile_lies(size: int, times: int) -> None:
+    """Of a plane, so that each value is a place: the tile's cells lie evenly about the middle."""
+    length = size * times
+    plane = torch.arange(length, dtype=torch.float64).expand(1, 1, length, length)
+    expected = (length - 1) / 2 + torch.arange(size) - (size - 1) / 2
+    for found in (middle(plane, times), middle(plane.transpose(2, 3), times).transpose(2, 3)):
+        torch.testing.assert_close(found[0, 0, 0], expected.double())
+
+
+def test_surroundings_are_for_convolutions_alone() -> None:
+    with pytest.raises(PlanError, match="surroundings"):
+        tiny(surroundings=2)

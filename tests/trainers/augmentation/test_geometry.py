@@ -11,6 +11,7 @@ from scipy import ndimage
 from trainers.augmentation.geometry import (
     Geometry2d,
     cut_patch,
+    cut_surroundings,
     draw_bend,
     draw_geometry,
     draw_shift,
@@ -181,3 +182,44 @@ def test_bends_are_drawn_as_often_and_as_far_as_settings_say():
         moved = np.concatenate([bend for bend in drawn if len(bend) == 2 * points**2])
         assert np.std(moved) == pytest.approx(0.06 / (points - 3), rel=0.05)
     assert draw_bend(rng, AugmentationConfig(elastic_probability=1.0, enabled=False)) == ()
+
+
+def shrunk_slice(image, times):
+    """Means of cells, zeros below and right of the slice: by NumPy."""
+    height, width = (-(-side // times) * times for side in image.shape[1:])
+    padded = np.zeros((len(image), height, width), np.float32)
+    padded[:, : image.shape[1], : image.shape[2]] = image
+    return padded.reshape(len(image), height // times, times, width // times, times).mean(axis=(2, 4))
+
+
+@pytest.mark.parametrize("times", [2, 4, 8])
+@pytest.mark.parametrize("corner", [(0, 0), (16, 32), (88, 80), (-8, 40), (300, 300)])
+def test_surroundings_are_the_shrunk_slice_about_the_patch(times, corner):
+    image, _ = slice_of(120, 100)
+    cells = np.pad(shrunk_slice(image, times), ((0, 0), (100, 100), (100, 100)))
+    first = [
+        math.floor((at + size / 2) / times - size / 2 + 0.5)
+        for at, size in zip(corner, (32, 16), strict=True)
+    ]
+    top, left = (min(100 + at, 200) for at in first)
+    wide = cut_surroundings(image, corner, (32, 16), Geometry2d(), times)
+    expected = cells[:, top : top + 32, left : left + 16]
+    np.testing.assert_allclose(wide[:, : expected.shape[1], : expected.shape[2]], expected, atol=1e-6)
+    mirrored = cut_surroundings(image, corner, (32, 16), Geometry2d(mirror=(False, True, True)), times)
+    np.testing.assert_array_equal(mirrored, wide[:, ::-1, ::-1])
+
+
+@given(st.floats(-3, 3), st.floats(0.7, 1.4), st.integers(-5, 5), st.sampled_from([2, 4]))
+def test_turned_surroundings_show_what_lies_around_the_turned_patch(angle, scale, shift, times):
+    """A plane is its own mean, so that each pixel says where it was read."""
+    rows, columns = np.mgrid[:400, :400].astype(np.float32)
+    image = np.stack([rows, columns])
+    geometry = Geometry2d(angle=angle, scale=scale, shift_yx=(shift, 2 * shift))
+    wide = cut_surroundings(image, (180, 190), (24, 16), geometry, times)
+    patch, _ = cut_patch(image, np.zeros((400, 400), np.int16), (180, 190), (24, 16), geometry)
+    middle_wide, middle_patch = (each[:, 11:13, 7:9].mean(axis=(1, 2)) for each in (wide, patch))
+    np.testing.assert_allclose(middle_wide, middle_patch, atol=0.01)
+    for axis in (1, 2):
+        np.testing.assert_allclose(
+            np.diff(wide, axis=axis), times * np.diff(patch, axis=axis)[:, :24, :16], atol=0.01
+        )
