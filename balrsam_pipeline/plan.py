@@ -195,7 +195,8 @@ class Configuration:
         mirror_axes: transposed axes that may be mirrored in training and prediction.
         reasons: for each decision, in plain words, why.
         fit_patch: whether each image is resized by itself, its proportions kept, so that its slices just fit
-            `patch_size` (pictures without a common scale); `spacing_mm` is then that of the median image.
+            `fitted_to` (pictures without a common scale); `spacing_mm` is then that of the median image.
+        fit_size: (y, x) that images are fitted to where patches are tiles of them; (0, 0): the patch.
         antialias: whether resampling to a coarser grid averages over what it leaves out.
     """
 
@@ -213,6 +214,7 @@ class Configuration:
     reasons: dict[str, str] = field(default_factory=dict)
     fit_patch: bool = field(default=False, metadata=ADDED)
     antialias: bool = field(default=False, metadata=ADDED)
+    fit_size: tuple[int, int] = field(default=(0, 0), metadata=ADDED)
 
     def __post_init__(self) -> None:
         require("name", is_folder_name(self.name), self.name, "a plain name, since a folder is called so")
@@ -230,6 +232,13 @@ class Configuration:
             self.patch_size,
             f"numbers from 1 to {LARGEST_PATCH}",
         )
+        require(
+            "fit_size",
+            self.fit_size == (0, 0)
+            or (self.fit_patch and all(0 < size <= LARGEST_PATCH for size in self.fit_size)),
+            self.fit_size,
+            "0, 0, or positive numbers where fit_patch is true",
+        )
         require("batch_size", 0 < self.batch_size <= 2**16, self.batch_size, "from 1 to 65536")
         require("mirror_axes", set(self.mirror_axes) <= {0, 1, 2}, self.mirror_axes, "axes among 0, 1, 2")
         whole = self.network.volume is None or self.patch_size == self.network.input_size
@@ -241,6 +250,13 @@ class Configuration:
     def dimension(self) -> Literal[2, 3]:
         """Whether its network sees slices or volumes."""
         return 3 if self.network.depth else 2
+
+    @property
+    def fitted_to(self) -> tuple[int, int] | None:
+        """What each image is made to fit, (y, x); None where images keep a common scale."""
+        if not self.fit_patch:
+            return None
+        return self.fit_size if any(self.fit_size) else self.patch_size
 
     @property
     def patch_shape(self) -> tuple[int, ...]:

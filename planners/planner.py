@@ -219,7 +219,8 @@ def _configuration(name: str, draft: Decision[ConfigurationDraft], common: _Comm
         mirror_axes=mirrors.value,
         network=network,
         fit_patch=size.fitted,
-        antialias=size.shrink > 1,
+        fit_size=size.frame,
+        antialias=size.shrink > 1 or size.fitted,
         reasons={
             "configuration": draft.reason,
             "spacing_mm": common.spacing_mm.reason

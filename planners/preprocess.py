@@ -148,8 +148,8 @@ def recipe_sha256(content_sha256: str, plan: Plan, configuration: Configuration)
         "inside": configuration.normalize_inside_mask,
         "statistics": to_json(plan.channel_statistics) if "ct" in configuration.normalization else None,
     }
-    if configuration.fit_patch:
-        parts["fitted_to"] = configuration.patch_size
+    if configuration.fitted_to is not None:
+        parts["fitted_to"] = configuration.fitted_to
     if configuration.antialias:
         parts["antialias"] = True
     return json_sha256(parts)

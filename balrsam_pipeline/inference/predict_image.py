@@ -194,7 +194,7 @@ def _preprocess(image: Image, members: Sequence[Member]) -> list[PreprocessedCas
             configuration.transpose,
             configuration.spacing_mm,
             configuration.slicing_axes,
-            configuration.patch_size if configuration.fit_patch else None,
+            configuration.fitted_to,
             configuration.antialias,
             configuration.normalization,
             configuration.normalize_inside_mask,

@@ -68,12 +68,12 @@ def target_spacing(
     Slices keep their distance unless volumes are cut along all three axes: a network that looks at slices
     gains nothing from interpolated ones, and labels stay as they were drawn. Source: nnU-Net v2, 2d
     configuration. Images that are fitted get the spacing at which their
-    slices just fill the patch, both in-plane axes made coarser or finer by one factor.
+    slices just fill what they are fitted to, both in-plane axes made coarser or finer by one factor.
     """
-    if configuration.fit_patch:
+    if configuration.fitted_to is not None:
         _, base_y, base_x = configuration.spacing_mm
         extents = (shape_zyx[1] * spacing_mm[1] / base_y, shape_zyx[2] * spacing_mm[2] / base_x)
-        factor = max(extent / side for extent, side in zip(extents, configuration.patch_size, strict=True))
+        factor = max(extent / side for extent, side in zip(extents, configuration.fitted_to, strict=True))
         return spacing_mm[0], base_y * factor, base_x * factor
     if configuration.slicing_axes == (0,):
         return spacing_mm[0], configuration.spacing_mm[1], configuration.spacing_mm[2]

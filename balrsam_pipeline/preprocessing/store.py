@@ -49,13 +49,9 @@ def store_folder(preprocessed_dataset: Path, configuration: Configuration) -> Pa
     shared = SHARED[configuration.slicing_axes != (0,)]
     if not configuration.antialias:
         return preprocessed_dataset / shared
-    seen: tuple[float, ...] = (
-        configuration.spacing_mm if shared != SHARED[0] else configuration.spacing_mm[1:]
-    )
-    if configuration.fit_patch:
-        seen = configuration.patch_size
-    size = "x".join(f"{value:.6g}" for value in seen)
-    return preprocessed_dataset / f"{shared}_{'fitted' if configuration.fit_patch else 'spacing'}_{size}"
+    spacing = configuration.spacing_mm if shared != SHARED[0] else configuration.spacing_mm[1:]
+    how, seen = ("fitted", configuration.fitted_to) if configuration.fitted_to else ("spacing", spacing)
+    return preprocessed_dataset / f"{shared}_{how}_{'x'.join(f'{value:.6g}' for value in seen)}"
 
 
 def write_case(

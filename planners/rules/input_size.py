@@ -71,7 +71,8 @@ class Size:
         patch: (y, x) in voxels of the spacing that slices are preprocessed to.
         input: (y, x) in network pixels.
         shrink: how many times coarser than the target spacing slices are preprocessed.
-        fitted: whether each image is resized by itself so that it just fits the patch.
+        fitted: whether each image is resized by itself so that it just fits the patch, or `frame` where a
+            patch is a tile of it.
         whole: whether a patch shows all of a slice; else it is a tile of it.
     """
 
@@ -80,6 +81,7 @@ class Size:
     shrink: float = 1.0
     fitted: bool = False
     whole: bool = True
+    frame: tuple[int, int] = (0, 0)
 
     @property
     def scale(self) -> float:
@@ -164,8 +166,15 @@ def input_size(
         else f"of slices made {coarser:.1f} times smaller, in which it spans {TILE_ACROSS:g} and a tile "
         f"shows {tile * coarser:.0f} voxels"
     )
+    size = replace(_tiles(seen, tile), shrink=coarser)
+    if slices.mixed and slices.scaled:
+        frame = (round(seen.longest * slices.frame_yx[0]), round(seen.longest * slices.frame_yx[1]))
+        size = replace(size, fitted=True, frame=frame)
+        fineness += (
+            f", each picture resized by itself to {seen.longest}, since structures are larger in larger ones"
+        )
     return Decision(
-        replace(_tiles(seen, tile), shrink=coarser),
+        size,
         f"{slices} seen whole at {largest} pixels would leave {thickness_px * largest / longest:.1f} pixels "
         "of "
         f"the thinnest label ({thickness_px:.1f} voxels), under {least:g}: tiles {fineness}"
@@ -174,9 +183,10 @@ def input_size(
 
 
 def _coarser(slices: Slices, thickness_px: float) -> float:
-    """How many times smaller slices are made before tiles are cut; mixed pictures have no common scale."""
+    """How many times smaller slices are made before tiles are cut; pictures of mixed sizes have no common
+    scale, unless they are resized by themselves."""
     coarser = thickness_px / TILE_ACROSS
-    return coarser if coarser >= COARSER and not slices.mixed else 1.0
+    return coarser if coarser >= COARSER and (slices.scaled or not slices.mixed) else 1.0
 
 
 def _cpu_side(slices: Slices, thickness_px: float, largest: int) -> int:

@@ -3,6 +3,7 @@ and how large, in which format and how different from each other they then are."
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -30,6 +31,8 @@ class Slices:
         pictures: 2D images, which have no physical size in common.
         spread: the 90th percentile of the longest sides over the 10th.
         largest_yx: the largest slice, in voxels of the target spacing.
+        scaled: whether structures are larger in larger pictures, as those of one camera and another are,
+            and not as large, as cells under one microscope.
     """
 
     yx: tuple[int, int]
@@ -37,6 +40,7 @@ class Slices:
     pictures: bool = False
     spread: float = 1.0
     largest_yx: tuple[int, int] = (0, 0)
+    scaled: bool = False
 
     @property
     def longest(self) -> int:
@@ -86,7 +90,20 @@ def slices_of(
         pictures=is_two_dimensional(fingerprint),
         spread=float(high / low),
         largest_yx=_in_plane(largest, slicing_axes),
+        scaled=_scaled(fingerprint),
     )
+
+
+def _scaled(fingerprint: Fingerprint) -> bool:
+    """Whether labels differ less in thickness between pictures as shares of them than in pixels."""
+    pixels: dict[str, list[float]] = {}
+    shares: dict[str, list[float]] = {}
+    for case in fingerprint.cases:
+        for name, thickness in case.label_thickness_px.items():
+            pixels.setdefault(name, []).append(math.log(thickness))
+            shares.setdefault(name, []).append(math.log(thickness / max(case.cropped_shape_zyx[1:])))
+    spreads = [sum(float(np.std(values)) for values in found.values()) for found in (pixels, shares)]
+    return spreads[1] < spreads[0]
 
 
 def slice_count(fingerprint: Fingerprint, slicing_axes: tuple[int, ...], order: tuple[int, int, int]) -> int:

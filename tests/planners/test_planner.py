@@ -249,3 +249,24 @@ def test_whole_slices_and_pictures_have_no_surroundings() -> None:
     tiled = plan_dataset(vessels, DESCRIPTION, CPU).configurations["2d"]
     assert tiled.patch_size == (128, 128)
     assert whole.network.surroundings == tiled.network.surroundings == 0
+
+
+@pytest.mark.parametrize(("cameras", "fitted"), [(True, (480, 500)), (False, None)])
+def test_tiles_of_pictures_of_mixed_sizes_follow_what_their_structures_do(
+    cameras: bool, fitted: tuple[int, int] | None
+) -> None:
+    """Vessels of three cameras are as thick as their pictures are large; cells of one microscope are not."""
+    sides = (250, 500, 2000)
+    fingerprint = make_fingerprint(
+        [(999.0, 1.0, 1.0)] * 9,
+        orientation="2D",
+        shapes=[(1, round(0.96 * side), side) for side in sides * 3],
+    )
+    cases = tuple(
+        replace(case, label_thickness_px={"organ": 0.01 * case.shape_zyx[2] if cameras else 5.0 + number % 2})
+        for number, case in enumerate(fingerprint.cases)
+    )
+    planned = plan_dataset(replace(fingerprint, cases=cases), DESCRIPTION, CPU).configurations["2d"]
+    assert planned.patch_size == (128, 128)
+    assert planned.fitted_to == fitted
+    assert ("larger in larger ones" in planned.reasons["patch_size"]) == cameras

@@ -143,6 +143,7 @@ def test_a_missing_channel_is_refused() -> None:
 def test_fitted_pictures_just_fill_the_patch_and_keep_their_proportions(shape: tuple[int, int, int]) -> None:
     plan, configuration = make_plan(spacing=(999.0, 3.0, 3.0))
     configuration = replace(configuration, fit_patch=True, antialias=True)
+    tiled = replace(configuration, patch_size=(16, 16), fit_size=(64, 64))  # of what is fitted to as much
     image = make_image(shape, spacing=(999.0, 1.0, 1.0))
     label = Image((image.data > 400).astype(np.uint8), image.geometry)
     case = preprocess_image(image, label, plan, configuration)
@@ -151,3 +152,4 @@ def test_fitted_pictures_just_fill_the_patch_and_keep_their_proportions(shape: t
     assert case.label_zyx is not None
     assert case.label_zyx.shape == case.image_czyx.shape[1:]
     assert case.properties.target_spacing_mm == pytest.approx((999.0, 1 / scale, 1 / scale))
+    np.testing.assert_array_equal(preprocess_image(image, label, plan, tiled).image_czyx, case.image_czyx)
