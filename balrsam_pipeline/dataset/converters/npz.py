@@ -12,9 +12,10 @@ from balrsam_pipeline.dataset.converters.conversion import IMAGES, Conversion, C
 from balrsam_pipeline.dataset.converters.pairs import names_for
 from balrsam_pipeline.dataset.converters.value_map import (
     Colour,
+    all_colours,
     apply_value_map,
     choose_value_map,
-    mask_colours,
+    count_colours,
     require_labels,
 )
 from balrsam_pipeline.dataset.new_folder import new_folder
@@ -125,15 +126,15 @@ def _value_map(conversion: Conversion, training: Mapping[Path, Path]) -> dict[Co
     """Values of the label maps -> label values; named labels are taken as they are."""
     jobs = {path.stem: label for path, label in training.items()}
     found = run_all(_values, jobs, conversion.workers)
-    values = sorted({value for some in found.values() for value in some})
+    values = all_colours(found.values())
     given = dict(conversion.value_map) or {(value,): value for value in conversion.labels.values()}
     chosen = choose_value_map(values, given, conversion.source)
     require_labels(values, chosen, conversion.source)
     return chosen
 
 
-def _values(label: Path) -> tuple[Colour, ...]:
-    return mask_colours(read_label(label).data)
+def _values(label: Path) -> dict[Colour, int]:
+    return count_colours(read_label(label).data)
 
 
 def _convert(files: tuple[Path, Path | None], task: _Task) -> int:

@@ -27,9 +27,10 @@ from balrsam_pipeline.dataset.converters.value_map import (
     ALL,
     RANGE,
     Colour,
+    all_colours,
     apply_value_map,
     choose_value_map,
-    mask_colours,
+    count_colours,
     require_labels,
 )
 from balrsam_pipeline.dataset.new_folder import copy_image, new_folder
@@ -158,15 +159,15 @@ def _value_map(
 ) -> dict[Colour, int]:
     """The map for all masks, of training and test cases."""
     masks = {str(pair.mask): pair.mask for pair in pairs if pair.mask is not None}
-    found = run_all(partial(_mask_colours, as_colours=as_colours), masks, conversion.workers)
-    colours = [colour for some in found.values() for colour in some]
+    found = run_all(partial(_count_colours, as_colours=as_colours), masks, conversion.workers)
+    colours = all_colours(found.values())
     chosen = choose_value_map(colours, conversion.value_map, where)
     require_labels(colours, chosen, where)
     return chosen
 
 
-def _mask_colours(mask: Path, as_colours: bool) -> tuple[Colour, ...]:
-    return mask_colours(read_source_mask(mask, as_colours))
+def _count_colours(mask: Path, as_colours: bool) -> dict[Colour, int]:
+    return count_colours(read_source_mask(mask, as_colours))
 
 
 def _convert_case(pair: _Pair, task: _Task, new: Path, folders: tuple[str, str]) -> _Made:

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from balrsam_pipeline.dataset.grey_values import has_void, is_blurred, numbered, threshold, void_as_ignore
 from balrsam_pipeline.errors import DatasetError, UsageError
 
 LOG = logging.getLogger(__name__)
@@ -21,7 +23,6 @@ Colour = tuple[int, ...]
 RANGE, ALL = -1, -2  # mark a key as a range, or as all that is not black; no colour begins with them
 MANY = 64  # more different values than this are no mask
 SHOWN = 12  # colours in a message
-LARGEST_LIKELY_LABEL = 127  # greys beyond, with gaps between, are brightness, not numbers of labels
 
 
 def parse_value_map(text: str) -> dict[Colour, int]:
@@ -47,20 +48,31 @@ def parse_value_map(text: str) -> dict[Colour, int]:
     return parsed
 
 
-def mask_colours(mask_czyx: npt.NDArray[Any]) -> tuple[Colour, ...]:
-    """The different colours of a mask of whole numbers, ascending; transparency is not looked at, equal parts
-    make a grey."""
+def count_colours(mask_czyx: npt.NDArray[Any]) -> dict[Colour, int]:
+    """The different colours of a mask of whole numbers, ascending, and their pixels; transparency is not
+    looked at, equal parts make a grey."""
     channels = _colours(mask_czyx).astype(np.uint64)
     if channels.shape[0] == 1:
-        return tuple((int(value),) for value in np.unique(channels))
-    packed = np.unique((channels[0] << 32) | (channels[1] << 16) | channels[2])
-    return tuple(
-        _canonical((int(value) >> 32, (int(value) >> 16) & 0xFFFF, int(value) & 0xFFFF)) for value in packed
-    )
+        values, counts = np.unique(channels, return_counts=True)
+        return {(int(value),): int(count) for value, count in zip(values, counts, strict=True)}
+    packed = (channels[0] << 32) | (channels[1] << 16) | channels[2]
+    values, counts = np.unique(packed, return_counts=True)
+    return {
+        _canonical((int(value) >> 32, (int(value) >> 16) & 0xFFFF, int(value) & 0xFFFF)): int(count)
+        for value, count in zip(values, counts, strict=True)
+    }
+
+
+def all_colours(counts: Iterable[Mapping[Colour, int]]) -> dict[Colour, int]:
+    """The colours of several masks, and their pixels in all of them."""
+    total: Counter[Colour] = Counter()
+    for some in counts:
+        total.update(some)
+    return dict(total)
 
 
 def choose_value_map(
-    colours: Sequence[Colour], given: Mapping[Colour, int], where: object
+    counts: Mapping[Colour, int], given: Mapping[Colour, int], where: object
 ) -> dict[Colour, int]:
     """The map for a whole dataset: the one given, else what admits no doubt.
 
@@ -68,13 +80,13 @@ def choose_value_map(
     unless stated.
 
     Args:
-        colours: all that occur in any mask.
+        counts: all colours that occur in any mask -> their pixels.
         given: colour -> label value, or empty.
 
     Raises:
         DatasetError: a colour is in doubt; the message lists those found.
     """
-    ordered = sorted(set(colours))
+    ordered = sorted(counts)
     complete = {(0,): 0} | dict(given)
     greys = all(len(colour) == 1 for colour in ordered)
     if not given and greys and [colour[0] for colour in ordered] == list(range(len(ordered))):
@@ -90,12 +102,12 @@ def choose_value_map(
             where,
             found=f"{len(unknown)} colour{'s' * (len(unknown) > 1)} without a label value: {_shown(unknown)}",
             expected="a label value for every colour in the masks",
-            fix=_way_out(ordered, unknown, greys and not given),
+            fix=_way_out(counts, unknown, given),
         )
     return complete
 
 
-def require_labels(colours: Sequence[Colour], value_map: Mapping[Colour, int], where: object) -> None:
+def require_labels(colours: Iterable[Colour], value_map: Mapping[Colour, int], where: object) -> None:
     """Refuse a map that makes background of everything; name label values that no mask has in a warning.
 
     Args:
@@ -113,33 +125,49 @@ def require_labels(colours: Sequence[Colour], value_map: Mapping[Colour, int], w
             where,
             found=f"masks of {_shown(ordered)}, of which the value map makes background alone",
             expected="masks in which something is labelled",
-            fix="name a value that occurs in them, such as "
-            f"--value-map {'/'.join(map(str, ordered[-1]))}=1, or all=1",
+            fix=f"name a value that occurs in them, such as --value-map {_written(ordered[-1])}=1, or all=1",
         )
     if missing:
         LOG.warning("no mask holds what would become label %s", ", ".join(map(str, missing)))
 
 
-def _way_out(ordered: Sequence[Colour], unknown: Sequence[Colour], greys: bool) -> str:
-    """What to do about colours without a label value: a threshold where they are the fringe of two greys."""
-    largest = ordered[-1][0] if greys else 0
-    if greys and len(ordered) > 2 and ordered[0] == (0,) and largest > LARGEST_LIKELY_LABEL:
-        return (
-            f"values between two greys come from JPEG or smoothing: choose a threshold, such as --value-map "
-            f"'{(largest + 1) // 2}-{largest}=1', which makes the rest background"
-        )
-    if len(ordered) > MANY:
+def _way_out(counts: Mapping[Colour, int], unknown: Sequence[Colour], given: Mapping[Colour, int]) -> str:
+    """What to do about colours without a label value: a threshold only where they are the fringe of two
+    greys, since it makes one label of all."""
+    greys = {colour[0]: count for colour, count in counts.items() if len(colour) == 1}
+    if not given and len(greys) == len(counts):
+        if is_blurred(greys):
+            apart = f"; if each is a label of its own: '{numbered(greys)}'" if len(greys) <= SHOWN else ""
+            return (
+                "rare values between two greys come from JPEG or smoothing: choose a threshold, such as "
+                f"--value-map '{threshold(greys)}', which makes the rest background{apart}"
+            )
+        if has_void(greys):
+            return (
+                "255 usually means void, pixels that nobody labelled: keep them out of training and scores "
+                f"as the label named ignore, whose value is the highest: {void_as_ignore(greys)}; if 255 is "
+                "a label, give it another name"
+            )
+    if len(counts) > MANY:
         return "masks of so many colours were blurred or saved as JPEG: export them without anti-aliasing"
-    example = "/".join(map(str, unknown[-1]))
+    free = max(given.values(), default=0) + 1
+    entries = [f"{_written(colour)}={value}" for colour, value in given.items()]
+    entries += [f"{_written(colour)}={free + index}" for index, colour in enumerate(unknown[:SHOWN])]
+    entries += ["…"] if len(unknown) > SHOWN else []
     return (
-        f"name them: --value-map '{example}=1,…' (0 for what is background), or make all but black one "
-        "label: --value-map all=1"
+        f"name them, each with its label's value: --value-map '{','.join(entries)}' (0 for what is "
+        "background), or make all but black one label: --value-map all=1"
     )
+
+
+def _written(colour: Colour) -> str:
+    """A key as `parse_value_map` reads it."""
+    return f"{colour[1]}-{colour[2]}" if colour[0] == RANGE else "/".join(map(str, colour))
 
 
 def _shown(colours: Sequence[Colour]) -> str:
     more = " …" if len(colours) > SHOWN else ""
-    return ", ".join("/".join(map(str, colour)) for colour in colours[:SHOWN]) + more
+    return ", ".join(map(_written, colours[:SHOWN])) + more
 
 
 def apply_value_map(mask_czyx: npt.NDArray[Any], value_map: Mapping[Colour, int]) -> npt.NDArray[np.uint16]:

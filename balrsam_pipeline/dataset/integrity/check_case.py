@@ -83,7 +83,7 @@ def inspect_case(files: CaseFiles, description: DatasetDescription) -> Inspected
         same_shape = label.geometry.shape_zyx == image.geometry.shape_zyx
         problems += check_same_grid(files.case, "label", label.geometry, image.geometry)
         problems += check_turned(files.case, files.images[0], files.label, same_shape)
-        problems += check_values(files.case, values, description.labels)
+        problems += check_values(files.case, label.data, values, description.labels)
         problems += check_label_inside(files.case, image.data, label.data, description)
     facts = CaseFacts(
         case=files.case,

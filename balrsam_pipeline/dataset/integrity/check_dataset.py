@@ -15,6 +15,7 @@ from balrsam_pipeline.dataset.integrity.checks.across import (
     check_duplicates,
     check_label_use,
     check_patients,
+    with_void,
 )
 from balrsam_pipeline.dataset.integrity.checks.scheme import check_description
 from balrsam_pipeline.dataset.integrity.checks.structure import check_files
@@ -77,6 +78,7 @@ def report_of(
         problems += facts.problems
     for facts in test:
         problems += [of_test_case(problem) for problem in facts.problems]
+    problems = with_void(problems, training)
     problems += check_duplicates(training, test)
     problems += check_consistency(training)
     problems += _check_folds(dataset, training)

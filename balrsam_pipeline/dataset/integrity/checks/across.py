@@ -5,10 +5,12 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 
 from balrsam_pipeline.dataset.description import DatasetDescription
+from balrsam_pipeline.dataset.grey_values import has_void
 from balrsam_pipeline.dataset.integrity.check_case import CaseFacts
 from balrsam_pipeline.dataset.integrity.report import Problem
 from balrsam_pipeline.dataset.splits import Fold
@@ -46,6 +48,21 @@ def check_duplicates(training: Sequence[CaseFacts], test: Sequence[CaseFacts]) -
                 fix,
                 "warning",
             )
+
+
+def with_void(problems: Sequence[Problem], training: Sequence[CaseFacts]) -> list[Problem]:
+    """The same problems; but where other cases hold 255 beside their labels, 255 alone is void too, and not
+    the label that `--fix` would make of it."""
+    holders = [facts.case for facts in training if facts.label_values and has_void(facts.label_values)]
+    if not holders:
+        return list(problems)
+    fix = f"255 is most likely void here too, as in {holders[0]}: treat it as there"
+    return [
+        replace(problem, kind="label_unknown_value", fix=fix)
+        if problem.kind == "label_of_0_and_255"
+        else problem
+        for problem in problems
+    ]
 
 
 def check_consistency(training: Sequence[CaseFacts]) -> Iterator[Problem]:

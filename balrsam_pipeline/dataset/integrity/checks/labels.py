@@ -9,6 +9,14 @@ import numpy as np
 import numpy.typing as npt
 
 from balrsam_pipeline.dataset.description import DatasetDescription
+from balrsam_pipeline.dataset.grey_values import (
+    VOID,
+    has_void,
+    is_blurred,
+    numbered,
+    threshold,
+    void_as_ignore,
+)
 from balrsam_pipeline.dataset.integrity.report import Problem
 from balrsam_pipeline.dataset.labels import LabelScheme
 from balrsam_pipeline.imageio import as_label
@@ -16,9 +24,13 @@ from balrsam_pipeline.imageio.reading import are_whole_numbers
 from balrsam_pipeline.voxels import crop, foreground_box, nonzero_box
 
 # there are several labels, and nobody but the user knows which one 255 means
-WHICH_LABEL = "write the value of the label that 255 stands for into the label file"
+WHICH_LABEL = (
+    "write the value of the label that 255 stands for into the label file (if it means void: ignore)"
+)
 FIX = "in a copy of the dataset: balrsam verify DATASET --fix NEW_FOLDER"
 SHOWN_VALUES = 10
+SPREAD = 127  # values beyond, up to 255, are more likely greys than numbers of labels
+MOST_LABELS = 12  # greys in a label map; more are a picture
 
 
 def check_stored_label(
@@ -75,27 +87,23 @@ def check_stored_label(
     return as_label(raw_czyx, case), (stored,)
 
 
-def check_values(case: str, values: tuple[int, ...], scheme: LabelScheme) -> Iterator[Problem]:
-    """Compare the values that occur in a label with those that dataset.json knows."""
+def check_values(
+    case: str, label_czyx: npt.NDArray[Any], values: tuple[int, ...], scheme: LabelScheme
+) -> Iterator[Problem]:
+    """Compare the values that occur in a label with those that dataset.json knows.
+
+    Args:
+        values: those that occur in `label_czyx`.
+    """
     unknown = [value for value in values if value not in scheme.allowed_values]
     expected = f"values among {', '.join(map(str, sorted(scheme.allowed_values)))}"
     if values in ((0, 255), (255,)) and unknown:
         fix = f"turn 255 into 1 {FIX}" if scheme.allowed_values == {0, 1} else WHICH_LABEL
         yield Problem("label_of_0_and_255", case, "a mask of 0 and 255", expected, fix)
     elif unknown:
-        blurred = len(unknown) > 2 and values[0] == 0 and 127 < values[-1] < 256
         shown = ", ".join(map(str, unknown[:SHOWN_VALUES])) + (" …" if len(unknown) > SHOWN_VALUES else "")
-        yield Problem(
-            "label_unknown_value",
-            case,
-            f"label values {shown}",
-            expected,
-            "values between two greys come from JPEG or smoothing: make the masks again with a threshold "
-            "(balrsam convert --from pairs --value-map '128-255=1')"
-            if blurred
-            else "correct the label file, or add the value to labels in dataset.json (is this an image "
-            "instead of a label?)",
-        )
+        fix = _fix_of_values(label_czyx, scheme)
+        yield Problem("label_unknown_value", case, f"label values {shown}", expected, fix)
     elif set(values) <= {0, scheme.ignore_value}:
         found = (
             "only background in the label"
@@ -104,6 +112,41 @@ def check_values(case: str, values: tuple[int, ...], scheme: LabelScheme) -> Ite
         )
         fix = "fine if the case is a healthy one; otherwise add the missing label"
         yield Problem("label_empty", case, found, "some foreground", fix, "warning")
+
+
+def _fix_of_values(label_czyx: npt.NDArray[Any], scheme: LabelScheme) -> str:
+    """What to do about values that dataset.json does not know: merge them only where they are a fringe of the
+    one label."""
+    values, voxels = np.unique(label_czyx, return_counts=True)
+    counts = dict(zip(values.tolist(), voxels.tolist(), strict=True))
+    one_label = scheme.allowed_values == {0, 1}
+    if is_blurred(counts) and one_label:
+        return (
+            "rare values between two greys come from JPEG or smoothing: make the masks again with a "
+            f"threshold (balrsam convert --from pairs --value-map '{threshold(counts)}')"
+        )
+    if is_blurred(counts):
+        return (
+            "rare values between two greys come from JPEG or smoothing, and a threshold would merge the "
+            "labels: export the masks again as PNG, without anti-aliasing"
+        )
+    if has_void(counts):
+        return (
+            "255 usually means void, pixels that nobody labelled: add "
+            f'"ignore": {scheme.largest + 1} to labels in dataset.json and write {scheme.largest + 1} for '
+            "255 into all label files, or convert the masks again, with an entry for each of their values, "
+            f"such as balrsam convert --from pairs {void_as_ignore(counts)}"
+        )
+    if SPREAD < max(counts) <= VOID and len(counts) <= MOST_LABELS:
+        return (
+            "greys that stand for labels: write the labels' values for them, or convert the masks again, "
+            f"with an entry for each of their values, such as --value-map '{numbered(counts)}' for this case "
+            "(balrsam convert --from pairs)"
+        )
+    return (
+        "correct the label file, or add the value to labels in dataset.json (is this an image instead of a "
+        "label?)"
+    )
 
 
 def check_label_inside(

@@ -15,7 +15,7 @@ from scipy.ndimage import binary_erosion
 from balrsam_pipeline.dataset import check_dataset, open_dataset, read_case
 from balrsam_pipeline.dataset.converters import CONVERTERS, Conversion, parse_value_map
 from balrsam_pipeline.dataset.converters.outlines import is_outline
-from balrsam_pipeline.dataset.converters.value_map import apply_value_map, mask_colours
+from balrsam_pipeline.dataset.converters.value_map import apply_value_map, count_colours
 from balrsam_pipeline.errors import BalrsamError, DatasetError, UsageError
 from balrsam_pipeline.imageio import read_label
 
@@ -176,7 +176,7 @@ def test_value_maps_are_read_in_three_notations_and_applied_to_grey_and_colour()
     assert value_map == {(255,): 1, (0, 255, 0): 2, (10, 20, 30): 3}
     pixels = np.array([[0, 0, 0], [255, 255, 255], [0, 255, 0], [10, 20, 30]], np.uint8).T.reshape(3, 1, 1, 4)
     assert apply_value_map(pixels, value_map).ravel().tolist() == [0, 1, 2, 3]
-    assert mask_colours(pixels) == ((0,), (0, 255, 0), (10, 20, 30), (255,))
+    assert count_colours(pixels) == {(0,): 1, (0, 255, 0): 1, (10, 20, 30): 1, (255,): 1}
     assert apply_value_map(
         np.array([0, 255, 10], np.uint8).reshape(1, 1, 1, 3), value_map
     ).ravel().tolist() == [0, 1, 0]

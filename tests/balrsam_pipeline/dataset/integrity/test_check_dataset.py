@@ -8,8 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import broken_datasets
+import numpy as np
 import pytest
 from broken_datasets import CATALOGUE
+from PIL import Image as PillowImage
 from support.plans import example_plan
 
 from balrsam_pipeline.dataset import check_files, open_dataset, read_case
@@ -99,6 +101,20 @@ def test_a_pass_that_reads_every_case_anyway_makes_the_same_report(fresh: Any, t
     assert report_of(dataset, files, [case.facts for case in inspected], tests) == check_dataset(folder)
     assert [problem.kind for problem in inspected[1].facts.problems] == ["label_unknown_value"]
     assert inspected[1].image is not None
+
+
+def test_255_alone_is_void_where_other_cases_have_it_beside_a_label(fresh: Any, tmp_path: Path) -> None:
+    """`--fix` would make the label of what nobody labelled."""
+    folder = fresh(broken_datasets.good_pictures, tmp_path / "Dataset001_Void")
+    for index, values in enumerate([(0, 1, 255), (0, 255)]):
+        mask = np.resize(np.array(values, np.uint8), (10, 12))
+        PillowImage.fromarray(mask).save(folder / "labelsTr" / f"eye_{index}.png")
+    problems = check_dataset(folder).errors
+    assert {(problem.kind, problem.case) for problem in problems} == {
+        ("label_unknown_value", "eye_0"),
+        ("label_unknown_value", "eye_1"),
+    }
+    assert all("void" in problem.fix for problem in problems)
 
 
 @pytest.mark.parametrize("name", ["Dataset004_Hippocampus", "Dataset020_DRIVE"])

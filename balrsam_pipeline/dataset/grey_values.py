@@ -1,0 +1,85 @@
+"""What grey values in masks are likely to mean: labels, numbers with 255 for void, or the blur of JPEG.
+
+Advice rests on it: a threshold repairs a blurred mask of one label, and destroys one of several.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+VOID = 255  # PASCAL VOC, Cityscapes and their followers: nobody labelled this pixel
+LARGEST_NUMBER = 32  # numbers of labels with gaps between; greys that are spread out lie beyond
+FEWEST_BLURRED = 6  # different values; fewer are labels
+FREQUENT = 0.05  # share of the voxels that are not background, above which a grey is no fringe
+NOISE = 16  # greys about a flat one that JPEG makes of it
+
+
+def has_void(greys: Iterable[int]) -> bool:
+    """Whether values are 0 … n, with gaps where n is small, and 255.
+
+    Example:
+        >>> has_void((0, 1, 255)), has_void((0, 128, 255)), has_void((0, 255))
+        (True, False, False)
+    """
+    numbers = sorted(set(greys) - {0, VOID})
+    consecutive = numbers == list(range(1, len(numbers) + 1))
+    return VOID in greys and bool(numbers) and (consecutive or numbers[-1] <= LARGEST_NUMBER)
+
+
+def is_blurred(counts: Mapping[int, int]) -> bool:
+    """Whether two frequent greys, the darkest and the brightest, have many rare ones between them.
+
+    Args:
+        counts: grey value -> voxels.
+
+    Example:
+        >>> is_blurred({0: 900, 128: 40, 255: 60})
+        False
+        >>> is_blurred({0: 900, 255: 300} | {grey: 4 for grey in range(28, 250, 28)})
+        True
+    """
+    greys = sorted(counts)
+    if len(greys) < FEWEST_BLURRED or has_void(greys):
+        return False
+    background = max(greys, key=lambda grey: counts[grey])
+    other_end = greys[-1] if background - greys[0] <= NOISE else greys[0]
+    if min(background - greys[0], greys[-1] - background) > NOISE:
+        return False
+    rest = {grey: count for grey, count in counts.items() if abs(grey - background) > NOISE}
+    frequent = [grey for grey, count in rest.items() if count >= FREQUENT * sum(rest.values())]
+    between = [grey for grey in rest if abs(grey - other_end) > NOISE]
+    return len(between) > 2 and bool(frequent) and all(abs(grey - other_end) <= NOISE for grey in frequent)
+
+
+def threshold(greys: Iterable[int]) -> str:
+    """The range of a value map that makes the brighter half label 1.
+
+    Example:
+        >>> threshold((0, 3, 252, 255))
+        '128-255=1'
+    """
+    brightest = max(greys)
+    return f"{(brightest + 1) // 2}-{brightest}=1"
+
+
+def numbered(greys: Iterable[int]) -> str:
+    """A value map that gives each grey but 0 a label value, in their order.
+
+    Example:
+        >>> numbered((0, 128, 255))
+        '128=1,255=2'
+    """
+    return ",".join(f"{grey}={value}" for value, grey in enumerate(sorted(set(greys) - {0}), 1))
+
+
+def void_as_ignore(greys: Iterable[int]) -> str:
+    """What to do about 255 beside numbers of labels, as options of `balrsam convert`.
+
+    Example:
+        >>> void_as_ignore((0, 1, 255))
+        "--value-map '1=1,255=2' --labels label_1=1 ignore=2"
+    """
+    numbers = sorted(set(greys) - {0, VOID})
+    ignore = len(numbers) + 1
+    names = [f"label_{value}={value}" for value in range(1, ignore)]
+    return f"--value-map '{numbered(greys)}' --labels {' '.join(names)} ignore={ignore}"

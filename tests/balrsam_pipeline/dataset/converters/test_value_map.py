@@ -1,0 +1,61 @@
+"""Advice about values of masks: a threshold where they are blurred, else a label value for each."""
+
+from __future__ import annotations
+
+import re
+
+import numpy as np
+import pytest
+
+from balrsam_pipeline.dataset.converters.value_map import choose_value_map, parse_value_map
+from balrsam_pipeline.dataset.grey_values import is_blurred
+from balrsam_pipeline.errors import DatasetError
+
+
+def advice(counts: dict[int, int], given: str = "") -> str:
+    with pytest.raises(DatasetError) as refused:
+        choose_value_map({(grey,): count for grey, count in counts.items()}, parse_value_map(given), "masks")
+    return refused.value.fix
+
+
+@pytest.mark.parametrize(
+    ("greys", "offered"),
+    [
+        ((0, 128, 255), "128=1,255=2"),
+        ((0, 85, 170, 255), "85=1,170=2,255=3"),
+        ((0, 1, 2, 5), "1=1,2=2,5=3"),
+        (tuple(range(0, 250, 25)), ",".join(f"{25 * value}={value}" for value in range(1, 10))),
+    ],
+)
+@pytest.mark.parametrize("rare", [2, 400])
+def test_a_few_greys_are_offered_a_label_each(greys: tuple[int, ...], offered: str, rare: int) -> None:
+    fix = advice({grey: 100_000 if grey == 0 else rare for grey in greys})
+    assert f"--value-map '{offered}'" in fix
+    assert "threshold" not in fix
+    choose_value_map({(grey,): 1 for grey in greys}, parse_value_map(offered), "masks")
+
+
+@pytest.mark.parametrize("numbers", [(0, 1), (0, 1, 2), (0, 1, 7, 15), tuple(range(21))])
+def test_255_beside_numbers_of_labels_is_offered_as_ignore(numbers: tuple[int, ...]) -> None:
+    fix = advice(dict.fromkeys((*numbers, 255), 100))
+    labels = len(numbers) - 1
+    assert "void" in fix and f"ignore={labels + 1}" in fix and "threshold" not in fix
+    offered = re.search(r"--value-map '([^']+)'", fix)
+    assert offered is not None
+    assert parse_value_map(offered[1])[(255,)] == labels + 1
+
+
+def test_what_was_named_is_kept_in_the_advice() -> None:
+    assert "--value-map '128=4,255=5'" in advice({0: 90, 128: 5, 255: 5}, "128=4")
+
+
+def test_rare_labels_among_many_are_not_taken_for_blur() -> None:
+    """Twenty labels, 10 greys apart, each a hundredth of the picture."""
+    assert not is_blurred({0: 10_000} | dict.fromkeys(range(10, 210, 10), 100))
+
+
+@pytest.mark.parametrize("inverted", [False, True])
+def test_the_fringe_of_a_small_lesion_saved_as_jpeg_is_blur(inverted: bool) -> None:
+    counts = {0: 50_000, 1: 300, 3: 90, 254: 60, 255: 140}
+    counts |= {int(grey): 4 for grey in np.arange(9, 250, 7)}
+    assert is_blurred({255 - grey if inverted else grey: count for grey, count in counts.items()})

@@ -1,0 +1,34 @@
+"""Values that dataset.json does not know: what is said about them must not merge labels."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from balrsam_pipeline.dataset.integrity.checks.labels import check_values
+from balrsam_pipeline.dataset.parse_labels import parse_labels
+
+
+def fix_of(greys: dict[int, int], labels: int) -> str:
+    names = {"background": 0} | {f"label_{value}": value for value in range(1, labels + 1)}
+    label = np.repeat(list(greys), list(greys.values())).astype(np.uint8).reshape(1, 1, 1, -1)
+    scheme = parse_labels({"labels": names}, "dataset.json")
+    (problem,) = check_values("case", label, tuple(sorted(greys)), scheme)
+    assert problem.kind == "label_unknown_value"
+    return problem.fix
+
+
+def test_three_greys_of_three_labels_are_not_sent_through_a_threshold() -> None:
+    fix = fix_of({0: 900, 85: 50, 170: 30, 255: 20}, labels=3)
+    assert "85=1,170=2,255=3" in fix and "threshold" not in fix
+
+
+def test_255_beside_labels_is_told_as_void() -> None:
+    fix = fix_of({0: 900, 1: 50, 255: 20}, labels=1)
+    assert '"ignore": 2' in fix and "void" in fix and "threshold" not in fix
+
+
+@pytest.mark.parametrize("labels", [1, 2])
+def test_a_fringe_is_thresholded_only_where_there_is_one_label(labels: int) -> None:
+    fix = fix_of({0: 9000, 255: 900} | dict.fromkeys(range(28, 250, 28), 4), labels)
+    assert ("128-255=1" in fix) == (labels == 1)
