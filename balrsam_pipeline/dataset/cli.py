@@ -58,7 +58,13 @@ def add_convert_arguments(parser: argparse.ArgumentParser) -> None:
 def _add_folders(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("folders and names, inside the source (pairs, dicom, npz)")
     group.add_argument("--images", default="images", metavar="FOLDER", help="of images")
-    group.add_argument("--masks", default="masks", metavar="FOLDER", help="of masks; may be that of images")
+    group.add_argument(
+        "--masks",
+        nargs="+",
+        default=["masks"],
+        metavar="FOLDER",
+        help="of masks; may be that of images; of several each is a label, in their order (pairs)",
+    )
     group.add_argument(
         "--test", default="test", metavar="FOLDER", help="of images to predict; '' for none (default: test)"
     )
@@ -112,6 +118,7 @@ def run_convert(arguments: argparse.Namespace) -> int:
         raise UsageError(
             arguments.source, found="no such folder", expected="the folder to convert", fix="check the path"
         )
+    _require_one_label_map(arguments)
     conversion = Conversion(
         source=arguments.source,
         target=_target(arguments.target, roots_of(arguments)),
@@ -119,7 +126,8 @@ def run_convert(arguments: argparse.Namespace) -> int:
         labels=_labels(arguments.labels),
         value_map=parse_value_map(arguments.value_map),
         images=arguments.images,
-        masks=arguments.masks,
+        masks=arguments.masks[0],
+        more_masks=tuple(arguments.masks[1:]),
         test=arguments.test,
         test_masks=arguments.test_masks,
         fill_outlines=arguments.fill_outlines,
@@ -140,6 +148,25 @@ def run_convert(arguments: argparse.Namespace) -> int:
     print(f"{place}: {converted.training_cases} training and {converted.test_cases} test cases{labelled}")
     print(f"check it: balrsam verify {shlex.quote(place)}")
     return 0
+
+
+def _require_one_label_map(arguments: argparse.Namespace) -> None:
+    """Several folders of masks are for training pairs alone.
+
+    Raises:
+        UsageError: they are given with another source, or with masks of test images.
+    """
+    if len(arguments.masks) < 2 or (arguments.kind == "pairs" and not arguments.test_masks):
+        return
+    raise UsageError(
+        "--masks",
+        found=f"{len(arguments.masks)} folders with "
+        + ("--test-masks" if arguments.kind == "pairs" else f"--from {arguments.kind}"),
+        expected="several folders only with --from pairs and without --test-masks",
+        fix="name one; to score predictions of labelled cases, keep some: --test-fraction 0.2"
+        if arguments.kind == "pairs"
+        else "name one",
+    )
 
 
 def _target(text: str, roots: Roots) -> Path:

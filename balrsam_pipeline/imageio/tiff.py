@@ -28,6 +28,7 @@ LARGEST_RATIO = 40_000  # of the best compression that TIFF knows
 WHITE_IS_ZERO, PALETTE, YCBCR = 0, 3, 6  # TIFF's photometric interpretations
 OTHER_COLOURS = {5, 8, 9, 10, 32844, 32845}  # CMYK, three kinds of Lab, two of LogLuv
 JPEG_COMPRESSIONS = {6, 7, 33003, 33004, 33005, 34712, 34892, 50002}  # decoded as RGB whatever is stored
+ALPHA = {1, 2}  # TIFF's extra samples: transparency, multiplied into the colours or not
 LEAST_REDUCTION, SAME_SHAPE = 1.5, 1.1  # of thumbnails against their image
 DEPTH_AXES, CHANNEL_AXES = "ZQIT", "SC"  # tifffile's letters
 
@@ -72,6 +73,17 @@ def stored_orientation(path: Path) -> int:
     with _opened(path) as series:
         flat = _geometry(path, str(series.axes), series.shape).dimension == 2
         return _orientation(series) if flat else 1
+
+
+def has_alpha(path: Path) -> bool:
+    """Whether the header says that the last channel is transparency.
+
+    Raises:
+        ImageError: missing or damaged.
+    """
+    with _opened(path) as series:
+        extra = tuple(int(sample) for sample in series.keyframe.extrasamples)
+    return bool(extra) and extra[-1] in ALPHA
 
 
 def _read(path: Path, as_label: bool) -> Image:

@@ -41,6 +41,7 @@ class Conversion:
         value_map: colour or grey value in the masks -> label value; see `value_map.parse_value_map`.
         images, masks, test, test_masks: folders of the source that hold images, masks, test images and their
             masks, where the format does not fix them; an empty name means none.
+        more_masks: further folders of masks, each of which is a label of its own (pairs).
         pattern: how images and masks are named; see `pairing.pattern_rule`.
         fill_outlines: masks are lines around what they mean.
         hold_out: labelled cases to keep for testing.
@@ -55,6 +56,7 @@ class Conversion:
     value_map: Mapping[tuple[int, ...], int] = field(default_factory=dict)
     images: str = IMAGES
     masks: str = MASKS
+    more_masks: tuple[str, ...] = ()
     test: str = "test"
     test_masks: str = ""
     pattern: tuple[str, str] | None = None

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from balrsam_pipeline.dataset.case_names import require_case_name
+from balrsam_pipeline.dataset.converters.numbered_masks import first_mask_of, joined
 from balrsam_pipeline.dataset.converters.source_files import listed, stem_of
 from balrsam_pipeline.errors import DatasetError, UsageError
 
@@ -37,16 +38,17 @@ class Rule:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pairing:
-    """Case -> image and mask, and the rule that was found to hold."""
+    """Case -> image and its masks, mostly one, and the rule that was found to hold."""
 
-    pairs: Mapping[str, tuple[Path, Path]]
+    pairs: Mapping[str, tuple[Path, tuple[Path, ...]]]
     rule: Rule
 
 
 def pair_by_name(
     images: Sequence[Path], masks: Sequence[Path], where: Path, pattern: tuple[str, str] | None = None
 ) -> Pairing:
-    """Find each image's mask.
+    """Find each image's mask; where every mask has no image of its own, also those that continue another
+    (`numbered_masks`).
 
     Args:
         where: the folder to name in messages.
@@ -62,13 +64,18 @@ def pair_by_name(
         masks = _matching(masks, rules[0].mask, pattern[1])
     else:
         rules = rules_for([stem_of(path) for path in images], [stem_of(path) for path in masks])
-    for rule in rules:
-        pairs = _pairs(images, masks, rule)
-        if pairs:
-            for case in pairs:
-                require_case_name(case, where)
-            return Pairing(pairs=pairs, rule=rule)
-    raise _left_over(images, masks, rules, where)
+    several = joined(images, masks)
+    alone = {path: (path,) for path in masks}
+    for masks_of in (alone, several) if pattern is None else (alone,):
+        for rule in rules:
+            pairs = _pairs(images, tuple(masks_of), rule)
+            if pairs:
+                for case in pairs:
+                    require_case_name(case, where)
+                return Pairing(
+                    pairs={case: (image, masks_of[mask]) for case, (image, mask) in pairs.items()}, rule=rule
+                )
+    raise _left_over(images, masks if pattern is not None else tuple(several), rules, where)
 
 
 def _matching(files: Sequence[Path], namer: Namer, pattern: str) -> list[Path]:
@@ -85,8 +92,13 @@ def split_one_folder(files: Sequence[Path], pattern: tuple[str, str] | None) -> 
         rule = pattern_rule(pattern)
         masks = [path for path in files if _fits(rule.mask, path, pattern[1])]
         return [path for path in files if path not in masks and rule.image(stem_of(path))], masks
-    masks = [path for path in files if _without(MASK_WORDS, stem_of(path)) != stem_of(path)]
+    stems = {stem_of(path) for path in files}
+    masks = [path for path in files if _says_mask(stem_of(path)) or first_mask_of(stem_of(path), stems)]
     return [path for path in files if path not in masks], masks
+
+
+def _says_mask(stem: str) -> bool:
+    return _without(MASK_WORDS, stem) != stem
 
 
 def _fits(namer: Namer, path: Path, pattern: str) -> bool:

@@ -11,13 +11,14 @@ import numpy as np
 import numpy.typing as npt
 
 from balrsam_pipeline.errors import DatasetError
-from balrsam_pipeline.imageio import FILE_ENDINGS, Image, as_label, read_image, stored_orientation
+from balrsam_pipeline.imageio import FILE_ENDINGS, Image, as_label, read_image, stored_orientation, tiff
 from balrsam_pipeline.imageio import pillow_io as pillow
 from balrsam_pipeline.imageio.formats import format_of
 
 LOG = logging.getLogger(__name__)
 GIF = ".gif"  # read here alone: data sets that predate PNG have their masks in it; nothing is written in it
 PICTURES = (".png", ".bmp", ".jpg", ".jpeg", GIF)
+TIFFS = (".tif", ".tiff")
 LISTED = 20  # file names in a message
 
 
@@ -73,6 +74,17 @@ def image_files(folder: Path) -> list[Path]:
 def turned_upright(path: Path) -> int:
     """EXIF's number of how a picture is turned when it is read; 1 where it is not."""
     return 1 if ending_of(path) == GIF else stored_orientation(path)
+
+
+def has_transparency(path: Path, channels: int) -> bool:
+    """Whether the last channel of an image says how transparent it is.
+
+    Raises:
+        ImageError: it cannot be read.
+    """
+    if channels not in (2, 4):
+        return False
+    return ending_of(path) in PICTURES or (ending_of(path) in TIFFS and tiff.has_alpha(path))
 
 
 def read_source_image(path: Path) -> Image:

@@ -1,0 +1,162 @@
+"""Pictures of several kinds become one; transparency is left out; a folder of masks may be a label."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tifffile
+from PIL import Image as PillowImage
+
+from balrsam_pipeline.dataset import check_dataset, open_dataset
+from balrsam_pipeline.dataset.converters import CONVERTERS, Conversion
+from balrsam_pipeline.errors import DatasetError
+from balrsam_pipeline.imageio import read_image, read_label
+
+SHAPE = (16, 18)
+RANDOM = np.random.default_rng(0)
+COLOURS = RANDOM.integers(0, 256, (*SHAPE, 3)).astype(np.uint8)
+GREYS = RANDOM.integers(0, 256, SHAPE).astype(np.uint8)
+DEEP = RANDOM.integers(0, 60_000, SHAPE).astype(np.uint16)
+
+
+def box(rows: slice, columns: slice) -> np.ndarray:
+    mask = np.zeros(SHAPE, np.uint8)
+    mask[rows, columns] = 255
+    return mask
+
+
+LEFT, RIGHT = box(slice(2, 9), slice(1, 6)), box(slice(2, 9), slice(10, 15))
+
+
+def save(path: Path, pixels: np.ndarray, **tags: object) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if path.suffix == ".tif":
+        tifffile.imwrite(path, pixels, **tags)
+    else:
+        PillowImage.fromarray(pixels).save(path)
+
+
+def convert(tmp_path: Path, **options: object) -> Path:
+    made = Conversion(source=tmp_path / "source", target=tmp_path / "Dataset001_Mixed", **options)  # type: ignore[arg-type]
+    return CONVERTERS["pairs"](made).target
+
+
+def pictures(tmp_path: Path, images: dict[str, np.ndarray]) -> None:
+    for name, pixels in images.items():
+        save(tmp_path / "source" / "images" / name, pixels)
+        save(tmp_path / "source" / "masks" / f"{Path(name).stem}.png", LEFT)
+
+
+def converted(target: Path, case: str, ending: str = ".png") -> np.ndarray:
+    return read_image([target / "imagesTr" / f"{case}_0000{ending}"]).data[:, 0]
+
+
+def test_pictures_of_several_formats_become_png_with_their_values(tmp_path: Path) -> None:
+    pictures(tmp_path, {"a.png": COLOURS, "b.tif": COLOURS[::-1], "c.bmp": COLOURS[:, ::-1]})
+    target = convert(tmp_path)
+    assert open_dataset(target).description.file_ending == ".png"
+    np.testing.assert_array_equal(converted(target, "b"), np.moveaxis(COLOURS[::-1], -1, 0))
+    assert check_dataset(target).errors == ()
+
+
+def test_sixteen_bits_of_a_tiff_among_pictures_stay_sixteen(tmp_path: Path) -> None:
+    pictures(tmp_path, {"a.png": GREYS, "b.tif": DEEP, "c.png": GREYS[::-1]})
+    found = converted(convert(tmp_path), "b")
+    assert found.dtype == np.uint16
+    np.testing.assert_array_equal(found[0], DEEP)
+
+
+@pytest.mark.parametrize("pixels", [GREYS.astype(np.float32), np.stack([GREYS] * 7)])
+def test_a_tiff_that_png_cannot_hold_is_refused_by_name(tmp_path: Path, pixels: np.ndarray) -> None:
+    pictures(tmp_path, {"a.png": GREYS, "b.tif": pixels})
+    with pytest.raises(DatasetError, match=r"b\.tif[\s\S]*8 or 16 bits"):
+        convert(tmp_path)
+
+
+@pytest.mark.parametrize("ending", [".png", ".tif"])
+def test_grey_pictures_among_coloured_ones_get_three_equal_channels(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, ending: str
+) -> None:
+    images = {f"a{ending}": COLOURS, f"b{ending}": GREYS, f"c{ending}": COLOURS[::-1], f"d{ending}": DEEP}
+    pictures(tmp_path, images)
+    save(tmp_path / "source" / "test" / f"e{ending}", GREYS[::-1])
+    caplog.set_level("INFO")
+    target = convert(tmp_path)
+    for case, pixels in (("b", GREYS), ("d", DEEP)):
+        np.testing.assert_array_equal(converted(target, case, ending), np.stack([pixels] * 3))
+    assert read_image([target / "imagesTs" / f"e_0000{ending}"]).data.shape[0] == 3
+    assert f"2 grey picture(s) among RGB ones have three equal channels now: b{ending}" in caplog.text
+    assert check_dataset(target).errors == ()
+
+
+@pytest.mark.parametrize("colours", [COLOURS, GREYS[..., None]])
+def test_transparency_of_a_tiff_is_left_out_and_told(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, colours: np.ndarray
+) -> None:
+    alpha = np.full((*SHAPE, 1), 255, np.uint8)
+    tags = {
+        "photometric": "rgb" if colours.shape[-1] == 3 else "minisblack",
+        "extrasamples": ["unassalpha"],
+        "planarconfig": "contig",
+    }
+    for name in ("a", "b"):
+        pixels = np.concatenate([colours, alpha], axis=-1)
+        save(tmp_path / "source" / "images" / f"{name}.tif", pixels if name == "a" else pixels[::-1], **tags)
+        save(tmp_path / "source" / "masks" / f"{name}.png", LEFT)
+    caplog.set_level("INFO")
+    target = convert(tmp_path)
+    np.testing.assert_array_equal(converted(target, "a", ".tif"), np.moveaxis(colours, -1, 0))
+    assert len(open_dataset(target).description.channel_names) == colours.shape[-1]
+    assert "2 image(s) without their transparency channel: a.tif, b.tif" in caplog.text
+
+
+@pytest.mark.parametrize("tag", ["unspecified", "unassalpha"])
+def test_a_fourth_channel_that_is_named_or_not_transparency_is_kept(tmp_path: Path, tag: str) -> None:
+    """tifffile marks whatever comes fourth as transparency where it is not told otherwise."""
+    pixels = np.concatenate([COLOURS, GREYS[..., None]], axis=-1)
+    for name in ("a", "b"):
+        path = tmp_path / "source" / "images" / f"{name}.tif"
+        save(path, pixels if name == "a" else pixels[::-1], photometric="rgb", extrasamples=[tag])
+        save(tmp_path / "source" / "masks" / f"{name}.png", LEFT)
+    names = ("R", "G", "B", "NIR") if tag == "unassalpha" else ()
+    assert converted(convert(tmp_path, channel_names=names), "a", ".tif").shape[0] == 4
+
+
+def two_folders(tmp_path: Path, right: np.ndarray) -> None:
+    for case in ("a", "b"):
+        save(tmp_path / "source" / "images" / f"{case}.png", GREYS if case == "a" else GREYS[::-1])
+        save(tmp_path / "source" / "leftMask" / f"{case}.png", LEFT)
+        save(tmp_path / "source" / "rightMask" / f"{case}.png", right)
+
+
+def test_each_folder_of_masks_is_a_label_of_its_name(tmp_path: Path) -> None:
+    two_folders(tmp_path, RIGHT // 255)
+    target = convert(tmp_path, masks="leftMask", more_masks=("rightMask",))
+    assert open_dataset(target).description.labels.names == ("leftMask", "rightMask")
+    label = read_label(target / "labelsTr" / "a.png").data[0, 0]
+    np.testing.assert_array_equal(label, (LEFT > 0) + 2 * (RIGHT > 0))
+
+
+def test_folders_whose_masks_overlap_are_refused_by_case(tmp_path: Path) -> None:
+    two_folders(tmp_path, box(slice(2, 9), slice(5, 9)))
+    with pytest.raises(DatasetError) as refused:
+        convert(tmp_path, masks="leftMask", more_masks=("rightMask",))
+    assert (
+        refused.value.found == "case a: leftMask/a.png and rightMask/a.png give 7 pixel(s) different labels"
+    )
+
+
+def test_a_folder_of_several_labels_beside_another_is_refused(tmp_path: Path) -> None:
+    two_folders(tmp_path, RIGHT // 255 + LEFT // 255 * 2)
+    with pytest.raises(DatasetError, match="masks of 2 labels") as refused:
+        convert(tmp_path, masks="leftMask", more_masks=("rightMask",))
+    assert "all=1" in refused.value.fix
+
+
+def test_where_several_folders_could_be_masks_the_message_says_how_to_join_them(tmp_path: Path) -> None:
+    two_folders(tmp_path, RIGHT)
+    with pytest.raises(DatasetError) as refused:
+        convert(tmp_path)
+    assert "--masks leftMask rightMask" in refused.value.fix
