@@ -76,7 +76,7 @@ def inspect_case(files: CaseFiles, description: DatasetDescription) -> Inspected
     for path in (*files.images, *([files.label] if files.label else [])):
         problems += check_header(files.case, path)
     problems += check_channels(files.case, image.data, description)
-    problems += check_intensities(files.case, image.data, description)
+    problems += check_intensities(files.case, image.data, description, one_file=len(files.images) == 1)
     problems += check_spacing(files.case, image.geometry)
     problems += check_spacing_file(files.case, files.images[0], image.geometry)
     if label is not None and values is not None and files.label is not None:

@@ -15,6 +15,7 @@ from balrsam_pipeline.dataset.integrity.checks.across import (
     check_duplicates,
     check_label_use,
     check_patients,
+    constant_channels,
     with_void,
 )
 from balrsam_pipeline.dataset.integrity.checks.scheme import check_description
@@ -78,7 +79,7 @@ def report_of(
         problems += facts.problems
     for facts in test:
         problems += [of_test_case(problem) for problem in facts.problems]
-    problems = with_void(problems, training)
+    problems = constant_channels(with_void(problems, training), training)
     problems += check_duplicates(training, test)
     problems += check_consistency(training)
     problems += _check_folds(dataset, training)

@@ -38,7 +38,8 @@ from balrsam_pipeline.progress import track
 LABEL_HEADER = frozenset({"label_spacing", "label_origin", "label_direction"})
 CHANNEL_HEADER = frozenset({"channel_spacing", "channel_origin", "channel_direction"})
 LABEL_VALUES = frozenset({"label_of_0_and_255", "label_grey_as_colours", "label_stored_as_float"})
-IMAGES = CHANNEL_HEADER | {"alpha_channel", "image_grey_as_colours"}
+ALPHA = frozenset({"alpha_channel", "constant_alpha"})
+IMAGES = CHANNEL_HEADER | ALPHA | {"image_grey_as_colours"}
 LEFT_OUT = frozenset({"label_without_image", "stray_file"})  # not copied, because nothing reads them
 WHOLE_DATASET = frozenset({"labels_not_consecutive", "num_training"})
 FIXABLE = LABEL_HEADER | LABEL_VALUES | IMAGES | LEFT_OUT | WHOLE_DATASET
@@ -67,7 +68,7 @@ def fix_dataset(folder: Path, report: IntegrityReport, target: Path, workers: in
     """Copy a dataset to `target` with the mechanical problems of its report fixed.
 
     Masks of 0 and 255 become 0 and 1; grey masks with colour channels and whole floats become integers;
-    headers that differ a little from the image's are replaced by it; a transparency channel is dropped;
+    headers that differ a little from the image's are replaced by it; transparency channels are dropped;
     greys saved as colours keep one channel; gaps in label values are closed; `numTraining` is corrected;
     files that nothing reads stay behind.
 
@@ -88,6 +89,7 @@ def fix_dataset(folder: Path, report: IntegrityReport, target: Path, workers: in
         if "labels_not_consecutive" in kinds.get(DESCRIPTION, set())
         else None
     )
+    drop = {"constant_alpha"} & set().union(*kinds.values())  # from all images, or from none
     found = check_files(dataset)
     unfixed: set[tuple[str, str]] = set()
     with new_folder(target, folder, made_of(folder)) as new:
@@ -95,7 +97,10 @@ def fix_dataset(folder: Path, report: IntegrityReport, target: Path, workers: in
             (new / subfolder).mkdir()
         jobs = {
             prefix + case: _Job(
-                files, frozenset(kinds.get(prefix + case, set())), new / (prefix or IMAGES_TR), renumber
+                files,
+                frozenset(kinds.get(prefix + case, set()) | drop),
+                new / (prefix or IMAGES_TR),
+                renumber,
             )
             for prefix, cases in (("", found.training), (f"{IMAGES_TS}/", found.test))
             for case, files in cases.items()
@@ -107,7 +112,7 @@ def fix_dataset(folder: Path, report: IntegrityReport, target: Path, workers: in
                     raise outcome.error
                 unfixed |= {(outcome.case, kind) for kind in outcome.value or ()}
         _copy_incomplete_cases(dataset, new, found.training)
-        _write_description(folder, new, len(found.training), renumber)
+        _write_description(folder, new, len(found.training), renumber, bool(drop))
     fixed = tuple(
         problem
         for problem in report.problems
@@ -148,7 +153,7 @@ def _fix_case(job: _Job, scheme: LabelScheme) -> frozenset[str]:
 def _fix_image(source: Path, target: Path, kinds: frozenset[str], wanted: Geometry, left: set[str]) -> None:
     image = read_image([source])
     data, geometry = image.data, image.geometry
-    if "alpha_channel" in kinds:
+    if kinds & ALPHA:
         data = data[:-1]
     if "image_grey_as_colours" in kinds:
         data = data[:1]
@@ -241,8 +246,18 @@ def _copy_incomplete_cases(dataset: RawDataset, new: Path, training: Mapping[str
                 copy_image(path, new / subfolder / path.name)
 
 
-def _write_description(folder: Path, new: Path, cases: int, renumber: Mapping[int, int] | None) -> None:
+def _drop_last_channel(content: dict[str, Any]) -> None:
+    for key in ("channel_names", "modality"):
+        if isinstance(names := content.get(key), dict) and names:
+            del names[max(names, key=int)]
+
+
+def _write_description(
+    folder: Path, new: Path, cases: int, renumber: Mapping[int, int] | None, drop_last_channel: bool
+) -> None:
     content: dict[str, Any] = read_json(folder / DESCRIPTION)
+    if drop_last_channel:
+        _drop_last_channel(content)
     content.pop("dataset", None)  # the files have the names that the format asks for now
     content["numTraining"] = cases
     if renumber is not None:

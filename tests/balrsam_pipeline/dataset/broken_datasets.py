@@ -179,6 +179,17 @@ def save_as(folder: Path, mode: str) -> None:
     PillowImage.open(path).convert(mode).save(path)
 
 
+def add_alpha(folder: Path, *, constant: bool = True) -> None:
+    """Give all pictures a fourth channel, named as if it were data; a constant one but, if wished, in
+    picture 1."""
+    for path in (folder / "imagesTr").iterdir():
+        picture = PillowImage.open(path).convert("RGBA")
+        if path.name == "eye_1_0000.png" and not constant:
+            picture.putalpha(picture.getchannel("R"))
+        picture.save(path)
+    edit_json(folder, channel_names={str(index): f"image{index}" for index in range(4)})
+
+
 def turn(folder: Path, orientation: int, *, label_too: bool = False) -> None:
     """Give picture 1 an EXIF tag by which viewers turn it, and its label too."""
     exif = PillowImage.Exif()

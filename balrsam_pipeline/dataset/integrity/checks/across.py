@@ -12,6 +12,7 @@ import numpy as np
 from balrsam_pipeline.dataset.description import DatasetDescription
 from balrsam_pipeline.dataset.grey_values import has_void
 from balrsam_pipeline.dataset.integrity.check_case import CaseFacts
+from balrsam_pipeline.dataset.integrity.checks.intensities import CONSTANT_FIX
 from balrsam_pipeline.dataset.integrity.report import Problem
 from balrsam_pipeline.dataset.splits import Fold
 from balrsam_pipeline.layout import DESCRIPTION, IMAGES_TS, SPLITS_FINAL
@@ -60,6 +61,25 @@ def with_void(problems: Sequence[Problem], training: Sequence[CaseFacts]) -> lis
     return [
         replace(problem, kind="label_unknown_value", fix=fix)
         if problem.kind == "label_of_0_and_255"
+        else problem
+        for problem in problems
+    ]
+
+
+def constant_channels(problems: Sequence[Problem], training: Sequence[CaseFacts]) -> list[Problem]:
+    """The same problems; but a constant fourth channel is no transparency where some case uses it."""
+    constant = {problem.case for problem in problems if problem.kind == "constant_alpha"}
+    if all(facts.case in constant for facts in training if facts.dimension):
+        return list(problems)
+    return [
+        replace(
+            problem,
+            kind="constant_channel",
+            found=problem.found.partition(", as in all cases")[0],
+            expected="an image",
+            fix=CONSTANT_FIX,
+        )
+        if problem.kind == "constant_alpha"
         else problem
         for problem in problems
     ]

@@ -16,6 +16,8 @@ from balrsam_pipeline.voxels import LEAST_CONTRAST, LITTLE_CONTRAST, contrast, c
 AIR_HU = -500.0  # any CT of a patient that was not cut out of its surroundings holds air or lung below this
 HU_LIMIT = 70000.0  # above metal in extended-scale CT; 16-bit readers overflow before
 LARGEST_SANE = 1e9
+COLOURS_AND_ALPHA = 4  # channels
+CONSTANT_FIX = "export the channel again, or leave the case out"
 SCALED_OTHERWISE = ("ct", "nonorm")  # names of channels that are not scaled by their own spread
 
 
@@ -54,10 +56,14 @@ def check_channels(
 
 
 def check_intensities(
-    case: str, image_czyx: npt.NDArray[Any], description: DatasetDescription
+    case: str, image_czyx: npt.NDArray[Any], description: DatasetDescription, one_file: bool = False
 ) -> Iterator[Problem]:
     """Look for NaN, infinities, constant channels, marks for missing data, absurd values, and CT that is not
-    in Hounsfield units."""
+    in Hounsfield units.
+
+    Args:
+        one_file: all channels are in one file, as colours are.
+    """
     for index, channel in enumerate(image_czyx):
         name = description.channel_names[index] if index < len(description.channel_names) else str(index)
         low, high = float(channel.min()), float(channel.max())
@@ -72,13 +78,10 @@ def check_intensities(
                 "MR 0)",
             )
         elif low == high:
-            yield Problem(
-                "constant_channel",
+            yield _constant(
                 case,
                 f"channel {index} ({name}) is {low:g} everywhere",
-                "an image",
-                "export the channel again, or leave the case out",
-                "warning",
+                one_file and len(image_czyx) == COLOURS_AND_ALPHA == index + 1,
             )
         elif name.casefold() not in SCALED_OTHERWISE and (left := _contrast(channel)) < LITTLE_CONTRAST:
             yield _no_contrast(case, f"channel {index} ({name}) ranges from {low:g} to {high:g}", left)
@@ -93,6 +96,21 @@ def check_intensities(
             )
         elif name.casefold() == "ct":
             yield from _check_hounsfield(case, index, low, high)
+
+
+def _constant(case: str, found: str, alpha: bool) -> Problem:
+    """A constant channel; the last of four may be transparency, which `across.constant_channels` decides."""
+    if not alpha:
+        return Problem("constant_channel", case, found, "an image", CONSTANT_FIX, "warning")
+    return Problem(
+        "constant_alpha",
+        case,
+        f"{found}, as in all cases: most likely alpha (transparency)",
+        "channels that hold an image",
+        "drop it from all images and from channel_names in a copy of the dataset: balrsam verify DATASET "
+        "--fix NEW_FOLDER",
+        "warning",
+    )
 
 
 def _contrast(channel_zyx: npt.NDArray[Any]) -> float:

@@ -117,6 +117,23 @@ def test_255_alone_is_void_where_other_cases_have_it_beside_a_label(fresh: Any, 
     assert all("void" in problem.fix for problem in problems)
 
 
+def test_a_fourth_channel_that_is_constant_everywhere_is_told_as_transparency(
+    fresh: Any, tmp_path: Path
+) -> None:
+    folder = fresh(broken_datasets.good_pictures, tmp_path / "Dataset001_Alpha")
+    broken_datasets.add_alpha(folder)
+    problems = check_dataset(folder).problems
+    assert {(problem.kind, problem.severity) for problem in problems} == {("constant_alpha", "warning")}
+    assert len(problems) == 6
+    assert "alpha" in problems[0].found and "--fix" in problems[0].fix and "leave" not in problems[0].fix
+
+
+def test_a_fourth_channel_that_some_case_uses_is_no_transparency(fresh: Any, tmp_path: Path) -> None:
+    folder = fresh(broken_datasets.good_pictures, tmp_path / "Dataset001_Infrared")
+    broken_datasets.add_alpha(folder, constant=False)
+    assert {problem.kind for problem in check_dataset(folder).problems} == {"constant_channel"}
+
+
 @pytest.mark.parametrize("name", ["Dataset004_Hippocampus", "Dataset020_DRIVE"])
 def test_real_datasets_have_no_error(test_data: Path, name: str) -> None:
     report = check_dataset(test_data / "raw" / name)

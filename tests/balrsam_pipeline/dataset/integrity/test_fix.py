@@ -11,7 +11,9 @@ import broken_datasets
 import numpy as np
 import pytest
 from broken_datasets import CATALOGUE
+from PIL import Image as PillowImage
 
+from balrsam_pipeline.dataset import open_dataset
 from balrsam_pipeline.dataset.integrity.check_dataset import check_dataset
 from balrsam_pipeline.dataset.integrity.fix import fix_dataset
 from balrsam_pipeline.errors import DatasetError
@@ -77,6 +79,22 @@ def test_fixed_values_are_the_right_ones(fresh: Any, tmp_path: Path) -> None:
     np.testing.assert_array_equal(
         read_image([tmp_path / "Dataset002_Eyes" / picture]).data, read_image([folder / picture]).data[:3]
     )
+
+
+def test_transparency_is_dropped_from_all_images_and_from_dataset_json(fresh: Any, tmp_path: Path) -> None:
+    folder = fresh(broken_datasets.good_pictures, tmp_path / "Dataset001_Alpha")
+    broken_datasets.add_alpha(folder)
+    (folder / "imagesTs").mkdir()
+    test = folder / "imagesTs" / "eye_9_0000.png"
+    pixels = np.random.default_rng(9).integers(0, 256, (10, 12, 4)).astype(np.uint8)
+    PillowImage.fromarray(pixels).save(test)
+    result = fix_dataset(folder, check_dataset(folder), tmp_path / "Dataset002_Alpha")
+    assert check_dataset(result.target).problems == ()
+    assert open_dataset(result.target).description.channel_names == ("image0", "image1", "image2")
+    for name in ("imagesTr/eye_1_0000.png", "imagesTs/eye_9_0000.png"):
+        np.testing.assert_array_equal(
+            read_image([result.target / name]).data, read_image([folder / name]).data[:3]
+        )
 
 
 def test_gaps_in_labels_are_closed_in_files_and_in_dataset_json(fresh: Any, tmp_path: Path) -> None:
