@@ -70,6 +70,27 @@ def make_folds(cases: Sequence[str], groups: Mapping[str, str] | None = None) ->
     return tuple(folds)
 
 
+def blocks_advice(file_ending: str) -> str:
+    """How one volume becomes several cases, in the words of a fix.
+
+    Example:
+        >>> "tifffile.imread" in blocks_advice(".tif"), "sitk.ReadImage" in blocks_advice(".nii.gz")
+        (True, True)
+    """
+    loop = (
+        "for n, block in enumerate(numpy.array_split(tifffile.imread('FILE.tif'), 5)): "
+        "tifffile.imwrite(f'blocks/images/block{n}.tif', block, photometric='minisblack')"
+        if file_ending in (".tif", ".tiff")
+        else "image = sitk.ReadImage('FILE'); depth = image.GetDepth(); "
+        "[sitk.WriteImage(image[:, :, n * depth // 5 : (n + 1) * depth // 5], "
+        f"f'blocks/images/block{{n}}{file_ending}') for n in range(5)]"
+    )
+    return (
+        "add training cases, or cut the volume into blocks of slices (or single slices), each a case. In "
+        f"Python, and for the masks likewise: {loop}; then: balrsam convert blocks DATASET --from pairs"
+    )
+
+
 def folds_of(dataset: RawDataset) -> tuple[Fold, ...]:
     """The folds of a dataset: its splits_final.json, else made from its groups.csv, else as nnU-Net makes
     them.

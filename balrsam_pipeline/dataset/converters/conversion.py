@@ -13,11 +13,12 @@ from typing import Any, TypeVar
 from balrsam_pipeline.dataset.converters.hold_out import HoldOut, case_named, hold_out
 from balrsam_pipeline.dataset.converters.source_files import ending_of, listed, stem_of
 from balrsam_pipeline.dataset.integrity.checks.across import guess_patients
-from balrsam_pipeline.dataset.splits import read_groups
+from balrsam_pipeline.dataset.splits import blocks_advice, read_groups
 from balrsam_pipeline.errors import DatasetError
 from balrsam_pipeline.execution import local_executor, run_cases
 from balrsam_pipeline.execution.whole_folder import tree_state_sha256
 from balrsam_pipeline.files import read_json, write_json, write_text
+from balrsam_pipeline.imageio import read_geometry
 from balrsam_pipeline.layout import DESCRIPTION, GROUPS, LABELS_TR, RawFolder
 from balrsam_pipeline.progress import track
 from balrsam_pipeline.serialise import to_json
@@ -133,6 +134,8 @@ def finish(
         lines = [f"{case},{group}" for case, group in sorted(groups.items()) if case in training]
         write_text(raw.groups, "\n".join(["case,group", *lines]) + "\n")
     write_dataset_json(new, names, labels, ending, **others)
+    if len(training) == 1:
+        _tell_one_case(raw, ending)
     test = {stem_of(path)[: -len("_0000")] for path in _images(raw.images_ts)}
     labelled = {stem_of(path) for path in _images(raw.labels_ts)}
     return Converted(
@@ -140,6 +143,15 @@ def finish(
         training_cases=len(training),
         test_cases=len(test),
         labelled_test_cases=len(labelled),
+    )
+
+
+def _tell_one_case(raw: RawFolder, ending: str) -> None:
+    """Say that one case is none to cross-validate with, while its files are still to be cut or added to."""
+    volume = read_geometry(_images(raw.images_tr)[0]).dimension == 3
+    LOG.warning(
+        "one labelled case, which cannot be split into folds: %s",
+        blocks_advice(ending) if volume else "add training cases",
     )
 
 

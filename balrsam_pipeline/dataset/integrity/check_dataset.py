@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -22,7 +23,7 @@ from balrsam_pipeline.dataset.integrity.checks.scheme import check_description
 from balrsam_pipeline.dataset.integrity.checks.structure import check_files
 from balrsam_pipeline.dataset.integrity.report import IntegrityReport, Problem, of_test_case, problem_of
 from balrsam_pipeline.dataset.raw import RawDataset, open_dataset
-from balrsam_pipeline.dataset.splits import Fold, make_folds, read_folds, read_groups
+from balrsam_pipeline.dataset.splits import Fold, blocks_advice, make_folds, read_folds, read_groups
 from balrsam_pipeline.errors import DatasetError
 from balrsam_pipeline.execution import local_executor, run_cases
 from balrsam_pipeline.layout import DESCRIPTION, GROUPS, IMAGES_TR, SPLITS_FINAL
@@ -143,7 +144,10 @@ def _check_folds(dataset: RawDataset, training: Sequence[CaseFacts]) -> list[Pro
         kind, where = (
             ("splits_file", SPLITS_FINAL) if "splits" in error.where else ("too_few_cases", IMAGES_TR)
         )
-        return [*problems, problem_of(error, kind, where)]
+        problem = problem_of(error, kind, where)
+        if kind == "too_few_cases" and [facts.dimension for facts in training] == [3]:
+            problem = replace(problem, fix=blocks_advice(dataset.description.file_ending))
+        return [*problems, problem]
     if from_file:
         named = {case for fold in folds for case in (*fold.train, *fold.val)}
         problems += _check_names(SPLITS_FINAL, "split_unknown_case", named, cases)

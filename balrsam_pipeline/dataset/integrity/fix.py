@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from balrsam_pipeline.dataset.cases import CaseFiles, find_label, scan_images
+from balrsam_pipeline.dataset.integrity.checks.intensities import COLOURS_AND_ALPHA
 from balrsam_pipeline.dataset.integrity.checks.labels import is_grey
 from balrsam_pipeline.dataset.integrity.checks.structure import check_files
 from balrsam_pipeline.dataset.integrity.report import IntegrityReport, Problem
@@ -38,8 +39,7 @@ from balrsam_pipeline.progress import track
 LABEL_HEADER = frozenset({"label_spacing", "label_origin", "label_direction"})
 CHANNEL_HEADER = frozenset({"channel_spacing", "channel_origin", "channel_direction"})
 LABEL_VALUES = frozenset({"label_of_0_and_255", "label_grey_as_colours", "label_stored_as_float"})
-ALPHA = frozenset({"alpha_channel", "constant_alpha"})
-IMAGES = CHANNEL_HEADER | ALPHA | {"image_grey_as_colours"}
+IMAGES = CHANNEL_HEADER | {"alpha_channel", "constant_alpha", "image_grey_as_colours"}
 LEFT_OUT = frozenset({"label_without_image", "stray_file"})  # not copied, because nothing reads them
 WHOLE_DATASET = frozenset({"labels_not_consecutive", "num_training"})
 FIXABLE = LABEL_HEADER | LABEL_VALUES | IMAGES | LEFT_OUT | WHOLE_DATASET
@@ -153,7 +153,7 @@ def _fix_case(job: _Job, scheme: LabelScheme) -> frozenset[str]:
 def _fix_image(source: Path, target: Path, kinds: frozenset[str], wanted: Geometry, left: set[str]) -> None:
     image = read_image([source])
     data, geometry = image.data, image.geometry
-    if kinds & ALPHA:
+    if "alpha_channel" in kinds or ("constant_alpha" in kinds and len(data) == COLOURS_AND_ALPHA):
         data = data[:-1]
     if "image_grey_as_colours" in kinds:
         data = data[:1]

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import numpy as np
 import pytest
+import SimpleITK as sitk
 import tifffile
 from PIL import Image as PillowImage
 
@@ -160,3 +162,31 @@ def test_where_several_folders_could_be_masks_the_message_says_how_to_join_them(
     with pytest.raises(DatasetError) as refused:
         convert(tmp_path)
     assert "--masks leftMask rightMask" in refused.value.fix
+
+
+@pytest.mark.parametrize("ending", ["tif", "nii.gz"])
+def test_the_blocks_that_one_stack_is_told_to_be_cut_into_are_cases(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch, ending: str
+) -> None:
+    """What the message says is run as it stands, for image and mask."""
+    stacks = {
+        "images": RANDOM.integers(0, 256, (15, *SHAPE)).astype(np.uint8),
+        "masks": np.stack([LEFT] * 15),
+    }
+    for folder, voxels in stacks.items():
+        (tmp_path / "source" / folder).mkdir(parents=True)
+        sitk.WriteImage(sitk.GetImageFromArray(voxels), str(tmp_path / "source" / folder / f"em.{ending}"))
+    convert(tmp_path)
+    advice = re.search(r"likewise: (.+); then", caplog.text)
+    assert advice is not None
+    monkeypatch.chdir(tmp_path)
+    for folder in stacks:
+        (tmp_path / "blocks" / folder).mkdir(parents=True)
+        code = advice[1].replace(f"FILE.{ending}", "FILE").replace("FILE", f"source/{folder}/em.{ending}")
+        exec(
+            code.replace("blocks/images", f"blocks/{folder}"),
+            {"numpy": np, "tifffile": tifffile, "sitk": sitk},
+        )
+    made = Conversion(source=tmp_path / "blocks", target=tmp_path / "Dataset002_Blocks")
+    assert CONVERTERS["pairs"](made).training_cases == 5
+    assert check_dataset(tmp_path / "Dataset002_Blocks").errors == ()

@@ -134,6 +134,16 @@ def test_a_fourth_channel_that_some_case_uses_is_no_transparency(fresh: Any, tmp
     assert {problem.kind for problem in check_dataset(folder).problems} == {"constant_channel"}
 
 
+def test_one_volume_is_told_how_to_become_several_cases(fresh: Any, tmp_path: Path) -> None:
+    folder = fresh(broken_datasets.good_stacks, tmp_path / "Dataset001_Stack")
+    images = sorted((folder / "imagesTr").glob("*.tif"))
+    for path in images[1:]:
+        path.unlink()
+        (folder / "labelsTr" / path.name.replace("_0000", "")).unlink()
+    (problem,) = [problem for problem in check_dataset(folder).problems if problem.kind == "too_few_cases"]
+    assert "blocks of slices" in problem.fix and "numpy.array_split" in problem.fix
+
+
 @pytest.mark.parametrize("name", ["Dataset004_Hippocampus", "Dataset020_DRIVE"])
 def test_real_datasets_have_no_error(test_data: Path, name: str) -> None:
     report = check_dataset(test_data / "raw" / name)
