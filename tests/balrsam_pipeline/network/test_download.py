@@ -5,11 +5,13 @@ from __future__ import annotations
 import base64
 import hashlib
 import http.server
+import logging
 import os
 import signal
 import subprocess
 import sys
 import threading
+import time
 import zipfile
 from collections.abc import Iterator
 from dataclasses import replace
@@ -47,7 +49,8 @@ FILE = PublishedCheckpoint(
 
 
 class Handler(http.server.BaseHTTPRequestHandler):
-    """Serves CONTENT at /ranges (with Range), /plain (without) and /short (breaks off half-way)."""
+    """Serves CONTENT at /ranges (with Range), /plain (without), /short (breaks off half-way) and /slow
+    (takes a second)."""
 
     ranges: list[str]
     logins: list[str]
@@ -70,6 +73,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
         self.send_response(206 if start else 200)
         self.send_header("Content-Length", str(len(CONTENT) - start))
         self.end_headers()
+        if self.path == "/slow":
+            time.sleep(1.0)
         self.wfile.write(CONTENT[start : len(CONTENT) // 2] if self.path == "/short" else CONTENT[start:])
 
     def log_message(self, format: str, *args: object) -> None:
@@ -105,6 +110,38 @@ def test_a_broken_download_is_continued_where_it_stopped(server: str, tmp_path: 
 def test_a_server_without_ranges_starts_again(server: str, tmp_path: Path) -> None:
     (tmp_path / "sam_test.pth.part").write_bytes(CONTENT[:1000])
     assert fetch(FILE, tmp_path, f"{server}/plain").read_bytes() == CONTENT
+
+
+def test_a_part_longer_than_the_file_is_dropped_and_the_file_fetched_anew(
+    server: str, tmp_path: Path
+) -> None:
+    (tmp_path / "sam_test.pth.part").write_bytes(CONTENT + CONTENT)
+    assert fetch(FILE, tmp_path, f"{server}/ranges").read_bytes() == CONTENT
+    assert Handler.ranges == [f"bytes={2 * len(CONTENT)}-", ""]
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="processes are forked here")
+def test_of_three_processes_one_fetches_and_two_wait_for_it(server: str, tmp_path: Path) -> None:
+    children = [fetching(tmp_path / "cache", f"{server}/slow", tmp_path / f"log_{n}") for n in range(3)]
+    assert [os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in children] == [0, 0, 0]
+    assert Handler.ranges == [""]
+    assert [file.name for file in (tmp_path / "cache").iterdir()] == [FILE.file]
+    said = sorted((tmp_path / f"log_{n}").read_text().count("another process is fetching") for n in range(3))
+    assert said == [0, 1, 1]
+
+
+def fetching(folder: Path, url: str, log: Path) -> int:
+    """Fetch in another process, which ends with 0 where it has the file; returns its number."""
+    child = os.fork()
+    if child == 0:
+        code = 1
+        try:
+            logging.basicConfig(filename=log, level=logging.INFO, force=True)
+            code = int(fetch(FILE, folder, url).read_bytes() != CONTENT)
+        finally:
+            logging.shutdown()
+            os._exit(code)
+    return child
 
 
 def test_a_complete_part_is_verified_and_taken(server: str, tmp_path: Path) -> None:
@@ -305,6 +342,9 @@ def test_killed_before_any_change_the_same_call_ends_with_the_whole_file(
     kills = 0
     while killed_before_change(kills + 1, tmp_path / str(kills), f"{server}/{path}"):
         assert fetch(FILE, tmp_path / str(kills), f"{server}/{path}").read_bytes() == CONTENT
-        assert [file.name for file in (tmp_path / str(kills)).iterdir()] == [FILE.file]
+        left = {file.name for file in (tmp_path / str(kills)).iterdir()}
+        assert left - {f".balrsam-part-{FILE.file}.lock"} == {
+            FILE.file
+        }  # killed last of all it leaves its lock
         kills += 1
     assert kills >= 3  # the folder, the part, its last name
