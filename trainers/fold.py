@@ -38,7 +38,7 @@ from trainers.request import FoldResult, TrainRequest
 from trainers.resume import refuse_changed_settings
 from trainers.setup import assemble
 from trainers.stopping import StopRequest, TrainingStopped, stop_on_signals
-from trainers.validation import validate_fold
+from trainers.validation import validate_fold, was_interrupted
 
 LOG = logging.getLogger(__name__)
 
@@ -125,6 +125,7 @@ def _train_if_due(request: TrainRequest, data: FoldData, config: TrainingConfig,
             checkpoints.remove_leftovers()
             done = _finished(checkpoints, data, config, request)
             if not done:
+                FoldFolder(data.folder).validation.summary.unlink(missing_ok=True)  # it is of other weights
                 _write_model_folder(data)
         with name_lost_ranks(ranks):
             done, _ = ranks.agree(done, 0.0)
@@ -137,9 +138,11 @@ def _validate(request: TrainRequest, data: FoldData, device: torch.device) -> Su
     """Validate on whole images, having said how long that takes."""
     cases, began = len(data.fold.val), time.monotonic()
     expected_s, source = expected_by_log(data)
+    goes_on = was_interrupted(FoldFolder(data.folder).validation_with(request.weights))
     LOG.info(
-        "fold %s: validating %d cases on whole images%s",
+        "fold %s: %s %d cases on whole images%s",
         request.fold,
+        "going on to validate" if goes_on else "validating",
         cases,
         f", about {in_words(expected_s)} ({source})" if expected_s is not None else "",
     )
@@ -148,7 +151,7 @@ def _validate(request: TrainRequest, data: FoldData, device: torch.device) -> Su
             going.expect(expected_s)
         workers = request.threads or default_workers()
         summary = validate_fold(data, request.weights, request.base, device, workers)
-    if request.weights == "final":
+    if request.weights == "final" and not goes_on:
         _note(data, {"validation_s": round(time.monotonic() - began, 1)})
     return summary
 

@@ -3,7 +3,8 @@ images, predicted in original space with the weights that prediction will use, a
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import logging
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,15 +12,26 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from balrsam_pipeline.dataset import LabelScheme, prediction_name
-from balrsam_pipeline.errors import TrainingError
-from balrsam_pipeline.inference import Predictor, PredictorOptions, count_patches, predict_files
-from balrsam_pipeline.layout import CheckpointKind, FoldFolder
+from balrsam_pipeline.dataset import CaseFiles, LabelScheme, prediction_name
+from balrsam_pipeline.errors import PredictionError, TrainingError
+from balrsam_pipeline.inference import (
+    FileOptions,
+    PredictionReport,
+    Predictor,
+    PredictorOptions,
+    count_patches,
+    hash_weights,
+    predict_files,
+)
+from balrsam_pipeline.layout import CheckpointKind, FoldFolder, PredictionFolder, ScoredFolder
 from balrsam_pipeline.network import VOLUME_LABELS, Features, load_trained
+from balrsam_pipeline.paths import shown
 from evaluation import EvaluationOptions, Pair, Summary, evaluate_pairs, write_reports
 from trainers.data import FoldData, KeptFeatures, PatchReader, Sample
 from trainers.losses import one_hot, region_target
 from trainers.optimisation import Precision
+
+LOG = logging.getLogger(__name__)
 
 
 def expected_validation_s(data: FoldData, patch_s: float) -> float:
@@ -28,10 +40,17 @@ def expected_validation_s(data: FoldData, patch_s: float) -> float:
     return sum(patches) * patch_s
 
 
+def was_interrupted(folder: ScoredFolder) -> bool:
+    """Whether a validation was begun in a folder and has not come to its end."""
+    return PredictionFolder(folder.path).manifest.is_file() and not folder.summary.is_file()
+
+
 def validate_fold(
     data: FoldData, weights: CheckpointKind, base: Path | None, device: torch.device, workers: int
 ) -> Summary:
     """Predict the fold's validation cases, score them there, and return the summary.
+
+    One that was interrupted goes on where it stopped; one that came to its end is made again.
 
     Args:
         weights: the checkpoint; "final" is validated in `validation/`, others beside it.
@@ -42,14 +61,17 @@ def validate_fold(
         EvaluationError: the predictions cannot be scored.
     """
     files = FoldFolder(data.folder)
-    folder, checkpoint = files.validation_with(weights).path, files.checkpoint(weights)
+    scored, checkpoint = files.validation_with(weights), files.checkpoint(weights)
+    folder, goes_on = scored.path, was_interrupted(scored)
     cases = data.raw.training_cases()
     wanted = {case: cases[case] for case in data.fold.val}
     model = load_trained(checkpoint, data.configuration.network, base)
+    options = PredictorOptions(device=str(device))
     predictor = Predictor(
-        [model], data.plan, data.configuration, data.labels, PredictorOptions(device=str(device))
+        [model], data.plan, data.configuration, data.labels, options, hash_weights([checkpoint])
     )
-    report = predict_files(predictor, wanted, folder)
+    scored.summary.unlink(missing_ok=True)  # its presence says that the predictions beside it are scored
+    report = _predict(predictor, wanted, folder, goes_on)
     if report.failed:
         raise TrainingError(
             folder,
@@ -65,6 +87,18 @@ def validate_fold(
     summary = evaluate_pairs(pairs, data.labels, EvaluationOptions(workers=workers))
     write_reports(summary, folder)
     return summary
+
+
+def _predict(
+    predictor: Predictor, wanted: Mapping[str, CaseFiles], folder: Path, goes_on: bool
+) -> PredictionReport:
+    """Predict the cases; when going on, those that the same weights, plan and options have not predicted."""
+    if goes_on:
+        try:
+            return predict_files(predictor, wanted, folder, FileOptions(skip_existing=True))
+        except PredictionError as problem:
+            LOG.info("%s: all cases are predicted again: %s", shown(folder), problem.found)
+    return predict_files(predictor, wanted, folder)
 
 
 @dataclass(frozen=True, slots=True)

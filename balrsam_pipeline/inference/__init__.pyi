@@ -5,6 +5,7 @@ from .best_configuration import CandidateScore as CandidateScore
 from .best_configuration import read_best as read_best
 from .best_configuration import write_best as write_best
 from .members import Member as Member
+from .model_folder import hash_weights as hash_weights
 from .model_folder import load_predictor as load_predictor
 from .postprocessing import Postprocessing as Postprocessing
 from .postprocessing import PostprocessingStep as PostprocessingStep

@@ -74,7 +74,7 @@ def load_predictor(
     ]
     labels = read_description(files.description).labels
     models = (load_trained(file, configuration.network, base) for file in checkpoints)
-    return Predictor(models, plan, configuration, labels, options, weights_sha256=_sha256(checkpoints))
+    return Predictor(models, plan, configuration, labels, options, weights_sha256=hash_weights(checkpoints))
 
 
 def load_members(choice: ModelChoice, options: PredictorOptions) -> list[Member]:
@@ -191,7 +191,8 @@ def find_model(dataset: str, configuration: str | None, roots: Roots, plan: str 
     )
 
 
-def _sha256(files: Sequence[Path]) -> str:
+def hash_weights(files: Sequence[Path]) -> str:
+    """SHA-256 (hexadecimal) that names a predictor's checkpoints in `prediction.json`."""
     digest = hashlib.sha256()
     for path in files:
         with path.open("rb") as file:
