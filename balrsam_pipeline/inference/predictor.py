@@ -20,10 +20,10 @@ from torch import Tensor, nn
 
 from balrsam_pipeline.dataset import LabelScheme
 from balrsam_pipeline.hardware import best_device, cpu_computes_bfloat16, half_precision
+from balrsam_pipeline.inference.averaging import BatchLimit, Network
 from balrsam_pipeline.inference.logits import ArrayLogits, LazyLogits, LogitSource
 from balrsam_pipeline.inference.sliding_window import (
     Mirror,
-    Network,
     SliceSettings,
     mirrors,
     slice_logits,
@@ -102,6 +102,7 @@ class Predictor:
             self.models.append(model.to(self.device).train(mode=False))
             share_equal_weights(self.models[0], self.models[-1])
         self.weights_sha256 = weights_sha256
+        self._limit = BatchLimit()
 
     @property
     def channels(self) -> int:
@@ -214,6 +215,7 @@ class Predictor:
             tile_step=self.options.tile_step,
             batch_size=self._batch_size(),
             flips=volume_flips(mirrored),
+            limit=self._limit,
         )
         networks = [self._on_device(model) for model in self.models]
         return VolumeLogits(networks, torch.from_numpy(image_czyx), self.labels.classes, settings).take
@@ -239,6 +241,7 @@ class Predictor:
             mirrors=mirrors(configuration.mirror_axes, axis, context) if self.options.mirror else (Mirror(),),
             rotations=ROTATIONS if self.predicts_rotated else (0.0,),
             surroundings=configuration.network.surroundings,
+            limit=self._limit,
         )
         with self._autocast():
             logits = slice_logits(

@@ -5,10 +5,9 @@ Suffixes: `volume_dchw` slices first (d), `batch_bchw`, `logits_dkhw`.
 
 from __future__ import annotations
 
-import logging
 import math
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from itertools import product
 from typing import Any, Literal
 
@@ -16,11 +15,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from balrsam_pipeline.inference.averaging import BatchLimit, Network, mean_over_networks
 from balrsam_pipeline.inference.tiling import Tile, gaussian_window, padding, tiles
-from balrsam_pipeline.network import Features, shrunk
+from balrsam_pipeline.network import shrunk
 
-LOG = logging.getLogger(__name__)
-Network = Callable[..., Tensor]  # of an image, and where it has an encoder of what that made of it
 MOST_ENCODED = 16  # slices whose maps are held at once
 
 
@@ -37,6 +35,7 @@ class SliceSettings:
     mirrors: tuple[Mirror, ...]
     rotations: tuple[float, ...] = (0.0,)
     surroundings: int = 0
+    limit: BatchLimit = field(default_factory=BatchLimit)
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,7 +161,7 @@ def _mean_of_patches(networks: Sequence[Network], local: _LocalSlices, settings:
     encoded = _Encoded(networks, local, settings)
     for blocks in _batches(places, settings.mirrors, local.stop - local.start, even):
         batch = torch.cat([_patches(local, block, settings) for block in blocks])
-        logits = mean_over_networks(networks, batch, encoded.of_batch(blocks))
+        logits = mean_over_networks(networks, batch, settings.limit, encoded.of_batch(blocks))
         if total is None:
             total = volume.new_zeros((local.stop - local.start, logits.shape[1], *size))
         offset = 0
@@ -266,41 +265,6 @@ class _Encoded:
             plain = _Block(block.tile, Mirror(context=block.mirror.context), index, index + 1)
             self._kept[key] = network.prefix(_patches(self._local, plain, self._settings))
         return [each for each in self._kept[key] if each is not None]
-
-
-def mean_over_networks(
-    networks: Sequence[Network],
-    batch_bchw: Tensor,
-    encoded: Sequence[tuple[Tensor, ...] | None] | None = None,
-) -> Tensor:
-    """Averaged logits in float32; a batch too large for the GPU is halved until it fits.
-
-    Args:
-        encoded: for each network what its encoder made of the batch, None where it has yet to.
-    """
-    encoded = encoded or [None] * len(networks)
-    try:
-        total: Tensor | None = None
-        for network, maps in zip(networks, encoded, strict=True):
-            logits = (network(batch_bchw) if maps is None else network(batch_bchw, Features(*maps))).float()
-            total = logits if total is None else total + logits
-        if total is None:
-            raise ValueError("no networks to predict with")
-        return total / len(networks)
-    except torch.cuda.OutOfMemoryError:
-        if len(batch_bchw) == 1:
-            raise
-        LOG.warning("a batch of %d patches does not fit on the GPU; halving it", len(batch_bchw))
-    torch.cuda.empty_cache()
-    middle = len(batch_bchw) // 2
-    return torch.cat(
-        [
-            mean_over_networks(
-                networks, batch_bchw[half], [maps and tuple(each[half] for each in maps) for maps in encoded]
-            )
-            for half in (slice(None, middle), slice(middle, None))
-        ]
-    )
 
 
 def _add(total: Tensor, block: _Block, part: Tensor, patch_size: tuple[int, int]) -> None:

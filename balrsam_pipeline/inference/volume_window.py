@@ -9,7 +9,7 @@ Suffixes: `image_czyx`, `logits_kzyx` one channel a class or region, `batch_bczy
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import chain, combinations, product
 
 import numpy as np
@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from balrsam_pipeline.inference.sliding_window import Network, mean_over_networks
+from balrsam_pipeline.inference.averaging import BatchLimit, Network, mean_over_networks
 from balrsam_pipeline.inference.tiling import LEAST_WEIGHT, gaussian, padding, tile_starts
 
 Zyx = tuple[int, int, int]
@@ -32,6 +32,7 @@ class VolumeSettings:
     tile_step: float
     batch_size: int
     flips: tuple[Flip, ...]
+    limit: BatchLimit = field(default_factory=BatchLimit)
 
 
 def volume_flips(mirror_axes: Sequence[int]) -> tuple[Flip, ...]:
@@ -123,7 +124,7 @@ class VolumeLogits:
             batch = torch.stack(
                 [self._cut(depth, y, x).flip([axis - 1 for axis in flip]) for y, x, flip in copies]
             )
-            logits = mean_over_networks(self._networks, batch)
+            logits = mean_over_networks(self._networks, batch, self._settings.limit)
             for one, (y, x, flip) in zip(logits, copies, strict=True):
                 where = (slice(base, base + patch[0]), slice(y, y + patch[1]), slice(x, x + patch[2]))
                 part = one.flip([axis - 1 for axis in flip]).to(self._sums.device)

@@ -341,6 +341,23 @@ def test_a_cpu_takes_few_batches_of_equal_size(fakes: SimpleNamespace) -> None:
     assert seen == [150, 150]
 
 
+def test_how_many_patches_memory_holds_is_learnt_once_for_all_cases(fakes: SimpleNamespace) -> None:
+    plan, seen = fakes.make_plan(), []
+    network = fakes.WeightedNetwork(1, 3)
+
+    def refuse(_: torch.nn.Module, inputs: tuple[torch.Tensor, ...]) -> None:
+        seen.append(len(inputs[0]))
+        if len(inputs[0]) > 4:
+            raise torch.cuda.OutOfMemoryError("CUDA out of memory.")
+
+    network.register_forward_pre_hook(refuse)
+    predictor = predictor_of(fakes, plan, [network])
+    image = np.zeros((1, 2, 16, 16), np.float32)  # 2 slices in 4 mirrored copies
+    predictor.predict_preprocessed(image)
+    predictor.predict_preprocessed(image)
+    assert seen == [8, 4, 4, 4, 4]
+
+
 @pytest.mark.parametrize(("free", "idle", "home"), [(100, 0, "cpu"), (400, 0, "cuda"), (100, 300, "cuda")])
 def test_logits_wait_on_the_card_where_free_and_idle_memory_hold_them_four_times(
     fakes: SimpleNamespace, monkeypatch: pytest.MonkeyPatch, free: int, idle: int, home: str

@@ -114,24 +114,6 @@ def test_mirrors_that_change_nothing_are_left_out() -> None:
     assert mirrors((), 0, 3) == (Mirror(),)
 
 
-@torch.inference_mode()
-def test_a_batch_too_large_for_the_gpu_is_halved() -> None:
-    sizes = []
-
-    def network(batch: torch.Tensor) -> torch.Tensor:
-        if len(batch) > 3:
-            raise torch.cuda.OutOfMemoryError("out of memory")
-        sizes.append(len(batch))
-        return batch * 2
-
-    volume = torch.rand(10, 1, 4, 4)
-    settings = SliceSettings(
-        patch_size=(4, 4), tile_step=0.5, batch_size=10, context_slices=0, mirrors=(Mirror(),)
-    )
-    torch.testing.assert_close(slice_logits([network], volume, (0, 10), settings), volume * 2)
-    assert max(sizes) <= 3
-
-
 class Encoding:
     """A network whose masks depend on where things lie in image and maps; counts what it encodes."""
 
