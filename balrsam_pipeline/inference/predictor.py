@@ -30,7 +30,7 @@ from balrsam_pipeline.inference.sliding_window import (
 )
 from balrsam_pipeline.inference.tiling import tile_starts
 from balrsam_pipeline.inference.timing import NetworkLock, StageClock
-from balrsam_pipeline.inference.volume_window import VolumeLogits, VolumeSettings, volume_flips
+from balrsam_pipeline.inference.volume_window import VolumeLogits, VolumeSettings, bytes_held, volume_flips
 from balrsam_pipeline.plan import Configuration, Plan
 from balrsam_pipeline.processor import usable_cores
 
@@ -217,13 +217,16 @@ class Predictor:
             flips=volume_flips(mirrored),
             limit=self._limit,
         )
-        networks = [self._on_device(model) for model in self.models]
-        return VolumeLogits(networks, torch.from_numpy(image_czyx), self.labels.classes, settings).take
+        networks = [self._autocasting(model) for model in self.models]
+        image, classes, shape = torch.from_numpy(image_czyx), self.labels.classes, image_czyx.shape[1:]
+        slab = self._slab_size((classes, *shape), 0)
+        home = self._home(2 * bytes_held(classes, shape, settings.patch_zyx, slab))  # twice while they grow
+        return VolumeLogits(networks, image, classes, settings, self.device, home).take
 
-    def _on_device(self, model: nn.Module) -> Network:
+    def _autocasting(self, model: nn.Module) -> Network:
         def run(batch_bczyx: Tensor) -> Tensor:
             with self._autocast():
-                logits: Tensor = model(batch_bczyx.to(self.device))
+                logits: Tensor = model(batch_bczyx)
             return logits
 
         return run

@@ -1,7 +1,8 @@
 """A volume in, logits out: overlapping patches, front to back, in memory that grows with a slab alone.
 
 Patches that begin at the same depth are computed together and added up with Gaussian weights; slices that no
-later patch reaches are handed out and forgotten.
+later patch reaches are handed out and forgotten. Mirrored copies of a patch are made, turned back and added
+up where the networks are.
 
 Suffixes: `image_czyx`, `logits_kzyx` one channel a class or region, `batch_bczyx`.
 """
@@ -22,6 +23,7 @@ from balrsam_pipeline.inference.tiling import LEAST_WEIGHT, gaussian, padding, t
 
 Zyx = tuple[int, int, int]
 Flip = tuple[int, ...]  # dimensions of a batch (b, c, z, y, x) that are mirrored
+CPU = torch.device("cpu")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,21 +59,40 @@ def volume_window(patch_zyx: Zyx, tiled: tuple[bool, bool, bool] = (True, True, 
     return torch.from_numpy(np.maximum(window / window.max(), LEAST_WEIGHT).astype(np.float32))
 
 
+def bytes_held(classes: int, shape_zyx: Sequence[int], patch_zyx: Zyx, slab: int) -> int:
+    """The most that sums and weights of a volume take where `slab` slices are taken at a time.
+
+    Example:
+        >>> bytes_held(3, (500, 64, 64), (32, 64, 64), slab=10) == 4 * (3 + 1) * (10 + 32) * 64 * 64
+        True
+    """
+    depth, height, width = (max(sides) for sides in zip(shape_zyx, patch_zyx, strict=True))
+    return 4 * (classes + 1) * min(depth, slab + patch_zyx[0]) * height * width
+
+
 class VolumeLogits:
     """Logits of one volume, averaged over networks, mirrors and overlapping patches; read in order of
     depth."""
 
     def __init__(
-        self, networks: Sequence[Network], image_czyx: Tensor, classes: int, settings: VolumeSettings
+        self,
+        networks: Sequence[Network],
+        image_czyx: Tensor,
+        classes: int,
+        settings: VolumeSettings,
+        device: torch.device = CPU,
+        home: torch.device = CPU,
     ) -> None:
         """Prepare to compute.
 
         Args:
             networks: each maps (b, c, z, y, x) to logits (b, K, z, y, x).
-            image_czyx: float32; patches of it are carried to the networks' device by whoever wraps them.
+            image_czyx: float32, on the CPU.
             classes: K.
+            device: where the networks are; patches are carried there one by one.
+            home: where patches are added up: there, or on the CPU.
         """
-        self._networks, self._settings, self._classes = networks, settings, classes
+        self._networks, self._settings, self._device = networks, settings, device
         shape, patch = image_czyx.shape[1:], settings.patch_zyx
         self._margins = [padding(size, side) for size, side in zip(shape, patch, strict=True)]
         self._shape = [
@@ -83,14 +104,14 @@ class VolumeLogits:
             tile_starts(size, side, settings.tile_step) for size, side in zip(self._shape, patch, strict=True)
         ]
         z, y, x = (len(starts) > 1 for starts in self._starts)
-        self._window = volume_window(patch, (z, y, x))
+        self._window = volume_window(patch, (z, y, x)).to(home)
         self._rows, self._first = 0, 0  # rows of patches that are done; the first slice that is held
         self._held = 0  # slices, of as many as there is room for
-        self._sums = torch.zeros(classes, patch[0], *self._shape[1:])
-        self._weights = torch.zeros(patch[0], *self._shape[1:])
+        self._sums = torch.zeros(classes, patch[0], *self._shape[1:], device=home)
+        self._weights = torch.zeros(patch[0], *self._shape[1:], device=home)
 
     def take(self, start: int, stop: int) -> Tensor:
-        """Logits (K, stop - start, y, x) of the next slices, float32 on the CPU; those before `stop` are
+        """Logits (K, stop - start, y, x) of the next slices, float32 at home; those before `stop` are
         forgotten.
 
         Raises:
@@ -120,16 +141,26 @@ class VolumeLogits:
         if missing > 0:
             self._sums = functional.pad(self._sums, (0, 0, 0, 0, 0, missing))
             self._weights = functional.pad(self._weights, (0, 0, 0, 0, 0, missing))
+        for y, x, copies_kzyx in self._sums_of_copies(depth):
+            where = (slice(base, base + patch[0]), slice(y, y + patch[1]), slice(x, x + patch[2]))
+            self._sums[(slice(None), *where)].addcmul_(copies_kzyx.to(window.device), window)
+            self._weights[where].add_(window, alpha=len(self._settings.flips))
+
+    def _sums_of_copies(self, depth: int) -> Iterator[tuple[int, int, Tensor]]:
+        """Corner (y, x) of each patch of a row, and the summed logits of its mirrored copies, turned back,
+        on the networks' device."""
+        total: Tensor | None = None
         for copies in self._batches():
-            batch = torch.stack(
-                [self._cut(depth, y, x).flip([axis - 1 for axis in flip]) for y, x, flip in copies]
-            )
+            corners = dict.fromkeys((y, x) for y, x, _ in copies)
+            patches = {(y, x): self._cut(depth, y, x).to(self._device) for y, x in corners}
+            batch = torch.stack([patches[y, x].flip(_of_one(flip)) for y, x, flip in copies])
             logits = mean_over_networks(self._networks, batch, self._settings.limit)
             for one, (y, x, flip) in zip(logits, copies, strict=True):
-                where = (slice(base, base + patch[0]), slice(y, y + patch[1]), slice(x, x + patch[2]))
-                part = one.flip([axis - 1 for axis in flip]).to(self._sums.device)
-                self._sums[(slice(None), *where)] += part * window
-                self._weights[where] += window
+                back = one.flip(_of_one(flip))
+                total = back if total is None else total.add_(back)
+                if flip == self._settings.flips[-1]:
+                    yield y, x, total
+                    total = None
 
     def _forget(self, count: int) -> None:
         """Move what is held to the front, over the first `count` slices; in place, since it may be large."""
@@ -150,3 +181,8 @@ class VolumeLogits:
     def _cut(self, z: int, y: int, x: int) -> Tensor:
         depth, height, width = self._settings.patch_zyx
         return self._image[:, z : z + depth, y : y + height, x : x + width]
+
+
+def _of_one(flip: Flip) -> list[int]:
+    """The dimensions of one of a batch (c, z, y, x)."""
+    return [axis - 1 for axis in flip]

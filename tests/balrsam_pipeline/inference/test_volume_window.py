@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 import torch
 from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from balrsam_pipeline.inference.tiling import tile_starts
-from balrsam_pipeline.inference.volume_window import VolumeLogits, VolumeSettings, volume_flips, volume_window
+from balrsam_pipeline.inference.volume_window import (
+    VolumeLogits,
+    VolumeSettings,
+    bytes_held,
+    volume_flips,
+    volume_window,
+)
 
 PATCH = (4, 6, 6)
 
@@ -67,6 +76,78 @@ def test_no_more_is_held_than_a_patch_is_deep() -> None:
         stream.take(start, start + 1)
         held.append((stream._held, stream._sums.shape[1]))
     assert max(held) <= (PATCH[0], PATCH[0] + 1)
+
+
+@pytest.mark.parametrize(("depth", "slab"), [(60, 1), (60, 7), (60, 60), (3, 3)])
+def test_the_memory_that_is_reckoned_with_is_never_less_than_what_is_held(depth: int, slab: int) -> None:
+    image = torch.randn(1, depth, 8, 5)
+    stream = VolumeLogits([two_classes], image, 2, settings())
+    held = 0
+    for start in range(0, depth, slab):
+        stream.take(start, min(depth, start + slab))
+        held = max(held, stream._sums.nbytes + stream._weights.nbytes)
+    assert held <= bytes_held(2, (depth, 8, 5), PATCH, slab)
+
+
+CARD = torch.device("meta")  # stands for a GPU: it computes shapes alone, and what leaves it is zeros
+
+
+class Moves(TorchDispatchMode):
+    """Notes the shapes that go to the card and come from it, and where tensors are flipped and added up."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.to_card: list[tuple[int, ...]] = []
+        self.from_card: list[tuple[int, ...]] = []
+        self.flipped: set[str] = set()
+        self.added: set[str] = set()
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):  # type: ignore[no-untyped-def]
+        name, kwargs = func.overloadpacket.__name__, kwargs or {}
+        if name == "_to_copy" and args[0].device != kwargs.get("device", args[0].device):
+            to_card = kwargs["device"] == CARD
+            (self.to_card if to_card else self.from_card).append(tuple(args[0].shape))
+            if not to_card:
+                return torch.zeros(args[0].shape)
+        if name == "flip":
+            self.flipped.add(args[0].device.type)
+        if name in ("add", "add_", "addcmul_"):
+            self.added.add(args[0].device.type)
+        return func(*args, **kwargs)
+
+
+def test_copies_are_mirrored_turned_back_and_added_up_on_the_card_and_leave_it_as_one() -> None:
+    image, flips = torch.randn(1, 4, 6, 9), volume_flips((0, 1, 2))  # two places in eight copies
+    with Moves() as moves:
+        stream = VolumeLogits([two_classes], image, 2, settings(flips=flips, batch_size=8), CARD)
+        logits = stream.take(0, 4)
+    assert moves.to_card == [(1, *PATCH)] * 2
+    assert moves.from_card == [(2, *PATCH)] * 2
+    assert moves.flipped == {"meta"}
+    assert logits.device.type == "cpu"
+
+
+def test_sums_that_are_at_home_on_the_card_stay_there() -> None:
+    image = torch.randn(1, 23, 6, 9)
+    with Moves() as moves:
+        stream = VolumeLogits([two_classes], image, 2, settings(flips=volume_flips((1,))), CARD, CARD)
+        slabs = [stream.take(start, min(23, start + 10)) for start in range(0, 23, 10)]
+    assert moves.from_card == []
+    assert moves.added == {"meta"}
+    assert [slab.device.type for slab in slabs] == ["meta"] * 3
+
+
+@pytest.mark.parametrize("batch_size", [1, 3, 5, 64])
+def test_batches_may_part_the_copies_of_a_place(batch_size: int) -> None:
+    image, flips = torch.randn(1, 9, 13, 8), volume_flips((0, 1, 2))
+    logits = VolumeLogits([_weighted], image, 1, settings(flips=flips, batch_size=batch_size)).take(0, 9)
+    each = [VolumeLogits([_turned(flip)], image, 1, settings()).take(0, 9) for flip in flips]
+    torch.testing.assert_close(logits, torch.stack(each).mean(0))
+
+
+def _turned(flip: tuple[int, ...]) -> Callable[[Tensor], Tensor]:
+    """A network that sees everything mirrored."""
+    return lambda batch: _weighted(batch.flip(flip)).flip(flip)
 
 
 def test_mirrored_copies_are_averaged() -> None:
