@@ -101,6 +101,7 @@ class LazyLogits:
             end = min(begin + self._slab, self._shape_zyx[0])
             parts.append(self._compute(begin, end))
             begin = end
-        self._held = parts[0] if len(parts) == 1 else torch.cat(parts, dim=1)
+        device = parts[-1].device  # a GPU may have no room any more for what it had room for before
+        self._held = parts[0] if len(parts) == 1 else torch.cat([part.to(device) for part in parts], dim=1)
         self._first = start
         return self._held[:, : stop - start]

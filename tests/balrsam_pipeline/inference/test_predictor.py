@@ -135,6 +135,30 @@ def test_volumes_are_predicted_patch_by_patch(fakes: SimpleNamespace, held_bytes
     assert count_patches(predictor.configuration, (11, 20, 14)) == 2 * 2 * 1 * 8
 
 
+def test_patches_of_volumes_are_added_up_where_twice_their_sums_have_room(
+    fakes: SimpleNamespace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The device without data stands for a GPU that has room; sums are copied once where they grow."""
+    predictor, sizes = predictor_of(fakes, volume_plan(fakes), [fakes.PixelNetwork()]), []
+
+    def home(size: int) -> torch.device:
+        sizes.append(size)
+        return torch.device("meta")
+
+    monkeypatch.setattr(predictor, "_home", home)
+    slab = predictor._slabs(np.zeros((1, 11, 20, 14), np.float32))(0, 3)
+    assert slab.device.type == "meta"
+    assert sizes == [2 * 4 * (3 + 1) * 11 * 20 * 16]  # classes and weights; the patch is 16 wide
+
+
+def test_slabs_that_were_computed_on_several_devices_make_one() -> None:
+    """A GPU may have no room for a later one; the device without data stands for another."""
+    devices = iter(["cpu", "meta"])
+    source = LazyLogits(lambda *span: torch.zeros(2, 2, 4, 4, device=next(devices)), 2, (4, 4, 4), slab=2)
+    source.read(0, 2)
+    assert source.read(1, 4).shape == (2, 3, 4, 4)
+
+
 def test_slices_and_volumes_make_one_ensemble(fakes: SimpleNamespace) -> None:
     image = np.random.default_rng(0).integers(0, 3, size=(1, 11, 20, 14)).astype(np.float32)
     members = [
