@@ -18,9 +18,13 @@ from balrsam_pipeline.processor import usable_cores
 
 if TYPE_CHECKING:
     import torch
+    from torch import Tensor
 
 GiB = 2**30
 TRAINING_GB = 4  # of memory for a training on a CPU: most take one, validation of a large CT three
+# kinds of device that have read memory which is not pinned when the call that copies it is back; MPS reads it
+# later, when another array may lie there: pytorch#189690
+COPIES_AHEAD = frozenset({"cuda"})
 USABLE_SHARE = 0.9  # of a card's memory that a training step may take: desktops and others take some
 X86 = ("x86_64", "AMD64")  # as `platform.machine` says
 # drivers of NVIDIA on Linux, in containers that get the devices alone, under WSL2, and of AMD (ROCm)
@@ -182,6 +186,11 @@ def cpu_computes_bfloat16() -> bool:
         return False
     ask = getattr(torch.cpu, "_is_avx512_bf16_supported", None)
     return platform.machine() not in X86 or ask is None or bool(ask())
+
+
+def sent(tensor: Tensor, device: torch.device) -> Tensor:
+    """A tensor of the CPU on a device, without waiting for the copy where its memory may go at once."""
+    return tensor.to(device, non_blocking=device.type in COPIES_AHEAD)
 
 
 def gpu_hint() -> str | None:

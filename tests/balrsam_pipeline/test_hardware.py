@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextlib import nullcontext
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, cast
 
 import pytest
 import torch
@@ -115,3 +115,12 @@ def test_a_cpu_computes_bfloat16_where_it_has_instructions(
     monkeypatch.setattr(torch.ops.mkldnn, "_is_mkldnn_bf16_supported", lambda: onednn)
     monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: instructions, raising=False)
     assert hardware.cpu_computes_bfloat16() == computes
+
+
+@pytest.mark.parametrize(("device", "ahead"), [("cuda:1", True), ("mps", False), ("cpu", False)])
+def test_only_copies_to_cuda_are_not_waited_for(device: str, ahead: bool) -> None:
+    """CUDA's driver stages memory that is not pinned before the call is back; MPS reads it afterwards."""
+    asked: list[tuple[torch.device, bool]] = []
+    tensor = SimpleNamespace(to=lambda device, non_blocking: asked.append((device, non_blocking)))
+    hardware.sent(cast(torch.Tensor, tensor), torch.device(device))
+    assert asked == [(torch.device(device), ahead)]

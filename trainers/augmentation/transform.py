@@ -19,6 +19,8 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from balrsam_pipeline.hardware import sent
+
 Array = npt.NDArray[np.floating]
 Limits = tuple[float, float]
 Shape = tuple[int, int, int, int]
@@ -72,10 +74,10 @@ def beside(drawn_bc: Array, image_bcshw: Tensor) -> Tensor:
 
 
 def moved(numbers: Array, like: Tensor) -> Tensor:
-    """Numbers in the type and on the device of a tensor, without waiting for the device."""
-    return torch.from_numpy(np.ascontiguousarray(numbers)).to(like.dtype).to(like.device, non_blocking=True)
+    """Numbers in the type and on the device of a tensor, without waiting for a CUDA device."""
+    return sent(torch.from_numpy(np.ascontiguousarray(numbers)).to(like.dtype), like.device)
 
 
 def moved_places(places: npt.NDArray[np.integer[Any]], device: torch.device) -> Tensor:
-    """Indices on a device, without waiting for it, as an index of an array would."""
-    return torch.from_numpy(places.astype(np.int64)).to(device, non_blocking=True)
+    """Indices on a device, without waiting for CUDA's, as an index of an array would."""
+    return sent(torch.from_numpy(places.astype(np.int64)), device)

@@ -14,6 +14,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from balrsam_pipeline.hardware import sent
 from trainers.data.loader import Batch
 
 Augment = Callable[[Tensor, npt.NDArray[np.uint32]], Tensor]
@@ -136,7 +137,7 @@ class DeviceBatches:
         return pinned
 
     def _moved(self, tensors: tuple[Tensor, ...], seeds: npt.NDArray[np.uint32]) -> DeviceBatch:
-        image_bchw, label_bhw, *features = (tensor.to(self._device, non_blocking=True) for tensor in tensors)
+        image_bchw, label_bhw, *features = (sent(tensor, self._device) for tensor in tensors)
         return DeviceBatch((self._augment(image_bchw, seeds), *features), label_bhw)
 
 

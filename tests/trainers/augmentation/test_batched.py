@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 from batchgenerators.augmentations.color_augmentations import augment_contrast, augment_gamma
 from scipy import ndimage
+from support.apple import MPS, PlayedApple
 from support.waits import Waits, on_card
 
 from balrsam_pipeline.network.live_bytes import LiveBytes
@@ -18,6 +20,7 @@ from trainers.augmentation.intensity import (
     augment_intensity_batch,
     draw_intensity_for_device,
 )
+from trainers.augmentation.transform import moved, moved_places
 from trainers.augmentation_config import AugmentationConfig
 
 PROBABILITIES = [
@@ -137,6 +140,13 @@ def test_on_a_card_nothing_of_it_is_waited_for():
         augmented = augment_intensity_batch(on_card(batch()), 2, SEEDS, config)
     assert augmented.shape == batch().shape
     assert waits.found == []
+
+
+def test_on_an_apple_gpu_parameters_are_there_before_their_memory_goes():
+    with PlayedApple() as apple:
+        moved(np.ones(3), SimpleNamespace(dtype=torch.float32, device=MPS))
+        moved_places(np.arange(3), MPS)
+    assert apple.ahead == [False, False]
 
 
 def test_what_is_alive_at_once_is_what_the_memory_model_counts():

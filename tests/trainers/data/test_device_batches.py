@@ -8,6 +8,7 @@ from contextlib import contextmanager
 import numpy as np
 import pytest
 import torch
+from support.apple import MPS, PlayedApple
 from torch import Tensor
 
 from trainers.data import Batch, DeviceBatches
@@ -122,3 +123,10 @@ def test_it_is_the_training_device_s_stream_that_waits_for_the_copy(monkeypatch:
     second = torch.device("cuda", 1)
     CudaCopyStream(second).hand_over("copied", ())
     assert waited == [(second, "copied")]
+
+
+def test_a_batch_is_on_an_apple_gpu_before_its_memory_on_the_cpu_may_go() -> None:
+    """MPS reads memory that is not pinned after the call is back, when another batch may lie there."""
+    with PlayedApple() as apple:
+        assert values(DeviceBatches(batches(), MPS, plus_seed), 2) == [(0.0, 0), (2.0, 1)]
+    assert apple.ahead == [False] * 4
