@@ -8,6 +8,7 @@ from balrsam_pipeline.execution.executors import (
     start_workers_early,
 )
 from balrsam_pipeline.execution.failures import CaseExecutor, CaseStalled, WorkerLost, run_with_limit
+from balrsam_pipeline.execution.fork_server import worker_context
 from balrsam_pipeline.execution.hidden_main import hidden_main
 from balrsam_pipeline.execution.lock import folder_lock
 from balrsam_pipeline.execution.options import ClusterOptions, ExecutionOptions, cluster_words
@@ -29,4 +30,5 @@ __all__ = [
     "run_cases",
     "run_with_limit",
     "start_workers_early",
+    "worker_context",
 ]

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from balrsam_pipeline.execution.failures import CaseExecutor
+from balrsam_pipeline.execution.fork_server import start_fork_server, worker_context
 from balrsam_pipeline.execution.options import ExecutionOptions
 from balrsam_pipeline.execution.process_pool import ProcessExecutor
 from balrsam_pipeline.processor import usable_cores
@@ -21,10 +22,8 @@ def start_workers_early() -> None:
     Nothing happens where there is no fork server.
     """
     if "forkserver" in multiprocessing.get_all_start_methods():
-        from multiprocessing import forkserver  # which Windows has no use for
-
         multiprocessing.set_forkserver_preload(_PRELOADED)
-        forkserver.ensure_running()
+        start_fork_server()
 
 
 def default_workers() -> int:
@@ -37,16 +36,13 @@ def local_executor(workers: int, case_timeout_s: float | None = None) -> Iterato
     """An executor of `workers` processes, single-threaded each; None (run here) for one worker and no time
     limit.
 
-    Processes come from a fork server, because forking a process that has started threads can deadlock.
-
     Args:
         case_timeout_s: a case that takes longer ends with CaseStalled, and its process is replaced.
     """
     if workers <= 1 and case_timeout_s is None:
         yield None
         return
-    method = "forkserver" if "forkserver" in multiprocessing.get_all_start_methods() else "spawn"
-    executor = ProcessExecutor(max(1, workers), multiprocessing.get_context(method), case_timeout_s)
+    executor = ProcessExecutor(max(1, workers), worker_context(), case_timeout_s)
     try:
         yield executor
     except BaseException:

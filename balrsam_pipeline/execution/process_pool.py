@@ -27,6 +27,7 @@ from typing import Any, TypeVar
 from threadpoolctl import threadpool_limits
 
 from balrsam_pipeline.execution.failures import CaseExecutor, CaseStalled, WorkerLost
+from balrsam_pipeline.execution.fork_server import hear_stops
 from balrsam_pipeline.execution.hidden_main import hidden_main
 
 LOG = logging.getLogger(__name__)
@@ -172,6 +173,7 @@ def _main_thread_of(stack: str) -> str:
 
 def _work(pipe: Connection, limit_s: float | None, stack: Path | None) -> None:
     """What a worker process does: calls until the other end of the pipe is closed, by whatever cause."""
+    hear_stops()
     with threadpool_limits(1):
         while True:
             try:

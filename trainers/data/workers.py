@@ -6,12 +6,11 @@ when it dies (out of memory, a damaged file, kill) the message can name the case
 
 from __future__ import annotations
 
-import multiprocessing
 import signal
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
-from multiprocessing.context import BaseContext
 from typing import Any
 
 import numpy as np
@@ -19,7 +18,7 @@ import torch
 from threadpoolctl import threadpool_limits
 
 from balrsam_pipeline.errors import BalrsamError, TrainingError
-from balrsam_pipeline.execution import hidden_main
+from balrsam_pipeline.execution import hidden_main, worker_context
 from balrsam_pipeline.hardware import found_gpus
 from trainers.config import TrainingConfig
 from trainers.data.fold_data import FoldData
@@ -28,6 +27,7 @@ from trainers.data.loader import Batch, BatchLoader, BatchSource, InlineLoader
 from trainers.data.loader_size import LoaderSize, fitted, room_for_batches
 from trainers.data.patches import PatchReader
 from trainers.data.sampling import Sampler
+from trainers.stopping import SIGNALS
 
 LOST_MOST = 10  # replaced workers after which something is wrong with the machine or the data
 
@@ -86,8 +86,6 @@ class WorkerLoader:
     def __init__(self, source: BatchSource, size: LoaderSize, replace_lost: bool = False) -> None:
         self._source, self._replace_lost, self._lost = source, replace_lost, 0
         self._count, self._ahead = size.workers, size.ahead
-        method = "forkserver" if "forkserver" in multiprocessing.get_all_start_methods() else "spawn"
-        self._context: BaseContext = multiprocessing.get_context(method)
         self._shapes = _Shapes.of(source)
         self._workers = [self._start() for _ in range(size.workers)]
 
@@ -113,18 +111,20 @@ class WorkerLoader:
         return self._source.describe(step)
 
     def close(self) -> None:
-        """End the worker processes."""
+        """End the worker processes, at once: they hold nothing that would be lost, and ignore signals."""
         for worker in self._workers:
+            worker.process.kill()
             worker.pipe.close()
-            worker.process.terminate()
+        for worker in self._workers:
             worker.process.join()
 
     def _start(self) -> _Worker:
-        ours, theirs = self._context.Pipe()
-        slots = self._context.RawArray("b", self._ahead * self._shapes.slot_bytes)
-        working_on = self._context.RawValue("q", -1)
+        context = worker_context()
+        ours, theirs = context.Pipe()
+        slots = context.RawArray("b", self._ahead * self._shapes.slot_bytes)
+        working_on = context.RawValue("q", -1)
         arguments = (self._source, self._shapes, theirs, slots, working_on)
-        process = self._context.Process(target=_work, args=arguments, daemon=True)  # type: ignore[attr-defined]
+        process = context.Process(target=_work, args=arguments, daemon=True)  # type: ignore[attr-defined]
         with hidden_main():
             process.start()
         theirs.close()
@@ -219,16 +219,12 @@ class _Shapes:
 def _work(source: BatchSource, shapes: _Shapes, pipe: Connection, slots: Any, working_on: Any) -> None:
     """The life of a worker: a step comes in, its batch goes to shared memory, None (or the problem) goes
     back."""
-    signal.signal(
-        signal.SIGINT, signal.SIG_IGN
-    )  # Ctrl-C reaches the whole group; the trainer decides when workers end
+    for number in SIGNALS:  # they reach the whole group; the trainer decides when workers end
+        signal.signal(number, signal.SIG_IGN)
     torch.set_num_threads(1)  # of PyTorch's own pool the limits below may not know
-    with threadpool_limits(1):
+    with threadpool_limits(1), suppress(EOFError, ConnectionError):  # the training has ended
         while True:
-            try:
-                step, slot = pipe.recv()
-            except EOFError:
-                return
+            step, slot = pipe.recv()
             image, label, seeds = shapes.views(slots, slot)
             try:
                 for position, sample in enumerate(source.samples(step)):

@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import os
 import signal
+import time
+from multiprocessing import forkserver, resource_tracker
 
 import numpy as np
 import pytest
@@ -89,6 +91,30 @@ def test_a_lost_worker_is_replaced_where_that_is_wanted_and_batches_stay_the_sam
         check_equal(got, expected)
     finally:
         loader.close()
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR1, signal.SIGINT])
+def test_signals_that_ask_to_stop_do_not_end_workers_nor_what_they_are_forked_by(make_source, number):
+    """A signal to the process group reaches them too, and the training wants batches until it has saved."""
+    expected = take(InlineLoader(make_source()), 0, 9)
+    loader = WorkerLoader(make_source(), LoaderSize(workers=2))
+    try:
+        helpers = forkserver._forkserver._forkserver_pid, resource_tracker._resource_tracker._pid
+        for pid in (*helpers, *(worker.process.pid for worker in loader._workers)):
+            os.kill(pid, number)
+        check_equal(take(loader, 0, 9), expected)
+    finally:
+        loader.close()
+
+
+def test_workers_that_hang_are_ended_too(make_source):
+    loader = WorkerLoader(make_source(), LoaderSize(workers=1))
+    take(loader, 0, 1)
+    process = loader._workers[0].process
+    os.kill(process.pid, signal.SIGSTOP)
+    began = time.monotonic()
+    loader.close()
+    assert not process.is_alive() and time.monotonic() - began < 30
 
 
 def test_a_case_that_cannot_be_read_is_named(make_source):
