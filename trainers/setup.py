@@ -26,6 +26,7 @@ from balrsam_pipeline.network import (
     Model,
     build,
     checkpoint_sha256,
+    laid_out,
     obtain,
     start_on_images,
     starts_as_sam,
@@ -235,9 +236,7 @@ def _run_state(
     network = data.configuration.network
     base = _base_checkpoint(request, network)
     torch.manual_seed(config.seed)
-    model = build(network, base).to(precision.device)
-    layout = torch.channels_last if network.volume is None else torch.channels_last_3d
-    model = model.to(memory_format=layout)  # type: ignore[call-overload]  # NHWC kernels train depthwise layers far faster
+    model = laid_out(build(network, base), network, precision.device)
     low_rank = network.decoder == "sam" and network.decoder_attention == "low_rank"
     if low_rank and base is not None and isinstance(model, BalrSam) and checkpoint is None:
         start_on_images(model, base, _training_images(data, precision.device))

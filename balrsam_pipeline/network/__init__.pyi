@@ -4,6 +4,7 @@ from .backbone_shapes import ENCODER_S_PER_MEGAPIXEL as ENCODER_S_PER_MEGAPIXEL
 from .backbone_shapes import PREFIX_SHARE as PREFIX_SHARE
 from .builder import Model as Model
 from .builder import build as build
+from .builder import laid_out as laid_out
 from .builder import random_model as random_model
 from .checkpoints import checkpoint_sha256 as checkpoint_sha256
 from .checkpoints import sam_kind as sam_kind

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+import torch
 from torch import Tensor, nn
 
 from balrsam_pipeline.errors import CheckpointError
@@ -103,6 +104,13 @@ def build(
     load_sam(model, read_sam(checkpoint, network.backbone, network.embedding_stride), second_moments)
     freeze(model)
     return extended(model, network)
+
+
+def laid_out(model: Model, network: NetworkPlan, device: torch.device) -> Model:
+    """A model on the device that trains it, channels last in memory: NHWC kernels train depthwise layers far
+    faster."""
+    layout = torch.channels_last if network.volume is None else torch.channels_last_3d
+    return model.to(device).to(memory_format=layout)  # type: ignore[call-overload,no-any-return]
 
 
 def freeze(model: Model) -> None:

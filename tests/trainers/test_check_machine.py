@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
+from contextlib import closing
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
+from support.apple import MPS, PlayedApple
+from support.volumes import volume_configuration
 
 from balrsam_pipeline import hardware
 from balrsam_pipeline.cli import main
@@ -16,7 +20,7 @@ from balrsam_pipeline.progress import Phase
 from trainers import resume as resume_module
 from trainers.check_machine import findings as module
 from trainers.check_machine import subject as subject_module
-from trainers.check_machine.bench import Bench
+from trainers.check_machine.bench import Bench, set_up
 from trainers.check_machine.findings import Finding, check_loader, check_resume, check_step, find_hardware
 from trainers.check_machine.page import findings, lines_of
 from trainers.check_machine.subject import generated_subject
@@ -75,6 +79,23 @@ def test_a_device_that_cannot_multiply_falls_short_and_nothing_else_is_tried(
     found = list(findings(generated_subject(CPU, None), CPU))
     assert [finding.name for finding in found] == ["hardware", "precision"]
     assert "no kernel image" in found[-1].said and "PyTorch" in found[-1].fix and not found[-1].good
+
+
+def test_products_of_a_device_without_float64_are_compared_on_the_cpu() -> None:
+    with PlayedApple():
+        finding = module.check_precision(MPS)
+    assert finding.good and finding.figures["product_error"] < 1e-6
+
+
+def test_volumes_are_laid_out_as_training_lays_them_out() -> None:
+    """A layout for slices would end with an error."""
+    subject = generated_subject(CPU, None)
+    configuration = dataclasses.replace(volume_configuration(), batch_size=1)
+    volumes = dataclasses.replace(subject, configuration=configuration)
+    with closing(subject.loader(0)) as loader:
+        model = set_up(volumes, CPU, loader, going=None).run_state.model
+    weight = next(parameter for parameter in model.parameters() if parameter.ndim == 5)
+    assert weight.is_contiguous(memory_format=torch.channels_last_3d)
 
 
 def test_memory_above_what_was_counted_and_memory_that_runs_out_fall_short(

@@ -8,7 +8,7 @@ from functools import partial
 
 import torch
 
-from balrsam_pipeline.network import random_model, starts_as_sam, trainable_state
+from balrsam_pipeline.network import laid_out, random_model, starts_as_sam, trainable_state
 from balrsam_pipeline.network.builder import freeze
 from balrsam_pipeline.progress import Phase
 from trainers.augmentation import augment_intensity_batch
@@ -53,7 +53,7 @@ def set_up(subject: Subject, device: torch.device, loader: BatchLoader, going: P
     model = random_model(subject.configuration.network)
     if not subject.configuration.network.from_scratch:
         freeze(model)
-    model = model.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    model = laid_out(model, subject.configuration.network, device)
     weights, precision = trainable_state(model), choose_precision(device, config.amp)
     channels = len(subject.configuration.normalization)
     run_state = RunState(

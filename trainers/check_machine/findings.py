@@ -91,7 +91,7 @@ def check_precision(device: torch.device) -> Finding:
         precision = choose_precision(device, amp=True)
         with precision.autocast():
             product = numbers.float().to(device) @ numbers.float().t().to(device)
-        error = float((product.double().cpu() - exact).abs().max() / exact.max())
+        error = float((product.cpu().double() - exact).abs().max() / exact.max())
     except RuntimeError as problem:
         return _no_products(device, problem)
     scaled = precision.scaler.is_enabled()
