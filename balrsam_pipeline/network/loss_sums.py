@@ -15,9 +15,13 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 from torch.nn import functional
+
+from balrsam_pipeline.hardware import sent
 
 BAND_VOXELS = (
     2**22
@@ -103,8 +107,44 @@ def boundary_target(label_byx: Tensor, valid_b1yx: Tensor, size_yx: tuple[int, i
         largest = _over_neighbours(largest, axis, torch.maximum)
         smallest = _over_neighbours(smallest, axis, torch.minimum)
     edge_b1yx = (largest != smallest)[:, None] * valid_b1yx
-    edge, valid = (functional.adaptive_max_pool2d(each, size_yx) for each in (edge_b1yx, valid_b1yx))
-    return edge, valid
+    return largest_in_cells(edge_b1yx, size_yx), largest_in_cells(valid_b1yx, size_yx)
+
+
+def largest_in_cells(map_b1yx: Tensor, size_yx: tuple[int, int]) -> Tensor:
+    """The largest of each cell: `adaptive_max_pool2d`, which is wrong on MPS where sizes do not divide
+    (pytorch#190064)."""
+    divide = all(side % cells == 0 for side, cells in zip(map_b1yx.shape[-2:], size_yx, strict=True))
+    if divide or map_b1yx.device.type != "mps":
+        return functional.adaptive_max_pool2d(map_b1yx, size_yx)
+    return largest_gathered(map_b1yx, size_yx)
+
+
+def largest_gathered(map_b1yx: Tensor, size_yx: tuple[int, int]) -> Tensor:
+    """The same with voxels gathered along one axis after the other.
+
+    Example:
+        >>> largest_gathered(torch.arange(5.0).view(1, 1, 1, 5), (1, 2))
+        tensor([[[[2., 4.]]]])
+    """
+    for axis, cells in zip((-2, -1), size_yx, strict=True):
+        places = voxels_of_cells(map_b1yx.shape[axis], cells)
+        gathered = map_b1yx.index_select(axis, sent(torch.from_numpy(places.ravel()), map_b1yx.device))
+        map_b1yx = torch.unflatten(gathered, axis, places.shape).amax(axis)
+    return map_b1yx
+
+
+def voxels_of_cells(side: int, cells: int) -> npt.NDArray[np.int64]:
+    """Which voxels of a side each cell covers, (cells, most of any cell), its last one repeated where it has
+    fewer: cells that do not divide share voxels.
+
+    Example:
+        >>> voxels_of_cells(5, 2)
+        array([[0, 1, 2],
+               [2, 3, 4]])
+    """
+    number = np.arange(cells)
+    first, last = number * side // cells, ((number + 1) * side - 1) // cells
+    return np.minimum(first[:, None] + np.arange((last - first).max() + 1), last[:, None])
 
 
 def _over_neighbours(map_byx: Tensor, axis: int, larger: Callable[..., Tensor]) -> Tensor:

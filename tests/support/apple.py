@@ -12,6 +12,15 @@ from torch.overrides import TorchFunctionMode
 MPS = torch.device("mps")
 
 
+class OnApple(Tensor):
+    """A tensor of the CPU that says it is on that GPU, as does all that is computed with it:
+    `tensor.as_subclass(OnApple)`."""
+
+    @property
+    def device(self) -> torch.device:  # type: ignore[override]
+        return MPS
+
+
 class PlayedApple(TorchFunctionMode):
     """Within the context, `tensor.to(MPS)` gives the tensor back; `ahead` has whether each was sent without
     waiting for the copy. Tensors are taken to be there until `cpu` brings them back."""

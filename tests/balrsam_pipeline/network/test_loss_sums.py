@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from support.apple import OnApple, PlayedApple
 from torch import Tensor
 from torch.nn import functional
 
 from balrsam_pipeline.network import loss_sums as module
-from balrsam_pipeline.network.loss_sums import TargetScheme, class_sums
+from balrsam_pipeline.network.loss_sums import TargetScheme, boundary_target, class_sums, largest_gathered
 
 MEMBER = torch.tensor([[False, True, True], [False, False, True]])
 SCHEMES = {
@@ -81,3 +84,35 @@ def test_nothing_of_the_size_of_all_classes_is_kept_but_the_logits() -> None:
         class_sums(logits, torch.zeros(1, 32, 32, dtype=torch.int16), SCHEMES["many classes"])
     large = {x.untyped_storage().data_ptr() for x in kept if x.numel() >= logits.numel()}
     assert large == {logits.untyped_storage().data_ptr()}
+
+
+@given(
+    sides=st.tuples(st.integers(1, 40), st.integers(1, 40)),
+    cells=st.tuples(st.integers(1, 45), st.integers(1, 45)),
+    seed=st.integers(0, 99),
+)
+def test_cells_of_any_size_hold_the_largest_of_their_voxels(
+    sides: tuple[int, int], cells: tuple[int, int], seed: int
+) -> None:
+    maps = torch.randn(2, 1, *sides, generator=torch.Generator().manual_seed(seed))
+    assert torch.equal(largest_gathered(maps, cells), functional.adaptive_max_pool2d(maps, cells))
+
+
+def test_the_pooling_that_is_wrong_on_mps_is_not_asked_for_where_sizes_do_not_divide(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """pytorch#190064"""
+    label, valid = torch.randint(3, (2, 8, 12)), torch.ones(2, 1, 8, 12)
+    sizes, pool, asked = ((4, 6), (5, 6), (4, 5)), functional.adaptive_max_pool2d, set()
+    expected = [boundary_target(label, valid, cells)[0] for cells in sizes]
+
+    def noted(maps: Tensor, size_yx: tuple[int, int], **options: bool) -> Tensor:
+        asked.add(size_yx)
+        return pool(maps, size_yx, **options)
+
+    monkeypatch.setattr(functional, "adaptive_max_pool2d", noted)
+    with PlayedApple():
+        found = [boundary_target(label, valid.as_subclass(OnApple), cells)[0] for cells in sizes]
+    assert asked == {(4, 6)}
+    for one, other in zip(found, expected, strict=True):
+        assert torch.equal(one.as_subclass(Tensor), other)
