@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 import torch
@@ -107,15 +108,21 @@ class Mlp(nn.Module):
         return out
 
 
-def shrunk(image: Tensor, times: int) -> Tensor:
-    """Means of cells of `times` × `times` pixels, of an image whose sides `times` divides: what `avg_pool2d`
-    gives, in about a quarter of its time on a CPU.
+def shrunk(image: Tensor, times: int | tuple[int, ...]) -> Tensor:
+    """Means of cells of an image whose sides they divide: what `avg_pool2d` gives, in about a quarter of its
+    time on a CPU, or `avg_pool3d`, which MPS has no kernel for.
+
+    Args:
+        times: the cells' sides along the last axes; a number: along two of them.
 
     Example:
         >>> image = torch.rand(1, 2, 4, 6)
         >>> torch.allclose(shrunk(image, 2), nn.functional.avg_pool2d(image, 2))
         True
     """
-    columns = sum((image[..., x::times] for x in range(1, times)), start=image[..., ::times])
-    rows = sum((columns[..., y::times, :] for y in range(1, times)), start=columns[..., ::times, :])
-    return rows / times**2
+    sides = (times, times) if isinstance(times, int) else times
+    for axis, side in zip(range(-1, -1 - len(sides), -1), reversed(sides), strict=True):
+        line = image.movedim(axis, -1)
+        image = sum((line[..., first::side] for first in range(1, side)), start=line[..., ::side])
+        image = image.movedim(-1, axis)
+    return image / math.prod(sides)

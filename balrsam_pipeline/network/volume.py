@@ -21,7 +21,7 @@ from balrsam_pipeline.network.backbone import EMBEDDING, MASK_TOKENS
 from balrsam_pipeline.network.backbone_shapes import BACKBONES
 from balrsam_pipeline.network.decoder import UPSCALED, Hypernetworks, Transformer
 from balrsam_pipeline.network.features import Features
-from balrsam_pipeline.network.layers import Linear
+from balrsam_pipeline.network.layers import Linear, shrunk
 from balrsam_pipeline.network.model import TrainingOutput
 from balrsam_pipeline.network.volume_layers import ConvBlock, Fuse3d, TokenBlock
 from balrsam_pipeline.plan import NetworkPlan
@@ -138,7 +138,7 @@ class VolumeBalrSam(nn.Module):
             raise ValueError("a network from scratch has no kept features")
         size = list(image.shape[2:])
         if self._coarser > 1:
-            image = functional.adaptive_avg_pool3d(image, self._smaller(size))
+            image = seen_smaller(image, self._smaller(size))
         maps = self.encoder(image.contiguous(memory_format=torch.channels_last_3d))
         added_bczyx, classes_bkc = self.tokens(maps[-1])
         maps[-1] = maps[-1] + added_bczyx
@@ -176,6 +176,17 @@ class VolumeBalrSam(nn.Module):
 
     def merge_for_inference(self) -> None:
         """There is nothing to fold."""
+
+
+def seen_smaller(image_bczyx: Tensor, sides: Zyx) -> Tensor:
+    """A patch with sides of fewer voxels, each the mean of what it covers. Where sides do not divide, MPS has
+    no kernel for means, and voxels lie linearly between two there."""
+    steps = [side / smaller for side, smaller in zip(image_bczyx.shape[2:], sides, strict=True)]
+    if all(step.is_integer() for step in steps):
+        return shrunk(image_bczyx, tuple(map(int, steps)))
+    if image_bczyx.device.type == "mps":
+        return functional.interpolate(image_bczyx, size=list(sides), mode="trilinear")
+    return functional.adaptive_avg_pool3d(image_bczyx, sides)
 
 
 def read_masks(map_bczyx: Tensor, weights_bkc: Tensor, projection: Tensor) -> Tensor:

@@ -15,7 +15,7 @@ from torch.overrides import TorchFunctionMode
 from balrsam_pipeline.network.backbone import sam_modeling
 from balrsam_pipeline.network.builder import random_model
 from balrsam_pipeline.network.cuda_policy import cuda_policy
-from balrsam_pipeline.network.layers import LayerNorm2d, Linear, project
+from balrsam_pipeline.network.layers import LayerNorm2d, Linear, project, shrunk
 from balrsam_pipeline.network.profiling import count_saved_bytes
 
 
@@ -30,6 +30,13 @@ def test_project_is_a_linear_layer_with_its_gradients(shape: tuple[int, ...]) ->
         results.append((out, *torch.autograd.grad(out.square().sum(), (tokens, weight, bias))))
     for expected, found in zip(*results, strict=True):
         torch.testing.assert_close(found, expected, atol=1e-3, rtol=1e-4)
+
+
+@pytest.mark.parametrize("times", [2, 3, (3, 2), (1, 2, 2), (2, 2, 2), (4, 1, 3)])
+def test_shrunk_images_are_means_of_cells(times: int | tuple[int, ...]) -> None:
+    image = torch.randn(2, 3, 8, 12, 12)
+    cells = (1, times, times) if isinstance(times, int) else (1,) * (3 - len(times)) + times
+    torch.testing.assert_close(shrunk(image, times), functional.avg_pool3d(image, cells), atol=1e-6, rtol=0)
 
 
 def test_frozen_linear_layers_save_nothing() -> None:

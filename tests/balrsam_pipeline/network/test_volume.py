@@ -6,13 +6,14 @@ import dataclasses
 
 import pytest
 import torch
+from support.apple import OnApple
 from support.volumes import volume_configuration, volume_network
 from torch import nn
 from torch.nn import functional
 
 from balrsam_pipeline.errors import PlanError
 from balrsam_pipeline.network import build, count_cost, describe_network
-from balrsam_pipeline.network.volume import read_masks
+from balrsam_pipeline.network.volume import read_masks, seen_smaller
 from balrsam_pipeline.network.volume_layers import InstanceNorm3d
 from balrsam_pipeline.volume_plan import VolumePlan
 
@@ -39,6 +40,25 @@ def test_coarser_training_sees_smaller_patches_at_the_same_places() -> None:
         torch.testing.assert_close(model.train(False)(image), output.logits)  # so does quick validation
         assert not model.train_coarser(1)
         assert not torch.allclose(model(image), output.logits)
+
+
+@pytest.mark.parametrize("sides", [(8, 8, 8), (4, 8, 8), (8, 12, 16)])
+def test_smaller_patches_are_means_where_sides_divide_and_where_they_do_not(sides: tuple[int, ...]) -> None:
+    image = torch.randn(2, 1, 8, 16, 16)
+    expected = functional.adaptive_avg_pool3d(image, sides)
+    torch.testing.assert_close(seen_smaller(image, sides), expected, atol=1e-6, rtol=0)
+
+
+@pytest.mark.parametrize("sides", [(4, 8, 8), (8, 12, 16)])
+def test_on_mps_patches_are_made_smaller_without_the_operation_it_lacks(
+    sides: tuple[int, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delattr(functional, "adaptive_avg_pool3d")
+    z, y, x = torch.meshgrid(*(torch.arange(side) + 0.5 for side in (8, 16, 16)), indexing="ij")
+    image = (z / 8 + y / 16 + x / 16)[None, None]  # a slope, of which means and what lies between are alike
+    z, y, x = torch.meshgrid(*((torch.arange(side) + 0.5) / side for side in sides), indexing="ij")
+    found = seen_smaller(image.as_subclass(OnApple), sides).as_subclass(torch.Tensor)
+    torch.testing.assert_close(found, (z + y + x)[None, None])
 
 
 def test_patches_of_one_cell_are_not_seen_smaller() -> None:
