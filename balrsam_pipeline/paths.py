@@ -88,12 +88,20 @@ def given_threads() -> int | None:
 
 
 def launcher_environment() -> dict[str, int]:
-    """Rank, local rank and world size as torchrun sets them; a single process is rank 0 of 1."""
+    """Rank, local rank and world size as launchers set them; a single process is rank 0 of 1."""
     return {
         "rank": int(os.environ.get("RANK", "0")),
         "local_rank": int(os.environ.get("LOCAL_RANK", "0")),
         "world_size": int(os.environ.get("WORLD_SIZE", "1")),
     }
+
+
+def rank_environment(rank: int, world_size: int, port: int) -> dict[str, str]:
+    """The environment of a process among several on this machine, as torchrun sets it: on the CPU each
+    computes with one thread, unless that was said."""
+    values = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": world_size, "LOCAL_WORLD_SIZE": world_size}
+    meeting = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+    return {"OMP_NUM_THREADS": "1", **os.environ, **{name: str(n) for name, n in values.items()}, **meeting}
 
 
 def find_dataset(dataset: str, roots: Roots) -> Path:

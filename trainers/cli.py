@@ -63,7 +63,7 @@ def add_crossval_arguments(parser: argparse.ArgumentParser) -> None:
         type=int,
         default=1,
         metavar="N",
-        help="with --cluster: processes (torchrun) that train a fold",
+        help="with --cluster: processes that train a fold",
     )
     _add_common(parser, without=("fold", "only_validate"))
     add_cluster_arguments(parser)
@@ -218,7 +218,7 @@ COMMANDS = {
         "SIGTERM, SIGINT and SIGUSR1 save and exit with 75.",
         example="balrsam train Dataset004_Hippocampus --configuration 2d --fold 0 --max-minutes 20\n"
         "balrsam train 4 --fold all\nbalrsam train 4 --fold 0 --only-validate --checkpoint best\n"
-        "torchrun --nproc-per-node 2 -m balrsam_pipeline train 4 --fold 0",
+        "python -m balrsam_pipeline.execution.launch --processes 2 -- train 4 --fold 0",
         add_arguments=add_train_arguments,
         run=train,
         files=train_files,

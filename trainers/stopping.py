@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import signal
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
@@ -13,6 +14,7 @@ from balrsam_pipeline.errors import TrainingError
 
 NAMES = ("SIGTERM", "SIGINT", "SIGUSR1")  # Windows has the first two
 SIGNALS = tuple(signal.Signals[name] for name in NAMES if hasattr(signal, name))
+SAME_WITHIN_S = 2.0  # signals of a kind that come so close are one
 
 
 class TrainingStopped(TrainingError):
@@ -69,16 +71,19 @@ class StopRequest:
 
 @contextmanager
 def stop_on_signals() -> Iterator[StopRequest]:
-    """Note the first signal instead of dying of it; a second one of the same kind acts as it always did."""
+    """Note the first signal instead of dying of it; a second one of the same kind acts as it always did,
+    unless it comes at once: schedulers and launchers send the same signal to a process, each by itself."""
     request = StopRequest()
     if threading.current_thread() is not threading.main_thread():
         yield request  # only the main thread may install handlers
         return
-    former = {number: signal.getsignal(number) for number in SIGNALS}
+    former, noted_at = {number: signal.getsignal(number) for number in SIGNALS}, dict[int, float]()
 
     def note(number: int, frame: FrameType | None) -> None:
-        request.signal_name = signal.Signals(number).name
-        signal.signal(number, former[signal.Signals(number)])
+        request.signal_name, now = signal.Signals(number).name, time.monotonic()
+        if now - noted_at.setdefault(number, now) > SAME_WITHIN_S:
+            signal.signal(number, former[signal.Signals(number)])
+            signal.raise_signal(number)
 
     for number in SIGNALS:
         signal.signal(number, note)

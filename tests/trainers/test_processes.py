@@ -132,6 +132,23 @@ def test_two_gloo_ranks_train_as_one_process_does(request, warm_python, tmp_path
     assert {path.name for path in folder.rglob("*")} == {path.name for path in alone.rglob("*")}
 
 
+def test_ranks_that_a_scheduler_stops_save_and_ask_to_be_requeued(make_request, tmp_path):
+    request = make_request(epochs=1000, batch_size=3)
+    launcher = ("balrsam_pipeline.execution.launch", "--processes", "2", "--")
+    words = [sys.executable, "-m", *launcher, *words_of(request, tmp_path / "settings.json")]
+    folder = request.model_folder("2d") / "fold_0"
+    with subprocess.Popen(
+        words, stderr=subprocess.PIPE, text=True, env=environment(), start_new_session=True
+    ) as process:
+        while process.poll() is None and not read_log(folder / "log.jsonl"):
+            time.sleep(0.02)
+        os.killpg(process.pid, signal.SIGUSR1)
+        _, errors = process.communicate(timeout=120)
+    assert process.returncode == 75, errors
+    last = read_log(folder / "log.jsonl")[-1]["step"]
+    assert read_checkpoint(CheckpointFolder(folder).path("latest")).metadata["step"] >= last
+
+
 def ranks_of(launcher_pid):
     """Process ids of the ranks that a launcher started, by rank."""
     found = {}

@@ -1,4 +1,4 @@
-"""Training in several processes: torchrun's ranks here; `trainers.parallel.cluster` for whole folds on a
+"""Training in several processes: a launcher's ranks here; `trainers.parallel.cluster` for whole folds on a
 cluster."""
 
 from trainers.parallel.ddp import Ranks, joined_ranks, local_device, name_lost_ranks, sum_over_ranks

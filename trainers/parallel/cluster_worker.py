@@ -1,4 +1,4 @@
-"""Training one fold on a worker of a Dask cluster: a process of its own, or several (torchrun), that end when
+"""Training one fold on a worker of a Dask cluster: a process of its own, or several (`launch`), that end when
 the worker does."""
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class FoldTask:
         name: for people.
         words: the command line after `balrsam`; all paths absolute.
         folder: the fold's folder of results; what the command prints goes to `cluster.log` there.
-        processes: how many train it together (torchrun), one per GPU.
+        processes: how many train it together (`launch`), one per GPU.
     """
 
     name: str
@@ -87,12 +87,12 @@ def train_attached(task: FoldTask, called_off: Callable[[], bool]) -> FoldEnd:
 
 def training_command(task: FoldTask) -> list[str]:
     """The command that trains the fold with this machine's Python."""
-    together = (
-        ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(task.processes)]
+    module = (
+        ["balrsam_pipeline.execution.launch", "--processes", str(task.processes), "--"]
         if task.processes > 1
-        else []
+        else ["balrsam_pipeline"]
     )
-    return [sys.executable, *together, "-m", "balrsam_pipeline", *task.words]
+    return [sys.executable, "-m", *module, *task.words]
 
 
 def wait_for_former(folder: Path) -> None:

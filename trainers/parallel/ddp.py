@@ -1,4 +1,4 @@
-"""Several processes as one trainer: torchrun's ranks, sums over them, and agreeing when to stop."""
+"""Several processes as one trainer: a launcher's ranks, sums over them, and agreeing when to stop."""
 
 from __future__ import annotations
 
@@ -89,8 +89,8 @@ def name_lost_ranks(ranks: Ranks) -> Iterator[None]:
 
 @contextmanager
 def joined_ranks(device: torch.device) -> Iterator[Ranks]:
-    """Join the other processes where torchrun started several (gloo on CPU, nccl on GPUs); leave them at the
-    end."""
+    """Join the other processes where a launcher started several (gloo on CPU, nccl on GPUs); leave them at
+    the end."""
     environment = launcher_environment()
     if device.type == "cuda":  # nccl, pinned memory, and whatever else does not name a device, take this one
         torch.cuda.set_device(device)

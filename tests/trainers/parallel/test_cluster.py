@@ -156,18 +156,16 @@ def test_training_that_is_called_off_is_asked_to_stop_and_may_save(
     assert end.code == 75
 
 
-def test_several_processes_train_a_fold_with_torchrun() -> None:
+def test_several_processes_train_a_fold_where_signals_reach_all() -> None:
     command = cluster_worker.training_command(
         FoldTask(name="f", words=("train", "4"), folder=Path(), processes=3)
     )
     assert command[1:] == [
         "-m",
-        "torch.distributed.run",
-        "--standalone",
-        "--nproc-per-node",
+        "balrsam_pipeline.execution.launch",
+        "--processes",
         "3",
-        "-m",
-        "balrsam_pipeline",
+        "--",
         "train",
         "4",
     ]
