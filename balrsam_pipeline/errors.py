@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from balrsam_pipeline.printable import one_line, printable
 
+# exit code of a training that was asked to stop and saved: try again (EX_TEMPFAIL of sysexits.h)
+STOPPED = 75
+
 
 class BalrsamError(Exception):
     """A problem that the user can fix; the command line prints it without a traceback and exits with 2.

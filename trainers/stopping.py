@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
-from balrsam_pipeline.errors import TrainingError
+from balrsam_pipeline.errors import STOPPED, TrainingError
 
 NAMES = ("SIGTERM", "SIGINT", "SIGUSR1")  # Windows has the first two
 SIGNALS = tuple(signal.Signals[name] for name in NAMES if hasattr(signal, name))
@@ -21,7 +21,7 @@ class TrainingStopped(TrainingError):
     """Training was asked to stop and saved; the same command goes on. Exit code 75 (EX_TEMPFAIL: try
     again)."""
 
-    exit_code = 75
+    exit_code = STOPPED
 
 
 class _Stop(BaseException):

@@ -18,11 +18,11 @@ from collections.abc import Sequence
 from contextlib import closing
 from types import FrameType
 
+from balrsam_pipeline.errors import STOPPED
 from balrsam_pipeline.logs import log_to_stderr
 from balrsam_pipeline.paths import rank_environment
 
 LOG = logging.getLogger(__name__)
-STOPPED = 75  # of a training that was asked to stop and saved
 LOOK_EVERY_S = 0.2
 SAVES_WITHIN_S = 300.0  # from the first rank that stopped on; one that waits for it in vain would hang
 

@@ -20,6 +20,7 @@ from balrsam_pipeline.layout import FoldFolder
 
 LOG = logging.getLogger(__name__)
 LOOK_EVERY_S = 1.0
+TOLD_AFTER_S = 3.0
 FORMER_ENDS_WITHIN_S = 120.0  # a former attempt whose worker was lost saves and ends by itself
 TAIL_BYTES = 3000
 
@@ -96,14 +97,19 @@ def training_command(task: FoldTask) -> list[str]:
 
 
 def wait_for_former(folder: Path) -> None:
-    """Wait while another process holds the fold: a former attempt that is saving."""
+    """Wait while another process holds the fold: a former attempt that is saving. What is waited for is said
+    once."""
     folder.mkdir(parents=True, exist_ok=True)
-    until = time.monotonic() + FORMER_ENDS_WITHIN_S
+    began, said = time.monotonic(), False
     while True:
         try:
             with folder_lock(folder):
                 return
-        except UsageError:
-            if time.monotonic() > until:
+        except UsageError as held:
+            waited_s = time.monotonic() - began
+            if waited_s > TOLD_AFTER_S and not said:
+                LOG.info("%s: waiting up to %d s for %s", folder, FORMER_ENDS_WITHIN_S, held.found)
+                said = True
+            if waited_s > FORMER_ENDS_WITHIN_S:
                 return  # the training itself tells who holds it
             time.sleep(LOOK_EVERY_S)

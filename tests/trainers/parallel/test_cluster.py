@@ -3,6 +3,7 @@ worker."""
 
 from __future__ import annotations
 
+import os
 import sys
 from collections import deque
 from collections.abc import Callable
@@ -13,6 +14,7 @@ from types import SimpleNamespace
 import pytest
 
 from balrsam_pipeline.errors import ClusterError
+from balrsam_pipeline.execution import folder_lock
 from balrsam_pipeline.execution.dask_watch import WorkerWatch
 from trainers.parallel import cluster, cluster_worker
 from trainers.parallel.cluster import _Fold, _train_all
@@ -169,3 +171,14 @@ def test_several_processes_train_a_fold_where_signals_reach_all() -> None:
         "train",
         "4",
     ]
+
+
+def test_a_former_attempt_that_is_waited_for_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(cluster_worker, "TOLD_AFTER_S", 0.1)
+    monkeypatch.setattr(cluster_worker, "FORMER_ENDS_WITHIN_S", 0.5)
+    with folder_lock(tmp_path), caplog.at_level("INFO"):
+        cluster_worker.wait_for_former(tmp_path)
+    told = [record.getMessage() for record in caplog.records if "waiting up to" in record.getMessage()]
+    assert len(told) == 1 and str(os.getpid()) in told[0]
