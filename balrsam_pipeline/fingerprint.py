@@ -41,6 +41,8 @@ class CaseFingerprint:
         label_centres: the mean voxel (z, y, x) of each of those, from 0 to 1 of the image's sides; none of
             cases measured by earlier versions.
         channel_statistics: of the case's own foreground, empty where it shows none.
+        measured_by: the version of what is measured, where that tells: 2 of single slices and of cases that
+            labels fill, whose thickness was measured otherwise before.
     """
 
     case: str
@@ -56,6 +58,7 @@ class CaseFingerprint:
         default_factory=dict, metadata={"added": True}
     )
     channel_statistics: tuple[ChannelStatistics, ...] = ()
+    measured_by: int = field(default=1, metadata={"added": True})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -5,7 +5,8 @@ Suffixes: `image_czyx`, `label_zyx` on the raw image's axes.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import math
+from dataclasses import dataclass, replace
 from typing import Any
 
 import edt
@@ -21,6 +22,7 @@ from balrsam_pipeline.voxels import foreground_box
 from planners.file_hashes import content_sha256
 from planners.pooling import kept_values
 
+MEASURED_BY = 2  # the version of what is measured here (`CaseFingerprint.measured_by`)
 MOSTLY_LABELLED = 0.5  # share of a case's voxels from which its background is measured as a label is
 
 
@@ -74,7 +76,8 @@ def measure(files: CaseFiles, description: DatasetDescription, image: Image, lab
         foreground_zyx &= label_zyx != labels.ignore_value
     samples = [np.sort(channel_zyx[foreground_zyx]) for channel_zyx in image.data]
     spacing_mm = image.geometry.spacing_mm
-    slice_axis = 0 if len(label_zyx) == 1 else int(np.argmax(spacing_mm))
+    flat = label_zyx.shape.index(1) if 1 in label_zyx.shape else None
+    slice_axis = int(np.argmax(spacing_mm)) if flat is None else flat
     voxels, thickness, centres = _of_labels(label_zyx, labels, slice_axis)
     fingerprint = CaseFingerprint(
         case=files.case,
@@ -89,9 +92,24 @@ def measure(files: CaseFiles, description: DatasetDescription, image: Image, lab
         label_centres=centres,
         channel_statistics=tuple(_statistics(values, files.case) for values in samples if len(values)),
     )
+    if _measured_otherwise_before(fingerprint):
+        fingerprint = replace(fingerprint, measured_by=MEASURED_BY)
     return Measurement(
         fingerprint=fingerprint, values_cn=np.stack([kept_values(values) for values in samples])
     )
+
+
+def is_outdated(fingerprint: CaseFingerprint) -> bool:
+    """Whether an earlier version measured a case otherwise than this one would."""
+    return fingerprint.measured_by < MEASURED_BY and _measured_otherwise_before(fingerprint)
+
+
+def _measured_otherwise_before(fingerprint: CaseFingerprint) -> bool:
+    """Single slices, which were cut across their coarsest axis, and cases that labels fill, between which the
+    background was not measured."""
+    filled = sum(fingerprint.label_voxels.values()) > MOSTLY_LABELLED * math.prod(fingerprint.shape_zyx)
+    thin = 1 in fingerprint.shape_zyx and fingerprint.shape_zyx[int(np.argmax(fingerprint.spacing_mm))] != 1
+    return filled or thin
 
 
 def _sizes(box: tuple[tuple[int, int], tuple[int, int], tuple[int, int]]) -> tuple[int, int, int]:

@@ -28,7 +28,7 @@ TIFF_ENDINGS = (".tif", ".tiff")  # whose stacks say nothing of how a patient li
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CommonDecisions:
     """What is decided for all configurations of a dataset; `ordered` says of pictures whether labels lie in
-    one order."""
+    one order from top to bottom."""
 
     fingerprint: Fingerprint
     description: DatasetDescription

@@ -28,7 +28,7 @@ from balrsam_pipeline.plan import (
     write_versioned,
 )
 from balrsam_pipeline.progress import track
-from planners.case_fingerprint import Measurement, MeasureTask, measure_case
+from planners.case_fingerprint import Measurement, MeasureTask, is_outdated, measure_case
 from planners.file_hashes import content_sha256, file_state
 from planners.measured import Measured, Place, places_of, read_values, start_measuring
 from planners.pooling import pooled_percentiles
@@ -165,7 +165,8 @@ def _unchanged(folder: Path, states: dict[str, str]) -> Fingerprint | None:
     try:
         if read_json(files.fingerprint_sources) == states and files.fingerprint_quantiles.is_file():
             fingerprint = read_fingerprint(files.fingerprint)
-            return fingerprint if fingerprint.channel_statistics else None
+            as_today = not any(map(is_outdated, fingerprint.cases))
+            return fingerprint if fingerprint.channel_statistics and as_today else None
     except BalrsamError:
         return None
     return None
@@ -188,7 +189,7 @@ def _read_known(folder: Path) -> dict[str, _Known]:
 def _still_valid(files: CaseFiles, dataset: RawDataset, known: Mapping[str, _Known]) -> bool:
     """Whether a case is as it was when it was measured: the state of its files, or else their content."""
     earlier = known.get(files.case)
-    if earlier is None:
+    if earlier is None or is_outdated(earlier.fingerprint):
         return False
     if earlier.state == file_state(files, dataset.description):
         return True

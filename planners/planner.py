@@ -33,7 +33,7 @@ from planners.rules.input_size import (
     Size,
     largest_side,
 )
-from planners.rules.mirroring import told_apart
+from planners.rules.mirroring import DOWN, told_apart
 from planners.rules.normalization import normalization, normalize_inside_mask
 from planners.rules.slices import (
     transpose,
@@ -47,7 +47,6 @@ from planners.stack_network import fit_stacks
 from planners.volume_network import fit_volumes
 
 PICTURES = ConfigurationDraft(slicing_axes=(0,), context_slices=0)
-PICTURE_ORDER = (0, 1, 2)  # of their axes
 
 
 def plan_dataset(
@@ -126,17 +125,18 @@ def _decide_common(
     asked = (overrides.backbone, overrides.checkpoint, pictures)
     if channels_are_alike(fingerprint):
         without = without or "its channels all show the same greys"
+    order = transpose(spacing.value, typical_size_mm(fingerprint))
     common = CommonDecisions(
         fingerprint=fingerprint,
         description=description,
         hardware=hardware,
         overrides=overrides,
         spacing_mm=spacing,
-        order=transpose(spacing.value, typical_size_mm(fingerprint)),
+        order=order,
         schemes=schemes,
         inside=normalize_inside_mask(fingerprint, schemes.value),
         base=base(description.channel_names, hardware, *asked, without),
-        ordered=pictures > 0 and bool(told_apart(fingerprint, description.labels.names, PICTURE_ORDER)),
+        ordered=pictures > 0 and DOWN in told_apart(fingerprint, description.labels.names, order.value),
     )
     if pictures and hardware.gpu_memory_gb is None and common.base.value.checkpoint:
         size, _, _ = slice_network(PICTURES, common, largest_side(hardware))

@@ -10,7 +10,9 @@ from collections.abc import Iterable, Mapping
 VOID = 255  # PASCAL VOC, Cityscapes and their followers: nobody labelled this pixel
 LARGEST_NUMBER = 32  # numbers of labels with gaps between; greys that are spread out lie beyond
 FEWEST_BLURRED = 6  # different values; fewer are labels
+FEWEST_FRINGED = 4
 FREQUENT = 0.05  # share of the voxels that are not background, above which a grey is no fringe
+FRINGE = 0.25  # as many voxels of a flat grey as have one of those that JPEG makes of it
 NOISE = 16  # greys about a flat one that JPEG makes of it
 
 
@@ -39,6 +41,8 @@ def is_blurred(counts: Mapping[int, int]) -> bool:
         True
     """
     greys = sorted(counts)
+    if _fringes(counts):
+        return True
     if len(greys) < FEWEST_BLURRED or has_void(greys):
         return False
     background = max(greys, key=lambda grey: counts[grey])
@@ -49,6 +53,18 @@ def is_blurred(counts: Mapping[int, int]) -> bool:
     frequent = [grey for grey, count in rest.items() if count >= FREQUENT * sum(rest.values())]
     between = [grey for grey in rest if abs(grey - other_end) > NOISE]
     return len(between) > 2 and bool(frequent) and all(abs(grey - other_end) <= NOISE for grey in frequent)
+
+
+def _fringes(counts: Mapping[int, int]) -> bool:
+    """Whether two values, the darkest and the brightest or nearly so, have a few rare ones about each: what
+    JPEG of high quality makes of two values. Labels beside 255 for void are not rare beside it."""
+    low, high = min(counts), max(counts)
+    if len(counts) < FEWEST_FRINGED or high - low <= 2 * NOISE:
+        return False
+    if any(low + NOISE < grey < high - NOISE for grey in counts):
+        return False
+    flat = [max(count for grey, count in counts.items() if abs(grey - end) <= NOISE) for end in (low, high)]
+    return sum(counts.values()) - sum(flat) <= FRINGE * min(flat)
 
 
 def threshold(greys: Iterable[int]) -> str:

@@ -86,8 +86,9 @@ def blocks_advice(file_ending: str) -> str:
         f"f'blocks/images/block{{n}}{file_ending}') for n in range(5)]"
     )
     return (
-        "add training cases, or cut the volume into blocks of slices (or single slices), each a case. In "
-        f"Python, and for the masks likewise: {loop}; then: balrsam convert blocks DATASET --from pairs"
+        "add training cases, or cut the volume into blocks of slices (or single slices), each a case. Make "
+        f"the folders blocks/images and blocks/masks; then, in Python: {loop}, and the same of the mask into "
+        "blocks/masks; then: balrsam convert blocks DATASET --from pairs"
     )
 
 

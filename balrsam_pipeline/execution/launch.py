@@ -115,6 +115,8 @@ def main() -> int:
     parser.add_argument("--processes", type=int, required=True, metavar="N", help="one per GPU")
     parser.add_argument("words", nargs="+", help="of balrsam, after --: train 4 --fold 0")
     arguments = parser.parse_args()
+    if arguments.processes < 1:
+        parser.error(f"--processes {arguments.processes}: expected 1 or more; does the scheduler give a GPU?")
     log_to_stderr()
     return launch([sys.executable, "-m", "balrsam_pipeline", *arguments.words], arguments.processes)
 

@@ -24,9 +24,21 @@ def run_attached(command: list[str], grace_s: float = GRACE_S) -> int:
     for name in ("SIGHUP", "SIGQUIT"):  # of a terminal that closes: whoever started us dies of it, and we
         if hasattr(signal, name):  # stay to see the command save; it ignores them too
             signal.signal(signal.Signals[name], signal.SIG_IGN)
-    child = subprocess.Popen(command, stdin=subprocess.DEVNULL, start_new_session=True)
+    early: list[int] = []
+    started: list[subprocess.Popen[bytes]] = []
 
     def hand_on(number: int, frame: FrameType | None) -> None:
+        if started:
+            started[0].send_signal(number)
+        else:
+            early.append(number)
+
+    for name in ("SIGTERM", "SIGINT", "SIGUSR1"):
+        if hasattr(signal, name):  # Windows has the first two
+            signal.signal(signal.Signals[name], hand_on)
+    child = subprocess.Popen(command, stdin=subprocess.DEVNULL, start_new_session=True)
+    started.append(child)
+    for number in early:
         child.send_signal(number)
 
     def stop_when_left() -> None:
@@ -40,9 +52,6 @@ def run_attached(command: list[str], grace_s: float = GRACE_S) -> int:
         except subprocess.TimeoutExpired:
             _end_with_children(child)
 
-    for name in ("SIGTERM", "SIGINT", "SIGUSR1"):
-        if hasattr(signal, name):  # Windows has the first two
-            signal.signal(signal.Signals[name], hand_on)
     threading.Thread(target=stop_when_left, daemon=True).start()
     code = child.wait()
     return code if code >= 0 else 128 - code

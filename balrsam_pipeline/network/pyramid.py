@@ -85,7 +85,7 @@ class Intake(nn.Module):
 class SurroundingsEncoder(nn.Module):
     """What lies around a tile: down to 1/32 of a view that is `times` as wide, up again to 1/4 of it, and of
     that the middle, which is where the tile lies. It joins the tile's own maps where its pixels are as large
-    as theirs, and is half as wide as they are, which adds a tenth to a step instead of four.
+    as theirs. It is as wide as they are, which adds two fifths to a step.
 
     Source: ours; two views of one place that meet at equal pixels are those of HookNet (van Rijthoven et al.,
     arXiv 2006.12230).
@@ -156,9 +156,8 @@ class Pyramid(nn.Module):
         self.surroundings: SurroundingsEncoder | None = None
         if network.surroundings:
             channels //= 2
-            narrow = {stride: _width(network.cden_width / 2, stride) for stride in WIDTHS}
-            self.surroundings = SurroundingsEncoder(channels, narrow, network.surroundings)
-            taken_in = {self.surroundings.joins: (narrow[COARSEST],)}
+            self.surroundings = SurroundingsEncoder(channels, widths, network.surroundings)
+            taken_in = {self.surroundings.joins: (widths[COARSEST],)}
         first = widths[self.finest]
         self.stem = nn.Sequential(_stem(channels, first, self.finest), Convolution(first, first))
         self.downs = nn.ModuleDict(
@@ -234,7 +233,7 @@ def group_norm(channels: int) -> nn.GroupNorm:
     return nn.GroupNorm(max(1, channels // GROUP), channels)
 
 
-def _width(unit: float, stride: int) -> int:
+def _width(unit: int, stride: int) -> int:
     """Channels at a stride: whole groups, so that every map divides into them."""
     return max(GROUP, round(unit * WIDTHS[stride] / GROUP) * GROUP)
 

@@ -8,10 +8,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from balrsam_pipeline.plan_names import RECOMMENDED
 from balrsam_pipeline.run.file_hashes import ContentHashes, find_files
 from balrsam_pipeline.run.records import StepRecord, read_record
 from balrsam_pipeline.run.steps import Step
 
+# settings of earlier versions with which a step made what it would make now, and more
+AS_GOOD = {("--configurations", "all", RECOMMENDED)}
 Status = Literal["done", "stale", "partly", "interrupted", "stopped", "failed", "to do"]
 SHOWN = 2  # reasons spelled out; the others are counted
 
@@ -87,7 +90,7 @@ def _changes(before: Mapping[str, str], now: Mapping[str, str]) -> list[str]:
     lines = []
     for label in sorted(before.keys() | now.keys()):
         old, new = before.get(label), now.get(label)
-        if old == new:
+        if old == new or (label, old, new) in AS_GOOD:
             continue
         if label.startswith("--") and old is not None and new is not None and len(old) < 64:
             lines.append(f"{label} {old} -> {new}")

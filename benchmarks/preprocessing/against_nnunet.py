@@ -27,7 +27,7 @@ import numpy as np
 
 from balrsam_pipeline.dataset import folds_of, open_dataset
 from balrsam_pipeline.plan import ChannelStatistics, read_fingerprint, read_plan
-from balrsam_pipeline.preprocessing import CaseStore
+from balrsam_pipeline.preprocessing import CaseStore, store_folder
 
 DATASET = "Dataset004_Hippocampus"
 STATISTICS = ("mean", "median", "std", "min", "max", "percentile_00_5", "percentile_99_5")
@@ -85,7 +85,7 @@ def compare(raw: Path, work: Path) -> dict[str, Any]:
     fingerprint = json.loads((theirs / "dataset_fingerprint.json").read_text())
     plans = json.loads((theirs / "nnUNetPlans.json").read_text())
     plan = read_plan(ours / "plan.json")
-    store = CaseStore(ours / "2d")
+    store = CaseStore(store_folder(ours, plan.configuration("2d")))
     shares, labels = [], []
     order = plan.configuration(
         "2d"

@@ -21,7 +21,16 @@ from typing import Any
 
 from balrsam_pipeline.dataset import folds_of, open_dataset, write_folds
 from balrsam_pipeline.layout import PreprocessedFolder
-from balrsam_pipeline.preprocessing import CaseStore, PackEntry, pack_of, read_entry, read_index, write_pack
+from balrsam_pipeline.plan import read_plan
+from balrsam_pipeline.preprocessing import (
+    CaseStore,
+    PackEntry,
+    pack_of,
+    read_entry,
+    read_index,
+    store_folder,
+    write_pack,
+)
 from benchmarks.scaling.many_cases import about_here, generate, prepare, training_start
 
 REAL, OF_A_PACK = 1000, 256
@@ -47,7 +56,8 @@ def main() -> None:
 
 def enlarge(dataset: Path, preprocessed: Path, cases: int) -> None:
     """Give a dataset, and what was preprocessed of it, so many cases; what is there stays."""
-    store = preprocessed / "2d"
+    plan = read_plan(preprocessed / "plan.json")
+    store = store_folder(preprocessed, plan.configuration(plan.default_configuration))
     there = len(CaseStore(store).cases)
     for number in range(there, cases):
         one, other = name_of(number % REAL), name_of(number)

@@ -124,4 +124,10 @@ def companions(available: tuple[str, ...], *, from_scratch: bool, whole_volumes:
 
 def is_two_dimensional(fingerprint: Fingerprint) -> bool:
     """Whether every image is one slice."""
-    return all(case.shape_zyx[0] == 1 for case in fingerprint.cases)
+    return flat_axis(fingerprint) is not None
+
+
+def flat_axis(fingerprint: Fingerprint) -> int | None:
+    """The raw axis across which every image is one slice; None of volumes."""
+    axes = (axis for axis in range(3) if all(case.shape_zyx[axis] == 1 for case in fingerprint.cases))
+    return next(axes, None)

@@ -132,7 +132,7 @@ def input_size(
         adapted: whether a frozen encoder is adapted, for which small slices are enlarged.
         once: whether a frozen encoder runs once for each slice before training, so that patches hold slices
             whole, and are no smaller than they must: it knows structures at the resolution of its training.
-        ordered: whether labels lie on one side, or in one order, in nearly all pictures, as layers of a
+        ordered: whether labels lie in one order from top to bottom in nearly all pictures, as layers of a
             retina do.
     """
     slices = _holding_all(slices) if once else slices
@@ -166,19 +166,13 @@ def input_size(
         else f"of slices made {coarser:.1f} times smaller, in which it spans {TILE_ACROSS:g} and a tile "
         f"shows {tile * coarser:.0f} voxels"
     )
-    size = replace(_tiles(seen, tile), shrink=coarser)
-    if slices.mixed and slices.scaled:
-        frame = (round(seen.longest * slices.frame_yx[0]), round(seen.longest * slices.frame_yx[1]))
-        size = replace(size, fitted=True, frame=frame)
-        fineness += (
-            f", each picture resized by itself to {seen.longest}, since structures are larger in larger ones"
-        )
     return Decision(
-        size,
+        replace(_tiles(seen, tile), shrink=coarser),
         f"{slices} seen whole at {largest} pixels would leave {thickness_px * largest / longest:.1f} pixels "
         "of "
         f"the thinnest label ({thickness_px:.1f} voxels), under {least:g}: tiles {fineness}"
-        + (", small ones, since on a CPU more steps are worth more than pixels" if cpu else ""),
+        + (", small ones, since on a CPU more steps are worth more than pixels" if cpu else "")
+        + _resized(seen),
     )
 
 
@@ -212,7 +206,7 @@ def given_input_size(side: int, slices: Slices) -> Decision[Size]:
 
 def given_tiles(side: int, slices: Slices) -> Decision[Size]:
     """Tiles at full resolution of a side that the user names."""
-    return Decision(_tiles(slices, side), f"tiles of {side} pixels were asked for")
+    return Decision(_tiles(slices, side), f"tiles of {side} pixels were asked for{_resized(slices)}")
 
 
 def surroundings(size: Size, slices: Slices) -> Decision[Surroundings]:
@@ -232,7 +226,19 @@ def surroundings(size: Size, slices: Slices) -> Decision[Surroundings]:
 def _tiles(slices: Slices, side: int) -> Size:
     patch = (min(side, _up(slices.yx[0])), min(side, _up(slices.yx[1])))
     whole = patch[0] >= slices.yx[0] and patch[1] >= slices.yx[1]
-    return Size(patch=patch, input=patch, whole=whole)
+    if not (slices.mixed and slices.scaled):
+        return Size(patch=patch, input=patch, whole=whole)
+    frame = (round(slices.longest * slices.frame_yx[0]), round(slices.longest * slices.frame_yx[1]))
+    return Size(patch=patch, input=patch, whole=whole, fitted=True, frame=frame)
+
+
+def _resized(slices: Slices) -> str:
+    """What `_tiles` does to pictures of mixed sizes first, in words."""
+    if not (slices.mixed and slices.scaled):
+        return ""
+    return (
+        f"; each picture is resized by itself to {slices.longest}, since structures are larger in larger ones"
+    )
 
 
 def _small(slices: Slices) -> Decision[Size]:

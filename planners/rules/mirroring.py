@@ -25,10 +25,16 @@ ENOUGH_CASES, NEARLY_ALL, ASIDE = 8, 0.95, 0.1
 MOST_CASES = 1000  # of more, so many drawn by lot are asked: every other one may be a left eye
 LEFT_RIGHT = ("to the patient's left of", "to the patient's right of")
 PICTURE_AXES = {"LR": 2, "SI": 1}  # along which directions that label names speak of lie in pictures
-PICTURE = {1: ("below", "above"), 2: ("to the right of", "to the left of")}  # by axis, along which it grows
+DOWN = 1  # the axis of pictures along which layers lie one below the other
+PICTURE = {
+    DOWN: ("below", "above"),
+    2: ("to the right of", "to the left of"),
+}  # by axis, along which it grows
 
 # channel names of pictures that are taken upright
-UPRIGHT = re.compile(r"x\W?rays?|xr|cr|dx|cxr|radiograph\w*|mammo\w*|oct", re.IGNORECASE)
+UPRIGHT = re.compile(
+    r"(?<![a-z])(x[\W_]?rays?|xr|cr|dx|cxr|radiograph\w*|mammo\w*|oct)(?![a-z])", re.IGNORECASE
+)
 
 # words of label names -> the anatomical axis whose directions they name, by the letters of orientation codes
 _CAMEL = re.compile(r"(?<=[a-z])(?=[A-Z])")
@@ -66,7 +72,7 @@ def mirror_axes(
     candidates: tuple[int, ...] = (0, 1, 2) if slicing_axes == (0, 1, 2) else (1, 2)
     orientation = Counter(case.orientation for case in fingerprint.cases).most_common(1)[0][0]
     if specimens or len(orientation) != ANATOMICAL:
-        upright = any(UPRIGHT.fullmatch(name.strip()) for name in channel_names)
+        upright = any(UPRIGHT.search(name) for name in channel_names)
         return _picture_axes(fingerprint, label_names, order, candidates, upright=upright)
     by_name = {
         axis: letters for letters in _paired(label_names) for axis in _array_axes(orientation, letters, order)
@@ -105,8 +111,8 @@ def _picture_axes(
 ) -> Decision[tuple[int, ...]]:
     """All axes but those whose ends labels are named by, or lie at."""
     told = told_apart(fingerprint, label_names, order)
-    if upright and 1 not in told:
-        told[1] = "patients are pictured upright, as the channel names say"
+    if upright and DOWN not in told:
+        told[DOWN] = "patients are pictured upright, as the channel names say"
     return Decision(
         tuple(axis for axis in candidates if axis not in told),
         "; ".join(f"not along {'zyx'[axis]}: {reason}" for axis, reason in told.items())

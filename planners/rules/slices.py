@@ -59,7 +59,7 @@ class Slices:
 
     def picture_scale(self, case: CaseFingerprint) -> float:
         """How many times an image is to be enlarged to have the median's size; 1 unless sizes are mixed."""
-        return self.longest / max(case.cropped_shape_zyx[1:]) if self.mixed else 1.0
+        return self.longest / max(case.cropped_shape_zyx) if self.mixed else 1.0
 
 
 def slices_of(
@@ -101,7 +101,7 @@ def _scaled(fingerprint: Fingerprint) -> bool:
     for case in fingerprint.cases:
         for name, thickness in case.label_thickness_px.items():
             pixels.setdefault(name, []).append(math.log(thickness))
-            shares.setdefault(name, []).append(math.log(thickness / max(case.cropped_shape_zyx[1:])))
+            shares.setdefault(name, []).append(math.log(thickness / max(case.cropped_shape_zyx)))
     spreads = [sum(float(np.std(values)) for values in found.values()) for found in (pixels, shares)]
     return spreads[1] < spreads[0]
 
@@ -146,8 +146,9 @@ def transpose(spacing_mm: tuple[float, float, float], size_mm: tuple[float, floa
         >>> print(decision.reason)
         slices are cut across axis x, whose spacing is the largest: the images are sharpest within them
     """
-    if is_flat(spacing_mm):
-        return Decision((0, 1, 2), "the images are single slices")
+    for axis in range(3):
+        if is_flat(transposed(spacing_mm, _first(axis))):
+            return Decision(_first(axis), "the images are single slices")
     if max(spacing_mm) <= ALIKE * min(spacing_mm):
         squarest = min(range(3), key=lambda axis: _elongation(axis, size_mm))
         return Decision(

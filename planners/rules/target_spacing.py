@@ -8,7 +8,7 @@ import numpy.typing as npt
 from balrsam_pipeline.imageio.geometry import THICK_MM, is_flat
 from balrsam_pipeline.plan import Fingerprint
 from planners.rules import Decision, numbers
-from planners.rules.configurations import is_two_dimensional
+from planners.rules.configurations import flat_axis
 
 ANISOTROPY_THRESHOLD = 3.0  # nnU-Net's, for spacing and for voxel counts
 FINE_PERCENTILE = 10.0  # nnU-Net's: few cases are then interpolated across thick slices by much
@@ -22,12 +22,12 @@ def target_spacing(fingerprint: Fingerprint) -> Decision[tuple[float, float, flo
     spacings = np.array([case.spacing_mm for case in fingerprint.cases])
     sizes = np.median([case.cropped_shape_zyx for case in fingerprint.cases], axis=0)
     target = np.percentile(spacings, 50, axis=0)
-    if is_two_dimensional(fingerprint):
-        if not is_flat(_triple(target)):  # one slice, whose thickness is not told: the header's 1 mm
-            target[0] = THICK_MM
-        return Decision(
-            _triple(target), f"the median over {len(spacings)} images ({numbers(tuple(target[1:]))})"
-        )
+    flat = flat_axis(fingerprint)
+    if flat is not None:
+        within = tuple(float(value) for value in np.delete(target, flat))
+        if not is_flat((target[flat], *within)):  # one slice, whose thickness is not told: the header's 1 mm
+            target[flat] = THICK_MM
+        return Decision(_triple(target), f"the median over {len(spacings)} images ({numbers(within)})")
     reason = f"the median over {len(spacings)} cases ({numbers(tuple(target), 'mm')})"
     coarse = int(np.argmax(target))
     others = [axis for axis in range(3) if axis != coarse]

@@ -155,7 +155,7 @@ def test_foreground_values_whose_squares_overflow_are_refused_by_case() -> None:
 
 def test_the_hash_is_that_of_the_json_and_what_is_written_is_read(dataset: Path, tmp_path: Path) -> None:
     fingerprint = extract_fingerprint(open_dataset(dataset), tmp_path, None, 1).fingerprint
-    assert fingerprint.sha256() == json_sha256(to_json(fingerprint))
+    assert fingerprint.sha256() == json_sha256(to_json(fingerprint, without_added_defaults=True))
     none = replace(fingerprint, cases=())
     assert none.sha256() == json_sha256(to_json(none))
     text = (tmp_path / "fingerprint.json").read_text()
@@ -172,6 +172,21 @@ def test_background_between_cells_is_measured_where_they_fill_the_picture(tmp_pa
         image = np.where(label, 100, 20).astype(np.int16)
         write_volume(folder / "imagesTr" / f"case_{index}_0000.nii.gz", image, (1.0, 1.0, 1.0))
     describe(folder, {"background": 0, "cell": 1}, ["EM"], 2)
-    filled, empty = extract_fingerprint(open_dataset(folder), tmp_path, None, 1).fingerprint.cases
+    found = extract_fingerprint(open_dataset(folder), tmp_path, None, 1).fingerprint
+    filled, empty = found.cases
     assert filled.label_thickness_px["background"] == pytest.approx(3, rel=0.3)
     assert set(empty.label_thickness_px) == {"cell"}
+
+
+def test_what_an_earlier_version_measured_otherwise_is_measured_again(tmp_path: Path) -> None:
+    """Single slices were cut into rows; the record of files alone would keep that for good."""
+    folder = volume_dataset(tmp_path / "raw" / "Dataset003_Flat", 2, (1.0, 1.5, 1.5), shape=(1, 40, 36))
+    dataset = open_dataset(folder)
+    found = extract_fingerprint(dataset, tmp_path, None, 1).fingerprint
+    former = tuple(replace(case, label_thickness_px={"organ": 2.0}, measured_by=1) for case in found.cases)
+    (tmp_path / "fingerprint.json").write_text(
+        json.dumps(to_json(replace(found, cases=former)), indent=2) + "\n"
+    )
+    again = extract_fingerprint(dataset, tmp_path, None, 1)
+    assert again.fingerprint == found and len(again.measured) == 2
+    assert not extract_fingerprint(dataset, tmp_path, None, 1).measured

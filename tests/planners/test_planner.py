@@ -225,10 +225,11 @@ def test_thin_background_between_cells_is_a_thin_label(filled: int, whole: bool)
     assert ("are seen whole" in planned.reasons["patch_size"]) == whole
 
 
-@pytest.mark.parametrize(("place", "whole"), [(0.3, True), (0.5, False)])
-def test_thin_layers_that_lie_in_one_order_are_seen_whole(place: float, whole: bool) -> None:
+@pytest.mark.parametrize(("place", "whole"), [((0.3, 0.5), True), ((0.5, 0.5), False), ((0.5, 0.2), False)])
+def test_thin_layers_that_lie_in_one_order_are_seen_whole(place: tuple[float, float], whole: bool) -> None:
+    """From top to bottom: a disc on one side of the vessels makes them no thicker."""
     fingerprint = make_fingerprint([(999.0, 1.0, 1.0)] * 10, (1, 496, 768), {"organ": 8.0}, "2D")
-    cases = tuple(replace(case, label_centres={"organ": (0.5, place, 0.5)}) for case in fingerprint.cases)
+    cases = tuple(replace(case, label_centres={"organ": (0.5, *place)}) for case in fingerprint.cases)
     planned = plan_dataset(replace(fingerprint, cases=cases), DESCRIPTION, CPU).configurations["2d"]
     assert ("are seen whole" in planned.reasons["patch_size"]) == whole
 
@@ -266,7 +267,9 @@ def test_tiles_of_pictures_of_mixed_sizes_follow_what_their_structures_do(
         replace(case, label_thickness_px={"organ": 0.01 * case.shape_zyx[2] if cameras else 5.0 + number % 2})
         for number, case in enumerate(fingerprint.cases)
     )
-    planned = plan_dataset(replace(fingerprint, cases=cases), DESCRIPTION, CPU).configurations["2d"]
-    assert planned.patch_size == (128, 128)
-    assert planned.fitted_to == fitted
+    fingerprint = replace(fingerprint, cases=cases)
+    planned = plan_dataset(fingerprint, DESCRIPTION, CPU).configurations["2d"]
+    asked = plan_dataset(fingerprint, DESCRIPTION, CPU, Overrides(tiles=112)).configurations["2d"]
+    assert (planned.patch_size, asked.patch_size) == ((128, 128), (112, 112))
+    assert planned.fitted_to == asked.fitted_to == fitted
     assert ("larger in larger ones" in planned.reasons["patch_size"]) == cameras

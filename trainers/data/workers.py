@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
+from multiprocessing.util import Finalize
 from typing import Any
 
 import numpy as np
@@ -87,7 +88,11 @@ class WorkerLoader:
         self._source, self._replace_lost, self._lost = source, replace_lost, 0
         self._count, self._ahead = size.workers, size.ahead
         self._shapes = _Shapes.of(source)
-        self._workers = [self._start() for _ in range(size.workers)]
+        self._workers: list[_Worker] = []
+        # they ignore signals, so without `close` the end of this process would wait for them
+        Finalize(self, _kill_all, (self._workers,), exitpriority=1)
+        for _ in range(size.workers):
+            self._workers.append(self._start())
 
     def batches(self, first_step: int) -> Iterator[Batch]:
         """Batches of `first_step`, `first_step` + 1, … without end.
@@ -214,6 +219,12 @@ class _Shapes:
             slots, np.int16, int(np.prod(self.label)), start + image.nbytes + seeds.nbytes
         ).reshape(self.label)
         return image, label, seeds
+
+
+def _kill_all(workers: list[_Worker]) -> None:
+    for worker in workers:
+        if worker.process.is_alive():
+            worker.process.kill()
 
 
 def _work(source: BatchSource, shapes: _Shapes, pipe: Connection, slots: Any, working_on: Any) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -65,6 +65,7 @@ def convert_pairs(conversion: Conversion) -> Converted:
     as_colours = any(colour[0] not in (RANGE, ALL) and len(colour) > 1 for colour in conversion.value_map)
     values = _value_maps(conversion, everything, as_colours, masks)
     labels = dict(conversion.labels) or _label_names(masks, values)
+    _require_a_label_of_each_folder(masks, labels)
     task = Task(
         ending=ending,
         value_maps=values,
@@ -86,6 +87,24 @@ def convert_pairs(conversion: Conversion) -> Converted:
         _tell_turned(made, conversion.source / conversion.test)
         aliases = {stem_of(path): pair.case for pair in pairs.values() for path in pair.files}
         return finish(new, conversion, names, labels, ending, aliases, name=conversion.source.name)
+
+
+def _require_a_label_of_each_folder(masks: Sequence[Path], labels: Mapping[str, object]) -> None:
+    """Of several folders of masks each makes a label, numbered in their order.
+
+    Raises:
+        DatasetError: the labels that the user named are not as many.
+    """
+    named = {name: value for name, value in labels.items() if name != "ignore"}
+    if len(masks) == 1 or sorted(map(str, named.values())) == [str(n) for n in range(1, len(masks) + 1)]:
+        return
+    folders = [folder.name for folder in masks]
+    raise DatasetError(
+        "--labels",
+        found=" ".join(f"{name}={value}" for name, value in labels.items()),
+        expected=f"a label for each of the {len(folders)} folders of masks: {', '.join(folders)}",
+        fix="--labels " + " ".join(f"{name}={value}" for value, name in enumerate(folders, 1)),
+    )
 
 
 def names_for(channels: int) -> tuple[str, ...]:

@@ -79,3 +79,13 @@ def test_a_signal_that_a_rank_cannot_hear_yet_is_a_stop(tmp_path: Path) -> None:
     wait_for(tmp_path)
     process.send_signal(signal.SIGUSR1)
     assert process.wait(60) == 75
+
+
+@pytest.mark.parametrize("count", ["0", "-1"])
+def test_no_process_at_all_is_an_error_and_no_stop(count: str) -> None:
+    """As 75 a scheduler would put it into its queue for good."""
+    words = ["--processes", count, "--", "train", "4"]
+    done = subprocess.run(
+        [sys.executable, "-m", "balrsam_pipeline.execution.launch", *words], capture_output=True, text=True
+    )
+    assert done.returncode == 2 and "expected 1 or more" in done.stderr

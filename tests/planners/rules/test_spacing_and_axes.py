@@ -78,6 +78,8 @@ def test_single_slices_are_single_slices_whatever_thickness_their_headers_say() 
     spacing = target_spacing(make_fingerprint([(1.0, 1.5, 1.5)] * 3, (1, 128, 120))).value
     assert spacing[1:] == (1.5, 1.5)
     assert transpose(spacing, (1.0, 192.0, 180.0)).value == (0, 1, 2)
+    coronal = target_spacing(make_fingerprint([(1.5, 1.0, 1.5)] * 3, (128, 1, 120))).value
+    assert transpose(coronal, (192.0, 1.0, 180.0)).value == (1, 0, 2)
 
 
 def test_isotropic_volumes_take_all_configurations() -> None:
@@ -232,7 +234,7 @@ def test_every_other_case_being_a_left_eye_does_not_hide_the_right_ones() -> Non
     assert mirror_axes(pictures, ("disc",), (0, 1, 2), (0,)).value == (1, 2)
 
 
-@pytest.mark.parametrize("channel", ["X-ray", "xray", "CXR", "OCT", "mammography"])
+@pytest.mark.parametrize("channel", ["X-ray", "chest_xray", "CXR", "OCT b-scan", "mammography"])
 def test_pictures_of_patients_who_stand_upright_are_not_turned_over(channel: str) -> None:
     pictures = make_fingerprint([(999.0, 1.0, 1.0)] * 3, (1, 64, 64), orientation="2D")
     decision = mirror_axes(pictures, ("lung",), (0, 1, 2), (0,), channel_names=(channel,))

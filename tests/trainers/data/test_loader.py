@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
 import time
 from multiprocessing import forkserver, resource_tracker
 
@@ -126,3 +128,19 @@ def test_a_case_that_cannot_be_read_is_named(make_source):
             take(loader, 0, 20)
     finally:
         loader.close()
+
+
+LEAVES = """
+import torch
+from trainers.check_machine.subject import generated_subject
+if __name__ == "__main__":
+    loader = generated_subject(torch.device("cpu"), None).loader(2)
+    raise SystemExit(3)
+"""
+
+
+def test_a_process_that_ends_without_closing_its_loader_ends(tmp_path):
+    """Its workers ignore SIGTERM, with which multiprocessing asks them to end before it waits for them."""
+    script = tmp_path / "leaves.py"
+    script.write_text(LEAVES)
+    assert subprocess.run([sys.executable, script], timeout=60).returncode == 3

@@ -141,6 +141,16 @@ def test_each_folder_of_masks_is_a_label_of_its_name(tmp_path: Path) -> None:
     np.testing.assert_array_equal(label, (LEFT > 0) + 2 * (RIGHT > 0))
 
 
+@pytest.mark.parametrize(
+    "labels", [{"lung": 1}, {"left": 1, "right": 2, "heart": 3}, {"left": 0, "right": 1}]
+)
+def test_labels_that_are_not_one_for_each_folder_are_refused(tmp_path: Path, labels: dict[str, int]) -> None:
+    two_folders(tmp_path, RIGHT // 255)
+    with pytest.raises(DatasetError, match="each of the 2 folders") as refused:
+        convert(tmp_path, masks="leftMask", more_masks=("rightMask",), labels=labels)
+    assert refused.value.fix == "--labels leftMask=1 rightMask=2"
+
+
 def test_folders_whose_masks_overlap_are_refused_by_case(tmp_path: Path) -> None:
     two_folders(tmp_path, box(slice(2, 9), slice(5, 9)))
     with pytest.raises(DatasetError) as refused:
@@ -177,7 +187,7 @@ def test_the_blocks_that_one_stack_is_told_to_be_cut_into_are_cases(
         (tmp_path / "source" / folder).mkdir(parents=True)
         sitk.WriteImage(sitk.GetImageFromArray(voxels), str(tmp_path / "source" / folder / f"em.{ending}"))
     convert(tmp_path)
-    advice = re.search(r"likewise: (.+); then", caplog.text)
+    advice = re.search(r"in Python: (.+), and the same", caplog.text)
     assert advice is not None
     monkeypatch.chdir(tmp_path)
     for folder in stacks:

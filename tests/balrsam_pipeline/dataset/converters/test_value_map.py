@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import io
 import re
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from balrsam_pipeline.dataset.converters.value_map import choose_value_map, parse_value_map
 from balrsam_pipeline.dataset.grey_values import is_blurred
@@ -59,3 +61,17 @@ def test_the_fringe_of_a_small_lesion_saved_as_jpeg_is_blur(inverted: bool) -> N
     counts = {0: 50_000, 1: 300, 3: 90, 254: 60, 255: 140}
     counts |= {int(grey): 4 for grey in np.arange(9, 250, 7)}
     assert is_blurred({255 - grey if inverted else grey: count for grey, count in counts.items()})
+
+
+@pytest.mark.parametrize("quality", [100, 98, 95, 90, 75, 50])
+def test_two_values_saved_as_jpeg_are_blur_at_any_quality(quality: int) -> None:
+    rows, columns = np.mgrid[:200, :300]
+    disc = ((rows - 100) ** 2 + (columns - 150) ** 2 < 1600).astype(np.uint8) * 255
+    file = io.BytesIO()
+    Image.fromarray(disc).save(file, "JPEG", quality=quality)
+    greys, counts = np.unique(np.asarray(Image.open(file)), return_counts=True)
+    assert is_blurred(dict(zip(greys.tolist(), counts.tolist(), strict=True)))
+
+
+def test_eight_labels_with_a_rim_of_void_are_no_blur() -> None:
+    assert not is_blurred({0: 50_000, 255: 2_000} | dict.fromkeys(range(1, 9), 375))
