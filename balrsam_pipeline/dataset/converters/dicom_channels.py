@@ -20,37 +20,72 @@ Case = tuple[str, tuple[Series, ...]]  # its name and its series
 
 
 def order_series(cases: Sequence[Case], names: Sequence[str]) -> list[tuple[Series, ...]]:
-    """The series of every case in the order of the channel `names`.
+    """The series of every case in the order of the channel `names`; which is which is logged.
 
-    SeriesDescription (or the modality) that equals a channel's name, or has it as a word, decides. Where no
-    case says anything, the order of series numbers counts, as long as it is the same in all cases.
+    Descriptions decide, as in `decide_channels`. Where those of no case do, the order of series numbers
+    counts, as long as it is the same in all cases.
 
     Raises:
-        DatasetError: the descriptions of a case fit in several ways or only in part, where those of other
-            cases fit; or the order of series differs between cases and nothing says which channel they are.
+        DatasetError: the descriptions of a case leave open which channel they are, where those of other cases
+            say so; descriptions mean different channels in different cases; or the order of series differs
+            between cases and nothing says which channel they are.
     """
-    matched = [_matched(series, names) for _, series in cases]
-    if all(found is None for found in matched):
+    decided = decide_channels(cases, names)
+    torn = contradicted(decided, cases)
+    if torn:
+        raise DatasetError(
+            f"case {torn[0][0]}",
+            found=f"series {_told_all(torn[0][1])}, which would be other channels in other cases",
+            expected=f"descriptions that mean the same of {', '.join(names)} in all cases",
+            fix="correct SeriesDescription so that it names the channel",
+        )
+    if all(found is None for found in decided):
         _require_one_order(cases)
-        return [series for _, series in cases]
+    elif len(names) > 1 and None in decided:
+        case, series = cases[decided.index(None)]
+        raise DatasetError(
+            f"case {case}",
+            found=f"series {_told_all(series)}, whose descriptions do not say which channel they are",
+            expected=f"descriptions that name the channels {', '.join(names)}, as in other cases",
+            fix="correct SeriesDescription, or move the series into a dataset of their own",
+        )
     ordered: list[tuple[Series, ...]] = []
-    for (case, series), found in zip(cases, matched, strict=True):
-        if found is None:
-            told = ", ".join(_told(one) for one in series)
-            if len(names) > 1:
-                raise DatasetError(
-                    f"case {case}",
-                    found=f"series {told}, whose descriptions do not say which channel they are",
-                    expected=f"descriptions that name the channels {', '.join(names)}, as in other cases",
-                    fix="correct SeriesDescription, or move the series into a dataset of their own",
-                )
-            LOG.warning("case %s: series %s is taken for channel %s by its place alone", case, told, names[0])
-        elif found != series:
-            LOG.warning(
-                "case %s: channels are put in the order %s by their description", case, ", ".join(names)
-            )
+    for (case, series), found in zip(cases, decided, strict=True):
+        if found is None and any(decided):
+            LOG.warning("case %s: the series is taken for channel %s by its place alone", case, names[0])
         ordered.append(found or series)
+        log_channels(case, ordered[-1], names)
     return ordered
+
+
+def decide_channels(cases: Sequence[Case], names: Sequence[str]) -> list[tuple[Series, ...] | None]:
+    """The series of every case in the order of the channel `names`; None where descriptions leave it open.
+
+    SeriesDescription (or the modality) that equals a channel's name, or has it as a word, decides. Where that
+    holds for some series only, each that fits one channel alone is that channel, and a single one that
+    remains is the channel that remains.
+    """
+    return [_matched(series, names) or _narrowed(series, names) for _, series in cases]
+
+
+def contradicted(decided: Sequence[tuple[Series, ...] | None], cases: Sequence[Case]) -> list[Case]:
+    """The cases with a series that is described as another channel is in another case."""
+    meant: dict[tuple[str, str], set[int]] = {}
+    for series in decided:
+        for channel, one in enumerate(series or ()):
+            meant.setdefault(_described(one), set()).add(channel)
+    several = {description for description, channels in meant.items() if len(channels) > 1}
+    return [
+        case
+        for case, series in zip(cases, decided, strict=True)
+        if series and not several.isdisjoint(map(_described, series))
+    ]
+
+
+def log_channels(case: str, series: Sequence[Series], names: Sequence[str]) -> None:
+    """Say which series is which channel."""
+    for name, one in zip(names, series, strict=True):
+        LOG.info("%s: %s <- series %s", case, name, told(one))
 
 
 def _matched(series: tuple[Series, ...], names: Sequence[str]) -> tuple[Series, ...] | None:
@@ -64,6 +99,31 @@ def _matched(series: tuple[Series, ...], names: Sequence[str]) -> tuple[Series, 
     }
     best = [order for order, score in scores.items() if score == max(scores.values())]
     return tuple(series[index] for index in best[0]) if len(best) == 1 else None
+
+
+def _narrowed(series: tuple[Series, ...], names: Sequence[str]) -> tuple[Series, ...] | None:
+    """The order that clear matches (one series, one channel) and the single one that remains make."""
+    if len(series) != len(names):
+        return None
+    clear: dict[int, int] = {}  # channel -> series
+    for channel, name in enumerate(names):
+        fitting = [index for index, one in enumerate(series) if _fit(one, name) != NONE]
+        if len(fitting) == 1 and _means_only(series[fitting[0]], name, names):
+            clear[channel] = fitting[0]
+    open_channels = [channel for channel in range(len(names)) if channel not in clear]
+    open_series = [index for index in range(len(series)) if index not in clear.values()]
+    if len(names) > 1 and len(open_channels) == 1:
+        clear[open_channels[0]] = open_series[0]
+    return (
+        tuple(series[clear[channel]] for channel in range(len(names))) if len(clear) == len(names) else None
+    )
+
+
+def _means_only(series: Series, name: str, names: Sequence[str]) -> bool:
+    """Whether a series fits this channel alone: "T1 gd" could well be the channel T1gd beside T1."""
+    others = [other for other in names if other != name]
+    longer = any(other.casefold().startswith(name.casefold()) for other in others)
+    return not longer and all(_fit(series, other) == NONE for other in others)
 
 
 def _fit(series: Series, name: str) -> int:
@@ -81,16 +141,25 @@ def _modality(series: Series) -> str:
 
 def _require_one_order(cases: Sequence[Case]) -> None:
     """Refuse cases whose series are those of the first case in another order."""
-    signatures = [tuple((one.modality, one.description.casefold()) for one in series) for _, series in cases]
+    signatures = [tuple(map(_described, series)) for _, series in cases]
     for (case, series), own in zip(cases, signatures, strict=True):
         if own != signatures[0] and sorted(own) == sorted(signatures[0]):
             raise DatasetError(
                 f"case {case}",
-                found=f"its series in the order {', '.join(map(_told, series))}",
-                expected=f"the order of the first case: {', '.join(map(_told, cases[0][1]))}",
+                found=f"its series in the order {_told_all(series)}",
+                expected=f"the order of the first case: {_told_all(cases[0][1])}",
                 fix="name the channels as the series describe themselves: --channels NAME NAME …",
             )
 
 
-def _told(series: Series) -> str:
+def _described(series: Series) -> tuple[str, str]:
+    return series.modality, series.description.casefold().strip()
+
+
+def told(series: Series) -> str:
+    """A series by its number and description, for messages."""
     return f"{series.number} '{series.description or series.modality}'"
+
+
+def _told_all(series: Sequence[Series]) -> str:
+    return ", ".join(map(told, series))

@@ -3,12 +3,18 @@ themselves."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from balrsam_pipeline.dataset.case_names import require_case_name
-from balrsam_pipeline.dataset.converters.dicom_channels import order_series
+from balrsam_pipeline.dataset.converters.dicom_channels import (
+    Case,
+    contradicted,
+    decide_channels,
+    log_channels,
+    told,
+)
 from balrsam_pipeline.errors import BalrsamError, PredictionError
 from balrsam_pipeline.imageio import images_among
 from balrsam_pipeline.imageio.dicom import Series, find_series
@@ -38,11 +44,13 @@ def holds_dicom(paths: Sequence[Path]) -> bool:
 def find_studies(folders: Sequence[Path], channels: Sequence[str], wanted: Sequence[str] = ()) -> Studies:
     """Sort the series of folders into cases: one per study, named by the folder that all its files lie in.
 
+    Which series is which channel is decided for all cases together, and logged.
+
     Args:
         channels: names of the model's channels.
         wanted: words of descriptions (or series numbers) that choose a series each, in the order of channels.
     """
-    cases: dict[str, tuple[Series, ...]] = {}
+    found: dict[str, tuple[Series, ...]] = {}
     refused: dict[str, BalrsamError] = {}
     for folder in folders:
         studies: dict[str, list[Series]] = {}
@@ -50,37 +58,60 @@ def find_studies(folders: Sequence[Path], channels: Sequence[str], wanted: Seque
             if one.modality not in NO_IMAGE and not one.is_localizer:
                 studies.setdefault(one.study, []).append(one)
         for series in studies.values():
-            case = _unused(_common_folder(series, folder).name, {*cases, *refused})
+            case = _unused(_common_folder(series, folder).name, {*found, *refused})
             try:
                 require_case_name(case, folder, PredictionError)
-                cases[case] = _chosen(case, tuple(series), channels, wanted)
+                found[case] = tuple(series)
             except BalrsamError as problem:
                 refused[case] = problem
-    return Studies(cases, refused)
+    chosen = _wanted(found, wanted, len(channels)) if wanted else _described(found, channels)
+    for case, series_of_case in found.items():
+        if case in chosen:
+            log_channels(case, chosen[case], channels)
+        else:
+            refused[case] = _unclear(case, series_of_case, channels, wanted)
+    return Studies(chosen, refused)
 
 
-def _chosen(
-    case: str, series: tuple[Series, ...], channels: Sequence[str], wanted: Sequence[str]
-) -> tuple[Series, ...]:
-    """The series of a case, one per channel.
+def _wanted(
+    found: Mapping[str, tuple[Series, ...]], wanted: Sequence[str], channels: int
+) -> dict[str, tuple[Series, ...]]:
+    """The cases in which each word chooses one series, one per channel."""
+    chosen: dict[str, tuple[Series, ...]] = {}
+    for case, series in found.items():
+        fitting = [[one for one in series if _fits(one, word)] for word in wanted]
+        if len(wanted) == channels and all(len(several) == 1 for several in fitting):
+            chosen[case] = tuple(several[0] for several in fitting)
+    return chosen
 
-    Raises:
-        PredictionError: it is not clear which; the message lists what is there.
-    """
-    if wanted:
-        found = [[one for one in series if _fits(one, word)] for word in wanted]
-        if len(wanted) == len(channels) and all(len(fitting) == 1 for fitting in found):
-            return tuple(fitting[0] for fitting in found)
-    elif len(series) == len(channels):
-        return order_series([(case, series)], channels)[0]
-    listed = ", ".join(
-        f"{one.number} '{one.description or one.modality}' ({len(one.files)} files)" for one in series
-    )
+
+def _described(
+    found: Mapping[str, tuple[Series, ...]], channels: Sequence[str]
+) -> dict[str, tuple[Series, ...]]:
+    """The cases with one series per channel whose descriptions say which is which; series numbers differ
+    between patients, so they say nothing."""
+    if len(channels) == 1:
+        return {case: series for case, series in found.items() if len(series) == 1}
+    cases: list[Case] = list(found.items())
+    decided = decide_channels(cases, channels)
+    torn = {case for case, _ in contradicted(decided, cases)}
+    return {
+        case: series for (case, _), series in zip(cases, decided, strict=True) if series and case not in torn
+    }
+
+
+def _unclear(
+    case: str, series: Sequence[Series], channels: Sequence[str], wanted: Sequence[str]
+) -> PredictionError:
+    """It is not clear which series are the channels; the message lists what is there."""
+    listed = ", ".join(f"{told(one)} ({len(one.files)} files)" for one in series)
     asked = f"for {' and '.join(map(repr, wanted))}, " if wanted else ""
-    raise PredictionError(
+    open_order = len(series) == len(channels) and not wanted
+    return PredictionError(
         f"case {case}",
         found=f"{asked}series {listed}",
-        expected=f"one series for each of {', '.join(channels)}",
+        expected=f"one series for each of {', '.join(channels)}"
+        + (", with descriptions that say in all cases which is which" if open_order else ""),
         fix="choose by words of their descriptions, or by their numbers: --series WORD …, one per channel",
     )
 

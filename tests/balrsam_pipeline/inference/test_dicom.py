@@ -161,6 +161,46 @@ def test_studies_are_told_apart_by_header_and_series_by_their_words(tmp_path: Pa
     assert set(find_studies([tmp_path], ("T2", "T1")).cases) == {"anna", "bert"}
 
 
+def two_channels(folder: Path, patients: dict[str, tuple[str, str]]) -> Path:
+    """Patients with two series of these descriptions, in the order of their numbers."""
+    for study, (name, descriptions) in enumerate(patients.items(), 1):
+        for number, description in enumerate(descriptions, 1):
+            write_kind(folder / name / str(number), KINDS["upright"], number, description, str(study))
+    return folder
+
+
+def test_a_clear_match_decides_and_what_remains_follows(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    t2, adc = "AX T2W TSE", "ep2d_diff_ADC"
+    two_channels(tmp_path, {"anna": (t2, adc), "bert": (adc, t2)})
+    with caplog.at_level("INFO"):
+        studies = find_studies([tmp_path], ("T2", "ADC"))
+    told = {case: [one.description for one in series] for case, series in studies.cases.items()}
+    assert told == {"anna": [t2, adc], "bert": [t2, adc]} and not studies.refused
+    assert "bert: ADC <- series 1 'ep2d_diff_ADC'" in caplog.messages
+
+
+@pytest.mark.parametrize(
+    "patients",
+    [
+        {"anna": ("one", "other")},
+        {"anna": ("one", "other"), "bert": ("other", "one")},
+        {"anna": ("one", "ADC"), "bert": ("one", "T2")},  # "one" would be T2 here, ADC there
+        {"anna": ("T2 fs", "one")},  # which may be the channel T2fs
+    ],
+)
+def test_numbers_of_series_never_decide_which_channel_they_are(
+    tmp_path: Path, patients: dict[str, tuple[str, str]]
+) -> None:
+    channels = ("T2", "T2fs") if patients["anna"][0] == "T2 fs" else ("T2", "ADC")
+    studies = find_studies([two_channels(tmp_path, patients)], channels)
+    assert not studies.cases and set(studies.refused) == set(patients)
+    assert "--series" in str(studies.refused["anna"])
+    chosen = find_studies([tmp_path], channels, ("2", "1"))
+    assert all([one.number for one in series] == [2, 1] for series in chosen.cases.values())
+
+
 @ALL
 def test_every_kind_of_series_is_predicted_on_its_own_grid_and_comes_back_as_a_seg(
     kind: Kind, model_folder: Folders, tmp_path: Path

@@ -324,7 +324,7 @@ def two_series(folder: Path, orders: list[tuple[str, str]]) -> Path:
     return folder
 
 
-@pytest.mark.parametrize("words", [("T1", "FLAIR"), ("t1 mprage", "Ax FLAIR fs")])
+@pytest.mark.parametrize("words", [("T1", "FLAIR"), ("t1 mprage", "Ax FLAIR fs"), ("mprage", "Ax FLAIR fs")])
 def test_what_files_say_decides_which_series_is_which_channel(tmp_path: Path, words: tuple[str, str]) -> None:
     folder = two_series(tmp_path / "source", [words, words[::-1], words])
     target = convert(tmp_path, folder, channel_names=("T1", "FLAIR"), labels={"liver": 1, "spleen": 2})
@@ -338,10 +338,11 @@ def test_what_files_say_decides_which_series_is_which_channel(tmp_path: Path, wo
 @pytest.mark.parametrize(
     "orders",
     [
-        [("T1", "FLAIR"), ("T1", "unknown one"), ("T1", "FLAIR")],
+        [("T1", "FLAIR"), ("unknown", "unknown one"), ("T1", "FLAIR")],
+        [("T1", "FLAIR"), ("aa", "T1"), ("aa", "FLAIR")],
         [("aa", "bbb"), ("bbb", "aa"), ("aa", "bbb")],
     ],
-    ids=["in part", "another order"],
+    ids=["unknown", "one description for two channels", "another order"],
 )
 def test_series_that_leave_it_open_which_channel_they_are_are_refused(
     tmp_path: Path, orders: list[tuple[str, str]]
