@@ -33,7 +33,7 @@ LEAST_TILT_DEG = 0.1
 @dataclass(frozen=True, slots=True)
 class Series:
     """The files of one DICOM series, its modality ("CT", "SEG" …), number and description, whether it is a
-    scout, and the UID of its study."""
+    scout, and the UIDs of its study and of itself."""
 
     files: tuple[Path, ...]
     modality: str
@@ -41,31 +41,50 @@ class Series:
     description: str = ""
     is_localizer: bool = False
     study: str = ""
+    uid: str = ""
 
 
 def find_series(folder: Path) -> tuple[Series, ...]:
     """All series in a folder and its sub-folders, in the order of their numbers; files that are not DICOM are
-    passed over."""
-    found = []
+    passed over. A series may be spread over several sub-folders."""
+    parts: dict[str, list[tuple[Path, ...]]] = {}  # UID -> its files in each folder
     with itk_messages_of(folder):
         for place in (folder, *sorted(path for path in folder.rglob("*") if path.is_dir())):
             if not any(path.is_file() for path in place.iterdir()):
                 continue  # ITK warns of folders that hold none
-            for files in _files_of_series(place):
-                first = read_header(Path(files[0]))
-                number = first.tags["number"]
-                found.append(
-                    Series(
-                        files=tuple(Path(file) for file in files),
-                        modality=first.tags["modality"],
-                        number=int(number) if number.isdigit() else 0,
-                        description=first.tags["description"],
-                        is_localizer=first.is_localizer
-                        and all(read_header(Path(file)).is_localizer for file in files[1:]),
-                        study=first.tags["study"],
-                    )
-                )
+            for names in _files_of_series(place):
+                files = tuple(map(Path, names))
+                uid = read_header(files[0]).tags["series"]
+                parts.setdefault(uid or str(files[0]), []).append(files)
+        found = [_series(files) for spread in parts.values() for files in _merged(spread)]
     return tuple(sorted(found, key=lambda series: (series.number, series.files[0])))
+
+
+def _series(files: tuple[Path, ...]) -> Series:
+    first = read_header(files[0])
+    number = first.tags["number"]
+    return Series(
+        files=files,
+        modality=first.tags["modality"],
+        number=int(number) if number.isdigit() else 0,
+        description=first.tags["description"],
+        is_localizer=first.is_localizer and all(read_header(file).is_localizer for file in files[1:]),
+        study=first.tags["study"],
+        uid=first.tags["series"],
+    )
+
+
+def _merged(parts: list[tuple[Path, ...]]) -> list[tuple[Path, ...]]:
+    """The parts of a series in several folders as one, unless two of their slices lie in one place: those are
+    copies, or phases that somebody sorted into folders."""
+    if len(parts) == 1:
+        return parts
+    together = tuple(file for files in parts for file in files)
+    headers = [header for header in map(read_header, together) if not header.is_localizer]
+    places = [header.numbers("position", 3) for header in headers]
+    if None in places or len(set(places)) < len(places):
+        return parts
+    return [together]
 
 
 def _files_of_series(folder: Path) -> list[tuple[str, ...]]:

@@ -31,6 +31,7 @@ _TAGS = {
     "description": "0008|103e",
     "number": "0020|0011",
     "study": "0020|000d",
+    "series": "0020|000e",
     "position": "0020|0032",
     "orientation": "0020|0037",
     "frame_of_reference": "0020|0052",

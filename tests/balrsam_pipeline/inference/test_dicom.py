@@ -161,6 +161,31 @@ def test_studies_are_told_apart_by_header_and_series_by_their_words(tmp_path: Pa
     assert set(find_studies([tmp_path], ("T2", "T1")).cases) == {"anna", "bert"}
 
 
+def spread(folder: Path) -> None:
+    """Move every other file of a folder into a sub-folder."""
+    (folder / "more").mkdir()
+    for file in sorted(folder.glob("*.dcm"))[::2]:
+        file.rename(folder / "more" / file.name)
+
+
+@pytest.mark.parametrize("name", ["oblique", "reversed"])
+def test_a_series_spread_over_folders_is_one(name: str, tmp_path: Path) -> None:
+    write_kind(tmp_path / "anna", KINDS[name])
+    write_kind(tmp_path / "anna" / "other", KINDS[name], number=2)
+    spread(tmp_path / "anna")
+    first, second = find_series(tmp_path)
+    assert (len(first.files), len(second.files)) == (KINDS[name].slices,) * 2
+    np.testing.assert_array_equal(read_series(first).data[0], voxels_of(KINDS[name]))
+    assert list(find_studies([tmp_path], ("MR",), ("1",)).cases) == ["anna"]
+
+
+@pytest.mark.parametrize("name", ["upright", "multi-frame"])
+def test_copies_of_a_series_and_phases_in_folders_of_their_own_stay_apart(name: str, tmp_path: Path) -> None:
+    for place in ("a", "b"):
+        write_kind(tmp_path / place, KINDS[name])
+    assert [series.files[0].parent.name for series in find_series(tmp_path)] == ["a", "b"]
+
+
 def two_channels(folder: Path, patients: dict[str, tuple[str, str]]) -> Path:
     """Patients with two series of these descriptions, in the order of their numbers."""
     for study, (name, descriptions) in enumerate(patients.items(), 1):
