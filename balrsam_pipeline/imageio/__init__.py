@@ -3,6 +3,7 @@
 from balrsam_pipeline.imageio.formats import (
     ALL_ENDINGS,
     FILE_ENDINGS,
+    PICTURE_ENDINGS,
     Format,
     file_ending_of,
     format_of,
@@ -22,6 +23,7 @@ from balrsam_pipeline.imageio.writing import write_image, write_label
 __all__ = [
     "ALL_ENDINGS",
     "FILE_ENDINGS",
+    "PICTURE_ENDINGS",
     "Format",
     "Geometry",
     "Image",

@@ -97,6 +97,7 @@ FILE_ENDINGS: dict[str, Format] = {
     ".jpg": _JPEG,
     ".jpeg": _JPEG,
 }
+PICTURE_ENDINGS = tuple(ending for ending, form in FILE_ENDINGS.items() if form in (_PICTURE, _JPEG))
 # read where a file is named, or a folder holds no other images: nnU-Net keeps probabilities in such files
 NAMED_ENDINGS: dict[str, Format] = {npz.ENDING: _ARRAYS}
 ALL_ENDINGS: dict[str, Format] = FILE_ENDINGS | NAMED_ENDINGS

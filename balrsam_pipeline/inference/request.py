@@ -13,6 +13,7 @@ from balrsam_pipeline.errors import PredictionError, UsageError
 from balrsam_pipeline.execution import ExecutionOptions, folder_lock
 from balrsam_pipeline.execution_options import execution_of
 from balrsam_pipeline.files import read_text, write_text
+from balrsam_pipeline.imageio.geometry import is_flat
 from balrsam_pipeline.inference.best_configuration import read_best
 from balrsam_pipeline.inference.cluster import Models, OnCluster
 from balrsam_pipeline.inference.dicom.codes import codes_of
@@ -35,7 +36,11 @@ def predict_from_arguments(arguments: argparse.Namespace) -> PredictionReport:
     execution = execution_of(arguments, arguments.workers)
     members = load_members(choice, settings if execution.cluster is None else replace(settings, device="cpu"))
     description = read_description(ModelFolder(choice.folders[0]).description)
-    with dicom_inputs(arguments.input, description.channel_names, arguments.series) as dicom:
+    volumes = not is_flat(members[0].predictor.configuration.spacing_mm)
+    meant = bool(arguments.series or arguments.codes or arguments.output_format != "nifti")
+    with dicom_inputs(
+        arguments.input, description.channel_names, arguments.series, volumes=volumes, meant=meant
+    ) as dicom:
         _require_dicom(arguments, dicom)
         if dicom is not None and not dicom.cases:
             raise next(iter(dicom.refused.values()))

@@ -68,15 +68,19 @@ class DicomInputs:
 
 @contextmanager
 def dicom_inputs(
-    paths: Sequence[Path], channels: Sequence[str], wanted: Sequence[str]
+    paths: Sequence[Path], channels: Sequence[str], wanted: Sequence[str], *, volumes: bool, meant: bool
 ) -> Iterator[DicomInputs | None]:
     """The inputs as NIfTI where they are folders of DICOM; None where they are something else.
 
     Args:
         channels: names of the model's channels.
         wanted: see `find_studies`.
+        volumes, meant: see `holds_dicom`.
+
+    Raises:
+        PredictionError: images that could be meant lie beside series.
     """
-    if not holds_dicom(paths):
+    if not holds_dicom(paths, volumes=volumes, meant=meant):
         yield None
         return
     studies = find_studies(paths, channels, wanted)

@@ -3,6 +3,7 @@ themselves."""
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,10 +17,13 @@ from balrsam_pipeline.dataset.converters.dicom_channels import (
     told,
 )
 from balrsam_pipeline.errors import BalrsamError, PredictionError
-from balrsam_pipeline.imageio import images_among
+from balrsam_pipeline.imageio import ALL_ENDINGS, PICTURE_ENDINGS, images_among
 from balrsam_pipeline.imageio.dicom import Series, find_series
+from balrsam_pipeline.imageio.formats import known_ending
 
+LOG = logging.getLogger(__name__)
 NO_IMAGE = ("SEG", "RTSTRUCT", "RTPLAN", "RTDOSE", "SR", "PR", "KO")
+PREAMBLE, MAGIC = 128, b"DICM"  # how a DICOM file begins
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,15 +34,59 @@ class Studies:
     refused: dict[str, BalrsamError]
 
 
-def holds_dicom(paths: Sequence[Path]) -> bool:
-    """Whether the inputs are folders of DICOM files: without an image of another format in them."""
+def holds_dicom(paths: Sequence[Path], *, volumes: bool = True, meant: bool = False) -> bool:
+    """Whether the inputs are folders of DICOM files.
+
+    Args:
+        volumes: whether the model is one of volumes: pictures beside series (a logo, a preview) are passed
+            over then.
+        meant: whether options say that DICOM is meant; then any image beside series is passed over.
+
+    Raises:
+        PredictionError: images that could be meant lie beside series.
+    """
     folders = [path for path in paths if path.is_dir()]
     if not folders or len(folders) < len(paths):
         return False
-    files = [file for folder in folders for file in folder.iterdir() if file.is_file()]
-    if images_among(files):
+    images = images_among(file for folder in folders for file in sorted(folder.iterdir()) if file.is_file())
+    if not images:
+        return any(find_series(folder) for folder in folders)
+    if not any(_has_dicom_file(folder) for folder in folders):
+        return False  # without having GDCM open thousands of images
+    count = sum(_is_image(series) for folder in folders for series in find_series(folder))
+    if count == 0:
         return False
-    return any(find_series(folder) for folder in folders)
+    if not meant and not (volumes and all(known_ending(file, PICTURE_ENDINGS) for file in images)):
+        raise PredictionError(
+            ", ".join(map(str, folders)),
+            found=f"{len(images)} image(s), such as {images[0].name}, beside {count} DICOM series",
+            expected="one kind of input",
+            fix="for the images name their files: -i IMAGE IMAGE …; for the series name their folder alone, "
+            "or choose them by words of their descriptions: --series WORD …",
+        )
+    LOG.warning(
+        "%d image(s), such as %s, are passed over beside %d DICOM series", len(images), images[0].name, count
+    )
+    return True
+
+
+def _has_dicom_file(folder: Path) -> bool:
+    return any(
+        path.is_file() and not known_ending(path, ALL_ENDINGS) and _begins_as_dicom(path)
+        for path in folder.rglob("*")
+    )
+
+
+def _begins_as_dicom(file: Path) -> bool:
+    try:
+        with file.open("rb") as stream:
+            return stream.read(PREAMBLE + len(MAGIC)).endswith(MAGIC)
+    except OSError:
+        return False
+
+
+def _is_image(series: Series) -> bool:
+    return series.modality not in NO_IMAGE and not series.is_localizer
 
 
 def find_studies(folders: Sequence[Path], channels: Sequence[str], wanted: Sequence[str] = ()) -> Studies:
@@ -55,7 +103,7 @@ def find_studies(folders: Sequence[Path], channels: Sequence[str], wanted: Seque
     for folder in folders:
         studies: dict[str, list[Series]] = {}
         for one in find_series(folder):
-            if one.modality not in NO_IMAGE and not one.is_localizer:
+            if _is_image(one):
                 studies.setdefault(one.study, []).append(one)
         for series in studies.values():
             case = _unused(_common_folder(series, folder).name, {*found, *refused})

@@ -13,7 +13,17 @@ import numpy as np
 import pydicom
 import pytest
 from skimage.draw import polygon2mask
-from support.dicom import KINDS, SHAPE, SPACING, Kind, files_of, position, voxels_of, write_kind
+from support.dicom import (
+    KINDS,
+    SHAPE,
+    SPACING,
+    Kind,
+    files_of,
+    position,
+    voxels_of,
+    write_kind,
+    write_segments,
+)
 
 from balrsam_pipeline.cli import main
 from balrsam_pipeline.dataset.labels import LabelScheme
@@ -161,6 +171,36 @@ def test_studies_are_told_apart_by_header_and_series_by_their_words(tmp_path: Pa
     assert set(find_studies([tmp_path], ("T2", "T1")).cases) == {"anna", "bert"}
 
 
+@pytest.mark.parametrize("place", [".", "anna"])
+def test_pictures_beside_series_are_passed_over_for_a_model_of_volumes(
+    place: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    write_kind(tmp_path / place, KINDS["upright"])
+    for name in ("logo.png", "preview.JPG"):
+        (tmp_path / name).write_bytes(b"a picture")
+    assert holds_dicom([tmp_path], volumes=True)
+    assert "2 image(s), such as logo.png, are passed over beside 1 DICOM series" in caplog.messages
+
+
+@pytest.mark.parametrize(("name", "volumes"), [("a.png", False), ("a.nii.gz", True), ("a.tif", True)])
+def test_images_that_could_be_meant_beside_series_are_refused_unless_options_say_dicom(
+    name: str, volumes: bool, tmp_path: Path
+) -> None:
+    write_kind(tmp_path / "anna", KINDS["upright"])
+    (tmp_path / name).write_bytes(b"an image")
+    with pytest.raises(PredictionError, match=rf"1 image\(s\), such as {name}, beside 1 DICOM.*\n.*\n.*-i"):
+        holds_dicom([tmp_path], volumes=volumes)
+    assert holds_dicom([tmp_path], volumes=volumes, meant=True)
+
+
+def test_images_beside_files_that_are_no_series_of_images_are_the_input(tmp_path: Path) -> None:
+    (tmp_path / "a.nii.gz").write_bytes(b"an image")
+    (tmp_path / "notes.txt").write_text("of no use")
+    assert not holds_dicom([tmp_path])
+    write_segments(tmp_path / "a_seg.dcm", KINDS["upright"])
+    assert not holds_dicom([tmp_path])
+
+
 def spread(folder: Path) -> None:
     """Move every other file of a folder into a sub-folder."""
     (folder / "more").mkdir()
@@ -261,6 +301,7 @@ def test_a_folder_of_dicom_is_predicted_and_written_as_dicom(
 ) -> None:
     model = model_folder(folds=(0,))
     write_kind(tmp_path / "in" / "anna", KINDS["oblique"], 1, "thin")
+    (tmp_path / "in" / "logo.png").write_bytes(b"a picture")
     words = ["predict", "-i", str(tmp_path / "in"), "-o", str(tmp_path / "out"), "--model", str(model)]
     assert main([*words, "--device", "cpu", "--output-format", form]) == 0
     assert {path.name for path in (tmp_path / "out").glob("anna*")} == {"anna.nii.gz", made}
