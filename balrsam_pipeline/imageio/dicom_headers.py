@@ -19,10 +19,12 @@ from balrsam_pipeline.errors import ImageError
 from balrsam_pipeline.imageio import simpleitk_io
 
 LOG = logging.getLogger(__name__)
-UNEVEN = 0.1  # deviation of a slice distance from the median, relative, that means a missing slice
+UNEVEN = 0.1  # of a step: further off, a slice distance and a place mean a missing slice
 UPRIGHT = 1e-3  # of direction cosines and their products
+ROUNDING = 1e-3  # by which direction cosines and pixel spacings (mm) of slices may differ
 LOCALIZER = "LOCALIZER"  # a value of ImageType: scouts, topograms
 SHOWN = 4
+Value = str | tuple[str | float, ...]  # of what files of a volume have in common
 FIX_ODD = "move the files that do not belong to the volume into a folder of their own"
 
 _TAGS = {
@@ -123,32 +125,46 @@ def _require_alike(headers: Sequence[SliceHeader]) -> None:
     """Refuse files that differ from most in what a volume has in common."""
     kinds = [dict(_kind(header)) for header in headers]
     for name in kinds[0]:
-        counts = Counter(kind[name] for kind in kinds)
-        if len(counts) == 1:
+        values = [kind[name] for kind in kinds]
+        usual_rounded = Counter(map(_rounded, values)).most_common(1)[0][0]
+        usual = next(value for value in values if _rounded(value) == usual_rounded)
+        odd = [index for index, value in enumerate(values) if not _alike(value, usual)]
+        if not odd:
             continue
-        usual = counts.most_common(1)[0][0]
-        odd = [header.file for header, kind in zip(headers, kinds, strict=True) if kind[name] != usual]
-        other = next(kind[name] for kind in kinds if kind[name] != usual)
+        files = [headers[index].file for index in odd]
         raise ImageError(
-            odd[0] if len(odd) == 1 else odd[0].parent,
-            found=f"{name} {_shown(other)} in {_names(odd)}",
-            expected=f"{name} {_shown(usual)}, as in {counts[usual]} of {len(headers)} files of the series",
+            files[0] if len(files) == 1 else files[0].parent,
+            found=f"{name} {_shown(values[odd[0]])} in {_names(files)}",
+            expected=f"{name} {_shown(usual)}, as in {len(values) - len(odd)} of {len(headers)} files of the "
+            "series",
             fix=f"{FIX_ODD} (a scout, another echo or reconstruction?)",
         )
 
 
-def _kind(header: SliceHeader) -> Iterator[tuple[str, object]]:
-    def rounded(name: str, count: int) -> object:
-        values = header.numbers(name, count)
-        return tuple(round(value, 3) + 0.0 for value in values) if values else header.tags[name]
-
+def _kind(header: SliceHeader) -> Iterator[tuple[str, Value]]:
     yield "a size of rows × columns of", (header.tags["rows"], header.tags["columns"])
-    yield "orientation", rounded("orientation", 6)
-    yield "pixel spacing", rounded("spacing", 2)
+    yield "orientation", header.numbers("orientation", 6) or header.tags["orientation"]
+    yield "pixel spacing", header.numbers("spacing", 2) or header.tags["spacing"]
     yield "photometric interpretation", header.tags["photometric"]
     yield "modality", header.tags["modality"]
     yield "frame of reference", header.tags["frame_of_reference"]
     yield "series description", header.tags["description"]
+
+
+def _rounded(value: Value) -> Value:
+    if isinstance(value, str):
+        return value
+    return tuple(round(part, 3) + 0.0 if isinstance(part, float) else part for part in value)
+
+
+def _alike(value: Value, usual: Value) -> bool:
+    """Whether texts are the same, and numbers within what scanners round them to."""
+    if value == usual or isinstance(value, str) or isinstance(usual, str):
+        return value == usual
+    return all(
+        abs(one - other) <= ROUNDING if isinstance(one, float) and isinstance(other, float) else one == other
+        for one, other in zip(value, usual, strict=True)
+    )
 
 
 def pixel_spacing(header: SliceHeader) -> tuple[float, float] | None:
@@ -206,7 +222,9 @@ def _by_position(headers: Sequence[SliceHeader]) -> tuple[SliceHeader, ...]:
             fix="several volumes (phases, echoes) lie in one series: give each a folder of its own",
         )
     usual = float(np.median(distances))
-    if np.any(np.abs(distances - usual) > UNEVEN * usual):
+    if np.any(np.abs(distances - usual) > UNEVEN * usual) and not _evenly(
+        [places[one.file] for one in ordered]
+    ):
         gap = int(np.argmax(np.abs(distances - usual)))
         raise ImageError(
             headers[0].file.parent,
@@ -218,6 +236,14 @@ def _by_position(headers: Sequence[SliceHeader]) -> tuple[SliceHeader, ...]:
         )
     _require_one_line(ordered)
     return tuple(ordered)
+
+
+def _evenly(places: Sequence[float]) -> bool:
+    """Whether places lie on an even line: two that are rounded towards or away from each other do, though
+    their distance is off by twice as much; a missing slice leaves one at least half a step off."""
+    line = np.linspace(places[0], places[-1], len(places))
+    step = (places[-1] - places[0]) / (len(places) - 1)
+    return bool(np.abs(np.array(places) - line).max() <= UNEVEN * step)
 
 
 def _require_one_line(ordered: Sequence[SliceHeader]) -> None:

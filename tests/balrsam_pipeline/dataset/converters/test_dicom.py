@@ -12,7 +12,7 @@ import SimpleITK as sitk
 
 from balrsam_pipeline.dataset import check_dataset, open_dataset, read_case
 from balrsam_pipeline.dataset.converters import CONVERTERS, Conversion
-from balrsam_pipeline.errors import DatasetError
+from balrsam_pipeline.errors import DatasetError, ImageError
 from balrsam_pipeline.imageio import read_image, write_image
 from balrsam_pipeline.imageio.dicom import find_series, read_series
 
@@ -267,6 +267,42 @@ def test_a_series_without_pixel_spacing_is_refused(tmp_path: Path) -> None:
         edit(file, PixelSpacing=None)
     with pytest.raises(DatasetError, match="no PixelSpacing"):
         convert(tmp_path, folder)
+
+
+ROUNDED = {
+    # the places of six slices, in steps: each at most 0.1 off an even line, gaps of 0.85 to 1.15
+    "places": [
+        {"ImagePositionPatient": ["-50", "20", f"{100 + 2.5 * step:g}"]}
+        for step in (0, 1.07, 1.92, 3.07, 3.93, 5)
+    ],
+    # directions beside an edge of rounding
+    "orientation": [
+        {"ImageOrientationPatient": ["1", "0", f"{0.0005 + sign * 1e-6:.7f}", "0", "1", "0"]}
+        for sign in (1, -1, 1, -1, 1, -1)
+    ],
+    "pixel spacing": [{"PixelSpacing": ["0.8", f"{0.7005 + sign * 1e-6:.7f}"]} for sign in (1, -1) * 3],
+}
+
+
+@pytest.mark.parametrize("what", ROUNDED)
+def test_slices_that_differ_by_rounding_are_one_volume(tmp_path: Path, what: str) -> None:
+    write_series(tmp_path / "series", volume(1), "1")
+    files = sorted(
+        (tmp_path / "series").iterdir(), key=lambda file: pydicom.dcmread(file).ImagePositionPatient[2]
+    )
+    for file, changes in zip(files, ROUNDED[what], strict=True):
+        edit(file, **changes)
+    image = read_series(find_series(tmp_path)[0])
+    np.testing.assert_array_equal(image.data[0], sitk.GetArrayFromImage(volume(1)))
+    np.testing.assert_allclose(image.geometry.spacing_mm, (2.5, 0.8, 0.7), atol=1e-3)
+
+
+@pytest.mark.parametrize("missing", range(1, 5))
+def test_any_missing_slice_is_noticed(tmp_path: Path, missing: int) -> None:
+    folder = make_source(tmp_path / "source")
+    slices(folder)[missing].unlink()
+    with pytest.raises(ImageError, match="mm apart"):
+        read_series(find_series(folder / "images" / "patient1")[0])
 
 
 def test_a_multi_frame_file_is_named(tmp_path: Path) -> None:
