@@ -3,8 +3,8 @@ models."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from balrsam_pipeline.dataset.labels import LabelScheme
@@ -34,8 +34,17 @@ class MemberRecord:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class SeriesRecord:
+    """The DICOM that a case was read from: the UID of its study, and of a series per channel."""
+
+    study_uid: str
+    series_uids: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Manifest:
-    """What made the predictions of a folder."""
+    """What made the predictions of a folder; and for cases of DICOM what they were read from, which a
+    continued run adds to."""
 
     schema_version: int = 1
     members: tuple[MemberRecord, ...]
@@ -43,6 +52,7 @@ class Manifest:
     tile_step: float
     labels: LabelScheme
     postprocessing: Postprocessing
+    series: dict[str, SeriesRecord] = field(default_factory=dict, compare=False)
 
 
 def start_folder(folder: Path, manifest: Manifest, continuing: bool) -> None:
@@ -76,6 +86,17 @@ def read_manifest(path: Path) -> Manifest:
     return from_json(Manifest, read_json(path, PredictionError), path, PredictionError)
 
 
+def record_series(folder: Path, series: Mapping[str, SeriesRecord]) -> None:
+    """Add what cases were read from to the prediction.json of a folder.
+
+    Raises:
+        PredictionError: it is missing or malformed.
+    """
+    path = folder / PREDICTION
+    before = read_manifest(path)
+    write_json(path, to_json(replace(before, series={**before.series, **series})))
+
+
 def _differences(first: Manifest, second: Manifest) -> Sequence[str]:
     one, other = to_json(first), to_json(second)
-    return [key for key in one if one[key] != other[key]]
+    return [key for key in one if key != "series" and one[key] != other[key]]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -24,6 +24,7 @@ from balrsam_pipeline.inference.model_folder import ModelChoice, find_model, fin
 from balrsam_pipeline.inference.one_file import names_a_file, predict_one_file
 from balrsam_pipeline.inference.postprocessing import Postprocessing, read_postprocessing
 from balrsam_pipeline.inference.predict_cases import FileOptions, PredictionReport, predict_cases
+from balrsam_pipeline.inference.prediction_json import SeriesRecord, record_series
 from balrsam_pipeline.inference.predictor import PredictorOptions
 from balrsam_pipeline.layout import ModelFolder, PredictionFolder
 from balrsam_pipeline.paths import Roots, model_folder
@@ -47,7 +48,8 @@ def predict_from_arguments(arguments: argparse.Namespace) -> PredictionReport:
         paths = [dicom.folder] if dicom is not None else arguments.input
         inputs = find_cases(paths, members[0].predictor.channels, description.file_ending)
         codes = codes_of(description.labels.names, arguments.codes)  # what is wrong with them is told at once
-        report = _predict(arguments, choice, settings, members, inputs)
+        records = dicom.records() if dicom is not None else {}
+        report = _predict(arguments, choice, settings, members, inputs, records)
         if dicom is None:
             return report
         failed = dicom.export(arguments.output, arguments.output_format, description, codes)
@@ -83,8 +85,10 @@ def _predict(
     settings: PredictorOptions,
     members: Sequence[Member],
     inputs: Inputs,
+    series: Mapping[str, SeriesRecord],
 ) -> PredictionReport:
-    """Predict the cases into a folder, or the only one into a file."""
+    """Predict the cases into a folder, or the only one into a file; `series` is what cases of DICOM were read
+    from."""
     execution = execution_of(arguments, arguments.workers)
     output: Path = arguments.output
     if not names_a_file(output):
@@ -104,6 +108,8 @@ def _predict(
     def into(folder: Path) -> PredictionReport:
         with folder_lock(folder, part=arguments.part):
             report = predict_cases(members, cases, folder, options, runner)
+            if series:
+                record_series(folder, series)
             labels = read_text(ModelFolder(choice.folders[0]).description, PredictionError)
             write_text(PredictionFolder(folder).description, labels)
         return report

@@ -160,9 +160,9 @@ def _prediction() -> bytes:
         "weight": 1.0,
     }
     rules = {"schema_version": 1, "steps": [], "reasons": []}
-    return _json(
-        {"members": [member], "mirror": True, "tile_step": 0.5, "labels": labels, "postprocessing": rules}
-    )
+    series = {"c": {"study_uid": "1.2", "series_uids": ["1.2.3"]}}
+    made = {"members": [member], "mirror": True, "tile_step": 0.5, "labels": labels, "postprocessing": rules}
+    return _json({**made, "series": series})
 
 
 def _case() -> bytes:

@@ -19,6 +19,7 @@ from balrsam_pipeline.inference.dicom.segmentation import write_segmentation
 from balrsam_pipeline.inference.dicom.sources import read_sources
 from balrsam_pipeline.inference.dicom.structures import write_structures
 from balrsam_pipeline.inference.dicom.studies import find_studies, holds_dicom
+from balrsam_pipeline.inference.prediction_json import SeriesRecord
 
 OutputFormat = Literal["nifti", "dicom-seg", "rtstruct"]
 ENDING = ".nii.gz"
@@ -32,6 +33,13 @@ class DicomInputs:
     folder: Path
     cases: dict[str, tuple[Series, ...]]
     refused: dict[str, BalrsamError]
+
+    def records(self) -> dict[str, SeriesRecord]:
+        """Which study and series each case was read from."""
+        return {
+            case: SeriesRecord(study_uid=series[0].study, series_uids=tuple(one.uid for one in series))
+            for case, series in self.cases.items()
+        }
 
     def export(
         self,

@@ -114,6 +114,7 @@ def find_studies(folders: Sequence[Path], channels: Sequence[str], wanted: Seque
                 refused[case] = problem
     chosen = _wanted(found, wanted, len(channels)) if wanted else _described(found, channels)
     for case, series_of_case in found.items():
+        LOG.info("%s: study %s", case, series_of_case[0].study)
         if case in chosen:
             log_channels(case, chosen[case], channels)
         else:

@@ -315,6 +315,22 @@ def test_a_folder_of_dicom_is_predicted_and_written_as_dicom(
     assert "1 'thin' (6 files), 2 'thick' (6 files)" in capsys.readouterr().err
 
 
+def test_prediction_json_says_which_study_of_a_folder_a_case_is(
+    model_folder: Folders, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    words = ["predict", "-i", str(tmp_path / "flat"), "-o", str(tmp_path / "out"), "--device", "cpu"]
+    words += ["--model", str(model_folder(folds=(0,))), "--continue"]
+    caplog.set_level("INFO")
+    uids = {}
+    for number, case in ((1, "flat"), (2, "flat_study2")):  # the second run goes on
+        write_kind(tmp_path / "flat", KINDS["upright"], number, study=str(number))
+        assert main(words) == 0
+        file = pydicom.dcmread(tmp_path / "flat" / f"{number}_001.dcm")
+        uids[case] = {"study_uid": file.StudyInstanceUID, "series_uids": [file.SeriesInstanceUID]}
+        assert json.loads((tmp_path / "out" / "prediction.json").read_text())["series"] == uids
+        assert f"{case}: study {file.StudyInstanceUID}" in caplog.messages
+
+
 def test_options_of_dicom_without_dicom_are_refused(
     model_folder: Folders, image_folder: Folders, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
