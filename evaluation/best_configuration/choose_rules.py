@@ -17,7 +17,8 @@ import numpy.typing as npt
 from balrsam_pipeline.dataset.labels import LabelScheme
 from balrsam_pipeline.inference.postprocessing import Postprocessing, PostprocessingStep, SizeUnit
 from evaluation.best_configuration.dice import mean_dice
-from evaluation.best_configuration.gains import NOISE_P, Gain, Groups, gain
+from evaluation.best_configuration.gains import Gain, Groups, gain
+from evaluation.best_configuration.noise import NOISE_P
 from evaluation.best_configuration.one_piece import in_one_piece
 from evaluation.best_configuration.rule_scores import Pairs, Rules, RuleScores, ScoreBoard
 from evaluation.statistics import holm

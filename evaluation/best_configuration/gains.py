@@ -9,10 +9,10 @@ import numpy as np
 import numpy.typing as npt
 
 from evaluation.best_configuration.dice import mean_dice
+from evaluation.best_configuration.noise import NOISE_P
 from evaluation.best_configuration.rule_scores import RuleScores, Table
 from evaluation.comparison import case_values
 
-NOISE_P = 0.05
 WORST_DICE = 0.002  # a fold may lose this much Dice, and this share of HD95, before a rule counts as harmful
 WORST_HD95 = 0.02
 RELEVANT_DICE = 0.001  # smaller gains in Dice are not worth a rule, unless HD95 falls by WORST_HD95

@@ -12,9 +12,9 @@ import numpy.typing as npt
 from balrsam_pipeline.inference.best_configuration import CandidateScore
 from evaluation.best_configuration.candidates import Candidate
 from evaluation.best_configuration.dice import mean_dice, on_one_case_set
-from evaluation.statistics import bootstrap_means, paired_test
+from evaluation.best_configuration.noise import compare
+from evaluation.statistics import bootstrap_means
 
-NOISE_P = 0.05
 Preference = Literal["accuracy", "speed"]
 
 
@@ -35,20 +35,15 @@ def rank(
     tables_cl = dict(zip(tables_cl, filled, strict=True))
     order = sorted(tables_cl, key=lambda item: (-mean_dice(tables_cl[item])[0], item.cost))
     top = order[0]
-    scores, tied = [], []
+    scores, ties = [], {top: ""}  # candidate -> why it is within noise of the best
     for item in order:
-        p_value = (
-            None
-            if item == top
-            else paired_test(_per_case(tables_cl[top]), _per_case(tables_cl[item]), True).p_value
-        )
-        is_tied = item == top or p_value is None or p_value >= NOISE_P
-        if is_tied:
-            tied.append(item)
-        scores.append(_score(item, tables_cl[item], p_value, is_tied))
-    cheapest = min(tied, key=lambda item: (item.cost, len(item.configurations)))
+        p_value, why = (None, "") if item == top else compare(tables_cl[top], tables_cl[item])
+        if why is not None:
+            ties[item] = why
+        scores.append(_score(item, tables_cl[item], p_value, why is not None))
+    cheapest = min(ties, key=lambda item: (item.cost, len(item.configurations)))
     chosen = cheapest if prefer == "speed" else top
-    return tuple(scores), chosen, _reason(chosen, top, cheapest, scores)
+    return tuple(scores), chosen, _reason(chosen, top, cheapest, scores, ties[cheapest])
 
 
 def _score(
@@ -67,33 +62,21 @@ def _score(
     )
 
 
-def _reason(chosen: Candidate, top: Candidate, cheapest: Candidate, scores: list[CandidateScore]) -> str:
+def _reason(
+    chosen: Candidate, top: Candidate, cheapest: Candidate, scores: list[CandidateScore], why: str
+) -> str:
+    """Why a candidate is taken; `why` says what makes the cheapest tie with the best."""
     by_name = {score.configurations: score for score in scores}
-    best, mine = by_name[top.configurations], by_name[chosen.configurations]
-    if chosen == top != cheapest:
-        return (
-            f"{top.name} has the highest mean foreground Dice ({best.dice:.4f}), and accuracy is preferred; "
-            f"{cheapest.name} ({by_name[cheapest.configurations].dice:.4f}) is within noise of it and costs "
-            f"{by_name[cheapest.configurations].cost / best.cost:.0%} as much"
-        )
-    if chosen == top:
-        return f"{chosen.name} has the highest mean foreground Dice ({best.dice:.4f})" + (
-            ", and no cheaper one is within noise of it" if len(scores) > 1 else "; it is the only candidate"
-        )
-    p_text = (
-        "too few cases to tell them apart"
-        if mine.p_value is None
-        else f"paired Wilcoxon test, p = {mine.p_value:.3g}"
+    best, cheap = by_name[top.configurations], by_name[cheapest.configurations]
+    highest = f"{top.name} has the highest mean foreground Dice ({best.dice:.4f})"
+    tie = (
+        f"{cheapest.name} ({cheap.dice:.4f}) is within noise of it ({why}) and costs "
+        f"{cheap.cost / best.cost:.0%} as much"
     )
-    return (
-        f"{top.name} has the highest mean foreground Dice ({best.dice:.4f}), but {chosen.name} "
-        f"({mine.dice:.4f}) is within noise of it "
-        f"({p_text}) and costs {mine.cost / best.cost:.0%} as much, so {chosen.name} is taken"
+    if chosen != top:
+        return f"{highest}, but {tie}, so {chosen.name} is taken"
+    if chosen != cheapest:
+        return f"{highest}, and accuracy is preferred; {tie}"
+    return highest + (
+        ", and no cheaper one is within noise of it" if len(scores) > 1 else "; it is the only candidate"
     )
-
-
-def _per_case(table_cl: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    """Mean over labels of each case; NaN where it has none."""
-    there = ~np.isnan(table_cl)
-    counts = there.sum(axis=1)
-    return np.where(counts > 0, np.where(there, table_cl, 0).sum(axis=1) / np.maximum(counts, 1), np.nan)

@@ -106,7 +106,36 @@ def test_the_cheaper_one_is_taken_within_noise_and_the_reason_says_so() -> None:
         {CHEAP: base, DEAR: base + np.random.default_rng(3).normal(0.01, 0.05, base.shape)}
     )
     assert chosen == CHEAP
-    assert "within noise" in reason and "costs 33%" in reason
+    assert "within noise" in reason and "includes 0" in reason and "costs 33%" in reason
+
+
+def test_of_few_cases_only_a_small_difference_is_within_noise() -> None:
+    """The Wilcoxon p of five cases is 0.0625 at best, however clear they are."""
+    good = 0.90 + 0.01 * np.random.default_rng(0).random((5, 1))
+    scores, chosen, _ = rank({DEAR: good, CHEAP: good - 0.59})
+    assert chosen == DEAR and not scores[1].tied_with_best and scores[1].p_value == 0.0625
+    _, chosen, reason = rank({DEAR: good, CHEAP: good - 0.005})
+    assert chosen == CHEAP and "too few cases to test, 5; a difference of at most 0.005 is small" in reason
+
+
+def test_a_candidate_that_fails_on_some_cases_is_not_within_noise() -> None:
+    """A little better on 14 of 20 cases, far worse on 6: ranks alone would call it a tie (p = 1)."""
+    rng = np.random.default_rng(0)
+    dear = 0.85 + 0.03 * rng.random((20, 1))
+    cheap = dear + 0.003 * rng.random((20, 1))
+    cheap[:6] -= 0.6 + 0.01 * np.arange(6)[:, None]
+    scores, chosen, _ = rank({DEAR: dear, CHEAP: cheap})
+    assert scores[1].p_value is not None and scores[1].p_value > 0.5
+    assert chosen == DEAR and not scores[1].tied_with_best
+
+
+def test_a_small_difference_of_many_cases_needs_no_interval_but_a_test() -> None:
+    """Differences of 0.008 and -0.002 in turn have the mean 0.003; a constant 0.003 shows in every case."""
+    dear = np.full((40, 1), 0.8)
+    turns = np.where(np.arange(40)[:, None] % 5 < 2, 0.0105, -0.002)
+    _, chosen, reason = rank({DEAR: dear, CHEAP: dear - turns})
+    assert chosen == CHEAP and "a difference of at most 0.005 is small" in reason
+    assert rank({DEAR: dear, CHEAP: dear - 0.003})[1] == DEAR
 
 
 def test_the_better_one_is_taken_within_noise_where_accuracy_is_preferred() -> None:
