@@ -35,7 +35,8 @@ class BestConfiguration:
 
     Attributes:
         configurations: one, or several to ensemble with equal weights.
-        folds: those that were compared and are used for prediction.
+        folds: those that predict: all that every chosen configuration has finished, more than were compared
+            where other candidates have fewer.
         postprocessing: steps for the chosen candidate.
         reason: why it was chosen, in plain words.
         candidates: every candidate, best first.

@@ -26,7 +26,8 @@ def _add_find(parser: argparse.ArgumentParser) -> None:
         nargs="+",
         type=fold_number,
         metavar="N",
-        help="on these folds (default: all that every configuration has)",
+        help="compare on these folds, and predict with them (default: compare on all that every "
+        "configuration has, predict with all that the chosen one has)",
     )
     parser.add_argument("--no-ensembles", action="store_true", help="compare single configurations alone")
     parser.add_argument(

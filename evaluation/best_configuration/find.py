@@ -23,7 +23,13 @@ from balrsam_pipeline.plan_names import parts_of, words_of_model
 from evaluation.best_configuration.candidates import Candidate, candidates
 from evaluation.best_configuration.choose_rules import choose_postprocessing
 from evaluation.best_configuration.ensembles import ensemble_folder, predict_ensemble_fold
-from evaluation.best_configuration.folds import common_folds, fold_cases, trained_configurations
+from evaluation.best_configuration.folds import (
+    common_folds,
+    fold_cases,
+    folds_of,
+    not_compared,
+    trained_configurations,
+)
 from evaluation.best_configuration.ranking import Preference, rank
 from evaluation.best_configuration.rule_scores import Pairs, ScoreBoard
 
@@ -39,7 +45,8 @@ class BestRequest:
         dataset: the raw dataset folder (its labels are the reference, its images make ensembles).
         configurations: those to compare, as `plan_names.model_name` calls them (2d, or 2d__wide of the plan
             wide); None takes all that are trained.
-        folds: those to compare on; None takes all that every configuration has finished.
+        folds: those to compare on and to predict with; None compares on all that every configuration has
+            finished, and predicts with all that the chosen one has.
         ensembles: compare pairs, and all together, too.
         device: for predicting ensembles.
         prefer: what to take where several are within noise of each other: the best, or the cheapest.
@@ -81,6 +88,8 @@ def _choose(request: BestRequest, raw: RawDataset, results: Path) -> tuple[BestC
         name: replace(read_plan(ModelFolder(folder).plan).configuration(parts_of(name)[0]), name=name)
         for name, folder in folders.items()
     }
+    if request.folds is None and (left_out := not_compared(folders, folds)):
+        LOG.warning("%s", left_out)
     _require_same_cases(folders, folds)
     pairs = {
         item: _pairs(item, request, raw, folders, folds)
@@ -93,24 +102,35 @@ def _choose(request: BestRequest, raw: RawDataset, results: Path) -> tuple[BestC
     }
     tables = {item: board.score([()])[()].dice_cl for item, board in boards.items()}
     scores, chosen, reason = rank(tables, request.prefer)
-    fold_of = {case: fold for fold in folds for case in fold_cases(folders[chosen.configurations[0]], fold)}
-    references = [files.label for files in raw.training_cases().values() if files.label is not None]
+    own = {item: folds_of(folders, item.configurations) if request.folds is None else folds for item in pairs}
     rules: dict[Candidate, Postprocessing] = {}
-    for item, found in pairs.items():
+    for item in pairs:
         if len(item.configurations) == 1 or item == chosen:
-            rules[item] = choose_postprocessing(found, labels, request.workers, fold_of, references)
+            further = [fold for fold in own[item] if fold not in folds]
+            _require_same_cases({name: folders[name] for name in item.configurations}, further)
+            found = {**pairs[item], **_pairs(item, request, raw, folders, further)}
+            rules[item] = _rules(request, raw, folders[item.configurations[0]], own[item], found)
         if len(item.configurations) == 1:
             model = ModelFolder(folders[item.configurations[0]])
             write_postprocessing(model.crossval.postprocessing, rules[item])
     best = BestConfiguration(
         dataset=raw.name,
         configurations=chosen.configurations,
-        folds=folds,
+        folds=own[chosen],
         postprocessing=rules[chosen],
         reason=reason,
         candidates=scores,
     )
     return best, write_best(results, best)
+
+
+def _rules(
+    request: BestRequest, raw: RawDataset, folder: Path, folds: Sequence[int], pairs: Pairs
+) -> Postprocessing:
+    """The postprocessing of a candidate, on the cases of all folds that predict with it."""
+    fold_of = {case: fold for fold in folds for case in fold_cases(folder, fold)}
+    references = [files.label for files in raw.training_cases().values() if files.label is not None]
+    return choose_postprocessing(pairs, raw.description.labels, request.workers, fold_of, references)
 
 
 def _pairs(

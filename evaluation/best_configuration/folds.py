@@ -58,6 +58,34 @@ def common_folds(folders: Mapping[str, Path], wanted: Sequence[int] | None) -> t
     )
 
 
+def folds_of(folders: Mapping[str, Path], members: Sequence[str]) -> tuple[int, ...]:
+    """The folds that all members of a candidate have finished, compared or not."""
+    return tuple(sorted(set.intersection(*(set(finished_folds(folders[name])) for name in members))))
+
+
+def not_compared(folders: Mapping[str, Path], folds: Sequence[int]) -> str:
+    """In words, the finished folds that the comparison on `folds` leaves out; "" where there are none."""
+    finished = {name: finished_folds(folder) for name, folder in folders.items()}
+    everything = sorted(set().union(*finished.values()))
+    left_out = {name: sorted(set(own) - set(folds)) for name, own in finished.items()}
+    lacking = {name: sorted(set(everything) - set(own)) for name, own in finished.items()}
+    return (
+        f"compared on {_named(folds)} alone, which all have finished; left out of the comparison: "
+        f"{_of_each(left_out)}; not finished: {_of_each(lacking)} (finish them with 'balrsam crossval "
+        "DATASET --configuration NAME', or leave a configuration out: --configurations)"
+        if any(left_out.values())
+        else ""
+    )
+
+
+def _of_each(folds: Mapping[str, Sequence[int]]) -> str:
+    return ", ".join(f"{name} {_named(some)}" for name, some in folds.items() if some)
+
+
+def _named(folds: Sequence[int]) -> str:
+    return f"fold{'s' if len(folds) > 1 else ''} {' '.join(map(str, folds))}"
+
+
 def fold_cases(folder: Path, fold: int) -> tuple[str, ...]:
     """The validation cases of a fold, as its summary lists them."""
     return read_summary(ModelFolder(folder).fold(fold).validation.summary).cases

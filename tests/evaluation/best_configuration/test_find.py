@@ -22,12 +22,13 @@ from balrsam_pipeline.imageio import Geometry, Image, read_geometry, read_label,
 from balrsam_pipeline.inference import Postprocessing, read_best, read_postprocessing
 from balrsam_pipeline.inference.best_configuration import BestConfiguration
 from balrsam_pipeline.inference.challenge import main as challenge
-from balrsam_pipeline.layout import MADE_OF
+from balrsam_pipeline.layout import MADE_OF, ModelFolder
 from balrsam_pipeline.network import build, trainable_state
 from balrsam_pipeline.paths import resolve_roots
 from balrsam_pipeline.plan import ChannelStatistics, Configuration, NetworkPlan, Plan, write_versioned
 from evaluation import EvaluationOptions, evaluate_folders, write_reports
 from evaluation.best_configuration.find import BestRequest, command_lines
+from evaluation.best_configuration.folds import common_folds, folds_of
 
 NAME = "Dataset901_Blobs"
 GEOMETRY = Geometry(dimension=3, shape_zyx=(4, 16, 16), spacing_mm=(2.0, 1.0, 1.0))
@@ -56,8 +57,8 @@ def make_raw(folder: Path) -> Path:
     return folder
 
 
-def make_model(folder: Path, name: str, raw: Path, flips: float) -> None:
-    """A fold with random weights, and validation predictions that are the labels with a share of voxels
+def make_model(folder: Path, name: str, raw: Path, flips: float, folds: int = 1) -> None:
+    """Folds with random weights, and validation predictions that are the labels with a share of voxels
     flipped, plus an island."""
     network = NetworkPlan(
         backbone="vit_mini",
@@ -95,23 +96,27 @@ def make_model(folder: Path, name: str, raw: Path, flips: float) -> None:
     )
     write_versioned(folder / "plan.json", plan)
     (folder / "dataset.json").write_text(json.dumps(CONTENT))
-    (folder / "fold_0").mkdir()
     torch.manual_seed(0)
     tensors = {f"ema/{key}": value.contiguous() for key, value in trainable_state(build(network)).items()}
-    save_file(tensors, folder / "fold_0" / "checkpoint_final.safetensors", {"base_sha256": ""})
-    validation = folder / "fold_0" / "validation"
-    for index in range(CASES):
+    for fold in range(folds):
+        (folder / f"fold_{fold}").mkdir()
+        save_file(tensors, folder / f"fold_{fold}" / "checkpoint_final.safetensors", {"base_sha256": ""})
+        validate(folder / f"fold_{fold}" / "validation", raw, flips, range(fold, CASES, folds))
+
+
+def validate(validation: Path, raw: Path, flips: float, numbers: range) -> None:
+    """The predictions of a fold's cases, and their scores."""
+    for index in numbers:
         label = read_label(raw / "labelsTr" / f"c{index}.nii.gz").data[0].copy()
         flipped = np.random.default_rng(index).random(label.shape) < flips
         label[flipped & (label == 1)] = 0
         label[0, 15, 15] = 1
         write_label(validation / f"c{index}.nii.gz", label, GEOMETRY)
     scheme = parse_labels(CONTENT, "dataset.json")
+    cases = [f"c{index}" for index in numbers]
+    options = EvaluationOptions(metrics=("overlap",))
     write_reports(
-        evaluate_folders(
-            validation, raw / "labelsTr", scheme, ".nii.gz", EvaluationOptions(metrics=("overlap",))
-        ),
-        validation,
+        evaluate_folders(validation, raw / "labelsTr", scheme, ".nii.gz", options, cases=cases), validation
     )
 
 
@@ -195,6 +200,42 @@ def test_folds_that_are_not_finished_are_named(tmp_path: Path, capsys: pytest.Ca
     make_model(results / NAME / "2d__balrsam", "2d", raw, flips=0.1)
     assert main(["find_best_configuration", str(raw), "--results", str(results), "--folds", "0", "3"]) == 2
     assert "2d: folds [0]" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("prefer", ["speed", "accuracy"])
+def test_a_configuration_that_is_not_finished_takes_no_fold_from_the_others(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture[str], prefer: str
+) -> None:
+    """2d and triplanar have finished both folds, 2.5d only fold 0, on which the three are compared."""
+    raw, results = make_raw(tmp_path / "raw" / NAME), tmp_path / "results"
+    flips = {"2d": 0.05, "2.5d": 0.3, "triplanar": 0.2}
+    for name, share in flips.items():
+        make_model(results / NAME / f"{name}__balrsam", name, raw, share, folds=2)
+    (results / NAME / "2.5d__balrsam" / "fold_1" / "validation" / "summary.json").unlink()
+    words = ["find_best_configuration", str(raw), "--results", str(results), "--workers", "1"]
+    words += ["--no-ensembles", "--prefer", prefer]
+    assert main(words) == 0
+    best = read_best(results / NAME)
+    assert best.configurations == ("2d",) and best.folds == (0, 1)
+    assert "--best --folds 0 1 " in capsys.readouterr().out
+    assert "compared on fold 0 alone" in caplog.text and "2d fold 1, triplanar fold 1" in caplog.text
+    assert "not finished: 2.5d fold 1" in caplog.text
+    # four cases of one fold cannot tell a gain from noise, the eight of both can
+    assert [step.kind for step in best.postprocessing.steps] == ["largest_component"]
+    assert main([*words, "--folds", "0"]) == 0
+    assert read_best(results / NAME).folds == (0,)
+
+
+def test_an_ensemble_predicts_with_the_folds_that_all_its_members_have(tmp_path: Path) -> None:
+    folders = {name: tmp_path / name for name in ("a", "b", "c")}
+    for name, folds in {"a": (0, 1, 2), "b": (0, 2, 3), "c": (0,)}.items():
+        for fold in folds:
+            summary = ModelFolder(folders[name]).fold(fold).validation.summary
+            summary.parent.mkdir(parents=True)
+            summary.write_text("{}")
+    assert folds_of(folders, ("a",)) == (0, 1, 2)
+    assert folds_of(folders, ("a", "b")) == (0, 2)
+    assert common_folds(folders, None) == (0,)
 
 
 OFFLINE = """import socket
