@@ -7,6 +7,7 @@ from pathlib import Path
 
 from balrsam_pipeline.errors import PredictionError
 from balrsam_pipeline.files import read_json, write_json
+from balrsam_pipeline.folds import FoldName
 from balrsam_pipeline.inference.postprocessing import Postprocessing
 from balrsam_pipeline.layout import BEST_CONFIGURATION, ResultsFolder
 from balrsam_pipeline.plan_checks import is_folder_name
@@ -36,7 +37,7 @@ class BestConfiguration:
     Attributes:
         configurations: one, or several to ensemble with equal weights.
         folds: those that predict: all that every chosen configuration has finished, more than were compared
-            where other candidates have fewer.
+            where other candidates have fewer; of a model that was shared, those that are in its file.
         postprocessing: steps for the chosen candidate.
         reason: why it was chosen, in plain words.
         candidates: every candidate, best first.
@@ -45,7 +46,7 @@ class BestConfiguration:
     schema_version: int = 1
     dataset: str
     configurations: tuple[str, ...]
-    folds: tuple[int, ...]
+    folds: tuple[FoldName, ...]
     postprocessing: Postprocessing
     reason: str
     candidates: tuple[CandidateScore, ...]

@@ -6,7 +6,7 @@ import filecmp
 import json
 import zipfile
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from balrsam_pipeline import __version__
@@ -14,6 +14,7 @@ from balrsam_pipeline.errors import PredictionError
 from balrsam_pipeline.extensions import refuse_in_archive
 from balrsam_pipeline.files import atomic_path, read_json
 from balrsam_pipeline.folds import FoldName
+from balrsam_pipeline.inference.best_configuration import read_best
 from balrsam_pipeline.inference.model_folder import checkpoint_file, trained_folds
 from balrsam_pipeline.inference.sharing.card import model_card
 from balrsam_pipeline.inference.sharing.manifest import NAME, ModelManifest, SharedFile
@@ -71,8 +72,8 @@ def export_model(request: ExportRequest) -> ModelManifest:
     if request.fingerprint is not None:
         files[f"{dataset}/{request.fingerprint.name}"] = request.fingerprint
     if request.with_choice:
-        best = ResultsFolder(request.folders[0].resolve().parent).best_configuration
-        files[f"{dataset}/{best.name}"] = best
+        results = ResultsFolder(request.folders[0].resolve().parent)
+        files[f"{dataset}/{results.best_configuration.name}"] = _choice(results, request.folds)
     files["README.md"] = model_card(dataset, request.folders, request.folds).encode()
     manifest = ModelManifest(
         version=__version__,
@@ -102,6 +103,12 @@ def _model_files(folder: Path, folds: Sequence[FoldName] | None) -> dict[str, Co
     if summary.is_file():
         files[summary] = _without_cases(summary)
     return {path.relative_to(folder).as_posix(): content for path, content in files.items()}
+
+
+def _choice(results: ResultsFolder, folds: tuple[FoldName, ...] | None) -> bytes:
+    """The choice of the best configuration, with the folds that are in the file."""
+    best = read_best(results.path)
+    return json.dumps(to_json(replace(best, folds=folds or best.folds)), indent=2).encode()
 
 
 def _without_cases(summary: Path) -> bytes:

@@ -15,6 +15,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from balrsam_pipeline.dataset import LabelScheme
+from balrsam_pipeline.folds import ALL, FoldName
 from balrsam_pipeline.imageio import Geometry, Image, write_image
 from balrsam_pipeline.network import build, trainable_state
 from balrsam_pipeline.plan import ChannelStatistics, Configuration, NetworkPlan, Plan, write_versioned
@@ -154,13 +155,13 @@ def model_folder(tmp_path: Path) -> Callable[..., Path]:
     """A function that writes results/Dataset900_Test/NAME__balrsam with random vit_mini networks, as training
     leaves it."""
 
-    def write(name: str = "2d", folds: tuple[int, ...] = (0, 1), **changes: object) -> Path:
+    def write(name: str = "2d", folds: tuple[FoldName, ...] = (0, 1), **changes: object) -> Path:
         folder = tmp_path / "results" / "Dataset900_Test" / f"{name}__balrsam"
         plan = make_plan(name=name, **changes)
         write_versioned(folder / "plan.json", plan)
         (folder / "dataset.json").write_text(json.dumps(DATASET_JSON))
         for fold in folds:
-            torch.manual_seed(fold + len(name))
+            torch.manual_seed(len(name) + (9 if fold == ALL else fold))
             model = build(plan.configuration(name).network)
             for parameter in model.parameters():
                 parameter.data += 0.05 * torch.randn_like(parameter)

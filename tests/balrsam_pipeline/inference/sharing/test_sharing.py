@@ -16,7 +16,10 @@ import pytest
 
 from balrsam_pipeline.cli import main
 from balrsam_pipeline.errors import BalrsamError, PredictionError
+from balrsam_pipeline.folds import FoldName
 from balrsam_pipeline.imageio import read_label
+from balrsam_pipeline.inference import Postprocessing
+from balrsam_pipeline.inference.best_configuration import BestConfiguration, read_best, write_best
 from balrsam_pipeline.inference.sharing.install import install_model
 from balrsam_pipeline.inference.sharing.pack import ExportRequest, export_model
 
@@ -111,6 +114,30 @@ def test_a_model_that_is_there_is_not_replaced_unasked(shared: Path, tmp_path: P
         install_model(shared, tmp_path / "elsewhere")
     assert (folder / "notes.json").is_file()
     assert install_model(shared, tmp_path / "elsewhere", overwrite=True)
+
+
+@pytest.mark.parametrize("fold", [0, "all"])
+def test_a_shared_choice_names_the_folds_that_are_in_the_file(
+    model_folder: Folders, image_folder: Folders, tmp_path: Path, fold: FoldName
+) -> None:
+    folder = model_folder(folds=(0, 1, "all"))
+    best = BestConfiguration(
+        dataset="Dataset900_Test",
+        configurations=("2d",),
+        folds=(0, 1),
+        postprocessing=Postprocessing(),
+        reason="",
+        candidates=(),
+    )
+    write_best(folder.parent, best)
+    words = ["-d", "900", "--best", "--results", str(tmp_path / "results")]
+    packed, there = tmp_path / "m.zip", tmp_path / "elsewhere"
+    assert main(["export_model", *words, "--folds", str(fold), "-o", str(packed)]) == 0
+    install_model(packed, there)
+    assert read_best(there / "Dataset900_Test").folds == (fold,)
+    assert read_best(folder.parent) == best
+    predict = ["predict", "-i", str(image_folder(1)), "-o", str(tmp_path / "out"), "--device", "cpu"]
+    assert main([*predict, *words[:3], "--results", str(there)]) == 0
 
 
 def rebuild(
