@@ -32,8 +32,9 @@ from evaluation.best_configuration.folds import (
 )
 from evaluation.best_configuration.ranking import Preference, rank
 from evaluation.best_configuration.rule_scores import Pairs, ScoreBoard
+from evaluation.decathlon import is_decathlon
 
-VOLUMES, PICTURES = (".nii.gz", ".nii"), (".png", ".jpg", ".jpeg", ".bmp")
+PICTURES = (".png", ".jpg", ".jpeg", ".bmp")
 LOG = logging.getLogger(__name__)
 
 
@@ -184,7 +185,7 @@ def command_lines(best: BestConfiguration, request: BestRequest) -> tuple[str, .
     results = request.roots.results
     raw, own = RawFolder(request.dataset), ResultsFolder(results / best.dataset)
     images, output, archive = map(shown, (raw.images_ts, own.predictions.path, own.submission))
-    form = _form(read_description(raw.description))
+    form = _form(best.dataset, read_description(raw.description))
     folds = ("--folds", *map(str, best.folds))
     lines = (
         (
@@ -211,9 +212,9 @@ def is_trained_on_all(best: BestConfiguration, request: BestRequest) -> bool:
     return all(results.model(name).fold(ALL).checkpoint("final").is_file() for name in best.configurations)
 
 
-def _form(description: DatasetDescription) -> str:
+def _form(dataset: str, description: DatasetDescription) -> str:
     """The submission format that such a dataset most likely wants; --format takes any other."""
-    if description.file_ending in VOLUMES:
+    if is_decathlon(dataset):
         return "msd"
     one_label = len(description.labels.allowed_values - {0, description.labels.ignore_value}) == 1
     return "isic" if description.file_ending in PICTURES and one_label else "plain"

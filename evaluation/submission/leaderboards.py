@@ -11,6 +11,7 @@ from balrsam_pipeline.errors import PredictionError
 from balrsam_pipeline.files import read_json
 from balrsam_pipeline.printable import one_line
 from balrsam_pipeline.serialise import from_json
+from evaluation.decathlon import DATASET, MSD_TASKS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,10 +49,6 @@ FIELD = re.compile(r"\{(case|dataset|ending|number(:0?\d?d)?)\}")
 NOT_IN_MSD = (
     *(f"liver_{number}" for number in (141, 156, 160, 161, 162, 164, 167, 182, 189, 190)),
     "hepaticvessel_247",
-)
-MSD_TASKS = (
-    *("Task01_BrainTumour", "Task02_Heart", "Task03_Liver", "Task04_Hippocampus", "Task05_Prostate"),
-    *("Task06_Lung", "Task07_Pancreas", "Task08_HepaticVessel", "Task09_Spleen", "Task10_Colon"),
 )
 FORMS: dict[str, Form] = {
     "msd": Form(
@@ -130,12 +127,20 @@ def member_name(template: str, case: str, dataset: str, ending: str) -> str:
             name are fields of the template.
 
     Raises:
-        PredictionError: the template has an unknown field, or makes a name outside the archive.
+        PredictionError: the template has an unknown field, or makes a name outside the archive; or it has the
+            number of a dataset whose name has none.
 
     >>> member_name("Task{number:02d}_{dataset}/{case}.nii.gz", "a_001", "Dataset004_Hippocampus", ".nii.gz")
     'Task04_Hippocampus/a_001.nii.gz'
     """
-    parts = re.fullmatch(r"(?:Dataset|Task)(\d+)_(.+)", dataset)
+    parts = DATASET.fullmatch(dataset)
+    if parts is None and "{number" in template:
+        raise PredictionError(
+            dataset,
+            found="a dataset without a number, from the folder that the images are in or --dataset-name",
+            expected=f"DatasetNNN_NAME or TaskNN_NAME, since files are called {template}",
+            fix="name it: --dataset-name Task04_Hippocampus; of several datasets, rename their folders",
+        )
     fields = {
         "case": case,
         "dataset": parts[2] if parts else dataset,

@@ -155,7 +155,7 @@ def test_the_printed_commands_predict_and_submit(tmp_path: Path, capsys: pytest.
     for words in commands:
         assert main(words) == 0
     with zipfile.ZipFile(results / NAME / "submission.zip") as archive:
-        assert archive.namelist() == ["Task901_Blobs/c8.nii.gz"]
+        assert archive.namelist() == ["c8.nii.gz"]
 
 
 def test_a_model_trained_again_is_ensembled_again(tmp_path: Path) -> None:
@@ -325,23 +325,29 @@ def test_a_container_runs_as_flare_runs_it(tmp_path: Path, monkeypatch: pytest.M
 
 
 @pytest.mark.parametrize(
-    ("ending", "labels", "form"),
+    ("dataset", "ending", "labels", "form"),
     [
-        (".nii.gz", 1, "msd"),
-        (".nii.gz", 2, "msd"),
-        (".png", 1, "isic"),
-        (".png", 2, "plain"),
-        (".tif", 1, "plain"),
-        (".mha", 1, "plain"),
+        ("Task04_Hippocampus", ".nii.gz", 2, "msd"),
+        ("Dataset004_Hippocampus", ".nii.gz", 2, "msd"),
+        ("Dataset010_Colon", ".nii.gz", 1, "msd"),
+        ("Dataset004_Colon", ".nii.gz", 1, "plain"),
+        ("Dataset219_AMOS", ".nii.gz", 15, "plain"),
+        ("hospital", ".nii.gz", 1, "plain"),
+        (NAME, ".png", 1, "isic"),
+        (NAME, ".png", 2, "plain"),
+        (NAME, ".tif", 1, "plain"),
+        (NAME, ".mha", 1, "plain"),
     ],
 )
-def test_the_printed_form_fits_the_dataset(tmp_path: Path, ending: str, labels: int, form: str) -> None:
+def test_the_printed_form_fits_the_dataset(
+    tmp_path: Path, dataset: str, ending: str, labels: int, form: str
+) -> None:
     names = {"background": 0, **{f"l{value}": value for value in range(1, labels + 1)}}
     content = {"channel_names": {"0": "MR"}, "labels": names, "numTraining": 1, "file_ending": ending}
     (tmp_path / "dataset.json").write_text(json.dumps(content))
     empty = Postprocessing()
     best = BestConfiguration(
-        dataset=NAME, configurations=("2d",), folds=(0,), postprocessing=empty, reason="", candidates=()
+        dataset=dataset, configurations=("2d",), folds=(0,), postprocessing=empty, reason="", candidates=()
     )
     request = BestRequest(dataset=tmp_path, roots=resolve_roots(tmp_path, tmp_path, tmp_path))
     assert f"--format {form} " in command_lines(best, request)[1]

@@ -15,8 +15,9 @@ import pytest
 from balrsam_pipeline.cli import main
 from balrsam_pipeline.errors import PredictionError
 from balrsam_pipeline.imageio import Geometry, Image, read_geometry, read_label, write_image, write_label
+from evaluation.decathlon import MSD_TASKS
 from evaluation.submission import FORMS, SubmissionRequest, pack_submission
-from evaluation.submission.leaderboards import MSD_TASKS, NOT_IN_MSD, member_name, read_form
+from evaluation.submission.leaderboards import NOT_IN_MSD, member_name, read_form
 from evaluation.submission.run_length import mask_of, pack_run_lengths, read_run_lengths, run_lengths
 
 GEOMETRY = Geometry(dimension=3, shape_zyx=(4, 6, 5), spacing_mm=(3.0, 1.0, 0.5), origin_mm=(10.0, -5.0, 2.0))
@@ -262,6 +263,19 @@ def test_an_archive_above_the_limit_is_refused(request_of: SubmissionRequest) ->
 def test_templates_that_cannot_name_every_case_are_refused(template: str) -> None:
     with pytest.raises(PredictionError, match="template"):
         member_name(template, "a", "Dataset001_A", ".nii.gz")
+
+
+def test_a_dataset_without_a_number_is_no_task_00(request_of: SubmissionRequest, tmp_path: Path) -> None:
+    (tmp_path / "Dataset007_Thing").rename(tmp_path / "hospital")
+    nameless = replace(request_of, images=tmp_path / "hospital" / "imagesTs")
+    with pytest.raises(PredictionError, match=r"(?s)hospital\n.*--dataset-name"):
+        pack_submission(nameless)
+    assert not request_of.output.exists()
+    with zipfile.ZipFile(pack_submission(replace(nameless, dataset="Task07_Thing")).archive) as archive:
+        assert archive.namelist()[0] == "Task07_Thing/a_001.nii.gz"
+    plain = replace(nameless, template="{dataset}/{case}{ending}", output=tmp_path / "plain.zip")
+    with zipfile.ZipFile(pack_submission(plain).archive) as archive:
+        assert archive.namelist()[0] == "hospital/a_001.nii.gz"
 
 
 def test_an_empty_mask_is_warned_about(request_of: SubmissionRequest) -> None:
