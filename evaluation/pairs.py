@@ -22,6 +22,7 @@ from balrsam_pipeline.imageio import (
     label_ending,
     read_label,
 )
+from balrsam_pipeline.imageio.tiff import sidecar
 from balrsam_pipeline.layout import DESCRIPTION
 
 LISTED = 10  # names that a message lists before it says how many more there are
@@ -35,7 +36,7 @@ NATURAL_ENDINGS = (
     ".jpeg",
     ".tif",
     ".tiff",
-)  # pictures without a physical size: lengths are pixels
+)  # pictures, and stacks whose spacing is in a file beside them
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -137,10 +138,16 @@ def read_pair(pair: Pair, labels: LabelScheme) -> LabelPair:
         prediction_zyx=prediction.data[0],
         reference_zyx=reference.data[0],
         spacing_mm=(1.0 if flat else spacing_mm[0], spacing_mm[1], spacing_mm[2]),
-        unit="px" if pair.reference.name.lower().endswith(NATURAL_ENDINGS) else "mm",
+        unit=_unit(pair.reference, reference.geometry),
         geometry=reference.geometry,
         warnings=_unlisted(pair, prediction, reference, labels),
     )
+
+
+def _unit(path: Path, geometry: Geometry) -> str:
+    """What lengths are in: pixels for pictures, and for stacks of TIFF without a spacing."""
+    natural = path.name.lower().endswith(NATURAL_ENDINGS)
+    return "px" if natural and (geometry.dimension == 2 or sidecar(path) is None) else "mm"
 
 
 def label_files(folder: Path, file_ending: str) -> dict[str, Path]:

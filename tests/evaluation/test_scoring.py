@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
+import tifffile
 
 from balrsam_pipeline.dataset.labels import LabelScheme
 from balrsam_pipeline.errors import BalrsamError, EvaluationError
@@ -232,6 +234,22 @@ def test_pictures_are_measured_in_pixels(
     write_map(tmp_path / "b" / "x.png", second)
     summary = evaluate_folders(tmp_path / "a", tmp_path / "b", make_scheme({"vessel": 1}), ".png")
     assert summary.unit == "px" and summary.foreground_mean["hd95"] == 3.0
+
+
+@pytest.mark.parametrize(("spacing", "unit", "hd95"), [(None, "px", 3.0), ([5.0, 0.5, 0.5], "mm", 1.5)])
+def test_stacks_of_tiff_are_measured_in_mm_where_they_have_a_spacing(
+    tmp_path: Path, make_scheme: Make, spacing: list[float] | None, unit: str, hd95: float
+) -> None:
+    """A box is moved by three pixels in its plane."""
+    for folder, moved in (("a", 3), ("b", 0)):
+        label = np.zeros((6, 30, 40), dtype=np.uint8)
+        label[1:5, 5:15, 5 + moved : 15 + moved] = 1
+        (tmp_path / folder).mkdir()
+        tifffile.imwrite(tmp_path / folder / "x.tif", label, metadata={"axes": "ZYX"})
+        if spacing is not None:
+            (tmp_path / folder / "x.json").write_text(json.dumps({"spacing": spacing}))
+    summary = evaluate_folders(tmp_path / "a", tmp_path / "b", make_scheme({"cell": 1}), ".tif")
+    assert summary.unit == unit and summary.foreground_mean["hd95"] == pytest.approx(hd95)
 
 
 def test_folds_pool_into_one_summary_and_refuse_a_case_twice(
