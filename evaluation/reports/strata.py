@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import math
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -26,8 +27,8 @@ class Strata:
 def read_strata(path: Path, column: str, cases: tuple[str, ...]) -> Strata:
     """Read the groups of cases from a CSV file with a column 'case'.
 
-    Numbers with more than eight different values are cut into quarters; cases that the table leaves out form
-    a group of their own.
+    Numbers with more than eight different values are cut into quarters; cases that the table leaves out, or
+    that have no number where most have, form a group of their own.
 
     Raises:
         EvaluationError: no file, no such column, or no row for any of the cases.
@@ -85,11 +86,10 @@ def _subset(summary: Summary, cases: set[str]) -> Summary:
 
 
 def _quarters(known: dict[str, str]) -> dict[str, str]:
-    if len(set(known.values())) <= MOST_GROUPS:
-        return known
-    try:
-        numbers = {case: float(value) for case, value in known.items()}
-    except ValueError:
+    """Quarters of a column that is mostly numbers, without the cases that have none in it (NA, nan, inf); a
+    column of other words, or of few different numbers, as it is."""
+    numbers = {case: number for case, value in known.items() if (number := _finite(value)) is not None}
+    if 2 * len(numbers) <= len(known) or len(set(numbers.values())) <= MOST_GROUPS:
         return known
     cuts = np.percentile(list(numbers.values()), [0, 25, 50, 75, 100])
     quarter = {
@@ -98,8 +98,14 @@ def _quarters(known: dict[str, str]) -> dict[str, str]:
     return {case: f"{cuts[number]:g} to {cuts[number + 1]:g}" for case, number in quarter.items()}
 
 
-def _natural(name: str) -> tuple[int, float, str]:
+def _finite(text: str) -> float | None:
     try:
-        return 0, float(name.partition(" ")[0]), name
+        number = float(text)
     except ValueError:
-        return 1, 0.0, name
+        return None
+    return number if math.isfinite(number) else None
+
+
+def _natural(name: str) -> tuple[int, float, str]:
+    number = _finite(name.partition(" ")[0])
+    return (1, 0.0, name) if number is None else (0, number, name)

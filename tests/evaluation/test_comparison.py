@@ -230,6 +230,22 @@ def test_a_column_of_many_numbers_is_cut_into_quarters(tmp_path: Path) -> None:
     assert next(iter(parts)).startswith("0 to ")
 
 
+@pytest.mark.parametrize("word", ["NA", "nan", "inf", "unknown"])
+def test_a_cell_without_a_number_leaves_the_quarters_of_the_others(tmp_path: Path, word: str) -> None:
+    one = summary(np.zeros((21, 2)))
+    rows = "\n".join(f"c{number:02},{word if number == 20 else number}" for number in range(21))
+    parts = by_stratum(one, read_strata(table(tmp_path / "s.csv", f"case,age\n{rows}\n"), "age", one.cases))
+    assert [len(part.cases) for part in parts.values()] == [5, 5, 5, 5, 1]
+    assert parts[UNKNOWN].cases == ("c20",)
+
+
+def test_words_among_few_numbers_are_groups_and_come_last(tmp_path: Path) -> None:
+    one = summary(np.zeros((4, 2)))
+    text = "case,field\nc00,3\nc01,nan\nc02,1.5\nc03,low\n"
+    parts = by_stratum(one, read_strata(table(tmp_path / "s.csv", text), "field", one.cases))
+    assert list(parts) == ["1.5", "3", "low", "nan"]
+
+
 @pytest.mark.parametrize(
     ("text", "column"),
     [("case,site\nc00,A\n", "age"), ("site\nA\n", "site"), ("case,site\nx,A\n", "site"), ("", "site")],
