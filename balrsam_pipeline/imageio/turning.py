@@ -5,6 +5,7 @@ Orientation codes name the direction in which x, y, z grow; arrays are (…, z, 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -85,6 +86,14 @@ def turn_to(geometry: Geometry, orientation: str) -> Turn | None:
         order.append(2 - own.index(same))
         flipped.append(same != letter)
     return Turn((order[0], order[1], order[2]), (flipped[0], flipped[1], flipped[2]))
+
+
+def turn_to_one_of(geometry: Geometry, orientations: Sequence[str]) -> Turn | None:
+    """How to turn a volume that is stored in none of these orientations to the first of them; None where none
+    are known, and as `turn_to`."""
+    if not orientations or geometry.orientation in orientations:
+        return None
+    return turn_to(geometry, orientations[0])
 
 
 def laid_on(image: Image, grid: Geometry) -> Image:

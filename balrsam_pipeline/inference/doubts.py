@@ -5,33 +5,40 @@ Suffixes: `image_czyx` channels first.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from pathlib import Path
 
 import numpy as np
 
-from balrsam_pipeline.imageio import Image
+from balrsam_pipeline.imageio import Geometry, Image
 from balrsam_pipeline.imageio.geometry import is_flat
+from balrsam_pipeline.imageio.nifti import header_contradiction
+from balrsam_pipeline.imageio.turning import turn_to_one_of
 from balrsam_pipeline.plan import ChannelStatistics, Configuration, Plan
 
 LOOKED_AT = 50_000  # voxels
 FAR = 3.0  # ranges of the training intensities beyond them
 SMALL, LARGE = 1 / 8, 16  # of the patch's side
+# times the planned spacing, either way: in LiTS (Bilic et al. 2023) pixels have 0.55 to 1 mm and slices lie
+# 0.45 to 6 mm apart
+PIXEL_FACTOR, SLICE_FACTOR = 4.0, 8.0
+NIFTI = (".nii", ".nii.gz")
 GREY = np.array([0.299, 0.587, 0.114])  # of red, green, blue: ITU-R BT.601, as Pillow's "L"
 
 
 def find_doubts(image: Image, plan: Plan, configuration: Configuration) -> Iterator[str]:
     """Why the image is unlike the training images, one line each; nothing where it is like them.
 
-    Looked at are its dimension, its size in the plane, and for CT its intensities (others are normalised by
-    themselves, and differ from scanner to scanner).
+    Looked at are its dimension, its spacing, its size in the plane, and for CT its intensities (others are
+    normalised by themselves, and differ from scanner to scanner). A plan knows no range of spacings, so it is
+    the one that images are resampled to that counts.
     """
     flat, slices = is_flat(configuration.spacing_mm), image.geometry.shape_zyx[0]
     if flat and slices > 1:
         yield f"a volume of {slices} slices, for a model of 2D images"
     if not flat and image.geometry.dimension == 2:
         yield "a 2D image, for a model of volumes"
-    if flat and slices == 1:
-        yield from _size(image, configuration)
+    yield from _scale(image.geometry, plan, configuration)
     for channel, (scheme, trained) in enumerate(
         zip(configuration.normalization, plan.channel_statistics, strict=True)
     ):
@@ -46,14 +53,62 @@ def as_grey(image: Image, channels: int) -> Image:
     return Image(np.tensordot(GREY, image.data, 1)[None].astype(np.float32), image.geometry)
 
 
-def _size(image: Image, configuration: Configuration) -> Iterator[str]:
-    spacing = image.geometry.spacing_mm[1:]
-    natural = set(configuration.spacing_mm[1:]) == {1.0}
+def find_header_doubts(paths: Sequence[Path]) -> Iterator[str]:
+    """What the NIfTI headers among the files of a case contradict themselves in, one line each.
+
+    Raises:
+        ImageError: a file is missing or no NIfTI.
+    """
+    for path in paths:
+        contradiction = header_contradiction(path) if path.name.lower().endswith(NIFTI) else None
+        if contradiction is not None:
+            yield f"{path.name}: {contradiction}"
+
+
+def _scale(geometry: Geometry, plan: Plan, configuration: Configuration) -> Iterator[str]:
+    """The spacing, or else the size that it gives: of an image with a wrong spacing the size is wrong too."""
+    turn = turn_to_one_of(geometry, plan.orientations)
+    geometry = geometry if turn is None else turn.geometry(geometry)
+    spacing_mm = [geometry.spacing_mm[axis] for axis in configuration.transpose]
+    shape = [geometry.shape_zyx[axis] for axis in configuration.transpose]
+    if _spacing_is_odd(geometry, spacing_mm, shape, configuration):
+        first = 1 if geometry.dimension == 2 or is_flat(configuration.spacing_mm) else 0
+        yield (
+            f"voxels of {_sizes(spacing_mm[first:])} mm{'' if first else ' (slices first)'}, for a model of "
+            f"about {_sizes(configuration.spacing_mm[first:])}: is the spacing in its header right, and in mm?"
+        )
+        return
+    yield from _size(shape[1:], spacing_mm[1:], configuration)
+
+
+def _spacing_is_odd(
+    geometry: Geometry, spacing_mm: Sequence[float], shape: Sequence[int], configuration: Configuration
+) -> bool:
+    """Whether an axis (transposed) is much coarser or finer than planned; never of images that are fitted,
+    each by itself, and along z not of single slices, whose distance means nothing."""
+    if configuration.fitted_to is not None:
+        return False
+    factors = [
+        max(own / planned, planned / own)
+        for own, planned in zip(spacing_mm, configuration.spacing_mm, strict=True)
+    ]
+    lone = shape[0] == 1 or geometry.dimension == 2 or is_flat(configuration.spacing_mm)
+    return max(factors[1:]) > PIXEL_FACTOR or (factors[0] > SLICE_FACTOR and not lone)
+
+
+def _sizes(values: Sequence[float]) -> str:
+    return " x ".join(f"{value:.4g}" for value in values)
+
+
+def _size(
+    shape_yx: Sequence[int], spacing_mm: Sequence[float], configuration: Configuration
+) -> Iterator[str]:
+    """The size in the plane, in patches: these may be small parts of images."""
+    flat = is_flat(configuration.spacing_mm)
+    natural = flat and set(configuration.spacing_mm[1:]) == {1.0}
     sides = [
         side * (1.0 if natural else own / trained)
-        for side, own, trained in zip(
-            image.geometry.shape_zyx[1:], spacing, configuration.spacing_mm[1:], strict=True
-        )
+        for side, own, trained in zip(shape_yx, spacing_mm, configuration.spacing_mm[1:], strict=True)
     ]
     share = max(side / patch for side, patch in zip(sides, configuration.patch_size, strict=True))
     if not SMALL <= share <= LARGE:

@@ -24,7 +24,7 @@ from balrsam_pipeline.errors import BalrsamError, PredictionError
 from balrsam_pipeline.execution import Outcome, run_cases, run_with_limit
 from balrsam_pipeline.files import final_name
 from balrsam_pipeline.imageio import read_image, write_label
-from balrsam_pipeline.inference.doubts import as_grey, find_doubts
+from balrsam_pipeline.inference.doubts import as_grey, find_doubts, find_header_doubts
 from balrsam_pipeline.inference.members import Member, require_same_labels
 from balrsam_pipeline.inference.postprocessing import Postprocessing, apply_postprocessing
 from balrsam_pipeline.inference.predict_image import label_of_image
@@ -198,7 +198,10 @@ def _predict_case(job: _Job, files: CaseFiles) -> Path:
         image = read_image(files.images)
         if job.options.grey:
             image = as_grey(image, predictor.channels)
-        for doubt in find_doubts(image, predictor.plan, predictor.configuration):
+        doubts = chain(
+            find_doubts(image, predictor.plan, predictor.configuration), find_header_doubts(files.images)
+        )
+        for doubt in doubts:
             LOG.warning("CASE %s IS UNLIKE WHAT THE MODEL WAS TRAINED ON: %s", files.case, doubt)
     path = _output_path(files, job.output)
     sink_path = probability_path(job.output, files.case) if job.options.save_probabilities else None
@@ -207,6 +210,7 @@ def _predict_case(job: _Job, files: CaseFiles) -> Path:
         files.case,
         image,
         job.members,
+        file=files.images[0],
         clock=job.clock,
         network_lock=job.network_lock,
         probabilities=sink_path,

@@ -17,8 +17,9 @@ import torch
 from balrsam_pipeline.errors import PredictionError
 from balrsam_pipeline.imageio import Geometry, Image
 from balrsam_pipeline.imageio.geometry import THICK_MM
-from balrsam_pipeline.imageio.turning import Turn, turn_to
+from balrsam_pipeline.imageio.turning import Turn, turn_to_one_of
 from balrsam_pipeline.inference.export import ImageGrid, ProbabilitySink, WeightedSource, export_label
+from balrsam_pipeline.inference.grown import require_sensible_growth
 from balrsam_pipeline.inference.logits import ArrayLogits, LogitSource
 from balrsam_pipeline.inference.members import Member, require_channels
 from balrsam_pipeline.inference.predictor import Predictor
@@ -113,6 +114,7 @@ def label_of_image(
     image: Image,
     members: Sequence[Member],
     *,
+    file: Path | None = None,
     clock: StageClock | None = None,
     network_lock: NetworkLock | None = None,
     probabilities: Path | None = None,
@@ -121,19 +123,27 @@ def label_of_image(
 
     Args:
         case: named in messages.
+        file: named there too, where the image comes from one.
         clock: counts the stages "preprocess", "network" and "export".
         network_lock: shared by threads that predict at the same time.
         probabilities: write them to this file as well.
 
     Raises:
-        PredictionError: the image has other channels than the model was trained with.
+        PredictionError: the image has other channels than the model was trained with, or a spacing that
+            would blow it up.
     """
     clock = clock or StageClock()
     network_lock = network_lock or NetworkLock(clock)
     require_channels(case, image.data.shape[0], members[0].predictor)
-    turn = turn_of_training(case, image.geometry, members)
+    stored = image.geometry
+    turn = turn_of_training(case, stored, members)
+    for item in members:
+        require_sensible_growth(
+            f"case {case}" if file is None else f"case {case} ({file})",
+            stored if turn is None else turn.geometry(stored),
+            item.predictor.configuration,
+        )
     if turn is not None:
-        stored = image.geometry
         with turned_probabilities(probabilities, turn, stored) as turned_path:
             label = _label_of_turned(
                 turn.image(image), members, clock=clock, network_lock=network_lock, probabilities=turned_path
@@ -148,7 +158,8 @@ def turn_of_training(case: str, geometry: Geometry, members: Sequence[Member]) -
     """How to turn an image that is stored in another orientation than every training volume; None where it is
     stored as they are, and for pictures."""
     orientations = members[0].predictor.plan.orientations
-    if geometry.dimension != 3 or not orientations or geometry.orientation in orientations:
+    turn = turn_to_one_of(geometry, orientations)
+    if turn is None:
         return None
     LOG.info(
         "%s is stored %s, training volumes %s: turned by its header, and its mask turned back",
@@ -156,7 +167,7 @@ def turn_of_training(case: str, geometry: Geometry, members: Sequence[Member]) -
         geometry.orientation,
         " or ".join(orientations),
     )
-    return turn_to(geometry, orientations[0])
+    return turn
 
 
 def _label_of_turned(

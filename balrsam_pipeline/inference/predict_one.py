@@ -61,7 +61,7 @@ def predict(
         return predict_array(predictor, image, spacing_mm)
     files = [Path(image)] if isinstance(image, (str, Path)) else [Path(file) for file in image]
     read = read_image(files)
-    label_zyx = label_of_image(files[0].name, read, (Member(predictor),))
+    label_zyx = label_of_image(files[0].name, read, (Member(predictor),), file=files[0])
     rules = None if isinstance(model, Predictor) else ModelFolder(Path(model)).crossval.postprocessing
     if rules is not None and rules.is_file():
         label_zyx = apply_postprocessing(

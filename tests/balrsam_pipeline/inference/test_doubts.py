@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
+from pathlib import Path
 
+import nibabel
 import numpy as np
 import pytest
 from PIL import Image as Pillow
 from support.plans import example_plan
 
 from balrsam_pipeline.imageio import Geometry, Image
-from balrsam_pipeline.inference.doubts import as_grey, find_doubts
+from balrsam_pipeline.inference.doubts import as_grey, find_doubts, find_header_doubts
 from balrsam_pipeline.plan import ChannelStatistics
 
 CT = ChannelStatistics(
@@ -72,6 +74,86 @@ def test_a_2d_image_with_a_pixel_size_is_one() -> None:
 def test_others_are_told_with_what_is_odd(given: Image, flat: bool, normalization: str, told: str) -> None:
     (doubt,) = doubts(given, flat, normalization)
     assert told in doubt
+
+
+VOLUME = (20, 60, 50)
+
+
+def spaced(spacing_mm: tuple[float, float, float], shape: tuple[int, int, int] = VOLUME) -> Image:
+    """A volume for a model of 3 x 1 x 1 mm."""
+    of = image(shape)
+    return Image(of.data, dataclasses.replace(of.geometry, dimension=3, spacing_mm=spacing_mm))
+
+
+@pytest.mark.parametrize(
+    ("spacing_mm", "shape"),
+    [
+        ((3.0, 0.3, 0.3), VOLUME),
+        ((3.0, 3.5, 3.5), VOLUME),
+        ((0.5, 1.0, 1.0), VOLUME),
+        ((20.0, 1.0, 1.0), VOLUME),  # slices far apart
+        ((100.0, 1.0, 1.0), (1, 60, 50)),  # of a single slice z means nothing
+    ],
+)
+def test_spacings_that_scanners_have_raise_no_doubt(
+    spacing_mm: tuple[float, float, float], shape: tuple[int, int, int]
+) -> None:
+    assert doubts(spaced(spacing_mm, shape), flat=False) == []
+
+
+@pytest.mark.parametrize(
+    ("spacing_mm", "told"),
+    [
+        (
+            (0.003, 0.001, 0.001),
+            "voxels of 0.003 x 0.001 x 0.001 mm (slices first), for a model of about 3 x 1 x 1",
+        ),
+        ((30.0, 10.0, 10.0), "30 x 10 x 10 mm"),
+        ((3.0, 5.0, 1.0), "3 x 5 x 1 mm"),
+        ((30.0, 1.0, 1.0), "30 x 1 x 1 mm"),
+    ],
+)
+def test_a_spacing_far_from_the_planned_one_is_told(
+    spacing_mm: tuple[float, float, float], told: str
+) -> None:
+    (doubt,) = doubts(spaced(spacing_mm), flat=False)
+    assert told in doubt
+
+
+def test_spacing_is_compared_as_the_volume_is_turned_for_the_model() -> None:
+    plan = dataclasses.replace(example_plan(), channel_statistics=(CT,), orientations=("LPS",))
+    configuration = dataclasses.replace(plan.configuration("2d"), spacing_mm=(10.0, 1.0, 1.0))
+    geometry = Geometry(  # x grows to the feet, so that the slices lie along it
+        dimension=3,
+        shape_zyx=(50, 60, 20),
+        spacing_mm=(1.0, 1.0, 10.0),
+        direction=(0.0, 0.0, 1.0, 0.0, 1.0, 0.0, 1.0, 0.0, 0.0),
+    )
+    assert list(find_doubts(Image(image((50, 60, 20)).data, geometry), plan, configuration)) == []
+
+
+def test_spacing_means_nothing_where_each_image_is_fitted() -> None:
+    plan = dataclasses.replace(example_plan(), channel_statistics=(CT,))
+    configuration = dataclasses.replace(plan.configuration("2d"), spacing_mm=(99.9, 0.1, 0.1), fit_patch=True)
+    assert list(find_doubts(image((1, 60, 50)), plan, configuration)) == []
+
+
+def test_a_volume_with_next_to_nothing_in_the_plane_is_told() -> None:
+    (doubt,) = doubts(image((20, 4, 4)), flat=False)
+    assert "4 x 4 pixels" in doubt
+
+
+def test_a_header_that_contradicts_itself_is_told(tmp_path: Path) -> None:
+    nifti = nibabel.Nifti1Image(np.zeros((4, 5, 6), np.int16), np.diag([0.8, 0.8, 3.0, 1.0]))
+    sound = tmp_path / "a_0000.nii"
+    nibabel.save(nifti, sound)
+    odd = tmp_path / "a_0001.nii"
+    stored = bytearray(sound.read_bytes())
+    stored[80:92] = np.ones(3, "<f4").tobytes()  # pixdim[1:4]
+    odd.write_bytes(stored)
+    picture = tmp_path / "a_0002.png"
+    (doubt,) = find_header_doubts([sound, odd, picture])
+    assert doubt.startswith("a_0001.nii: voxels of 0.8 × 0.8 × 3 mm by its sform")
 
 
 def test_grey_is_the_grey_of_pillow() -> None:
