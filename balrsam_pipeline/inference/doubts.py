@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 
 from balrsam_pipeline.imageio import Geometry, Image
 from balrsam_pipeline.imageio.geometry import is_flat
@@ -22,6 +23,12 @@ SMALL, LARGE = 1 / 8, 16  # of the patch's side
 # times the planned spacing, either way: in LiTS (Bilic et al. 2023) pixels have 0.55 to 1 mm and slices lie
 # 0.45 to 6 mm apart
 PIXEL_FACTOR, SLICE_FACTOR = 4.0, 8.0
+# a CT whose intercept (-1024 or -1000) was lost: nothing is as dark as air or fat, and there is much more
+# where soft tissue comes to lie than where the rims of lungs do
+HU_BELOW = -50  # some foreground voxel of a training in HU is darker; none, of one without the intercept
+PADDING, DARKEST = -1100, -100  # what lies outside the scanner's circle; fat's mean
+SOFT_SHIFTED, SPARSE_SHIFTED = (824, 1324), (400, 800)
+SOFT_SHARE, SOFT_OVER_SPARSE = 0.1, 2.0  # a tenth of a whole scan is body; dense bone fills less of any crop
 NIFTI = (".nii", ".nii.gz")
 GREY = np.array([0.299, 0.587, 0.114])  # of red, green, blue: ITU-R BT.601, as Pillow's "L"
 
@@ -75,7 +82,7 @@ def _scale(geometry: Geometry, plan: Plan, configuration: Configuration) -> Iter
         first = 1 if geometry.dimension == 2 or is_flat(configuration.spacing_mm) else 0
         yield (
             f"voxels of {_sizes(spacing_mm[first:])} mm{'' if first else ' (slices first)'}, for a model of "
-            f"about {_sizes(configuration.spacing_mm[first:])}: is the spacing in its header right, and in mm?"
+            f"about {_sizes(configuration.spacing_mm[first:])}: is its header's spacing right, and in mm?"
         )
         return
     yield from _size(shape[1:], spacing_mm[1:], configuration)
@@ -120,9 +127,26 @@ def _intensities(image: Image, channel: int, trained: ChannelStatistics) -> Iter
     values = image.data[channel].reshape(-1)
     some = values[:: max(1, values.size // LOOKED_AT)].astype(np.float64)
     low, high = np.percentile(some, (1, 99))
+    if trained.min < HU_BELOW and _lost_its_intercept(some):
+        yield (
+            f"looks shifted by about 1024 HU (channel {channel}): air and fat are missing, and most of the "
+            "body lies where only dense bone should; was RescaleIntercept lost on conversion?"
+        )
+        return
     reach = FAR * (trained.max - trained.min)
     if high < trained.percentile_00_5 or low > trained.percentile_99_5 or high > trained.max + reach:
         yield (
             f"intensities from {low:g} to {high:g} (channel {channel}), while those that it was trained to "
             f"find lie from {trained.percentile_00_5:g} to {trained.percentile_99_5:g}"
         )
+
+
+def _lost_its_intercept(values: npt.NDArray[np.float64]) -> bool:
+    """Whether CT intensities look as if the scanner's intercept had not been added to them."""
+    inside = values[values > PADDING]
+    if not inside.size or np.percentile(inside, 1) < DARKEST:
+        return False
+    soft, sparse = (
+        np.mean((inside >= low) & (inside <= high)) for low, high in (SOFT_SHIFTED, SPARSE_SHIFTED)
+    )
+    return bool(soft >= SOFT_SHARE and soft > SOFT_OVER_SPARSE * sparse)

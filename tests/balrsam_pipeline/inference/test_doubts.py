@@ -27,8 +27,10 @@ def image(shape: tuple[int, int, int], low: float = 0, high: float = 255, channe
     return Image(data, Geometry(dimension=2 if flat else 3, shape_zyx=shape, spacing_mm=spacing))
 
 
-def doubts(of: Image, flat: bool, normalization: str = "z_score") -> list[str]:
-    plan = dataclasses.replace(example_plan(), channel_statistics=(CT,))
+def doubts(
+    of: Image, flat: bool, normalization: str = "z_score", trained: ChannelStatistics = CT
+) -> list[str]:
+    plan = dataclasses.replace(example_plan(), channel_statistics=(trained,))
     configuration = dataclasses.replace(
         plan.configuration("2d"),
         spacing_mm=(999.0 if flat else 3.0, 1.0, 1.0),
@@ -77,6 +79,58 @@ def test_others_are_told_with_what_is_odd(given: Image, flat: bool, normalizatio
 
 
 VOLUME = (20, 60, 50)
+# shares of tissues in scans, each with its mean and deviation in HU
+AIR, LUNG, FAT, SOFT = (-1000, 15), (-800, 80), (-100, 20), (50, 40)
+SPONGY, DENSE = (400, 150), (1100, 250)
+ORGANS = dataclasses.replace(CT, min=-1024, max=1500)  # traced a little beyond their rims
+SCANS = {
+    "chest": {AIR: 0.4, LUNG: 0.15, FAT: 0.15, SOFT: 0.27, SPONGY: 0.02, DENSE: 0.01},
+    "small child in a large circle": {AIR: 0.84, FAT: 0.02, SOFT: 0.12, SPONGY: 0.01, DENSE: 0.01},
+    "abdomen without air": {FAT: 0.4, SOFT: 0.55, SPONGY: 0.04, DENSE: 0.01},
+    "head and neck without air": {FAT: 0.1, SOFT: 0.7, SPONGY: 0.1, DENSE: 0.1},
+    "head without air and fat": {(35, 8): 0.8, SPONGY: 0.1, DENSE: 0.1},
+    "brain alone": {(35, 8): 0.9, (10, 5): 0.1},
+    "skull base without air": {FAT: 0.05, SOFT: 0.4, SPONGY: 0.25, DENSE: 0.3},
+}
+CROPS_TOO_DENSE_TO_TELL = ("skull base without air",)
+
+
+def ct(scan: str, shift: int = 0, padding: int | None = None) -> Image:
+    """A CT with the histogram of a scan; outside of a circle it may be padded, as GE's are."""
+    chance = np.random.default_rng(0)
+    shares = SCANS[scan]
+    tissue = chance.choice(len(shares), VOLUME, p=list(shares.values()))
+    means, deviations = np.array(list(shares)).T
+    values = np.maximum(chance.normal(means[tissue], deviations[tissue]), -1024).round() + shift
+    if padding is not None:
+        values[:, :8] = padding
+    of = image(VOLUME)
+    return Image(values[None].astype(np.int16), of.geometry)
+
+
+@pytest.mark.parametrize("shift", [1000, 1024])
+@pytest.mark.parametrize("scan", [scan for scan in SCANS if scan not in CROPS_TOO_DENSE_TO_TELL])
+def test_a_ct_that_lost_its_intercept_is_told(scan: str, shift: int) -> None:
+    (doubt,) = doubts(ct(scan, shift), flat=False, normalization="ct", trained=ORGANS)
+    assert "looks shifted by about 1024 HU" in doubt
+
+
+def test_a_ct_that_lost_its_intercept_is_told_where_it_is_padded() -> None:
+    (doubt,) = doubts(ct("chest", 1024, padding=-2000), flat=False, normalization="ct", trained=ORGANS)
+    assert "looks shifted by about 1024 HU" in doubt
+
+
+@pytest.mark.parametrize("padding", [None, -3024, 0])
+@pytest.mark.parametrize("scan", SCANS)
+def test_a_ct_in_hounsfield_units_raises_no_doubt(scan: str, padding: int | None) -> None:
+    assert doubts(ct(scan, padding=padding), flat=False, normalization="ct", trained=ORGANS) == []
+
+
+def test_a_model_that_was_trained_without_the_intercept_takes_such_images() -> None:
+    shifted = ChannelStatistics(
+        mean=1084, median=1084, std=30, min=24, max=1274, percentile_00_5=974, percentile_99_5=1224
+    )
+    assert doubts(ct("chest", 1024), flat=False, normalization="ct", trained=shifted) == []
 
 
 def spaced(spacing_mm: tuple[float, float, float], shape: tuple[int, int, int] = VOLUME) -> Image:
