@@ -19,11 +19,12 @@ class Member:
     weight: float = 1.0
 
 
-def require_same_labels(members: Sequence[Member]) -> None:
-    """Check that the models of an ensemble segment the same things from the same channels.
+def require_fit_together(members: Sequence[Member]) -> None:
+    """Check that the models of an ensemble segment the same things from the same channels, of volumes in one
+    orientation.
 
     Raises:
-        PredictionError: none given, or labels or channels differ.
+        PredictionError: none given, labels or channels differ, or no orientation is common to all.
     """
     if not members:
         raise PredictionError(
@@ -39,6 +40,37 @@ def require_same_labels(members: Sequence[Member]) -> None:
                 expected="models of one dataset",
                 fix="ensemble models that were trained on the same channels and labels",
             )
+    common_orientations(members)
+
+
+def common_orientations(members: Sequence[Member]) -> tuple[str, ...]:
+    """Orientations in which every model's training volumes are stored, in the first's order; none where no
+    model knows any (pictures, and plans of older versions).
+
+    An image is turned once for all models, so that their logits lie on one grid.
+
+    Raises:
+        PredictionError: models know some, and have none in common.
+    """
+    known = [item.predictor for item in members if item.predictor.plan.orientations]
+    if not known:
+        return ()
+    first = known[0].plan.orientations
+    common = tuple(code for code in first if all(code in other.plan.orientations for other in known[1:]))
+    if common:
+        return common
+    raise PredictionError(
+        "ensemble of " + " and ".join(_named(predictor) for predictor in known),
+        found="training volumes stored "
+        + "; ".join(f"{' or '.join(item.plan.orientations)} ({_named(item)})" for item in known),
+        expected="an orientation that all of them were trained with, to which an image can be turned",
+        fix="predict with each model alone and --save-probabilities, then average: balrsam ensemble "
+        "-i FOLDER FOLDER -o OUT",
+    )
+
+
+def _named(predictor: Predictor) -> str:
+    return f"{predictor.configuration.name} of {predictor.plan.dataset}"
 
 
 def require_channels(case: str, channels: int, predictor: Predictor) -> None:

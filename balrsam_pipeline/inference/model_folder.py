@@ -11,7 +11,7 @@ from pathlib import Path
 from balrsam_pipeline.dataset import read_description
 from balrsam_pipeline.errors import PredictionError
 from balrsam_pipeline.folds import ALL, FoldName, numbered
-from balrsam_pipeline.inference.members import Member, require_same_labels
+from balrsam_pipeline.inference.members import Member, require_fit_together
 from balrsam_pipeline.inference.postprocessing import Postprocessing
 from balrsam_pipeline.inference.predictor import Predictor, PredictorOptions
 from balrsam_pipeline.layout import DESCRIPTION, PLAN, ModelFolder, ResultsFolder
@@ -87,7 +87,7 @@ def load_members(choice: ModelChoice, options: PredictorOptions) -> list[Member]
         Member(load_predictor(folder, choice.folds, options, choice.checkpoint, choice.base), weight)
         for folder, weight in zip(choice.folders, choice.weights, strict=True)
     ]
-    require_same_labels(members)
+    require_fit_together(members)
     for folder, member in zip(choice.folders, members, strict=True):
         folds = choice.folds or trained_folds(folder, choice.checkpoint)
         named = f"fold{'s' if len(folds) > 1 else ''} {', '.join(map(str, folds))}"

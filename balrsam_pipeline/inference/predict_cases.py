@@ -25,7 +25,7 @@ from balrsam_pipeline.execution import Outcome, run_cases, run_with_limit
 from balrsam_pipeline.files import final_name
 from balrsam_pipeline.imageio import read_image, write_label
 from balrsam_pipeline.inference.doubts import as_grey, find_doubts, find_header_doubts
-from balrsam_pipeline.inference.members import Member, require_same_labels
+from balrsam_pipeline.inference.members import Member, require_fit_together
 from balrsam_pipeline.inference.postprocessing import Postprocessing, apply_postprocessing
 from balrsam_pipeline.inference.predict_image import label_of_image
 from balrsam_pipeline.inference.prediction_json import Manifest, MemberRecord, start_folder
@@ -113,7 +113,7 @@ def predict_cases(
         UsageError: images lie in the folder, or files that no prediction made would be replaced.
     """
     options = options or FileOptions()
-    require_same_labels(members)
+    require_fit_together(members)
     started = time.monotonic()
     _require_safe(cases, output)
     if not options.skip_existing:

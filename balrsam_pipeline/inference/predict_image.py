@@ -21,7 +21,7 @@ from balrsam_pipeline.imageio.turning import Turn, turn_to_one_of
 from balrsam_pipeline.inference.export import ImageGrid, ProbabilitySink, WeightedSource, export_label
 from balrsam_pipeline.inference.grown import require_sensible_growth
 from balrsam_pipeline.inference.logits import ArrayLogits, LogitSource
-from balrsam_pipeline.inference.members import Member, require_channels
+from balrsam_pipeline.inference.members import Member, common_orientations, require_channels
 from balrsam_pipeline.inference.predictor import Predictor
 from balrsam_pipeline.inference.probabilities import turned_probabilities, writing_probabilities
 from balrsam_pipeline.inference.timing import NetworkLock, StageClock
@@ -157,7 +157,7 @@ def label_of_image(
 def turn_of_training(case: str, geometry: Geometry, members: Sequence[Member]) -> Turn | None:
     """How to turn an image that is stored in another orientation than every training volume; None where it is
     stored as they are, and for pictures."""
-    orientations = members[0].predictor.plan.orientations
+    orientations = common_orientations(members)
     turn = turn_to_one_of(geometry, orientations)
     if turn is None:
         return None
