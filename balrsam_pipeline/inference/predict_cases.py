@@ -25,6 +25,7 @@ from balrsam_pipeline.execution import Outcome, run_cases, run_with_limit
 from balrsam_pipeline.files import final_name
 from balrsam_pipeline.imageio import read_image, write_label
 from balrsam_pipeline.inference.doubts import as_grey, find_doubts, find_header_doubts
+from balrsam_pipeline.inference.grids import difference_of_grids
 from balrsam_pipeline.inference.members import Member, require_fit_together
 from balrsam_pipeline.inference.postprocessing import Postprocessing, apply_postprocessing
 from balrsam_pipeline.inference.predict_image import label_of_image
@@ -48,7 +49,8 @@ class FileOptions:
     Attributes:
         workers: cases in flight at once, each in a thread of its own.
         save_probabilities: write float16 probabilities beside every label map.
-        skip_existing: leave cases alone whose output is there (continue a run that was stopped).
+        skip_existing: leave cases alone whose output is there and fits the image (continue a run that was
+            stopped).
         postprocessing: steps applied to every label map.
         case_timeout_s: a case that takes longer fails, with the stack of where it stood; None waits for ever.
         grey: turn colour pictures into grey ones, for a model of one channel.
@@ -119,6 +121,8 @@ def predict_cases(
     if not options.skip_existing:
         _mark_outputs(cases, output)
     start_folder(output, _manifest(members, options), options.skip_existing)
+    if options.skip_existing:
+        _mark_replaced(cases, output)
     waiting = {
         case: files
         for case, files in cases.items()
@@ -270,6 +274,16 @@ def _mark_outputs(cases: Mapping[str, CaseFiles], output: Path) -> None:
         for path in _outputs(files, output):
             if path.is_file():
                 os.utime(path, ns=(STALE_NS, STALE_NS))
+
+
+def _mark_replaced(cases: Mapping[str, CaseFiles], output: Path) -> None:
+    """Date 1970, too, what was predicted of another image than the one that is there now."""
+    for case, files in cases.items():
+        label = _output_path(files, output)
+        difference = difference_of_grids(files.images[0], label) if _is_current(label) else None
+        if difference is not None:
+            LOG.info("%s is predicted again: %s", case, difference)
+            _mark_outputs({case: files}, output)
 
 
 def _remove_stale(files: CaseFiles, output: Path) -> None:

@@ -100,6 +100,44 @@ def test_a_prediction_stays_until_its_replacement_is_complete(
     assert mask.read_bytes() == before
 
 
+@pytest.mark.parametrize("change", ["shape", "spacing", "nothing"])
+def test_continuing_predicts_again_what_no_longer_fits_its_image(
+    change: str, model_folder: Folders, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    scan, mask = tmp_path / "scans" / "a.nii.gz", tmp_path / "out" / "a.nii.gz"
+    write_scan(scan)
+    write_scan(tmp_path / "scans" / "b.nii.gz")
+    words = ["predict", "-i", str(tmp_path / "scans"), "-o", str(tmp_path / "out"), *CPU]
+    words += ["--model", str(model_folder(folds=(0,)))]
+    assert main(words) == 0
+    before, other = mask.stat().st_mtime_ns, (tmp_path / "out" / "b.nii.gz").stat().st_mtime_ns
+    read = read_image([scan])
+    shape = (3, 8, 10) if change == "shape" else (3, 8, 9)
+    spacing_mm = (2.0, 1.0, 1.0) if change == "spacing" else (1.0, 1.0, 1.0)
+    data = np.resize(read.data, (1, *shape))
+    write_image(scan, Image(data, Geometry(dimension=3, shape_zyx=shape, spacing_mm=spacing_mm)))
+    with caplog.at_level("INFO"):
+        assert main([*words, "--continue"]) == 0
+    assert read_label(mask).geometry == read_image([scan]).geometry
+    assert (mask.stat().st_mtime_ns == before) == (change == "nothing")
+    assert ("a is predicted again: a.nii.gz has" in caplog.text) == (change != "nothing")
+    assert (tmp_path / "out" / "b.nii.gz").stat().st_mtime_ns == other
+
+
+def test_a_mask_that_no_longer_fits_goes_where_its_image_cannot_be_predicted(
+    model_folder: Folders, tmp_path: Path
+) -> None:
+    scan = tmp_path / "scans" / "a.nii.gz"
+    write_scan(scan)
+    words = ["predict", "-i", str(tmp_path / "scans"), "-o", str(tmp_path / "out"), *CPU]
+    words += ["--model", str(model_folder(folds=(0,)))]
+    assert main(words) == 0
+    data = np.full((1, 3, 8, 10), np.nan, np.float32)
+    write_image(scan, Image(data, Geometry(dimension=3, shape_zyx=(3, 8, 10), spacing_mm=(1.0, 1.0, 1.0))))
+    assert main([*words, "--continue"]) == 1
+    assert not (tmp_path / "out" / "a.nii.gz").exists()
+
+
 def test_one_case_goes_to_one_file_in_the_format_of_its_name(model_folder: Folders, tmp_path: Path) -> None:
     write_scan(tmp_path / "a.nii.gz")
     model = ["--model", str(model_folder(folds=(0,))), *CPU]
