@@ -100,7 +100,10 @@ def _spacing_is_odd(
         for own, planned in zip(spacing_mm, configuration.spacing_mm, strict=True)
     ]
     lone = shape[0] == 1 or geometry.dimension == 2 or is_flat(configuration.spacing_mm)
-    return max(factors[1:]) > PIXEL_FACTOR or (factors[0] > SLICE_FACTOR and not lone)
+    within = (
+        not configuration.antialias and max(factors[1:]) > PIXEL_FACTOR
+    )  # else planned coarser, by any factor
+    return within or (factors[0] > SLICE_FACTOR and not lone)
 
 
 def _sizes(values: Sequence[float]) -> str:
@@ -117,7 +120,8 @@ def _size(
         side * (1.0 if natural else own / trained)
         for side, own, trained in zip(shape_yx, spacing_mm, configuration.spacing_mm[1:], strict=True)
     ]
-    share = max(side / patch for side, patch in zip(sides, configuration.patch_size, strict=True))
+    seen = configuration.fitted_to or configuration.patch_size
+    share = max(side / length for side, length in zip(sides, seen, strict=True))
     if not SMALL <= share <= LARGE:
         shown = " x ".join(f"{side:.0f}" for side in sides)
         yield f"{shown} pixels, for a model of patches of {' x '.join(map(str, configuration.patch_size))}"

@@ -192,6 +192,23 @@ def test_spacing_means_nothing_where_each_image_is_fitted() -> None:
     assert list(find_doubts(image((1, 60, 50)), plan, configuration)) == []
 
 
+def test_large_pictures_of_which_tiles_are_cut_raise_no_doubt() -> None:
+    plan = example_plan()
+    configuration = dataclasses.replace(
+        plan.configuration("2d"), spacing_mm=(999.0, 1.0, 1.0), fit_patch=True, fit_size=(960, 1000)
+    )
+    assert list(find_doubts(image((1, 2488, 2592)), plan, configuration)) == []
+    assert "pixels" in "".join(find_doubts(image((1, 60, 50)), plan, configuration))
+
+
+def test_slices_that_the_plan_makes_smaller_raise_no_doubt() -> None:
+    """Their planned spacing is coarser than that of any image: six times for slices of 1,344 seen at 224."""
+    plan = example_plan()
+    configuration = dataclasses.replace(plan.configuration("2d"), spacing_mm=(3.0, 1.2, 1.2), antialias=True)
+    given = spaced((3.0, 0.2, 0.2), (20, *(6 * side for side in configuration.patch_size)))
+    assert list(find_doubts(given, plan, configuration)) == []
+
+
 def test_a_volume_with_next_to_nothing_in_the_plane_is_told() -> None:
     (doubt,) = doubts(image((20, 4, 4)), flat=False)
     assert "4 x 4 pixels" in doubt
