@@ -17,7 +17,7 @@ RECORDS = [
     for method, budget, seed, dice in (
         ("default", 5.0, 0, 0.8),
         ("default", 5.0, 1, 0.9),
-        ("nnunet", 5.0, 0, 0.7),
+        ("nnunet_2d", 5.0, 0, 0.7),
         ("default", 20.0, 0, 0.95),
     )
 ]
@@ -25,7 +25,7 @@ RECORDS = [
 
 def test_a_row_for_each_budget_and_a_column_for_each_method() -> None:
     lines = suite.table(RECORDS).splitlines()
-    assert lines[0] == "| dataset | core-minutes | default | nnunet |"
+    assert lines[0] == "| dataset | core-minutes | default | nnunet_2d |"
     assert lines[2:] == ["| A | 5 | 0.8500 (2) | 0.7000 (1) |", "| A | 20 | 0.9500 (1) |  |"]
 
 

@@ -20,11 +20,11 @@ def test_a_signal_is_noted_instead_of_killing(number):
 
 def test_a_signal_that_comes_by_two_ways_at_once_is_one_and_a_later_one_ends(monkeypatch):
     with pytest.raises(KeyboardInterrupt), stop_on_signals() as request:
-        os.kill(os.getpid(), signal.SIGINT)
-        os.kill(os.getpid(), signal.SIGINT)
+        signal.raise_signal(signal.SIGINT)
+        signal.raise_signal(signal.SIGINT)
         assert request
         monkeypatch.setattr("trainers.stopping.SAME_WITHIN_S", 0.0)
-        os.kill(os.getpid(), signal.SIGINT)
+        signal.raise_signal(signal.SIGINT)
 
 
 def test_a_stopped_training_exits_with_a_code_that_asks_to_be_requeued():
