@@ -19,12 +19,17 @@ def test_a_signal_is_noted_instead_of_killing(number):
 
 
 def test_a_signal_that_comes_by_two_ways_at_once_is_one_and_a_later_one_ends(monkeypatch):
-    with pytest.raises(KeyboardInterrupt), stop_on_signals() as request:
-        signal.raise_signal(signal.SIGINT)
-        signal.raise_signal(signal.SIGINT)
-        assert request
-        monkeypatch.setattr("trainers.stopping.SAME_WITHIN_S", 0.0)
-        signal.raise_signal(signal.SIGINT)
+    """In the background of a shell SIGINT is ignored from the start, so what it does is set here."""
+    former = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        with pytest.raises(KeyboardInterrupt), stop_on_signals() as request:
+            signal.raise_signal(signal.SIGINT)
+            signal.raise_signal(signal.SIGINT)
+            assert request
+            monkeypatch.setattr("trainers.stopping.SAME_WITHIN_S", 0.0)
+            signal.raise_signal(signal.SIGINT)
+    finally:
+        signal.signal(signal.SIGINT, former)
 
 
 def test_a_stopped_training_exits_with_a_code_that_asks_to_be_requeued():
