@@ -10,9 +10,7 @@ from collections.abc import Iterable, Mapping
 VOID = 255  # PASCAL VOC, Cityscapes and their followers: nobody labelled this pixel
 LARGEST_NUMBER = 32  # numbers of labels with gaps between; greys that are spread out lie beyond
 FEWEST_BLURRED = 6  # different values; fewer are labels
-FEWEST_FRINGED = 4
 FREQUENT = 0.05  # share of the voxels that are not background, above which a grey is no fringe
-FRINGE = 0.25  # as many voxels of a flat grey as have one of those that JPEG makes of it
 NOISE = 16  # greys about a flat one that JPEG makes of it
 
 
@@ -56,15 +54,13 @@ def is_blurred(counts: Mapping[int, int]) -> bool:
 
 
 def _fringes(counts: Mapping[int, int]) -> bool:
-    """Whether two values, the darkest and the brightest or nearly so, have a few rare ones about each: what
-    JPEG of high quality makes of two values. Labels beside 255 for void are not rare beside it."""
+    """Whether all greys lie about the darkest or the brightest, several at either end, of which one is most
+    of what lies there: what JPEG of high quality makes of two values. Beside 255 for void lies nothing."""
     low, high = min(counts), max(counts)
-    if len(counts) < FEWEST_FRINGED or high - low <= 2 * NOISE:
+    if high - low <= 2 * NOISE or any(low + NOISE < grey < high - NOISE for grey in counts):
         return False
-    if any(low + NOISE < grey < high - NOISE for grey in counts):
-        return False
-    flat = [max(count for grey, count in counts.items() if abs(grey - end) <= NOISE) for end in (low, high)]
-    return sum(counts.values()) - sum(flat) <= FRINGE * min(flat)
+    ends = [[count for grey, count in counts.items() if abs(grey - end) <= NOISE] for end in (low, high)]
+    return all(len(end) > 1 and max(end) > sum(end) / 2 for end in ends)
 
 
 def threshold(greys: Iterable[int]) -> str:

@@ -64,9 +64,10 @@ def test_the_fringe_of_a_small_lesion_saved_as_jpeg_is_blur(inverted: bool) -> N
 
 
 @pytest.mark.parametrize("quality", [100, 98, 95, 90, 75, 50])
-def test_two_values_saved_as_jpeg_are_blur_at_any_quality(quality: int) -> None:
+@pytest.mark.parametrize("radius", [8, 20, 40])
+def test_two_values_saved_as_jpeg_are_blur_at_any_quality(quality: int, radius: int) -> None:
     rows, columns = np.mgrid[:200, :300]
-    disc = ((rows - 100) ** 2 + (columns - 150) ** 2 < 1600).astype(np.uint8) * 255
+    disc = ((rows - 100) ** 2 + (columns - 150) ** 2 < radius**2).astype(np.uint8) * 255
     file = io.BytesIO()
     Image.fromarray(disc).save(file, "JPEG", quality=quality)
     greys, counts = np.unique(np.asarray(Image.open(file)), return_counts=True)
