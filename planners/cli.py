@@ -37,6 +37,26 @@ def add_planning_arguments(parser: argparse.ArgumentParser) -> None:
         help="those to preprocess; recommended: the plan's default and its companions (default: all that "
         "suit)",
     )
+    _add_overrides(parser)
+    parser.add_argument(
+        "--like", metavar="PLAN", help="take over the plan of another dataset: its name, folder or plan.json"
+    )
+    parser.add_argument(
+        "--plan",
+        type=plan_name,
+        default=UNNAMED,
+        metavar="NAME",
+        help="name this plan, which then lies beside the dataset's others",
+    )
+    parser.add_argument("--workers", type=int, metavar="N", help="processes (default: one per core)")
+    parser.add_argument("--no-verify", action="store_true", help="skip the integrity check")
+    parser.add_argument("--offline", action="store_true", help="fetch nothing (also: balrsam_offline=1)")
+    add_execution_arguments(parser)
+    add_roots(parser)
+
+
+def _add_overrides(parser: argparse.ArgumentParser) -> None:
+    """What the user decides instead of the rules."""
     parser.add_argument(
         "--gpu-memory-gb",
         type=float,
@@ -73,21 +93,6 @@ def add_planning_arguments(parser: argparse.ArgumentParser) -> None:
         metavar=("Z", "Y", "X"),
         help="target spacing in mm (default: by the data)",
     )
-    parser.add_argument(
-        "--like", metavar="PLAN", help="take over the plan of another dataset: its name, folder or plan.json"
-    )
-    parser.add_argument(
-        "--plan",
-        type=plan_name,
-        default=UNNAMED,
-        metavar="NAME",
-        help="name this plan, which then lies beside the dataset's others",
-    )
-    parser.add_argument("--workers", type=int, metavar="N", help="processes (default: one per core)")
-    parser.add_argument("--no-verify", action="store_true", help="skip the integrity check")
-    parser.add_argument("--offline", action="store_true", help="fetch nothing (also: balrsam_offline=1)")
-    add_execution_arguments(parser)
-    add_roots(parser)
 
 
 def planning_files(arguments: argparse.Namespace) -> CommandFiles:

@@ -26,6 +26,7 @@ from planners.rules.configurations import (
     companions,
     configurations,
     default_configuration,
+    flat_axis,
     is_two_dimensional,
 )
 from planners.rules.input_size import (
@@ -125,7 +126,7 @@ def _decide_common(
     asked = (overrides.backbone, overrides.checkpoint, pictures)
     if channels_are_alike(fingerprint):
         without = without or "its channels all show the same greys"
-    order = transpose(spacing.value, typical_size_mm(fingerprint))
+    order = transpose(spacing.value, typical_size_mm(fingerprint), flat_axis(fingerprint))
     common = CommonDecisions(
         fingerprint=fingerprint,
         description=description,

@@ -47,6 +47,7 @@ from planners.rules.slices import (
 )
 
 OF_SOME_TILES = "the encoder runs once for some tiles of each slice, as many as a quarter of the time allows"
+SMALL_STRIDE = 4  # of LiteMedSAM's embedding
 USEFUL_BATCH = 2  # below, the next smaller input size is tried
 
 
@@ -67,12 +68,8 @@ def slice_network(
     thinnest, thickness = min(thick_px.items(), key=itemgetter(1))
     cpu = common.hardware.gpu_memory_gb is None
     parts = network_preset(common.base.value.backbone, cpu=cpu and not draft.stacks)
-    seen = encoder_pixels(
-        common.base.value.checkpoint,
-        common.schemes.value,
-        common.fingerprint.channel_statistics,
-        2 * draft.context_slices + 1,
-    )
+    statistics, slices_seen = common.fingerprint.channel_statistics, 2 * draft.context_slices + 1
+    seen = encoder_pixels(common.base.value.checkpoint, common.schemes.value, statistics, slices_seen)
     pyramid = parts.value.decoder == "pyramid"
     once = pyramid and not parts.value.from_scratch
     adapted = not (parts.value.from_scratch or pyramid or (cpu and draft.stacks))
@@ -80,22 +77,18 @@ def slice_network(
     stride = (
         pyramid_stride(thinnest, thickness, size.value.scale, size.value.input)
         if pyramid
-        else mask_stride(thinnest, thickness, size.value.scale)
+        else _decoder_stride(thinnest, thickness, size.value, seen.get("embedding_stride"))
     )
-    finest: Stride = (
-        1 if seen.get("embedding_stride") == 4 and not pyramid else 4
-    )  # SAM's decoder quarters it
     across = thickness * size.value.scale
     count = slice_count(common.fingerprint, axes, common.order.value)
     shrink = encoder_shrink(count, size.value.input, across)
     stages = adapted_stages(shrink.value, across, pictures=slices.pictures)
-    blocks = BACKBONES[parts.value.backbone].depth if every_block and parts.value.backbone in BACKBONES else 0
-    again = checkpointed_blocks(size.value.input, from_scratch=parts.value.from_scratch, every=blocks)
+    again = _checkpointed(parts.value, size.value, every_block=every_block)
     encoding = [shrink.reason, stages.reason] if size.value.whole else [OF_SOME_TILES]
-    channels = len(common.description.channel_names) * (2 * draft.context_slices + 1)
-    around: Decision[Surroundings] = Decision(0, "")
-    if pyramid and parts.value.from_scratch:
-        around = surroundings(size.value, slices)
+    channels = len(common.description.channel_names) * slices_seen
+    alone = pyramid and parts.value.from_scratch  # a pyramid without an encoder
+    around: Decision[Surroundings] = surroundings(size.value, slices) if alone else Decision(0, "")
+    width = pyramid_width(parts.value.cden_width, size.value.input) if pyramid else parts.value.cden_width
     beside = once and size.value.whole  # whole slices, each encoded once
     network = replace(
         parts.value,
@@ -104,12 +97,10 @@ def slice_network(
         surroundings=around.value,
         classes=common.description.labels.classes,
         input_size=size.value.input,
-        mask_stride=finest if stride.value > finest else stride.value,
+        mask_stride=stride.value,
         checkpointed_blocks=again.value,
         encoder_shrink=shrink.value if beside else 1,
-        cden_width=pyramid_width(parts.value.cden_width, size.value.input)
-        if pyramid
-        else parts.value.cden_width,
+        cden_width=width,
         **seen,
     )
     reasons = {
@@ -120,6 +111,19 @@ def slice_network(
         "checkpointed_blocks": again.reason,
     }
     return size.value, network, reasons
+
+
+def _checkpointed(network: NetworkPlan, size: Size, *, every_block: bool) -> Decision[int]:
+    blocks = BACKBONES[network.backbone].depth if every_block and network.backbone in BACKBONES else 0
+    return checkpointed_blocks(size.input, from_scratch=network.from_scratch, every=blocks)
+
+
+def _decoder_stride(
+    name: str, thickness: float, size: Size, embedding_stride: int | None
+) -> Decision[Stride]:
+    """How fine SAM's decoder gives masks: it quarters the stride of what it embeds, and none are coarser."""
+    stride = mask_stride(name, thickness, size.scale)
+    return replace(stride, value=1) if embedding_stride == SMALL_STRIDE else stride
 
 
 def _size(

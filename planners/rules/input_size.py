@@ -146,19 +146,24 @@ def input_size(
         side = largest if adapted and ENLARGE * longest >= largest else fitting[0]
         return _whole(slices, side, f"{slices} are seen whole")
     tile = CPU_TILE if cpu else largest
-    coarser = _coarser(slices, thickness_px)
-    large = thickest_px * TILE_LABELS > tile * coarser
+    large = thickest_px * TILE_LABELS > tile * _coarser(slices, thickness_px)
     least = THINNEST if large or ordered or not slices.pictures else THIN
-    if thickness_px * largest / longest >= least:
-        side = _cpu_side(slices, thickness_px, largest) if cpu and not once else largest
-        return _whole(
-            slices,
-            side,
-            f"{slices} are seen whole but smaller: at {side} pixels the thinnest label "
-            f"({thickness_px:.1f} voxels) still spans {thickness_px * side / longest:.1f}, and what a "
-            "pixel "
-            "shows depends on its surroundings",
-        )
+    if thickness_px * largest / longest < least:
+        return _tiled(slices, thickness_px, tile, least, largest)
+    side = _cpu_side(slices, thickness_px, largest) if cpu and not once else largest
+    return _whole(
+        slices,
+        side,
+        f"{slices} are seen whole but smaller: at {side} pixels the thinnest label "
+        f"({thickness_px:.1f} voxels) still spans {thickness_px * side / longest:.1f}, and what a pixel "
+        "shows depends on its surroundings",
+    )
+
+
+def _tiled(slices: Slices, thickness_px: float, tile: int, least: float, largest: int) -> Decision[Size]:
+    """Tiles of a side of `tile` pixels, no finer than their thinnest label needs; whole at `largest` pixels
+    it would span less than `least`."""
+    coarser = _coarser(slices, thickness_px)
     seen = replace(slices, yx=(math.ceil(slices.yx[0] / coarser), math.ceil(slices.yx[1] / coarser)))
     fineness = (
         "at full resolution"
@@ -166,13 +171,12 @@ def input_size(
         else f"of slices made {coarser:.1f} times smaller, in which it spans {TILE_ACROSS:g} and a tile "
         f"shows {tile * coarser:.0f} voxels"
     )
+    small = ", small ones, since on a CPU more steps are worth more than pixels" if tile < largest else ""
     return Decision(
         replace(_tiles(seen, tile), shrink=coarser),
-        f"{slices} seen whole at {largest} pixels would leave {thickness_px * largest / longest:.1f} pixels "
-        "of "
-        f"the thinnest label ({thickness_px:.1f} voxels), under {least:g}: tiles {fineness}"
-        + (", small ones, since on a CPU more steps are worth more than pixels" if cpu else "")
-        + _resized(seen),
+        f"{slices} seen whole at {largest} pixels would leave "
+        f"{thickness_px * largest / slices.longest:.1f} pixels of the thinnest label "
+        f"({thickness_px:.1f} voxels), under {least:g}: tiles {fineness}{small}{_resized(seen)}",
     )
 
 

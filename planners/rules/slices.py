@@ -9,7 +9,6 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from balrsam_pipeline.imageio.geometry import is_flat
 from balrsam_pipeline.plan import CaseFingerprint, Fingerprint
 from planners.rules import Decision
 from planners.rules.configurations import is_two_dimensional
@@ -128,12 +127,15 @@ def _in_plane(sizes: npt.NDArray[np.float64], slicing_axes: tuple[int, ...]) -> 
     return (height, width) if slicing_axes == (0,) else (max(depth, height), max(height, width))
 
 
-def transpose(spacing_mm: tuple[float, float, float], size_mm: tuple[float, float, float]) -> Decision[Order]:
+def transpose(
+    spacing_mm: tuple[float, float, float], size_mm: tuple[float, float, float], flat: int | None = None
+) -> Decision[Order]:
     """The order of the raw axes that puts the slice axis first; the others keep theirs.
 
     Args:
         spacing_mm: target spacing on the raw axes.
         size_mm: how long a typical image is along them.
+        flat: the axis across which every image is a single slice; None of volumes.
 
     Source: nnU-Net v2, `ExperimentPlanner.determine_transpose`, for the coarsest axis; it has no rule where
     there is none. There the slices nearest to a square are taken, as SAM's input is: a long body is cut
@@ -146,9 +148,8 @@ def transpose(spacing_mm: tuple[float, float, float], size_mm: tuple[float, floa
         >>> print(decision.reason)
         slices are cut across axis x, whose spacing is the largest: the images are sharpest within them
     """
-    for axis in range(3):
-        if is_flat(transposed(spacing_mm, _first(axis))):
-            return Decision(_first(axis), "the images are single slices")
+    if flat is not None:
+        return Decision(_first(flat), "the images are single slices")
     if max(spacing_mm) <= ALIKE * min(spacing_mm):
         squarest = min(range(3), key=lambda axis: _elongation(axis, size_mm))
         return Decision(

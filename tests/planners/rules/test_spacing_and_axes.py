@@ -9,7 +9,13 @@ import pytest
 from support.fingerprints import make_fingerprint
 
 from balrsam_pipeline.plan import Fingerprint
-from planners.rules.configurations import companions, configurations, context_slices, default_configuration
+from planners.rules.configurations import (
+    companions,
+    configurations,
+    context_slices,
+    default_configuration,
+    flat_axis,
+)
 from planners.rules.mirroring import mirror_axes
 from planners.rules.slices import transpose
 from planners.rules.target_spacing import target_spacing
@@ -73,13 +79,18 @@ def test_spacings_that_differ_by_rounding_are_equally_fine(last: float) -> None:
     assert transpose((1.0, 1.0, 1.2), (100.0, 320.0, 300.0)).value == (2, 0, 1)
 
 
-def test_single_slices_are_single_slices_whatever_thickness_their_headers_say() -> None:
+@pytest.mark.parametrize(("axis", "order"), [(0, (0, 1, 2)), (1, (1, 0, 2)), (2, (2, 0, 1))])
+def test_single_slices_are_single_slices_whatever_thickness_their_headers_say(
+    axis: int, order: tuple[int, int, int]
+) -> None:
     """NIfTI has 1 mm where nobody gave a thickness, which beside pixels of 1.5 mm is no coarse axis."""
-    spacing = target_spacing(make_fingerprint([(1.0, 1.5, 1.5)] * 3, (1, 128, 120))).value
-    assert spacing[1:] == (1.5, 1.5)
-    assert transpose(spacing, (1.0, 192.0, 180.0)).value == (0, 1, 2)
-    coronal = target_spacing(make_fingerprint([(1.5, 1.0, 1.5)] * 3, (128, 1, 120))).value
-    assert transpose(coronal, (192.0, 1.0, 180.0)).value == (1, 0, 2)
+    spacing, shape = ([1.5] * 3, [128, 124, 120])
+    spacing[axis], shape[axis] = 1.0, 1
+    fingerprint = make_fingerprint([(spacing[0], spacing[1], spacing[2])] * 3, (shape[0], shape[1], shape[2]))
+    assert flat_axis(fingerprint) == axis
+    target = target_spacing(fingerprint).value
+    assert sorted(target) == [1.5, 1.5, 999.0] and target[axis] == 999.0
+    assert transpose((1.0, 1.5, 1.5), (192.0, 180.0, 1.0), flat_axis(fingerprint)).value == order
 
 
 def test_isotropic_volumes_take_all_configurations() -> None:
