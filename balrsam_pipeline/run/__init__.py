@@ -2,6 +2,7 @@
 is not done yet."""
 
 from balrsam_pipeline.run.request import RunRequest
-from balrsam_pipeline.run.steps import Step, planning_step, steps_after_planning
+from balrsam_pipeline.run.step import Step
+from balrsam_pipeline.run.steps import planning_step, steps_after_planning
 
 __all__ = ["RunRequest", "Step", "planning_step", "steps_after_planning"]

@@ -11,7 +11,7 @@ from balrsam_pipeline.folds import ALL
 from balrsam_pipeline.layout import FoldFolder, PlanFolder, PreprocessedFolder, RawFolder, ResultsFolder
 from balrsam_pipeline.run.estimates import FOLD, fold_folder
 from balrsam_pipeline.run.request import RunRequest
-from balrsam_pipeline.run.steps import Step
+from balrsam_pipeline.run.step import Step
 
 POOLED, PREPARE = "crossval_", "prepare"
 

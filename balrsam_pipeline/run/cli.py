@@ -38,7 +38,8 @@ from balrsam_pipeline.run.page_keeper import page_kept, write_page
 from balrsam_pipeline.run.pages import first_page
 from balrsam_pipeline.run.report import dry_run_lines, remembered, status_lines, time_line
 from balrsam_pipeline.run.request import RunRequest
-from balrsam_pipeline.run.steps import Step, planning_step
+from balrsam_pipeline.run.step import Step
+from balrsam_pipeline.run.steps import planning_step
 from balrsam_pipeline.run.try_machine import try_machine
 from balrsam_pipeline.run.words import shared_words
 

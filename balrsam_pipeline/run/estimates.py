@@ -15,7 +15,7 @@ from balrsam_pipeline.progress import in_words
 from balrsam_pipeline.run.file_hashes import find_files
 from balrsam_pipeline.run.records import StepRecord, read_record, record_path
 from balrsam_pipeline.run.request import RunRequest
-from balrsam_pipeline.run.steps import Step
+from balrsam_pipeline.run.step import Step
 from balrsam_pipeline.run.together import on_devices, trained_together_by
 from balrsam_pipeline.run.words import as_text
 

@@ -18,7 +18,8 @@ from balrsam_pipeline.run.invalidate import clear_for
 from balrsam_pipeline.run.records import Output, StepRecord, begin, record_path, write_record
 from balrsam_pipeline.run.request import RunRequest
 from balrsam_pipeline.run.state import StepState, state_of
-from balrsam_pipeline.run.steps import Step, planning_step, steps_after_planning
+from balrsam_pipeline.run.step import Step
+from balrsam_pipeline.run.steps import planning_step, steps_after_planning
 from balrsam_pipeline.run.together import on_cluster, on_devices, trained_together_by
 
 HASHES = "hashes.json"

@@ -13,7 +13,7 @@ from balrsam_pipeline.execution.lock import LOCK_NAME, lock_holder
 from balrsam_pipeline.execution.os_lock import alive
 from balrsam_pipeline.run.file_hashes import find_files
 from balrsam_pipeline.run.state import StepState
-from balrsam_pipeline.run.steps import Step
+from balrsam_pipeline.run.step import Step
 
 LOCKS = ".balrsam*.lock"
 LEFTOVER = re.compile(r"\.tmp-(?P<pid>\d+)-.+")

@@ -32,7 +32,7 @@ from balrsam_pipeline.run.file_hashes import ContentHashes
 from balrsam_pipeline.run.records import read_record
 from balrsam_pipeline.run.request import RunRequest
 from balrsam_pipeline.run.state import Status, StepState
-from balrsam_pipeline.run.steps import Step
+from balrsam_pipeline.run.step import Step
 from balrsam_pipeline.run.words import shared_words
 
 REASON_LENGTH = 110

@@ -11,7 +11,7 @@ from typing import Literal
 from balrsam_pipeline.plan_names import RECOMMENDED
 from balrsam_pipeline.run.file_hashes import ContentHashes, find_files
 from balrsam_pipeline.run.records import StepRecord, read_record
-from balrsam_pipeline.run.steps import Step
+from balrsam_pipeline.run.step import Step
 
 # settings of earlier versions with which a step made what it would make now, and more
 AS_GOOD = {("--configurations", "all", RECOMMENDED)}

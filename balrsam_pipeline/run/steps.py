@@ -8,22 +8,17 @@ under the three roots.
 from __future__ import annotations
 
 import shlex
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
-from pathlib import Path
-from types import MappingProxyType
-from typing import Any
+from collections.abc import Sequence
 
-from balrsam_pipeline.command import load_command, parser_of
 from balrsam_pipeline.execution import cluster_words
 from balrsam_pipeline.folds import ALL, FoldName, numbered
-from balrsam_pipeline.layout import PreprocessedFolder, RawFolder, ResultsFolder
+from balrsam_pipeline.layout import RawFolder
 from balrsam_pipeline.network.official_checkpoints import find_checkpoint
-from balrsam_pipeline.paths import shown
 from balrsam_pipeline.plan import Plan
 from balrsam_pipeline.plan_names import RECOMMENDED, model_name
-from balrsam_pipeline.run.handed_on import settings_for, words_for
+from balrsam_pipeline.run.handed_on import settings_for
 from balrsam_pipeline.run.request import RunRequest
+from balrsam_pipeline.run.step import PREPROCESSED, RAW, RESULTS, Step, labels, make_step
 from balrsam_pipeline.run.together import (
     CHOSEN,
     configurations_of,
@@ -33,7 +28,6 @@ from balrsam_pipeline.run.together import (
     words_of,
 )
 from balrsam_pipeline.run.words import (
-    SHARED,
     as_text,
     device_words,
     given_paths,
@@ -43,56 +37,6 @@ from balrsam_pipeline.run.words import (
     worker_words,
 )
 
-_NONE: Mapping[str, str] = MappingProxyType({})
-RAW, PREPROCESSED, RESULTS = (
-    RawFolder(Path("raw")),
-    PreprocessedFolder(Path("preprocessed")),
-    ResultsFolder(Path("results")),
-)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Step:
-    """One command of a run.
-
-    Attributes:
-        name: unique in the run; its record is `results/DATASET/run/NAME.json`.
-        title: for people.
-        command: the sub-command of balrsam, and `words` its arguments.
-        needs: names of the steps that must be done before.
-        settings: the choices that its outputs depend on.
-        inputs: patterns of the files it reads; `other_inputs` lie elsewhere, by label.
-        outputs: patterns of the files it writes.
-        continues: words to add where it was interrupted with the very same inputs.
-        finished, outdated: see `command.CommandFiles`; the latter as patterns.
-    """
-
-    name: str
-    title: str
-    command: str
-    words: tuple[str, ...]
-    needs: tuple[str, ...] = ()
-    settings: Mapping[str, str] = field(default_factory=dict)
-    inputs: tuple[str, ...] = ()
-    other_inputs: Mapping[str, Path] = field(default_factory=dict)
-    outputs: tuple[str, ...] = ()
-    continues: tuple[str, ...] = ()
-    finished: Callable[[Path], tuple[Path, ...]] = lambda _: ()
-    outdated: tuple[str, ...] = ()
-
-    def __str__(self) -> str:
-        return shlex.join(("balrsam", self.command, *self.words))
-
-    def shown(self) -> str:
-        """The command in short: without the folders that all steps share, paths from the working folder
-        on."""
-        words, left_out = ["balrsam", self.command], False
-        for word in self.words:
-            if not left_out and word not in SHARED:
-                words.append(shown(Path(word)) if Path(word).is_absolute() else word)
-            left_out = word in SHARED
-        return shlex.join(words)
-
 
 def planning_step(request: RunRequest) -> Step:
     """The step that makes the plan; the others are known only once it is there."""
@@ -100,14 +44,14 @@ def planning_step(request: RunRequest) -> Step:
     names = request.configurations or (() if request.every_configuration else (RECOMMENDED,))
     if names:
         words += ["--configurations", *names]
-    return _step(
+    return make_step(
         request,
         "plan_and_preprocess",
         (*words, *plan_words(request)),
         name=_preparing(request),
         title="Measure, plan, preprocess",
         settings={"--configurations": " ".join(names or ("all",))},
-        inputs=_labels(RAW.description, RAW.splits, RAW.groups, RAW.images_tr / "*", RAW.labels_tr / "*"),
+        inputs=labels(RAW.description, RAW.splits, RAW.groups, RAW.images_tr / "*", RAW.labels_tr / "*"),
     )
 
 
@@ -150,7 +94,7 @@ def _training_together(request: RunRequest, names: Sequence[str], folds: Sequenc
         return None
     where = ("--parallel-folds", *devices) if devices else cluster_words(request.cluster)
     chosen = words_of(names, folds)
-    return _step(
+    return make_step(
         request,
         "crossval",
         (
@@ -182,7 +126,7 @@ def _crossvalidation(
     trained = tuple(_training_of(request, plan, name, fold, first) for fold in folds)
     model = RESULTS.model(request.model(name))
     chosen = (*plan_words(request), "--folds", *map(str, folds))
-    pooled = _step(
+    pooled = make_step(
         request,
         "crossval",
         (str(request.dataset), "--configuration", name, *chosen, *training_words(request)),
@@ -190,7 +134,7 @@ def _crossvalidation(
         title=f"Pool the scores of '{request.model(name)}'",
         needs=tuple(step.name for step in trained),
         settings={"--folds": " ".join(map(str, folds))},
-        inputs=_labels(*(model.fold(fold).validation.summary for fold in folds)),
+        inputs=labels(*(model.fold(fold).validation.summary for fold in folds)),
     )
     return [*trained, pooled]
 
@@ -200,7 +144,7 @@ def _training_of(request: RunRequest, plan: Plan, name: str, fold: FoldName, fir
     network = plan.configuration(name).network
     base = None if network.from_scratch else find_checkpoint(network.base)
     chosen, model = ("--configuration", name, *plan_words(request), "--fold", str(fold)), request.model(name)
-    return _step(
+    return make_step(
         request,
         "train",
         (str(request.dataset), *chosen, *training_words(request)),
@@ -221,7 +165,7 @@ def _choosing(request: RunRequest, names: Sequence[str], folds: Sequence[int]) -
     own = request.options.get("find_best_configuration", {})
     accompanied = request.configurations is None and len(names) > 1
     prefer = ("--prefer", "accuracy") if accompanied and "--prefer" not in own else ()
-    return _step(
+    return make_step(
         request,
         "find_best_configuration",
         (
@@ -244,7 +188,7 @@ def _choosing(request: RunRequest, names: Sequence[str], folds: Sequence[int]) -
         },
         inputs=(
             *_models(models, folds),
-            *_labels(
+            *labels(
                 *(RESULTS.model(name).fold(fold).validation.path / "*" for name in models for fold in folds)
             ),
         ),
@@ -265,7 +209,7 @@ def _prediction(request: RunRequest, names: Sequence[str], folds: Sequence[FoldN
         *chosen,
         *(("--folds", ALL) if of_all else ()),
     )
-    return _step(
+    return make_step(
         request,
         "predict",
         (*words, *device_words(request), *root_words(request), *worker_words(request)),
@@ -274,7 +218,7 @@ def _prediction(request: RunRequest, names: Sequence[str], folds: Sequence[FoldN
         needs=(*needs, *((_training_name(request, name, ALL) for name in names) if of_all else ())),
         settings={"--folds": ALL} if of_all else {},
         inputs=(
-            *_labels(RAW.images_ts / "*", *((RESULTS.best_configuration,) if compared else ())),
+            *labels(RAW.images_ts / "*", *((RESULTS.best_configuration,) if compared else ())),
             *_models(tuple(map(request.model, names)), (ALL,) if of_all else compared),
         ),
         continues=("--continue",),
@@ -288,44 +232,20 @@ def _scoring(request: RunRequest) -> Step:
         "--labels",
         str(RawFolder(request.dataset).description),
     )
-    return _step(
+    return make_step(
         request,
         "evaluate",
         (*words, *worker_words(request)),
         name="evaluate",
         title="Score imagesTs",
         needs=("predict",),
-        inputs=_labels(RESULTS.predictions.path / "*", RAW.labels_ts / "*", RAW.description),
-    )
-
-
-def _step(
-    request: RunRequest,
-    command: str,
-    words: tuple[str, ...],
-    settings: Mapping[str, str] = _NONE,
-    **facts: Any,
-) -> Step:
-    """A step with the options that are handed on to its command, and the files that the command writes."""
-    words = (*words, *words_for(command, request.options))
-    offered = load_command(command)
-    if offered.files is None:
-        raise TypeError(f"'{command}' does not say what it writes")
-    files = offered.files(parser_of(command, offered).parse_args(words))
-    return Step(
-        command=command,
-        words=words,
-        settings={**settings, **settings_for(command, request.options)},
-        outputs=_below(request, files.outputs),
-        finished=files.finished,
-        outdated=_below(request, files.outdated),
-        **facts,
+        inputs=labels(RESULTS.predictions.path / "*", RAW.labels_ts / "*", RAW.description),
     )
 
 
 def _planned(request: RunRequest) -> tuple[str, ...]:
     """The plan and the folds, which training depends on."""
-    return _labels(PREPROCESSED.planned(request.plan).plan, PREPROCESSED.folds)
+    return labels(PREPROCESSED.planned(request.plan).plan, PREPROCESSED.folds)
 
 
 def _preparing(request: RunRequest) -> str:
@@ -337,26 +257,10 @@ def _training_name(request: RunRequest, configuration: str, fold: FoldName) -> s
     return f"train_{request.model(configuration)}_fold_{fold}"
 
 
-def _below(request: RunRequest, paths: Iterable[Path]) -> tuple[str, ...]:
-    """Files as labels: below the base that they lie in."""
-    return tuple(
-        next(
-            (Path(base) / path.relative_to(folder)).as_posix()
-            for base, folder in request.bases.items()
-            if path.is_relative_to(folder)
-        )
-        for path in paths
-    )
-
-
 def _models(names: Sequence[str], folds: Sequence[FoldName]) -> tuple[str, ...]:
-    return _labels(*(RESULTS.model(name).plan for name in names)) + _checkpoints(names, folds)
+    return labels(*(RESULTS.model(name).plan for name in names)) + _checkpoints(names, folds)
 
 
 def _checkpoints(names: Sequence[str], folds: Sequence[FoldName]) -> tuple[str, ...]:
     models = map(RESULTS.model, names)
-    return _labels(*(model.fold(fold).checkpoint("final") for model in models for fold in folds))
-
-
-def _labels(*paths: Path) -> tuple[str, ...]:
-    return tuple(path.as_posix() for path in paths)
+    return labels(*(model.fold(fold).checkpoint("final") for model in models for fold in folds))

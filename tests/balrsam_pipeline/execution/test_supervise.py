@@ -40,3 +40,22 @@ def test_a_command_saves_when_its_starter_is_gone(name: str, tmp_path: Path) -> 
     process.stdin.close()
     assert process.wait(30) == 75
     assert saved.exists()
+
+
+ASKED_AT_ONCE = """
+import signal, subprocess, sys
+started = subprocess.Popen
+def asked(*words, **options):
+    process = started(*words, **options)
+    signal.raise_signal(signal.SIGTERM)
+    return process
+subprocess.Popen = asked
+from balrsam_pipeline.execution.supervise import run_attached
+sys.exit(run_attached([sys.executable, "-c", "import time; time.sleep(20)"]))
+"""
+
+
+def test_a_stop_while_the_command_starts_reaches_it() -> None:
+    """Nobody hears of a command whose supervisor has died of the signal: it would train on, unseen."""
+    script = subprocess.Popen([sys.executable, "-c", ASKED_AT_ONCE], stdin=subprocess.PIPE)
+    assert script.wait(60) == 128 + signal.SIGTERM

@@ -44,7 +44,7 @@ def check(
 def test_real_images_are_let_through(
     shape: tuple[int, int, int], spacing_mm: Sizes, planned_mm: Sizes, whole_volumes: bool
 ) -> None:
-    check(shape, spacing_mm, planned_mm, whole_volumes)
+    assert check(shape, spacing_mm, planned_mm, whole_volumes) is None
 
 
 @pytest.mark.parametrize("whole_volumes", [False, True])

@@ -16,7 +16,7 @@ from balrsam_pipeline.run.execute import check, records_folder, run_step
 from balrsam_pipeline.run.file_hashes import ContentHashes
 from balrsam_pipeline.run.request import RunRequest
 from balrsam_pipeline.run.state import StepState
-from balrsam_pipeline.run.steps import Step
+from balrsam_pipeline.run.step import Step
 
 COPY = Step(
     name="copy",
@@ -119,6 +119,17 @@ def test_a_changed_input_or_output_makes_a_step_stale_and_says_which(
 def test_a_changed_setting_is_told_with_both_values(job: Job) -> None:
     job.run()
     assert job.said(dataclasses.replace(COPY, settings={"--folds": "0"})) == ("stale", "--folds 0 1 -> 0")
+
+
+def test_a_run_of_an_earlier_version_that_preprocessed_all_goes_on(job: Job) -> None:
+    """It has what is recommended, and more: planned anew it would strand what was trained."""
+    every = dataclasses.replace(COPY, settings={"--configurations": "all"})
+    job.run(every)
+    recommended = dataclasses.replace(COPY, settings={"--configurations": "recommended"})
+    assert job.said(recommended)[0] == "done"
+    assert job.said(dataclasses.replace(COPY, settings={"--configurations": "3d"}))[0] == "stale"
+    job.run(recommended)
+    assert job.said(every)[0] == "stale"  # but what is recommended is not all
 
 
 def test_a_failed_step_is_told_with_its_message_and_done_again(job: Job) -> None:

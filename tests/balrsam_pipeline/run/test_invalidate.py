@@ -13,7 +13,8 @@ from balrsam_pipeline.paths import Roots
 from balrsam_pipeline.run.invalidate import clear_for, remove_leftovers
 from balrsam_pipeline.run.request import RunRequest
 from balrsam_pipeline.run.state import StepState
-from balrsam_pipeline.run.steps import Step, planning_step, steps_after_planning
+from balrsam_pipeline.run.step import Step
+from balrsam_pipeline.run.steps import planning_step, steps_after_planning
 
 
 def dead_process() -> int:

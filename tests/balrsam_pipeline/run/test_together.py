@@ -21,7 +21,7 @@ from balrsam_pipeline.run.execute import check, known_steps, records_folder, run
 from balrsam_pipeline.run.file_hashes import ContentHashes
 from balrsam_pipeline.run.records import read_record
 from balrsam_pipeline.run.request import RunRequest
-from balrsam_pipeline.run.steps import Step
+from balrsam_pipeline.run.step import Step
 
 TWO = ("cpu", "cpu")
 
