@@ -23,6 +23,10 @@ _LOST = (
     "timed out",
 )  # what gloo and the store say of a dead process
 
+# Keeps the groups of the last training: a model in DDP that outlives them (in a traceback, say) would free
+# them while it holds the GIL, for which gloo's thread may still wait (torch 2.13): neither would end.
+_LAST_GROUPS: list[distributed.ProcessGroup | None] = []
+
 
 @dataclass(frozen=True, slots=True)
 class Ranks:
@@ -100,6 +104,7 @@ def joined_ranks(device: torch.device) -> Iterator[Ranks]:
     distributed.init_process_group("nccl" if device.type == "cuda" else "gloo")
     try:
         votes = distributed.new_group(backend="gloo") if device.type == "cuda" else None
+        _LAST_GROUPS[:] = [distributed.group.WORLD, votes]
         yield Ranks(environment["rank"], environment["world_size"], device, votes)
     finally:
         distributed.destroy_process_group()

@@ -1,6 +1,11 @@
-"""Which device a training process takes for its own."""
+"""Joining and leaving other processes, and which device a training process takes for its own."""
 
 from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
 
 import pytest
 import torch
@@ -18,3 +23,46 @@ def test_a_single_process_on_another_gpu_makes_it_its_own(monkeypatch: pytest.Mo
     with joined_ranks(torch.device("cpu")):
         pass
     assert taken == [second]
+
+
+# With no switch of threads, whatever of gloo's waits for the GIL goes on waiting until a call gives it up.
+JOINED_AGAIN_AND_AGAIN = """
+import os, sys, torch
+from torch import nn
+from trainers.parallel import joined_ranks
+
+def train():
+    with joined_ranks(torch.device("cpu")) as ranks:
+        model = ranks.wrap(nn.Linear(3, 1))
+        sys.setswitchinterval(1000)
+        model(torch.ones(2, 3)).sum().backward()
+        ranks.agree(True, 0.5)
+
+for port in sys.argv[1:]:
+    os.environ["MASTER_PORT"] = port
+    train()
+    sys.setswitchinterval(0.005)
+"""
+
+
+def test_a_model_that_outlives_its_ranks_does_not_hang_when_it_is_freed() -> None:
+    """Each time, one in about seven did."""
+    sockets = [socket.socket() for _ in range(30)]
+    for place in sockets:
+        place.bind(("127.0.0.1", 0))
+    ports = [str(place.getsockname()[1]) for place in sockets]
+    for place in sockets:
+        place.close()
+    meeting = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "OMP_NUM_THREADS": "1"}
+    ranks = [
+        subprocess.Popen(
+            [sys.executable, "-c", JOINED_AGAIN_AND_AGAIN, *ports],
+            env={**os.environ, **meeting, "RANK": number, "LOCAL_RANK": number},
+        )
+        for number in ("0", "1")
+    ]
+    try:
+        assert [rank.wait(timeout=120) for rank in ranks] == [0, 0]
+    finally:
+        for rank in ranks:
+            rank.kill()
