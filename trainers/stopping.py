@@ -6,7 +6,7 @@ from __future__ import annotations
 import signal
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from types import FrameType
 
@@ -28,10 +28,31 @@ class _Stop(BaseException):
     """A signal came; no error, so that nothing takes it for one of a case."""
 
 
+class _FormerHandlers:
+    """Handlers that a process had, which act on a signal that came before, unless it comes again at once:
+    schedulers and launchers send the same signal to a process, each by itself."""
+
+    def __init__(self, numbers: Sequence[signal.Signals]) -> None:
+        self.handlers = {number: signal.getsignal(number) for number in numbers}
+        self.came_at: dict[int, float] = {}
+
+    def act_on_repeated(self, number: int) -> None:
+        """Note a signal; let the former handler act on one noted a while ago."""
+        now = time.monotonic()
+        if now - self.came_at.setdefault(number, now) > SAME_WITHIN_S:
+            signal.signal(number, self.handlers[signal.Signals(number)])
+            signal.raise_signal(number)
+
+    def restore(self) -> None:
+        """Put them back."""
+        for number, handler in self.handlers.items():
+            signal.signal(number, handler)
+
+
 @contextmanager
 def stop_before_training() -> Iterator[None]:
     """End at once, with 75, when SIGTERM or SIGUSR1 comes: around all that a training command does but its
-    loop, which notes signals instead (`stop_on_signals`).
+    loop, which notes signals instead (`stop_on_signals`). Then they stay handled, since the process ends.
 
     Raises:
         TrainingStopped: a signal came.
@@ -40,10 +61,16 @@ def stop_before_training() -> Iterator[None]:
         yield
         return
 
-    def stop(number: int, frame: FrameType | None) -> None:
-        raise _Stop(signal.Signals(number).name)
+    former = _FormerHandlers([number for number in SIGNALS if number != signal.SIGINT])
 
-    former = {number: signal.signal(number, stop) for number in SIGNALS if number != signal.SIGINT}
+    def stop(number: int, frame: FrameType | None) -> None:
+        first = not former.came_at
+        former.act_on_repeated(number)
+        if first:
+            raise _Stop(signal.Signals(number).name)
+
+    for number in former.handlers:
+        signal.signal(number, stop)
     try:
         yield
     except _Stop as stopped:
@@ -55,8 +82,8 @@ def stop_before_training() -> Iterator[None]:
             "do so)",
         ) from None
     finally:
-        for number, handler in former.items():
-            signal.signal(number, handler)
+        if not former.came_at:
+            former.restore()
 
 
 class StopRequest:
@@ -71,24 +98,20 @@ class StopRequest:
 
 @contextmanager
 def stop_on_signals() -> Iterator[StopRequest]:
-    """Note the first signal instead of dying of it; a second one of the same kind acts as it always did,
-    unless it comes at once: schedulers and launchers send the same signal to a process, each by itself."""
+    """Note the first signal instead of dying of it; a later one of the same kind acts as it always did."""
     request = StopRequest()
     if threading.current_thread() is not threading.main_thread():
         yield request  # only the main thread may install handlers
         return
-    former, noted_at = {number: signal.getsignal(number) for number in SIGNALS}, dict[int, float]()
+    former = _FormerHandlers(SIGNALS)
 
     def note(number: int, frame: FrameType | None) -> None:
-        request.signal_name, now = signal.Signals(number).name, time.monotonic()
-        if now - noted_at.setdefault(number, now) > SAME_WITHIN_S:
-            signal.signal(number, former[signal.Signals(number)])
-            signal.raise_signal(number)
+        request.signal_name = signal.Signals(number).name
+        former.act_on_repeated(number)
 
     for number in SIGNALS:
         signal.signal(number, note)
     try:
         yield request
     finally:
-        for number, handler in former.items():
-            signal.signal(number, handler)
+        former.restore()
