@@ -18,7 +18,7 @@ from balrsam_pipeline.hardware import chosen_devices
 from balrsam_pipeline.paths import Roots
 from balrsam_pipeline.plan import Plan
 from balrsam_pipeline.run import RunRequest, steps_after_planning
-from balrsam_pipeline.run.cli import _devices
+from balrsam_pipeline.run.arguments import _devices
 from balrsam_pipeline.run.estimates import estimate
 from balrsam_pipeline.run.execute import records_folder
 from balrsam_pipeline.run.try_machine import try_machine
