@@ -14,6 +14,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from balrsam_pipeline.hardware import cpu_computes_bfloat16
 from balrsam_pipeline.layout import PreprocessedFolder
 from balrsam_pipeline.network import BalrSam, Model
 from balrsam_pipeline.plan import Configuration, NetworkPlan, json_sha256
@@ -186,7 +187,7 @@ def keep_features(
         preprocessed=preprocessed,
         key=key,
         reader=PatchReader(data.store, configuration, AugmentationConfig(enabled=False)),
-        encode=_Encoder(model),
+        encode=Encoder(model, torch.bfloat16 if cpu_computes_bfloat16() else torch.float32),
         content=data.store.content,
         dtype=DTYPE,
         copies=copied,
@@ -196,13 +197,15 @@ def keep_features(
 
 
 @dataclass(frozen=True, slots=True)
-class _Encoder:
-    """The frozen part of a model for one image."""
+class Encoder:
+    """The frozen part of a model for one image, computed on a CPU as prediction computes it."""
 
     model: BalrSam
+    dtype: torch.dtype = torch.float32
 
     def __call__(self, image_chw: npt.NDArray[np.float32]) -> tuple[Tensor, ...]:
-        maps = self.model.prefix(torch.from_numpy(image_chw)[None])
+        with torch.autocast("cpu", dtype=torch.bfloat16, enabled=self.dtype == torch.bfloat16):
+            maps = self.model.prefix(torch.from_numpy(image_chw)[None])
         return tuple(map_byxc[0] for map_byxc in maps if map_byxc is not None)
 
 

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 
+import numpy as np
 import pytest
+import torch
 
-from balrsam_pipeline.network import preset
+from balrsam_pipeline.network import BalrSam, preset
 from trainers.config import TrainingConfig
-from trainers.data.keeping import Machine, copies, covering, features_key, why_not_kept
+from trainers.data.keeping import Encoder, Machine, copies, covering, features_key, why_not_kept
 from trainers.data.sampling import SamplingCase
 
 CASES = (
@@ -91,3 +93,15 @@ def test_the_key_tells_encoders_and_patches_apart_but_not_what_comes_after(plann
     assert len(keys) == 7
     after = dataclasses.replace(network, classes=9, cden_width=4, decoder_rank=8)
     assert features_key("base", dataclasses.replace(plan, network=after)) == features_key("base", plan)
+
+
+def test_in_16_bits_the_encoder_says_nearly_the_same():
+    """On CPUs with instructions for bfloat16 it takes less than half of the time."""
+    torch.manual_seed(0)
+    model = BalrSam(dataclasses.replace(preset("vit_t", classes=2), input_size=(64, 64))).eval()
+    image_chw = np.random.default_rng(0).normal(size=(3, 64, 64)).astype(np.float32)
+    exact, fast = Encoder(model)(image_chw), Encoder(model, torch.bfloat16)(image_chw)
+    for one, other in zip(exact, fast, strict=True):
+        assert one.dtype == torch.float32
+        assert other.shape == one.shape
+        assert 0 < (one - other.float()).norm() / one.norm() < 0.1
