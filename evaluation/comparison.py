@@ -87,24 +87,16 @@ def compare(
         metrics: metric keys (default: all that both have and in which one direction is better).
 
     Raises:
-        EvaluationError: other cases, protocols or units, or no label or no metric in common.
+        EvaluationError: other cases or protocols, other units where lengths are compared, no label or no
+            metric in common, or a metric that one of them lacks.
     """
     _require_alike(first, second, names)
     alone = [
         tuple(name for name, value in one.labels.items() if value not in other.labels.values())
         for one, other in ((first, second), (second, first))
     ]
-    first, second = on_shared_labels(first, second)
-    shared = [key for key in first.metrics if key in second.metrics and metric_of(key).better != "zero"]
-    keys = [key for key in shared if metrics is None or key in metrics]
-    if not keys:
-        raise EvaluationError(
-            "metrics to compare",
-            found=", ".join(metrics or ()) or "none in both",
-            expected=f"any of {', '.join(shared)}",
-            fix="name one of those: --metric dice",
-        )
-    rows = [row for key in keys for row in _compare_metric(first, second, key)]
+    first, second = alike(first, second)
+    rows = [row for key in _keys(first, second, metrics) for row in _compare_metric(first, second, key)]
     name_of = {value: name for name, value in second.labels.items()}
     renamed = [(name, name_of[value]) for name, value in first.labels.items() if name_of[value] != name]
     return Comparison(
@@ -118,10 +110,38 @@ def compare(
     )
 
 
-def on_shared_labels(first: Summary, second: Summary) -> tuple[Summary, Summary]:
-    """Both summaries without the labels, by value, that the other does not have."""
+def _keys(first: Summary, second: Summary, wanted: Sequence[str] | None) -> list[str]:
+    """The metrics to compare: those wanted, or all that both have and in which one direction is better."""
+    shared = [key for key in _shared_metrics(first, second) if metric_of(key).better != "zero"]
+    unknown = [key for key in wanted or () if key not in shared]
+    keys = [key for key in shared if wanted is None or key in wanted]
+    if unknown or not keys:
+        raise EvaluationError(
+            "metrics to compare",
+            found=", ".join(unknown) or "none in both",
+            expected=f"any of {', '.join(shared)}",
+            fix="name one of those: --metric dice",
+        )
+    return keys
+
+
+def _shared_metrics(first: Summary, second: Summary) -> list[str]:
+    return [key for key in first.metrics if key in second.metrics]
+
+
+def alike(first: Summary, second: Summary) -> tuple[Summary, Summary]:
+    """Both summaries without the labels, by value, that the other does not have, and the cases of the second
+    in the order of the first, so that the same row of their tables is the same case."""
     shared = set(first.labels.values()) & set(second.labels.values())
-    return _with_labels(first, shared), _with_labels(second, shared)
+    return _with_labels(first, shared), _in_order(_with_labels(second, shared), first.cases)
+
+
+def _in_order(summary: Summary, cases: Sequence[str]) -> Summary:
+    """The summary with its cases in the order of `cases`."""
+    if summary.cases == cases:
+        return summary
+    place = {case: number for number, case in enumerate(cases)}
+    return replace(summary, rows=tuple(sorted(summary.rows, key=lambda row: place[row.case])))
 
 
 def _with_labels(summary: Summary, values: set[str]) -> Summary:
@@ -136,6 +156,9 @@ def paired_values(first: Summary, second: Summary, key: str) -> tuple[Table, Tab
 
     A label that is absent counts as perfect where the other model painted it: absent against spurious is a
     win. What else has a value in one summary alone is left out of both.
+
+    Args:
+        first, second: their cases in one order, as `alike` puts them.
 
     Returns:
         Two tables (cases, labels) in the order of `first`; NaN at the same places in both.
@@ -216,6 +239,7 @@ def _verdict(test: PairedTest, p_holm: float | None, higher_is_better: bool) -> 
 
 def _require_alike(first: Summary, second: Summary, names: tuple[str, str]) -> None:
     different = sorted(set(first.cases) ^ set(second.cases))
+    lengths = any(metric_of(key).rests_on_lengths for key in _shared_metrics(first, second))
     wrong = ""
     if different:
         wrong = f"cases in one of them alone: {', '.join(different[:5])}" + (
@@ -223,7 +247,7 @@ def _require_alike(first: Summary, second: Summary, names: tuple[str, str]) -> N
         )
     elif not set(first.labels.values()) & set(second.labels.values()):
         wrong = f"labels {', '.join(first.labels)} against {', '.join(second.labels)}"
-    elif (first.options.protocol, first.unit) != (second.options.protocol, second.unit):
+    elif first.options.protocol != second.options.protocol or (lengths and first.unit != second.unit):
         wrong = (
             f"protocol {first.options.protocol}, {first.unit} against {second.options.protocol}, "
             f"{second.unit}"

@@ -33,7 +33,13 @@ class Metric:
     unit: Literal["", "length", "volume"]
     text: str
 
+    @property
+    def rests_on_lengths(self) -> bool:
+        """Whether the value depends on the unit of lengths: it is one, or has a tolerance that is one."""
+        return self.unit == "length" or self.key.startswith(_NSD)
 
+
+_NSD = "nsd_"
 _FIXED = (
     Metric(
         key="dice",
@@ -153,7 +159,6 @@ _FIXED = (
     ),
 )
 METRICS: dict[str, Metric] = {metric.key: metric for metric in _FIXED}
-_NSD = "nsd_"
 
 
 GROUP_KEYS: dict[str, tuple[str, ...]] = {

@@ -23,12 +23,16 @@ def from_nnunet(value: dict[str, Any]) -> Summary:
     options = EvaluationOptions(metrics=("overlap",))
     labels = {key: key for key in value["mean"]}
     rows, files = [], {}
-    for entry in sorted(value["metric_per_case"], key=lambda entry: str(entry["reference_file"])):
-        name = Path(entry["reference_file"])
-        case = name.name[: -len(file_ending_of(name))]
+    for entry in sorted(value["metric_per_case"], key=_case_of):
+        case = _case_of(entry)
         files[case] = PairPaths(prediction=entry["prediction_file"], reference=entry["reference_file"])
         rows += [_row(case, key, entry["metrics"][key], options) for key in labels]
     return Summary(labels=labels, rows=tuple(rows), options=options, unit="mm", files=files)
+
+
+def _case_of(entry: dict[str, Any]) -> str:
+    name = Path(entry["reference_file"])
+    return name.name[: -len(file_ending_of(name))]
 
 
 def _row(case: str, label: str, numbers: dict[str, Any], options: EvaluationOptions) -> LabelScore:

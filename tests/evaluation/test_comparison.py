@@ -17,6 +17,7 @@ from evaluation import EvaluationOptions, LabelScore, Summary
 from evaluation.comparison import OVERALL, compare
 from evaluation.metrics.score_case import Counts
 from evaluation.reports.html.comparison_page import comparison_page
+from evaluation.reports.nnunet_summary import from_nnunet
 from evaluation.reports.strata import UNKNOWN, by_stratum, read_strata
 from evaluation.reports.tables import comparison_table, summary_table
 from evaluation.summary import PairPaths
@@ -197,10 +198,52 @@ def test_cases_with_a_value_in_one_summary_alone_are_left_out_of_both_and_counte
     )
 
 
-def test_an_unknown_metric_is_refused() -> None:
+@pytest.mark.parametrize("wanted", [["hd95"], ["dice", "hd95"]])
+def test_an_unknown_metric_is_refused(wanted: list[str]) -> None:
     one = summary(np.random.default_rng(1).random((5, 2)))
     with pytest.raises(EvaluationError, match="hd95"):
-        compare(one, one, metrics=["hd95"])
+        compare(one, one, metrics=wanted)
+
+
+def nnunets(dice: dict[str, int], ending: str = ".nii.gz") -> Summary:
+    """What nnU-Net's summary says of cases with so many hits among 10 voxels of either mask."""
+    entries = [
+        {
+            "reference_file": f"truth/{case}{ending}",
+            "prediction_file": f"predicted/{case}{ending}",
+            "metrics": {"1": {"TP": hits, "FP": 10 - hits, "FN": 10 - hits, "TN": 70}},
+        }
+        for case, hits in dice.items()
+    ]
+    return from_nnunet({"mean": {"1": {}}, "metric_per_case": entries})
+
+
+def test_cases_of_nnunets_summary_are_in_the_order_of_their_names_not_of_their_files() -> None:
+    """A hyphen comes before the dot of the file's ending, so that p1-2.nii.gz comes before p1.nii.gz."""
+    assert nnunets({"p1-2": 5, "p1": 9}).cases == ("p1", "p1-2")
+
+
+def test_a_case_is_compared_with_itself_whatever_the_order_of_the_cases() -> None:
+    first = summary(np.array([[0.2], [0.9], [0.5]]), labels=("lesion",))
+    second = replace(first, rows=first.rows[::-1])
+    row = compare(first, second).row("dice", "lesion")
+    assert row.test.ties == 3
+    page = comparison_page(compare(first, second), first, second)
+    assert page.count("<td>tie</td>") == 3
+
+
+def test_nnunets_summary_of_pictures_is_compared_by_overlap_whatever_the_unit_of_distances() -> None:
+    theirs = nnunets({"a": 8, "b": 6}, ".png")
+    ours = replace(theirs, unit="px")
+    assert compare(ours, theirs).row("dice", "1").test.ties == 2
+
+
+@pytest.mark.parametrize("key", ["hd95", "nsd_1"])
+def test_lengths_in_other_units_are_not_compared(key: str) -> None:
+    one = summary(np.full((3, 1), 0.5), labels=("lesion",))
+    one = replace(one, rows=tuple(replace(row, values={"dice": 0.5, key: 0.5}) for row in one.rows))
+    with pytest.raises(EvaluationError, match="px"):
+        compare(one, replace(one, unit="px"))
 
 
 def table(path: Path, text: str) -> Path:

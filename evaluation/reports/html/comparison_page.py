@@ -15,8 +15,8 @@ from evaluation.comparison import (
     OVERALL,
     Comparison,
     ComparisonRow,
+    alike,
     case_values,
-    on_shared_labels,
     paired_values,
 )
 from evaluation.metrics.registry import metric_of
@@ -58,7 +58,7 @@ class _MetricTable:
 
 def comparison_page(comparison: Comparison, first: Summary, second: Summary) -> str:
     """The page of a comparison; `first` and `second` are what was compared."""
-    first, second = on_shared_labels(first, second)
+    first, second = alike(first, second)
     metrics = list(dict.fromkeys(row.metric for row in comparison.rows))
     main = list(dict.fromkeys(key for key in ("dice", "hd95", *metrics) if key in metrics))[:2]
     return page(
