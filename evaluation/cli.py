@@ -79,10 +79,10 @@ def _add_evaluate(parser: argparse.ArgumentParser) -> None:
 def _evaluate(arguments: argparse.Namespace) -> int:
     from evaluation.doubts import find_doubts
     from evaluation.metrics.options import EvaluationOptions
-    from evaluation.pairs import resolve
     from evaluation.reports.strata import read_strata
     from evaluation.reports.tables import summary_table
     from evaluation.reports.write import make_folder, write_reports
+    from evaluation.request import resolve
     from evaluation.scoring import first_of, score_pairs
 
     chosen = {"metrics": tuple(arguments.metrics)} if arguments.metrics else {}

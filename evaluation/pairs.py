@@ -1,10 +1,8 @@
-"""Pairs of label maps: found by name, read, compared in geometry, checked in values; and their labels."""
+"""Pairs of label maps: found by name, read, compared in geometry, checked in values."""
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,18 +10,9 @@ import numpy as np
 import numpy.typing as npt
 
 from balrsam_pipeline.dataset.labels import LabelScheme
-from balrsam_pipeline.errors import BalrsamError, EvaluationError
-from balrsam_pipeline.imageio import (
-    ALL_ENDINGS,
-    Geometry,
-    Image,
-    file_ending_of,
-    images_among,
-    label_ending,
-    read_label,
-)
+from balrsam_pipeline.errors import EvaluationError
+from balrsam_pipeline.imageio import Geometry, Image, file_ending_of, images_among, npz, read_label
 from balrsam_pipeline.imageio.tiff import sidecar
-from balrsam_pipeline.layout import DESCRIPTION
 
 LISTED = 10  # names that a message lists before it says how many more there are
 SPACING_TOLERANCE = 1e-3  # relative
@@ -145,9 +134,14 @@ def read_pair(pair: Pair, labels: LabelScheme) -> LabelPair:
 
 
 def _unit(path: Path, geometry: Geometry) -> str:
-    """What lengths are in: pixels for pictures, and for stacks of TIFF without a spacing."""
-    natural = path.name.lower().endswith(NATURAL_ENDINGS)
-    return "px" if natural and (geometry.dimension == 2 or sidecar(path) is None) else "mm"
+    """What lengths are in: pixels for pictures, and for stacks of TIFF and NumPy without a spacing."""
+    name = path.name.lower()
+    if name.endswith(npz.ENDING):
+        physical = geometry.dimension == 3 and npz.has_spacing(path)
+    else:
+        natural = name.endswith(NATURAL_ENDINGS)
+        physical = not natural or (geometry.dimension == 3 and sidecar(path) is not None)
+    return "mm" if physical else "px"
 
 
 def label_files(folder: Path, file_ending: str) -> dict[str, Path]:
@@ -248,103 +242,3 @@ def present_values(label: npt.NDArray[np.integer]) -> tuple[int, ...]:
     seen = np.zeros(int(label.max(initial=0)) + 1, dtype=np.bool_)
     seen[label] = True
     return tuple(int(value) for value in np.flatnonzero(seen))
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Request:
-    """What to score."""
-
-    pairs: tuple[Pair, ...]
-    labels: LabelScheme
-
-
-def resolve(
-    predictions: Path,
-    references: Path,
-    description: Path | None,
-    cases: Sequence[str] | None,
-    missing_as_empty: bool,
-) -> Request:
-    """Find the pairs and the labels.
-
-    Args:
-        predictions: a folder, or one label map.
-        references: a folder, or one label map.
-        description: a dataset.json; None looks in the folder of predictions, beside the folder of references,
-            and else takes every value that occurs as a label.
-
-    Raises:
-        EvaluationError: nothing to score, or files without a partner.
-    """
-    from balrsam_pipeline.dataset import read_description
-
-    for path in (predictions, references):
-        if not path.exists():
-            raise EvaluationError(
-                path, found="no such file or folder", expected="label maps", fix="check the path"
-            )
-    if predictions.is_file() != references.is_file():
-        raise EvaluationError(
-            f"{predictions} and {references}",
-            found="a file and a folder",
-            expected="two files or two folders",
-            fix="name both alike",
-        )
-    found = description or _description_near(predictions, references)
-    dataset = read_description(found) if found else None
-    if predictions.is_file() and references.is_file():
-        name = predictions.name[: -len(file_ending_of(predictions))]
-        pairs: tuple[Pair, ...] = (Pair(case=name, prediction=predictions, reference=references),)
-    else:
-        ending = label_ending(dataset.file_ending) if dataset else _ending(references)
-        pairs = find_pairs(predictions, references, ending, cases, missing_as_empty)
-    return Request(pairs=pairs, labels=dataset.labels if dataset else discover_labels(pairs))
-
-
-def discover_labels(pairs: Sequence[Pair]) -> LabelScheme:
-    """Every value other than 0 that occurs in the files, as a label of its own.
-
-    Raises:
-        EvaluationError: there is none.
-    """
-    values: set[int] = set()
-    for pair in pairs:
-        for path in (pair.prediction, pair.reference):
-            with suppress(BalrsamError):  # scoring names what cannot be read
-                values |= set(present_values(read_label(path).data)) if path is not None else set()
-    foreground = sorted(values - {0})
-    if not foreground:
-        raise EvaluationError(
-            pairs[0].reference.parent,
-            found="no label in any file",
-            expected="label maps with foreground",
-            fix="name the labels: --labels dataset.json",
-        )
-    return LabelScheme(
-        names=tuple(str(value) for value in foreground),
-        values=tuple((value,) for value in foreground),
-        has_regions=False,
-        region_order=(),
-        ignore_value=None,
-        largest=foreground[-1],
-    )
-
-
-def _description_near(predictions: Path, references: Path) -> Path | None:
-    for folder in (predictions, references, references.parent):
-        if folder.is_dir() and (folder / DESCRIPTION).is_file():
-            return folder / DESCRIPTION
-    return None
-
-
-def _ending(folder: Path) -> str:
-    """The file ending that most files of a folder have, of those that can be read."""
-    counts = Counter(file_ending_of(path) for path in images_among(folder.iterdir()))
-    if not counts:
-        raise EvaluationError(
-            folder,
-            found="no label map",
-            expected=f"files ending in {', '.join(ALL_ENDINGS)}",
-            fix="check the path",
-        )
-    return counts.most_common(1)[0][0]

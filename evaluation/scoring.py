@@ -15,7 +15,8 @@ from balrsam_pipeline.execution import ExecutionOptions, open_executor, run_case
 from balrsam_pipeline.progress import track
 from evaluation.metrics.options import EvaluationOptions
 from evaluation.metrics.score_case import LabelScore, score_pair
-from evaluation.pairs import Pair, find_pairs, read_pair, resolve
+from evaluation.pairs import Pair, find_pairs, read_pair
+from evaluation.request import resolve
 from evaluation.summary import PairPaths, Summary
 
 LOG = logging.getLogger(__name__)

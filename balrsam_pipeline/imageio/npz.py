@@ -76,6 +76,16 @@ def holds(path: Path, name: str) -> bool:
         return f"{name}.npy" in archive.namelist()
 
 
+def has_spacing(path: Path) -> bool:
+    """Whether a file says how large its voxels are; a picture's (x, y) alone does not.
+
+    Raises:
+        ImageError: it is missing, or no `.npz` file, or its spacing is none.
+    """
+    with _opened(path) as archive:
+        return _spacing(path, archive) is not None
+
+
 def write(path: Path, image_czyx: npt.NDArray[Any], geometry: Geometry) -> None:
     """Write an image as `imgs`, compressed."""
     _write(path, IMAGE, image_czyx, geometry)

@@ -21,7 +21,7 @@ from balrsam_pipeline.layout import DESCRIPTION, PredictionFolder
 from balrsam_pipeline.progress import track
 from balrsam_pipeline.protect import require_apart, require_not_read
 from evaluation.best_configuration.choose_rules import choose_postprocessing
-from evaluation.pairs import resolve
+from evaluation.request import resolve
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

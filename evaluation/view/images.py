@@ -8,11 +8,13 @@ from balrsam_pipeline.imageio import FILE_ENDINGS
 
 
 def images_beside(references: Path) -> Path | None:
-    """The folder of images that belongs to a folder of references in a raw dataset: labelsTr -> imagesTr."""
-    if not references.name.startswith("labels"):
-        return None
-    folder = references.with_name("images" + references.name.removeprefix("labels"))
-    return folder if folder.is_dir() else None
+    """The folder of images that belongs to a folder of references in a raw dataset: labelsTr -> imagesTr; by
+    the name that it is given, then by that which it has where it really is."""
+    for folder in (references.absolute(), references.resolve()):
+        images = folder.with_name("images" + folder.name.removeprefix("labels"))
+        if folder.name.startswith("labels") and images.is_dir():
+            return images
+    return None
 
 
 def image_of_case(case: str, folder: Path, ending: str = "") -> Path | None:

@@ -252,6 +252,21 @@ def test_stacks_of_tiff_are_measured_in_mm_where_they_have_a_spacing(
     assert summary.unit == unit and summary.foreground_mean["hd95"] == pytest.approx(hd95)
 
 
+@pytest.mark.parametrize(("spacing", "unit", "hd95"), [(None, "px", 3.0), ([0.5, 0.5, 5.0], "mm", 1.5)])
+def test_npz_files_are_measured_in_mm_where_they_have_a_spacing(
+    tmp_path: Path, make_scheme: Make, spacing: list[float] | None, unit: str, hd95: float
+) -> None:
+    """A box is moved by three pixels in its plane."""
+    for folder, moved in (("a", 3), ("b", 0)):
+        label = np.zeros((6, 30, 40), dtype=np.uint8)
+        label[1:5, 5:15, 5 + moved : 15 + moved] = 1
+        (tmp_path / folder).mkdir()
+        more = {} if spacing is None else {"spacing": np.array(spacing)}
+        np.savez_compressed(tmp_path / folder / "x.npz", segs=label, **more)
+    summary = evaluate_folders(tmp_path / "a", tmp_path / "b", make_scheme({"cell": 1}), ".npz")
+    assert summary.unit == unit and summary.foreground_mean["hd95"] == pytest.approx(hd95)
+
+
 def test_folds_pool_into_one_summary_and_refuse_a_case_twice(
     folder_pair: tuple[Path, Path], make_scheme: Make
 ) -> None:

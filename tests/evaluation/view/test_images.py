@@ -1,0 +1,30 @@
+"""The images behind pictures of label maps."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from evaluation.view import images_beside
+
+
+@pytest.mark.parametrize(
+    ("inside", "path"), [("labelsTr", "."), ("labelsTr/deeper", ".."), (".", "labelsTr")]
+)
+def test_images_are_found_beside_references_however_these_are_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, inside: str, path: str
+) -> None:
+    (tmp_path / "imagesTr").mkdir()
+    (tmp_path / "labelsTr" / "deeper").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path / inside)
+    found = images_beside(Path(path))
+    assert found is not None and found.samefile(tmp_path / "imagesTr")
+
+
+def test_images_are_found_beside_a_link_and_nowhere_else(tmp_path: Path) -> None:
+    for name in ("imagesTs", "masks", "elsewhere"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "labelsTs").symlink_to(tmp_path / "masks")
+    assert images_beside(tmp_path / "labelsTs") == tmp_path / "imagesTs"
+    assert images_beside(tmp_path / "masks") is None
