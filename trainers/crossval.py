@@ -133,8 +133,15 @@ def _completed(request: CrossvalRequest) -> tuple[str, tuple[int, ...]]:
 
 
 def _pooled_before(folder: Path, summary: Summary) -> bool:
+    """Whether the reports of these very scores are there: a fold trained or validated anew has others
+    of the same cases."""
     path = ScoredFolder(folder).summary
-    return path.is_file() and read_summary(path).groups == summary.groups
+    if not path.is_file():
+        return False
+    before = read_summary(path)
+    workers = summary.options.workers  # change no score, and are not written
+    options = dataclasses.replace(before.options, workers=workers)
+    return dataclasses.replace(before, options=options) == summary
 
 
 def interval_lines(summary: Summary) -> str:

@@ -1,7 +1,10 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 from balrsam_pipeline.execution.lock import LOCK_NAME
 from evaluation import read_summary
+from evaluation.reports.summary_json import write_summary
 from trainers.crossval import CrossvalRequest, cross_validate, train_all_over_devices
 
 
@@ -19,6 +22,24 @@ def test_folds_are_trained_pooled_and_then_left_alone(make_request):
     assert not result.repeats, "two folds are shown together for the first time"
     alone = cross_validate(CrossvalRequest(train=request.train, folds=(0,)))
     assert alone.repeats, "the table of the fold has been shown when it was trained"
+
+
+def test_scores_are_pooled_anew_where_a_fold_was_validated_anew(make_request):
+    """Of the same cases: its folder holds other scores. Once they are pooled they are left alone."""
+    request = CrossvalRequest(train=make_request(epochs=1), folds=(0, 2))
+    result = cross_validate(request)
+    scored = result.folder.parent / "fold_2" / "validation" / "summary.json"
+    fold = read_summary(scored)
+    rows = tuple(replace(row, values=row.values | {"dice": 0.125}) for row in fold.rows)
+    write_summary(replace(fold, rows=rows), scored)
+    again = cross_validate(request)
+    assert not again.already_done
+    pooled = read_summary(again.folder / "summary.json")
+    assert all(row.values["dice"] == 0.125 for row in pooled.rows if row.case in fold.cases)
+    assert "0.125" in (again.folder / "per_case.csv").read_text()
+    written = {path: path.stat().st_mtime_ns for path in again.folder.iterdir()}
+    assert cross_validate(request).already_done
+    assert {path: path.stat().st_mtime_ns for path in again.folder.iterdir()} == written
 
 
 def test_folds_train_at_the_same_time_on_several_devices(make_request):
