@@ -46,6 +46,7 @@ SUMMARY, PER_CASE, REPORT, INDEX = "summary.json", "per_case.csv", "report.html"
 BEST_CONFIGURATION, POSTPROCESSING = "best_configuration.json", "postprocessing.json"
 TEXT_LOG = "log.txt"
 PREDICTION, EVALUATION, CROSSVAL = "prediction.json", "evaluation", "crossval"
+POSTPROCESSED = "postprocessed.json"
 
 CheckpointKind = Literal["latest", "previous", "best", "final"]
 _MODEL_SUFFIX, _FOLD, _SETTINGS = "__balrsam", "fold_", "settings.json"
@@ -213,6 +214,11 @@ class PredictionFolder:
     def description(self) -> Path:
         """A copy of the model's, which says what the values mean."""
         return self.path / DESCRIPTION
+
+    @property
+    def postprocessed(self) -> Path:
+        """The rules that cleaned them, where `balrsam postprocess` wrote them."""
+        return self.path / POSTPROCESSED
 
     @property
     def evaluation(self) -> ScoredFolder:

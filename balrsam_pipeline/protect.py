@@ -6,7 +6,7 @@ one file and folders typed in another way are seen through.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from balrsam_pipeline.errors import UsageError
@@ -61,20 +61,27 @@ def require_not_read(outputs: Iterable[Path], inputs: Iterable[Path]) -> None:
             )
 
 
-def require_own(outputs: Iterable[Path], marker: Path) -> None:
+def require_own(
+    outputs: Iterable[Path], marker: Path, is_ours: Callable[[Path], bool] = Path.is_file
+) -> None:
     """Refuse to replace files in a folder that has no `marker`, the file that says that we made them.
+
+    Args:
+        is_ours: whether the marker, which need not exist, is one of ours; by its name, unless others may have
+            such a file, too.
 
     Raises:
         UsageError: there are such files; nothing was touched.
     """
-    if marker.is_file():
+    if is_ours(marker):
         return
     there = [path for path in outputs if path.exists() or path.is_symlink()]
     if there:
+        lacking = f"and {marker.name} has other content" if marker.exists() else f"but no {marker.name}"
         raise UsageError(
             marker.parent,
             found=f"{', '.join(path.name for path in there[:LISTED])}"
-            f"{' …' if len(there) > LISTED else ''}, but no {marker.name}: not made by this command",
+            f"{' …' if len(there) > LISTED else ''}, {lacking}: not made by this command",
             expected=f"an empty folder, or one that this command made before (with its {marker.name})",
             fix="give another -o, or move those files elsewhere",
         )

@@ -19,7 +19,7 @@ from balrsam_pipeline.inference.postprocessing import (
 )
 from balrsam_pipeline.layout import DESCRIPTION, PredictionFolder
 from balrsam_pipeline.progress import track
-from balrsam_pipeline.protect import require_apart, require_not_read
+from balrsam_pipeline.protect import require_apart, require_not_read, require_own
 from evaluation.best_configuration.choose_rules import choose_postprocessing
 from evaluation.request import resolve
 
@@ -54,7 +54,8 @@ def determine_postprocessing(
 
 
 def apply_to_folder(folder: Path, output: Path, rules: Path, description: Path | None = None) -> Applied:
-    """Write every label map of a folder into another, cleaned; geometry and file ending stay.
+    """Write every label map of a folder into another, cleaned; geometry and file ending stay. The rules lie
+    beside them, which says that we made them.
 
     Args:
         rules: a postprocessing.json.
@@ -63,7 +64,7 @@ def apply_to_folder(folder: Path, output: Path, rules: Path, description: Path |
     Raises:
         EvaluationError: no label maps, or no dataset.json that says what their values mean.
         PredictionError: the rules are for other labels.
-        UsageError: the output is the folder itself.
+        UsageError: the output is the folder itself, or has files of that name that we did not make.
     """
     files = _label_maps(folder)
     own = description or PredictionFolder(folder).description
@@ -75,16 +76,18 @@ def apply_to_folder(folder: Path, output: Path, rules: Path, description: Path |
             fix="name it: --labels DATASET/dataset.json",
         )
     postprocessing, labels = read_postprocessing(rules), read_description(own).labels
-    outputs = [output / path.name for path in files]
+    outputs, made = [output / path.name for path in files], PredictionFolder(output)
     require_apart(output, [folder])
-    require_not_read(outputs, files)
+    require_not_read([*outputs, made.description, made.postprocessed], [*files, own, rules])
+    require_own([*outputs, made.description], made.postprocessed)
     output.mkdir(parents=True, exist_ok=True)
+    write_postprocessing(made.postprocessed, postprocessing)  # first, so that a killed call may go on
     changed = [
         path.name
         for path, target in track(zip(files, outputs, strict=True), len(files), "postprocessing")
         if _apply(path, target, labels, postprocessing)
     ]
-    shutil.copyfile(own, PredictionFolder(output).description)
+    shutil.copyfile(own, made.description)
     return Applied(written=tuple(outputs), changed=tuple(changed))
 
 

@@ -60,3 +60,25 @@ def test_predictions_are_not_overwritten_and_labels_must_be_known(
     (predictions / "dataset.json").unlink()
     assert main([*words, str(tmp_path / "cleaned")]) == 2
     assert "--labels" in capsys.readouterr().err
+
+
+def test_somebody_elses_label_maps_are_not_overwritten(
+    folders: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    predictions, references = folders
+    rules = tmp_path / "rules.json"
+    step = {"kind": "largest_component", "names": ["organ"]}
+    rules.write_text(json.dumps({"schema_version": 2, "steps": [step], "reasons": []}))
+    words = ["postprocess", "-i", str(predictions), "--rules", str(rules), "-o"]
+    (references / "dataset.json").write_text("mine")
+    before = {path: path.read_bytes() for path in references.iterdir()}
+    assert main([*words, str(references)]) == 2
+    assert "not made by this command" in capsys.readouterr().err
+    assert {path: path.read_bytes() for path in references.iterdir()} == before
+    for _ in range(2):  # what this command made it may make again
+        assert main([*words, str(tmp_path / "cleaned")]) == 0
+    assert json.loads((tmp_path / "cleaned" / "postprocessed.json").read_text())["steps"][0]["names"] == [
+        "organ"
+    ]
+    assert main([*words, str(tmp_path / "cleaned"), "--labels", str(tmp_path / "cleaned/dataset.json")]) == 2
+    assert "a file that is read" in capsys.readouterr().err
