@@ -6,6 +6,7 @@ from balrsam_pipeline.printable import one_line, printable
 
 # exit code of a training that was asked to stop and saved: try again (EX_TEMPFAIL of sysexits.h)
 STOPPED = 75
+PARTLY = 1  # exit code of what was done in part: what failed is named, the rest is there
 
 
 class BalrsamError(Exception):

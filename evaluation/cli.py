@@ -6,13 +6,17 @@ import argparse
 import sys
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from balrsam_pipeline.command import Command, CommandFiles
-from balrsam_pipeline.errors import EvaluationError
+from balrsam_pipeline.errors import PARTLY, EvaluationError
 from balrsam_pipeline.execution_options import add_execution_arguments, execution_of
-from balrsam_pipeline.layout import EVALUATION, SUMMARY, PredictionFolder, ScoredFolder
-from balrsam_pipeline.protect import require_apart, require_own
+from balrsam_pipeline.layout import EVALUATION, SUMMARY, PredictionFolder
+from balrsam_pipeline.protect import require_apart
 from balrsam_pipeline.terminal import painted
+
+if TYPE_CHECKING:
+    from evaluation.metrics.options import EvaluationOptions
 
 
 def _add_evaluate(parser: argparse.ArgumentParser) -> None:
@@ -42,7 +46,6 @@ def _add_evaluate(parser: argparse.ArgumentParser) -> None:
         "--tolerance",
         nargs="+",
         type=float,
-        default=[1.0],
         metavar="MM",
         help="tolerances of NSD in mm (default: 1)",
     )
@@ -78,29 +81,14 @@ def _add_evaluate(parser: argparse.ArgumentParser) -> None:
 
 def _evaluate(arguments: argparse.Namespace) -> int:
     from evaluation.doubts import find_doubts
-    from evaluation.metrics.options import EvaluationOptions
     from evaluation.reports.strata import read_strata
     from evaluation.reports.tables import summary_table
-    from evaluation.reports.write import make_folder, write_reports
+    from evaluation.reports.write import make_folder, require_own_reports, write_reports
     from evaluation.request import resolve
     from evaluation.scoring import first_of, score_pairs
 
-    chosen = {"metrics": tuple(arguments.metrics)} if arguments.metrics else {}
-    options = EvaluationOptions(
-        protocol=arguments.protocol,
-        tolerances_mm=tuple(arguments.tolerance),
-        workers=_workers(arguments.workers),
-        missing_as_empty=arguments.missing_as_empty,
-        **chosen,
-    )
-    if (arguments.stratify is None) != (arguments.by is None):
-        raise EvaluationError(
-            "--stratify and --by", found="one of them", expected="both", fix="--stratify cases.csv --by site"
-        )
-    if arguments.images is not None and not arguments.images.exists():
-        raise EvaluationError(
-            arguments.images, found="no such folder", expected="a folder of images", fix="check --images"
-        )
+    options = _options(arguments)
+    _refuse_contradictions(arguments)
     request = resolve(
         arguments.predictions,
         arguments.references,
@@ -115,8 +103,7 @@ def _evaluate(arguments: argparse.Namespace) -> int:
         else None
     )
     folder = arguments.output or PredictionFolder(beside).evaluation.path
-    reports = ScoredFolder(folder)
-    require_own([reports.summary, reports.report], reports.per_case)
+    require_own_reports(folder)
     make_folder(folder)
     execution = execution_of(arguments, options.workers)
     summary, problems = score_pairs(request.pairs, request.labels, options, execution)
@@ -128,11 +115,51 @@ def _evaluate(arguments: argparse.Namespace) -> int:
     paths = write_reports(summary, folder, title, strata, arguments.images)
     print(painted(summary_table(summary)))
     print("\n".join(f"wrote {path}" for path in paths.values()))
-    if problems:
-        raise first_of(problems)  # after the reports on the others are there
     for doubt in doubts:
         print(f"THESE SCORES MEAN NOTHING: {doubt}", file=sys.stderr)
-    return 1 if doubts else 0
+    if problems:  # told in the usual form, after the reports on the others are there
+        problem = first_of(problems)
+        problem.exit_code = PARTLY
+        raise problem
+    return PARTLY if doubts else 0
+
+
+def _options(arguments: argparse.Namespace) -> EvaluationOptions:
+    """How to score.
+
+    Raises:
+        EvaluationError: a value is out of range, or a tolerance is given to no NSD.
+    """
+    from evaluation.metrics.options import EvaluationOptions
+
+    chosen: dict[str, Any] = {"metrics": tuple(arguments.metrics)} if arguments.metrics else {}
+    if arguments.tolerance is not None:
+        chosen["tolerances_mm"] = tuple(arguments.tolerance)
+    options = EvaluationOptions(
+        protocol=arguments.protocol,
+        workers=_workers(arguments.workers),
+        missing_as_empty=arguments.missing_as_empty,
+        **chosen,
+    )
+    if arguments.tolerance is not None and "nsd" not in options.metrics:
+        raise EvaluationError(
+            "--tolerance",
+            found=f"--metrics {' '.join(options.metrics)}",
+            expected="nsd among them, which alone has a tolerance",
+            fix="leave it out, or add nsd to --metrics",
+        )
+    return options
+
+
+def _refuse_contradictions(arguments: argparse.Namespace) -> None:
+    if (arguments.stratify is None) != (arguments.by is None):
+        raise EvaluationError(
+            "--stratify and --by", found="one of them", expected="both", fix="--stratify cases.csv --by site"
+        )
+    if arguments.images is not None and not arguments.images.exists():
+        raise EvaluationError(
+            arguments.images, found="no such folder", expected="a folder of images", fix="check --images"
+        )
 
 
 def _name(path: Path) -> str:
@@ -171,10 +198,11 @@ def _compare(arguments: argparse.Namespace) -> int:
     from evaluation.comparison import compare
     from evaluation.reports.summary_json import read_summary
     from evaluation.reports.tables import comparison_table
-    from evaluation.reports.write import make_folder, write_comparison
+    from evaluation.reports.write import make_folder, require_own_comparison, write_comparison
 
     if arguments.output:
         require_apart(arguments.output, [arguments.first, arguments.second])
+        require_own_comparison(arguments.output)
     names = tuple(arguments.names) if arguments.names else (_name(arguments.first), _name(arguments.second))
     first, second = read_summary(arguments.first), read_summary(arguments.second)
     comparison = compare(first, second, (names[0], names[1]), arguments.metric)

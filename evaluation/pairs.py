@@ -91,7 +91,7 @@ def find_pairs(
     if without_reference:
         raise EvaluationError(
             references,
-            found=f"no reference for {_listed(without_reference)}",
+            found=f"no reference for {listed(without_reference)}",
             expected=f"a file CASE{file_ending} for every prediction",
             fix="remove those predictions, add their references, or name the cases to score: --cases CASE …",
         )
@@ -99,7 +99,7 @@ def find_pairs(
     if without_prediction and not missing_as_empty:
         raise EvaluationError(
             predictions,
-            found=f"no prediction for {_listed(without_prediction)}",
+            found=f"no prediction for {listed(without_prediction)}",
             expected=f"a file CASE{file_ending} for every reference",
             fix="predict them, count them as empty (--missing-as-empty), or name the cases to score: "
             "--cases CASE …",
@@ -176,7 +176,8 @@ def label_files(folder: Path, file_ending: str) -> dict[str, Path]:
     return found
 
 
-def _listed(names: Sequence[str]) -> str:
+def listed(names: Sequence[str]) -> str:
+    """The first names, and how many more there are."""
     rest = len(names) - LISTED
     return ", ".join(names[:LISTED]) + (f" and {rest} more" if rest > 0 else "")
 
@@ -229,7 +230,7 @@ def _unlisted(pair: Pair, prediction: Image, reference: Image, labels: LabelSche
         strange = sorted(set(present_values(image.data)) - labels.allowed_values)
         if strange:
             warnings.append(
-                f"{path}: label values {_listed([str(value) for value in strange])} are not in the list of "
+                f"{path}: label values {listed([str(value) for value in strange])} are not in the list of "
                 "labels"
             )
     return tuple(warnings)

@@ -14,8 +14,9 @@ from balrsam_pipeline.errors import BalrsamError, EvaluationError
 from balrsam_pipeline.execution import ExecutionOptions, open_executor, run_cases
 from balrsam_pipeline.progress import track
 from evaluation.metrics.options import EvaluationOptions
+from evaluation.metrics.registry import keys_of, metric_of
 from evaluation.metrics.score_case import LabelScore, score_pair
-from evaluation.pairs import Pair, find_pairs, read_pair
+from evaluation.pairs import Pair, find_pairs, listed, read_pair
 from evaluation.request import resolve
 from evaluation.summary import PairPaths, Summary
 
@@ -222,7 +223,8 @@ def _summarise(
 ) -> Summary:
     units = {result.unit for result in scored.values()}
     cases = sorted(scored)
-    warnings = (*unscored, *(warning for case in cases for warning in scored[case].warnings))
+    odd = [warning for case in cases for warning in scored[case].warnings]
+    warnings = (*unscored, *_mixed_units(scored, options), *odd)
     for warning in warnings:
         LOG.warning("%s", warning)
     return Summary(
@@ -238,6 +240,19 @@ def _summarise(
         },
         warnings=warnings,
     )
+
+
+def _mixed_units(scored: Mapping[str, _Scored], options: EvaluationOptions) -> list[str]:
+    """A warning where means would be over lengths of different units."""
+    lengths = any(metric_of(key).rests_on_lengths for key in keys_of(options.metrics, options.tolerances_mm))
+    without = sorted(case for case, result in scored.items() if result.unit == "px")
+    if options.rules.unit_spacing or not lengths or len(without) in (0, len(scored)):
+        return []
+    return [
+        f"{len(without)} of {len(scored)} cases have no physical size, so that their distances are in pixels "
+        f"and those of the others in mm, and means over all mix both: {listed(without)}; score the two kinds "
+        "apart (--cases), or give all a spacing"
+    ]
 
 
 def _nnunet_key(values: tuple[int, ...]) -> str:

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from balrsam_pipeline.command import Command, add_roots, roots_of
-from balrsam_pipeline.errors import UsageError
+from balrsam_pipeline.errors import PARTLY, UsageError
 from balrsam_pipeline.execution.lock import folder_lock
 from balrsam_pipeline.layout import ResultsFolder
 from balrsam_pipeline.logs import also_logged_to
@@ -20,7 +20,6 @@ from balrsam_pipeline.run.arguments import add_run_arguments, request_of
 from balrsam_pipeline.run.execute import (
     FINISHED,
     HASHES,
-    PARTLY,
     check,
     known_steps,
     records_folder,

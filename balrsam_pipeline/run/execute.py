@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from balrsam_pipeline.errors import PlanError
+from balrsam_pipeline.errors import PARTLY, PlanError
 from balrsam_pipeline.execution import cluster_words
 from balrsam_pipeline.files import read_json, write_json
 from balrsam_pipeline.layout import PreprocessedFolder, ResultsFolder
@@ -24,7 +24,7 @@ from balrsam_pipeline.run.together import on_cluster, on_devices, trained_togeth
 
 HASHES = "hashes.json"
 REQUEST = "request.json"
-FINISHED, PARTLY = 0, 1  # exit codes after which a run goes on
+FINISHED = 0  # and PARTLY: exit codes after which a run goes on
 STOPPED = (75, 130)  # asked to stop: by a signal in training, by Ctrl-C
 Command = Callable[[str, tuple[str, ...], Callable[[str], None]], int]
 

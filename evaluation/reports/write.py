@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from balrsam_pipeline.errors import EvaluationError
 from balrsam_pipeline.files import ESCAPED, atomic_path, write_json, write_text
-from balrsam_pipeline.layout import PER_CASE, REPORT, SUMMARY
+from balrsam_pipeline.layout import PER_CASE, REPORT, SUMMARY, ScoredFolder, further_cases_folder
+from balrsam_pipeline.protect import require_own
 from balrsam_pipeline.serialise import to_json
 from evaluation.comparison import Comparison
 from evaluation.reports.html.comparison_page import comparison_page
@@ -25,6 +27,7 @@ ROWS_AT_ONCE = 5000
 COMPARISON_NAME = "comparison.json"
 COMPARISON_CSV_NAME = "comparison.csv"
 COMPARISON_HTML_NAME = "comparison.html"
+ROW_COLUMNS, COMPARISON_COLUMNS = ("case", "label", "status"), ("metric", "label", "mean_a")  # the first ones
 FORMULA_SIGNS = ("=", "+", "-", "@", "\t", "\r")  # what makes a cell a formula; source: OWASP, CSV injection
 
 
@@ -47,6 +50,41 @@ def make_folder(folder: Path) -> Path:
         expected="a folder to write reports to",
         fix="name another one: --output FOLDER",
     )
+
+
+def require_own_reports(folder: Path) -> None:
+    """Refuse to replace reports of scores that we did not write.
+
+    Raises:
+        UsageError: there are such; nothing was touched.
+    """
+    scored = ScoredFolder(folder)
+    others = scored.summary, scored.report, further_cases_folder(scored.report)
+    require_own([scored.per_case, *others], scored.per_case, _begins_with(ROW_COLUMNS))
+
+
+def require_own_comparison(folder: Path) -> None:
+    """Refuse to replace reports of a comparison that we did not write.
+
+    Raises:
+        UsageError: there are such; nothing was touched.
+    """
+    table = folder / COMPARISON_CSV_NAME
+    others = folder / COMPARISON_HTML_NAME, folder / COMPARISON_NAME
+    require_own([table, *others], table, _begins_with(COMPARISON_COLUMNS))
+
+
+def _begins_with(columns: Sequence[str]) -> Callable[[Path], bool]:
+    """Whether a file is a table with these first columns: others have tables of the same name, too."""
+    start = f"{','.join(columns)},".encode()
+
+    def is_ours(path: Path) -> bool:
+        if not path.is_file():
+            return False
+        with path.open("rb") as file:
+            return file.read(len(start)) == start
+
+    return is_ours
 
 
 def write_reports(

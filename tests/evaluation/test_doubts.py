@@ -98,3 +98,12 @@ def test_a_jpeg_among_label_maps(masks: Folders, capsys: pytest.CaptureFixture[s
     path.unlink()
     code, told = score(masks, capsys)
     assert code in (1, 2) and "JPEG" in told
+
+
+def test_doubts_are_told_where_a_case_is_damaged_too(
+    masks: Folders, capsys: pytest.CaptureFixture[str]
+) -> None:
+    change(masks[0], {1: 255, 2: 255})
+    (masks[0] / "case_1.png").write_bytes(b"half a file")
+    code, message = score(masks, capsys)
+    assert code == 1 and "MEAN NOTHING" in message and "case_1" in message

@@ -67,6 +67,7 @@ def test_two_files_are_scored_whatever_they_are_called(
         ["--labels", "no.json"],
         ["--images", "nowhere"],
         ["--output", "/proc/nowhere"],
+        ["--tolerance", "2", "--metrics", "overlap"],
     ],
     ids=lambda words: words[0],
 )
@@ -84,11 +85,45 @@ def test_an_odd_case_is_named_at_the_end_and_the_report_has_the_others(
 ) -> None:
     (folder_pair[0] / "case_1.nii.gz").write_bytes(b"half a file")
     words = ["--workers", "1", "--output", str(tmp_path / "out"), "--metrics", "overlap", "detection"]
-    assert main(["evaluate", *map(str, folder_pair), *words]) == 2
-    assert "case_1" in capsys.readouterr().err
+    assert main(["evaluate", *map(str, folder_pair), *words]) == 1, "some cases failed, as README has it"
+    message = capsys.readouterr().err
+    assert "case_1" in message and "found:" in message and "fix:" in message
     report = json.loads((tmp_path / "out" / "summary.json").read_text())
     assert [case["case"] for case in report["metric_per_case"]] == ["case_0", "case_2", "case_3"]
     assert "case_1 was not scored" in report["balrsam"]["warnings"][0]
+
+
+@pytest.mark.parametrize("name", ["per_case.csv", "report.html", "summary.json"])
+def test_reports_that_are_not_ours_are_not_overwritten(
+    folder_pair: tuple[Path, Path], tmp_path: Path, name: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A table of that name may be anybody's; what this command made it may make again."""
+    own = tmp_path / "own" / name
+    own.parent.mkdir()
+    own.write_text("case,age\ncase_0,61\n")
+    words = ["evaluate", *map(str, folder_pair), "--workers", "1", "--metrics", "overlap", "--output"]
+    assert main([*words, str(own.parent)]) == 2
+    assert "not made by this command" in capsys.readouterr().err
+    assert own.read_text() == "case,age\ncase_0,61\n" and [*own.parent.iterdir()] == [own]
+    for _ in range(2):
+        assert main([*words, str(tmp_path / "ours")]) == 0
+
+
+@pytest.mark.parametrize("name", ["comparison.csv", "comparison.html", "comparison.json"])
+def test_comparisons_that_are_not_ours_are_not_overwritten(
+    folder_pair: tuple[Path, Path], tmp_path: Path, name: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    scores = str(tmp_path / "scores")
+    words = ["--workers", "1", "--metrics", "overlap", "--output", scores]
+    main(["evaluate", *map(str, folder_pair), *words])
+    own = tmp_path / "own" / name
+    own.parent.mkdir()
+    own.write_text("metric,mine\n")
+    assert main(["compare", scores, scores, "--output", str(own.parent)]) == 2
+    assert "not made by this command" in capsys.readouterr().err
+    assert own.read_text() == "metric,mine\n" and [*own.parent.iterdir()] == [own]
+    for _ in range(2):
+        assert main(["compare", scores, scores, "--output", str(tmp_path / "ours")]) == 0
 
 
 def test_names_that_begin_like_formulas_are_text_in_tables(

@@ -267,6 +267,25 @@ def test_npz_files_are_measured_in_mm_where_they_have_a_spacing(
     assert summary.unit == unit and summary.foreground_mean["hd95"] == pytest.approx(hd95)
 
 
+def test_cases_in_mm_and_in_pixels_are_not_averaged_without_a_word(tmp_path: Path, make_scheme: Make) -> None:
+    label = np.zeros((6, 30, 40), dtype=np.uint8)
+    label[1:5, 5:15, 5:15] = 1
+    for folder in ("a", "b"):
+        (tmp_path / folder).mkdir()
+        for case in ("one", "two", "three"):
+            more = {} if case == "two" else {"spacing": np.ones(3)}
+            np.savez_compressed(tmp_path / folder / f"{case}.npz", segs=label, **more)
+
+    def warnings(**changes: object) -> tuple[str, ...]:
+        options = EvaluationOptions(**changes)
+        folders = tmp_path / "a", tmp_path / "b"
+        return evaluate_folders(*folders, make_scheme({"cell": 1}), ".npz", options).warnings
+
+    assert len(found := warnings()) == 1
+    assert "1 of 3 cases" in found[0] and "two" in found[0] and "pixels" in found[0] and "one" not in found[0]
+    assert not warnings(metrics=("overlap",)) and not warnings(protocol="transunet"), "no length in mm"
+
+
 def test_folds_pool_into_one_summary_and_refuse_a_case_twice(
     folder_pair: tuple[Path, Path], make_scheme: Make
 ) -> None:
