@@ -4,9 +4,14 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from balrsam_pipeline.command import Command, add_roots
 from balrsam_pipeline.errors import UsageError
+from balrsam_pipeline.printable import plural
+
+if TYPE_CHECKING:
+    from evaluation.submission.leaderboards import Form
 
 
 def _add_submit(parser: argparse.ArgumentParser) -> None:
@@ -18,7 +23,7 @@ def _add_submit(parser: argparse.ArgumentParser) -> None:
         type=Path,
         required=True,
         metavar="ZIP",
-        help="the archive (or the container folder) to write",
+        help="the archive to write (with rle the .csv table, with --container the folder)",
     )
     form = parser.add_mutually_exclusive_group(required=True)
     form.add_argument(
@@ -112,12 +117,14 @@ def _submit(arguments: argparse.Namespace) -> int:
     from evaluation.submission.leaderboards import FORMS, read_form
     from evaluation.submission.pack import pack_submission
     from evaluation.submission.request import SubmissionRequest
-    from evaluation.submission.run_length import pack_run_lengths
+    from evaluation.submission.run_length import pack_run_lengths, require_table
 
-    _require_folders(arguments)
     form = read_form(arguments.format_file) if arguments.format_file else FORMS[arguments.format]
+    _require_folders(arguments, form)
     limit = arguments.max_megabytes or form.max_megabytes
-    theirs = {int(ours): value for ours, value in form.label_map.items()}
+    theirs = {int(ours): value for ours, value in form.label_map.items()} | _label_map(arguments.label_map)
+    if form.kind == "rle":
+        require_table(arguments.output, form, theirs)  # before anything is predicted
     requests = [
         SubmissionRequest(
             predictions=predictions,
@@ -127,7 +134,7 @@ def _submit(arguments: argparse.Namespace) -> int:
             dataset_json=arguments.dataset_json,
             dataset=arguments.dataset_name,
             template=arguments.template,
-            label_map=theirs | _label_map(arguments.label_map),
+            label_map=theirs,
             limit_bytes=None if limit is None else int(limit * 2**20),
             workers=arguments.workers,
         )
@@ -139,13 +146,13 @@ def _submit(arguments: argparse.Namespace) -> int:
     for warning in done.warnings:
         print(f"warning: {warning}")
     print(
-        f"{done.cases} cases in {done.archive}\nSHA-256 {done.sha256}\nmanifest {done.manifest}\nreport "
-        f"{done.report}"
+        f"{plural(done.cases, 'case')} in {done.archive}\nSHA-256 {done.sha256}\n"
+        f"manifest {done.manifest}\nreport {done.report}"
     )
     return 0
 
 
-def _require_folders(arguments: argparse.Namespace) -> None:
+def _require_folders(arguments: argparse.Namespace, form: Form) -> None:
     """A folder of images for each of the predictions; options of one dataset are not for several.
 
     Raises:
@@ -167,7 +174,7 @@ def _require_folders(arguments: argparse.Namespace) -> None:
             ("--dataset-name", arguments.dataset_name),
             ("--dataset-json", arguments.dataset_json),
             ("--label-map", arguments.label_map),
-            ("--format rle", arguments.format == "rle"),
+            ("--format rle", form.kind == "rle"),
         )
         if value
     ]

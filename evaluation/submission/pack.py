@@ -84,7 +84,7 @@ def pack_submission(request: SubmissionRequest, *more: SubmissionRequest) -> Sub
             _recheck(archive, tasks)
             size = archive.stat().st_size
             refuse(request, findings + check_size(request.output.name, size, request.limit_bytes))
-    return write_papers(request, hashes, findings)
+    return write_papers(request, hashes, findings, cases=len(hashes))
 
 
 def _part_of(request: SubmissionRequest) -> _Part:

@@ -34,12 +34,13 @@ def refuse(request: SubmissionRequest, findings: Sequence[Finding]) -> None:
 
 
 def write_papers(
-    request: SubmissionRequest, hashes: Mapping[str, str], findings: Sequence[Finding]
+    request: SubmissionRequest, hashes: Mapping[str, str], findings: Sequence[Finding], cases: int
 ) -> Submission:
     """Write manifest and report beside what was packed.
 
     Args:
         hashes: SHA-256 of every file of it.
+        cases: how many it holds.
     """
     manifest = request.output.with_name(f"{request.output.name}.manifest.json")
     sha256 = file_sha256(request.output)
@@ -52,7 +53,7 @@ def write_papers(
         manifest=manifest,
         report=report_path(request.output),
         sha256=sha256,
-        cases=len(hashes),
+        cases=cases,
         warnings=tuple(finding for finding in findings if finding.severity == "warning"),
     )
 
@@ -64,7 +65,8 @@ def report_path(archive: Path) -> Path:
 
 def report_text(request: SubmissionRequest, findings: Sequence[Finding], archived: bool) -> str:
     """The report in Markdown: what was packed, and every finding."""
-    result = "archive written, then opened and checked again" if archived else "refused, no archive written"
+    what = "table" if request.form.kind == "rle" else "archive"
+    result = f"{what} written, then opened and checked again" if archived else f"refused, no {what} written"
     lines = [
         f"# Submission {request.output.name}",
         "",

@@ -13,12 +13,18 @@ import numpy.typing as npt
 
 from balrsam_pipeline.dataset import LabelScheme, read_description
 from balrsam_pipeline.errors import BalrsamError, PredictionError
-from balrsam_pipeline.files import write_text
+from balrsam_pipeline.files import ESCAPED, atomic_path
 from balrsam_pipeline.imageio import label_ending
-from balrsam_pipeline.protect import require_not_read
+from balrsam_pipeline.protect import require_file_place, require_not_read
 from evaluation.submission.archive import file_sha256
-from evaluation.submission.checks import check_case_sets, check_label, unreadable
-from evaluation.submission.leaderboards import FORMS
+from evaluation.submission.checks import (
+    check_case_sets,
+    check_label,
+    check_size,
+    left_out_findings,
+    unreadable,
+)
+from evaluation.submission.leaderboards import FORMS, Form
 from evaluation.submission.pack import labels_beside, predicted_files, test_images
 from evaluation.submission.papers import refuse, write_papers
 from evaluation.submission.request import Submission, SubmissionRequest
@@ -54,8 +60,25 @@ def mask_of(runs: str, shape_yx: tuple[int, int]) -> npt.NDArray[np.bool_]:
     return pixels.reshape(shape_yx[1], shape_yx[0]).T
 
 
+def require_table(output: Path, form: Form, label_map: Mapping[int, int]) -> None:
+    """Refuse what a table of run lengths cannot be: an archive, or masks with other values.
+
+    Raises:
+        UsageError: the output is no `.csv`; PredictionError: label values are to be changed.
+    """
+    require_file_place(output, (".csv",))
+    if label_map or form.foreground is not None:
+        raise PredictionError(
+            "--label-map" if label_map else "foreground",
+            found="values for labels, of run lengths",
+            expected="none: a row holds the pixels of one label, which its id names",
+            fix='leave it out; ids are named by --template "{case}_{label}"',
+        )
+
+
 def pack_run_lengths(request: SubmissionRequest) -> Submission:
-    """Check every prediction, and write the table with a row for every image or slice, empty ones included.
+    """Check every prediction, write the table with a row for every image or slice, empty ones included, and
+    read it again.
 
     Args:
         request: its template makes each row's id; by default {case}, with _{slice} where images are volumes
@@ -63,11 +86,17 @@ def pack_run_lengths(request: SubmissionRequest) -> Submission:
 
     Raises:
         PredictionError: any rule is broken, or ids are not unique; no table is written then.
+        UsageError: the output is no `.csv`.
     """
+    require_table(request.output, request.form, request.label_map)
     description = read_description(request.dataset_json or labels_beside(request.predictions))
     images = test_images(request.images, description)
     predicted = predicted_files(request.predictions, label_ending(description.file_ending))
-    findings, rows = list(check_case_sets(predicted, images)), dict[str, str]()
+    unwanted = [case for case in request.form.left_out if case in images or case in predicted]
+    images = {case: path for case, path in images.items() if case not in unwanted}
+    predicted = {case: path for case, path in predicted.items() if case not in unwanted}
+    findings = check_case_sets(predicted, images) + left_out_findings(unwanted, request.form.name)
+    rows: dict[str, str] = {}
     allowed = description.labels.allowed_values - {description.labels.ignore_value}
     for case in sorted(predicted.keys() & images.keys()):
         try:
@@ -85,8 +114,13 @@ def pack_run_lengths(request: SubmissionRequest) -> Submission:
             rows[name] = runs
     refuse(request, findings)
     require_not_read([request.output], [*predicted.values(), *images.values()])
-    write_text(request.output, _table(rows))
-    return write_papers(request, {request.output.name: file_sha256(request.output)}, findings)
+    with atomic_path(request.output) as table:  # one that is there stays until this one is sound
+        table.write_text(_table(rows), encoding="utf-8", errors=ESCAPED, newline="")
+        _recheck(table, rows)
+        size = table.stat().st_size
+        refuse(request, findings + check_size(request.output.name, size, request.limit_bytes))
+    hashes = {request.output.name: file_sha256(request.output)}
+    return write_papers(request, hashes, findings, cases=len(predicted))
 
 
 def _rows(
@@ -117,6 +151,22 @@ def _table(rows: Mapping[str, str]) -> str:
     writer.writerow(COLUMNS)
     writer.writerows(rows.items())
     return text.getvalue()
+
+
+def _recheck(path: Path, rows: Mapping[str, str]) -> None:
+    """Read the table again, as the server will.
+
+    Raises:
+        PredictionError: it holds other rows than those written.
+    """
+    written = {name.encode(errors=ESCAPED).decode(): runs for name, runs in rows.items()}
+    if read_run_lengths(path) != written:
+        raise PredictionError(
+            path,
+            found="other rows than were written",
+            expected="the table that was just written",
+            fix="check the disk (full? failing?), then submit again",
+        )
 
 
 def _not_unique(template: str, name: str) -> PredictionError:

@@ -326,7 +326,7 @@ def test_run_lengths_stand_for_the_masks(request_of: SubmissionRequest) -> None:
     table = request_of.output.with_name("table.csv")
     done = pack_run_lengths(replace(request_of, form=FORMS["rle"], output=table))
     rows = read_run_lengths(table)
-    assert len(rows) == 2 * 4 * 2 and done.cases == 1
+    assert len(rows) == 2 * 4 * 2 and done.cases == 2
     assert rows["a_001_0_one"] == "" and rows["b_002_2_two"] == "15 1"
     columns = label()[1].T.ravel() == 1
     numbered = [number + 1 for number in np.flatnonzero(columns)]
@@ -357,6 +357,37 @@ def test_rows_need_ids_of_their_own_and_cases_are_checked(request_of: Submission
     with pytest.raises(PredictionError, match="missing case"):
         pack_run_lengths(table)
     assert not table.output.exists()
+
+
+def test_what_a_table_of_run_lengths_cannot_be_is_refused(
+    request_of: SubmissionRequest, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = [
+        "submit",
+        "--format",
+        "rle",
+        "-p",
+        str(request_of.predictions),
+        "--images",
+        str(request_of.images),
+    ]
+    for name, more, said in (
+        ("table.zip", [], "ends in .csv"),
+        ("table.csv", ["--label-map", "1=255"], "--label-map"),
+        ("table.csv", ["--max-megabytes", "0.0001"], "[size] table.csv"),
+    ):
+        assert main([*words, "-o", str(tmp_path / name), *more]) == 2
+        assert said in capsys.readouterr().err
+        assert not (tmp_path / name).exists()
+    assert main([*words, "-o", str(tmp_path / "table.csv"), "--max-megabytes", "1"]) == 0
+    assert "2 cases in" in capsys.readouterr().out
+    assert "table written" in (tmp_path / "table.csv.report.md").read_text()
+
+
+def test_a_leaderboard_of_run_lengths_leaves_cases_out(request_of: SubmissionRequest) -> None:
+    form = replace(FORMS["rle"], name="mine", left_out=("b_002",))
+    done = pack_run_lengths(replace(request_of, form=form, output=request_of.output.with_name("t.csv")))
+    assert done.cases == 1 and all(name.startswith("a_001") for name in read_run_lengths(done.archive))
 
 
 def test_a_leaderboard_is_described_by_a_file(request_of: SubmissionRequest, tmp_path: Path) -> None:
