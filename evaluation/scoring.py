@@ -188,7 +188,13 @@ def _seen_from_workers(pair: Pair, execution: ExecutionOptions) -> Pair:
 def _score(task: _Task) -> _Scored:
     pair = read_pair(task.pair, task.labels)
     rows = score_pair(
-        task.pair.case, pair.prediction_zyx, pair.reference_zyx, pair.spacing_mm, task.labels, task.options
+        task.pair.case,
+        pair.prediction_zyx,
+        pair.reference_zyx,
+        pair.spacing_mm,
+        task.labels,
+        task.options,
+        has_volume=pair.unit == "mm" and pair.geometry.dimension == 3,
     )
     return _Scored(rows=rows, unit=pair.unit, warnings=pair.warnings)
 

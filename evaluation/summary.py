@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from balrsam_pipeline.errors import EvaluationError
-from evaluation.metrics.lesions import NOTHING, Detection, add
+from evaluation.metrics.lesions import Detection, add, nothing
 from evaluation.metrics.options import DIAGONAL, EvaluationOptions, Protocol
 from evaluation.metrics.registry import Metric, metric_of
 from evaluation.metrics.score_case import LabelScore
@@ -142,8 +142,8 @@ class Summary:
             | {
                 "predicted_voxels": row.counts.predicted,
                 "reference_voxels": row.counts.referenced,
-                "predicted_ml": row.counts.predicted * row.voxel_mm3 / 1000,
-                "reference_ml": row.counts.referenced * row.voxel_mm3 / 1000,
+                "predicted_ml": _ml(row.counts.predicted, row.voxel_mm3),
+                "reference_ml": _ml(row.counts.referenced, row.voxel_mm3),
                 "image_diagonal": row.diagonal,
             }
             for row in self.rows
@@ -284,9 +284,9 @@ def case_means(summary: Summary, key: str) -> dict[str, float]:
 
 def lesions_of(summary: Summary, label: str) -> Detection:
     """The connected components of a label in all cases together."""
-    return reduce(
-        add, [row.detection for row in summary.rows if row.label == label and row.detection], NOTHING
-    )
+    rows = [row for row in summary.rows if row.label == label]
+    none = nothing(all(row.voxel_mm3 is not None for row in rows))
+    return reduce(add, [row.detection for row in rows if row.detection], none)
 
 
 def status_counts(rows: Sequence[LabelScore]) -> Mapping[str, int]:
@@ -295,6 +295,10 @@ def status_counts(rows: Sequence[LabelScore]) -> Mapping[str, int]:
         status: sum(row.status == status for row in rows)
         for status in ("scored", "absent", "missed", "spurious")
     }
+
+
+def _ml(voxels: int, voxel_mm3: float | None) -> float:
+    return math.nan if voxel_mm3 is None else voxels * voxel_mm3 / 1000
 
 
 def _mean(values: Sequence[float | None]) -> float | None:

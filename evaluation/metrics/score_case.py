@@ -56,7 +56,8 @@ class LabelScore:
     Attributes:
         values: metric key -> value; None where it is undefined (never NaN).
         diagonal: the physical diagonal of the image, in mm (or pixels, or voxels: the unit of the distances).
-        voxel_mm3: volume of a voxel, to turn counts into volumes.
+        voxel_mm3: volume of a voxel, to turn counts into volumes; None where it has none: in 2D images, and
+            where the size of voxels is not known.
         detection: numbers of components, where they were asked for.
     """
 
@@ -66,7 +67,7 @@ class LabelScore:
     counts: Counts
     values: dict[str, float | None] = field(default_factory=dict)
     diagonal: float
-    voxel_mm3: float
+    voxel_mm3: float | None
     detection: Detection | None = None
 
 
@@ -78,7 +79,7 @@ class _Case:
     reference_zyx: LabelArray
     joint: JointCounts
     spacing_mm: Spacing
-    voxel_mm3: float
+    voxel_mm3: float | None
     ignore_value: int | None
     options: EvaluationOptions
 
@@ -94,6 +95,7 @@ def score_pair(
     spacing_mm: Spacing,
     labels: LabelScheme,
     options: EvaluationOptions,
+    has_volume: bool = True,
 ) -> tuple[LabelScore, ...]:
     """Score one case: one score per label of `labels`, in that order.
 
@@ -101,6 +103,7 @@ def score_pair(
         prediction_zyx: integer label map (z, y, x); 2D images have z = 1.
         reference_zyx: integer label map of the same shape.
         spacing_mm: (z, y, x); z is 1 for 2D images, so that products are areas.
+        has_volume: whether the product of the spacing is a voxel's volume in mm³; not of 2D images.
 
     Raises:
         EvaluationError: the arrays are no label maps of one shape.
@@ -122,7 +125,7 @@ def score_pair(
         reference_zyx=reference_zyx,
         joint=joint_counts(prediction_zyx, reference_zyx),
         spacing_mm=lengths,
-        voxel_mm3=math.prod(spacing_mm),
+        voxel_mm3=math.prod(spacing_mm) if has_volume else None,
         ignore_value=labels.ignore_value,
         options=options,
     )

@@ -50,7 +50,7 @@ def _row(case: str, label: str, numbers: dict[str, Any], options: EvaluationOpti
         counts=counts,
         values={key: values[key] for key in keys_of(options.metrics, ())},
         diagonal=0.0,
-        voxel_mm3=1.0,
+        voxel_mm3=None,
     )
 
 

@@ -8,6 +8,7 @@ write null.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -139,7 +140,8 @@ def _read(value: Any, path: Path) -> Summary:
             prediction=entry["prediction_file"], reference=entry["reference_file"]
         )
         for label, key in labels.items():
-            rows.append(_row(entry["case"], label, entry["metrics"][key], keys))
+            row = _row(entry["case"], label, entry["metrics"][key], keys)
+            rows.append(replace(row, voxel_mm3=None) if ours["unit"] == "px" else row)  # 1.0 in older ones
     return Summary(
         labels=labels,
         rows=tuple(rows),

@@ -12,7 +12,14 @@ import tifffile
 
 from balrsam_pipeline.dataset.labels import LabelScheme
 from balrsam_pipeline.errors import BalrsamError, EvaluationError
-from evaluation import EvaluationOptions, evaluate_folders, pool, summary_table
+from evaluation import (
+    EvaluationOptions,
+    evaluate_folders,
+    pool,
+    read_summary,
+    summary_table,
+    write_reports,
+)
 from evaluation.pairs import find_pairs
 from evaluation.scoring import score_pairs
 
@@ -265,6 +272,42 @@ def test_npz_files_are_measured_in_mm_where_they_have_a_spacing(
         np.savez_compressed(tmp_path / folder / "x.npz", segs=label, **more)
     summary = evaluate_folders(tmp_path / "a", tmp_path / "b", make_scheme({"cell": 1}), ".npz")
     assert summary.unit == unit and summary.foreground_mean["hd95"] == pytest.approx(hd95)
+
+
+@pytest.mark.parametrize(
+    ("name", "spacing", "ml"), [("x.png", None, None), ("x.nii.gz", (2.0, 3.0, 5.0), 1.5)]
+)
+def test_pictures_have_no_millilitres(
+    tmp_path: Path,
+    make_scheme: Make,
+    write_map: Callable[..., Path],
+    name: str,
+    spacing: tuple[float, ...] | None,
+    ml: float | None,
+) -> None:
+    label = np.zeros((12, 20) if ml is None else (4, 12, 20), dtype=np.uint8)
+    label[..., :5, :10] = 1
+    if ml is not None:
+        label[1:] = 0  # 50 voxels of 30 mm³
+    for folder in ("a", "b"):
+        write_map(tmp_path / folder / name, label, spacing)
+    folders, scheme = (tmp_path / "a", tmp_path / "b"), make_scheme({"cell": 1, "never": 2})
+    options = EvaluationOptions(metrics=("overlap", "detection"))
+    summary = evaluate_folders(*folders, scheme, name[1:], options)
+    assert summary.to_frame()["reference_ml"].isna().all() == (ml is None)
+    assert ml is None or summary.to_frame()["reference_ml"][0] == pytest.approx(ml)
+    paths = write_reports(summary, tmp_path / "out")
+    page = paths["report.html"].read_text()
+    assert ("0.1 to 1 ml" in page) == (ml is not None) and ("any size" in page) == (ml is None)
+    assert read_summary(tmp_path / "out") == summary
+
+
+def test_2d_images_in_mm_have_no_millilitres_either(
+    tmp_path: Path, make_scheme: Make, write_map: Callable[..., Path]
+) -> None:
+    path = write_map(tmp_path / "a" / "x.nii.gz", np.ones((12, 20), dtype=np.uint8), (0.7, 0.9))
+    summary = evaluate_folders(path.parent, path.parent, make_scheme({"cell": 1}), ".nii.gz")
+    assert summary.unit == "mm" and summary.to_frame()["predicted_ml"].isna().all()
 
 
 def test_cases_in_mm_and_in_pixels_are_not_averaged_without_a_word(tmp_path: Path, make_scheme: Make) -> None:

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from markupsafe import Markup
 
 from balrsam_pipeline.printable import plural
-from evaluation.metrics.lesions import BIN_NAMES
 from evaluation.metrics.registry import metric_of
 from evaluation.metrics.score_case import LabelScore
 from evaluation.reports.html.charts import box_plots, group_boxes
@@ -141,7 +140,9 @@ def lesions(summary: Summary) -> Table | None:
     rows = []
     for label in summary.labels:
         total = lesions_of(summary, label)
-        numbers = zip(BIN_NAMES, total.references, total.found, total.predictions, total.real, strict=True)
+        numbers = zip(
+            total.bin_names, total.references, total.found, total.predictions, total.real, strict=True
+        )
         for name, wanted, found, predicted, real in numbers:
             texts = (wanted, found, _share(found, wanted), predicted, real, _share(real, predicted))
             rows.append(Row((Cell(f"{label}, {name}"), *(Cell(str(value)) for value in texts))))

@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 
-from evaluation.metrics.lesions import NOTHING, add, detect
+from evaluation.metrics.lesions import add, detect, nothing
 
 PICTURE = {
     "reference": ["##....#...", "##........", ".........#", "...#......", "..#......."],
@@ -48,7 +48,15 @@ def test_empty_masks_leave_undefined_what_cannot_be_said() -> None:
 
 def test_cases_add_up() -> None:
     once = detect(mask("prediction"), mask("reference"), 60.0)
-    assert add(add(NOTHING, once), once).references == (4, 4, 0, 0)
+    assert add(add(nothing(), once), once).references == (4, 4, 0, 0)
+
+
+def test_components_of_pictures_are_not_told_apart_by_volume() -> None:
+    picture, volume = (detect(mask("prediction"), mask("reference"), size) for size in (None, 60.0))
+    assert (picture.references, picture.found, picture.predictions, picture.real) == ((4,), (3,), (4,), (3,))
+    assert picture.metrics() == volume.metrics() and picture.bin_names == ("any size",)
+    assert add(nothing(has_volume=False), picture) == picture
+    assert add(picture, volume).found == (6,), "what has no volume makes all of it so"
 
 
 @pytest.mark.parametrize("shape", [(1, 1, 3), (1, 3, 1), (3, 1, 1), (1, 64, 3), (5, 5, 5), (1, 1, 1)])
