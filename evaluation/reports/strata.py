@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from evaluation.summary import Summary
 
 MOST_GROUPS = 8  # a column of numbers with more different values is cut into quarters
 UNKNOWN = "(not given)"
+FEWEST_DIGITS, MOST_DIGITS = 6, 17  # significant ones; with 17 any two floating-point numbers differ
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,7 +97,17 @@ def _quarters(known: dict[str, str]) -> dict[str, str]:
     quarter = {
         case: min(3, int(np.searchsorted(cuts[1:], value, side="left"))) for case, value in numbers.items()
     }
-    return {case: f"{cuts[number]:g} to {cuts[number + 1]:g}" for case, number in quarter.items()}
+    limits = _told_apart([float(cut) for cut in cuts])
+    return {case: f"{limits[number]} to {limits[number + 1]}" for case, number in quarter.items()}
+
+
+def _told_apart(numbers: Sequence[float]) -> list[str]:
+    """Numbers as texts, with as many digits as it takes to tell different ones apart: groups go by them."""
+    for digits in range(FEWEST_DIGITS, MOST_DIGITS):
+        texts = [f"{number:.{digits}g}" for number in numbers]
+        if len(set(texts)) == len(set(numbers)):
+            return texts
+    return list(map(repr, numbers))
 
 
 def _finite(text: str) -> float | None:

@@ -273,6 +273,14 @@ def test_a_column_of_many_numbers_is_cut_into_quarters(tmp_path: Path) -> None:
     assert next(iter(parts)).startswith("0 to ")
 
 
+def test_quarters_whose_limits_are_alike_in_six_digits_stay_apart(tmp_path: Path) -> None:
+    one = summary(np.zeros((20, 2)))
+    rows = "\n".join(f"c{number:02},{20250100 + number}" for number in range(20))
+    parts = by_stratum(one, read_strata(table(tmp_path / "s.csv", f"case,date\n{rows}\n"), "date", one.cases))
+    assert [len(part.cases) for part in parts.values()] == [5, 5, 5, 5]
+    assert next(iter(parts)) == "20250100 to 20250105"
+
+
 @pytest.mark.parametrize("word", ["NA", "nan", "inf", "unknown"])
 def test_a_cell_without_a_number_leaves_the_quarters_of_the_others(tmp_path: Path, word: str) -> None:
     one = summary(np.zeros((21, 2)))
