@@ -168,11 +168,15 @@ class Summary:
         return [counted_value(row, metric, self.options.rules) for row in self._rows_of[label]]
 
 
+def counted_metric(key: str, protocol: Protocol) -> Metric:
+    """The metric whose values means of `key` are of under a protocol."""
+    return metric_of("hd95_pooled" if key == "hd95" and protocol.pooled_hd95 else key)
+
+
 def counted_value(row: LabelScore, metric: Metric, protocol: Protocol) -> float | None:
     """What a row contributes to means of a metric under a protocol; None where it is left out."""
     if row.status == "scored" or metric.family in ("rate", "volume"):
-        key = "hd95_pooled" if metric.key == "hd95" and protocol.pooled_hd95 else metric.key
-        return row.values[key]
+        return row.values[counted_metric(metric.key, protocol).key]
     rule = protocol.empty(row.status)
     value = rule.overlap if metric.family == "overlap" else rule.distance
     return row.diagonal if value == DIAGONAL else value

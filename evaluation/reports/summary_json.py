@@ -23,7 +23,7 @@ from evaluation.metrics.registry import keys_of, metric_of
 from evaluation.metrics.score_case import Counts, LabelScore
 from evaluation.reports.nnunet_summary import from_nnunet
 from evaluation.reports.strata import Strata, by_stratum
-from evaluation.summary import PairPaths, Summary, lesions_of, status_counts
+from evaluation.summary import PairPaths, Summary, counted_metric, lesions_of, status_counts
 
 SCHEMA_VERSION = 1
 _COUNTS = {"TP": "true_positives", "FP": "false_positives", "FN": "false_negatives", "TN": "true_negatives"}
@@ -62,8 +62,9 @@ def _content(summary: Summary, strata: Strata | None) -> dict[str, Any]:
             },  # changes no score
             "unit": summary.unit,
             "definitions": {
-                metric_of(key).title: {"id": metric_of(key).definition, "text": metric_of(key).text}
+                metric_of(key).title: {"id": metric.definition, "text": metric.text}
                 for key in summary.metrics
+                for metric in [counted_metric(key, summary.options.rules)]
             },
             "labels": summary.labels,
             "status_counts": {

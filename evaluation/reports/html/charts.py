@@ -21,16 +21,21 @@ from evaluation.reports.html.axis import (
     scale_of,
 )
 from evaluation.reports.html.markup import number, text
-from evaluation.summary import Summary
+from evaluation.summary import Summary, counted_value
 
 ROW = 26  # pixels
 MOST_DOTS = 150  # per label; with more, dots hide the box
 
 
 def box_plots(summary: Summary, key: str) -> Markup:
-    """One row per label: a dot per case, a box from five cases on, a cross for missed and spurious ones."""
-    metric = metric_of(key)
-    scored = [(row.label, row.case, row.values[key]) for row in summary.rows if row.status == "scored"]
+    """One row per label: a dot per case, a box from five cases on, a cross for missed and spurious ones; of
+    the values that means are of."""
+    metric, rules = metric_of(key), summary.options.rules
+    scored = [
+        (row.label, row.case, counted_value(row, metric, rules))
+        for row in summary.rows
+        if row.status == "scored"
+    ]
     values = {
         name: [(case, value) for label, case, value in scored if label == name and value is not None]
         for name in summary.labels

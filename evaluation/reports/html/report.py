@@ -13,7 +13,7 @@ from evaluation.reports.html.further_cases import divided, write_further
 from evaluation.reports.html.markup import page
 from evaluation.reports.html.pictures import pictures_of
 from evaluation.reports.strata import Strata
-from evaluation.summary import Summary, counted_value
+from evaluation.summary import Summary, counted_metric, counted_value
 from evaluation.view import PRESETS, colours_of
 from evaluation.view.brightness import ct_values
 
@@ -57,7 +57,9 @@ def write_html(
         lesions=sections.lesions(summary),
         lesion_text=metric_of("lesion_recall").text,
         method=sections.method(summary),
-        metrics=[metric_of(key) for key in summary.metrics],
+        definitions=[
+            (metric_of(key).title, counted_metric(key, summary.options.rules)) for key in summary.metrics
+        ],
         data=_data(summary, here),
         here=len(here),
         further=further,

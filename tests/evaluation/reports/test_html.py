@@ -16,6 +16,7 @@ from balrsam_pipeline.dataset.labels import LabelScheme
 from evaluation import EvaluationOptions, Summary, evaluate_folders, pool
 from evaluation.comparison import compare
 from evaluation.reports.html import further_cases, pictures, report
+from evaluation.reports.html.charts import box_plots
 from evaluation.reports.html.comparison_page import comparison_page
 from evaluation.reports.html.report import write_html
 from evaluation.reports.strata import Strata
@@ -296,3 +297,14 @@ def test_a_report_can_name_files_that_are_no_utf8(summary: Summary, tmp_path: Pa
     odd = replace(summary, warnings=("caf\udce9 was not scored",))
     write_html(odd, tmp_path / "report.html", "title")
     assert "caf\\udce9 was not scored" in (tmp_path / "report.html").read_text(encoding="utf-8")
+
+
+def test_dots_are_of_what_counts_in_the_mean(summary: Summary) -> None:
+    """Under transunet that is the pooled HD95, in the report's cells and means as in its chart."""
+    rows = tuple(
+        replace(row, values=row.values | {"hd95": 3.25, "hd95_pooled": 2.25}) for row in summary.rows
+    )
+    for protocol, shown, other in (("default", "3.25", "2.25"), ("transunet", "2.25", "3.25")):
+        options = replace(summary.options, protocol=protocol)
+        drawing = box_plots(replace(summary, rows=rows, options=options), "hd95")
+        assert f": {shown}" in drawing and f": {other}" not in drawing

@@ -82,6 +82,18 @@ def test_every_report_names_protocol_and_definitions(summary: Summary, tmp_path:
     assert "default/1" in page and "hd95-directed-percentile-max/1" in page
 
 
+def test_definitions_are_those_of_what_the_protocol_counts(
+    folder_pair: tuple[Path, Path], make_scheme: Callable[..., LabelScheme], tmp_path: Path
+) -> None:
+    """transunet pools both directions for the mean that is called HD95."""
+    options = EvaluationOptions(protocol="transunet", metrics=("overlap", "surface"))
+    scored = evaluate_folders(*folder_pair, make_scheme({"lesion": 1}), ".nii.gz", options)
+    paths = write_reports(scored, tmp_path)
+    ours = strict(paths["summary.json"].read_text())["balrsam"]
+    assert ours["definitions"]["HD95"]["id"] == "hd95-pooled-medpy/1"
+    assert "hd95-directed-percentile-max/1" not in paths["report.html"].read_text()
+
+
 def test_the_csv_has_a_row_for_each_case_and_label_and_empty_cells_where_undefined(
     summary: Summary, tmp_path: Path
 ) -> None:
