@@ -30,10 +30,11 @@ from balrsam_pipeline.network_plan import Shrink as Shrink
 from balrsam_pipeline.network_plan import Surroundings as Surroundings
 from balrsam_pipeline.plan_checks import is_folder_name, require
 from balrsam_pipeline.plan_history import as_first_written, as_of_today, read_versioned
+from balrsam_pipeline.plan_names import option_of
 from balrsam_pipeline.serialise import compact_json, from_json, to_json
 
 AXIS_OF = {letter: axis for axis, letters in enumerate(("LR", "PA", "SI")) for letter in letters}
-UNHASHED = ("default_configuration", "companions", "orientations")
+UNHASHED = ("default_configuration", "companions", "orientations", "gpu_memory_gb")
 Normalization = Literal["ct", "z_score", "rgb_to_0_1", "rescale_to_0_1", "none"]
 LARGEST_PATCH = 2**16  # as for networks: beyond it a plan is damaged or hostile
 
@@ -132,7 +133,8 @@ class Plan:
     beside it where processor cores or GPUs would be idle otherwise, for their average to be compared;
     `overrides` records what the user decided instead. `orientations` are those in which training volumes are
     stored, the most frequent first (none for pictures): an image of another one is turned to the first, by
-    its header, to be predicted.
+    its header, to be predicted. `gpu_memory_gb` is the memory of the GPU that it was planned for (0: a CPU);
+    None where that is not known, as in plans of older versions.
     """
 
     schema_version: int = SCHEMA_VERSION
@@ -144,6 +146,7 @@ class Plan:
     companions: tuple[str, ...] = ()
     overrides: dict[str, str] = field(default_factory=dict)
     orientations: tuple[str, ...] = ()
+    gpu_memory_gb: float | None = None
 
     def __post_init__(self) -> None:
         known = self.default_configuration in self.configurations
@@ -182,12 +185,18 @@ class Plan:
             )
         return self.configurations[name]
 
+    def decisions(self) -> str:
+        """What a user decided instead of the rules, as options of planning: "--spacing 5 1 1"."""
+        words = (f"{option_of(name)} {value.replace(' × ', ' ')}" for name, value in self.overrides.items())
+        return " ".join(words)
+
     def sha256(self) -> str:
         """A hash of what is planned, the same on every machine; it names the plan in checkpoints and adapter
         files.
 
-        Which configuration is the default does not count: it changes none of them. Nor do orientations: they
-        are a fact about images, and plans of older versions lack them.
+        Which configuration is the default does not count: it changes none of them. Nor do orientations and
+        the memory planned for: they are facts about images and a machine, and plans of older versions lack
+        them.
         """
         # read back, since 1 and 1.0 are the same spacing
         normal = as_first_written(

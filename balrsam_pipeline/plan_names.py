@@ -51,6 +51,16 @@ def parts_of(name: str) -> tuple[str, str]:
     return configuration, plan
 
 
+def option_of(override: str) -> str:
+    """The option of planning with which a user makes a decision that plans record under this name.
+
+    Example:
+        >>> option_of("batch_size"), option_of("spacing_mm")
+        ('--batch-size', '--spacing')
+    """
+    return "--" + override.removesuffix("_mm").replace("_", "-")
+
+
 def words_of_model(name: str) -> str:
     """The options that name a model: configuration, and plan where it is not the unnamed one.
 

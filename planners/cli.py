@@ -19,6 +19,7 @@ from balrsam_pipeline.plan_names import RECOMMENDED, UNNAMED, plan_name
 
 if TYPE_CHECKING:
     from balrsam_pipeline.preprocessing.conservation import LabelVoxels
+    from planners.overrides import Overrides
     from planners.plan_and_preprocess import Preparation
 
 LOG = logging.getLogger(__name__)
@@ -47,6 +48,12 @@ def add_planning_arguments(parser: argparse.ArgumentParser) -> None:
         default=UNNAMED,
         metavar="NAME",
         help="name this plan, which then lies beside the dataset's others",
+    )
+    parser.add_argument(
+        "--keep-plan",
+        action="store_true",
+        help="keep the plan that is there where it is of the data as they are now: check, measure and "
+        "preprocess alone",
     )
     parser.add_argument("--workers", type=int, metavar="N", help="processes (default: one per core)")
     parser.add_argument("--no-verify", action="store_true", help="skip the integrity check")
@@ -134,13 +141,7 @@ def run_planning(arguments: argparse.Namespace) -> int:
         batch_size=arguments.batch_size,
         spacing_mm=(spacing[0], spacing[1], spacing[2]) if spacing else None,
     )
-    if arguments.like and overrides.as_text():
-        raise UsageError(
-            f"--like {arguments.like}",
-            found=f"together with {', '.join(overrides.as_text())}",
-            expected="a plan taken over as it is, or decisions of your own",
-            fix="leave out --like, or the others",
-        )
+    _refuse_contradictions(arguments, overrides)
     request = PlanRequest(
         raw=find_dataset(arguments.dataset, roots),
         preprocessed=execution.shared(roots.preprocessed),
@@ -152,8 +153,27 @@ def run_planning(arguments: argparse.Namespace) -> int:
         verify=not arguments.no_verify,
         offline=arguments.offline or None,
         name=arguments.plan,
+        keep=arguments.keep_plan,
     )
     return _report(plan_and_preprocess(request), request.name)
+
+
+def _refuse_contradictions(arguments: argparse.Namespace, overrides: Overrides) -> None:
+    decided = ", ".join(overrides.as_text())
+    if arguments.like and decided:
+        raise UsageError(
+            f"--like {arguments.like}",
+            found=f"together with {decided}",
+            expected="a plan taken over as it is, or decisions of your own",
+            fix="leave out --like, or the others",
+        )
+    if arguments.keep_plan and (decided or arguments.like):
+        raise UsageError(
+            "--keep-plan",
+            found=f"together with {decided or '--like'}",
+            expected="the plan that is there, or another one",
+            fix="leave out --keep-plan, or the others",
+        )
 
 
 def _report(preparation: Preparation, plan_called: str) -> int:

@@ -18,7 +18,7 @@ from balrsam_pipeline.dataset import (
     require_source,
     write_folds,
 )
-from balrsam_pipeline.errors import BalrsamError, CheckpointError, DatasetError
+from balrsam_pipeline.errors import BalrsamError, CheckpointError, DatasetError, PlanError
 from balrsam_pipeline.execution import ExecutionOptions, folder_lock, open_executor
 from balrsam_pipeline.execution.whole_folder import tree_state_sha256
 from balrsam_pipeline.files import read_json, write_json
@@ -51,6 +51,7 @@ class PlanRequest:
             all that the plan has.
         like: a plan to take over instead of planning.
         execution: where cases are worked on.
+        keep: the plan that is there, where it is of the data as they are now.
         offline: forbids to fetch the checkpoint that is planned; None does what `balrsam_offline` says.
     """
 
@@ -64,6 +65,7 @@ class PlanRequest:
     verify: bool
     offline: bool | None = None
     name: str = UNNAMED
+    keep: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,7 +96,7 @@ def plan_and_preprocess(request: PlanRequest) -> Preparation:
             checked = scan_once(dataset, folder, measured, executor, workers) if request.verify else None
             extraction = extract_fingerprint(dataset, folder, executor, workers, measured)
         del measured  # 100,000 measurements are not kept while cases are preprocessed
-        plan = _plan(request, dataset, extraction)
+        plan = _kept(request, extraction) or _plan(request, dataset, extraction)
         names = _chosen(request, plan)
         first = plan.default_configuration if plan.default_configuration in names else names[0]
         beside = tuple(name for name in plan.companions if name in names and name != first)
@@ -157,6 +159,50 @@ def _passed_before(path: Path, state: str) -> bool:
     )
 
 
+def _kept(request: PlanRequest, extraction: Extraction) -> Plan | None:
+    """The plan that is there, where it is to be kept and is of the data as they are now; None where all that
+    was decided for it may be decided anew, and where it was made for a CPU by rules alone and here is a GPU.
+
+    Raises:
+        PlanError: a user decided something for it, and the data have changed since.
+    """
+    path = (
+        PreprocessedFolder(request.preprocessed / extraction.fingerprint.dataset).planned(request.name).plan
+    )
+    plan = _readable(path) if request.keep else None
+    if plan is None:
+        return None
+    if plan.fingerprint_sha256 != extraction.fingerprint.sha256():
+        if not plan.overrides:
+            return None
+        raise PlanError(
+            path,
+            found=f"a plan made with {plan.decisions()}, and data that have changed since",
+            expected="a plan of the data as they are now",
+            fix=f"plan anew with that: balrsam plan_and_preprocess {plan.dataset}"
+            f"{f' --plan {request.name}' if request.name else ''} {plan.decisions()}; or without, to have "
+            "the rules decide",
+        )
+    if not plan.overrides and plan.gpu_memory_gb == 0 and request.hardware.gpu_memory_gb is not None:
+        return None
+    LOG.info("%s: kept as it is, %s", path, _made_for(plan))
+    return plan
+
+
+def _readable(path: Path) -> Plan | None:
+    try:
+        return read_plan(path) if path.is_file() else None
+    except BalrsamError:
+        return None
+
+
+def _made_for(plan: Plan) -> str:
+    """What a plan was made for, and what a user decided of it."""
+    memory = plan.gpu_memory_gb
+    machine = "a CPU" if memory == 0 else f"a GPU of {memory:g} GB" if memory else "an unknown machine"
+    return f"made for {machine}" + (f" with {plan.decisions()}" if plan.overrides else "")
+
+
 def _plan(request: PlanRequest, dataset: RawDataset, extraction: Extraction) -> Plan:
     if request.like is not None:
         return plan_like(request.like, extraction.fingerprint, dataset.description)
@@ -189,11 +235,17 @@ def _chosen(request: PlanRequest, plan: Plan) -> tuple[str, ...]:
 
 def _write_if_new(folder: Path, plan: Plan) -> None:
     path = PlanFolder(folder).plan
-    try:
-        if path.is_file() and read_plan(path) == plan:
-            return
-    except BalrsamError:
-        path.unlink()
+    before = _readable(path)
+    if before == plan:
+        return
+    if before is not None and before.sha256() != plan.sha256() and _made_for(before) != _made_for(plan):
+        LOG.warning(
+            "%s: replaced; the plan before was %s, this one is %s. To have it back, give its options again; "
+            "to have both, plan one under a name: --plan NAME",
+            path,
+            _made_for(before),
+            _made_for(plan),
+        )
     write_versioned(path, plan)
 
 

@@ -33,6 +33,7 @@ def plan_like(other: Plan, fingerprint: Fingerprint, description: DatasetDescrip
         companions=other.companions,
         overrides={**other.overrides, "like": other.dataset},
         orientations=fingerprint.orientations,
+        gpu_memory_gb=other.gpu_memory_gb,
     )
 
 

@@ -99,6 +99,7 @@ def plan_dataset(
         companions=companions(tuple(planned), from_scratch=from_scratch, whole_volumes=whole),
         overrides=overrides.as_text(),
         orientations=fingerprint.orientations,
+        gpu_memory_gb=hardware.gpu_memory_gb or 0.0,
     )
 
 

@@ -9,11 +9,15 @@ from balrsam_pipeline.execution.lock import Holder, lock_holder
 from balrsam_pipeline.files import read_json
 from balrsam_pipeline.folds import ALL
 from balrsam_pipeline.layout import FoldFolder, PlanFolder, PreprocessedFolder, RawFolder, ResultsFolder
+from balrsam_pipeline.plan import read_plan
+from balrsam_pipeline.plan_names import option_of
 from balrsam_pipeline.run.estimates import FOLD, fold_folder
+from balrsam_pipeline.run.handed_on import settings_for
+from balrsam_pipeline.run.records import StepRecord
 from balrsam_pipeline.run.request import RunRequest
 from balrsam_pipeline.run.step import Step
 
-POOLED, PREPARE = "crossval_", "prepare"
+POOLED, PREPARE, PLANNING = "crossval_", "prepare", "plan_and_preprocess"
 
 
 def has_results(step: Step, request: RunRequest) -> bool:
@@ -60,9 +64,24 @@ def trained_by_hand(request: RunRequest) -> tuple[str, ...] | None:
     return names or None
 
 
+def decides_planning(request: RunRequest) -> bool:
+    """Whether the run itself was told something that rules decide otherwise."""
+    return bool(settings_for(PLANNING, request.options).keys() - {"--offline"})
+
+
+def is_planned_by_hand(request: RunRequest, record: StepRecord | None) -> bool:
+    """Whether there is a plan that was made by hand: no run has made one, or none was asked for what this one
+    says that a user decided."""
+    try:
+        plan = read_plan(request.planned.plan)
+    except BalrsamError:
+        return False
+    return record is None or bool({option_of(name) for name in plan.overrides} - record.inputs.keys())
+
+
 def _kind(step: Step) -> str:
     """The step's name, without that of the plan where it makes one."""
-    return PREPARE if step.command == "plan_and_preprocess" else step.name
+    return PREPARE if step.command == PLANNING else step.name
 
 
 def is_begun(fold: Path) -> bool:

@@ -13,12 +13,13 @@ from balrsam_pipeline.execution import cluster_words
 from balrsam_pipeline.files import read_json, write_json
 from balrsam_pipeline.layout import PreprocessedFolder, ResultsFolder
 from balrsam_pipeline.plan import read_plan
+from balrsam_pipeline.run.by_hand import PLANNING, decides_planning, is_planned_by_hand
 from balrsam_pipeline.run.file_hashes import ContentHashes, find_files
 from balrsam_pipeline.run.invalidate import clear_for
 from balrsam_pipeline.run.records import Output, StepRecord, begin, record_path, write_record
 from balrsam_pipeline.run.request import RunRequest
 from balrsam_pipeline.run.state import StepState, state_of
-from balrsam_pipeline.run.step import Step
+from balrsam_pipeline.run.step import PREPROCESSED, Step, labels
 from balrsam_pipeline.run.steps import planning_step, steps_after_planning
 from balrsam_pipeline.run.together import on_cluster, on_devices, trained_together_by
 
@@ -87,7 +88,7 @@ def run_step(
     clear_for(step, state, request.bases)
     if step.name in (on_cluster(request), on_devices(request)):
         _forget_folds(step, request, hashes)
-    words = (*step.words, *step.continues) if state.same_inputs else step.words
+    words = (*step.words, *step.continues) if state.same_inputs or state.by_hand else step.words
     record = begin(step.name, str(step), state.inputs, _cases(state.inputs))
     write_record(folder, record)
     started = time.monotonic()
@@ -139,8 +140,15 @@ def _forget_folds(step: Step, request: RunRequest, hashes: ContentHashes) -> Non
 
 
 def check(step: Step, request: RunRequest, hashes: ContentHashes) -> StepState:
-    """Where a step stands now."""
-    return state_of(step, request.bases, records_folder(request), hashes)
+    """Where a step stands now; a plan that was made by hand is no damage."""
+    state = state_of(step, request.bases, records_folder(request), hashes)
+    kept = step.command == PLANNING and not decides_planning(request) and state.status != "done"
+    if not kept or not is_planned_by_hand(request, state.record):
+        return state
+    plan = labels(PREPROCESSED.planned(request.plan).plan)
+    damaged = tuple(label for label in state.damaged if label not in plan)
+    why = "; ".join(filter(None, (state.why, "the plan was made by hand, and is kept")))
+    return dataclasses.replace(state, by_hand=True, damaged=damaged, why=why)
 
 
 @contextlib.contextmanager

@@ -34,7 +34,7 @@ _EVERYWHERE = {
     "tls_key",
 }
 _DECIDED = {
-    "plan_and_preprocess": {"configurations", "plan", "workers"},
+    "plan_and_preprocess": {"configurations", "plan", "keep_plan", "workers"},
     "train": {
         "configuration",
         "plan",

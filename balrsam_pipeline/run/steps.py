@@ -16,6 +16,7 @@ from balrsam_pipeline.layout import RawFolder
 from balrsam_pipeline.network.official_checkpoints import find_checkpoint
 from balrsam_pipeline.plan import Plan
 from balrsam_pipeline.plan_names import RECOMMENDED, model_name
+from balrsam_pipeline.run.by_hand import decides_planning
 from balrsam_pipeline.run.handed_on import settings_for
 from balrsam_pipeline.run.request import RunRequest
 from balrsam_pipeline.run.step import PREPROCESSED, RAW, RESULTS, Step, labels, make_step
@@ -51,6 +52,7 @@ def planning_step(request: RunRequest) -> Step:
         name=_preparing(request),
         title="Measure, plan, preprocess",
         settings={"--configurations": " ".join(names or ("all",))},
+        continues=() if decides_planning(request) else ("--keep-plan",),
         inputs=labels(RAW.description, RAW.splits, RAW.groups, RAW.images_tr / "*", RAW.labels_tr / "*"),
     )
 
