@@ -14,7 +14,7 @@ from balrsam_pipeline.errors import UsageError
 from balrsam_pipeline.execution_options import add_execution_arguments, execution_of
 from balrsam_pipeline.layout import PlanFolder, PreprocessedFolder, StoredFiles, stored_files
 from balrsam_pipeline.paths import find_dataset
-from balrsam_pipeline.plan import Backbone
+from balrsam_pipeline.plan import Backbone, Plan
 from balrsam_pipeline.plan_names import RECOMMENDED, UNNAMED, plan_name
 
 if TYPE_CHECKING:
@@ -200,10 +200,25 @@ def _report(preparation: Preparation, plan_called: str) -> int:
         for case, problem in report.failures.items():
             failed += 1
             print(f"  failed: case {case}: {problem}")
+    if missing := _missing_checkpoint(plan):
+        print(missing)
     named = f" --plan {plan_called}" if plan_called else ""
     where = PlanFolder(preparation.folder).plan
     print(f"plan: {where}    in plain words: balrsam describe {plan.dataset}{named}")
     return PARTLY if failed else 0
+
+
+def _missing_checkpoint(plan: Plan) -> str:
+    """What is said where the planned checkpoint is not on this machine, as after planning for another one."""
+    from balrsam_pipeline.network.official_checkpoints import find_checkpoint
+
+    network = plan.configurations[plan.default_configuration].network
+    if network.from_scratch or find_checkpoint(network.base) is not None:
+        return ""
+    return (
+        f"checkpoint: {network.base} was not fetched; training fetches it where it has a connection. Where it "
+        f"has none: balrsam download_checkpoint {network.base}"
+    )
 
 
 def _losses(losses: Mapping[str, Mapping[str, LabelVoxels]]) -> Iterator[str]:

@@ -9,8 +9,10 @@ import torch
 
 from balrsam_pipeline.errors import TrainingError
 from balrsam_pipeline.files import read_json
+from balrsam_pipeline.hardware import GiB
 from balrsam_pipeline.layout import FoldFolder, ModelFolder
 from balrsam_pipeline.paths import shown
+from balrsam_pipeline.plan import Plan
 from balrsam_pipeline.printable import plural
 from balrsam_pipeline.processor import usable_cores
 from balrsam_pipeline.progress import in_words
@@ -41,7 +43,29 @@ def opening_lines(request: TrainRequest, data: FoldData, config: TrainingConfig,
         yield f"augmentation: {turned:.0%} of slices are turned, {bent:.0%} bent (docs/training.md)"
     begun = f", of which {run.state.step} steps are done" if run.state.step else ""
     yield f"budget: {_budget(config)}{begun}" + (f"; then {_validation(data)}" if data.fold.val else "")
+    device = run.precision.device
+    memory = torch.cuda.get_device_properties(device).total_memory if device.type == "cuda" else 0
+    if warning := planned_for_less(data.plan, memory, request.planning):
+        yield warning
     yield f"into {shown(data.folder)}, this log too: {FoldFolder(data.folder).text_log.name}"
+
+
+def planned_for_less(plan: Plan, gpu_memory_bytes: int, planning: str) -> str:
+    """What is said where a plan for a CPU trains on a GPU; empty where it does not.
+
+    Args:
+        gpu_memory_bytes: of the GPU that trains; 0 where none does.
+        planning: the command that makes the plan.
+    """
+    if plan.gpu_memory_gb != 0 or not gpu_memory_bytes:
+        return ""
+    memory_gb = int(gpu_memory_bytes / GiB)
+    decided = f" {plan.decisions()}" if plan.overrides else ""
+    return (
+        "warning: this plan was made for a CPU, and trains on a GPU: its network, images and batches are "
+        f"smaller than they could be. To plan for this GPU: {planning} --gpu-memory-gb {memory_gb}{decided} (what is "
+        "trained already wants the former plan: another --results, or a plan of another name, --plan NAME)"
+    )
 
 
 def expected_by_log(data: FoldData) -> tuple[float | None, str]:

@@ -1,8 +1,8 @@
 """A Dask cluster of SLURM jobs, one GPU each, that stays up while this script runs (needs: pip install
 dask-jobqueue).
 
-python slurm_cluster.py 8 /shared/scheduler.json        then: balrsam run DATASET --cluster
-/shared/scheduler.json
+python slurm_cluster.py 8 /shared/scheduler.json
+then: balrsam run DATASET --cluster /shared/scheduler.json --gpu-memory-gb 40 (the memory of the jobs' GPUs)
 """
 
 import json

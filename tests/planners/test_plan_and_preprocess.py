@@ -302,6 +302,19 @@ def test_offline_a_named_backbone_is_planned_and_training_asks_for_its_file(
     assert main([*words, "--preprocessed", str(tmp_path / "other"), "--checkpoint", "medsam"]) == 2
 
 
+def test_planning_for_another_machine_says_that_the_checkpoint_was_not_fetched(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("balrsam_checkpoints", str(tmp_path / "none"))
+    folder = kinds.thick_slices(tmp_path / "raw", tmp_path)
+    words = ["plan_and_preprocess", str(folder), "--workers", "1", "--configurations", "2d"]
+    words += ["--preprocessed", str(tmp_path / "pre"), "--batch-size", "2"]
+    assert main([*words, "--gpu-memory-gb", "0"]) == 0
+    assert "download_checkpoint" not in capsys.readouterr().out
+    assert main([*words, "--gpu-memory-gb", "8", "--checkpoint", "medsam"]) == 0
+    assert "balrsam download_checkpoint medsam" in capsys.readouterr().out
+
+
 def colour_pictures(raw: Path) -> Path:
     """Five pictures of 64 × 64 pixels with a square of 30."""
     folder = raw / "Dataset021_Colour"

@@ -1,0 +1,29 @@
+"""What is said when a fold begins."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from support.plans import example_plan
+
+from balrsam_pipeline.hardware import GiB
+from trainers.opening import planned_for_less
+
+PLANNING = "balrsam plan_and_preprocess Dataset001_X"
+FOR_CPU = replace(example_plan(), gpu_memory_gb=0.0)
+
+
+def test_a_plan_for_a_cpu_that_meets_a_gpu_is_told_with_the_command_that_plans_for_it() -> None:
+    said = planned_for_less(FOR_CPU, 40 * GiB, PLANNING)
+    assert "made for a CPU" in said and f"{PLANNING} --gpu-memory-gb 40 " in said
+
+
+def test_what_was_decided_for_the_plan_is_in_that_command() -> None:
+    plan = replace(FOR_CPU, overrides={"backbone": "vit_b"})
+    assert "--gpu-memory-gb 40 --backbone vit_b" in planned_for_less(plan, 40 * GiB, PLANNING)
+
+
+def test_other_plans_and_other_devices_are_not_told() -> None:
+    assert planned_for_less(FOR_CPU, 0, PLANNING) == ""
+    assert planned_for_less(replace(FOR_CPU, gpu_memory_gb=8.0), 40 * GiB, PLANNING) == ""
+    assert planned_for_less(example_plan(), 40 * GiB, PLANNING) == ""
