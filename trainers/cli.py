@@ -206,8 +206,6 @@ def _config(arguments: argparse.Namespace) -> TrainingConfig:
 
     config = read_training_config(arguments.settings) if arguments.settings else TrainingConfig()
     chosen = given(arguments, TrainingConfig)
-    if {"max_minutes", "max_steps"} & chosen.keys() and "epochs" not in chosen:
-        chosen["epochs"] = None
     return dataclasses.replace(config, **chosen)
 
 

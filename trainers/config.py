@@ -126,7 +126,7 @@ class TrainingConfig:
     steps_per_epoch: int = 100
     batch_size: int | None = option("samples per step (default: the plan's)", default=None, metavar="N")
     learning_rate: float | None = option(
-        "peak learning rate (default: 0.003 from scratch, 0.001 adapted; docs/training.md)",
+        "peak learning rate (default: 0.003 from scratch, 3d 0.002, 0.001 adapted; docs/training.md)",
         default=None,
         metavar="X",
     )

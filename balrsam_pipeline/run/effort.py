@@ -5,8 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Literal
 
+from balrsam_pipeline.errors import UsageError
+from balrsam_pipeline.files import read_json
 from balrsam_pipeline.run.request import RunRequest
 
+BUDGETS = ("epochs", "max_steps", "max_minutes")  # settings of training
 Effort = Literal["quick", "standard", "best"]
 
 
@@ -52,7 +55,7 @@ def with_effort(request: RunRequest, effort: Effort, on_gpu: bool) -> RunRequest
     """
     choices = EFFORTS[effort]
     minutes = choices.gpu_minutes if on_gpu else choices.cpu_minutes
-    own_budget = request.max_minutes is not None or request.epochs is not None
+    own_budget = _has_budget(request)
     choosing: dict[str, tuple[str, ...]] = {"--prefer": (choices.prefer,)} if choices.prefer else {}
     choosing |= request.options.get("find_best_configuration", {})
     return replace(
@@ -62,3 +65,15 @@ def with_effort(request: RunRequest, effort: Effort, on_gpu: bool) -> RunRequest
         every_configuration=choices.every_configuration and request.configurations is None,
         options=request.options | {"find_best_configuration": choosing},
     )
+
+
+def _has_budget(request: RunRequest) -> bool:
+    """Whether the user said how long to train, as an option or in the file of settings.
+
+    Raises:
+        UsageError: the file cannot be read.
+    """
+    settings = read_json(request.settings, UsageError) if request.settings else {}
+    in_file = isinstance(settings, dict) and any(settings.get(name) is not None for name in BUDGETS)
+    as_option = "--max-steps" in request.options.get("train", {})
+    return in_file or as_option or request.max_minutes is not None or request.epochs is not None

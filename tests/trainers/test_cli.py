@@ -27,6 +27,18 @@ def test_a_time_budget_replaces_the_epochs_unless_both_are_given(prepared):
     assert (both.epochs, both.max_minutes) == (7, 5.0)
 
 
+@pytest.mark.parametrize(
+    ("words", "minutes", "steps"), [("--max-minutes 5", 5.0, None), ("--max-steps 9", None, 9)]
+)
+def test_a_budget_of_the_settings_file_holds_beside_one_of_the_command_line(
+    prepared, tmp_path, words, minutes, steps
+):
+    path = tmp_path / "settings.json"
+    path.write_text('{"epochs": 7}')
+    config = _request(parse(prepared, "train", "--settings", str(path), *words.split())).config
+    assert (config.epochs, config.max_minutes, config.max_steps) == (7, minutes, steps)
+
+
 def test_options_win_over_the_settings_file(prepared, tmp_path):
     path = tmp_path / "settings.json"
     path.write_text('{"seed": 3, "learning_rate": 0.1, "loss": {"boundary": 0}}')

@@ -95,6 +95,16 @@ def test_what_the_user_chose_goes_before_an_effort(tmp_path: Path) -> None:
     assert chosen.options == own
 
 
+def test_any_budget_of_the_user_goes_before_that_of_an_effort(tmp_path: Path) -> None:
+    steps = request(tmp_path, options={"train": {"--max-steps": ("9",)}})
+    assert with_effort(steps, "quick", on_gpu=False).max_minutes is None
+    settings = tmp_path / "settings.json"
+    settings.write_text('{"epochs": 7}')
+    assert with_effort(request(tmp_path, settings=settings), "quick", on_gpu=False).max_minutes is None
+    settings.write_text('{"seed": 7}')
+    assert with_effort(request(tmp_path, settings=settings), "quick", on_gpu=False).max_minutes == 10
+
+
 def test_test_images_are_predicted_and_scored_where_labels_are_there(tmp_path: Path) -> None:
     chosen = request(tmp_path, folds=(0,))
     (chosen.dataset / "imagesTs").mkdir()
