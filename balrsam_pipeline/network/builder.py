@@ -97,8 +97,8 @@ def build(
             f"backbone {network.backbone}",
             found="no checkpoint",
             expected=f"a SAM checkpoint of {network.backbone} to adapt",
-            fix=f"fetch it: balrsam download_checkpoint {network.backbone}; or name a file: --checkpoint "
-            "FILE",
+            fix=f"fetch it: balrsam download_checkpoint {network.base}; or name a file of your own where "
+            "that is trained: balrsam train DATASET --checkpoint FILE",
         )
     model = BalrSam(network)
     load_sam(model, read_sam(checkpoint, network.backbone, network.embedding_stride), second_moments)

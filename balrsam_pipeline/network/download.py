@@ -57,8 +57,9 @@ def obtain(name: str, *, offline: bool | None = None, folder: Path | None = None
             found="not on this machine, and fetching is switched off (--offline or balrsam_offline)",
             expected=f"{(folder or checkpoint_cache()) / checkpoint.file}",
             fix=f"where there is internet: balrsam download_checkpoint {checkpoint.name}, then copy the file "
-            "there; or name a file: --checkpoint FILE; or train a small network from scratch: --backbone "
-            "vit_mini",
+            f"there; or plan with --backbone {checkpoint.backbone}, then train with a file that you have: "
+            "balrsam train DATASET --checkpoint FILE; or plan a small network that is trained from scratch: "
+            "balrsam plan_and_preprocess DATASET --backbone vit_mini",
         )
     LOG.info("fetching %s, %d MB (%s)", checkpoint.name, checkpoint.size_mb, checkpoint.licence)
     return fetch(checkpoint, folder or checkpoint_cache())

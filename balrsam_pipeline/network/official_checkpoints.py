@@ -204,7 +204,9 @@ def published(name: str) -> PublishedCheckpoint:
             f"checkpoint '{name}'",
             found="no published checkpoint of that name",
             expected=f"one of {', '.join(PUBLISHED)}",
-            fix="choose one of those, or name a file: --checkpoint FILE",
+            fix="choose one of those (balrsam download_checkpoint --list). A file of your own is for "
+            "training: plan with the backbone that it has, --backbone vit_b, then balrsam train DATASET "
+            "--checkpoint FILE",
         )
     return found
 

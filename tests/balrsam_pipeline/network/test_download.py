@@ -208,13 +208,24 @@ def test_an_unknown_name_is_refused_with_those_there_are() -> None:
         published("sam_vit_x")
 
 
+def test_a_file_in_place_of_a_name_is_told_where_it_belongs() -> None:
+    """Planning takes names, training files: advice to plan with `--checkpoint FILE` would go in circles."""
+    with pytest.raises(CheckpointError, match="--backbone vit_b, then balrsam train DATASET --"):
+        published("my.pth")
+
+
 def test_offline_nothing_is_fetched_and_three_ways_out_are_named(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("balrsam_offline", "1")
     with pytest.raises(CheckpointError) as refused:
         obtain("medsam", folder=tmp_path)
-    for way in ("download_checkpoint medsam", "--checkpoint FILE", "--backbone vit_mini"):
+    for way in (
+        "download_checkpoint medsam",
+        "plan with --backbone vit_b, then",
+        "balrsam train DATASET --checkpoint FILE",
+        "balrsam plan_and_preprocess DATASET --backbone vit_mini",
+    ):
         assert way in str(refused.value)
     assert list(tmp_path.iterdir()) == []
 
