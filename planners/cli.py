@@ -216,8 +216,8 @@ def _missing_checkpoint(plan: Plan) -> str:
     if network.from_scratch or find_checkpoint(network.base) is not None:
         return ""
     return (
-        f"checkpoint: {network.base} was not fetched; training fetches it where it has a connection. Where it "
-        f"has none: balrsam download_checkpoint {network.base}"
+        f"checkpoint: {network.base} was not fetched; training fetches it where it has a connection. Where "
+        f"it has none: balrsam download_checkpoint {network.base}"
     )
 
 

@@ -63,8 +63,8 @@ def planned_for_less(plan: Plan, gpu_memory_bytes: int, planning: str) -> str:
     decided = f" {plan.decisions()}" if plan.overrides else ""
     return (
         "warning: this plan was made for a CPU, and trains on a GPU: its network, images and batches are "
-        f"smaller than they could be. To plan for this GPU: {planning} --gpu-memory-gb {memory_gb}{decided} (what is "
-        "trained already wants the former plan: another --results, or a plan of another name, --plan NAME)"
+        f"smaller than they could be. To plan for this GPU: {planning} --gpu-memory-gb {memory_gb}{decided} "
+        "(what is trained already wants the former plan: another --results, or another --plan NAME)"
     )
 
 

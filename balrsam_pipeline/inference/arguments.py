@@ -10,8 +10,8 @@ from balrsam_pipeline.folds import fold_name
 from balrsam_pipeline.plan_names import UNNAMED, plan_name
 
 
-def add_model_choice(parser: argparse.ArgumentParser) -> None:
-    """Options that say which trained model predicts."""
+def add_models(parser: argparse.ArgumentParser) -> argparse._ArgumentGroup:
+    """Options that name trained models and folds of them; returns their group."""
     group = parser.add_argument_group("model")
     group.add_argument(
         "--model",
@@ -49,6 +49,12 @@ def add_model_choice(parser: argparse.ArgumentParser) -> None:
         help="folds to average (default: all of the cross-validation that are trained); all: the model that "
         "is trained on all cases",
     )
+    return group
+
+
+def add_model_choice(parser: argparse.ArgumentParser) -> None:
+    """Options that say which trained model predicts."""
+    group = add_models(parser)
     group.add_argument(
         "--weights",
         nargs="+",

@@ -9,7 +9,7 @@ from pathlib import Path
 from balrsam_pipeline.command import Command, CommandFiles, add_roots, roots_of
 from balrsam_pipeline.errors import UsageError
 from balrsam_pipeline.folds import fold_name
-from balrsam_pipeline.inference.arguments import add_model_choice, add_prediction_options
+from balrsam_pipeline.inference.arguments import add_model_choice, add_models, add_prediction_options
 from balrsam_pipeline.layout import PreprocessedFolder
 from balrsam_pipeline.paths import shown
 from balrsam_pipeline.printable import plural
@@ -122,7 +122,8 @@ def _add_export_model(parser: argparse.ArgumentParser) -> None:
         help="leave out the fingerprint, which names the training cases",
     )
     parser.add_argument("--overwrite", action="store_true", help="replace the file where it is there")
-    add_model_choice(parser)
+    add_models(parser)
+    parser.set_defaults(weights=None, checkpoint="final", base=None)  # what is shared: final weights
     add_roots(parser)
 
 

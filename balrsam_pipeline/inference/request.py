@@ -98,7 +98,7 @@ def _predict(
         workers=arguments.workers,
         save_probabilities=arguments.save_probabilities,
         skip_existing=arguments.continue_run,
-        postprocessing=_postprocessing(arguments, choice),
+        postprocessing=chosen_postprocessing(arguments, choice),
         case_timeout_s=execution.case_timeout_s,
         grey=arguments.grey,
     )
@@ -215,7 +215,8 @@ def _postprocessing_of(folder: Path) -> Postprocessing:
     return read_postprocessing(path) if path.is_file() else Postprocessing()
 
 
-def _postprocessing(arguments: argparse.Namespace, choice: ModelChoice) -> Postprocessing:
+def chosen_postprocessing(arguments: argparse.Namespace, choice: ModelChoice) -> Postprocessing:
+    """What is done to predictions: what the command line says, else what was chosen for the models."""
     if arguments.no_postprocessing:
         return Postprocessing()
     return (

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,6 +13,12 @@ from balrsam_pipeline.printable import plural
 
 if TYPE_CHECKING:
     from evaluation.submission.leaderboards import Form
+
+NOT_IN_CONTAINERS = (  # options of archives, and of predicting here that one would miss in a container
+    *("predictions", "images", "template", "label_map", "dataset_json", "dataset_name", "max_megabytes"),
+    *("batch_size", "continue_run", "part", "save_probabilities", "grey"),
+    *("series", "output_format", "codes", "cluster", "case_timeout"),
+)
 
 
 def _add_submit(parser: argparse.ArgumentParser) -> None:
@@ -189,7 +196,7 @@ def _require_folders(arguments: argparse.Namespace, form: Form) -> None:
 
 
 def _container(arguments: argparse.Namespace) -> int:
-    from balrsam_pipeline.inference.request import model_choice
+    from balrsam_pipeline.inference.request import chosen_postprocessing, model_choice, predictor_options
     from evaluation.submission.container import ContainerRequest, write_container
 
     if arguments.format not in ("grand-challenge", "flare"):
@@ -199,17 +206,43 @@ def _container(arguments: argparse.Namespace) -> int:
             expected="--format grand-challenge or flare",
             fix="add it",
         )
+    _require_carried(arguments)
+    choice, how = model_choice(arguments), predictor_options(arguments)
     request = ContainerRequest(
-        choice=model_choice(arguments),
+        choice=replace(choice, postprocessing=chosen_postprocessing(arguments, choice)),
         contract=arguments.format,
         folder=arguments.output,
         input_slugs=tuple(arguments.input_slugs),
         output_slug=arguments.output_slug,
-        mirror=not arguments.no_mirror,
+        mirror=how.mirror,
+        tile_step=how.tile_step,
     )
     folder = write_container(request)
     print(f"container folder {folder}\nbuild and try it: {folder / 'do_test_run.sh'}")
     return 0
+
+
+def _require_carried(arguments: argparse.Namespace) -> None:
+    """Of all that can be said of an archive, a container takes how its models predict.
+
+    Raises:
+        UsageError: something else was said.
+    """
+    parser = argparse.ArgumentParser()
+    _add_submit(parser)
+    others = [
+        action.option_strings[-1]
+        for action in parser._actions
+        if action.dest in NOT_IN_CONTAINERS and getattr(arguments, action.dest) != action.default
+    ]
+    if others:
+        raise UsageError(
+            "--container",
+            found=", ".join(others),
+            expected="the models, --postprocessing or --no-postprocessing, --no-mirror, --tile-step, and the "
+            "names of the sockets: a container decides nothing else",
+            fix=f"leave out {', '.join(others)}",
+        )
 
 
 def _predict_first(arguments: argparse.Namespace) -> Path:

@@ -42,6 +42,7 @@ class ContainerRequest:
         input_slugs: grand-challenge's sockets, one per channel, in the order of channels.
         output_slug: the socket that the label map goes to: /output/images/SLUG.
         mirror: average over mirrored copies.
+        tile_step: distance of tiles as a fraction of the patch.
     """
 
     choice: ModelChoice
@@ -50,6 +51,7 @@ class ContainerRequest:
     input_slugs: tuple[str, ...]
     output_slug: str
     mirror: bool = True
+    tile_step: float = 0.5
 
 
 def write_container(request: ContainerRequest) -> Path:
@@ -140,6 +142,7 @@ def _write_model(request: ContainerRequest, target: Path) -> None:
         input_slugs=request.input_slugs,
         output_path=f"images/{request.output_slug}",
         mirror=request.mirror,
+        tile_step=request.tile_step,
     )
     write_json(target / NAME, to_json(settings))
     _copy_bases(choice, target / "checkpoints")

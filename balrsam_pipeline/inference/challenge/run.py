@@ -118,7 +118,7 @@ def _predicted(
     scratch: Path,
 ) -> int:
     """Predict cases and hand each label map to `keep`."""
-    options = PredictorOptions(mirror=settings.mirror)
+    options = PredictorOptions(mirror=settings.mirror, tile_step=settings.tile_step)
     members = [
         Member(load_predictor(model / name, folds, options, settings.checkpoint), weight)
         for name, folds, weight in zip(settings.models, settings.folds, settings.weights, strict=True)

@@ -27,6 +27,7 @@ class ContainerSettings:
         input_slugs: sockets (grand-challenge), one per channel, in the order of channels.
         output_path: below the output folder, where the label map goes (grand-challenge).
         mirror: average over mirrored copies.
+        tile_step: distance of tiles as a fraction of the patch.
     """
 
     contract: Contract
@@ -38,6 +39,7 @@ class ContainerSettings:
     input_slugs: tuple[str, ...]
     output_path: str
     mirror: bool = True
+    tile_step: float = 0.5
 
 
 def model_folder_of(container: Path, mounted: Path = MOUNTED) -> Path:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from balrsam_pipeline.dataset import read_description
+from balrsam_pipeline.dataset import LabelScheme, read_description
 from balrsam_pipeline.errors import PredictionError
 from balrsam_pipeline.files import read_json
 from balrsam_pipeline.folds import ALL, FoldName, numbered
@@ -17,8 +17,14 @@ from balrsam_pipeline.plan import read_plan
 from balrsam_pipeline.plan_names import words_of_model
 
 
-def model_card(dataset: str, folders: Sequence[Path], folds: Sequence[FoldName] | None) -> str:
-    """The card of the models in `folders`, which belong to one dataset."""
+def model_card(
+    dataset: str, folders: Sequence[Path], folds: Sequence[FoldName] | None, with_choice: bool = False
+) -> str:
+    """The card of the models in `folders`, which belong to one dataset.
+
+    Args:
+        with_choice: whether the choice of the best configuration is shared with them.
+    """
     description = read_description(ModelFolder(folders[0]).description)
     lines = [
         f"# {dataset}", "",
@@ -27,22 +33,42 @@ def model_card(dataset: str, folders: Sequence[Path], folds: Sequence[FoldName] 
         f"Segments: {', '.join(description.labels.names)}.", "",
     ]  # fmt: skip
     for folder in folders:
-        lines += _configuration(folder, folds)
+        lines += _configuration(folder, folds, description.labels)
+    models = "--best" if with_choice else _words_of(folders)
     lines += [
         "## How to use", "",
         "    balrsam install_model THIS_FILE.zip",
-        f"    balrsam predict -i IMAGES -o PREDICTIONS -d {dataset} "
-        f"{words_of_model(ModelFolder(folders[0]).name)}", "",
-        f"Images are named CASE_0000{description.file_ending} (one file per channel). Models that adapt a "
-        "SAM checkpoint need that "
-        "checkpoint: `balrsam download_checkpoint`.", "",
+        f"    balrsam predict -i IMAGES -o PREDICTIONS -d {dataset} {models}", "",
+        f"Images are named CASE_0000{description.file_ending} (one file per channel).{_needed(folders)}", "",
         "Not a medical device. Scores are from cross-validation on the training data's source; other "
         "scanners and patients may differ.", "",
     ]  # fmt: skip
     return "\n".join(lines)
 
 
-def _configuration(folder: Path, folds: Sequence[FoldName] | None) -> list[str]:
+def _words_of(folders: Sequence[Path]) -> str:
+    """The options that predict with all of the models."""
+    names = [ModelFolder(folder).name for folder in folders]
+    return words_of_model(names[0]) if len(names) == 1 else f"--configuration {' '.join(names)}"
+
+
+def _needed(folders: Sequence[Path]) -> str:
+    """Which SAM checkpoints the models adapt, and how to get them."""
+    networks = [
+        read_plan(ModelFolder(folder).plan).configuration(configuration_of(folder)).network
+        for folder in folders
+    ]
+    bases = dict.fromkeys(network.base for network in networks if not network.from_scratch)
+    if not bases:
+        return ""
+    fetched = ", ".join(f"`balrsam download_checkpoint {name}`" for name in bases)
+    return (
+        f" The SAM checkpoint that is adapted ({', '.join(bases)}) is not in the file: {fetched}, or "
+        "`predict --base FILE` where it was trained with another file."
+    )
+
+
+def _configuration(folder: Path, folds: Sequence[FoldName] | None, labels: LabelScheme) -> list[str]:
     configuration = read_plan(ModelFolder(folder).plan).configuration(configuration_of(folder))
     network = configuration.network
     lines = [
@@ -56,7 +82,7 @@ def _configuration(folder: Path, folds: Sequence[FoldName] | None) -> list[str]:
     summary = ModelFolder(folder).crossval.summary
     if not summary.is_file():
         return [*lines, "No cross-validation summary was found.", ""]
-    return lines + _scores(read_json(summary, PredictionError))
+    return lines + _scores(read_json(summary, PredictionError), labels)
 
 
 def _folds(folds: Sequence[FoldName]) -> str:
@@ -86,9 +112,12 @@ def _grid(spacing_mm: tuple[float, float, float]) -> str:
     return f"2D images, pixels of {' × '.join(f'{value:g}' for value in spacing_mm[1:])} mm"
 
 
-def _scores(summary: dict[str, Any]) -> list[str]:
-    """A table of Dice and HD95: all foreground, then every label."""
-    rows = {"mean of foreground": summary.get("foreground_mean", {}), **summary.get("mean", {})}
+def _scores(summary: dict[str, Any], labels: LabelScheme) -> list[str]:
+    """A table of Dice and HD95: all foreground, then every label, by name (of the file's keys: values)."""
+    values = [str(covered[0]) if len(covered) == 1 else str(covered) for covered in labels.values]
+    names = dict(zip(values, labels.names, strict=True))
+    rows = {"mean of foreground": summary.get("foreground_mean", {})}
+    rows |= {names.get(key, key): row for key, row in summary.get("mean", {}).items()}
     lines = ["| | Dice | HD95 |", "|---|---|---|"]
     lines += [
         f"| {name} | {_number(row.get('Dice'))} | {_number(row.get('HD95'))} |" for name, row in rows.items()

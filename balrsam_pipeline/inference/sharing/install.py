@@ -42,8 +42,8 @@ def install_model(
         limit_bytes: the most that may be unpacked.
 
     Raises:
-        PredictionError: the zip is no shared model, is damaged, or tries to write runner; or the model is
-            there already.
+        PredictionError: the zip is no shared model, is damaged, or tries to write outside the folder; or the
+            model is there already.
     """
     results.mkdir(parents=True, exist_ok=True)
     try:
@@ -83,8 +83,8 @@ def _read_manifest(opened: zipfile.ZipFile, archive: Path) -> ModelManifest:
 
 
 def _require_safe(opened: zipfile.ZipFile, manifest: ModelManifest, archive: Path, limit_bytes: int) -> None:
-    """Refuse names that lead runner, links, files that are not in the manifest, and sizes beyond the
-    limit."""
+    """Refuse names that lead outside the folder, links, files that are not in the manifest, and sizes beyond
+    the limit."""
     members = opened.infolist()
     names = [item.filename for item in members]
     if len(names) > MOST_FILES or len(set(names)) != len(names) or set(names) - {NAME} != set(manifest.files):

@@ -74,7 +74,7 @@ def export_model(request: ExportRequest) -> ModelManifest:
     if request.with_choice:
         results = ResultsFolder(request.folders[0].resolve().parent)
         files[f"{dataset}/{results.best_configuration.name}"] = _choice(results, request.folds)
-    files["README.md"] = model_card(dataset, request.folders, request.folds).encode()
+    files["README.md"] = model_card(dataset, request.folders, request.folds, request.with_choice).encode()
     manifest = ModelManifest(
         version=__version__,
         dataset=dataset,

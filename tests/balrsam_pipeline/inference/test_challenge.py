@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -10,10 +11,16 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 
+from balrsam_pipeline.cli import main
 from balrsam_pipeline.errors import PredictionError
 from balrsam_pipeline.imageio import read_image
-from balrsam_pipeline.inference.challenge.settings import model_folder_of
+from balrsam_pipeline.inference.challenge.settings import model_folder_of, read_settings
 from balrsam_pipeline.inference.challenge.sockets import case_of, sockets_of
+from balrsam_pipeline.inference.postprocessing import (
+    Postprocessing,
+    PostprocessingStep,
+    write_postprocessing,
+)
 
 SLUGS = ("t2-prostate-mri", "adc-prostate-mri")
 
@@ -33,6 +40,43 @@ def image(path: Path, value: int) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     sitk.WriteImage(sitk.GetImageFromArray(np.full((2, 3, 4), value, np.int16)), str(path))
     return path
+
+
+def container(model: Path, folder: Path, *words: str) -> int:
+    command = ["submit", "--format", "flare", "--container", "--model", str(model), "-o", str(folder)]
+    return main([*command, *words])
+
+
+def test_a_container_postprocesses_and_tiles_as_the_command_says(
+    model_folder: Callable[..., Path], tmp_path: Path
+) -> None:
+    model = model_folder(folds=(0,))
+    largest = Postprocessing(steps=(PostprocessingStep(kind="largest_component", names=("l1",)),))
+    write_postprocessing(tmp_path / "rules.json", largest)
+    words = ("--postprocessing", str(tmp_path / "rules.json"), "--tile-step", "0.25")
+    assert container(model, tmp_path / "with", *words) == 0
+    settings = read_settings(tmp_path / "with" / "model")
+    assert settings.postprocessing.steps == largest.steps
+    assert settings.tile_step == 0.25
+
+    (model / "crossval").mkdir()
+    write_postprocessing(model / "crossval" / "postprocessing.json", largest)
+    assert container(model, tmp_path / "without", "--no-postprocessing") == 0
+    assert read_settings(tmp_path / "without" / "model").postprocessing.steps == ()
+
+
+@pytest.mark.parametrize(
+    "words", [("--batch-size", "2"), ("--grey",), ("--label-map", "1=2"), ("--case-timeout", "9")]
+)
+def test_what_a_container_cannot_carry_is_refused(
+    model_folder: Callable[..., Path],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    words: tuple[str, ...],
+) -> None:
+    assert container(model_folder(folds=(0,)), tmp_path / "c", *words) == 2
+    assert f"leave out {words[0]}" in capsys.readouterr().err
+    assert not (tmp_path / "c").exists()
 
 
 @pytest.mark.parametrize("word", ["interface", "socket"])

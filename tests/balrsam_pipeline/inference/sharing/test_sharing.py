@@ -6,10 +6,13 @@ from __future__ import annotations
 import hashlib
 import importlib.util
 import json
+import shutil
 import stat
 import zipfile
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -20,8 +23,10 @@ from balrsam_pipeline.folds import FoldName
 from balrsam_pipeline.imageio import read_label
 from balrsam_pipeline.inference import Postprocessing
 from balrsam_pipeline.inference.best_configuration import BestConfiguration, read_best, write_best
+from balrsam_pipeline.inference.sharing.card import model_card
 from balrsam_pipeline.inference.sharing.install import install_model
 from balrsam_pipeline.inference.sharing.pack import ExportRequest, export_model
+from balrsam_pipeline.plan import write_versioned
 
 Folders = Callable[..., Path]
 
@@ -77,7 +82,44 @@ def test_the_card_shows_the_numbers_and_case_names_stay_at_home(shared: Path) ->
         )
     assert "| mean of foreground | 0.8700 | 1.5000 |" in card
     assert "l1, l2" in card
+    assert "| l1 | 0.9000 | – |" in card
+    assert "download_checkpoint" not in card  # trained from scratch
     assert b"secret" not in everything
+
+
+def test_the_card_of_an_ensemble_says_how_to_predict_with_all_of_it(
+    model_folder: Folders, tmp_path: Path
+) -> None:
+    first = model_folder(folds=(0,))
+    second = first.with_name("2d__wide__balrsam")
+    shutil.copytree(first, second)
+    assert "-d Dataset900_Test --configuration 2d 2d__wide\n" in model_card(
+        "Dataset900_Test", (first, second), None
+    )
+    assert "-d Dataset900_Test --best\n" in model_card(
+        "Dataset900_Test", (first, second), None, with_choice=True
+    )
+
+
+def test_the_card_names_the_checkpoint_that_is_adapted(model_folder: Folders, fakes: SimpleNamespace) -> None:
+    folder = model_folder(folds=(0,))
+    plan = fakes.make_plan()
+    network = replace(
+        plan.configurations["2d"].network, from_scratch=False, backbone="vit_b", checkpoint="medsam"
+    )
+    configuration = replace(plan.configurations["2d"], network=network)
+    write_versioned(folder / "plan.json", replace(plan, configurations={"2d": configuration}))
+    assert "`balrsam download_checkpoint medsam`" in model_card("Dataset900_Test", (folder,), (0,))
+
+
+@pytest.mark.parametrize("words", [("--checkpoint", "best"), ("--weights", "1"), ("--base", "b.pth")])
+def test_options_that_say_how_to_predict_are_none_of_sharing(
+    model_folder: Folders, tmp_path: Path, words: tuple[str, str]
+) -> None:
+    model = str(model_folder(folds=(0,)))
+    with pytest.raises(SystemExit) as refused:
+        main(["export_model", "--model", model, "-o", str(tmp_path / "m.zip"), *words])
+    assert refused.value.code == 2
 
 
 def test_a_file_that_is_there_is_not_replaced_unasked_and_a_missing_fingerprint_is_said(
