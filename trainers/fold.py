@@ -168,6 +168,11 @@ def _finished(
     refuse_changed_settings(checkpoint, config, data.plan.sha256(), request.accept_changed_settings)
     if not refuse_changed_settings(checkpoint, config, data.plan.sha256(), accepted=True):
         return True
+    LOG.warning(
+        "%s: settings have changed, and that was accepted: its final weights and validation are removed, and "
+        "training goes on from the latest checkpoint",
+        shown(data.folder),
+    )
     final.unlink()
     shutil.rmtree(FoldFolder(data.folder).validation.path, ignore_errors=True)
     return False

@@ -69,8 +69,8 @@ class TrainRequest:
     accept_changed_settings: bool = option("go on although settings differ from the start", default=False)
     continue_on_worker_loss: bool = option("replace a worker process that was killed", default=False)
     base: Path | None = option(
-        "the SAM checkpoint to adapt (default: from the cache); with --only-validate: final (default), best "
-        "or latest",
+        "the SAM checkpoint to adapt (default: from the cache); of balrsam train --only-validate: final "
+        "(default), best or latest",
         default=None,
         metavar="FILE",
         names=("--checkpoint",),

@@ -45,13 +45,6 @@ def shared_latent(
     return SharedLatent(latent.to(key_weight.dtype), keys.contiguous(), to_values.contiguous())
 
 
-def truncation_error(key_weight: Tensor, value_weight: Tensor, rank: int) -> float:
-    """Relative Frobenius error of the two weights at a rank, 0 to 1."""
-    stacked = torch.cat([key_weight, value_weight]).double()
-    values = torch.linalg.svdvals(stacked)
-    return float((values[rank:].square().sum() / values.square().sum()).sqrt())
-
-
 def _roots(second_moment: Tensor | None, size: int) -> tuple[Tensor, Tensor]:
     """M^½ and M^-½; directions that never occur are given a small floor, so that the inverse exists."""
     if second_moment is None:

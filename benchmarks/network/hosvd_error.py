@@ -10,13 +10,21 @@ import argparse
 import json
 from pathlib import Path
 
+import torch
+from torch import Tensor
+
 from balrsam_pipeline.network import find_checkpoint
 from balrsam_pipeline.network.backbone import stock_sam
 from balrsam_pipeline.network.checkpoints import read_sam
-from balrsam_pipeline.network.hosvd import truncation_error
 from balrsam_pipeline.network.load_sam import ATTENTIONS
 
 RANKS = (8, 16, 32, 64, 96, 128, 192, 256)
+
+
+def truncation_error(key_weight: Tensor, value_weight: Tensor, rank: int) -> float:
+    """Relative Frobenius error of the two weights at a rank, 0 to 1."""
+    values = torch.linalg.svdvals(torch.cat([key_weight, value_weight]).double())
+    return float((values[rank:].square().sum() / values.square().sum()).sqrt())
 
 
 def main() -> None:

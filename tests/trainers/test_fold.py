@@ -156,12 +156,13 @@ def test_folds_and_the_model_of_all_cases_follow_one_number_of_training_cases(ma
 
 
 @pytest.mark.usefixtures("training_only")
-def test_a_longer_budget_goes_on_from_a_finished_run_when_accepted(make_request):
+def test_a_longer_budget_goes_on_from_a_finished_run_when_accepted(make_request, caplog):
     first = train_fold(make_request())
     longer = make_request(epochs=4)
     with pytest.raises(TrainingError, match="epochs: 3 -> 4"):
         train_fold(longer)
     train_fold(dataclasses.replace(longer, accept_changed_settings=True))
+    assert "its final weights and validation are removed" in caplog.text
     assert [record["step"] for record in read_log(first.folder / "log.jsonl")] == [2, 4, 6, 8]
 
 

@@ -22,7 +22,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "dataset", nargs="?", help="a planned and preprocessed dataset (default: one that is made up)"
     )
-    parser.add_argument("--configuration", metavar="NAME", help="2d, 2.5d, triplanar (default: the plan's)")
+    parser.add_argument(
+        "--configuration", metavar="NAME", help="2d, 2.5d, triplanar, 3d (default: the plan's)"
+    )
     parser.add_argument(
         "--plan", type=plan_name, default=UNNAMED, metavar="NAME", help="the plan, where it has a name"
     )
