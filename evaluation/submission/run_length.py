@@ -6,6 +6,7 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -175,3 +176,9 @@ def _not_unique(template: str, name: str) -> PredictionError:
         expected=f"an id of its own for every image, slice and label: {FIELDS}",
         fix="add the field that is missing",
     )
+
+
+def read_run_lengths(path: Path) -> dict[str, str]:
+    """The rows of a table: id -> run lengths."""
+    with path.open(newline="", encoding="utf-8") as file:
+        return {row[COLUMNS[0]]: row[COLUMNS[1]] for row in csv.DictReader(file)}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import json
 import time
 import zipfile
@@ -19,7 +18,7 @@ from balrsam_pipeline.imageio import Geometry, Image, read_geometry, read_label,
 from evaluation.decathlon import MSD_TASKS
 from evaluation.submission import FORMS, SubmissionRequest, pack_submission
 from evaluation.submission.leaderboards import NOT_IN_MSD, member_name, read_form
-from evaluation.submission.run_length import mask_of, pack_run_lengths, run_lengths
+from evaluation.submission.run_length import mask_of, pack_run_lengths, read_run_lengths, run_lengths
 
 GEOMETRY = Geometry(dimension=3, shape_zyx=(4, 6, 5), spacing_mm=(3.0, 1.0, 0.5), origin_mm=(10.0, -5.0, 2.0))
 DESCRIPTION = {
