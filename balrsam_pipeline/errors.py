@@ -9,6 +9,16 @@ STOPPED = 75
 PARTLY = 1  # exit code of what was done in part: what failed is named, the rest is there
 
 
+def installing(extra: str) -> str:
+    """What installs an extra of setup.cfg, as words of a fix: no package index has this package yet.
+
+    Example:
+        >>> installing("dicom")
+        "in the clone: pip install -c constraints.txt '.[dicom]'"
+    """
+    return f"in the clone: pip install -c constraints.txt '.[{extra}]'"
+
+
 class BalrsamError(Exception):
     """A problem that the user can fix; the command line prints it without a traceback and exits with 2.
 

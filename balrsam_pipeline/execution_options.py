@@ -5,16 +5,14 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from balrsam_pipeline.errors import UsageError
+from balrsam_pipeline.errors import UsageError, installing
 from balrsam_pipeline.execution import ClusterOptions, ExecutionOptions
 from balrsam_pipeline.execution.options import WORKERS_WITHIN_S
 
 
 def add_cluster_arguments(parser: argparse.ArgumentParser) -> None:
     """Add `--cluster`, `--cluster-wait`, `--tls-ca`, `--tls-cert`, `--tls-key`."""
-    group = parser.add_argument_group(
-        "cluster (needs the extra 'cluster': pip install 'balrsam-pipeline[cluster]')"
-    )
+    group = parser.add_argument_group(f"cluster (needs the extra 'cluster', {installing('cluster')})")
     group.add_argument(
         "--cluster",
         metavar="ADDRESS",

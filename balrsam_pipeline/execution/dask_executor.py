@@ -19,7 +19,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
-from balrsam_pipeline.errors import ClusterError
+from balrsam_pipeline.errors import ClusterError, installing
 from balrsam_pipeline.execution.dask_watch import ANSWER_S, WorkerWatch, workers_of
 from balrsam_pipeline.execution.dask_worker import (
     RemoteCall,
@@ -37,7 +37,6 @@ LOG = logging.getLogger(__name__)
 WAIT_S = 10.0  # for all of connecting: Dask itself waits for ever for what accepts and then says nothing
 CHECK_S = 40.0  # for all workers to say their versions: Dask gives a worker 30 s to be reached
 LOOK_EVERY_S = 3.0  # how often the workers are looked up
-INSTALL = "pip install 'balrsam-pipeline[cluster]'"
 T = TypeVar("T")
 
 
@@ -56,7 +55,10 @@ def connect(options: ClusterOptions, folders: Sequence[Path] = ()) -> Iterator[A
     """
     if importlib.util.find_spec("distributed") is None:
         raise ClusterError(
-            "--cluster", found="Dask is not installed", expected="dask and distributed", fix=INSTALL
+            "--cluster",
+            found="Dask is not installed",
+            expected="dask and distributed",
+            fix=installing("cluster"),
         )
     address = _address(options)
     logging.getLogger("distributed").setLevel(

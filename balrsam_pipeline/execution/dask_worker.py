@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from balrsam_pipeline import __version__
-from balrsam_pipeline.errors import ClusterError
+from balrsam_pipeline.errors import ClusterError, installing
 from balrsam_pipeline.execution.failures import CaseStalled, run_with_limit
 
 LOG = logging.getLogger(__name__)
@@ -69,7 +69,7 @@ def mismatch(worker: str, found: str) -> ClusterError:
         f"worker {worker}",
         found=found,
         expected="the same versions on every worker as here, so that results are the same",
-        fix="install the same versions there: pip install -c constraints.txt 'balrsam-pipeline[cluster]'",
+        fix=f"install the same versions there, {installing('cluster')}",
     )
 
 

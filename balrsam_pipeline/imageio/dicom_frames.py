@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from balrsam_pipeline.errors import BalrsamError, ImageError, UsageError
+from balrsam_pipeline.errors import BalrsamError, ImageError, UsageError, installing
 from balrsam_pipeline.imageio.dicom_headers import SliceHeader, volume_headers
 
 
@@ -40,7 +40,7 @@ def read_dataset(file: Path) -> Any:
             file,
             found="no pydicom",
             expected="pydicom to read and write such files",
-            fix="pip install 'balrsam-pipeline[dicom]'",
+            fix=installing("dicom"),
         ) from None
     with damage_told(file, "a DICOM file"):
         return pydicom.dcmread(in_memory(file))

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from balrsam_pipeline.errors import ImageError, UsageError
+from balrsam_pipeline.errors import ImageError, UsageError, installing
 from balrsam_pipeline.imageio import Geometry
 from balrsam_pipeline.imageio.dicom_frames import damage_told, in_memory
 
@@ -85,7 +85,7 @@ def _pydicom() -> ModuleType:
             "DICOM-SEG labels",
             found="no pydicom",
             expected="pydicom to read them",
-            fix="pip install 'balrsam-pipeline[dicom]', or save the labels as NIfTI",
+            fix=f"{installing('dicom')}; or save the labels as NIfTI",
         ) from None
     return pydicom  # type: ignore[no-any-return]
 

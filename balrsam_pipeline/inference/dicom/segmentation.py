@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from balrsam_pipeline import __version__
 from balrsam_pipeline.dataset import LabelScheme
-from balrsam_pipeline.errors import PredictionError, UsageError
+from balrsam_pipeline.errors import PredictionError, UsageError, installing
 from balrsam_pipeline.files import atomic_path
 from balrsam_pipeline.inference.dicom.codes import LabelCode
 from balrsam_pipeline.inference.dicom.sources import Sources
@@ -101,7 +101,7 @@ def _highdicom() -> ModuleType:
             "--output-format dicom-seg",
             found="no highdicom",
             expected="highdicom to write DICOM-SEG",
-            fix="pip install 'balrsam-pipeline[dicom]'",
+            fix=installing("dicom"),
         ) from None
     module: ModuleType = highdicom
     return module
