@@ -6,14 +6,17 @@ torch takes seconds to import, so it is asked only where something hints at a de
 from __future__ import annotations
 
 import platform
+import re
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from balrsam_pipeline.errors import UsageError
 from balrsam_pipeline.memory import usable_memory
 from balrsam_pipeline.paths import given_threads, gpus_are_hidden
+from balrsam_pipeline.printable import plural
 from balrsam_pipeline.processor import usable_cores
 
 if TYPE_CHECKING:
@@ -26,6 +29,7 @@ TRAINING_GB = 4  # of memory for a training on a CPU: most take one, validation 
 # later, when another array may lie there: pytorch#189690
 COPIES_AHEAD = frozenset({"cuda"})
 USABLE_SHARE = 0.9  # of a card's memory that a training step may take: desktops and others take some
+DEVICE_NAMES = re.compile(r"cpu|mps|cuda(:\d{1,3})?")
 X86 = ("x86_64", "AMD64")  # as `platform.machine` says
 # drivers of NVIDIA on Linux, in containers that get the devices alone, under WSL2, and of AMD (ROCm)
 DRIVER_FILES = (
@@ -131,6 +135,48 @@ def best_device(index: int = 0) -> torch.device:
     if cuda_works():
         return torch.device("cuda", index)
     return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+
+
+def checked_device(name: str) -> torch.device:
+    """The device of a name that somebody gave: "cpu", "cuda" (the current GPU), "cuda:1" or "mps".
+
+    Raises:
+        UsageError: it is no device's name, or that device is not here.
+
+    Example:
+        >>> checked_device("cpu")
+        device(type='cpu')
+    """
+    import torch
+
+    if not DEVICE_NAMES.fullmatch(name):
+        raise UsageError(
+            f"device '{name}'",
+            found="no name of a device",
+            expected="cpu, cuda, cuda:1 (counted from 0) or mps",
+            fix="correct it",
+        )
+    device = torch.device(name)
+    if device.type == "mps" and not torch.backends.mps.is_available():
+        raise UsageError(
+            f"device '{name}'",
+            found="no GPU of Apple that PyTorch can use",
+            expected="a device of this machine",
+            fix="name another (cpu), or none: the best there is will be taken",
+        )
+    count = torch.cuda.device_count() if device.type == "cuda" and torch.cuda.is_available() else 0
+    if device.type == "cuda" and (device.index or 0) >= count:
+        raise UsageError(
+            f"device '{name}'",
+            found=f"{plural(count, 'GPU')} that PyTorch {torch.__version__} can use"
+            + (", CUDA_VISIBLE_DEVICES hides GPUs" if gpus_are_hidden() else ""),
+            expected=f"{(device.index or 0) + 1} or more" if count else "a GPU of NVIDIA or AMD",
+            fix=f"name one from cuda:0 to cuda:{count - 1}"
+            if count
+            else "name another device (cpu), or none: the best there is will be taken; nvidia-smi lists GPUs "
+            "that the driver sees",
+        )
+    return device
 
 
 def cuda_works() -> bool:

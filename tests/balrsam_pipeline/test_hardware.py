@@ -11,7 +11,14 @@ import pytest
 import torch
 
 from balrsam_pipeline import hardware
-from balrsam_pipeline.hardware import best_device, find_accelerator, found_gpus, half_precision
+from balrsam_pipeline.errors import UsageError
+from balrsam_pipeline.hardware import (
+    best_device,
+    checked_device,
+    find_accelerator,
+    found_gpus,
+    half_precision,
+)
 
 
 @pytest.fixture
@@ -124,3 +131,30 @@ def test_only_copies_to_cuda_are_not_waited_for(device: str, ahead: bool) -> Non
     tensor = SimpleNamespace(to=lambda device, non_blocking: asked.append((device, non_blocking)))
     hardware.sent(cast(torch.Tensor, tensor), torch.device(device))
     assert asked == [(torch.device(device), ahead)]
+
+
+@pytest.mark.parametrize(
+    "name", ["gpu", "auto", "", "cuda:", "cuda:-1", "cuda:0x1", "CPU", "meta", "cuda:9999999"]
+)
+def test_a_word_that_names_no_device_is_refused(name: str) -> None:
+    with pytest.raises(UsageError, match=r"cpu, cuda, cuda:1 .* or mps"):
+        checked_device(name)
+
+
+@pytest.mark.parametrize("name", ["cuda", "cuda:0", "mps"])
+def test_a_device_that_is_not_here_is_refused_with_the_way_out(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
+    with pytest.raises(UsageError, match=f"(?s)device '{name}'.*cpu"):
+        checked_device(name)
+
+
+def test_a_gpu_beyond_those_here_is_refused_and_those_here_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    assert checked_device("cuda:1") == torch.device("cuda", 1)
+    assert checked_device("cuda") == torch.device("cuda")
+    with pytest.raises(UsageError, match=r"(?s)2 GPUs.*from cuda:0 to cuda:1"):
+        checked_device("cuda:7")
