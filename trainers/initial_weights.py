@@ -15,10 +15,15 @@ from balrsam_pipeline.errors import CheckpointError
 from trainers.checkpoints import read_checkpoint
 
 LOG = logging.getLogger(__name__)
+# first axis: one row per class, or per MLP that classes share in turn; of the mask decoder, of the network
+# over volumes, and of the pyramid, which reads masks at several strides
 PER_CLASS = (
     "mask_decoder.class_tokens",
     "mask_decoder.hypernetworks.",
-)  # first axis: one row per class, or per MLP that classes share in turn
+    "tokens.class_tokens",
+    "hypernetworks.",
+    "pyramid.heads.",
+)
 DECODER = "mask_decoder."
 POSITIONS = "pos_embed"  # (1, y, x, width): stretched to another grid of tokens
 

@@ -1,10 +1,14 @@
 from __future__ import annotations
 
+import dataclasses
+
 import pytest
 import torch
+from support.volumes import volume_network
 from torch import nn
 
 from balrsam_pipeline.errors import CheckpointError
+from balrsam_pipeline.network import preset, random_model, trainable_state
 from trainers.checkpoints import Checkpoint, write_checkpoint
 from trainers.initial_weights import freeze_decoder, start_from
 
@@ -30,6 +34,53 @@ def test_classes_are_matched_by_name_and_the_rest_is_copied(tmp_path):
     start_from(path, own, ["background", "spleen", "kidney"])
     assert own["image_encoder.block"].unique().tolist() == [10.0]
     assert own["mask_decoder.class_tokens"][:, 0].tolist() == [10.0, 12.0, 2.0]
+
+
+SLICES = dataclasses.replace(
+    preset("vit_mini", classes=3, input_channels=1), from_scratch=True, input_size=(32, 32), decoder_rank=8
+)
+NETWORKS = {
+    "mask decoder": SLICES,
+    "pyramid": dataclasses.replace(SLICES, backbone="cnn", decoder="pyramid", cden_width=8, mask_stride=2),
+    "volumes": volume_network(),
+}
+BY_NAME = ["background", "liver", "spleen"]
+
+
+@pytest.fixture(params=NETWORKS)
+def trained_network(request, tmp_path):
+    """A plan's network of each kind: the plan, the network as it was trained, and its checkpoint."""
+    network = NETWORKS[request.param]
+    torch.manual_seed(0)
+    model = random_model(network).train(False)
+    return network, model, write(tmp_path / "trained.safetensors", trainable_state(model), BY_NAME)
+
+
+def test_classes_in_another_order_are_segmented_as_they_were(trained_network):
+    network, trained, path = trained_network
+    torch.manual_seed(1)
+    own = random_model(network).train(False)
+    start_from(path, trainable_state(own), ["background", "spleen", "liver"])
+    image = torch.randn(1, 1, *network.input_shape)
+    with torch.no_grad():
+        torch.testing.assert_close(own(image), trained(image)[:, [0, 2, 1]], atol=1e-4, rtol=1e-4)
+
+
+def test_beside_one_more_class_those_that_are_known_keep_their_rows(trained_network):
+    network, trained, path = trained_network
+    torch.manual_seed(1)
+    larger = random_model(dataclasses.replace(network, classes=4))
+    before, own = (
+        {name: tensor.clone() for name, tensor in trainable_state(larger).items()},
+        trainable_state(larger),
+    )
+    start_from(path, own, ["background", "kidney", "spleen", "liver"])
+    of_class = [name for name, tensor in trainable_state(trained).items() if tensor.shape != own[name].shape]
+    assert of_class
+    for name in of_class:
+        source = trainable_state(trained)[name]
+        assert torch.equal(own[name][[0, 2, 3]], source[[0, 2, 1]]), name
+        assert torch.equal(own[name][1], before[name][1]), name
 
 
 def test_an_mlp_that_classes_share_is_copied_for_the_class_that_reads_it(tmp_path):
