@@ -27,6 +27,7 @@ BAND_VOXELS = (
     2**22
 )  # logits of a sample's band: 16 MiB for each of the few float32 maps that are made of them
 VOLUME_LABELS = 4  # axes of a batch of volumes' labels
+BEYOND_LABELS = 2**30  # more than any label; beyond this some kernels of MPS count in doubles
 ENTROPY_SUMS = 2  # of the entropy itself and of voxels that count
 
 
@@ -82,7 +83,6 @@ def boundary_sums(logits_b1yx: Tensor, label_byx: Tensor, scheme: TargetScheme) 
     valid_b1yx = torch.ones_like(label_byx, dtype=torch.float32)[:, None]
     if scheme.ignore_value is not None:
         valid_b1yx = (label_byx != scheme.ignore_value).float()[:, None]
-        label_byx = torch.where(label_byx != scheme.ignore_value, label_byx, 0)
     target, valid = boundary_target(label_byx, valid_b1yx, (logits_b1yx.shape[-2], logits_b1yx.shape[-1]))
     entropy = functional.binary_cross_entropy_with_logits(logits_b1yx, target, reduction="none")
     probability = logits_b1yx.sigmoid() * valid
@@ -100,13 +100,16 @@ def boundary_target(label_byx: Tensor, valid_b1yx: Tensor, size_yx: tuple[int, i
     """Where labels change (a morphological gradient, 3 x 3), brought to `size_yx`; and which of its cells
     count.
 
-    A cell of the coarser map is boundary where any of its voxels is.
+    A cell of the coarser map is boundary where any of its voxels is. Voxels that do not count (`valid` 0) are
+    no boundary, nor do they make one of their neighbours: what they are is not known.
     """
-    largest, smallest = label_byx, label_byx
+    counts_byx = valid_b1yx[:, 0] > 0
+    largest = torch.where(counts_byx, label_byx, -1)
+    smallest = torch.where(counts_byx, label_byx, min(BEYOND_LABELS, torch.iinfo(label_byx.dtype).max))
     for axis in (1, 2):
         largest = _over_neighbours(largest, axis, torch.maximum)
         smallest = _over_neighbours(smallest, axis, torch.minimum)
-    edge_b1yx = (largest != smallest)[:, None] * valid_b1yx
+    edge_b1yx = (largest > smallest)[:, None] * valid_b1yx
     return largest_in_cells(edge_b1yx, size_yx), largest_in_cells(valid_b1yx, size_yx)
 
 

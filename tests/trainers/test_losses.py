@@ -97,6 +97,52 @@ def test_the_boundary_target_is_the_morphological_gradient():
     np.testing.assert_array_equal(coarse[0, 0].numpy(), expected.reshape(6, 2, 6, 2).max((1, 3)))
 
 
+def edges_by_hand(label_yx, ignored):
+    """Voxels that count, with two labels that count among them and their eight neighbours."""
+    edge = np.zeros(label_yx.shape, bool)
+    for y, x in np.argwhere(label_yx != ignored):
+        around = label_yx[max(0, y - 1) : y + 2, max(0, x - 1) : x + 2]
+        edge[y, x] = len(set(around[around != ignored])) > 1
+    return edge
+
+
+def scribbles(shape, seed=0):
+    """Labels 0 to 2 in blocks, three quarters of them ignored (3)."""
+    rng = np.random.default_rng(seed)
+    label = np.kron(rng.integers(0, 3, [size // 2 for size in shape]), np.ones([2] * len(shape), int))
+    label[rng.random(shape) < 0.75] = 3
+    return label
+
+
+@pytest.mark.parametrize("dtype", [torch.int16, torch.int64])
+def test_where_voxels_are_ignored_there_is_no_boundary_nor_beside_them(dtype):
+    label = scribbles((12, 16))
+    edge = edges_by_hand(label, 3)
+    assert edge.any()
+    assert not edge[label == 3].any()
+    given = torch.from_numpy(label)[None].to(dtype)
+    found, valid = boundary_target(given, (given != 3).float()[:, None], (12, 16))
+    np.testing.assert_array_equal(found[0, 0].numpy(), edge)
+    np.testing.assert_array_equal(valid[0, 0].numpy(), label != 3)
+    coarse, counted = boundary_target(given, (given != 3).float()[:, None], (3, 4))
+    np.testing.assert_array_equal(coarse[0, 0].numpy(), edge.reshape(3, 4, 4, 4).max((1, 3)))
+    np.testing.assert_array_equal(counted[0, 0].numpy(), (label != 3).reshape(3, 4, 4, 4).max((1, 3)))
+
+
+@pytest.mark.parametrize("shape", [(2, 8, 8), (2, 4, 8, 8)])
+def test_the_boundary_loss_of_scribbles_alone_asks_for_no_boundary(shape):
+    """One label here, another there, all between them ignored; in slices and in stacks of them."""
+    label = torch.full(shape, 3)
+    label[..., 1:3, 1:7], label[..., 5:7, 1:7] = 0, 1
+    boundary = torch.zeros(shape[0], 1, *shape[1:], requires_grad=True)
+    logits = torch.zeros(shape[0], 3, *shape[1:])
+    (gradient,) = torch.autograd.grad(
+        SegmentationLoss(IGNORING, LossConfig())(logits, boundary, label).total, boundary
+    )
+    assert (gradient[:, 0][label != 3] > 0).all()
+    assert (gradient[:, 0][label == 3] == 0).all()
+
+
 def test_sums_over_two_halves_give_the_loss_and_gradient_of_the_whole_batch():
     logits, label = example()
     boundary = torch.randn(2, 1, 4, 4)
