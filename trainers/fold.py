@@ -32,6 +32,7 @@ from trainers.changed_settings import as_begun
 from trainers.checkpoints import CheckpointFolder, read_checkpoint
 from trainers.config import TrainingConfig
 from trainers.data import FoldData, open_fold
+from trainers.initial_weights import require_starting_points
 from trainers.opening import expected_by_log, opening_lines
 from trainers.parallel import Ranks, joined_ranks, local_device, name_lost_ranks
 from trainers.request import FoldResult, TrainRequest
@@ -53,6 +54,8 @@ def train_fold(request: TrainRequest) -> FoldResult:
     """
     _take_threads(request)
     data = open_fold(request)
+    network = data.configuration.network
+    require_starting_points(network, request.base, request.init_from, request.planning)
     world_size = launcher_environment()["world_size"]
     begun = CheckpointFolder(data.folder).settings()
     config = request.config if begun is None else as_begun(request.config, begun)
@@ -67,6 +70,12 @@ def train_fold(request: TrainRequest) -> FoldResult:
     device = local_device(request.device)
     files, first = FoldFolder(data.folder), launcher_environment()["rank"] == 0
     with also_logged_to(files.text_log) if first else nullcontext():
+        if first and begun is not None and request.init_from is not None:
+            LOG.info(
+                "fold %s was begun: it goes on from its own checkpoint, and --init-from %s is not read again",
+                request.fold,
+                request.init_from,
+            )
         with joined_ranks(device) as ranks:
             done = _train_if_due(request, data, config, ranks)
         if not first or not data.fold.val:  # ranks have parted: none waits for the validation
@@ -106,6 +115,7 @@ def validate_trained(request: TrainRequest) -> FoldResult:
         )
     plan = read_plan(ModelFolder(data.folder.parent).plan)
     data = replace(data, plan=plan, configuration=plan.configuration(data.configuration.name))
+    require_starting_points(data.configuration.network, request.base, None, request.planning)
     with also_logged_to(files.text_log), folder_lock(data.folder):
         summary = _validate(request, data, local_device(request.device))
     return FoldResult(folder=data.folder, summary=summary, already_done=False)

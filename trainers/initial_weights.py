@@ -1,5 +1,5 @@
-"""Where weights start and which of them move: transfer from a trained checkpoint, and what is frozen besides
-SAM's encoder."""
+"""Where weights start and which of them move: the files that a request names for it, transfer from a trained
+checkpoint, and what is frozen besides SAM's encoder."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from balrsam_pipeline.errors import CheckpointError
+from balrsam_pipeline.errors import CheckpointError, TrainingError
+from balrsam_pipeline.plan import NetworkPlan
 from trainers.checkpoints import read_checkpoint
 
 LOG = logging.getLogger(__name__)
@@ -26,6 +27,36 @@ PER_CLASS = (
 )
 DECODER = "mask_decoder."
 POSITIONS = "pos_embed"  # (1, y, x, width): stretched to another grid of tokens
+
+
+def require_starting_points(
+    network: NetworkPlan, base: Path | None, init_from: Path | None, planning: str
+) -> None:
+    """Refuse files of weights that would go unused, or that are not there.
+
+    Args:
+        base: the SAM checkpoint to adapt, where one was named.
+        init_from: the trained checkpoint to start from, where one was named.
+        planning: the command that plans the dataset.
+
+    Raises:
+        TrainingError: a SAM checkpoint for a network that adapts none, or no file to start from.
+    """
+    if base is not None and network.from_scratch:
+        raise TrainingError(
+            f"--checkpoint {base}",
+            found=f"a plan that trains its network ({network.backbone}) from scratch",
+            expected="a plan that adapts one",
+            fix=f"plan so: {planning} --backbone vit_b; or start from a model that was trained here: "
+            "--init-from FILE; or leave --checkpoint out",
+        )
+    if init_from is not None and not init_from.is_file():
+        raise TrainingError(
+            f"--init-from {init_from}",
+            found="no such file",
+            expected="a checkpoint of a trained fold, such as its checkpoint_final.safetensors",
+            fix="correct the path, or leave it out: a fold that was begun goes on from its own checkpoint",
+        )
 
 
 def freeze_decoder(model: nn.Module) -> None:

@@ -357,6 +357,35 @@ def test_a_run_starts_from_a_trained_checkpoint_and_trains_what_is_not_frozen(ma
 
 
 @pytest.mark.usefixtures("training_only")
+def test_what_a_fold_starts_from_is_not_read_when_it_goes_on(make_request, tmp_path, monkeypatch, caplog):
+    """The command of a run that was stopped, or has finished, is given again as it was; the log says what
+    of it does nothing."""
+    caplog.set_level("INFO")
+    trained = CheckpointFolder(train_fold(make_request(epochs=1)).folder).path("final")
+    request = make_request()
+    results = dataclasses.replace(request.roots, results=tmp_path / "transfer")
+    request = dataclasses.replace(request, init_from=trained, roots=results)
+    stop_at(monkeypatch, 3)
+    with pytest.raises(TrainingStopped):
+        train_fold(request)
+    assert "--init-from" not in caplog.text
+    monkeypatch.undo()
+    monkeypatch.setattr(fold_module, "validate_fold", lambda *_: None)
+    for expected in (1, 2):
+        folder = train_fold(request).folder
+        assert caplog.text.count(f"--init-from {trained} is not read again") == expected
+    assert read_checkpoint(CheckpointFolder(folder).path("final")).metadata["step"] == 6
+    with pytest.raises(TrainingError, match="no such file"):
+        train_fold(dataclasses.replace(request, init_from=tmp_path / "gone.safetensors"))
+
+
+def test_a_sam_checkpoint_is_refused_where_the_plan_adapts_none(make_request, tmp_path):
+    request = dataclasses.replace(make_request(), base=tmp_path / "sam_vit_b.pth")
+    with pytest.raises(TrainingError, match=r"(?s)from scratch.*--backbone vit_b.*--init-from"):
+        train_fold(request)
+
+
+@pytest.mark.usefixtures("training_only")
 def test_a_gradient_clip_of_0_is_one_that_nothing_reaches(make_request, tmp_path):
     """The oracle is a limit far above any norm; a limit far below gives other weights."""
     weights = {}
