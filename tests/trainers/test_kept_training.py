@@ -9,6 +9,7 @@ import os
 import signal
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -16,10 +17,12 @@ import torch
 from support.tiny_vit import random_tiny_sam
 
 from balrsam_pipeline.layout import PreprocessedFolder
-from balrsam_pipeline.network import BalrSam, preset
+from balrsam_pipeline.network import BalrSam, build, checkpoint_sha256, preset
 from balrsam_pipeline.plan import read_plan, write_versioned
 from trainers import TrainRequest, train_fold
+from trainers.augmentation_config import AugmentationConfig
 from trainers.checkpoints import Checkpoint, CheckpointFolder, read_checkpoint
+from trainers.data import Sample, keep_features, keeping, open_fold
 from trainers.stopping import TrainingStopped
 from trainers.trainer import Trainer
 
@@ -113,6 +116,56 @@ def test_filling_reusing_and_resuming_train_the_same_weights(adapt, monkeypatch,
         with pytest.raises(TrainingStopped):
             train_fold(resumed)
     check_equal(expected, latest(resumed))
+
+
+def test_where_the_disk_has_little_room_what_is_kept_counts_as_room(adapt, monkeypatch, caplog) -> None:
+    """The files of the first start are none that a later one, or another fold, has no room for."""
+    caplog.set_level(logging.INFO)
+    settings = {"feature_dropout": 0.0, "epochs": 8}
+    first = adapt("first", "small_disk", **settings)
+    data, a_slice = open_fold(first), 2 * 8 * 8 * (256 + 160)  # bytes of two maps in half precision
+    slices = sum(case.shape_zyx[0] for case in data.sampling_cases(data.fold.train))
+    capacity = int(2.4 * slices * a_slice)
+
+    def usage(_path: Path) -> SimpleNamespace:
+        return SimpleNamespace(free=capacity - sum(path.stat().st_size for path in kept_files(first)))
+
+    monkeypatch.setattr(keeping.shutil, "disk_usage", usage)
+    latest(first)
+    for fold in (0, 1):
+        latest(dataclasses.replace(adapt(f"again {fold}", "small_disk", **settings), fold=fold))
+    assert caplog.text.count("of each slice itself and 1 augmented copies") == 3
+
+
+def test_a_folder_that_cannot_be_written_gives_what_it_has(adapt, base, monkeypatch) -> None:
+    request = adapt("shared", augmentation=AugmentationConfig(enabled=False))
+    data = open_fold(request)
+    model, sha256 = build(data.configuration.network, base), checkpoint_sha256(base)
+    config = request.config.completed(data.configuration, 1, data.training_cases)
+
+    def read_all() -> tuple[torch.Tensor, ...]:
+        features = keep_features(data, config, model, sha256, ("cpu", 0))
+        assert features is not None
+        samples = [
+            Sample(case=case.case, axis=0, slice_index=index, corner_yx=(0, 0))
+            for case in data.sampling_cases(data.fold.train)
+            for index in range(case.shape_zyx[0])
+        ]
+        return features.stacked(samples)
+
+    expected, kept = read_all(), kept_files(request)
+    assert len(kept) == len(expected[0])
+    monkeypatch.setattr(keeping.os, "access", lambda *_: False)
+    with monkeypatch.context() as patch:
+        patch.setattr(BalrSam, "prefix", _refuse(BalrSam.prefix))
+        assert all(map(torch.equal, read_all(), expected))
+    damaged = next(iter(kept))
+    damaged.write_bytes(bytes(damaged.stat().st_size))
+    for _ in range(2):
+        assert all(map(torch.equal, read_all(), expected))
+    assert not any(damaged.read_bytes())
+    damaged.unlink()
+    assert keep_features(data, config, model, sha256, ("cpu", 0)) is None
 
 
 def _refuse(original):

@@ -8,6 +8,7 @@ import os
 import shutil
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -47,7 +48,8 @@ PREFIX_SETTINGS = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Machine:
-    """What decides, besides plan and settings: where the network trains, and room for files."""
+    """What decides, besides plan and settings: where the network trains, and room for files, those that are
+    there already counted."""
 
     device: str
     workers: int
@@ -149,7 +151,10 @@ def keep_features(
         return None
     preprocessed = PreprocessedFolder(data.store.folder.parent)
     train, validation = data.sampling_cases(data.fold.train), data.sampling_cases(data.fold.val)
-    room = shutil.disk_usage(preprocessed.path).free if os.access(preprocessed.path, os.W_OK) else 0
+    key = features_key(base_sha256, configuration)
+    kept = [path for case in train for path in preprocessed.features(key, case.case, "*").parent.glob("*")]
+    writable = os.access(preprocessed.path, os.W_OK)
+    room = sum(map(_size, kept)) + (shutil.disk_usage(preprocessed.path).free if writable else 0)
     machine = Machine(device=machine_of[0], workers=machine_of[1], room_bytes=room)
     shapes = _map_shapes(configuration.network)
     one = sum(math.prod(shape) for shape in shapes) * DTYPE.itemsize
@@ -164,7 +169,6 @@ def keep_features(
     if why_not:
         LOG.info("the frozen encoder runs in every step: %s", why_not)
         return None
-    key = features_key(base_sha256, configuration)
     copied = FeatureCopies(
         count=count,
         reader=PatchReader(data.store, configuration, config.augmentation),
@@ -173,12 +177,11 @@ def keep_features(
         tiles=not whole,
     )
     views = shown * orders * (count + (1 if whole else 0))
-    kept = sum(len(list(preprocessed.features(key, case.case, "*").parent.glob("*"))) for case in train)
     LOG.info(
         "keeping features of %d views of slices (%d are kept already; of each slice %s), %.1f MB each: the "
         "encoder runs once for each; %.0f%% of samples show the picture alone",
         views,
-        kept,
+        len(kept),
         f"itself and {count} augmented copies" if whole else f"{count} tiles",
         one / 1e6,
         100 * copied.without,
@@ -192,8 +195,17 @@ def keep_features(
         dtype=DTYPE,
         copies=copied,
         shapes=shapes,
-        filling=Filling(views=views, missing=max(0, views - kept), shown=1 - copied.without),
+        filling=Filling(views=views, missing=max(0, views - len(kept)), shown=1 - copied.without),
+        writable=writable,
     )
+
+
+def _size(path: Path) -> int:
+    """Bytes of a file; 0 where another training that writes there has just renamed it."""
+    try:
+        return path.stat().st_size
+    except FileNotFoundError:
+        return 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -73,6 +73,7 @@ class KeptFeatures:
         shapes: of the maps of one image, (y, x, c) each.
         dtype: in which maps are stored.
         filling: how much of it was computed in this run.
+        writable: whether what is computed can be kept; else it is computed whenever it is shown.
     """
 
     preprocessed: PreprocessedFolder
@@ -84,6 +85,7 @@ class KeptFeatures:
     filling: Filling = field(default_factory=Filling)
     copies: FeatureCopies | None = None
     shapes: tuple[tuple[int, ...], ...] = ()
+    writable: bool = True
     _sound: set[Path] = field(default_factory=set)  # files whose checksum was compared
 
     def stacked(self, samples: Sequence[Sample]) -> tuple[Tensor, ...]:
@@ -121,9 +123,12 @@ class KeptFeatures:
         if stored is None:
             began = time.monotonic()
             stored = self._compute(sample, reversed_z)
-            _write(path, stored, content)
+            if self.writable:
+                _write(path, stored, content)
             self.filling.made += 1
             self.filling.seconds += time.monotonic() - began
+            if not self.writable:  # what lies there may be damaged: not sound
+                return stored
         self._sound.add(path)
         return stored
 
