@@ -25,7 +25,8 @@ PER_CLASS = (
     "hypernetworks.",
     "pyramid.heads.",
 )
-DECODER = "mask_decoder."
+# of the network over volumes: SAM's two-way transformer, which carries its tokens to the class tokens
+DECODER = ("mask_decoder.", "tokens.transformer.", "tokens.decoder_positions")
 POSITIONS = "pos_embed"  # (1, y, x, width): stretched to another grid of tokens
 
 
@@ -60,10 +61,23 @@ def require_starting_points(
 
 
 def freeze_decoder(model: nn.Module) -> None:
-    """Freeze the mask decoder, except what belongs to single classes: those are new with every dataset."""
+    """Freeze the mask decoder, except what belongs to single classes: those are new with every dataset.
+
+    Raises:
+        TrainingError: the network has none.
+    """
+    found = False
     for name, parameter in model.named_parameters():
-        if name.startswith(DECODER) and not name.startswith(PER_CLASS):
+        if name.startswith(DECODER) and not name.startswith(PER_CLASS) and parameter.requires_grad:
             parameter.requires_grad_(False)
+            found = True
+    if not found:
+        raise TrainingError(
+            "--freeze decoder",
+            found="a network without a mask decoder (a pyramid reads masks off its own maps)",
+            expected="one with a decoder that trains",
+            fix="leave --freeze out (a run that was begun with it goes on with --accept-changed-settings)",
+        )
 
 
 def start_from(path: Path, weights: Mapping[str, Tensor], classes: Sequence[str]) -> None:

@@ -7,7 +7,7 @@ import torch
 from support.volumes import volume_network
 from torch import nn
 
-from balrsam_pipeline.errors import CheckpointError
+from balrsam_pipeline.errors import CheckpointError, TrainingError
 from balrsam_pipeline.network import preset, random_model, trainable_state
 from trainers.checkpoints import Checkpoint, write_checkpoint
 from trainers.initial_weights import freeze_decoder, start_from
@@ -123,3 +123,18 @@ def test_freezing_the_decoder_leaves_class_tokens_trainable():
         "mask_decoder.transformer.weight",
         "mask_decoder.transformer.bias",
     }
+
+
+def test_of_a_network_over_volumes_the_two_way_transformer_is_frozen():
+    model = random_model(NETWORKS["volumes"])
+    names = {name for name, _ in model.named_parameters()}
+    freeze_decoder(model)
+    frozen = {name for name, parameter in model.named_parameters() if not parameter.requires_grad}
+    assert frozen == {
+        name for name in names if name.startswith(("tokens.transformer.", "tokens.decoder_pos"))
+    }
+
+
+def test_where_there_is_no_decoder_to_freeze_that_is_refused():
+    with pytest.raises(TrainingError, match=r"(?s)--freeze decoder.*without a mask decoder"):
+        freeze_decoder(random_model(NETWORKS["pyramid"]))
