@@ -4,6 +4,7 @@ checkpoint, and what is frozen besides SAM's encoder."""
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -11,9 +12,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from balrsam_pipeline.errors import CheckpointError, TrainingError
-from balrsam_pipeline.plan import NetworkPlan
-from trainers.checkpoints import read_checkpoint
+from balrsam_pipeline.errors import CheckpointError, PlanError, TrainingError
+from balrsam_pipeline.layout import ModelFolder
+from balrsam_pipeline.network import token_sides
+from balrsam_pipeline.plan import NetworkPlan, read_plan
+from trainers.checkpoints import Checkpoint, read_checkpoint
 
 LOG = logging.getLogger(__name__)
 # first axis: one row per class, or per MLP that classes share in turn; of the mask decoder, of the network
@@ -27,7 +30,10 @@ PER_CLASS = (
 )
 # of the network over volumes: SAM's two-way transformer, which carries its tokens to the class tokens
 DECODER = ("mask_decoder.", "tokens.transformer.", "tokens.decoder_positions")
-POSITIONS = "pos_embed"  # (1, y, x, width): stretched to another grid of tokens
+# learnt for each token of a grid, and stretched to another: (1, y, x, width), or of volumes (…, z·y·x, width)
+POSITIONS = ("pos_embed", "decoder_positions")
+SLICE_POSITIONS = 4  # axes
+Grid = tuple[int, ...]
 
 
 def require_starting_points(
@@ -80,27 +86,34 @@ def freeze_decoder(model: nn.Module) -> None:
         )
 
 
-def start_from(path: Path, weights: Mapping[str, Tensor], classes: Sequence[str]) -> None:
+def start_from(
+    path: Path, weights: Mapping[str, Tensor], classes: Sequence[str], network: NetworkPlan | None = None
+) -> None:
     """Copy the averaged weights of a trained checkpoint into `weights`; classes are matched by name.
 
     Rows of classes that the checkpoint does not know, and tensors that do not fit (other channels, other
     ranks), stay as they are and are named in the log.
+
+    Args:
+        network: what `weights` are of; that and the plan beside the checkpoint tell places of tokens of
+            volumes.
 
     Raises:
         CheckpointError: the file is no training checkpoint, or nothing in it fits.
     """
     checkpoint = read_checkpoint(path)
     trained, known = checkpoint.part("ema"), [str(name) for name in checkpoint.metadata.get("classes", [])]
+    grids = (_grid_of(path, checkpoint), _grid(network))
     rows = [(new, known.index(name)) for new, name in enumerate(classes) if name in known]
     left: list[str] = []
     with torch.no_grad():
         for name, tensor in weights.items():
             source = trained.get(name)
+            if source is not None and name.endswith(POSITIONS):
+                source = _placed(source, tensor, grids)
             if source is not None and name.startswith(PER_CLASS) and source.shape[1:] == tensor.shape[1:]:
                 for new, old in reversed(rows):  # of classes that share an MLP the first decides
                     tensor[new % len(tensor)].copy_(source[old % len(source)])
-            elif source is not None and name.endswith(POSITIONS) and source.shape[-1] == tensor.shape[-1]:
-                tensor.copy_(_stretched(source, tensor.shape[1:3]))
             elif source is not None and source.shape == tensor.shape:
                 tensor.copy_(source)
             else:
@@ -122,10 +135,35 @@ def start_from(path: Path, weights: Mapping[str, Tensor], classes: Sequence[str]
     )
 
 
-def _stretched(positions_1yxc: Tensor, size_yx: Sequence[int]) -> Tensor:
-    if tuple(positions_1yxc.shape[1:3]) == tuple(size_yx):
-        return positions_1yxc
-    stretched = functional.interpolate(
-        positions_1yxc.permute(0, 3, 1, 2), size=tuple(size_yx), mode="bicubic", align_corners=False
-    )
-    return stretched.permute(0, 2, 3, 1)
+def _grid(network: NetworkPlan | None) -> Grid | None:
+    """Tokens along each axis of a network over volumes."""
+    volume = network.volume if network is not None else None
+    return token_sides(network, volume) if network is not None and volume is not None else None
+
+
+def _grid_of(path: Path, checkpoint: Checkpoint) -> Grid | None:
+    """The same of a trained checkpoint, by the plan beside it; None where that is not the one it was trained
+    with."""
+    try:
+        plan = read_plan(ModelFolder(path.resolve().parent.parent).plan)
+        configuration = plan.configuration(str(checkpoint.metadata.get("configuration")))
+    except PlanError:
+        return None
+    same = plan.sha256() == checkpoint.metadata.get("plan_sha256")
+    return _grid(configuration.network) if same else None
+
+
+def _placed(source: Tensor, tensor: Tensor, grids: tuple[Grid | None, Grid | None]) -> Tensor:
+    """Positions for the grid of another network; as they are where grids are not known."""
+    before, after = grids
+    if source.ndim == tensor.ndim == SLICE_POSITIONS:
+        before, after = tuple(source.shape[1:3]), tuple(tensor.shape[1:3])
+    tokens, width = source.numel() // source.shape[-1], source.shape[-1]
+    if before is None or after is None or math.prod(before) != tokens or width != tensor.shape[-1]:
+        return source
+    if before == after:
+        return source
+    mode = "bicubic" if len(before) == 2 else "trilinear"
+    grid_1c = source.reshape(1, *before, width).movedim(-1, 1)
+    stretched_1c = functional.interpolate(grid_1c, size=after, mode=mode, align_corners=False)
+    return stretched_1c.movedim(1, -1).reshape(tensor.shape)

@@ -244,7 +244,7 @@ def _run_state(
         model.requires_grad_(True)
     weights = trainable_state(model)
     if request.init_from is not None and checkpoint is None:
-        start_from(request.init_from, weights, class_names(data.labels))
+        start_from(request.init_from, weights, class_names(data.labels), network)
     if config.freeze == "decoder":
         freeze_decoder(model)
     identity = {

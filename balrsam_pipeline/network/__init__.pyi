@@ -36,3 +36,4 @@ from .trained_weights import TENSORS_CHECKSUM as TENSORS_CHECKSUM
 from .trained_weights import load_trainable_state as load_trainable_state
 from .trained_weights import load_trained as load_trained
 from .trained_weights import trainable_state as trainable_state
+from .volume import token_sides as token_sides

@@ -91,6 +91,12 @@ class VolumeTokens(nn.Module):
         return functional.interpolate(grid_1czyx, size=sides, mode="trilinear").flatten(2)[0].T
 
 
+def token_sides(network: NetworkPlan, volume: VolumePlan) -> Zyx:
+    """How many tokens a network over volumes has along z, y and x: cells of its coarsest map."""
+    z, y, x = (size // step for size, step in zip(network.input_shape, volume.strides[-1], strict=True))
+    return z, y, x
+
+
 class VolumeBalrSam(nn.Module):
     """The network of a plan with a `volume`, with random weights.
 
@@ -106,11 +112,9 @@ class VolumeBalrSam(nn.Module):
         if network.volume is None:
             raise ValueError("a network over slices")
         self.network, volume = network, network.volume
-        stride = volume.strides[-1]
-        z, y, x = (size // step for size, step in zip(network.input_shape, stride, strict=True))
         self._coarser = 1
         self.encoder = VolumeEncoder(volume, network.input_channels)
-        self.tokens = VolumeTokens(network, volume.widths[-1], (z, y, x))
+        self.tokens = VolumeTokens(network, volume.widths[-1], token_sides(network, volume))
         pairs = list(zip(itertools.pairwise(volume.widths), volume.kernels, strict=False))
         self.fuses = nn.ModuleList(Fuse3d(coarse, fine, kernel) for (fine, coarse), kernel in pairs)
         shared = network.hypernetworks == "shared"

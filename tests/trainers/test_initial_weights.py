@@ -4,11 +4,14 @@ import dataclasses
 
 import pytest
 import torch
-from support.volumes import volume_network
+from support.plans import example_plan
+from support.volumes import volume_configuration, volume_network
 from torch import nn
 
 from balrsam_pipeline.errors import CheckpointError, TrainingError
+from balrsam_pipeline.layout import ModelFolder
 from balrsam_pipeline.network import preset, random_model, trainable_state
+from balrsam_pipeline.plan import write_versioned
 from trainers.checkpoints import Checkpoint, write_checkpoint
 from trainers.initial_weights import freeze_decoder, start_from
 
@@ -102,6 +105,50 @@ def test_positions_are_stretched_to_another_grid_and_misfits_are_left_and_named(
     torch.testing.assert_close(own["image_encoder.pos_embed"], torch.full((1, 6, 6, 4), 5.0))
     assert own["image_encoder.block"].abs().max() == 0
     assert "left as they were: image_encoder.block" in caplog.text
+
+
+@pytest.fixture
+def deeper(tmp_path):
+    """The network over volumes for patches twice as deep; weights of the other; their file beside a plan."""
+    network = NETWORKS["volumes"]
+    torch.manual_seed(0)
+    source = trainable_state(random_model(network))
+    plan = example_plan()
+    configuration = volume_configuration(network=network)
+    plan = dataclasses.replace(plan, configurations=plan.configurations | {"3d": configuration})
+    model = ModelFolder(tmp_path / "3d__balrsam")
+    write_versioned(model.plan, plan)
+    path = model.fold(0).checkpoint("final")
+    tensors = {f"ema/{name}": tensor for name, tensor in source.items()}
+    known = {"classes": BY_NAME, "configuration": "3d", "plan_sha256": plan.sha256()}
+    write_checkpoint(path, Checkpoint(tensors, known))
+    volume = dataclasses.replace(network.volume, depth=2 * network.volume.depth)
+    return dataclasses.replace(network, volume=volume), source, path
+
+
+def test_positions_of_volumes_are_stretched_from_one_plan_s_grid_to_the_other_s(deeper, caplog):
+    network, source, path = deeper
+    own = trainable_state(random_model(network))
+    caplog.set_level("INFO")
+    start_from(path, own, BY_NAME, network)
+    for name in ("tokens.pos_embed", "tokens.decoder_positions"):
+        trained = source[name].reshape(4, 4, 4, -1)  # 8 x 16 x 16 voxels, of which 2 x 4 x 4 are a token
+        expected = nn.functional.interpolate(
+            trained.permute(3, 0, 1, 2)[None], size=(8, 4, 4), mode="trilinear", align_corners=False
+        )
+        torch.testing.assert_close(own[name].reshape(8, 4, 4, -1).permute(3, 0, 1, 2)[None], expected)
+    assert "left as they were: none" in caplog.text
+
+
+def test_without_its_plan_positions_of_other_patches_are_left_and_named(deeper, caplog):
+    network, _, path = deeper
+    ModelFolder(path.parent.parent).plan.unlink()
+    own = trainable_state(random_model(network))
+    before = own["tokens.pos_embed"].clone()
+    caplog.set_level("INFO")
+    start_from(path, own, BY_NAME, network)
+    assert torch.equal(own["tokens.pos_embed"], before)
+    assert "left as they were: tokens.pos_embed, tokens.decoder_positions" in caplog.text
 
 
 def test_a_checkpoint_of_another_network_is_refused(tmp_path):
