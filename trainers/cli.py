@@ -11,7 +11,7 @@ from balrsam_pipeline.command import Command, CommandFiles, add_roots, roots_of
 from balrsam_pipeline.errors import UsageError
 from balrsam_pipeline.execution_options import add_cluster_arguments, cluster_of
 from balrsam_pipeline.folds import fold_number
-from balrsam_pipeline.hardware import chosen_devices
+from balrsam_pipeline.hardware import checked_device, chosen_devices
 from balrsam_pipeline.layout import ModelFolder, ResultsFolder
 from balrsam_pipeline.options import add_options, given
 from balrsam_pipeline.paths import find_dataset, launcher_environment
@@ -107,6 +107,8 @@ def _crossval(arguments: argparse.Namespace) -> int:
     _refuse_contradictions(arguments)
     folds = tuple(arguments.folds) if arguments.folds else None
     devices = chosen_devices(arguments.parallel_folds or ["none"])
+    for device in devices:
+        checked_device(device)
     train, cluster = _request(arguments), cluster_of(arguments)
     names = arguments.configurations or [arguments.configuration]
     requests = [

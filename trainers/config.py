@@ -22,6 +22,7 @@ LONG_MINUTES, LONG_STEPS = 10, 8000
 FROM_SCRATCH_RATE = 3e-3  # chosen on fold 0 of Hippocampus, docs/benchmarks.md
 # beyond these a number is a slip: batches of it fill any memory
 LARGEST_RATE, LARGEST_BATCH, MOST_PATCHES = 10.0, 2**16, 2**16
+LARGEST_SEED = 2**64 - 1  # that PyTorch takes
 SLICES_A_VOLUME = 4  # patches of slices for one of a volume, in the quick validation
 VOLUME_RATE = 2e-3  # a volume a step is a smaller batch of like voxels
 ADAPTED_RATE = 1e-3  # adapters start at zero beside frozen weights: gentler
@@ -155,12 +156,11 @@ class TrainingConfig:
     augmentation: AugmentationConfig = field(default_factory=AugmentationConfig)
 
     def __post_init__(self) -> None:
-        require("seed", self.seed >= 0, self.seed, "0 or more")
+        require("seed", 0 <= self.seed <= LARGEST_SEED, self.seed, f"0 to {LARGEST_SEED}")
         require("epochs", self.epochs is None or self.epochs > 0, self.epochs, "at least 1")
         require("max_steps", self.max_steps is None or self.max_steps > 0, self.max_steps, "at least 1")
-        require(
-            "max_minutes", self.max_minutes is None or self.max_minutes > 0, self.max_minutes, "more than 0"
-        )
+        minutes = self.max_minutes
+        require("max_minutes", minutes is None or 0 < minutes < math.inf, minutes, "more than 0, and finite")
         require("budget_clock", self.budget_clock in get_args(Clock), self.budget_clock, "wall or cpu")
         require("patience", self.patience is None or self.patience > 0, self.patience, "at least 1")
         require("steps_per_epoch", self.steps_per_epoch > 0, self.steps_per_epoch, "at least 1")
@@ -174,7 +174,10 @@ class TrainingConfig:
             rate,
             f"above 0, at most {LARGEST_RATE:g}",
         )
-        require("weight_decay", self.weight_decay >= 0, self.weight_decay, "0 (off) or more")
+        every = self.save_every_s
+        require("save_every_s", 0 <= every < math.inf, every, "0 (after every epoch) or more, and finite")
+        decay = self.weight_decay
+        require("weight_decay", 0 <= decay < math.inf, decay, "0 (off) or more, and finite")
         require("poly_exponent", self.poly_exponent >= 0, self.poly_exponent, "0 (constant) or more")
         patches = self.quick_validation_patches
         require("quick_validation_patches", 0 <= patches <= MOST_PATCHES, patches, f"0 to {MOST_PATCHES}")

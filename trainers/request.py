@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from balrsam_pipeline.errors import UsageError
 from balrsam_pipeline.folds import FoldName, fold_name
 from balrsam_pipeline.layout import CheckpointKind, PlanFolder, PreprocessedFolder
 from balrsam_pipeline.options import option, words_of
@@ -15,6 +16,8 @@ from trainers.config import TrainingConfig
 
 if TYPE_CHECKING:
     from evaluation import Summary
+
+MOST_PROCESSES = 4096  # or threads: more is a slip
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,6 +40,9 @@ class TrainRequest:
         weights: which checkpoint is validated then.
         init_from: a trained checkpoint whose weights are the starting point.
         loggers: names of `trainers.loggers.boards.WATCHERS` to log to as well.
+
+    Raises:
+        UsageError: there cannot be as many workers or threads.
     """
 
     dataset: Path
@@ -86,6 +92,17 @@ class TrainRequest:
         names=("--loggers", "--watch"),
         choices=("tensorboard", "wandb"),
     )
+
+    def __post_init__(self) -> None:
+        for name, least in (("workers", 0), ("threads", 1)):
+            count = getattr(self, name)
+            if count is not None and not least <= count <= MOST_PROCESSES:
+                raise UsageError(
+                    f"--{name}",
+                    found=str(count),
+                    expected=f"{least} to {MOST_PROCESSES}",
+                    fix="correct it, or leave it out: a number that suits the machine will be taken",
+                )
 
     def model_folder(self, configuration: str) -> Path:
         """The results folder of the plan's configuration."""

@@ -6,6 +6,7 @@ import sys
 
 import pytest
 
+from balrsam_pipeline.errors import BalrsamError, UsageError
 from trainers.cli import COMMANDS, _request
 from trainers.config import LossConfig
 
@@ -60,6 +61,30 @@ def test_with_only_validate_a_checkpoint_is_one_of_the_fold_s_and_else_a_file(pr
     named = _request(parse(prepared, "train", "--only-validate", "--checkpoint", "sam.pth"))
     assert (named.weights, str(named.base)) == ("final", "sam.pth")
     assert str(_request(parse(prepared, "train", "--checkpoint", "best")).base) == "best"
+
+
+@pytest.mark.parametrize(
+    "words", ["--threads 0", "--threads 99999999", "--workers -1", "--seed 99999999999999999999"]
+)
+def test_numbers_that_cannot_be_are_refused_before_anything_is_read(prepared, words):
+    with pytest.raises(BalrsamError, match=words.split()[0].strip("-")) as refused:
+        _request(parse(prepared, "train", *words.split()))
+    assert refused.value.exit_code == 2
+    _request(parse(prepared, "train", "--threads", "1", "--workers", "0", "--seed", str(2**64 - 1)))
+
+
+@pytest.mark.parametrize("words", ["--device gpu", "--device cuda", "--device cuda:7", "--device mps"])
+def test_a_device_that_is_not_here_is_refused(prepared, monkeypatch, words):
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    monkeypatch.setattr("torch.backends.mps.is_available", lambda: False)
+    with pytest.raises(UsageError, match=words.split()[1]):
+        COMMANDS["train"].run(parse(prepared, "train", *words.split()))
+
+
+def test_folds_are_not_trained_where_one_device_is_not_here(prepared, monkeypatch):
+    monkeypatch.setattr("trainers.crossval.train_all_over_devices", lambda *_: pytest.fail("trained"))
+    with pytest.raises(UsageError, match="device 'gpu'"):
+        COMMANDS["crossval"].run(parse(prepared, "crossval", "--parallel-folds", "cpu", "gpu"))
 
 
 @pytest.mark.parametrize("command", ["train", "crossval"])

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 
 import pytest
 
@@ -48,6 +49,13 @@ def test_a_settings_file_names_only_what_differs_and_unknown_names_are_refused(t
         {"learning_rate": 1e9},
         {"batch_size": 10**9},
         {"quick_validation_patches": 10**9},
+        {"max_minutes": math.inf},
+        {"max_minutes": math.nan},
+        {"seed": 99999999999999999999},
+        {"save_every_s": -1.0},
+        {"save_every_s": math.nan},
+        {"save_every_s": math.inf},
+        {"weight_decay": math.inf},
     ],
 )
 def test_settings_that_make_no_sense_are_refused_by_name(setting):

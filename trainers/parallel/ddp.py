@@ -12,7 +12,7 @@ from torch.distributed.nn.functional import all_reduce
 from torch.nn.parallel import DistributedDataParallel
 
 from balrsam_pipeline.errors import TrainingError
-from balrsam_pipeline.hardware import best_device
+from balrsam_pipeline.hardware import best_device, checked_device
 from balrsam_pipeline.paths import launcher_environment
 
 _LOST = (
@@ -111,8 +111,12 @@ def joined_ranks(device: torch.device) -> Iterator[Ranks]:
 
 
 def local_device(device: str | None) -> torch.device:
-    """The device to train on: as named, else this rank's GPU, else the CPU."""
-    if device is not None and device != "cuda":
-        return torch.device(device)
+    """The device to train on: as named, else this rank's GPU, else the CPU.
+
+    Raises:
+        UsageError: it is no device's name, or that device is not here.
+    """
     index = launcher_environment()["local_rank"]
-    return torch.device("cuda", index) if device == "cuda" else best_device(index)
+    if device == "cuda":
+        device = f"cuda:{index}"
+    return checked_device(device if device is not None else str(best_device(index)))
