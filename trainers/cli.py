@@ -110,7 +110,7 @@ def _crossval(arguments: argparse.Namespace) -> int:
     for device in devices:
         checked_device(device)
     train, cluster = _request(arguments), cluster_of(arguments)
-    names = arguments.configurations or [arguments.configuration]
+    names = list(dict.fromkeys(arguments.configurations or [arguments.configuration]))
     requests = [
         CrossvalRequest(train=dataclasses.replace(train, configuration=name), folds=folds) for name in names
     ]

@@ -128,8 +128,8 @@ def _completed(request: CrossvalRequest) -> tuple[str, tuple[int, ...]]:
                 fix=train.planning,
             )
     configuration = train.configuration or read_plan(train.planned.plan).default_configuration
-    folds = request.folds if request.folds is not None else tuple(range(len(read_folds(preprocessed.folds))))
-    return configuration, folds
+    folds = request.folds if request.folds is not None else range(len(read_folds(preprocessed.folds)))
+    return configuration, tuple(dict.fromkeys(folds))  # one that is named twice is trained and counted once
 
 
 def _pooled_before(folder: Path, summary: Summary) -> bool:

@@ -252,7 +252,7 @@ class Trainer:
         parts, state, began_s = self._parts, self.state, self._parts.budget.used_s()
         self._epochs_ended += 1
         if parts.ranks.first:
-            dice = parts.quick_dice(parts.budget.is_used_up) if parts.quick_dice is not None else None
+            dice, whole = self._quick_dice()
             record: dict[str, float | int | str] = {
                 "event": "epoch",
                 "epoch": math.ceil(state.step / parts.config.steps_per_epoch),
@@ -264,22 +264,36 @@ class Trainer:
                 "loss": state.loss_sum / max(1, state.loss_steps),
                 "learning_rate": learning_rate(progress, parts.config),
                 **({"quick_dice": dice} if dice is not None else {}),
+                **({} if whole else {"quick_dice_cut_short": 1}),
                 "samples_per_s": round(parts.pace.samples_per_s, 2),
             }
             state.loss_sum, state.loss_steps = 0.0, 0
             parts.logger.log(record)
-            self._save_if_due(dice)
+            self._save_if_due(dice, whole)
             parts.pace.validated(dice, coarse=state.coarse)
         state.loss_sum, state.loss_steps = 0.0, 0
         parts.budget.reserve(parts.budget.used_s() - began_s)
 
-    def _save_if_due(self, dice: float | None) -> None:
-        better = dice is not None and dice > self.state.best_dice
+    def _quick_dice(self) -> tuple[float | None, bool]:
+        """The Dice of the quick validation, and whether it saw all of its patches before time was up."""
+        parts, cut_short = self._parts, False
+
+        def enough() -> bool:
+            nonlocal cut_short
+            cut_short = parts.budget.is_used_up()
+            return cut_short
+
+        return (None if parts.quick_dice is None else parts.quick_dice(enough)), not cut_short
+
+    def _save_if_due(self, dice: float | None, whole: bool) -> None:
+        """Save what is due; the Dice of a part of the patches beats none of all of them."""
+        better = dice is not None and dice > self.state.best_dice and (whole or self.state.best_dice < 0)
         due = time.monotonic() - self._saved_at >= self._parts.config.save_every_s
         if dice is not None:
             waiting = not better and not self.state.coarse
             self.state.epochs_since_best = self.state.epochs_since_best + 1 if waiting else 0
-            self.state.best_dice = max(self.state.best_dice, dice)
+            if whole:
+                self.state.best_dice = max(self.state.best_dice, dice)
         if due:
             self._parts.save(self.state, ("best", "latest") if better else ("latest",))  # which knows of it
             self._saved_at = time.monotonic()

@@ -122,7 +122,7 @@ class QuickValidation:
         """Mean foreground Dice, 0 to 1; 0 where the patches hold no foreground at all.
 
         Args:
-            enough: asked after every batch whether to leave it at that.
+            enough: asked after every batch but the last whether to leave it at that.
         """
         sums: dict[str, Tensor] = {}
         training = model.training
@@ -144,7 +144,7 @@ class QuickValidation:
                 own = self._sums(logits_bkhw[one : one + 1].float(), label_bhw[one : one + 1])
                 case = samples[one].case
                 sums[case] = sums[case] + own if case in sums else own
-            if enough():
+            if first + self.batch_size < len(self.samples) and enough():
                 break
         model.train(training)
         if not sums:

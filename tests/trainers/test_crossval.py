@@ -20,7 +20,7 @@ def test_folds_are_trained_pooled_and_then_left_alone(make_request):
     assert cross_validate(request).already_done
     assert not (result.folder / LOCK_NAME).exists()
     assert not result.repeats, "two folds are shown together for the first time"
-    alone = cross_validate(CrossvalRequest(train=request.train, folds=(0,)))
+    alone = cross_validate(CrossvalRequest(train=request.train, folds=(0, 0)))
     assert alone.repeats, "the table of the fold has been shown when it was trained"
 
 
@@ -40,6 +40,13 @@ def test_scores_are_pooled_anew_where_a_fold_was_validated_anew(make_request):
     written = {path: path.stat().st_mtime_ns for path in again.folder.iterdir()}
     assert cross_validate(request).already_done
     assert {path: path.stat().st_mtime_ns for path in again.folder.iterdir()} == written
+
+
+def test_a_fold_that_is_named_twice_is_one(make_request, monkeypatch):
+    trained = []
+    monkeypatch.setattr("trainers.crossval.train_over_devices", lambda wanted, _: trained.extend(wanted))
+    train_all_over_devices([CrossvalRequest(train=make_request(), folds=(2, 0, 2))], ("cpu", "cpu"))
+    assert [request.fold for request in trained] == [2, 0]
 
 
 def test_folds_train_at_the_same_time_on_several_devices(make_request):

@@ -61,6 +61,12 @@ def test_it_is_the_mean_over_labels_of_the_mean_over_cases_that_show_them(batch_
     assert validation(batch_size).dice(Says()) == pytest.approx(np.mean(dice))
 
 
+def test_it_is_asked_whether_that_is_enough_only_where_patches_are_left() -> None:
+    asked: list[bool] = []
+    validation(PATCHES // 2).dice(Says(), lambda: bool(asked.append(True)))  # type: ignore[func-returns-value]
+    assert asked == [True], "between the two batches"
+
+
 def test_without_patches_or_foreground_it_is_zero() -> None:
     whole = validation(1)
     assert replace(whole, samples=()).dice(Says()) == 0.0

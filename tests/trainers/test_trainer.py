@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from typing import Any
@@ -171,6 +171,35 @@ def test_the_best_dice_of_smaller_images_is_not_that_of_whole_ones() -> None:
     assert seen == [2, 2, 2, 1, 1, 1]
     assert [(step, dice) for step, dice, kinds in saved if "best" in kinds] == [(1, 0.9), (4, 0.5), (5, 0.6)]
     assert trainer.state.step == 6 and trainer.state.epochs_since_best == 1
+
+
+@pytest.mark.parametrize("whole", [True, False], ids=["after a whole one", "alone"])
+def test_a_quick_validation_that_time_cut_short_beats_none_that_was_whole(whole: bool) -> None:
+    """A few patches are easily better than all of them; where there is nothing else they choose, and are no
+    measure for what comes."""
+    trainer, log = make_trainer(Network(room=6))
+    now_s = [0.0]
+    saved: list[tuple[int, float]] = []
+    settings = replace(CONFIG, epochs=None, max_steps=2, max_minutes=1.0, steps_per_epoch=1 if whole else 2)
+
+    def dice(enough: Callable[[], bool]) -> float:
+        if trainer.state.step == 1:
+            assert not enough()
+            return 0.5
+        now_s[0] = 61.0
+        assert enough()
+        return 0.9
+
+    def save(state: TrainingState, kinds: tuple[str, ...]) -> None:
+        if "best" in kinds:
+            saved.append((state.step, state.best_dice))
+
+    budget = Budget(settings, lambda: now_s[0])
+    trainer._parts = replace(trainer._parts, config=settings, budget=budget, quick_dice=dice, save=save)
+    assert trainer.run()
+    assert saved == ([(1, 0.5)] if whole else [(2, -1.0)])
+    marks = [record.get("quick_dice_cut_short") for record in log.records if record["event"] == "epoch"]
+    assert marks == ([None, 1] if whole else [1])
 
 
 def test_the_best_weights_are_written_before_the_checkpoint_that_knows_of_them() -> None:
