@@ -18,4 +18,4 @@ class EagerAdamW(torch.optim.AdamW):
     zero_grad = inspect.unwrap(torch.optim.Optimizer.zero_grad)
     state_dict = inspect.unwrap(torch.optim.Optimizer.state_dict)
     load_state_dict = inspect.unwrap(torch.optim.Optimizer.load_state_dict)
-    step = torch.no_grad()(inspect.unwrap(torch.optim.Adam.step))
+    step = torch.no_grad()(inspect.unwrap(torch.optim.AdamW.step))  # Adam's from PyTorch 2.7 on

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import importlib
 import subprocess
 import sys
 
+import pytest
 import torch
 from torch import nn
 
+from trainers import adamw
 from trainers.adamw import EagerAdamW
 
 
@@ -33,6 +36,22 @@ def test_steps_are_those_of_pytorch() -> None:
 
 def test_it_goes_on_from_what_it_was() -> None:
     assert torch.equal(trained(EagerAdamW, 6, resumed=True), trained(torch.optim.AdamW, 6))
+
+
+def test_an_adamw_with_a_step_of_its_own_takes_that_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As PyTorch's was until 2.6; Adam's step would add the decay to the gradient, or end."""
+
+    class Own(torch.optim.AdamW):
+        def step(self, closure: object = None) -> str:  # type: ignore[override]
+            return "its own"
+
+    monkeypatch.setattr(torch.optim, "AdamW", Own)
+    of_then = importlib.reload(adamw)
+    try:
+        assert of_then.EagerAdamW([torch.ones(2, requires_grad=True)]).step() == "its own"
+    finally:
+        monkeypatch.undo()
+        importlib.reload(adamw)
 
 
 def test_the_compiler_is_not_loaded() -> None:
