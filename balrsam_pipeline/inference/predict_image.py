@@ -16,7 +16,7 @@ import torch
 
 from balrsam_pipeline.errors import PredictionError
 from balrsam_pipeline.imageio import Geometry, Image
-from balrsam_pipeline.imageio.geometry import THICK_MM
+from balrsam_pipeline.imageio.geometry import THICK_MM, is_flat
 from balrsam_pipeline.imageio.turning import Turn, turn_to_one_of
 from balrsam_pipeline.inference.export import ImageGrid, ProbabilitySink, WeightedSource, export_label
 from balrsam_pipeline.inference.grown import require_sensible_growth
@@ -28,6 +28,7 @@ from balrsam_pipeline.inference.timing import NetworkLock, StageClock
 from balrsam_pipeline.preprocessing import PreprocessedCase, preprocess_image
 
 LOG = logging.getLogger(__name__)
+IN_PLANE, IN_SPACE = 2, 3  # numbers of a spacing
 
 
 def predict_array(
@@ -35,15 +36,18 @@ def predict_array(
 ) -> npt.NDArray[np.integer]:
     """The label map of an image in memory, shaped as the image without its channels.
 
+    An array has no header that says how it lies in the patient: it is taken as stored like the training
+    volumes (`orientations` of their plan.json), and nothing is turned.
+
     Args:
         image: (channel, z, y, x); a picture (y, x); of three axes a volume (z, y, x) where the model takes
             one channel, else a picture (channel, y, x).
         spacing_mm: of its voxels (z, y, x), or of its pixels (y, x). Pictures without a physical size need
-            none.
+            none. A single slice with three numbers is one of a volume.
 
     Raises:
-        PredictionError: the image has other channels than the model was trained with, or a volume has no
-            spacing.
+        PredictionError: the image has other channels than the model was trained with, or the spacing does not
+            fit: a volume has none.
 
     Example:
         >>> import tempfile
@@ -65,13 +69,8 @@ def predict_array(
         True
     """
     image_czyx = _with_all_axes(image, predictor)
-    depth, height, width = image_czyx.shape[1:]
-    geometry = Geometry(
-        dimension=2 if depth == 1 else 3,
-        shape_zyx=(depth, height, width),
-        spacing_mm=_spacing(spacing_mm, depth),
-    )
-    label_zyx = label_of_image("array", Image(image_czyx, geometry), (Member(predictor),))
+    geometry = _geometry(image_czyx, spacing_mm)
+    label_zyx = label_of_image("array", Image(image_czyx, geometry), (Member(predictor),), turned=False)
     has_channels = image.ndim == 4 or (image.ndim == 3 and predictor.channels > 1)
     return label_zyx.reshape(image.shape[1:] if has_channels else image.shape)
 
@@ -92,20 +91,25 @@ def _with_all_axes(image: npt.NDArray[np.generic], predictor: Predictor) -> npt.
     )
 
 
-def _spacing(spacing_mm: Sequence[float] | None, depth: int) -> tuple[float, float, float]:
-    """Spacing (z, y, x) of an array; that of a picture along z is a convention."""
-    if depth == 1:
-        y, x = (1.0, 1.0) if spacing_mm is None else map(float, spacing_mm[-2:])
-        return THICK_MM * max(y, x), y, x
-    if spacing_mm is None or len(spacing_mm) != 3:
+def _geometry(image_czyx: npt.NDArray[np.generic], spacing_mm: Sequence[float] | None) -> Geometry:
+    """The grid of an array; spacing along z of a picture, for which none is given, is a convention."""
+    depth, height, width = image_czyx.shape[1:]
+    numbers = (1.0, 1.0) if spacing_mm is None else tuple(map(float, spacing_mm))
+    if len(numbers) == IN_PLANE and depth == 1:
+        numbers = (THICK_MM * max(numbers), *numbers)
+    if len(numbers) != IN_SPACE:
         raise PredictionError(
             "image array",
-            found="a volume without spacing" if spacing_mm is None else f"spacing {tuple(spacing_mm)}",
-            expected="three numbers in mm (z, y, x)",
+            found="a volume without spacing" if spacing_mm is None else f"spacing {numbers}",
+            expected="three numbers in mm (z, y, x)" + (", or two (y, x)" if depth == 1 else ""),
             fix="predict_array(predictor, image, spacing_mm=(3.0, 1.0, 1.0))",
         )
-    z, y, x = map(float, spacing_mm)
-    return z, y, x
+    z, y, x = numbers
+    return Geometry(
+        dimension=2 if depth == 1 and is_flat((z, y, x)) else 3,
+        shape_zyx=(depth, height, width),
+        spacing_mm=(z, y, x),
+    )
 
 
 @torch.inference_mode()
@@ -118,6 +122,7 @@ def label_of_image(
     clock: StageClock | None = None,
     network_lock: NetworkLock | None = None,
     probabilities: Path | None = None,
+    turned: bool = True,
 ) -> npt.NDArray[np.unsignedinteger]:
     """The label map (z, y, x) of an image, on its own grid, in whatever orientation that is stored.
 
@@ -127,6 +132,8 @@ def label_of_image(
         clock: counts the stages "preprocess", "network" and "export".
         network_lock: shared by threads that predict at the same time.
         probabilities: write them to this file as well.
+        turned: whether its geometry says in which orientation it is stored; else it is taken as stored like
+            the training volumes.
 
     Raises:
         PredictionError: the image has other channels than the model was trained with, or a spacing that
@@ -136,7 +143,7 @@ def label_of_image(
     network_lock = network_lock or NetworkLock(clock)
     require_channels(case, image.data.shape[0], members[0].predictor)
     stored = image.geometry
-    turn = turn_of_training(case, stored, members)
+    turn = turn_of_training(case, stored, members) if turned else None
     for item in members:
         require_sensible_growth(
             f"case {case}" if file is None else f"case {case} ({file})",

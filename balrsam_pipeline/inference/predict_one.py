@@ -32,6 +32,7 @@ def predict(
 
     Args:
         image: a file, one file for each channel, or an array: (y, x), (z, y, x), or with channels first.
+            Files are turned by their headers; an array is taken as stored like the training volumes.
         model: a model folder, results/DATASET/CONFIGURATION__balrsam, whose postprocessing is applied to
             files;
             or a predictor that `load_predictor` made, for many images.

@@ -26,6 +26,7 @@ from balrsam_pipeline.inference import (
     PostprocessingStep,
     Predictor,
     PredictorOptions,
+    predict,
     predict_array,
     predict_cases,
     predict_files,
@@ -37,6 +38,22 @@ from balrsam_pipeline.network import preset
 from balrsam_pipeline.plan import Plan
 
 CPU = PredictorOptions(device="cpu", amp=False)
+
+
+RAS = (-1.0, 0.0, 0.0, 0.0, -1.0, 0.0, 0.0, 0.0, 1.0)
+
+
+class SeesWhere(torch.nn.Module):
+    """A network that is told where in the slice it looks, so that turned slices have other label maps."""
+
+    def __init__(self, network: torch.nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, image: torch.Tensor) -> torch.Tensor:
+        place = torch.linspace(-3, 3, image.shape[-1]) + torch.linspace(-1, 2, image.shape[-2])[:, None]
+        logits: torch.Tensor = self.network(image)
+        return torch.cat([logits[:, :1] + place, logits[:, 1:]], dim=1)
 
 
 def predictor_of(
@@ -210,6 +227,36 @@ def test_an_array_is_segmented_on_its_own_grid(fakes: SimpleNamespace) -> None:
         predictor_of(fakes, fakes.make_plan(), [fakes.PixelNetwork()]), image, (2.0, 1.0, 1.0)
     )
     np.testing.assert_array_equal(label, image[0])
+
+
+def test_an_array_is_taken_as_stored_like_the_training_volumes(fakes: SimpleNamespace) -> None:
+    """Without a header nobody knows how it lies: the file whose header says RAS, as in training, is the
+    oracle; "LPS" would be turned twice around."""
+    plan = dataclasses.replace(fakes.make_plan(mirror_axes=()), orientations=("RAS",))
+    predictor = predictor_of(fakes, plan, [SeesWhere(fakes.WeightedNetwork(1, 3))])
+    data = np.random.default_rng(0).normal(size=(1, 5, 6, 7)).astype(np.float32)
+    stored = Geometry(dimension=3, shape_zyx=(5, 6, 7), spacing_mm=(1.0, 1.0, 1.0), direction=RAS)
+    expected = label_of_image("file", Image(data, stored), [Member(predictor)])
+    np.testing.assert_array_equal(predict_array(predictor, data, stored.spacing_mm), expected)
+    np.testing.assert_array_equal(predict(data, predictor, spacing_mm=stored.spacing_mm), expected)
+
+
+def test_a_single_slice_of_a_volume_is_as_thick_as_it_is_said_to_be(fakes: SimpleNamespace) -> None:
+    """The same slice from a file is the oracle; a picture would be 999 mm thick."""
+    predictor = predictor_of(fakes, fakes.make_plan(transpose=(1, 0, 2)), [fakes.WeightedNetwork(1, 3)])
+    data = np.random.default_rng(0).normal(size=(1, 1, 16, 16)).astype(np.float32)
+    grid = Geometry(dimension=3, shape_zyx=(1, 16, 16), spacing_mm=(2.0, 1.0, 1.0))
+    expected = label_of_image("file", Image(data, grid), [Member(predictor)])
+    np.testing.assert_array_equal(predict_array(predictor, data, grid.spacing_mm), expected)
+
+
+@pytest.mark.parametrize("spacing", [(1.0,), (1.0, 1.0, 1.0, 1.0)])
+def test_a_spacing_of_other_numbers_of_axes_is_refused(
+    fakes: SimpleNamespace, spacing: tuple[float, ...]
+) -> None:
+    predictor = predictor_of(fakes, fakes.make_plan(), [fakes.PixelNetwork()])
+    with pytest.raises(PredictionError, match=r"three numbers in mm \(z, y, x\), or two"):
+        predict_array(predictor, np.zeros((1, 1, 16, 16), np.float32), spacing)
 
 
 def test_files_are_predicted_with_the_geometry_of_their_images(
