@@ -12,7 +12,7 @@ from balrsam_pipeline.execution.fork_server import worker_context
 from balrsam_pipeline.execution.hidden_main import hidden_main
 from balrsam_pipeline.execution.lock import folder_lock
 from balrsam_pipeline.execution.options import ClusterOptions, ExecutionOptions, cluster_words
-from balrsam_pipeline.execution.run_cases import Outcome, run_cases
+from balrsam_pipeline.execution.run_cases import Outcome, case_threads, run_cases
 
 __all__ = [
     "CaseExecutor",
@@ -21,6 +21,7 @@ __all__ = [
     "ExecutionOptions",
     "Outcome",
     "WorkerLost",
+    "case_threads",
     "cluster_words",
     "default_workers",
     "folder_lock",

@@ -10,7 +10,15 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, Executor, Future, wait
+from concurrent.futures import (
+    FIRST_COMPLETED,
+    BrokenExecutor,
+    Executor,
+    Future,
+    ThreadPoolExecutor,
+    wait,
+)
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
@@ -31,6 +39,18 @@ class Outcome(Generic[Result]):
     case: str
     value: Result | None
     error: BalrsamError | None
+
+
+@contextmanager
+def case_threads(workers: int) -> Iterator[Executor]:
+    """Threads for cases, one each; when the block is left by an exception (Ctrl-C) cases that wait do not
+    begin any more, and those that are being worked on end."""
+    with ThreadPoolExecutor(max(1, workers), thread_name_prefix="case") as executor:
+        try:
+            yield executor
+        except BaseException:
+            executor.shutdown(wait=False, cancel_futures=True)
+            raise
 
 
 def run_cases(

@@ -3,21 +3,37 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from functools import partial
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
 import torch
 
 from balrsam_pipeline.errors import PredictionError
-from balrsam_pipeline.execution import run_cases
+from balrsam_pipeline.execution import case_threads, folder_lock, run_cases
 from balrsam_pipeline.imageio import FILE_ENDINGS, Geometry, write_label
 from balrsam_pipeline.inference.export import ImageGrid, ProbabilitySink, chunk_spans, decode, empty_label
-from balrsam_pipeline.inference.postprocessing import Postprocessing, apply_postprocessing
-from balrsam_pipeline.inference.prediction_json import Manifest, read_manifest, start_folder
+from balrsam_pipeline.inference.outputs import (
+    files_of_case,
+    mark_all,
+    mark_stale,
+    remove_stale,
+    set_aside_stale,
+)
+from balrsam_pipeline.inference.postprocessing import (
+    Postprocessing,
+    apply_postprocessing,
+    require_rules_fit,
+)
+from balrsam_pipeline.inference.prediction_json import (
+    Manifest,
+    manifest_there,
+    read_manifest,
+    write_manifest,
+)
 from balrsam_pipeline.inference.probabilities import (
     SUFFIX,
     ProbabilityFile,
@@ -54,6 +70,7 @@ def ensemble_folders(
         postprocessing: steps for the averaged label maps.
 
     Raises:
+        UsageError: the output is a folder that is read, one that somebody else made, or in use.
         PredictionError: folders hold different cases, labels or geometry, or lack probabilities; the message
             names them.
     """
@@ -64,26 +81,42 @@ def ensemble_folders(
             "ensemble", found="a weight that is not positive",
             expected="positive weights", fix="correct --weights",
         )  # fmt: skip
-    outputs = [output / f"{case}{ending}" for case, ending in cases.items()]
-    outputs += [probability_path(output, case) for case in cases] if save_probabilities else []
+    require_rules_fit(postprocessing, manifests[0].labels)
+    made = {case: files_of_case(output, case, f"{case}{ending}") for case, ending in cases.items()}
+    outputs = list(chain.from_iterable(made.values()))
     inputs = [folder / path.name for path in outputs for folder in weights]
     require_apart(output, [*weights, *inputs])
     require_not_read(outputs, inputs)
     require_own(outputs, output / PREDICTION)
-    start_folder(output, _joined(manifests, list(weights.values()), postprocessing), continuing=False)
+    manifest = _joined(manifests, list(weights.values()), postprocessing)
     job = _Job(weights, output, postprocessing, save_probabilities)
     items = {case: (case, ending) for case, ending in cases.items()}
+    with folder_lock(output):
+        if manifest_there(output, manifest, continuing=False) == manifest:
+            mark_stale(outputs)
+        else:
+            mark_all(output)
+        write_manifest(output, manifest)
+        try:
+            return _average(job, items, made, workers)
+        finally:  # whatever is not done
+            for case, files in made.items():
+                set_aside_stale(case, files)
+
+
+def _average(
+    job: _Job, items: Mapping[str, tuple[str, str]], made: Mapping[str, Sequence[Path]], workers: int
+) -> list[Path]:
+    """Work on all cases; returns the label maps that were written."""
     written = []
-    with ThreadPoolExecutor(workers) as executor:
-        for outcome in track(
-            run_cases(partial(_one_case, job), items, executor, workers, PredictionError),
-            len(items),
-            "ensemble",
-        ):
+    with case_threads(workers) as executor:
+        outcomes = run_cases(partial(_one_case, job), items, executor, workers, PredictionError)
+        for outcome in track(outcomes, len(items), "ensemble"):
             if outcome.error is not None:
                 raise outcome.error
             if outcome.value is not None:
                 written.append(outcome.value)
+                remove_stale(made[outcome.case])
     return sorted(written)
 
 

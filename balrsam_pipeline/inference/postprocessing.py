@@ -66,13 +66,8 @@ def write_postprocessing(path: Path, postprocessing: Postprocessing) -> None:
     write_json(path, to_json(postprocessing))
 
 
-def apply_postprocessing(
-    label_zyx: npt.NDArray[LabelType],
-    geometry: Geometry,
-    labels: LabelScheme,
-    postprocessing: Postprocessing,
-) -> npt.NDArray[LabelType]:
-    """The label map after all steps; a new array where anything changes.
+def require_rules_fit(postprocessing: Postprocessing, labels: LabelScheme) -> None:
+    """Refuse rules of other labels, before hours are spent on what they are for.
 
     Raises:
         PredictionError: a rule names a label that the dataset does not have.
@@ -86,6 +81,21 @@ def apply_postprocessing(
                 expected=f"labels among {', '.join(labels.names)}",
                 fix="use the postprocessing.json that was made for this dataset",
             )
+
+
+def apply_postprocessing(
+    label_zyx: npt.NDArray[LabelType],
+    geometry: Geometry,
+    labels: LabelScheme,
+    postprocessing: Postprocessing,
+) -> npt.NDArray[LabelType]:
+    """The label map after all steps; a new array where anything changes.
+
+    Raises:
+        PredictionError: a rule names a label that the dataset does not have.
+    """
+    require_rules_fit(postprocessing, labels)
+    for step in postprocessing.steps:
         mask = np.logical_or.reduce([labels.mask(label_zyx, name) for name in step.names])
         dropped = dropped_voxels(mask, geometry, step)
         if dropped.any():

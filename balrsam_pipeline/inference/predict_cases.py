@@ -8,10 +8,9 @@ computed.
 from __future__ import annotations
 
 import logging
-import os
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import chain
@@ -21,24 +20,25 @@ from typing import Protocol
 from balrsam_pipeline.dataset import CaseFiles
 from balrsam_pipeline.dataset.cases import prediction_name
 from balrsam_pipeline.errors import BalrsamError, PredictionError
-from balrsam_pipeline.execution import Outcome, run_cases, run_with_limit
-from balrsam_pipeline.files import final_name
+from balrsam_pipeline.execution import Outcome, case_threads, run_cases, run_with_limit
 from balrsam_pipeline.imageio import read_image, write_label
 from balrsam_pipeline.inference.doubts import as_grey, find_doubts, find_header_doubts
-from balrsam_pipeline.inference.grids import difference_of_grids
 from balrsam_pipeline.inference.members import Member, require_fit_together
-from balrsam_pipeline.inference.postprocessing import Postprocessing, apply_postprocessing
+from balrsam_pipeline.inference.outputs import remove_stale, set_aside_stale
+from balrsam_pipeline.inference.postprocessing import (
+    Postprocessing,
+    apply_postprocessing,
+    require_rules_fit,
+)
 from balrsam_pipeline.inference.predict_image import label_of_image
-from balrsam_pipeline.inference.prediction_json import Manifest, MemberRecord, start_folder
+from balrsam_pipeline.inference.prediction_json import Manifest, MemberRecord, SeriesRecord, forget_series
 from balrsam_pipeline.inference.predictor import Predictor
 from balrsam_pipeline.inference.probabilities import probability_path
+from balrsam_pipeline.inference.start import outputs_of, remove_leftovers, require_safe, start_run
 from balrsam_pipeline.inference.timing import NetworkLock, StageClock, stage_table
-from balrsam_pipeline.layout import PREDICTION, PredictionFolder
 from balrsam_pipeline.progress import track
-from balrsam_pipeline.protect import require_apart, require_not_read, require_own
 
 LOG = logging.getLogger(__name__)
-STALE_NS = 0  # modification time of a prediction that is to be made again
 CASES_IN_FLIGHT = 3  # one being read, one at the network, one being written
 
 
@@ -75,8 +75,13 @@ class CaseRunner(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PredictionReport:
-    """What became of the cases, and where the time went (seconds of each stage, added up over threads)."""
+    """What became of the cases, and where the time went (seconds of each stage, added up over threads).
 
+    Attributes:
+        present: cases whose predictions are there, made now or by the run that was continued.
+    """
+
+    present: frozenset[str]
     written: tuple[Path, ...]
     skipped: tuple[str, ...]
     failed: dict[str, BalrsamError]
@@ -98,6 +103,8 @@ def predict_cases(
     output: Path,
     options: FileOptions | None = None,
     runner: CaseRunner | None = None,
+    series: Mapping[str, SeriesRecord] | None = None,
+    starting: Callable[[], AbstractContextManager[object]] = nullcontext,
 ) -> PredictionReport:
     """Predict every case into `output`/CASE.ending (the images' ending; PNG for JPEG), with the geometry of
     its image.
@@ -109,26 +116,29 @@ def predict_cases(
         cases: case -> files.
         output: made if need be; gets `prediction.json`, which says what made the predictions.
         runner: where to predict; None does it here.
+        series: what cases of DICOM were read from; a continued run predicts again those that were read from
+            something else before.
+        starting: makes what is held while the folder is looked through and its `prediction.json` is written,
+            where other parts of the run do the same.
 
     Raises:
-        PredictionError: members do not fit together, or (when continuing) the folder was predicted otherwise.
+        PredictionError: members or rules do not fit, or (when continuing) the folder was predicted otherwise.
         UsageError: images lie in the folder, or files that no prediction made would be replaced.
     """
     options = options or FileOptions()
     require_fit_together(members)
+    require_rules_fit(options.postprocessing, members[0].predictor.labels)
     started = time.monotonic()
-    _require_safe(cases, output)
-    if not options.skip_existing:
-        _mark_outputs(cases, output)
-    start_folder(output, _manifest(members, options), options.skip_existing)
-    if options.skip_existing:
-        _mark_replaced(cases, output)
-    waiting = {
-        case: files
-        for case, files in cases.items()
-        if not (options.skip_existing and _is_done(files, output, options))
-    }
-    _remove_leftovers(waiting, output)
+    require_safe(cases, output)
+    with starting():
+        waiting = start_run(
+            _manifest(members, options, series or {}),
+            cases,
+            output,
+            continuing=options.skip_existing,
+            with_probabilities=options.save_probabilities,
+        )
+    remove_leftovers(waiting, output)
     clock = StageClock()
     outcomes = (
         runner.outcomes(waiting, output, options, clock)
@@ -141,10 +151,15 @@ def predict_cases(
         if outcome.error is not None:
             failed[outcome.case] = outcome.error
             LOG.error("%s failed: %s", outcome.case, outcome.error)
+            set_aside_stale(outcome.case, outputs_of(waiting[outcome.case], output))
         elif outcome.value is not None:
             written.append(outcome.value)
-        _remove_stale(waiting[outcome.case], output)
+            remove_stale(outputs_of(waiting[outcome.case], output))
+    if series and failed:
+        with starting():
+            forget_series(output, failed)
     return PredictionReport(
+        present=frozenset(case for case in cases if case not in failed),
         written=tuple(sorted(written)),
         skipped=tuple(case for case in cases if case not in waiting),
         failed=dict(sorted(failed.items())),
@@ -181,7 +196,7 @@ def _here(
     one_case = partial(_predict_case, _Job(members, output, options, clock, NetworkLock(clock)))
     if options.case_timeout_s is not None:
         one_case = partial(run_with_limit, one_case, limit_s=options.case_timeout_s)
-    with ThreadPoolExecutor(max(1, options.workers), thread_name_prefix="case") as executor:
+    with case_threads(options.workers) as executor:
         yield from run_cases(one_case, cases, executor, options.workers, PredictionError)
 
 
@@ -207,7 +222,7 @@ def _predict_case(job: _Job, files: CaseFiles) -> Path:
         )
         for doubt in doubts:
             LOG.warning("CASE %s IS UNLIKE WHAT THE MODEL WAS TRAINED ON: %s", files.case, doubt)
-    path = _output_path(files, job.output)
+    path = job.output / prediction_name(files)
     sink_path = probability_path(job.output, files.case) if job.options.save_probabilities else None
     geometry = image.geometry
     label = label_of_image(
@@ -233,77 +248,9 @@ def _output_path(files: CaseFiles, output: Path) -> Path:
     return output / prediction_name(files)
 
 
-def _require_safe(cases: Mapping[str, CaseFiles], output: Path) -> None:
-    """Nothing that is read, and nothing that somebody else put there, may be replaced.
-
-    Raises:
-        UsageError: it would be; nothing was touched.
-    """
-    require_apart(output, _images(cases))
-    require_not_read(_all_outputs(cases, output), _images(cases))
-    ours = chain(_all_outputs(cases, output), [PredictionFolder(output).description])
-    require_own(ours, output / PREDICTION)
-
-
-def _images(cases: Mapping[str, CaseFiles]) -> Iterator[Path]:
-    return (path for files in cases.values() for path in files.images)
-
-
-def _all_outputs(cases: Mapping[str, CaseFiles], output: Path) -> Iterator[Path]:
-    """One after the other: of 100,000 cases they take 80 MB."""
-    return (path for files in cases.values() for path in _outputs(files, output))
-
-
-def _outputs(files: CaseFiles, output: Path) -> tuple[Path, Path]:
-    return _output_path(files, output), probability_path(output, files.case)
-
-
-def _is_done(files: CaseFiles, output: Path, options: FileOptions) -> bool:
-    label, probabilities = _outputs(files, output)
-    return _is_current(label) and (not options.save_probabilities or _is_current(probabilities))
-
-
-def _is_current(path: Path) -> bool:
-    return path.is_file() and path.stat().st_mtime_ns != STALE_NS
-
-
-def _mark_outputs(cases: Mapping[str, CaseFiles], output: Path) -> None:
-    """Date what an earlier run predicted 1970: it stays until its case is done, and a run that is killed and
-    continued does not take it for its own."""
-    for files in cases.values():
-        for path in _outputs(files, output):
-            if path.is_file():
-                os.utime(path, ns=(STALE_NS, STALE_NS))
-
-
-def _mark_replaced(cases: Mapping[str, CaseFiles], output: Path) -> None:
-    """Date 1970, too, what was predicted of another image than the one that is there now."""
-    for case, files in cases.items():
-        label = _output_path(files, output)
-        difference = difference_of_grids(files.images[0], label) if _is_current(label) else None
-        if difference is not None:
-            LOG.info("%s is predicted again: %s", case, difference)
-            _mark_outputs({case: files}, output)
-
-
-def _remove_stale(files: CaseFiles, output: Path) -> None:
-    """Remove what an earlier run left of a case that is done or has failed: it is of another model."""
-    for path in _outputs(files, output):
-        if path.is_file() and not _is_current(path):
-            path.unlink()
-
-
-def _remove_leftovers(cases: Mapping[str, CaseFiles], output: Path) -> None:
-    """Remove temporary files that a killed run left for these cases; other parts of the run keep theirs."""
-    ours = {_output_path(files, output).name for files in cases.values()} | {
-        probability_path(output, case).name for case in cases
-    }
-    for path in output.glob(".tmp-*-*"):
-        if final_name(path) in ours:
-            path.unlink(missing_ok=True)
-
-
-def _manifest(members: Sequence[Member], options: FileOptions) -> Manifest:
+def _manifest(
+    members: Sequence[Member], options: FileOptions, series: Mapping[str, SeriesRecord]
+) -> Manifest:
     first = members[0].predictor
     return Manifest(
         members=tuple(
@@ -322,4 +269,5 @@ def _manifest(members: Sequence[Member], options: FileOptions) -> Manifest:
         tile_step=first.options.tile_step,
         labels=first.labels,
         postprocessing=options.postprocessing,
+        series=dict(series),
     )

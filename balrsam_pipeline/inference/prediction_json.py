@@ -3,7 +3,7 @@ models."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -43,8 +43,7 @@ class SeriesRecord:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Manifest:
-    """What made the predictions of a folder; and for cases of DICOM what they were read from, which a
-    continued run adds to."""
+    """What made the predictions of a folder; and for cases of DICOM what they were read from, by case."""
 
     schema_version: int = 1
     members: tuple[MemberRecord, ...]
@@ -55,26 +54,37 @@ class Manifest:
     series: dict[str, SeriesRecord] = field(default_factory=dict, compare=False)
 
 
-def start_folder(folder: Path, manifest: Manifest, continuing: bool) -> None:
-    """Make the folder and write its manifest; when continuing, the one that is there must be the same.
+def manifest_there(folder: Path, manifest: Manifest, continuing: bool) -> Manifest | None:
+    """The manifest that a folder has; None where there is none.
 
     Raises:
-        MadeOtherwiseError: the folder holds predictions made otherwise.
+        MadeOtherwiseError: the folder is to be continued, and holds predictions made otherwise.
+        PredictionError: it is to be continued, and its manifest is malformed.
     """
-    folder.mkdir(parents=True, exist_ok=True)
     path = folder / PREDICTION
-    if continuing and path.is_file():
+    if not path.is_file():
+        return None
+    try:
         before = read_manifest(path)
-        if before != manifest:
-            raise MadeOtherwiseError(
-                folder,
-                found=f"predictions made otherwise: {', '.join(_differences(before, manifest))} differ",
-                expected="the same models and options as when the run began",
-                fix="give the same command as before, or another output folder, or leave out --continue to "
-                "predict all again",
-            )
-        return
-    write_json(path, to_json(manifest))
+    except PredictionError:
+        if continuing:
+            raise
+        return None
+    if continuing and before != manifest:
+        raise MadeOtherwiseError(
+            folder,
+            found=f"predictions made otherwise: {', '.join(_differences(before, manifest))} differ",
+            expected="the same models and options as when the run began",
+            fix="give the same command as before, or another output folder, or leave out --continue to "
+            "predict all again",
+        )
+    return before
+
+
+def write_manifest(folder: Path, manifest: Manifest) -> None:
+    """Make the folder and write its prediction.json."""
+    folder.mkdir(parents=True, exist_ok=True)
+    write_json(folder / PREDICTION, to_json(manifest))
 
 
 def read_manifest(path: Path) -> Manifest:
@@ -86,15 +96,16 @@ def read_manifest(path: Path) -> Manifest:
     return from_json(Manifest, read_json(path, PredictionError), path, PredictionError)
 
 
-def record_series(folder: Path, series: Mapping[str, SeriesRecord]) -> None:
-    """Add what cases were read from to the prediction.json of a folder.
+def forget_series(folder: Path, cases: Iterable[str]) -> None:
+    """Take cases that were not predicted out of what the prediction.json of a folder says was read.
 
     Raises:
         PredictionError: it is missing or malformed.
     """
-    path = folder / PREDICTION
-    before = read_manifest(path)
-    write_json(path, to_json(replace(before, series={**before.series, **series})))
+    before, gone = read_manifest(folder / PREDICTION), set(cases)
+    kept = {case: record for case, record in before.series.items() if case not in gone}
+    if kept != before.series:
+        write_manifest(folder, replace(before, series=kept))
 
 
 def _differences(first: Manifest, second: Manifest) -> Sequence[str]:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from balrsam_pipeline.command import roots_of
@@ -24,11 +26,13 @@ from balrsam_pipeline.inference.model_folder import ModelChoice, find_model, fin
 from balrsam_pipeline.inference.one_file import names_a_file, predict_one_file
 from balrsam_pipeline.inference.postprocessing import Postprocessing, read_postprocessing
 from balrsam_pipeline.inference.predict_cases import FileOptions, PredictionReport, predict_cases
-from balrsam_pipeline.inference.prediction_json import SeriesRecord, record_series
+from balrsam_pipeline.inference.prediction_json import SeriesRecord
 from balrsam_pipeline.inference.predictor import PredictorOptions
 from balrsam_pipeline.layout import ModelFolder, PredictionFolder
 from balrsam_pipeline.paths import Roots, model_folder
 from balrsam_pipeline.protect import require_apart
+
+STARTING = "start"  # the part of a folder that parts hold in turn, to look through it
 
 
 def predict_from_arguments(arguments: argparse.Namespace) -> PredictionReport:
@@ -52,7 +56,7 @@ def predict_from_arguments(arguments: argparse.Namespace) -> PredictionReport:
         report = _predict(arguments, choice, settings, members, inputs, records)
         if dicom is None:
             return report
-        failed = dicom.export(arguments.output, arguments.output_format, description, codes)
+        failed = dicom.export(report.present, arguments.output, arguments.output_format, description, codes)
         return report.with_failures(dicom.refused | failed)
 
 
@@ -107,9 +111,16 @@ def _predict(
 
     def into(folder: Path) -> PredictionReport:
         with folder_lock(folder, part=arguments.part):
-            report = predict_cases(members, cases, folder, options, runner)
-            if series:
-                record_series(folder, series)
+            starting = partial(folder_lock, folder, part=STARTING, wait=True)
+            report = predict_cases(
+                members,
+                cases,
+                folder,
+                options,
+                runner,
+                {case: series[case] for case in cases if case in series},
+                starting if arguments.part else nullcontext,
+            )
             labels = read_text(ModelFolder(choice.folders[0]).description, PredictionError)
             write_text(PredictionFolder(folder).description, labels)
         return report

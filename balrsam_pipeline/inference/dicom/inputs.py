@@ -4,7 +4,7 @@ written as DICOM objects beside the NIfTI."""
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +19,7 @@ from balrsam_pipeline.inference.dicom.segmentation import write_segmentation
 from balrsam_pipeline.inference.dicom.sources import read_sources
 from balrsam_pipeline.inference.dicom.structures import write_structures
 from balrsam_pipeline.inference.dicom.studies import find_studies, holds_dicom
+from balrsam_pipeline.inference.outputs import SEGMENTATION, STRUCTURES
 from balrsam_pipeline.inference.prediction_json import SeriesRecord
 
 OutputFormat = Literal["nifti", "dicom-seg", "rtstruct"]
@@ -43,14 +44,16 @@ class DicomInputs:
 
     def export(
         self,
+        cases: Collection[str],
         folder: Path,
         form: OutputFormat,
         description: DatasetDescription,
         codes: Sequence[LabelCode],
     ) -> dict[str, BalrsamError]:
-        """Write every label map CASE.nii.gz in a folder as a DICOM object too; returns the cases that failed.
+        """Write the label maps CASE.nii.gz in a folder as DICOM objects too; returns the cases that failed.
 
         Args:
+            cases: those whose label maps are of this run, or of one that it continued.
             codes: of every label, in the order of their names.
         """
         if form == "nifti":
@@ -58,16 +61,16 @@ class DicomInputs:
         failed: dict[str, BalrsamError] = {}
         for case, series in self.cases.items():
             label_file = folder / f"{case}{ENDING}"
-            if not label_file.is_file():
+            if case not in cases:
                 continue
             label_zyx, labels = read_label(label_file).data[0], description.labels
             try:
                 sources = read_sources(series[0])
                 if form == "dicom-seg":
-                    write_segmentation(folder / f"{case}_seg.dcm", label_zyx, labels, sources, codes)
+                    write_segmentation(folder / f"{case}{SEGMENTATION}", label_zyx, labels, sources, codes)
                 else:
                     geometry = read_series(series[0]).geometry
-                    target = folder / f"{case}_rtstruct.dcm"
+                    target = folder / f"{case}{STRUCTURES}"
                     write_structures(target, label_zyx, labels, (geometry, sources), codes)
             except BalrsamError as problem:
                 failed[case] = problem

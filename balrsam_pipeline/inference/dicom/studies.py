@@ -4,7 +4,8 @@ themselves."""
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -90,7 +91,8 @@ def _is_image(series: Series) -> bool:
 
 
 def find_studies(folders: Sequence[Path], channels: Sequence[str], wanted: Sequence[str] = ()) -> Studies:
-    """Sort the series of folders into cases: one per study, named by the folder that all its files lie in.
+    """Sort the series of folders into cases: one per study, named by the folder that all its files lie in,
+    and where several lie in folders of one name by as many of those above as tell them apart.
 
     Which series is which channel is decided for all cases together, and logged.
 
@@ -100,18 +102,21 @@ def find_studies(folders: Sequence[Path], channels: Sequence[str], wanted: Seque
     """
     found: dict[str, tuple[Series, ...]] = {}
     refused: dict[str, BalrsamError] = {}
+    studies: list[tuple[Path, list[Series]]] = []
     for folder in folders:
-        studies: dict[str, list[Series]] = {}
+        of_folder: dict[str, list[Series]] = {}
         for one in find_series(folder):
             if _is_image(one):
-                studies.setdefault(one.study, []).append(one)
-        for series in studies.values():
-            case = _unused(_common_folder(series, folder).name, {*found, *refused})
-            try:
-                require_case_name(case, folder, PredictionError)
-                found[case] = tuple(series)
-            except BalrsamError as problem:
-                refused[case] = problem
+                of_folder.setdefault(one.study, []).append(one)
+        studies += [(_common_folder(series, folder), series) for series in of_folder.values()]
+    names = _distinct_names({place for place, _ in studies})
+    for place, series in studies:
+        case = _unused(names[place], {*found, *refused})
+        try:
+            require_case_name(case, place, PredictionError)
+            found[case] = tuple(series)
+        except BalrsamError as problem:
+            refused[case] = problem
     chosen = _wanted(found, wanted, len(channels)) if wanted else _described(found, channels)
     for case, series_of_case in found.items():
         LOG.info("%s: study %s", case, series_of_case[0].study)
@@ -177,6 +182,21 @@ def _common_folder(series: Sequence[Series], top: Path) -> Path:
     while common != top and not all(parent.is_relative_to(common) for parent in parents):
         common = common.parent
     return common.resolve()
+
+
+def _distinct_names(folders: Collection[Path]) -> dict[Path, str]:
+    """A folder's own name, or its last parts that no other has: patient1_DICOM. The order of folders does not
+    matter."""
+    names: dict[Path, str] = {}
+    depth, left = 1, set(folders)
+    while left:
+        counts = Counter(folder.parts[-depth:] for folder in folders)
+        for folder in sorted(left):
+            if counts[folder.parts[-depth:]] == 1 or depth >= len(folder.parts) - 1:
+                names[folder] = "_".join(folder.parts[-depth:])
+        left -= names.keys()
+        depth += 1
+    return names
 
 
 def _unused(name: str, taken: set[str]) -> str:

@@ -1,0 +1,64 @@
+"""`balrsam ensemble` a second time into the same folder, and one that fails midway."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from balrsam_pipeline.cli import main
+from balrsam_pipeline.execution import folder_lock
+from balrsam_pipeline.inference.postprocessing import Postprocessing, PostprocessingStep, write_postprocessing
+
+Folders = Callable[..., Path]
+
+
+@pytest.fixture
+def two(image_folder: Folders, model_folder: Folders, tmp_path: Path) -> list[str]:
+    """Two folders of the same cases, predicted with probabilities."""
+    images = image_folder(2)
+    for name in ("2d", "2.5d"):
+        words = ["-o", str(tmp_path / name), "--model", str(model_folder(name, (0,))), "--device", "cpu"]
+        assert main(["predict", "-i", str(images), "--save-probabilities", *words]) == 0
+    return [str(tmp_path / name) for name in ("2d", "2.5d")]
+
+
+def names(folder: Path) -> set[str]:
+    return {path.name for path in folder.glob("case*")}
+
+
+def test_probabilities_of_an_earlier_ensemble_go(two: list[str], tmp_path: Path) -> None:
+    words = ["ensemble", "-i", *two, "-o", str(tmp_path / "out")]
+    assert main([*words, "--save-probabilities"]) == 0
+    assert main([*words, "--weights", "3", "1"]) == 0
+    assert names(tmp_path / "out") == {"case0.nii.gz", "case1.nii.gz"}
+
+
+def test_a_failure_midway_leaves_no_mixture(two: list[str], tmp_path: Path) -> None:
+    words = ["ensemble", "-i", *two, "-o", str(tmp_path / "out"), "--workers", "1"]
+    assert main(words) == 0
+    before = (tmp_path / "out" / "case1.nii.gz").read_bytes()
+    (tmp_path / "2d" / "case1_probabilities.b2nd").write_bytes(b"damaged")
+    assert main([*words, "--weights", "3", "1"]) == 2
+    assert names(tmp_path / "out") <= {"case0.nii.gz"}
+    assert (tmp_path / "out" / "outdated" / "case1.nii.gz").read_bytes() == before
+
+
+def test_two_ensembles_at_once_in_one_folder_are_refused(
+    two: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with folder_lock(tmp_path / "out"):
+        assert main(["ensemble", "-i", *two, "-o", str(tmp_path / "out")]) == 2
+    assert "in use by another balrsam" in capsys.readouterr().err
+    assert not names(tmp_path / "out")
+
+
+def test_rules_of_other_labels_are_refused_before_anything_is_touched(two: list[str], tmp_path: Path) -> None:
+    words = ["ensemble", "-i", *two, "-o", str(tmp_path / "out")]
+    assert main(words) == 0
+    before = {path: path.stat().st_mtime_ns for path in (tmp_path / "out").iterdir()}
+    rules = Postprocessing(steps=(PostprocessingStep(kind="largest_component", names=("liver",)),))
+    write_postprocessing(tmp_path / "rules.json", rules)
+    assert main([*words, "--postprocessing", str(tmp_path / "rules.json")]) == 2
+    assert {path: path.stat().st_mtime_ns for path in (tmp_path / "out").iterdir()} == before
