@@ -96,6 +96,9 @@ def add_prediction_options(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help="patches per forward pass (default: by device and patch size)",
     )
+    parser.add_argument(
+        "--no-amp", action="store_true", help="compute in 32 bits where 16 are the default: slower"
+    )
     parser.add_argument("--device", help="cuda, cuda:1, cpu, mps (default: the best there is)")
     parser.add_argument(
         "--workers", type=int, default=3, metavar="N", help="cases in flight at once (default 3)"

@@ -213,6 +213,7 @@ def predictor_options(arguments: argparse.Namespace) -> PredictorOptions:
         mirror=not arguments.no_mirror,
         tile_step=arguments.tile_step,
         batch_size=arguments.batch_size,
+        amp=not arguments.no_amp,
     )
 
 

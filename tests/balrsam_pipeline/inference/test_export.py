@@ -13,6 +13,8 @@ from hypothesis import strategies as st
 from skimage.transform import resize
 from torch.overrides import TorchFunctionMode
 
+from balrsam_pipeline.dataset import LabelScheme
+from balrsam_pipeline.errors import PredictionError
 from balrsam_pipeline.inference.export import (
     ImageGrid,
     WeightedSource,
@@ -148,3 +150,38 @@ def test_of_a_case_only_the_finished_labels_are_copied_out_of_the_device(
     with CopiesOut() as copies:
         export_label([WeightedSource(source)], grid, labels, chunk_bytes=500)
     assert [(tensor.dtype, tuple(tensor.shape)) for tensor in copies.copied] == [(torch.uint8, (7, 9, 8))]
+
+
+def test_logits_on_several_devices_make_one_label_map(
+    fakes: SimpleNamespace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A GPU may have no room for later slabs; the device without data, which copies as zeros, stands for
+    it."""
+    monkeypatch.setattr(
+        torch.Tensor, "cpu", lambda self: torch.zeros(self.shape, dtype=self.dtype) if self.is_meta else self
+    )
+    monkeypatch.setattr("balrsam_pipeline.inference.export._require_finite", lambda values: None)
+    devices = iter(["meta", "cpu"])
+    here = torch.tensor([0.0, 1.0, 0.0])[:, None, None, None].expand(3, 1, 4, 4)
+    source = LazyLogits(lambda *_: here.to(next(devices)), 3, (2, 4, 4), slab=1)
+    grid = ImageGrid(shape_zyx=(2, 4, 4), crop_zyx=((0, 2), (0, 4), (0, 4)), transpose=(0, 1, 2))
+    label = export_label([WeightedSource(source)], grid, fakes.plain_labels(2), chunk_bytes=1)
+    np.testing.assert_array_equal(label, np.stack([np.zeros((4, 4)), np.ones((4, 4))]))
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+@pytest.mark.parametrize("models", [1, 2])
+@pytest.mark.parametrize("labels", ["plain_labels", "region_labels"])
+def test_logits_that_are_no_numbers_are_an_error_and_no_background(
+    fakes: SimpleNamespace, labels: str, models: int, value: float
+) -> None:
+    scheme: LabelScheme = getattr(fakes, labels)()
+    logits = random_logits(scheme.classes, (3, 4, 5))
+    logits[-1, 2, 3, 4] = value
+    source = WeightedSource(ArrayLogits(torch.from_numpy(logits)))
+    other = WeightedSource(ArrayLogits(torch.zeros(scheme.classes, 3, 4, 5)))
+    grid = ImageGrid(shape_zyx=(3, 4, 5), crop_zyx=((0, 3), (0, 4), (0, 5)), transpose=(0, 1, 2))
+    if labels == "region_labels" and models == 2 and value == np.inf:
+        return  # a probability of 1, as it should be
+    with pytest.raises(PredictionError, match="--no-amp"):
+        export_label([source, other][:models], grid, scheme)
