@@ -68,19 +68,19 @@ def run_command(name: str, words: Sequence[str], note: Callable[[str], None] | N
         if is_want_of_memory(problem):
             known: BalrsamError = want_of_memory(f"balrsam {name}", problem)
         elif isinstance(problem, OSError):
-            known = _about_files(problem)
+            known = _about_files(problem, command.again)
         else:
             raise
         message, code = str(known), known.exit_code
     except KeyboardInterrupt:
-        message, code = "interrupted; the same command continues", INTERRUPTED
+        message, code = f"interrupted; {command.again}", INTERRUPTED
     print(f"balrsam {name}: {printable(message)}", file=sys.stderr)
     if note is not None:
         note(message)
     return code
 
 
-def _about_files(problem: OSError) -> BalrsamError:
+def _about_files(problem: OSError, again: str) -> BalrsamError:
     """A failing file system, told as every other error: the disk is full, a folder may not be written to,
     …"""
     full = problem.errno in (errno.ENOSPC, errno.EDQUOT)
@@ -88,9 +88,7 @@ def _about_files(problem: OSError) -> BalrsamError:
         problem.filename or "the file system",
         found=problem.strerror or str(problem),
         expected="room to write" if full else "files that can be read and written",
-        fix="free some space, then run the same command again: it continues"
-        if full
-        else "check the path and its permissions",
+        fix=f"free some space, then {again}" if full else "check the path and its permissions",
     )
 
 

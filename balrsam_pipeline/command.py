@@ -46,6 +46,9 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "export_onnx": ("balrsam_pipeline.inference.cli", "the merged network as ONNX"),
 }
 
+CONTINUES = "run the same command again: it continues"
+BEGINS_ANEW = "run the same command again: it begins anew"
+
 
 def _nothing(_: Path) -> tuple[Path, ...]:
     return ()
@@ -81,6 +84,7 @@ class Command:
             full; None where nobody keeps track of it.
         how: options that say how it works, not what it makes: with another value its outputs are the same.
         long: it may take long enough to say at once that it has begun.
+        again: what to do where it was stopped, and what becomes of its work then.
     """
 
     summary: str
@@ -90,6 +94,7 @@ class Command:
     files: Callable[[argparse.Namespace], CommandFiles] | None = None
     how: frozenset[str] = frozenset()
     long: bool = False
+    again: str = CONTINUES
 
 
 def load_command(name: str) -> Command:

@@ -16,6 +16,8 @@ from balrsam_pipeline.errors import BalrsamError
 from balrsam_pipeline.files import final_name, is_leftover, read_text, temporary_sibling, write_text
 from balrsam_pipeline.layout import MADE_OF
 
+SCRATCH = ".scratch"  # at the end of the final name of a folder for work
+
 
 @contextmanager
 def whole_folder(target: Path, made_of: str) -> Iterator[Path]:
@@ -41,7 +43,7 @@ def whole_folder(target: Path, made_of: str) -> Iterator[Path]:
 def scratch_folder(beside: Path) -> Iterator[Path]:
     """Yield a folder for work on the way to `beside`, on the same file system, removed in any case; what a
     killed process left of it is removed by the next."""
-    named = beside.with_name(f"{final_name(beside) or beside.name}.scratch")
+    named = beside.with_name(f"{final_name(beside) or beside.name}{SCRATCH}")
     named.parent.mkdir(parents=True, exist_ok=True)
     _remove_leftovers(named)
     folder = temporary_sibling(named)

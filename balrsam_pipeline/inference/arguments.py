@@ -68,7 +68,12 @@ def add_model_choice(parser: argparse.ArgumentParser) -> None:
         default="final",
         help="which checkpoint (default: final)",
     )
-    group.add_argument(
+    add_base(group)
+
+
+def add_base(parser: argparse._ActionsContainer) -> None:
+    """The option that names the checkpoint below a model."""
+    parser.add_argument(
         "--base",
         type=Path,
         metavar="FILE",

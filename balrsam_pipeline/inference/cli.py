@@ -6,10 +6,15 @@ import argparse
 import logging
 from pathlib import Path
 
-from balrsam_pipeline.command import Command, CommandFiles, add_roots, roots_of
+from balrsam_pipeline.command import BEGINS_ANEW, Command, CommandFiles, add_roots, roots_of
 from balrsam_pipeline.errors import UsageError
 from balrsam_pipeline.folds import fold_name
-from balrsam_pipeline.inference.arguments import add_model_choice, add_models, add_prediction_options
+from balrsam_pipeline.inference.arguments import (
+    add_base,
+    add_model_choice,
+    add_models,
+    add_prediction_options,
+)
 from balrsam_pipeline.layout import PreprocessedFolder
 from balrsam_pipeline.paths import shown
 from balrsam_pipeline.printable import plural
@@ -100,6 +105,8 @@ def _ensemble(arguments: argparse.Namespace) -> int:
             expected=f"one for each of {len(arguments.input)} folders",
             fix="add or remove weights",
         )
+    if arguments.workers < 1:
+        raise UsageError("--workers", found=str(arguments.workers), expected="1 or more", fix="correct it")
     named = arguments.postprocessing
     postprocessing = read_postprocessing(named) if named else Postprocessing()
     weights = arguments.weights or [1.0] * len(arguments.input)
@@ -187,13 +194,16 @@ def _add_export_onnx(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help="patches per call, fixed in the file (default: 1)",
     )
+    add_base(parser)
 
 
 def _export_onnx(arguments: argparse.Namespace) -> int:
     from balrsam_pipeline.inference.sharing.onnx_export import export_onnx
 
     require_file_place(arguments.output, (".onnx",))
-    done = export_onnx(arguments.model, arguments.fold, arguments.output, arguments.batch_size)
+    done = export_onnx(
+        arguments.model, arguments.fold, arguments.output, arguments.batch_size, arguments.base
+    )
     print(
         f"{done.path}: input {done.shape}, largest difference from PyTorch "
         f"{done.max_difference:.2g}\nsettings {done.settings}"
@@ -213,6 +223,7 @@ COMMANDS: dict[str, Command] = {
         files=_predicted_files,
         how=frozenset({"--batch-size", "--case-timeout"}),
         long=True,
+        again="run the same command again with --continue: it goes on",
     ),
     "ensemble": Command(
         summary="Average the probabilities of several folders of predictions. (To ensemble models in one "
@@ -221,6 +232,7 @@ COMMANDS: dict[str, Command] = {
         add_arguments=_add_ensemble,
         run=_ensemble,
         long=True,
+        again=BEGINS_ANEW,
     ),
     "export_model": Command(
         summary="Pack a trained model into one zip to share: weights, plan, labels, scores, postprocessing, "
@@ -228,12 +240,14 @@ COMMANDS: dict[str, Command] = {
         example="balrsam export_model -d Dataset004_Hippocampus --configuration 2d -o hippocampus.zip",
         add_arguments=_add_export_model,
         run=_export_model,
+        again=BEGINS_ANEW,
     ),
     "install_model": Command(
         summary="Unpack a shared model into the results folder, after checking every name, size and hash.",
         example="balrsam install_model hippocampus.zip",
         add_arguments=_add_install_model,
         run=_install_model,
+        again=BEGINS_ANEW,
     ),
     "export_onnx": Command(
         summary="Write the merged network of one fold as ONNX and check it against PyTorch (needs onnx, "
@@ -242,5 +256,6 @@ COMMANDS: dict[str, Command] = {
         "hippocampus.onnx",
         add_arguments=_add_export_onnx,
         run=_export_onnx,
+        again=BEGINS_ANEW,
     ),
 }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
@@ -14,7 +15,7 @@ import torch
 
 from balrsam_pipeline.errors import PredictionError
 from balrsam_pipeline.execution import case_threads, folder_lock, run_cases
-from balrsam_pipeline.imageio import FILE_ENDINGS, Geometry, write_label
+from balrsam_pipeline.imageio import ALL_ENDINGS, Geometry, write_label
 from balrsam_pipeline.inference.export import ImageGrid, ProbabilitySink, chunk_spans, decode, empty_label
 from balrsam_pipeline.inference.outputs import (
     files_of_case,
@@ -76,9 +77,9 @@ def ensemble_folders(
     """
     manifests = [read_manifest(folder / PREDICTION) for folder in weights]
     cases = _same_cases(list(weights))
-    if not all(weight > 0 for weight in weights.values()):
+    if not all(0 < weight < math.inf for weight in weights.values()):
         raise PredictionError(
-            "ensemble", found="a weight that is not positive",
+            "ensemble", found="a weight that is no positive number",
             expected="positive weights", fix="correct --weights",
         )  # fmt: skip
     require_rules_fit(postprocessing, manifests[0].labels)
@@ -174,13 +175,13 @@ def _same_cases(folders: Sequence[Path]) -> dict[str, str]:
 
 
 def _ending(folder: Path, case: str) -> str:
-    for ending in FILE_ENDINGS:
+    for ending in ALL_ENDINGS:
         if (folder / f"{case}{ending}").is_file():
             return ending
     raise PredictionError(
         folder / case,
         found="probabilities without a label map",
-        expected=f"{case} with one of {', '.join(FILE_ENDINGS)}",
+        expected=f"{case} with one of {', '.join(ALL_ENDINGS)}",
         fix="finish that prediction: the same command again with --continue",
     )
 

@@ -146,8 +146,8 @@ def _require_finite(values: Tensor) -> None:
             "the network's logits",
             found="NaN or infinite ones, as arithmetic in 16 bits gives where it overflows",
             expected="finite numbers",
-            fix="predict in 32 bits: --no-amp; where that is no help, look whether the losses of training were "
-            "finite",
+            fix="predict in 32 bits: --no-amp; where that is no help, look whether the losses of training "
+            "were finite",
         )
 
 

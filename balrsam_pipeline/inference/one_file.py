@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from balrsam_pipeline.errors import UsageError
+from balrsam_pipeline.execution.whole_folder import scratch_folder
 from balrsam_pipeline.imageio import ALL_ENDINGS, file_ending_of, format_of, read_label, write_label
+from balrsam_pipeline.imageio.tiff import sidecar
 from balrsam_pipeline.inference.predict_cases import PredictionReport
 from balrsam_pipeline.protect import require_not_read
+
+TIFF = (".tif", ".tiff")
 
 
 def names_a_file(output: Path) -> bool:
@@ -37,11 +40,16 @@ def predict_one_file(
     require_not_read([output], images)
     if output.exists() or output.is_symlink():
         raise _refused(output, "a file that is there already", "a new name: no file is replaced")
-    output.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=output.parent, prefix=".tmp-predict-") as folder:
-        report = predict(Path(folder))
+    spacing_file = output.with_suffix(".json") if file_ending_of(output) in TIFF else None
+    if spacing_file is not None and spacing_file.exists():
+        raise _refused(spacing_file, "a file where the spacing of a stack goes", "a new name")
+    with scratch_folder(output) as folder:
+        report = predict(folder)
         for path in report.written:
             if file_ending_of(path) == file_ending_of(output):
+                beside = sidecar(path) if spacing_file is not None else None
+                if beside is not None and spacing_file is not None:
+                    beside.replace(spacing_file)
                 path.replace(output)
             else:
                 label = read_label(path)

@@ -16,6 +16,7 @@ from balrsam_pipeline.inference.postprocessing import apply_postprocessing, read
 from balrsam_pipeline.inference.predict_image import label_of_image, predict_array
 from balrsam_pipeline.inference.predictor import Predictor, PredictorOptions
 from balrsam_pipeline.layout import ModelFolder
+from balrsam_pipeline.protect import require_not_read
 
 File = Path | str
 Array = npt.NDArray[np.generic]
@@ -27,6 +28,7 @@ def predict(
     output: File | None = None,
     spacing_mm: Sequence[float] | None = None,
     device: str | None = None,
+    base: File | None = None,
 ) -> npt.NDArray[np.integer]:
     """The label map of an image.
 
@@ -39,18 +41,20 @@ def predict(
         output: also write the label map to this file, with the geometry of the image.
         spacing_mm: of an array, see `predict_array`.
         device: "cuda", "cpu", …; None takes a GPU if there is one.
+        base: the SAM checkpoint that the model adapts; None finds it by its hash.
 
     Returns:
         (z, y, x) of files; of arrays as the array is, without its channels.
 
     Raises:
-        PredictionError: the model or the image does not suit; DatasetError: a file cannot be read.
+        PredictionError: the model or the image does not suit; ImageError: a file cannot be read; UsageError:
+            the output is a file that is read, or there is no such device.
 
     Example (docs/prediction.md runs it):
         label_zyx = predict("scan.nii.gz", "results/Dataset004_Hippocampus/2d__balrsam")
     """
     options = PredictorOptions(device=device)
-    predictor = model if isinstance(model, Predictor) else load_predictor(model, options=options)
+    predictor = model if isinstance(model, Predictor) else load_predictor(model, options=options, base=base)
     if isinstance(image, np.ndarray):
         if output is not None:
             raise PredictionError(
@@ -61,6 +65,8 @@ def predict(
             )
         return predict_array(predictor, image, spacing_mm)
     files = [Path(image)] if isinstance(image, (str, Path)) else [Path(file) for file in image]
+    if output is not None:
+        require_not_read([Path(output)], files)
     read = read_image(files)
     label_zyx = label_of_image(files[0].name, read, (Member(predictor),), file=files[0])
     rules = None if isinstance(model, Predictor) else ModelFolder(Path(model)).crossval.postprocessing
@@ -69,5 +75,5 @@ def predict(
             label_zyx, read.geometry, predictor.labels, read_postprocessing(rules)
         )
     if output is not None:
-        write_label(Path(output), label_zyx, read.geometry)
+        write_label(Path(output), label_zyx, read.geometry, like=files[0])
     return label_zyx

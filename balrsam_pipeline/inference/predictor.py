@@ -19,7 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from balrsam_pipeline.dataset import LabelScheme
-from balrsam_pipeline.hardware import best_device, cpu_computes_bfloat16, half_precision
+from balrsam_pipeline.hardware import best_device, checked_device, cpu_computes_bfloat16, half_precision
 from balrsam_pipeline.inference.averaging import BatchLimit, Network
 from balrsam_pipeline.inference.logits import ArrayLogits, LazyLogits, LogitSource
 from balrsam_pipeline.inference.sliding_window import (
@@ -91,10 +91,13 @@ class Predictor:
             labels: what logit channels mean.
             options: how to predict.
             weights_sha256: names the weights in `prediction.json`.
+
+        Raises:
+            UsageError: there is no device of this name.
         """
         self.plan, self.configuration, self.labels = plan, configuration, labels
         self.options = options or PredictorOptions()
-        self.device = torch.device(self.options.device) if self.options.device else best_device()
+        self.device = checked_device(self.options.device) if self.options.device else best_device()
         if self.device.type == "cpu":  # of a container that has a share of the machine's cores
             torch.set_num_threads(min(torch.get_num_threads(), usable_cores()))
         self.models: list[nn.Module] = []

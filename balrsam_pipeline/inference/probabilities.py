@@ -8,7 +8,6 @@ mean, so a folder of such files can be averaged without the models or images tha
 from __future__ import annotations
 
 import json
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -21,6 +20,7 @@ from torch import Tensor
 
 from balrsam_pipeline.dataset.labels import LabelScheme
 from balrsam_pipeline.errors import PredictionError
+from balrsam_pipeline.execution.whole_folder import scratch_folder
 from balrsam_pipeline.files import atomic_path
 from balrsam_pipeline.imageio import Geometry
 from balrsam_pipeline.imageio.turning import Turn
@@ -120,8 +120,8 @@ def turned_probabilities(path: Path | None, turn: Turn, geometry: Geometry) -> I
     if path is None:
         yield None
         return
-    with tempfile.TemporaryDirectory(dir=path.parent, prefix=".tmp-turned-") as folder:
-        turned_path = Path(folder) / path.name
+    with scratch_folder(path) as folder:
+        turned_path = folder / path.name
         yield turned_path
         turned = ProbabilityFile(turned_path)
         depth, height, width = geometry.shape_zyx

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import replace
@@ -30,6 +31,7 @@ from balrsam_pipeline.inference.prediction_json import SeriesRecord
 from balrsam_pipeline.inference.predictor import PredictorOptions
 from balrsam_pipeline.layout import ModelFolder, PredictionFolder
 from balrsam_pipeline.paths import Roots, model_folder
+from balrsam_pipeline.plan_names import UNNAMED
 from balrsam_pipeline.protect import require_apart
 
 STARTING = "start"  # the part of a folder that parts hold in turn, to look through it
@@ -38,6 +40,7 @@ STARTING = "start"  # the part of a folder that parts hold in turn, to look thro
 def predict_from_arguments(arguments: argparse.Namespace) -> PredictionReport:
     """Carry out `balrsam predict`; cases whose files are incomplete are among the failed."""
     choice, settings = model_choice(arguments), predictor_options(arguments)
+    _require_room_beside(arguments)
     execution = execution_of(arguments, arguments.workers)
     members = load_members(choice, settings if execution.cluster is None else replace(settings, device="cpu"))
     description = read_description(ModelFolder(choice.folders[0]).description)
@@ -58,6 +61,21 @@ def predict_from_arguments(arguments: argparse.Namespace) -> PredictionReport:
             return report
         failed = dicom.export(report.present, arguments.output, arguments.output_format, description, codes)
         return report.with_failures(dicom.refused | failed)
+
+
+def _require_room_beside(arguments: argparse.Namespace) -> None:
+    """One file has nothing beside it.
+
+    Raises:
+        UsageError: probabilities are asked for where -o names a file.
+    """
+    if arguments.save_probabilities and names_a_file(arguments.output):
+        raise UsageError(
+            arguments.output,
+            found="the name of a file, and --save-probabilities",
+            expected="a folder, for the label map and the probabilities beside it",
+            fix="give -o FOLDER, or leave --save-probabilities out",
+        )
 
 
 def _require_dicom(arguments: argparse.Namespace, dicom: DicomInputs | None) -> None:
@@ -140,7 +158,11 @@ def _elsewhere(
 ) -> OnCluster | None:
     if execution.cluster is None:
         return None
-    shared = replace(choice, folders=tuple(map(execution.shared, choice.folders)))
+    shared = replace(
+        choice,
+        folders=tuple(map(execution.shared, choice.folders)),
+        base=execution.shared(choice.base) if choice.base is not None else None,
+    )
     return OnCluster(Models(shared, settings, weights_sha256), execution)
 
 
@@ -148,7 +170,8 @@ def model_choice(arguments: argparse.Namespace) -> ModelChoice:
     """The models that `--model`, or `-d` with `--configuration` or `--best`, name.
 
     Raises:
-        UsageError: neither or both are given, or weights do not fit.
+        UsageError: neither or both are given, or options that would say nothing beside them, or weights do
+            not fit.
         PredictionError: no such model.
     """
     if bool(arguments.model) == bool(arguments.dataset):
@@ -158,6 +181,7 @@ def model_choice(arguments: argparse.Namespace) -> ModelChoice:
             expected="one of them",
             fix="give --model FOLDER, or -d DATASET with --configuration NAME or --best",
         )
+    _require_one_choice(arguments)
     folds = tuple(arguments.folds) if arguments.folds else None
     postprocessing = Postprocessing()
     if arguments.model:
@@ -173,7 +197,7 @@ def model_choice(arguments: argparse.Namespace) -> ModelChoice:
     if len(folders) == 1 and not arguments.best:
         postprocessing = _postprocessing_of(folders[0])
     weights = tuple(arguments.weights or [1.0] * len(folders))
-    if len(weights) != len(folders) or min(weights) <= 0:
+    if len(weights) != len(folders) or not all(0 < weight < math.inf for weight in weights):
         raise UsageError(
             "--weights",
             found=", ".join(map(str, weights)),
@@ -188,6 +212,25 @@ def model_choice(arguments: argparse.Namespace) -> ModelChoice:
         postprocessing=postprocessing,
         base=arguments.base,
     )
+
+
+def _require_one_choice(arguments: argparse.Namespace) -> None:
+    """Each of these names the models by itself; beside another it would be passed over.
+
+    Raises:
+        UsageError: two are given.
+    """
+    given = {"--configuration": bool(arguments.configuration), "--plan": arguments.plan != UNNAMED}
+    leader = "--model" if arguments.model else "--best" if arguments.best else None
+    beside = [name for name, here in given.items() if here] + (["--best"] if arguments.best else [])
+    others = [name for name in beside if name != leader]
+    if leader is not None and others:
+        raise UsageError(
+            f"{leader} with {', '.join(others)}",
+            found="several choices of models",
+            expected=f"{leader} alone, which names them already",
+            fix=f"leave out {leader}, or {' and '.join(others)}",
+        )
 
 
 def predictor_options(arguments: argparse.Namespace) -> PredictorOptions:

@@ -4,6 +4,7 @@ makes again is marked."""
 from __future__ import annotations
 
 import logging
+import shutil
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from itertools import chain
@@ -11,6 +12,7 @@ from pathlib import Path
 
 from balrsam_pipeline.dataset import CaseFiles
 from balrsam_pipeline.dataset.cases import prediction_name
+from balrsam_pipeline.execution.whole_folder import SCRATCH
 from balrsam_pipeline.files import final_name
 from balrsam_pipeline.inference.grids import difference_of_grids
 from balrsam_pipeline.inference.outputs import (
@@ -131,8 +133,12 @@ def _mark_replaced(
 
 
 def remove_leftovers(cases: Mapping[str, CaseFiles], output: Path) -> None:
-    """Remove temporary files that a killed run left for these cases; other parts of the run keep theirs."""
+    """Remove temporary files and folders that a killed run left for these cases; other parts of the run keep
+    theirs."""
     ours = {path.name for path in _all_outputs(cases, output)}
     for path in output.glob(".tmp-*-*"):
-        if final_name(path) in ours:
+        name = final_name(path) or ""
+        if name in ours:
             path.unlink(missing_ok=True)
+        elif name.removesuffix(SCRATCH) in ours and path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path, ignore_errors=True)

@@ -8,7 +8,7 @@ import pytest
 
 from balrsam_pipeline import __version__
 from balrsam_pipeline.cli import COMMANDS, main
-from balrsam_pipeline.command import Command
+from balrsam_pipeline.command import BEGINS_ANEW, CONTINUES, Command, load_command
 
 
 @pytest.mark.parametrize("name", sorted(COMMANDS))
@@ -70,6 +70,33 @@ def test_a_full_disk_and_an_interruption_are_told_without_a_traceback(
     assert main(["run"]) == code
     message = capsys.readouterr().err
     assert [word for word in told if word not in message] == []
+
+
+@pytest.mark.parametrize(
+    ("again", "told"),
+    [(CONTINUES, "it continues"), (BEGINS_ANEW, "it begins anew"), ("try --continue", "try --continue")],
+)
+@pytest.mark.parametrize("problem", [KeyboardInterrupt(), OSError(errno.ENOSPC, "No space left on device")])
+def test_what_becomes_of_the_work_is_told_of_each_command(
+    problem: BaseException,
+    again: str,
+    told: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def fail(_: object) -> int:
+        raise problem
+
+    command = Command(summary="", example="", add_arguments=lambda parser: None, run=fail, again=again)
+    monkeypatch.setattr("balrsam_pipeline.cli.load_command", lambda name: command)
+    main(["predict"])
+    assert told in capsys.readouterr().err
+
+
+def test_predict_continues_with_its_option_alone_and_ensembles_begin_anew() -> None:
+    assert "with --continue" in load_command("predict").again
+    assert load_command("ensemble").again == BEGINS_ANEW
+    assert load_command("train").again == CONTINUES
 
 
 def test_an_unknown_dataset_is_one_message_and_exit_code_two(

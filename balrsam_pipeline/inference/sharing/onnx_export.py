@@ -45,17 +45,22 @@ class OnnxResult:
     max_difference: float
 
 
-def export_onnx(folder: Path, fold: FoldName, output: Path, batch_size: int = 1) -> OnnxResult:
+def export_onnx(
+    folder: Path, fold: FoldName, output: Path, batch_size: int = 1, base: Path | None = None
+) -> OnnxResult:
     """Export one fold's network for patches of a fixed shape.
 
     That is (batch_size, channels × slices, y, x), or (batch_size, channels, z, y, x) of volumes.
+
+    Args:
+        base: the SAM checkpoint that the model adapts; None finds it by its hash.
 
     Raises:
         PredictionError: onnx, onnxscript or onnxruntime is not installed, the network is too large for one
             file, or ONNX Runtime computes other logits than PyTorch.
     """
     _require_packages()
-    predictor = load_predictor(folder, [fold], PredictorOptions(device="cpu"))
+    predictor = load_predictor(folder, [fold], PredictorOptions(device="cpu"), base=base)
     model, configuration = predictor.models[0], predictor.configuration
     _require_size(model, folder)
     channels = configuration.network.input_channels

@@ -10,7 +10,7 @@ import pytest
 from support.faulty import die_once, sleep_if_one
 
 from balrsam_pipeline.errors import DatasetError, PreprocessingError
-from balrsam_pipeline.execution import local_executor, run_cases
+from balrsam_pipeline.execution import case_threads, local_executor, run_cases
 
 
 def square(value: int) -> int:
@@ -128,3 +128,21 @@ def test_workers_end_with_the_executor() -> None:
         assert pid is not None
         with pytest.raises(ProcessLookupError):
             os.kill(pid, 0)
+
+
+def test_an_interruption_waits_for_what_is_being_worked_on_and_begins_nothing_more() -> None:
+    begun: list[int] = []
+
+    def work(value: int) -> None:
+        begun.append(value)
+        time.sleep(0.3)
+
+    def interrupted() -> None:
+        with case_threads(2) as executor:
+            for _ in run_cases(work, {str(value): value for value in range(20)}, executor, 2):
+                raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupted()
+    time.sleep(0.5)
+    assert len(begun) <= 2 + 2  # the first two, and those that took their places

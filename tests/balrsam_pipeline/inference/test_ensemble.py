@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from balrsam_pipeline.cli import main
 from balrsam_pipeline.execution import folder_lock
+from balrsam_pipeline.imageio import read_label
 from balrsam_pipeline.inference.postprocessing import Postprocessing, PostprocessingStep, write_postprocessing
 
 Folders = Callable[..., Path]
@@ -62,3 +64,33 @@ def test_rules_of_other_labels_are_refused_before_anything_is_touched(two: list[
     write_postprocessing(tmp_path / "rules.json", rules)
     assert main([*words, "--postprocessing", str(tmp_path / "rules.json")]) == 2
     assert {path: path.stat().st_mtime_ns for path in (tmp_path / "out").iterdir()} == before
+
+
+def test_no_workers_are_refused(two: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["ensemble", "-i", *two, "-o", str(tmp_path / "out"), "--workers", "0"]) == 2
+    assert "--workers" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("weight", ["nan", "inf", "0", "-1"])
+def test_weights_are_positive_numbers(two: list[str], tmp_path: Path, weight: str) -> None:
+    assert main(["ensemble", "-i", *two, "-o", str(tmp_path / "out"), "--weights", "1", weight]) == 2
+
+
+def test_npz_files_are_averaged_as_the_same_voxels_in_nifti(
+    image_folder: Folders, model_folder: Folders, tmp_path: Path
+) -> None:
+    arrays, images = tmp_path / "imgs", image_folder(1)
+    arrays.mkdir()
+    voxels = read_label(images / "case0_0000.nii.gz").data[0]
+    np.savez_compressed(arrays / "case0.npz", imgs=voxels, spacing=(1.0, 1.0, 1.0))
+    for kind, source in (("nifti", images), ("npz", arrays)):
+        for name in ("2d", "2.5d"):
+            model = tmp_path / "results" / "Dataset900_Test" / f"{name}__balrsam"
+            words = ["-o", str(tmp_path / kind / name), "--device", "cpu", "--save-probabilities"]
+            words += ["--model", str(model if model.is_dir() else model_folder(name, (0,)))]
+            assert main(["predict", "-i", str(source), *words]) == 0
+        both = [str(tmp_path / kind / name) for name in ("2d", "2.5d")]
+        assert main(["ensemble", "-i", *both, "-o", str(tmp_path / kind / "mean")]) == 0
+    with np.load(tmp_path / "npz" / "mean" / "case0.npz") as opened:
+        expected = read_label(tmp_path / "nifti" / "mean" / "case0.nii.gz").data[0]
+        np.testing.assert_array_equal(opened["segs"], expected)

@@ -114,6 +114,15 @@ def test_failed_cases_are_listed_and_the_exit_code_is_1(
         (["-d", "900", "--best"], "find_best_configuration"),
         (["-d", "900", "--part", "3/2"], "i/n"),
         (["-d", "900", "--tile-step", "0"], "--tile-step"),
+        (["-d", "900", "--weights", "nan"], "positive numbers"),
+        (["-d", "900", "--weights", "inf"], "positive numbers"),
+        (["-d", "900", "--device", "banana"], "one of cpu"),
+        (["-d", "900", "--device", "cuda:70"], "one of cpu"),
+        (["-d", "900", "--best", "--configuration", "2d"], "--best with --configuration"),
+        (["-d", "900", "--best", "--plan", "own"], "--best with --plan"),
+        (["--model", "2d__balrsam", "--best", "--plan", "own"], "--model with --plan, --best"),
+        (["--model", "2d__balrsam", "--configuration", "2d"], "--model with --configuration"),
+        (["-d", "900", "-o", "mask.nii.gz", "--save-probabilities"], "the name of a file, and"),
     ],
 )
 def test_wrong_options_end_with_one_message(

@@ -180,3 +180,14 @@ def test_series_are_recorded_of_what_is_predicted_alone(model_folder: Folders, t
         assert main([*words, "--part", part]) == 0
         assert set(json.loads((tmp_path / "out" / "prediction.json").read_text())["series"]) == cases
     assert read_label(tmp_path / "out" / "anna.nii.gz").data.dtype == np.uint8
+
+
+def test_folders_that_a_killed_run_left_are_removed(
+    image_folder: Folders, model_folder: Folders, tmp_path: Path
+) -> None:
+    left = tmp_path / "out" / ".tmp-99999-case0_probabilities.b2nd.scratch"
+    left.mkdir(parents=True)
+    (left / "case0_probabilities.b2nd").write_bytes(b"half a file")
+    words = ["predict", "-i", str(image_folder(1)), "-o", str(tmp_path / "out"), *CPU]
+    assert main([*words, "--model", str(model_folder(folds=(0,)))]) == 0
+    assert not left.exists()
