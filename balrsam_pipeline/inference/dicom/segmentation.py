@@ -41,11 +41,11 @@ def write_segmentation(
     highdicom = _highdicom()
     from pydicom.uid import generate_uid
 
-    masks = np.stack([labels.mask(label_zyx, name) for name in labels.names], axis=-1)
+    voxels = _segment_numbers(label_zyx, labels)
     if sources.order is not None:  # frames have their own order
-        frames = np.zeros_like(masks)
-        frames[list(sources.order)] = masks
-        masks = frames
+        frames = np.zeros_like(voxels)
+        frames[list(sources.order)] = voxels
+        voxels = frames
     described = [
         _described(highdicom, number, name, code)
         for number, (name, code) in enumerate(zip(labels.names, codes, strict=True), 1)
@@ -53,7 +53,7 @@ def write_segmentation(
     try:
         made = highdicom.seg.Segmentation(
             source_images=list(sources.datasets),
-            pixel_array=masks.astype(np.uint8),
+            pixel_array=voxels,
             segmentation_type=highdicom.seg.SegmentationTypeValues.BINARY,
             segment_descriptions=described,
             series_instance_uid=generate_uid(),
@@ -75,6 +75,22 @@ def write_segmentation(
         ) from None
     with atomic_path(path) as temporary:
         made.save_as(temporary)
+
+
+def _segment_numbers(label_zyx: npt.NDArray[np.integer[Any]], labels: LabelScheme) -> npt.NDArray[Any]:
+    """What highdicom makes segments of: the number of each voxel's (z, y, x), or of regions, which overlap, a
+    mask each (z, y, x, region)."""
+    if labels.has_regions:
+        masks = np.empty((*label_zyx.shape, len(labels.names)), np.uint8)
+        for index, name in enumerate(labels.names):
+            masks[..., index] = labels.mask(label_zyx, name)
+        return masks
+    numbers = np.zeros(
+        label_zyx.shape, np.uint8 if len(labels.names) <= np.iinfo(np.uint8).max else np.uint16
+    )
+    for number, name in enumerate(labels.names, 1):
+        numbers[labels.mask(label_zyx, name)] = number
+    return numbers
 
 
 def _described(highdicom: ModuleType, number: int, name: str, code: LabelCode) -> Any:

@@ -117,6 +117,25 @@ def test_a_dicom_seg_opened_by_highdicom_has_the_same_voxels_and_codes(kind: Kin
     assert seg.StudyInstanceUID == files[0].StudyInstanceUID
 
 
+def test_regions_that_overlap_are_segments_of_their_own(tmp_path: Path) -> None:
+    kind = KINDS["multi-frame"]
+    write_kind(tmp_path / "series", kind)
+    label, sources = label_of(kind), read_sources(find_series(tmp_path / "series")[0])
+    regions = LabelScheme(
+        names=("all", "vessel"),
+        values=((1, 2), (2,)),
+        has_regions=True,
+        region_order=(1, 2),
+        ignore_value=None,
+        largest=2,
+    )
+    write_segmentation(tmp_path / "seg.dcm", label, regions, sources, codes_of(regions.names, None))
+    seg = highdicom.seg.segread(tmp_path / "seg.dcm")
+    uid = files_of(tmp_path / "series")[0].SOPInstanceUID
+    read = seg.get_pixels_by_source_frame(uid, [number + 1 for number in sources.order or ()])
+    np.testing.assert_array_equal(read, np.stack([label > 0, label == 2], axis=-1))
+
+
 @ALL
 def test_an_rtstruct_filled_again_is_the_mask(kind: Kind, tmp_path: Path) -> None:
     write_kind(tmp_path / "series", kind)
