@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -145,16 +145,7 @@ def predict_cases(
         if runner
         else _here(members, waiting, output, options, clock)
     )
-    written: list[Path] = []
-    failed: dict[str, BalrsamError] = {}
-    for outcome in track(outcomes, len(waiting), "predict"):
-        if outcome.error is not None:
-            failed[outcome.case] = outcome.error
-            LOG.error("%s failed: %s", outcome.case, outcome.error)
-            set_aside_stale(outcome.case, outputs_of(waiting[outcome.case], output))
-        elif outcome.value is not None:
-            written.append(outcome.value)
-            remove_stale(outputs_of(waiting[outcome.case], output))
+    written, failed = _collect(track(outcomes, len(waiting), "predict"), waiting, output)
     if series and failed:
         with starting():
             forget_series(output, failed)
@@ -166,6 +157,24 @@ def predict_cases(
         seconds=clock.seconds(),
         wall_s=time.monotonic() - started,
     )
+
+
+def _collect(
+    outcomes: Iterable[Outcome[Path]], cases: Mapping[str, CaseFiles], output: Path
+) -> tuple[list[Path], dict[str, BalrsamError]]:
+    """The files written and the cases that failed; with each case goes what an earlier run left of it."""
+    written: list[Path] = []
+    failed: dict[str, BalrsamError] = {}
+    for outcome in outcomes:
+        made = outputs_of(cases[outcome.case], output)
+        if outcome.error is not None:
+            failed[outcome.case] = outcome.error
+            LOG.error("%s failed: %s", outcome.case, outcome.error)
+            set_aside_stale(outcome.case, made)
+        elif outcome.value is not None:
+            written.append(outcome.value)
+            remove_stale(made)
+    return written, failed
 
 
 def predict_files(
