@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from balrsam_pipeline.command import Command, CommandFiles
+from balrsam_pipeline.command import BEGINS_ANEW, Command, CommandFiles
 from balrsam_pipeline.errors import PARTLY, EvaluationError
 from balrsam_pipeline.execution_options import add_execution_arguments, execution_of
 from balrsam_pipeline.layout import EVALUATION, SUMMARY, PredictionFolder
@@ -233,6 +233,7 @@ COMMANDS: dict[str, Command] = {
         run=_evaluate,
         files=_files,
         long=True,
+        again=BEGINS_ANEW,
     ),
     "compare": Command(
         summary="Compare two scored sets of predictions of the same cases: paired tests per label, who wins "
@@ -241,5 +242,6 @@ COMMANDS: dict[str, Command] = {
         "comparison/",
         add_arguments=_add_compare,
         run=_compare,
+        again=BEGINS_ANEW,
     ),
 }

@@ -8,7 +8,7 @@ import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
-from balrsam_pipeline.command import Command, add_roots, roots_of
+from balrsam_pipeline.command import BEGINS_ANEW, Command, add_roots, roots_of
 from balrsam_pipeline.errors import UsageError
 from balrsam_pipeline.paths import Roots, shown
 
@@ -207,5 +207,6 @@ COMMANDS = {
         add_arguments=add_convert_arguments,
         run=run_convert,
         long=True,
+        again=BEGINS_ANEW,
     ),
 }

@@ -9,7 +9,7 @@ from balrsam_pipeline.command import add_roots, roots_of
 from balrsam_pipeline.errors import UsageError
 from balrsam_pipeline.execution_options import add_cluster_arguments, cluster_of
 from balrsam_pipeline.folds import fold_name
-from balrsam_pipeline.hardware import best_device, chosen_devices, cpu_devices
+from balrsam_pipeline.hardware import best_device, checked_device, chosen_devices, cpu_devices
 from balrsam_pipeline.paths import find_dataset
 from balrsam_pipeline.plan_names import UNNAMED, plan_name
 from balrsam_pipeline.run.effort import EFFORTS, with_effort
@@ -110,9 +110,13 @@ def request_of(arguments: argparse.Namespace) -> RunRequest:
     """What the command line of `balrsam run` asks for.
 
     Raises:
-        UsageError: options contradict each other, or there is no such dataset.
+        UsageError: options contradict each other, or there is no such dataset or device.
     """
     roots = roots_of(arguments)
+    if arguments.cluster is None and not arguments.dry_run:  # else it is another machine that has them
+        for name in filter(None, (arguments.device, *arguments.devices)):
+            if name not in ("auto", "none"):
+                checked_device(name)
     request = RunRequest(
         dataset=find_dataset(arguments.dataset, roots),
         roots=roots,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from balrsam_pipeline.command import Command, CommandFiles, add_roots, roots_of
+from balrsam_pipeline.command import BEGINS_ANEW, Command, CommandFiles, add_roots, roots_of
 from balrsam_pipeline.folds import fold_number
 from balrsam_pipeline.layout import RawFolder, ResultsFolder
 from balrsam_pipeline.paths import find_dataset
@@ -162,5 +162,6 @@ COMMANDS: dict[str, Command] = {
         add_arguments=_add_postprocess,
         run=_postprocess,
         long=True,
+        again=BEGINS_ANEW,
     ),
 }

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from balrsam_pipeline.command import Command
+from balrsam_pipeline.command import BEGINS_ANEW, Command
 from balrsam_pipeline.errors import UsageError
 
 
@@ -106,5 +106,6 @@ COMMANDS: dict[str, Command] = {
         "--worst 3",
         add_arguments=_add_plot,
         run=_plot,
+        again=BEGINS_ANEW,
     ),
 }

@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from balrsam_pipeline.command import Command, add_roots
+from balrsam_pipeline.command import BEGINS_ANEW, Command, add_roots
 from balrsam_pipeline.errors import UsageError
 from balrsam_pipeline.printable import plural
 
@@ -283,5 +283,6 @@ COMMANDS: dict[str, Command] = {
         "balrsam submit --format flare --container -d Dataset004_Hippocampus --best -o team",
         add_arguments=_add_submit,
         run=_submit,
+        again=BEGINS_ANEW,
     ),
 }

@@ -1,0 +1,41 @@
+"""What the command line of `balrsam run` asks for."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+import pytest
+
+from balrsam_pipeline.errors import UsageError
+from balrsam_pipeline.run.arguments import add_run_arguments, request_of
+
+
+@pytest.fixture
+def parse(tmp_path: Path):
+    """The request that words ask for, of a dataset without images."""
+    (tmp_path / "raw" / "Dataset001_Any").mkdir(parents=True)
+    (tmp_path / "raw" / "Dataset001_Any" / "dataset.json").write_text("{}")
+
+    def parsed(*words: str):
+        parser = argparse.ArgumentParser()
+        add_run_arguments(parser)
+        roots = [
+            word
+            for name in ("raw", "preprocessed", "results")
+            for word in (f"--{name}", str(tmp_path / name))
+        ]
+        return request_of(parser.parse_args(["1", *roots, *words]))
+
+    return parsed
+
+
+@pytest.mark.parametrize("words", [("--device", "banana"), ("--devices", "cpu", "gpu")])
+def test_a_device_that_cannot_be_is_refused_before_anything_is_done(parse, words: tuple[str, ...]) -> None:
+    with pytest.raises(UsageError, match="no name of a device"):
+        parse(*words)
+
+
+def test_devices_of_other_machines_are_not_asked_for_here(parse) -> None:
+    assert parse("--device", "cuda:9", "--dry-run").device == "cuda:9"
+    assert parse("--device", "cuda:9", "--cluster", "tcp://scheduler:8786").device == "cuda:9"
