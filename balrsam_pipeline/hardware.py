@@ -29,7 +29,7 @@ TRAINING_GB = 4  # of memory for a training on a CPU: most take one, validation 
 # later, when another array may lie there: pytorch#189690
 COPIES_AHEAD = frozenset({"cuda"})
 USABLE_SHARE = 0.9  # of a card's memory that a training step may take: desktops and others take some
-DEVICE_NAMES = re.compile(r"cpu|mps|cuda(:\d{1,3})?")
+DEVICE_NAMES = re.compile(r"cpu|mps|cuda(:(0|[1-9][0-9]?))?")  # torch counts to 127, and wraps around
 X86 = ("x86_64", "AMD64")  # as `platform.machine` says
 # drivers of NVIDIA on Linux, in containers that get the devices alone, under WSL2, and of AMD (ROCm)
 DRIVER_FILES = (

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, get_args
 
 from balrsam_pipeline.command import Command, CommandFiles, add_roots, roots_of
-from balrsam_pipeline.errors import UsageError
+from balrsam_pipeline.errors import PARTLY, UsageError
 from balrsam_pipeline.execution_options import add_execution_arguments, execution_of
 from balrsam_pipeline.layout import PlanFolder, PreprocessedFolder, StoredFiles, stored_files
 from balrsam_pipeline.paths import find_dataset
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
 LOG = logging.getLogger(__name__)
 CONFIGURATIONS = ("2d", "2.5d", "triplanar", "3d")
 SHOWN_LOSSES = 20  # cases
-PARTLY = 1  # exit code: some cases failed, the others are done
 
 
 def add_planning_arguments(parser: argparse.ArgumentParser) -> None:

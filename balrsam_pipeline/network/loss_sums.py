@@ -104,8 +104,9 @@ def boundary_target(label_byx: Tensor, valid_b1yx: Tensor, size_yx: tuple[int, i
     no boundary, nor do they make one of their neighbours: what they are is not known.
     """
     counts_byx = valid_b1yx[:, 0] > 0
+    label_byx = label_byx.int()
     largest = torch.where(counts_byx, label_byx, -1)
-    smallest = torch.where(counts_byx, label_byx, min(BEYOND_LABELS, torch.iinfo(label_byx.dtype).max))
+    smallest = torch.where(counts_byx, label_byx, BEYOND_LABELS)
     for axis in (1, 2):
         largest = _over_neighbours(largest, axis, torch.maximum)
         smallest = _over_neighbours(smallest, axis, torch.minimum)

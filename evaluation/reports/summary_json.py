@@ -26,6 +26,7 @@ from evaluation.reports.strata import Strata, by_stratum
 from evaluation.summary import PairPaths, Summary, counted_metric, lesions_of, status_counts
 
 SCHEMA_VERSION = 1
+OURS = "balrsam"  # the key of what nnU-Net's summary does not have
 _COUNTS = {"TP": "true_positives", "FP": "false_positives", "FN": "false_negatives", "TN": "true_negatives"}
 
 
@@ -49,7 +50,7 @@ def _content(summary: Summary, strata: Strata | None) -> dict[str, Any]:
         | {metric_of(key).title: value for key, value in summary.foreground_mean.items()},
         "mean": means,
         "metric_per_case": _cases(summary),
-        "balrsam": {
+        OURS: {
             "schema_version": SCHEMA_VERSION,
             "version": __version__,
             "protocol": {
@@ -90,6 +91,15 @@ def _content(summary: Summary, strata: Strata | None) -> dict[str, Any]:
     }
 
 
+def is_our_summary(path: Path) -> bool:
+    """Whether a file is a summary that `write_summary` wrote; nnU-Net's has the same name."""
+    try:
+        value = read_json(path, EvaluationError)
+    except EvaluationError:
+        return False
+    return isinstance(value, dict) and OURS in value
+
+
 def read_summary(path: Path) -> Summary:
     """Read a summary.json that `write_summary` or nnU-Net wrote (of the latter, the overlap metrics).
 
@@ -113,7 +123,7 @@ def read_summary(path: Path) -> Summary:
     path = path / SUMMARY if path.is_dir() else path
     value = read_json(path, EvaluationError)
     try:
-        return _read(value, path) if "balrsam" in value else from_nnunet(value)
+        return _read(value, path) if OURS in value else from_nnunet(value)
     except (KeyError, TypeError, AttributeError, IndexError, ValueError, OverflowError) as problem:
         raise EvaluationError(
             path,
@@ -124,7 +134,7 @@ def read_summary(path: Path) -> Summary:
 
 
 def _read(value: Any, path: Path) -> Summary:
-    ours = value["balrsam"]
+    ours = value[OURS]
     if ours["schema_version"] > SCHEMA_VERSION:
         raise EvaluationError(
             path,

@@ -17,7 +17,7 @@ from evaluation.comparison import Comparison
 from evaluation.reports.html.comparison_page import comparison_page
 from evaluation.reports.html.report import write_html
 from evaluation.reports.strata import Strata
-from evaluation.reports.summary_json import write_summary
+from evaluation.reports.summary_json import is_our_summary, write_summary
 from evaluation.summary import Summary
 
 if TYPE_CHECKING:
@@ -59,6 +59,8 @@ def require_own_reports(folder: Path) -> None:
         UsageError: there are such; nothing was touched.
     """
     scored = ScoredFolder(folder)
+    if is_our_summary(scored.summary):  # whatever a spreadsheet made of the table
+        return
     others = scored.summary, scored.report, further_cases_folder(scored.report)
     require_own([scored.per_case, *others], scored.per_case, _begins_with(ROW_COLUMNS))
 

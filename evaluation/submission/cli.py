@@ -14,11 +14,12 @@ from balrsam_pipeline.printable import plural
 if TYPE_CHECKING:
     from evaluation.submission.leaderboards import Form
 
-NOT_IN_CONTAINERS = (  # options of archives, and of predicting here that one would miss in a container
-    *("predictions", "images", "template", "label_map", "dataset_json", "dataset_name", "max_megabytes"),
-    *("batch_size", "continue_run", "part", "save_probabilities", "grey"),
-    *("series", "output_format", "codes", "cluster", "case_timeout"),
-)
+IN_CONTAINERS = {  # options that a container carries, or that say which and where
+    *("output", "format", "format_file", "container", "input_slugs", "output_slug"),
+    *("model", "dataset", "configuration", "plan", "best", "folds", "weights", "checkpoint", "base"),
+    *("no_mirror", "tile_step", "postprocessing", "no_postprocessing"),
+    *("raw", "preprocessed", "results"),
+}
 
 
 def _add_submit(parser: argparse.ArgumentParser) -> None:
@@ -233,7 +234,8 @@ def _require_carried(arguments: argparse.Namespace) -> None:
     others = [
         action.option_strings[-1]
         for action in parser._actions
-        if action.dest in NOT_IN_CONTAINERS and getattr(arguments, action.dest) != action.default
+        if action.dest not in IN_CONTAINERS
+        and getattr(arguments, action.dest, action.default) != action.default
     ]
     if others:
         raise UsageError(

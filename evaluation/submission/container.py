@@ -60,9 +60,9 @@ def write_container(request: ContainerRequest) -> Path:
 
     Raises:
         PredictionError: the folder holds something else, a model adapts a SAM checkpoint that is not to be
-            found, or sockets are neither one nor as many as channels.
+            found, sockets are neither one nor as many as channels, or rules are for other labels.
     """
-    _require_channels(request)
+    _require_fitting(request)
     made_of = _made_of(request)
     if is_made(request.folder, made_of):
         LOG.info("%s: made already, of the same models; nothing to do", request.folder)
@@ -79,11 +79,14 @@ def write_container(request: ContainerRequest) -> Path:
     return request.folder
 
 
-def _require_channels(request: ContainerRequest) -> None:
-    """A socket for each channel, or one whose images hold all of them."""
+def _require_fitting(request: ContainerRequest) -> None:
+    """A socket for each channel, or one whose images hold all of them; rules for labels that there are."""
     from balrsam_pipeline.dataset import read_description
+    from balrsam_pipeline.inference.postprocessing import require_rules_fit
 
-    channels = read_description(ModelFolder(request.choice.folders[0]).description).channel_names
+    description = read_description(ModelFolder(request.choice.folders[0]).description)
+    require_rules_fit(request.choice.postprocessing, description.labels)
+    channels = description.channel_names
     if len(request.input_slugs) not in (1, len(channels)):
         raise PredictionError(
             "--input-slugs",

@@ -30,6 +30,7 @@ from evaluation.submission.papers import refuse, write_papers
 from evaluation.submission.request import Submission, SubmissionRequest
 
 COLUMNS = ("id", "rle")
+LONGEST_FIELD = 2**31 - 1  # characters; csv refuses more than 131,072 unless told
 FIELDS = "{case}, {slice} and {label}"
 
 
@@ -179,6 +180,10 @@ def _not_unique(template: str, name: str) -> PredictionError:
 
 
 def read_run_lengths(path: Path) -> dict[str, str]:
-    """The rows of a table: id -> run lengths."""
-    with path.open(newline="", encoding="utf-8") as file:
-        return {row[COLUMNS[0]]: row[COLUMNS[1]] for row in csv.DictReader(file)}
+    """The rows of a table: id -> run lengths, as long as they may be."""
+    former = csv.field_size_limit(LONGEST_FIELD)
+    try:
+        with path.open(newline="", encoding="utf-8") as file:
+            return {row[COLUMNS[0]]: row[COLUMNS[1]] for row in csv.DictReader(file)}
+    finally:
+        csv.field_size_limit(former)

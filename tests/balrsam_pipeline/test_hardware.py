@@ -134,7 +134,8 @@ def test_only_copies_to_cuda_are_not_waited_for(device: str, ahead: bool) -> Non
 
 
 @pytest.mark.parametrize(
-    "name", ["gpu", "auto", "", "cuda:", "cuda:-1", "cuda:0x1", "CPU", "meta", "cuda:9999999"]
+    "name",
+    ["gpu", "auto", "", "cuda:", "cuda:-1", "cuda:0x1", "cuda:01", "cuda:٣", "cuda:200", "CPU", "meta"],
 )
 def test_a_word_that_names_no_device_is_refused(name: str) -> None:
     with pytest.raises(UsageError, match=r"cpu, cuda, cuda:1 .* or mps"):

@@ -109,6 +109,19 @@ def test_reports_that_are_not_ours_are_not_overwritten(
         assert main([*words, str(tmp_path / "ours")]) == 0
 
 
+def test_reports_whose_table_a_spreadsheet_has_saved_are_ours(
+    folder_pair: tuple[Path, Path], tmp_path: Path
+) -> None:
+    words = ["evaluate", *map(str, folder_pair), "--workers", "1", "--metrics", "overlap", "--output"]
+    assert main([*words, str(tmp_path / "ours")]) == 0
+    table = tmp_path / "ours" / "per_case.csv"
+    written = table.read_text()
+    for spoil in (lambda: table.write_text(written.replace(",", ";")), table.unlink):
+        spoil()
+        assert main([*words, str(tmp_path / "ours")]) == 0
+        assert table.read_text() == written
+
+
 @pytest.mark.parametrize("name", ["comparison.csv", "comparison.html", "comparison.json"])
 def test_comparisons_that_are_not_ours_are_not_overwritten(
     folder_pair: tuple[Path, Path], tmp_path: Path, name: str, capsys: pytest.CaptureFixture[str]

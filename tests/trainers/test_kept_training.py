@@ -137,6 +137,24 @@ def test_where_the_disk_has_little_room_what_is_kept_counts_as_room(adapt, monke
     assert caplog.text.count("of each slice itself and 1 augmented copies") == 3
 
 
+def test_copies_of_other_settings_are_no_room(adapt, monkeypatch, caplog) -> None:
+    """They lie in the same folder, and this training cannot use them."""
+    caplog.set_level(logging.INFO)
+    request = adapt("room", "with_copies")
+    data = open_fold(request)
+    case = data.sampling_cases(data.fold.train)[0].case
+    base = checkpoint_sha256(request.base)
+    computed_in = torch.bfloat16 if keeping.cpu_computes_bfloat16() else torch.float32
+    key = keeping.features_key(base, data.configuration, computed_in)
+    for view in ("0_0", "0_1z", "0_0_1_ffffffff"):
+        path = PreprocessedFolder(data.store.folder.parent).features(key, case, view)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(b"maps")
+    config = request.config.completed(data.configuration, 1, data.training_cases)
+    keep_features(data, config, build(data.configuration.network, request.base), base, ("cpu", 0))
+    assert "(2 are kept already" in caplog.text
+
+
 def test_a_folder_that_cannot_be_written_gives_what_it_has(adapt, base, monkeypatch) -> None:
     request = adapt("shared", augmentation=AugmentationConfig(enabled=False))
     data = open_fold(request)

@@ -114,7 +114,7 @@ def scribbles(shape, seed=0):
     return label
 
 
-@pytest.mark.parametrize("dtype", [torch.int16, torch.int64])
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.int16, torch.int64])
 def test_where_voxels_are_ignored_there_is_no_boundary_nor_beside_them(dtype):
     label = scribbles((12, 16))
     edge = edges_by_hand(label, 3)

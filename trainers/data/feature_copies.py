@@ -78,6 +78,11 @@ def dropout(config: TrainingConfig, slices: int, *, tiles: bool = False) -> floa
     return MOST_DROPOUT * min(1.0, FEW_SLICES / max(1, slices))
 
 
+def copies_name(augmentation: AugmentationConfig) -> str:
+    """What tells copies that were augmented so from others, at the end of a file's name."""
+    return json_sha256(to_json(augmentation))[:NAME_LETTERS]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FeatureCopies:
     """The augmented copies of every slice.
@@ -109,7 +114,7 @@ class FeatureCopies:
         """What tells the maps of a sample's copy from those of others, in a file's name."""
         number = self.number(sample)
         if number:
-            return f"_{number}_{json_sha256(to_json(self.augmentation))[:NAME_LETTERS]}"
+            return f"_{number}_{copies_name(self.augmentation)}"
         return "_{}_{}".format(*sample.corner_yx) if self.tiles else ""
 
     def shown(self, sample: Sample, room_yx: tuple[int, int]) -> Sample:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import math
 import os
+import re
 import shutil
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -21,7 +22,7 @@ from balrsam_pipeline.network import BalrSam, Model
 from balrsam_pipeline.plan import Configuration, NetworkPlan, json_sha256
 from trainers.augmentation_config import AugmentationConfig
 from trainers.config import TrainingConfig
-from trainers.data.feature_copies import FeatureCopies, dropout, how_many
+from trainers.data.feature_copies import FeatureCopies, copies_name, dropout, how_many
 from trainers.data.fold_data import FoldData
 from trainers.data.kept_features import Filling, KeptFeatures
 from trainers.data.patches import PatchReader
@@ -31,6 +32,7 @@ LOG = logging.getLogger(__name__)
 MOST_BYTES = 4 * 10**9
 DTYPE = torch.float16
 KEY_LETTERS = 16
+PLAIN_VIEW = re.compile(r"\d+_\d+z?")  # axis and slice, unaugmented; copies have more in their names
 IMAGE_CHANNELS = 3  # of SAM: other channels pass a projection first
 # what the encoder's output before its first trained block depends on, besides its weights and the patch
 PREFIX_SETTINGS = (
@@ -128,12 +130,15 @@ def copies(configuration: Configuration) -> int:
     return 2 if configuration.context_slices > 0 and reverses else 1
 
 
-def features_key(base_sha256: str, configuration: Configuration) -> str:
+def features_key(
+    base_sha256: str, configuration: Configuration, computed_in: torch.dtype = torch.float32
+) -> str:
     """Names what is kept: alike for plans that differ only in what comes after."""
     network = configuration.network
     settings = {name: getattr(network, name) for name in PREFIX_SETTINGS}
     cut = {"patch_size": configuration.patch_size, "context_slices": configuration.context_slices}
-    return json_sha256({"base": base_sha256, "dtype": str(DTYPE), **settings, **cut})[:KEY_LETTERS]
+    half = {} if computed_in == torch.float32 else {"computed_in": str(computed_in)}
+    return json_sha256({"base": base_sha256, "dtype": str(DTYPE), **settings, **cut, **half})[:KEY_LETTERS]
 
 
 def keep_features(
@@ -151,8 +156,14 @@ def keep_features(
         return None
     preprocessed = PreprocessedFolder(data.store.folder.parent)
     train, validation = data.sampling_cases(data.fold.train), data.sampling_cases(data.fold.val)
-    key = features_key(base_sha256, configuration)
-    kept = [path for case in train for path in preprocessed.features(key, case.case, "*").parent.glob("*")]
+    computed_in = torch.bfloat16 if cpu_computes_bfloat16() else torch.float32
+    key = features_key(base_sha256, configuration, computed_in)
+    kept = [
+        path
+        for case in train
+        for path in preprocessed.features(key, case.case, "*").parent.glob("*")
+        if PLAIN_VIEW.fullmatch(path.stem) or path.stem.endswith(copies_name(config.augmentation))
+    ]
     writable = os.access(preprocessed.path, os.W_OK)
     room = sum(map(_size, kept)) + (shutil.disk_usage(preprocessed.path).free if writable else 0)
     machine = Machine(device=machine_of[0], workers=machine_of[1], room_bytes=room)
@@ -190,7 +201,7 @@ def keep_features(
         preprocessed=preprocessed,
         key=key,
         reader=PatchReader(data.store, configuration, AugmentationConfig(enabled=False)),
-        encode=Encoder(model, torch.bfloat16 if cpu_computes_bfloat16() else torch.float32),
+        encode=Encoder(model, computed_in),
         content=data.store.content,
         dtype=DTYPE,
         copies=copied,

@@ -65,8 +65,28 @@ def test_a_container_postprocesses_and_tiles_as_the_command_says(
     assert read_settings(tmp_path / "without" / "model").postprocessing.steps == ()
 
 
+def test_a_container_takes_no_rules_for_other_labels(
+    model_folder: Callable[..., Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """There they would make every case fail."""
+    other = Postprocessing(steps=(PostprocessingStep(kind="largest_component", names=("spleen",)),))
+    write_postprocessing(tmp_path / "rules.json", other)
+    words = ("--postprocessing", str(tmp_path / "rules.json"))
+    assert container(model_folder(folds=(0,)), tmp_path / "c", *words) == 2
+    assert "a rule for spleen" in capsys.readouterr().err
+    assert not (tmp_path / "c").exists()
+
+
 @pytest.mark.parametrize(
-    "words", [("--batch-size", "2"), ("--grey",), ("--label-map", "1=2"), ("--case-timeout", "9")]
+    "words",
+    [
+        ("--batch-size", "2"),
+        ("--grey",),
+        ("--label-map", "1=2"),
+        ("--case-timeout", "9"),
+        ("--device", "cpu"),
+        ("--no-amp",),
+    ],
 )
 def test_what_a_container_cannot_carry_is_refused(
     model_folder: Callable[..., Path],

@@ -341,6 +341,15 @@ def test_run_lengths_stand_for_the_masks(request_of: SubmissionRequest) -> None:
         assert case in ("a_001", "b_002")
 
 
+def test_a_mask_of_many_runs_is_read_again(tmp_path: Path) -> None:
+    """Python's csv refuses fields of more than 131,072 characters."""
+    noise = np.random.default_rng(0).integers(0, 2, (300, 300))
+    path = tmp_path / "noise.csv"
+    path.write_text(f"id,rle\nnoise,{run_lengths(noise)}\n")
+    assert path.stat().st_size > 131_072
+    np.testing.assert_array_equal(mask_of(read_run_lengths(path)["noise"], noise.shape), noise)
+
+
 @pytest.mark.parametrize("seed", range(3))
 def test_any_mask_survives_run_lengths(seed: int) -> None:
     mask = np.random.default_rng(seed).random((7, 9)) < 0.5

@@ -90,7 +90,7 @@ def test_the_key_tells_encoders_and_patches_apart_but_not_what_comes_after(plann
         dataclasses.replace(plan, network=dataclasses.replace(network, input_ranges=((0.0, 2.0),) * 3)),
     ]
     keys = {features_key("base", each) for each in (plan, *changed)} | {features_key("other base", plan)}
-    assert len(keys) == 7
+    assert len(keys | {features_key("base", plan, torch.bfloat16)}) == 8
     after = dataclasses.replace(network, classes=9, cden_width=4, decoder_rank=8)
     assert features_key("base", dataclasses.replace(plan, network=after)) == features_key("base", plan)
 
