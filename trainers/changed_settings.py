@@ -32,9 +32,20 @@ def with_defaults(settings: Mapping[str, Any]) -> dict[str, Any]:
     return filled | {name: value for name, value in settings.items() if name not in filled}
 
 
-def as_begun(config: TrainingConfig, settings: Mapping[str, Any]) -> TrainingConfig:
+def as_begun(
+    config: TrainingConfig, settings: Mapping[str, Any], epochs_of_file: bool = False
+) -> TrainingConfig:
     """The settings of a run that goes on: what they leave open of augmentation is as it was begun, though
-    rules for it may have come since."""
+    rules for it may have come since.
+
+    Args:
+        epochs_of_file: the number of epochs is one of `--settings`. Earlier versions left it out where the
+            command line had a budget in minutes or steps: a run that was begun so goes on without it.
+    """
+    limits = [(settings.get(name), getattr(config, name)) for name in ("max_minutes", "max_steps")]
+    alike = any(begun for begun, _ in limits) and all(begun == asked for begun, asked in limits)
+    if epochs_of_file and alike and config.epochs is not None and settings.get("epochs") is None:
+        config = dataclasses.replace(config, epochs=None)
     begun, asked = with_defaults(settings)["augmentation"], to_json(config.augmentation)
     given = {name: begun[name] for name, value in asked.items() if value is None}
     return dataclasses.replace(config, augmentation=dataclasses.replace(config.augmentation, **given))

@@ -199,7 +199,11 @@ def _request(arguments: argparse.Namespace) -> TrainRequest:
     if chosen.get("only_validate") and str(chosen.get("base")) in VALIDATED:
         chosen["weights"] = str(chosen.pop("base"))
     return TrainRequest(
-        dataset=find_dataset(arguments.dataset, roots), roots=roots, config=_config(arguments), **chosen
+        dataset=find_dataset(arguments.dataset, roots),
+        roots=roots,
+        config=_config(arguments),
+        epochs_of_settings=arguments.settings is not None and arguments.epochs is None,
+        **chosen,
     )
 
 

@@ -58,7 +58,10 @@ def train_fold(request: TrainRequest) -> FoldResult:
     require_starting_points(network, request.base, request.init_from, request.planning)
     world_size = launcher_environment()["world_size"]
     begun = CheckpointFolder(data.folder).settings()
-    config = request.config if begun is None else as_begun(request.config, begun)
+    config = request.config
+    if begun is not None:
+        of_file = request.epochs_of_settings and not request.accept_changed_settings
+        config = as_begun(config, begun, epochs_of_file=of_file)
     config = config.completed(data.configuration, world_size, data.training_cases)
     if config.patience is not None and not data.fold.val:
         raise TrainingError(
@@ -70,12 +73,8 @@ def train_fold(request: TrainRequest) -> FoldResult:
     device = local_device(request.device)
     files, first = FoldFolder(data.folder), launcher_environment()["rank"] == 0
     with also_logged_to(files.text_log) if first else nullcontext():
-        if first and begun is not None and request.init_from is not None:
-            LOG.info(
-                "fold %s was begun: it goes on from its own checkpoint, and --init-from %s is not read again",
-                request.fold,
-                request.init_from,
-            )
+        if first and begun is not None:
+            _say_what_is_not_heeded(request, config)
         with joined_ranks(device) as ranks:
             done = _train_if_due(request, data, config, ranks)
         if not first or not data.fold.val:  # ranks have parted: none waits for the validation
@@ -89,6 +88,23 @@ def train_fold(request: TrainRequest) -> FoldResult:
         with folder_lock(data.folder):
             summary = _validate(request, data, device)
     return FoldResult(folder=data.folder, summary=summary, already_done=False)
+
+
+def _say_what_is_not_heeded(request: TrainRequest, config: TrainingConfig) -> None:
+    """What of a request a fold that was begun leaves aside, going on with `config`."""
+    if request.init_from is not None:
+        LOG.info(
+            "fold %s was begun: it goes on from its own checkpoint, and --init-from %s is not read again",
+            request.fold,
+            request.init_from,
+        )
+    if config.epochs is None and request.config.epochs is not None:
+        LOG.info(
+            "fold %s was begun by its minutes or steps alone, as earlier versions did, and goes on so: the "
+            "%d epochs of --settings do not end it",
+            request.fold,
+            request.config.epochs,
+        )
 
 
 def validate_trained(request: TrainRequest) -> FoldResult:

@@ -29,6 +29,7 @@ class TrainRequest:
         configuration: its name; None takes the plan's default.
         plan: the name of the plan; "" is the unnamed one.
         fold: its number, or "all": every case is trained on, and none validates.
+        epochs_of_settings: the number of epochs in `config` is one of the file of settings, see `as_begun`.
         device: "cuda", "cuda:1", "cpu", "mps"; None chooses.
         workers: processes that make batches; None chooses, 0 makes them in the training process.
         threads: that compute on a CPU; None tries in the first steps of a busy machine which number is
@@ -63,6 +64,7 @@ class TrainRequest:
         read=fold_name,
     )
     config: TrainingConfig = field(default_factory=TrainingConfig)
+    epochs_of_settings: bool = False
     device: str | None = option("cuda, cuda:1, cpu, mps (default: the best there is)", default=None)
     workers: int | None = option(
         "processes that make batches (default: chosen; 0: none)", default=None, metavar="N"

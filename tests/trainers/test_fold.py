@@ -148,6 +148,26 @@ def test_a_run_goes_on_with_the_augmentation_it_was_begun_with(make_request, mon
     assert train_fold(make_request()).folder == folder, "finished, and not refused either"
 
 
+@pytest.mark.usefixtures("training_only")
+def test_a_run_begun_without_the_epochs_of_its_settings_file_goes_on_without_them(
+    make_request, monkeypatch, caplog
+):
+    """Earlier versions left them out where the command line had another budget."""
+    with monkeypatch.context() as patch:
+        stop_at(patch, 2)
+        with pytest.raises(TrainingStopped):
+            train_fold(make_request(epochs=None, max_steps=6))
+    typed = make_request(epochs=2, max_steps=6)
+    with pytest.raises(TrainingError, match="started: epochs: None -> 2"):
+        train_fold(typed)
+    other = dataclasses.replace(make_request(epochs=2, max_steps=8), epochs_of_settings=True)
+    with pytest.raises(TrainingError, match="epochs: None -> 2; max_steps: 6 -> 8"):
+        train_fold(other)
+    folder = train_fold(dataclasses.replace(typed, epochs_of_settings=True)).folder
+    assert json.loads((folder / "run.json").read_text())["steps"] == 6, "not the 4 of 2 epochs"
+    assert "the 2 epochs of --settings do not end it" in caplog.text
+
+
 def test_folds_and_the_model_of_all_cases_follow_one_number_of_training_cases(make_request):
     request = make_request()
     opened = [open_fold(dataclasses.replace(request, fold=fold)) for fold in (0, 1, "all")]
