@@ -187,8 +187,9 @@ class Plan:
 
     def decisions(self) -> str:
         """What a user decided instead of the rules, as options of planning: "--spacing 5 1 1"."""
-        words = (f"{option_of(name)} {value.replace(' × ', ' ')}" for name, value in self.overrides.items())
-        return " ".join(words)
+        taken = self.overrides.get("like")  # with what was decided for the plan that was taken over
+        decided = self.overrides if taken is None else {"like": taken}
+        return " ".join(f"{option_of(name)} {value.replace(' × ', ' ')}" for name, value in decided.items())
 
     def sha256(self) -> str:
         """A hash of what is planned, the same on every machine; it names the plan in checkpoints and adapter

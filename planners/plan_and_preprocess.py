@@ -4,6 +4,7 @@ again."""
 from __future__ import annotations
 
 import logging
+import shlex
 from concurrent.futures import Executor
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -34,6 +35,7 @@ from planners.overrides import Overrides
 from planners.plan_like import plan_like
 from planners.planner import plan_dataset
 from planners.preprocess import PreprocessReport, preprocess_cases
+from planners.replaced import made_for, tell_replaced
 from planners.scan import scan_dataset
 
 LOG = logging.getLogger(__name__)
@@ -180,13 +182,23 @@ def _kept(request: PlanRequest, extraction: Extraction) -> Plan | None:
             found=f"a plan made with {plan.decisions()}, and data that have changed since",
             expected="a plan of the data as they are now",
             fix=f"plan anew with that: balrsam plan_and_preprocess {plan.dataset}"
-            f"{f' --plan {request.name}' if request.name else ''} {plan.decisions()}; or without, to have "
-            "the rules decide",
+            f"{f' --plan {request.name}' if request.name else ''} {_again(path, plan, request.hardware)}; or "
+            "without, to have the rules decide",
         )
     if not plan.overrides and plan.gpu_memory_gb == 0 and request.hardware.gpu_memory_gb is not None:
         return None
-    LOG.info("%s: kept as it is, %s", path, _made_for(plan))
+    LOG.info("%s: kept as it is, %s", path, made_for(plan))
     return plan
+
+
+def _again(path: Path, plan: Plan, hardware: Hardware) -> str:
+    """The options that plan for data of now what the plan in `path` planned for those of then: one that was
+    taken over is taken over from itself, since the one that it was taken from may lie anywhere."""
+    if "like" in plan.overrides:
+        return f"--like {shlex.quote(str(path))}"
+    elsewhere = plan.gpu_memory_gb not in (None, hardware.gpu_memory_gb or 0)
+    memory = f"--gpu-memory-gb {plan.gpu_memory_gb:g} " if elsewhere else ""
+    return memory + plan.decisions()
 
 
 def _readable(path: Path) -> Plan | None:
@@ -194,13 +206,6 @@ def _readable(path: Path) -> Plan | None:
         return read_plan(path) if path.is_file() else None
     except BalrsamError:
         return None
-
-
-def _made_for(plan: Plan) -> str:
-    """What a plan was made for, and what a user decided of it."""
-    memory = plan.gpu_memory_gb
-    machine = "a CPU" if memory == 0 else f"a GPU of {memory:g} GB" if memory else "an unknown machine"
-    return f"made for {machine}" + (f" with {plan.decisions()}" if plan.overrides else "")
 
 
 def _plan(request: PlanRequest, dataset: RawDataset, extraction: Extraction) -> Plan:
@@ -238,14 +243,8 @@ def _write_if_new(folder: Path, plan: Plan) -> None:
     before = _readable(path)
     if before == plan:
         return
-    if before is not None and before.sha256() != plan.sha256() and _made_for(before) != _made_for(plan):
-        LOG.warning(
-            "%s: replaced; the plan before was %s, this one is %s. To have it back, give its options again; "
-            "to have both, plan one under a name: --plan NAME",
-            path,
-            _made_for(before),
-            _made_for(plan),
-        )
+    if before is not None and before.sha256() != plan.sha256():
+        tell_replaced(path, before, plan)
     write_versioned(path, plan)
 
 

@@ -31,10 +31,17 @@ def plan_like(other: Plan, fingerprint: Fingerprint, description: DatasetDescrip
         },
         default_configuration=other.default_configuration,
         companions=other.companions,
-        overrides={**other.overrides, "like": other.dataset},
+        overrides={**other.overrides, "like": _origin(other, fingerprint)},
         orientations=fingerprint.orientations,
         gpu_memory_gb=other.gpu_memory_gb,
     )
+
+
+def _origin(other: Plan, fingerprint: Fingerprint) -> str:
+    """The dataset whose plan is taken over: that of `other`, or where that is a former plan of this dataset,
+    the one that it was taken from."""
+    former = other.dataset == fingerprint.dataset
+    return other.overrides.get("like", other.dataset) if former else other.dataset
 
 
 def find_plan(name: str, preprocessed: Path) -> Plan:
