@@ -9,7 +9,7 @@ from balrsam_pipeline.execution.lock import Holder, lock_holder
 from balrsam_pipeline.files import read_json
 from balrsam_pipeline.folds import ALL
 from balrsam_pipeline.layout import FoldFolder, PlanFolder, PreprocessedFolder, RawFolder, ResultsFolder
-from balrsam_pipeline.plan import read_plan
+from balrsam_pipeline.plan import Plan, read_plan
 from balrsam_pipeline.plan_names import option_of
 from balrsam_pipeline.run.estimates import FOLD, fold_folder
 from balrsam_pipeline.run.handed_on import settings_for
@@ -18,6 +18,12 @@ from balrsam_pipeline.run.request import RunRequest
 from balrsam_pipeline.run.step import Step
 
 POOLED, PREPARE, PLANNING = "crossval_", "prepare", "plan_and_preprocess"
+MEMORY, LIKE = "--gpu-memory-gb", "--like"
+NO_DECISIONS = (
+    "--configurations",
+    "--offline",
+    MEMORY,
+)  # options that no plan notes as overrides
 
 
 def has_results(step: Step, request: RunRequest) -> bool:
@@ -69,14 +75,36 @@ def decides_planning(request: RunRequest) -> bool:
     return bool(settings_for(PLANNING, request.options).keys() - {"--offline"})
 
 
-def is_planned_by_hand(request: RunRequest, record: StepRecord | None) -> bool:
-    """Whether there is a plan that was made by hand: no run has made one, or none was asked for what this one
-    says that a user decided."""
+def planned(request: RunRequest) -> Plan | None:
+    """The plan that is there; None where there is none that can be read."""
     try:
-        plan = read_plan(request.planned.plan)
+        return read_plan(request.planned.plan)
     except BalrsamError:
-        return False
-    return record is None or bool({option_of(name) for name in plan.overrides} - record.inputs.keys())
+        return None
+
+
+def is_made_by_hand(plan: Plan, record: StepRecord | None) -> bool:
+    """Whether a plan was made by hand: no run has made one, the last one was told to keep it, or it was asked
+    for other decisions than those in it."""
+    if record is None or record.kept_plan == plan.sha256():
+        return True
+    asked = {name: value for name, value in record.inputs.items() if name.startswith("--")}
+    if "like" in plan.overrides or LIKE in asked:
+        return not ("like" in plan.overrides and LIKE in asked)
+    memory = str(plan.gpu_memory_gb)
+    if plan.gpu_memory_gb is not None and _numbers(asked.get(MEMORY, memory)) != _numbers(memory):
+        return True
+    decided = {option_of(name): _numbers(value) for name, value in plan.overrides.items()}
+    return decided != {name: _numbers(value) for name, value in asked.items() if name not in NO_DECISIONS}
+
+
+def _numbers(value: str) -> tuple[str, ...]:
+    """An option's words, numbers as plans note them, with four digits."""
+    words = value.replace(" × ", " ").split()
+    try:
+        return tuple(f"{float(word):.4g}" for word in words)
+    except ValueError:
+        return tuple(words)
 
 
 def _kind(step: Step) -> str:

@@ -13,7 +13,7 @@ from balrsam_pipeline.execution import cluster_words
 from balrsam_pipeline.files import read_json, write_json
 from balrsam_pipeline.layout import PreprocessedFolder, ResultsFolder
 from balrsam_pipeline.plan import read_plan
-from balrsam_pipeline.run.by_hand import PLANNING, decides_planning, is_planned_by_hand
+from balrsam_pipeline.run.by_hand import PLANNING, decides_planning, is_made_by_hand, planned
 from balrsam_pipeline.run.file_hashes import ContentHashes, find_files
 from balrsam_pipeline.run.invalidate import clear_for
 from balrsam_pipeline.run.records import Output, StepRecord, begin, record_path, write_record
@@ -88,8 +88,9 @@ def run_step(
     clear_for(step, state, request.bases)
     if step.name in (on_cluster(request), on_devices(request)):
         _forget_folds(step, request, hashes)
-    words = (*step.words, *step.continues) if state.same_inputs or state.by_hand else step.words
+    words = (*step.words, *step.continues) if state.same_inputs or state.kept_plan else step.words
     record = begin(step.name, str(step), state.inputs, _cases(state.inputs))
+    record = dataclasses.replace(record, kept_plan=state.kept_plan)
     write_record(folder, record)
     started = time.monotonic()
     messages: list[str] = []
@@ -140,15 +141,25 @@ def _forget_folds(step: Step, request: RunRequest, hashes: ContentHashes) -> Non
 
 
 def check(step: Step, request: RunRequest, hashes: ContentHashes) -> StepState:
-    """Where a step stands now; a plan that was made by hand is no damage."""
+    """Where a step stands now. A plan that can be read is no damage, whoever changed it: it is kept, or what
+    plans anew says what it was."""
     state = state_of(step, request.bases, records_folder(request), hashes)
-    kept = step.command == PLANNING and not decides_planning(request) and state.status != "done"
-    if not kept or not is_planned_by_hand(request, state.record):
+    plan = planned(request) if step.command == PLANNING and state.status != "done" else None
+    if plan is None:
         return state
-    plan = labels(PREPROCESSED.planned(request.plan).plan)
-    damaged = tuple(label for label in state.damaged if label not in plan)
-    why = "; ".join(filter(None, (state.why, "the plan was made by hand, and is kept")))
-    return dataclasses.replace(state, by_hand=True, damaged=damaged, why=why)
+    (file,) = labels(PREPROCESSED.planned(request.plan).plan)
+    damaged = tuple(label for label in state.damaged if label != file)
+    if file not in state.damaged and not is_made_by_hand(plan, state.record):
+        return state
+    decides = decides_planning(request)
+    found = "there is a plan made by hand"
+    found += ", and the options of planning given here go before it" if decides else ""
+    return dataclasses.replace(
+        state,
+        kept_plan="" if decides else plan.sha256(),
+        damaged=damaged,
+        why="; ".join(filter(None, (state.why, found))),
+    )
 
 
 @contextlib.contextmanager

@@ -37,6 +37,7 @@ class StepRecord:
         outputs: files that it made, by label; `cases` how many images were among its inputs.
         seconds: that it took; None while it runs, and where it went on with what an earlier attempt left.
         message: why it failed.
+        kept_plan: the hash of a plan made by hand that it was told to keep; empty where there was none.
     """
 
     schema_version: int = 1
@@ -52,6 +53,7 @@ class StepRecord:
     version: str = __version__
     seconds: float | None = None
     message: str = ""
+    kept_plan: str = ""
 
     @property
     def begun_here(self) -> str:

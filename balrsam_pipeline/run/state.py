@@ -28,7 +28,7 @@ class StepState:
         inputs: what it would be made from now.
         damaged: outputs that are missing or changed since they were written, by label.
         same_inputs: it was begun before, with the very same inputs.
-        by_hand: the plan that this step would make was made by hand, and is kept.
+        kept_plan: the hash of a plan made by hand that this step is told to keep; empty where it is not.
         record: what became of it when it was last begun.
     """
 
@@ -37,7 +37,7 @@ class StepState:
     inputs: dict[str, str]
     damaged: tuple[str, ...] = ()
     same_inputs: bool = False
-    by_hand: bool = False
+    kept_plan: str = ""
     record: StepRecord | None = None
 
 
