@@ -14,14 +14,10 @@ from balrsam_pipeline.hardware import half_precision
 from trainers.adamw import EagerAdamW
 from trainers.config import TrainingConfig
 
-UNDECAYED = (
-    "token",
-    "pos",
-    "relative",
-    "rel_",
-    "embedding",
-    ".lora.",
-)  # learned positions and tokens are no projections: decay would erase them, and what LoRA has learnt too
+# in a parameter's own name: learned positions and tokens are no projections (decay would erase them), nor are
+# biases, also where several lie in one matrix
+UNDECAYED = ("token", "pos", "rel_", "relative", "embedding", "bias")
+LORA = "lora"  # a part of the path: decay would erase what it has learnt, too
 LONGEST_AVERAGE = 0.9999
 
 
@@ -38,7 +34,7 @@ def make_optimiser(
     groups: dict[tuple[float, float], list[nn.Parameter]] = {}
     for name, parameter in model.named_parameters():
         if parameter.requires_grad:
-            projects = parameter.ndim >= 2 and not any(word in name.lower() for word in UNDECAYED)
+            projects = parameter.ndim >= 2 and not is_spared(name)
             share = config.pretrained_rate if is_pretrained(name) else 1.0
             groups.setdefault((config.weight_decay if projects else 0.0, share), []).append(parameter)
     return EagerAdamW(
@@ -49,6 +45,19 @@ def make_optimiser(
         lr=config.learning_rate or 0.0,
         fused=True,
     )
+
+
+def is_spared(name: str) -> bool:
+    """Whether a parameter of this name does not decay whatever its shape: by its own name, not those of the
+    modules that it lies in.
+
+    Example:
+        >>> is_spared("tokens.class_tokens"), is_spared("tokens.embed.weight"), is_spared("mlps.biases.2")
+        (True, False, True)
+    """
+    parts = name.lower().split(".")
+    own = next((part for part in reversed(parts) if not part.isdigit()), "")
+    return LORA in parts or any(word in own for word in UNDECAYED)
 
 
 def set_learning_rate(optimiser: torch.optim.Optimizer, rate: float) -> None:

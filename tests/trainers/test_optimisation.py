@@ -6,13 +6,15 @@ from functools import partial
 import pytest
 import torch
 from support.plans import example_plan
+from support.volumes import volume_network
 from torch import nn
 
-from balrsam_pipeline.network import random_model, starts_as_sam
+from balrsam_pipeline.network import preset, random_model, starts_as_sam
 from balrsam_pipeline.network.builder import freeze
 from trainers.config import TrainingConfig
 from trainers.optimisation import WeightAverage, learning_rate, make_optimiser, set_learning_rate
 
+PROJECTIONS = ("hypernetworks.weights.", "to_masks.", "key_core", "upscaling.weight")  # that are no layers
 CONFIG = TrainingConfig(learning_rate=0.01, warmup_fraction=0.1)
 
 
@@ -53,6 +55,33 @@ def test_norms_biases_positions_and_tokens_do_not_decay():
             )
         },
     }
+
+
+@pytest.mark.parametrize(
+    "network",
+    [
+        volume_network(hypernetworks="shared"),
+        preset("vit_b", classes=3),
+        preset("vit_t", classes=3),
+        preset("vit_mini", classes=3),
+        preset("cnn", classes=3),
+    ],
+    ids=["volumes", "vit_b", "vit_t", "vit_mini", "cnn"],
+)
+def test_projections_decay_whatever_the_modules_are_called_that_they_lie_in(network):
+    """`tokens.`, `cross_attn_token_to_image.` and `to_embedding.` hold three quarters of some networks."""
+    with torch.device("meta"):
+        model = random_model(network)
+    decay = {
+        id(p): group["weight_decay"]
+        for group in make_optimiser(model, CONFIG).param_groups
+        for p in group["params"]
+    }
+    for name, parameter in model.named_parameters():
+        module, _, own = name.rpartition(".")
+        layer = isinstance(model.get_submodule(module), nn.Linear | nn.Conv2d | nn.Conv3d) and own == "weight"
+        projects = layer or any(word in name for word in PROJECTIONS)
+        assert decay[id(parameter)] == (CONFIG.weight_decay if projects else 0.0), name
 
 
 def test_weights_of_sams_own_take_their_share_of_the_rate_and_lora_does_not_decay():
