@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import logging
 import shlex
+from collections.abc import Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -98,13 +99,13 @@ def plan_and_preprocess(request: PlanRequest) -> Preparation:
             checked = scan_once(dataset, folder, measured, executor, workers) if request.verify else None
             extraction = extract_fingerprint(dataset, folder, executor, workers, measured)
         del measured  # 100,000 measurements are not kept while cases are preprocessed
-        plan = _kept(request, extraction) or _plan(request, dataset, extraction)
-        names = _chosen(request, plan)
-        first = plan.default_configuration if plan.default_configuration in names else names[0]
-        beside = tuple(name for name in plan.companions if name in names and name != first)
-        plan = replace(plan, default_configuration=first, companions=beside)
         planned = PreprocessedFolder(folder).planned(request.name).path
-        _write_if_new(planned, plan)
+        kept = _kept(request, extraction)
+        plan = kept or _plan(request, dataset, extraction)
+        names = _chosen(request, plan)
+        if kept is None:
+            plan = _recommending(plan, names)
+            _write_if_new(planned, plan)
         write_folds(PreprocessedFolder(folder).folds, folds_of(dataset))
         write_json(PreprocessedFolder(folder).description, read_json(RawFolder(dataset.folder).description))
         reports = _preprocess(dataset, plan, names, planned, extraction, executor, workers)
@@ -236,6 +237,13 @@ def _chosen(request: PlanRequest, plan: Plan) -> tuple[str, ...]:
     for name in names:
         plan.configuration(name)
     return tuple(dict.fromkeys(names))
+
+
+def _recommending(plan: Plan, names: Sequence[str]) -> Plan:
+    """The plan, where of what it recommends only these configurations were asked for."""
+    first = plan.default_configuration if plan.default_configuration in names else names[0]
+    beside = tuple(name for name in plan.companions if name in names and name != first)
+    return replace(plan, default_configuration=first, companions=beside)
 
 
 def _write_if_new(folder: Path, plan: Plan) -> None:

@@ -202,9 +202,15 @@ def _request(arguments: argparse.Namespace) -> TrainRequest:
         dataset=find_dataset(arguments.dataset, roots),
         roots=roots,
         config=_config(arguments),
-        epochs_of_settings=arguments.settings is not None and arguments.epochs is None,
+        epochs_of_settings=_has_budget_beside_file(arguments),
         **chosen,
     )
+
+
+def _has_budget_beside_file(arguments: argparse.Namespace) -> bool:
+    """Whether minutes or steps, and no epochs, are given beside a file of settings."""
+    typed = arguments.max_minutes is not None or arguments.max_steps is not None
+    return arguments.settings is not None and arguments.epochs is None and typed
 
 
 def _config(arguments: argparse.Namespace) -> TrainingConfig:

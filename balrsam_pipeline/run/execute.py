@@ -88,9 +88,11 @@ def run_step(
     clear_for(step, state, request.bases)
     if step.name in (on_cluster(request), on_devices(request)):
         _forget_folds(step, request, hashes)
-    words = (*step.words, *step.continues) if state.same_inputs or state.kept_plan else step.words
+    goes_on = state.same_inputs or bool(state.kept_plan)
+    words = (*step.words, *step.continues) if goes_on else step.words
     record = begin(step.name, str(step), state.inputs, _cases(state.inputs))
-    record = dataclasses.replace(record, kept_plan=state.kept_plan)
+    former = "" if goes_on else state.own_plan
+    record = dataclasses.replace(record, kept_plan=state.kept_plan, replaced_plan=former)
     write_record(folder, record)
     started = time.monotonic()
     messages: list[str] = []
@@ -149,8 +151,11 @@ def check(step: Step, request: RunRequest, hashes: ContentHashes) -> StepState:
         return state
     (file,) = labels(PREPROCESSED.planned(request.plan).plan)
     damaged = tuple(label for label in state.damaged if label != file)
+    now = hashes.of([request.planned.plan])[request.planned.plan]
+    if state.record is not None and state.record.replaced_plan == now:  # it was stopped before that
+        return dataclasses.replace(state, own_plan=now, same_inputs=False, damaged=damaged)
     if file not in state.damaged and not is_made_by_hand(plan, state.record):
-        return state
+        return dataclasses.replace(state, own_plan=now)
     decides = decides_planning(request)
     found = "there is a plan made by hand"
     found += ", and the options of planning given here go before it" if decides else ""

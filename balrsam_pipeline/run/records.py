@@ -38,6 +38,7 @@ class StepRecord:
         seconds: that it took; None while it runs, and where it went on with what an earlier attempt left.
         message: why it failed.
         kept_plan: the hash of a plan made by hand that it was told to keep; empty where there was none.
+        replaced_plan: the SHA-256 of a file, the plan of an earlier run that this one was to replace.
     """
 
     schema_version: int = 1
@@ -54,6 +55,7 @@ class StepRecord:
     seconds: float | None = None
     message: str = ""
     kept_plan: str = ""
+    replaced_plan: str = ""
 
     @property
     def begun_here(self) -> str:

@@ -29,6 +29,7 @@ class StepState:
         damaged: outputs that are missing or changed since they were written, by label.
         same_inputs: it was begun before, with the very same inputs.
         kept_plan: the hash of a plan made by hand that this step is told to keep; empty where it is not.
+        own_plan: the SHA-256 of a file, the plan of an earlier run that this step may replace.
         record: what became of it when it was last begun.
     """
 
@@ -38,6 +39,7 @@ class StepState:
     damaged: tuple[str, ...] = ()
     same_inputs: bool = False
     kept_plan: str = ""
+    own_plan: str = ""
     record: StepRecord | None = None
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import shlex
 from pathlib import Path
@@ -100,6 +101,33 @@ def test_what_a_run_was_asked_for_and_is_no_longer_is_planned_anew(dataset: Data
     assert dataset.overrides == {"batch_size": "3"}
     assert dataset.plan_by_run() == 0
     assert dataset.overrides == {}
+
+
+def test_a_stop_before_the_new_plan_does_not_make_the_old_one_by_hand(
+    dataset: Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert dataset.plan_by_run(dataset.asking(batch_size="3")) == 0
+    with monkeypatch.context() as patch:
+        patch.setattr("planners.plan_and_preprocess._write_if_new", _interrupt)
+        assert dataset.plan_by_run() == 130
+    assert dataset.overrides == {"batch_size": "3"}
+    assert "by hand" not in dataset.state().why
+    assert dataset.plan_by_run() == 0
+    assert dataset.overrides == {}
+    assert dataset.state().status == "done"
+
+
+def _interrupt(*_: object) -> None:
+    raise KeyboardInterrupt
+
+
+def test_a_plan_that_is_kept_goes_on_recommending_what_it_did(dataset: Dataset) -> None:
+    dataset.plan_by_hand()
+    before = dataset.request.planned.plan.read_bytes()
+    assert read_plan(dataset.request.planned.plan).default_configuration != "2d"
+    for request in (dataset.request, dataclasses.replace(dataset.request, configurations=None)):
+        assert dataset.plan_by_run(request) == 0
+        assert dataset.request.planned.plan.read_bytes() == before
 
 
 def test_options_of_the_run_go_before_the_plan_made_by_hand_and_say_so(
