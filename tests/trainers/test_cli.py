@@ -40,6 +40,16 @@ def test_a_budget_of_the_settings_file_holds_beside_one_of_the_command_line(
     assert (config.epochs, config.max_minutes, config.max_steps) == (7, minutes, steps)
 
 
+def test_epochs_of_the_file_are_known_as_such_beside_a_budget_that_was_typed(prepared, tmp_path):
+    """Earlier versions left them out there, and nowhere else."""
+    path = tmp_path / "settings.json"
+    path.write_text('{"epochs": 3, "max_minutes": 10}')
+    words = ("train", "--settings", str(path))
+    assert _request(parse(prepared, *words, "--max-minutes", "10")).epochs_of_settings
+    assert not _request(parse(prepared, *words)).epochs_of_settings
+    assert not _request(parse(prepared, *words, "--max-minutes", "10", "--epochs", "3")).epochs_of_settings
+
+
 def test_options_win_over_the_settings_file(prepared, tmp_path):
     path = tmp_path / "settings.json"
     path.write_text('{"seed": 3, "learning_rate": 0.1, "loss": {"boundary": 0}}')
