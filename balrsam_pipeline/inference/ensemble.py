@@ -22,6 +22,7 @@ from balrsam_pipeline.inference.outputs import (
     mark_all,
     mark_stale,
     remove_stale,
+    set_aside_all_stale,
     set_aside_stale,
 )
 from balrsam_pipeline.inference.postprocessing import (
@@ -42,6 +43,7 @@ from balrsam_pipeline.inference.probabilities import (
     writing_probabilities,
 )
 from balrsam_pipeline.layout import PREDICTION
+from balrsam_pipeline.outdated import is_current, require_current
 from balrsam_pipeline.progress import track
 from balrsam_pipeline.protect import require_apart, require_not_read, require_own
 
@@ -72,8 +74,8 @@ def ensemble_folders(
 
     Raises:
         UsageError: the output is a folder that is read, one that somebody else made, or in use.
-        PredictionError: folders hold different cases, labels or geometry, or lack probabilities; the message
-            names them.
+        PredictionError: folders hold different cases, labels or geometry, lack probabilities, or have some of
+            an earlier run; the message names them.
     """
     manifests = [read_manifest(folder / PREDICTION) for folder in weights]
     cases = _same_cases(list(weights))
@@ -103,6 +105,7 @@ def ensemble_folders(
         finally:  # whatever is not done
             for case, files in made.items():
                 set_aside_stale(case, files)
+            set_aside_all_stale(output)
 
 
 def _average(
@@ -153,7 +156,7 @@ def _same_cases(folders: Sequence[Path]) -> dict[str, str]:
     """Case -> file ending, the same in every folder.
 
     Raises:
-        PredictionError: the sets differ, or there are none.
+        PredictionError: the sets differ, there are none, or some files are to be predicted again.
     """
     found = {
         folder: {path.name.removesuffix(SUFFIX) for path in folder.glob(f"*{SUFFIX}") if path.name[0] != "."}
@@ -171,13 +174,22 @@ def _same_cases(folders: Sequence[Path]) -> dict[str, str]:
                 expected=f"probabilities of the same cases as in {folders[0]}",
                 fix="predict all cases into each folder with --save-probabilities",
             )
-    return {case: _ending(folders[0], case) for case in sorted(first)}
+    endings = {case: _ending(folders[0], case) for case in sorted(first)}
+    for folder in folders:
+        require_current(folder, {case: probability_path(folder, case) for case in first}, PredictionError)
+        labels = {case: folder / f"{case}{ending}" for case, ending in endings.items()}
+        require_current(folder, labels, PredictionError)
+    return endings
 
 
 def _ending(folder: Path, case: str) -> str:
-    for ending in ALL_ENDINGS:
-        if (folder / f"{case}{ending}").is_file():
+    """Of the label map; of one that need not be made again, where there are several."""
+    there = [ending for ending in ALL_ENDINGS if (folder / f"{case}{ending}").is_file()]
+    for ending in there:
+        if is_current(folder / f"{case}{ending}"):
             return ending
+    if there:
+        return there[0]
     raise PredictionError(
         folder / case,
         found="probabilities without a label map",

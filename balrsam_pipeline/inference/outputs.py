@@ -9,13 +9,14 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Iterable
+from itertools import chain, count
 from pathlib import Path
 
 from balrsam_pipeline.imageio import images_among
 from balrsam_pipeline.inference.probabilities import SUFFIX, probability_path
+from balrsam_pipeline.outdated import LISTED, STALE_NS, is_current
 
 LOG = logging.getLogger(__name__)
-STALE_NS = 0  # modification time of a prediction that is to be made again
 SEGMENTATION, STRUCTURES = "_seg.dcm", "_rtstruct.dcm"  # what follows the case in names of DICOM objects
 SET_ASIDE = "outdated"  # sub-folder, which no command looks into
 
@@ -24,11 +25,6 @@ def files_of_case(folder: Path, case: str, label_map: str) -> tuple[Path, ...]:
     """All that a case may have in a folder: its label map, of this name, and what lies beside that."""
     beside = (folder / f"{case}{ending}" for ending in (SEGMENTATION, STRUCTURES))
     return folder / label_map, probability_path(folder, case), *beside
-
-
-def is_current(path: Path) -> bool:
-    """Whether a prediction is there and need not be made again."""
-    return path.is_file() and path.stat().st_mtime_ns != STALE_NS
 
 
 def mark_stale(paths: Iterable[Path]) -> int:
@@ -43,11 +39,15 @@ def mark_stale(paths: Iterable[Path]) -> int:
 
 def mark_all(folder: Path) -> int:
     """The same for every prediction in a folder, whoever's case it is."""
+    return mark_stale(_predictions(folder))
+
+
+def _predictions(folder: Path) -> set[Path]:
     if not folder.is_dir():
-        return 0
+        return set()
     files = [path for path in folder.iterdir() if path.is_file() and path.name[0] != "."]
     beside = [path for path in files if path.name.endswith((SUFFIX, SEGMENTATION, STRUCTURES))]
-    return mark_stale({*images_among(files), *beside})
+    return {*images_among(files), *beside}
 
 
 def remove_stale(paths: Iterable[Path]) -> None:
@@ -60,15 +60,31 @@ def remove_stale(paths: Iterable[Path]) -> None:
 def set_aside_stale(case: str, paths: Iterable[Path]) -> None:
     """Move what an earlier run left of a case that has failed into a sub-folder: it must not pass for a
     result of this run, and may be the only one there is."""
+    _set_aside(f"{case} failed", paths)
+
+
+def set_aside_all_stale(folder: Path) -> None:
+    """The same for every case in a folder that this run was not asked for, or did not come to."""
+    _set_aside(f"{folder} held other cases", sorted(_predictions(folder)))
+
+
+def _set_aside(why: str, paths: Iterable[Path]) -> None:
     left = [path for path in paths if path.is_file() and not is_current(path)]
     for path in left:
         place = path.parent / SET_ASIDE
         place.mkdir(exist_ok=True)
-        path.replace(place / path.name)
+        path.replace(_free(place / path.name))
     if left:
+        rest = len(left) - LISTED
         LOG.warning(
-            "%s failed; what an earlier run predicted of it was moved into the sub-folder %s: %s",
-            case,
+            "%s; what an earlier run predicted was moved into the sub-folder %s: %s",
+            why,
             SET_ASIDE,
-            ", ".join(path.name for path in left),
+            ", ".join(path.name for path in left[:LISTED]) + (f" and {rest} more" if rest > 0 else ""),
         )
+
+
+def _free(path: Path) -> Path:
+    """The path, or where one such was set aside before, the first numbered one that is free."""
+    names = chain([path.name], (f"{number}-{path.name}" for number in count(2)))
+    return next(place for place in map(path.with_name, names) if not os.path.lexists(place))

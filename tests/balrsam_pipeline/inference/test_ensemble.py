@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from balrsam_pipeline.cli import main
 from balrsam_pipeline.execution import folder_lock
 from balrsam_pipeline.imageio import read_label
 from balrsam_pipeline.inference.postprocessing import Postprocessing, PostprocessingStep, write_postprocessing
+from balrsam_pipeline.outdated import STALE_NS
 
 Folders = Callable[..., Path]
 
@@ -44,6 +46,48 @@ def test_a_failure_midway_leaves_no_mixture(two: list[str], tmp_path: Path) -> N
     (tmp_path / "2d" / "case1_probabilities.b2nd").write_bytes(b"damaged")
     assert main([*words, "--weights", "3", "1"]) == 2
     assert names(tmp_path / "out") <= {"case0.nii.gz"}
+    assert (tmp_path / "out" / "outdated" / "case1.nii.gz").read_bytes() == before
+
+
+def test_what_failed_twice_is_set_aside_twice(two: list[str], tmp_path: Path) -> None:
+    words = ["ensemble", "-i", *two, "-o", str(tmp_path / "out"), "--workers", "1"]
+    probabilities = tmp_path / "2d" / "case0_probabilities.b2nd"
+    sound = probabilities.read_bytes()
+    for weights in (("3", "1"), ("1", "3")):
+        probabilities.write_bytes(sound)
+        assert main(words) == 0
+        probabilities.write_bytes(b"damaged")
+        assert main([*words, "--weights", *weights]) == 2
+    assert {"case0.nii.gz", "2-case0.nii.gz"} <= names_of_all(tmp_path / "out" / "outdated")
+
+
+def names_of_all(folder: Path) -> set[str]:
+    return {path.name for path in folder.iterdir()}
+
+
+@pytest.mark.parametrize("name", ["case1_probabilities.b2nd", "case1.nii.gz"])
+@pytest.mark.parametrize("folder", ["2d", "2.5d"])
+def test_predictions_of_an_earlier_run_are_not_averaged(
+    two: list[str], tmp_path: Path, name: str, folder: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    os.utime(tmp_path / folder / name, ns=(STALE_NS, STALE_NS))
+    assert main(["ensemble", "-i", *two, "-o", str(tmp_path / "out")]) == 2
+    said = " ".join(capsys.readouterr().err.split())
+    assert "1 case of an earlier run, to be predicted again: case1" in said and "--continue" in said
+    assert not names(tmp_path / "out")
+
+
+def test_maps_of_other_models_do_not_stay_beside_an_ensemble_of_fewer_cases(
+    two: list[str], tmp_path: Path
+) -> None:
+    words = ["ensemble", "-i", *two, "-o", str(tmp_path / "out")]
+    assert main(words) == 0
+    before = (tmp_path / "out" / "case1.nii.gz").read_bytes()
+    for folder in two:
+        for path in Path(folder).glob("case1*"):
+            path.unlink()
+    assert main([*words, "--weights", "3", "1"]) == 0
+    assert names(tmp_path / "out") == {"case0.nii.gz"}
     assert (tmp_path / "out" / "outdated" / "case1.nii.gz").read_bytes() == before
 
 

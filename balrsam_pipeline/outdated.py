@@ -1,0 +1,42 @@
+"""Which predictions in a folder an earlier run left, to be made again: those that are dated 1970."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from balrsam_pipeline.errors import BalrsamError
+from balrsam_pipeline.layout import PREDICTION
+
+STALE_NS = 0  # modification time of a prediction that is to be made again
+LISTED = 5  # cases that a message names
+
+
+def is_current(path: Path) -> bool:
+    """Whether a prediction is there and need not be made again."""
+    return path.is_file() and path.stat().st_mtime_ns != STALE_NS
+
+
+def require_current(folder: Path, files: Mapping[str, Path], error: type[BalrsamError]) -> None:
+    """Refuse label maps, or probabilities, that an earlier run left in a folder of predictions.
+
+    Args:
+        folder: where it has no prediction.json nobody marked anything in it, and any date will do.
+        files: of each case; those that are not there are not looked at.
+
+    Raises:
+        BalrsamError: there are such; of the kind `error`.
+    """
+    if not (folder / PREDICTION).is_file():
+        return
+    old = sorted(case for case, path in files.items() if path.is_file() and not is_current(path))
+    if old:
+        more = f" and {len(old) - LISTED} more" if len(old) > LISTED else ""
+        raise error(
+            folder,
+            found=f"{len(old)} case{'s' if len(old) > 1 else ''} of an earlier run, to be predicted again: "
+            f"{', '.join(old[:LISTED])}{more}",
+            expected="predictions of one run (what is to be made again is dated 1970)",
+            fix="predict them: the same 'balrsam predict' with --continue and all images; or move their "
+            "files elsewhere",
+        )
