@@ -13,6 +13,7 @@ from balrsam_pipeline.dataset.labels import LabelScheme
 from balrsam_pipeline.errors import EvaluationError
 from balrsam_pipeline.imageio import Geometry, Image, file_ending_of, images_among, npz, read_label
 from balrsam_pipeline.imageio.tiff import sidecar
+from balrsam_pipeline.outdated import require_current
 
 LISTED = 10  # names that a message lists before it says how many more there are
 SPACING_TOLERANCE = 1e-3  # relative
@@ -75,7 +76,8 @@ def find_pairs(
         missing_as_empty: accept cases without a prediction.
 
     Raises:
-        EvaluationError: a folder does not exist or is empty, or a case has only one of its two files.
+        EvaluationError: a folder does not exist or is empty, a case has only one of its two files, or one is
+            a prediction that is to be made again.
     """
     predicted = label_files(predictions, file_ending)
     referenced = label_files(references, file_ending)
@@ -104,6 +106,8 @@ def find_pairs(
             fix="predict them, count them as empty (--missing-as-empty), or name the cases to score: "
             "--cases CASE …",
         )
+    for folder, files in ((predictions, predicted), (references, referenced)):
+        require_current(folder, {case: files[case] for case in wanted if case in files}, EvaluationError)
     return tuple(
         Pair(case=case, prediction=predicted.get(case), reference=referenced[case]) for case in wanted
     )

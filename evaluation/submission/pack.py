@@ -17,6 +17,7 @@ from balrsam_pipeline.files import atomic_path
 from balrsam_pipeline.imageio import FILE_ENDINGS, file_ending_of, label_ending, npz, write_label
 from balrsam_pipeline.inference.inputs import find_cases
 from balrsam_pipeline.layout import DESCRIPTION, PredictionFolder
+from balrsam_pipeline.outdated import require_current
 from balrsam_pipeline.protect import require_not_read
 from evaluation.pairs import label_files
 from evaluation.submission.archive import file_sha256, verify_archive, write_archive
@@ -65,7 +66,7 @@ def pack_submission(request: SubmissionRequest, *more: SubmissionRequest) -> Sub
 
     Raises:
         PredictionError: any rule is broken (all findings are in the message and in the report; no archive is
-            written).
+            written), or predictions are to be made again.
     """
     parts = [_part_of(one) for one in (request, *more)]
     findings = [finding for part in parts for finding in part.findings]
@@ -94,6 +95,7 @@ def _part_of(request: SubmissionRequest) -> _Part:
     unwanted = [case for case in request.form.left_out if case in images or case in predicted]
     images = {case: path for case, path in images.items() if case not in unwanted}
     predicted = {case: path for case, path in predicted.items() if case not in unwanted}
+    require_current(request.predictions, predicted, PredictionError)
     dataset = request.dataset or request.images.resolve().parent.name
     template = request.template or request.form.template
     return _Part(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,6 +13,8 @@ import tifffile
 
 from balrsam_pipeline.dataset.labels import LabelScheme
 from balrsam_pipeline.errors import BalrsamError, EvaluationError
+from balrsam_pipeline.layout import PREDICTION
+from balrsam_pipeline.outdated import STALE_NS
 from evaluation import (
     EvaluationOptions,
     evaluate_folders,
@@ -25,6 +28,15 @@ from evaluation.scoring import score_pairs
 
 Make = Callable[..., LabelScheme]
 LABELS = {"organ": 1, "lesion": 2}
+
+
+def test_predictions_of_an_earlier_run_are_not_scored(folder_pair: tuple[Path, Path]) -> None:
+    os.utime(folder_pair[0] / "case_1.nii.gz", ns=(STALE_NS, STALE_NS))
+    assert len(find_pairs(*folder_pair, ".nii.gz")) == 4  # nobody of ours dated it
+    (folder_pair[0] / PREDICTION).write_text("{}")
+    with pytest.raises(EvaluationError, match="to be predicted again: case_1"):
+        find_pairs(*folder_pair, ".nii.gz")
+    assert len(find_pairs(*folder_pair, ".nii.gz", ["case_0"])) == 1
 
 
 def test_the_summary_of_a_folder_is_that_of_its_cases(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import time
 import zipfile
 from collections.abc import Callable
@@ -15,6 +16,8 @@ import pytest
 from balrsam_pipeline.cli import main
 from balrsam_pipeline.errors import PredictionError
 from balrsam_pipeline.imageio import Geometry, Image, read_geometry, read_label, write_image, write_label
+from balrsam_pipeline.layout import PREDICTION
+from balrsam_pipeline.outdated import STALE_NS
 from evaluation.decathlon import MSD_TASKS
 from evaluation.submission import FORMS, SubmissionRequest, pack_submission
 from evaluation.submission.leaderboards import NOT_IN_MSD, member_name, read_form
@@ -74,6 +77,16 @@ def test_packing_twice_gives_the_same_bytes(request_of: SubmissionRequest) -> No
     assert (
         pack_submission(replace(request_of, output=request_of.output.with_name("again.zip"))).sha256 == first
     )
+
+
+def test_predictions_of_an_earlier_run_are_not_packed(request_of: SubmissionRequest) -> None:
+    os.utime(request_of.predictions / "b_002.nii.gz", ns=(STALE_NS, STALE_NS))
+    assert pack_submission(request_of).archive.is_file()  # nobody of ours dated it
+    request_of.output.unlink()
+    (request_of.predictions / PREDICTION).write_text("{}")
+    with pytest.raises(PredictionError, match="to be predicted again: b_002"):
+        pack_submission(request_of)
+    assert not request_of.output.exists()
 
 
 def dataset_with(folder: Path, name: str, *cases: str, ending: str = "_0000.nii.gz") -> tuple[Path, Path]:
