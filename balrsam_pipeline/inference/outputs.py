@@ -63,6 +63,13 @@ def set_aside_stale(case: str, paths: Iterable[Path]) -> None:
     _set_aside(f"{case} failed", paths)
 
 
+def set_aside_renamed(case: str, name_now: str, paths: Iterable[Path]) -> None:
+    """The same of a case that has another name now, and is predicted under that."""
+    files = list(paths)
+    mark_stale(files)
+    _set_aside(f"{case} is called {name_now} now", files)
+
+
 def set_aside_all_stale(folder: Path) -> None:
     """The same for every case in a folder that this run was not asked for, or did not come to."""
     _set_aside(f"{folder} held other cases", sorted(_predictions(folder)))

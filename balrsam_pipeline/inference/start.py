@@ -17,10 +17,10 @@ from balrsam_pipeline.files import final_name
 from balrsam_pipeline.inference.grids import difference_of_grids
 from balrsam_pipeline.inference.outputs import (
     files_of_case,
-    is_current,
     mark_all,
     mark_stale,
     remove_stale,
+    set_aside_renamed,
 )
 from balrsam_pipeline.inference.prediction_json import (
     Manifest,
@@ -30,6 +30,7 @@ from balrsam_pipeline.inference.prediction_json import (
 )
 from balrsam_pipeline.inference.probabilities import probability_path
 from balrsam_pipeline.layout import PREDICTION, PredictionFolder
+from balrsam_pipeline.outdated import is_current
 from balrsam_pipeline.protect import require_apart, require_not_read, require_own
 
 LOG = logging.getLogger(__name__)
@@ -81,6 +82,7 @@ def start_run(
     was_there = (output / PREDICTION).is_file()
     before = manifest_there(output, manifest, continuing)
     known = before.series if before is not None and before == manifest else {}
+    known = _without_renamed(cases, output, known, manifest.series)
     waiting = dict(cases)
     if continuing and before is not None:
         _mark_replaced(cases, output, known, manifest.series)
@@ -130,6 +132,23 @@ def _mark_replaced(
         if difference is not None:
             LOG.info("%s is predicted again: %s", case, difference)
             mark_stale(outputs_of(files, output))
+
+
+def _without_renamed(
+    cases: Mapping[str, CaseFiles],
+    output: Path,
+    known: Mapping[str, SeriesRecord],
+    series: Mapping[str, SeriesRecord],
+) -> dict[str, SeriesRecord]:
+    """Set aside what was predicted of the same DICOM series under another name, which a study added beside
+    it changes; returns the other known cases."""
+    names = {record: case for case, record in series.items() if case in cases}
+    renamed = {
+        case: names[record] for case, record in known.items() if case not in series and record in names
+    }
+    for case, name_now in renamed.items():
+        set_aside_renamed(case, name_now, outputs_of(replace(cases[name_now], case=case), output))
+    return {case: record for case, record in known.items() if case not in renamed}
 
 
 def remove_leftovers(cases: Mapping[str, CaseFiles], output: Path) -> None:

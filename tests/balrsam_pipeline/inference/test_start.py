@@ -171,6 +171,28 @@ def test_a_study_added_before_others_takes_no_mask_of_theirs(model_folder: Folde
     assert mask.stat().st_mtime_ns == before
 
 
+def test_a_case_that_gets_another_name_leaves_no_file_under_the_old_one(
+    model_folder: Folders, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A second patient's folder of the same name tells both apart by their parents."""
+    words = ["predict", "-i", str(tmp_path / "in"), "-o", str(tmp_path / "out"), *CPU, "--continue"]
+    words += ["--model", str(model_folder(folds=(0,))), "--save-probabilities"]
+    write_kind(tmp_path / "in" / "p1" / "DICOM", KINDS["upright"], study="1")
+    assert main([*words, "--output-format", "dicom-seg"]) == 0
+    old = {path.name for path in (tmp_path / "out").glob("DICOM*")}
+    assert old == {"DICOM.nii.gz", "DICOM_probabilities.b2nd", "DICOM_seg.dcm"}
+    write_kind(tmp_path / "in" / "p2" / "DICOM", KINDS["upright"], study="2")
+    assert main(words) == 0
+    assert {path.name for path in (tmp_path / "out").glob("*.nii.gz")} == {
+        "p1_DICOM.nii.gz",
+        "p2_DICOM.nii.gz",
+    }
+    assert {path.name for path in (tmp_path / "out" / "outdated").iterdir()} == old
+    series = json.loads((tmp_path / "out" / "prediction.json").read_text())["series"]
+    assert set(series) == {"p1_DICOM", "p2_DICOM"}
+    assert "DICOM is called p1_DICOM now" in caplog.text
+
+
 def test_series_are_recorded_of_what_is_predicted_alone(model_folder: Folders, tmp_path: Path) -> None:
     for name, study in (("anna", "1"), ("bert", "2")):
         write_kind(tmp_path / "in" / name, KINDS["upright"], study=study)
