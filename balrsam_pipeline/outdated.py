@@ -21,13 +21,14 @@ def require_current(folder: Path, files: Mapping[str, Path], error: type[Balrsam
     """Refuse label maps, or probabilities, that an earlier run left in a folder of predictions.
 
     Args:
-        folder: where it has no prediction.json nobody marked anything in it, and any date will do.
+        folder: where it has no prediction.json, or that is dated 1970, too (some archives date all files so),
+            nobody marked anything in it.
         files: of each case; those that are not there are not looked at.
 
     Raises:
         BalrsamError: there are such; of the kind `error`.
     """
-    if not (folder / PREDICTION).is_file():
+    if not is_current(folder / PREDICTION):
         return
     old = sorted(case for case, path in files.items() if path.is_file() and not is_current(path))
     if old:

@@ -37,6 +37,10 @@ def test_predictions_of_an_earlier_run_are_not_scored(folder_pair: tuple[Path, P
     with pytest.raises(EvaluationError, match="to be predicted again: case_1"):
         find_pairs(*folder_pair, ".nii.gz")
     assert len(find_pairs(*folder_pair, ".nii.gz", ["case_0"])) == 1
+    os.utime(
+        folder_pair[0] / PREDICTION, ns=(STALE_NS, STALE_NS)
+    )  # all unpacked from an archive without dates
+    assert len(find_pairs(*folder_pair, ".nii.gz")) == 4
 
 
 def test_the_summary_of_a_folder_is_that_of_its_cases(
