@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 import tifffile
 
@@ -259,18 +260,24 @@ def test_pictures_are_measured_in_pixels(
     assert summary.unit == "px" and summary.foreground_mean["hd95"] == 3.0
 
 
+def boxes(place: Path) -> dict[Path, npt.NDArray[np.uint8]]:
+    """Two folders, each with what its file is to hold: a box, moved by three pixels in its plane."""
+    labels: dict[Path, npt.NDArray[np.uint8]] = {}
+    for name, moved in (("a", 3), ("b", 0)):
+        (place / name).mkdir()
+        labels[place / name] = np.zeros((6, 30, 40), dtype=np.uint8)
+        labels[place / name][1:5, 5:15, 5 + moved : 15 + moved] = 1
+    return labels
+
+
 @pytest.mark.parametrize(("spacing", "unit", "hd95"), [(None, "px", 3.0), ([5.0, 0.5, 0.5], "mm", 1.5)])
 def test_stacks_of_tiff_are_measured_in_mm_where_they_have_a_spacing(
     tmp_path: Path, make_scheme: Make, spacing: list[float] | None, unit: str, hd95: float
 ) -> None:
-    """A box is moved by three pixels in its plane."""
-    for folder, moved in (("a", 3), ("b", 0)):
-        label = np.zeros((6, 30, 40), dtype=np.uint8)
-        label[1:5, 5:15, 5 + moved : 15 + moved] = 1
-        (tmp_path / folder).mkdir()
-        tifffile.imwrite(tmp_path / folder / "x.tif", label, metadata={"axes": "ZYX"})
+    for folder, label in boxes(tmp_path).items():
+        tifffile.imwrite(folder / "x.tif", label, metadata={"axes": "ZYX"})
         if spacing is not None:
-            (tmp_path / folder / "x.json").write_text(json.dumps({"spacing": spacing}))
+            (folder / "x.json").write_text(json.dumps({"spacing": spacing}))
     summary = evaluate_folders(tmp_path / "a", tmp_path / "b", make_scheme({"cell": 1}), ".tif")
     assert summary.unit == unit and summary.foreground_mean["hd95"] == pytest.approx(hd95)
 
@@ -279,13 +286,9 @@ def test_stacks_of_tiff_are_measured_in_mm_where_they_have_a_spacing(
 def test_npz_files_are_measured_in_mm_where_they_have_a_spacing(
     tmp_path: Path, make_scheme: Make, spacing: list[float] | None, unit: str, hd95: float
 ) -> None:
-    """A box is moved by three pixels in its plane."""
-    for folder, moved in (("a", 3), ("b", 0)):
-        label = np.zeros((6, 30, 40), dtype=np.uint8)
-        label[1:5, 5:15, 5 + moved : 15 + moved] = 1
-        (tmp_path / folder).mkdir()
+    for folder, label in boxes(tmp_path).items():
         more = {} if spacing is None else {"spacing": np.array(spacing)}
-        np.savez_compressed(tmp_path / folder / "x.npz", segs=label, **more)
+        np.savez_compressed(folder / "x.npz", segs=label, **more)
     summary = evaluate_folders(tmp_path / "a", tmp_path / "b", make_scheme({"cell": 1}), ".npz")
     assert summary.unit == unit and summary.foreground_mean["hd95"] == pytest.approx(hd95)
 

@@ -158,12 +158,7 @@ def keep_features(
     train, validation = data.sampling_cases(data.fold.train), data.sampling_cases(data.fold.val)
     computed_in = torch.bfloat16 if cpu_computes_bfloat16() else torch.float32
     key = features_key(base_sha256, configuration, computed_in)
-    kept = [
-        path
-        for case in train
-        for path in preprocessed.features(key, case.case, "*").parent.glob("*")
-        if PLAIN_VIEW.fullmatch(path.stem) or path.stem.endswith(copies_name(config.augmentation))
-    ]
+    kept = _kept_already(preprocessed, key, train, config.augmentation)
     writable = os.access(preprocessed.path, os.W_OK)
     room = sum(map(_size, kept)) + (shutil.disk_usage(preprocessed.path).free if writable else 0)
     machine = Machine(device=machine_of[0], workers=machine_of[1], room_bytes=room)
@@ -188,15 +183,8 @@ def keep_features(
         tiles=not whole,
     )
     views = shown * orders * (count + (1 if whole else 0))
-    LOG.info(
-        "keeping features of %d views of slices (%d are kept already; of each slice %s), %.1f MB each: the "
-        "encoder runs once for each; %.0f%% of samples show the picture alone",
-        views,
-        len(kept),
-        f"itself and {count} augmented copies" if whole else f"{count} tiles",
-        one / 1e6,
-        100 * copied.without,
-    )
+    filling = Filling(views=views, missing=max(0, views - len(kept)), shown=1 - copied.without)
+    _say_kept(copied, filling, len(kept), one)
     return KeptFeatures(
         preprocessed=preprocessed,
         key=key,
@@ -206,8 +194,35 @@ def keep_features(
         dtype=DTYPE,
         copies=copied,
         shapes=shapes,
-        filling=Filling(views=views, missing=max(0, views - len(kept)), shown=1 - copied.without),
+        filling=filling,
         writable=writable,
+    )
+
+
+def _kept_already(
+    preprocessed: PreprocessedFolder,
+    key: str,
+    cases: Iterable[SamplingCase],
+    augmentation: AugmentationConfig,
+) -> list[Path]:
+    """Files of these cases that a training augmented so reads; copies of other settings lie beside them."""
+    return [
+        path
+        for case in cases
+        for path in preprocessed.features(key, case.case, "*").parent.glob("*")
+        if PLAIN_VIEW.fullmatch(path.stem) or path.stem.endswith(copies_name(augmentation))
+    ]
+
+
+def _say_kept(copied: FeatureCopies, filling: Filling, kept: int, view_bytes: int) -> None:
+    LOG.info(
+        "keeping features of %d views of slices (%d are kept already; of each slice %s), %.1f MB each: the "
+        "encoder runs once for each; %.0f%% of samples show the picture alone",
+        filling.views,
+        kept,
+        f"{copied.count} tiles" if copied.tiles else f"itself and {copied.count} augmented copies",
+        view_bytes / 1e6,
+        100 * copied.without,
     )
 
 

@@ -46,14 +46,18 @@ def test_rules_are_chosen_and_applied_by_themselves(
     assert (cleaned / "dataset.json").is_file()
 
 
+def by_rules(predictions: Path, rules: Path, label: str) -> list[str]:
+    """The command, but for its output, that keeps the largest component of a label."""
+    step = {"kind": "largest_component", "names": [label]}
+    rules.write_text(json.dumps({"schema_version": 2, "steps": [step], "reasons": []}))
+    return ["postprocess", "-i", str(predictions), "--rules", str(rules), "-o"]
+
+
 def test_predictions_are_not_overwritten_and_labels_must_be_known(
     folders: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     predictions, _ = folders
-    rules = tmp_path / "rules.json"
-    step = {"kind": "largest_component", "names": ["liver"]}
-    rules.write_text(json.dumps({"schema_version": 2, "steps": [step], "reasons": []}))
-    words = ["postprocess", "-i", str(predictions), "--rules", str(rules), "-o"]
+    words = by_rules(predictions, tmp_path / "rules.json", "liver")
     assert main([*words, str(predictions)]) == 2
     assert main([*words, str(tmp_path / "cleaned")]) == 2
     assert "a rule for liver" in capsys.readouterr().err
@@ -66,10 +70,7 @@ def test_somebody_elses_label_maps_are_not_overwritten(
     folders: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     predictions, references = folders
-    rules = tmp_path / "rules.json"
-    step = {"kind": "largest_component", "names": ["organ"]}
-    rules.write_text(json.dumps({"schema_version": 2, "steps": [step], "reasons": []}))
-    words = ["postprocess", "-i", str(predictions), "--rules", str(rules), "-o"]
+    words = by_rules(predictions, tmp_path / "rules.json", "organ")
     (references / "dataset.json").write_text("mine")
     before = {path: path.read_bytes() for path in references.iterdir()}
     assert main([*words, str(references)]) == 2
