@@ -11,6 +11,7 @@ from balrsam_pipeline.dataset.labels import LabelScheme
 from balrsam_pipeline.errors import BalrsamError, EvaluationError
 from balrsam_pipeline.imageio import ALL_ENDINGS, file_ending_of, images_among, label_ending, read_label
 from balrsam_pipeline.layout import DESCRIPTION
+from balrsam_pipeline.outdated import require_current
 from evaluation.pairs import Pair, find_pairs, present_values
 
 
@@ -67,6 +68,8 @@ def resolve(
     dataset = read_description(found) if found else None
     if predictions.is_file() and references.is_file():
         name = predictions.name[: -len(file_ending_of(predictions))]
+        for path in (predictions, references):
+            require_current(path.parent, {path.name: path}, EvaluationError)
         pairs: tuple[Pair, ...] = (Pair(case=name, prediction=predictions, reference=references),)
     else:
         ending = label_ending(dataset.file_ending) if dataset else _ending(references)

@@ -18,6 +18,7 @@ from balrsam_pipeline.inference.postprocessing import (
     write_postprocessing,
 )
 from balrsam_pipeline.layout import DESCRIPTION, PredictionFolder
+from balrsam_pipeline.outdated import require_current
 from balrsam_pipeline.progress import track
 from balrsam_pipeline.protect import require_apart, require_not_read, require_own
 from evaluation.best_configuration.choose_rules import choose_postprocessing
@@ -67,6 +68,7 @@ def apply_to_folder(folder: Path, output: Path, rules: Path, description: Path |
         UsageError: the output is the folder itself, or has files of that name that we did not make.
     """
     files = _label_maps(folder)
+    require_current(folder, {path.name: path for path in files}, EvaluationError)
     own = description or PredictionFolder(folder).description
     if not own.is_file():
         raise EvaluationError(

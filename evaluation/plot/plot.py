@@ -12,6 +12,7 @@ from balrsam_pipeline.dataset import read_description
 from balrsam_pipeline.errors import BalrsamError, EvaluationError
 from balrsam_pipeline.imageio import FILE_ENDINGS, read_image, read_label
 from balrsam_pipeline.layout import DESCRIPTION
+from balrsam_pipeline.outdated import require_current
 from balrsam_pipeline.protect import require_apart
 from evaluation.pairs import label_files
 from evaluation.plot.figure import CasePicture, draw_case
@@ -72,6 +73,7 @@ def plot_cases(request: PlotRequest) -> list[Path]:
         )
     references = label_files(request.references, VOLUMES_FIRST) if request.references else {}
     cases = request.cases or _worst(predictions, references, request.worst)
+    require_current(request.predictions, {case: predictions[case] for case in cases}, EvaluationError)
     return [_plot(case, predictions[case], references.get(case), request) for case in cases]
 
 

@@ -25,6 +25,7 @@ from evaluation import (
     write_reports,
 )
 from evaluation.pairs import find_pairs
+from evaluation.request import resolve
 from evaluation.scoring import score_pairs
 
 Make = Callable[..., LabelScheme]
@@ -38,6 +39,10 @@ def test_predictions_of_an_earlier_run_are_not_scored(folder_pair: tuple[Path, P
     with pytest.raises(EvaluationError, match="to be predicted again: case_1"):
         find_pairs(*folder_pair, ".nii.gz")
     assert len(find_pairs(*folder_pair, ".nii.gz", ["case_0"])) == 1
+    old, new = ([folder / f"case_{number}.nii.gz" for folder in folder_pair] for number in (1, 0))
+    with pytest.raises(EvaluationError, match="to be predicted again: case_1"):
+        resolve(*old, None, None, missing_as_empty=False)
+    assert len(resolve(*new, None, None, missing_as_empty=False).pairs) == 1
     os.utime(
         folder_pair[0] / PREDICTION, ns=(STALE_NS, STALE_NS)
     )  # all unpacked from an archive without dates

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,8 @@ import pytest
 
 from balrsam_pipeline.cli import main
 from balrsam_pipeline.imageio import Geometry, read_geometry, read_label, write_label
+from balrsam_pipeline.layout import PREDICTION
+from balrsam_pipeline.outdated import STALE_NS
 
 GRID = Geometry(dimension=3, shape_zyx=(6, 20, 20), spacing_mm=(3.0, 1.0, 1.0))
 
@@ -83,3 +86,15 @@ def test_somebody_elses_label_maps_are_not_overwritten(
     ]
     assert main([*words, str(tmp_path / "cleaned"), "--labels", str(tmp_path / "cleaned/dataset.json")]) == 2
     assert "a file that is read" in capsys.readouterr().err
+
+
+def test_predictions_of_an_earlier_run_are_not_cleaned(
+    folders: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    predictions, _ = folders
+    (predictions / PREDICTION).write_text("{}")
+    os.utime(predictions / "case_03.nii.gz", ns=(STALE_NS, STALE_NS))
+    words = by_rules(predictions, tmp_path / "rules.json", "organ")
+    assert main([*words, str(tmp_path / "cleaned")]) == 2
+    assert "to be predicted again: case_03" in capsys.readouterr().err
+    assert not (tmp_path / "cleaned").exists()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,8 @@ from PIL import Image as Pillow
 
 from balrsam_pipeline.cli import main
 from balrsam_pipeline.imageio import Geometry, Image, read_image, write_image, write_label
+from balrsam_pipeline.layout import PREDICTION
+from balrsam_pipeline.outdated import STALE_NS
 from evaluation.view import Plane, coloured, colours_of, disagreement, grey, view_of
 from evaluation.view.colours import MISSED, SPURIOUS, WRONG
 from evaluation.view.hanging import slices_to_show
@@ -124,3 +127,15 @@ def test_a_ct_is_drawn_in_three_planes_with_window_and_legend(
         assert drawn[2 * 22 + 22 + 25, 25].tolist() == [expected] * 3
     assert main(["plot", *words, "-o", str(folders / "out"), "--window", "nonsense"]) == 2
     assert "soft-tissue" in capsys.readouterr().err
+
+
+def test_a_prediction_of_an_earlier_run_is_not_drawn(
+    folders: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    predictions = folders / "predictions"
+    (predictions / PREDICTION).write_text("{}")
+    os.utime(predictions / "b.nii.gz", ns=(STALE_NS, STALE_NS))
+    words = ["plot", str(predictions), "--images", str(folders / "images"), "-o", str(folders / "out")]
+    assert main([*words, "--cases", "b"]) == 2
+    assert "to be predicted again: b" in capsys.readouterr().err
+    assert main([*words, "--cases", "a"]) == 0
