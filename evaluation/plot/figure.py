@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image as Pillow
 from PIL import ImageDraw
+from PIL.PngImagePlugin import PngInfo
 
 from balrsam_pipeline.files import atomic_path
 from balrsam_pipeline.imageio import Geometry
@@ -20,6 +21,7 @@ from evaluation.view.hanging import slices_to_show
 
 PANEL_PIXELS = 320  # the longer side of one panel
 GAP, HEADER, SWATCH = 6, 22, 12
+SOFTWARE, OURS = "Software", "balrsam plot"  # PNG's name for what made a picture, and what we say there
 KINDS = (("missed", MISSED), ("spurious", SPURIOUS), ("another label", WRONG))
 
 
@@ -73,8 +75,19 @@ def draw_case(
     columns = ["image", "prediction", "reference", "disagreement"][: len(rows[0].panels)]
     legend = [(colours[value], case.names.get(value, f"label {value}")) for value in colours]
     legend += [(colour, name) for name, colour in KINDS] if case.reference_zyx is not None else []
+    made_by = PngInfo()
+    made_by.add_text(SOFTWARE, OURS)
     with atomic_path(path) as temporary:
-        _sheet(case.title, columns, rows, legend).save(temporary)
+        _sheet(case.title, columns, rows, legend).save(temporary, pnginfo=made_by)
+
+
+def is_drawn(path: Path) -> bool:
+    """Whether a file is a picture that `draw_case` wrote."""
+    try:
+        with Pillow.open(path, formats=["PNG"]) as picture:
+            return bool(picture.info.get(SOFTWARE) == OURS)
+    except (OSError, ValueError, SyntaxError):
+        return False
 
 
 def _colours(case: CasePicture) -> dict[int, Colour]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,9 +13,9 @@ from balrsam_pipeline.errors import BalrsamError, EvaluationError
 from balrsam_pipeline.imageio import FILE_ENDINGS, read_image, read_label
 from balrsam_pipeline.layout import DESCRIPTION
 from balrsam_pipeline.outdated import require_current
-from balrsam_pipeline.protect import require_apart
+from balrsam_pipeline.protect import require_apart, require_not_read, require_own
 from evaluation.pairs import label_files
-from evaluation.plot.figure import CasePicture, draw_case
+from evaluation.plot.figure import CasePicture, draw_case, is_drawn
 from evaluation.view import Plane, Window, image_of_case
 
 VOLUMES_FIRST = ".nii.gz"  # pictures in a folder of volumes may be plots of them
@@ -52,9 +52,8 @@ def plot_cases(request: PlotRequest) -> list[Path]:
     Raises:
         EvaluationError: there is nothing to draw, or a named case has no prediction.
         DatasetError: a file cannot be read.
+        UsageError: files that are read, or that this did not draw, lie where the pictures go.
     """
-    truth = [request.references] if request.references else []
-    require_apart(request.output, [request.predictions, request.images, *truth])
     predictions = label_files(request.predictions, VOLUMES_FIRST)
     if not predictions:
         raise EvaluationError(
@@ -74,7 +73,20 @@ def plot_cases(request: PlotRequest) -> list[Path]:
     references = label_files(request.references, VOLUMES_FIRST) if request.references else {}
     cases = request.cases or _worst(predictions, references, request.worst)
     require_current(request.predictions, {case: predictions[case] for case in cases}, EvaluationError)
+    images = [_image_of(case, request.images) for case in cases]
+    chosen = [files[case] for files in (predictions, references) for case in cases if case in files]
+    _require_free(request, cases, [*images, *chosen])
     return [_plot(case, predictions[case], references.get(case), request) for case in cases]
+
+
+def _require_free(request: PlotRequest, cases: Sequence[str], files: Sequence[Path]) -> None:
+    """Refuse to draw over files that are read, wherever they really lie, or that are no pictures of ours."""
+    folders = [request.predictions, request.images, *([request.references] if request.references else [])]
+    pictures = [_picture_of(case, request) for case in cases]
+    require_apart(request.output, [*folders, *files])
+    require_not_read(pictures, files)
+    for picture in pictures:
+        require_own([picture], picture, is_drawn)
 
 
 def _plot(case: str, prediction: Path, reference: Path | None, request: PlotRequest) -> Path:
@@ -98,9 +110,13 @@ def _plot(case: str, prediction: Path, reference: Path | None, request: PlotRequ
         geometry=image.geometry,
         names=_names(request),
     )
-    path = request.output / f"{case}.png"
+    path = _picture_of(case, request)
     draw_case(picture, path, request.slices, request.planes, request.window)
     return path
+
+
+def _picture_of(case: str, request: PlotRequest) -> Path:
+    return request.output / f"{case}.png"
 
 
 def _names(request: PlotRequest) -> dict[int, str]:

@@ -139,3 +139,38 @@ def test_a_prediction_of_an_earlier_run_is_not_drawn(
     assert main([*words, "--cases", "b"]) == 2
     assert "to be predicted again: b" in capsys.readouterr().err
     assert main([*words, "--cases", "a"]) == 0
+
+
+@pytest.mark.parametrize("linked", ["images", "predictions", "references"])
+def test_files_that_links_lead_to_are_not_drawn_over(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], linked: str
+) -> None:
+    label = np.eye(8, dtype=np.uint8)
+    for name in ("images", "predictions", "references"):
+        (tmp_path / name).mkdir()
+        real = tmp_path / ("real" if name == linked else name) / "a.png"
+        real.parent.mkdir(exist_ok=True)
+        Pillow.fromarray(label).save(real)
+        if name == linked:
+            (tmp_path / name / "a.png").symlink_to(real)
+    before = (tmp_path / "real" / "a.png").read_bytes()
+    words = ["plot", str(tmp_path / "predictions"), str(tmp_path / "references")]
+    assert main([*words, "--images", str(tmp_path / "images"), "-o", str(tmp_path / "real")]) == 2
+    assert "the folder that the images are in" in capsys.readouterr().err
+    assert (tmp_path / "real" / "a.png").read_bytes() == before
+
+
+def test_somebody_elses_pictures_are_not_drawn_over_and_ours_are(
+    folders: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    mine, out = folders / "out" / "c.png", folders / "out"
+    mine.parent.mkdir()
+    Pillow.new("RGB", (3, 3)).save(mine)
+    before = mine.read_bytes()
+    words = ["plot", str(folders / "predictions"), "--images", str(folders / "images"), "-o", str(out)]
+    assert main(words) == 2
+    assert "c.png" in (message := capsys.readouterr().err) and "not made by this command" in message
+    assert [path.name for path in out.iterdir()] == ["c.png"] and mine.read_bytes() == before
+    mine.unlink()
+    for _ in range(2):  # what this command made it may make again
+        assert main(words) == 0
