@@ -61,6 +61,14 @@ def read_postprocessing(path: Path) -> Postprocessing:
     return from_json(Postprocessing, read_json(path, PredictionError), path, PredictionError)
 
 
+def is_postprocessing(path: Path) -> bool:
+    """Whether a file holds rules that `write_postprocessing` wrote."""
+    try:
+        return "steps" in read_json(path, PredictionError) and bool(read_postprocessing(path))
+    except (PredictionError, TypeError):  # a number has nothing in it
+        return False
+
+
 def write_postprocessing(path: Path, postprocessing: Postprocessing) -> None:
     """Write postprocessing.json, atomically."""
     write_json(path, to_json(postprocessing))

@@ -14,6 +14,7 @@ from balrsam_pipeline.imageio import FILE_ENDINGS, read_label, write_label
 from balrsam_pipeline.inference.postprocessing import (
     Postprocessing,
     apply_postprocessing,
+    is_postprocessing,
     read_postprocessing,
     write_postprocessing,
 )
@@ -44,7 +45,9 @@ def determine_postprocessing(
 
     Raises:
         EvaluationError: nothing to score, files without a partner, or a pair that does not fit.
+        UsageError: the output is a file that holds no such rules: an input, or somebody else's.
     """
+    require_own([output], output, is_postprocessing)
     request = resolve(predictions, references, description, None, missing_as_empty=False)
     pairs = {
         pair.case: (pair.prediction, pair.reference) for pair in request.pairs if pair.prediction is not None

@@ -88,6 +88,23 @@ def test_somebody_elses_label_maps_are_not_overwritten(
     assert "a file that is read" in capsys.readouterr().err
 
 
+def test_rules_replace_rules_and_no_other_file(
+    folders: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    predictions, references = folders
+    manifest, notes = predictions / PREDICTION, tmp_path / "notes.json"
+    manifest.write_text("{}")
+    notes.write_text('{"mine": 1}')
+    words = ["postprocess", "-i", str(predictions), "--references", str(references), "--workers", "1", "-o"]
+    for path in (manifest, notes, predictions / "dataset.json"):
+        before = path.read_bytes()
+        assert main([*words, str(path)]) == 2
+        assert "not made by this command" in capsys.readouterr().err
+        assert path.read_bytes() == before
+    for _ in range(2):
+        assert main([*words, str(tmp_path / "rules.json")]) == 0
+
+
 def test_predictions_of_an_earlier_run_are_not_cleaned(
     folders: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
