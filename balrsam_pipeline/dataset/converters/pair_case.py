@@ -15,15 +15,18 @@ from balrsam_pipeline.dataset.converters.source_files import (
     PICTURES,
     TIFFS,
     ending_of,
+    has_place,
     has_transparency,
     read_source_image,
     read_source_mask,
     turned_upright,
 )
 from balrsam_pipeline.dataset.converters.value_map import Colour, apply_value_map
+from balrsam_pipeline.dataset.integrity.checks.geometry import check_same_grid
 from balrsam_pipeline.dataset.new_folder import copy_image
 from balrsam_pipeline.errors import DatasetError
-from balrsam_pipeline.imageio import Image, write_image, write_label
+from balrsam_pipeline.imageio import Geometry, Image, write_image, write_label
+from balrsam_pipeline.imageio.turning import laid_on
 
 PNG = ".png"
 
@@ -70,6 +73,7 @@ class Made:
         outline: its mask is a line.
         turned: the image alone is turned upright by its EXIF tag.
         transparent: a transparency channel was left out.
+        elsewhere: for each mask that lies elsewhere by its header, how.
     """
 
     name: str
@@ -77,14 +81,15 @@ class Made:
     outline: bool
     turned: bool
     transparent: bool
+    elsewhere: tuple[str, ...]
 
 
 def convert_case(pair: Pair, task: Task, new: Path, folders: tuple[str, str]) -> Made:
     """Write one case into the folders of images and of labels.
 
     Raises:
-        DatasetError: a file cannot be read, the new format cannot hold the image, sizes differ, or masks
-            contradict each other.
+        DatasetError: a file cannot be read, the new format cannot hold the image, sizes or spacings differ,
+            or masks contradict each other.
     """
     image = read_source_image(pair.image)
     transparent = len(image.data) != task.channels and has_transparency(pair.image, len(image.data))
@@ -92,10 +97,11 @@ def convert_case(pair: Pair, task: Task, new: Path, folders: tuple[str, str]) ->
         image = Image(image.data[:-1], image.geometry)
     _write_image(pair.image, image, new / folders[0] / f"{pair.case}_0000{task.ending}", transparent)
     outline = turned = False
+    elsewhere: list[str] = []
     if pair.masks:
         masks = [path for files in pair.masks for path in files]
         turned = any(turned_upright(pair.image) not in (1, turned_upright(mask)) for mask in masks)
-        label = _label(pair, task, image.geometry.shape_zyx, turned)
+        label = _label(pair, task, image.geometry, turned, elsewhere)
         outline = is_outline(label)
         write_label(new / folders[1] / f"{pair.case}{task.ending}", label, image.geometry)
     return Made(
@@ -104,6 +110,7 @@ def convert_case(pair: Pair, task: Task, new: Path, folders: tuple[str, str]) ->
         outline=outline,
         turned=turned,
         transparent=transparent,
+        elsewhere=tuple(elsewhere),
     )
 
 
@@ -131,17 +138,45 @@ def _require_png(source: Path, image: Image) -> None:
     )
 
 
-def _label(pair: Pair, task: Task, shape_zyx: tuple[int, ...], turned: bool) -> npt.NDArray[np.uint16]:
-    """The label map: of several folders one label each, in their order."""
+def _label(
+    pair: Pair, task: Task, grid: Geometry, turned: bool, elsewhere: list[str]
+) -> npt.NDArray[np.uint16]:
+    """The label map: of several folders one label each, in their order; `elsewhere` takes what is told of
+    masks that lie elsewhere than the image."""
     parts: list[tuple[Path, npt.NDArray[np.uint16]]] = []
     for number, (files, value_map) in enumerate(zip(pair.masks, task.value_maps, strict=True), 1):
         for path in files:
             mask = read_source_mask(path, task.as_colours)
-            _require_size(path, mask, pair.image, shape_zyx, turned)
-            label = apply_value_map(mask, value_map)
+            if has_place(path) and has_place(pair.image):
+                mask = laid_on(mask, grid)
+                elsewhere += _misplaced(path, mask.geometry, pair, grid)
+            _require_size(path, mask.data, pair.image, grid.shape_zyx, turned)
+            label = apply_value_map(mask.data, value_map)
             label = filled(label) if task.fill else label
             parts.append((path, label if len(pair.masks) == 1 else number * (label > 0).astype(np.uint16)))
     return _union(pair.case, parts)
+
+
+def _misplaced(path: Path, mask: Geometry, pair: Pair, grid: Geometry) -> list[str]:
+    """How a mask of the image's size lies elsewhere by its header; voxels are paired in spite of that, as
+    `balrsam verify` says.
+
+    Raises:
+        DatasetError: its voxels have another size.
+    """
+    if mask.dimension != grid.dimension or mask.shape_zyx != grid.shape_zyx:
+        return []
+    problems = list(check_same_grid(pair.case, "mask", mask, grid))
+    for problem in problems:
+        if problem.severity == "error":
+            raise DatasetError(
+                path,
+                found=problem.found,
+                expected=f"the spacing of {pair.image.name}, {problem.expected}",
+                fix="resample the mask to its image (nearest neighbour); if their voxels match, copy the "
+                "image's header onto the mask",
+            )
+    return [f"{path.name}: {problem.found} ({problem.expected})" for problem in problems]
 
 
 def _union(case: str, parts: Sequence[tuple[Path, npt.NDArray[np.uint16]]]) -> npt.NDArray[np.uint16]:

@@ -50,8 +50,8 @@ def convert_pairs(conversion: Conversion) -> Converted:
 
     Raises:
         DatasetError: a folder is missing, an image has no mask or a mask no image, formats are mixed that PNG
-            does not hold, sizes differ, masks contradict each other, or a colour of the masks has no label
-            value.
+            does not hold, sizes or spacings differ, masks contradict each other, or a colour of the masks has
+            no label value.
     """
     images, masks = find_folders(conversion)
     pairings = [_pairing(images, folder, conversion.pattern) for folder in masks]
@@ -85,6 +85,7 @@ def convert_pairs(conversion: Conversion) -> Converted:
         made = _with_colours(made, most, new / IMAGES_TS, ending, conversion.source / conversion.test)
         _require_channels(made, names, conversion.source / conversion.test)
         _tell_turned(made, conversion.source / conversion.test)
+        _tell_elsewhere(made, conversion.source / conversion.test)
         aliases = {stem_of(path): pair.case for pair in pairs.values() for path in pair.files}
         return finish(new, conversion, names, labels, ending, aliases, name=conversion.source.name)
 
@@ -208,7 +209,7 @@ def _label_names(masks: tuple[Path, ...], maps: tuple[dict[Colour, int], ...]) -
 
 
 def _count_colours(mask: Path, as_colours: bool) -> dict[Colour, int]:
-    return count_colours(read_source_mask(mask, as_colours))
+    return count_colours(read_source_mask(mask, as_colours).data)
 
 
 def _ending(pairs: list[Pair], folder: Path) -> str:
@@ -257,6 +258,7 @@ def _tell(pairs: Mapping[str, Pair], made: Mapping[str, Made], images: Path, mas
     """What the user should know of the training cases."""
     _tell_outlines(made, masks)
     _tell_turned(made, images)
+    _tell_elsewhere(made, images)
     if clear := sorted(one.name for one in made.values() if one.transparent):
         LOG.info("%s: %d image(s) without their transparency channel: %s", images, len(clear), listed(clear))
     joined = [path.name for pair in pairs.values() for files in pair.masks for path in files[1:]]
@@ -293,6 +295,18 @@ def _tell_turned(made: Mapping[str, Made], where: Path) -> None:
             where,
             len(cases),
             listed(cases),
+        )
+
+
+def _tell_elsewhere(made: Mapping[str, Made], where: Path) -> None:
+    """Warn of masks whose headers place them elsewhere than their images."""
+    if masks := [mask for one in made.values() for mask in one.elsewhere]:
+        LOG.warning(
+            "%s: %d mask(s) lie elsewhere than their images by their headers, and were laid on them voxel by "
+            "voxel: %s; look at some of them, and resample those that do not fit",
+            where,
+            len(masks),
+            listed(masks),
         )
 
 

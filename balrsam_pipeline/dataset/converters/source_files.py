@@ -5,10 +5,8 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from balrsam_pipeline.errors import DatasetError
 from balrsam_pipeline.imageio import FILE_ENDINGS, Image, as_label, read_image, stored_orientation, tiff
@@ -96,7 +94,12 @@ def read_source_image(path: Path) -> Image:
     return _read_gif(path) if ending_of(path) == GIF else read_image([path])
 
 
-def read_source_mask(path: Path, as_colours: bool) -> npt.NDArray[Any]:
+def has_place(path: Path) -> bool:
+    """Whether files of this kind say where in the patient their voxels lie, and how large they are."""
+    return ending_of(path) not in (*PICTURES, *TIFFS)
+
+
+def read_source_mask(path: Path, as_colours: bool) -> Image:
     """Read a mask of whole numbers (channel, z, y, x).
 
     Args:
@@ -107,9 +110,11 @@ def read_source_mask(path: Path, as_colours: bool) -> npt.NDArray[Any]:
         ImageError: it cannot be read; DatasetError: it holds fractions.
     """
     if ending_of(path) == GIF:
-        return as_label(_read_gif(path).data, path)
-    form = format_of(path)
-    return as_label((form.read if as_colours else form.read_label)(path).data, path)
+        mask = _read_gif(path)
+    else:
+        form = format_of(path)
+        mask = (form.read if as_colours else form.read_label)(path)
+    return Image(as_label(mask.data, path), mask.geometry)
 
 
 def _read_gif(path: Path) -> Image:

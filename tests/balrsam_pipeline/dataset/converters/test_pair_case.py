@@ -200,3 +200,58 @@ def test_the_blocks_that_one_stack_is_told_to_be_cut_into_are_cases(
     made = Conversion(source=tmp_path / "blocks", target=tmp_path / "Dataset002_Blocks")
     assert CONVERTERS["pairs"](made).training_cases == 5
     assert check_dataset(tmp_path / "Dataset002_Blocks").errors == ()
+
+
+def volumes(tmp_path: Path) -> sitk.Image:
+    """Two images, and masks of what is bright in them; returns the mask."""
+    image = sitk.GetImageFromArray(RANDOM.normal(0, 1, (4, *SHAPE)).astype(np.float32))
+    image.SetSpacing((0.5, 0.5, 3.0))
+    image.SetOrigin((10.0, -20.0, 30.0))
+    for folder in ("images", "masks"):
+        (tmp_path / "source" / folder).mkdir(parents=True)
+    for case in ("a", "b"):
+        sitk.WriteImage(image + (case == "b"), str(tmp_path / "source" / "images" / f"{case}.nii.gz"))
+        mask = sitk.Cast(image > 0.5, sitk.sitkUInt8)
+        sitk.WriteImage(mask, str(tmp_path / "source" / "masks" / f"{case}.nii.gz"))
+    return mask
+
+
+@pytest.mark.parametrize("code", ["RAS", "SPL"])
+def test_a_mask_stored_in_another_orientation_lies_where_its_image_is_bright(
+    tmp_path: Path, code: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    mask = sitk.DICOMOrient(volumes(tmp_path), code)
+    sitk.WriteImage(mask, str(tmp_path / "source" / "masks" / "a.nii.gz"))
+    target = convert(tmp_path)
+    image = read_image([target / "imagesTr" / "a_0000.nii.gz"]).data
+    np.testing.assert_array_equal(read_label(target / "labelsTr" / "a.nii.gz").data, image > 0.5)
+    assert "lie elsewhere" not in caplog.text
+
+
+def test_a_mask_of_another_spacing_is_refused_and_one_elsewhere_told(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    mask, path = volumes(tmp_path), tmp_path / "source" / "masks" / "a.nii.gz"
+    mask.SetSpacing((1.0, 1.0, 3.0))
+    sitk.WriteImage(mask, str(path))
+    with pytest.raises(DatasetError, match=r"a\.nii\.gz[\s\S]*mask with spacing 3 × 1 × 1 mm"):
+        convert(tmp_path)
+    mask.SetSpacing((0.5, 0.5, 3.0))
+    mask.SetOrigin((10.0, -20.0, 90.0))
+    sitk.WriteImage(mask, str(path))
+    target = convert(tmp_path)
+    assert "1 mask(s) lie elsewhere than their images by their headers" in caplog.text
+    assert "a.nii.gz: mask with origin 10 × -20 × 90 mm" in caplog.text
+    assert read_label(target / "labelsTr" / "a.nii.gz").data.any()
+
+
+def test_a_picture_of_a_mask_says_nothing_of_places(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    mask = sitk.GetArrayFromImage(volumes(tmp_path))
+    for case in ("a", "b"):
+        (tmp_path / "source" / "masks" / f"{case}.nii.gz").unlink()
+        save(tmp_path / "source" / "masks" / f"{case}.tif", mask, photometric="minisblack")
+    target = convert(tmp_path)
+    assert "lie elsewhere" not in caplog.text
+    np.testing.assert_array_equal(read_label(target / "labelsTr" / "a.nii.gz").data[0], mask)
