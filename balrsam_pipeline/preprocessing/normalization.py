@@ -18,7 +18,7 @@ import numpy.typing as npt
 
 from balrsam_pipeline.errors import PreprocessingError
 from balrsam_pipeline.plan import ChannelStatistics, Normalization
-from balrsam_pipeline.voxels import LEAST_CONTRAST, contrast
+from balrsam_pipeline.voxels import LEAST_CONTRAST, contrast, mean_and_std
 
 SMALLEST_SCALE = 1e-8  # nnU-Net's guard against constant images
 RGB_MAX = 255
@@ -78,8 +78,9 @@ def _z_score(
 ) -> ChannelTransform:
     if mask_zyx is not None and not mask_zyx.any():
         mask_zyx = None
-    mean, std = _mean_and_std(channel_zyx, mask_zyx)
-    _require_contrast(channel_zyx)
+    mean, std = mean_and_std(channel_zyx, mask_zyx)
+    _require_finite(mean, std)
+    _require_contrast(channel_zyx, std)
     return ChannelTransform(shift=mean, scale=max(std, SMALLEST_SCALE), mask_zyx=mask_zyx)
 
 
@@ -120,7 +121,7 @@ def _rescale(
 ) -> ChannelTransform:
     low, high = float(channel_zyx.min()), float(channel_zyx.max())
     _require_finite(low, high, high - low)
-    _require_contrast(channel_zyx)
+    _require_contrast(channel_zyx, high - low)
     return ChannelTransform(shift=low, scale=max(high - low, SMALLEST_SCALE))
 
 
@@ -130,28 +131,8 @@ def _none(
     return ChannelTransform(shift=0.0, scale=1.0)
 
 
-def _mean_and_std(
-    channel_zyx: npt.NDArray[Any], mask_zyx: npt.NDArray[np.bool_] | None
-) -> tuple[float, float]:
-    """Two passes over slices in float64: exact enough for any intensity offset, without a float copy of the
-    volume."""
-
-    def values(z: int) -> npt.NDArray[Any]:
-        plane: npt.NDArray[Any] = channel_zyx[z]
-        return plane if mask_zyx is None else plane[mask_zyx[z]]
-
-    count = channel_zyx.size if mask_zyx is None else int(mask_zyx.sum())
-    depth = range(len(channel_zyx))
-    with np.errstate(over="ignore", invalid="ignore"):  # what overflows float64 is refused by name
-        mean = float(np.sum([values(z).sum(dtype=np.float64) for z in depth])) / count
-        squares = [np.square(values(z).astype(np.float64) - mean).sum() for z in depth]
-        variance = float(np.sum(squares)) / count
-    _require_finite(mean, variance)
-    return mean, math.sqrt(variance)
-
-
-def _require_contrast(channel_zyx: npt.NDArray[Any]) -> None:
-    if contrast(channel_zyx) < LEAST_CONTRAST:
+def _require_contrast(channel_zyx: npt.NDArray[Any], scale: float) -> None:
+    if contrast(channel_zyx, scale) < LEAST_CONTRAST:
         low, high = float(channel_zyx.min()), float(channel_zyx.max())
         raise PreprocessingError(
             "image",

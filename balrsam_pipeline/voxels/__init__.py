@@ -1,7 +1,7 @@
 """What the voxels of an image show, as functions of arrays: where they are not zero, and how much contrast is
 left. For preprocessing and for the integrity check alike."""
 
-from balrsam_pipeline.voxels.contrast import LEAST_CONTRAST, LITTLE_CONTRAST, contrast
+from balrsam_pipeline.voxels.contrast import LEAST_CONTRAST, LITTLE_CONTRAST, contrast, mean_and_std
 from balrsam_pipeline.voxels.cropping import Box, crop, foreground_box, nonzero_box, nonzero_mask
 
 __all__ = [
@@ -11,6 +11,7 @@ __all__ = [
     "contrast",
     "crop",
     "foreground_box",
+    "mean_and_std",
     "nonzero_box",
     "nonzero_mask",
 ]

@@ -71,3 +71,20 @@ def test_masks_constants_black_frames_and_hot_spots_are_no_missing_data(
     channel: npt.NDArray[np.float64],
 ) -> None:
     assert np.isfinite(normalised(channel)).all()
+
+
+@pytest.mark.parametrize("mark", [-3.4e38, 3.4e38, -1e9])
+@pytest.mark.parametrize("scheme", ["z_score", "rescale_to_0_1"])
+def test_one_mark_among_very_many_voxels_is_enough_to_refuse(mark: float, scheme: str) -> None:
+    """Wherever it lies: the contrast of an image is looked at in some of its voxels."""
+    for place in (0, 70_000, 150_000):
+        values = np.random.default_rng(1).normal(500, 100, (48, 64, 64)).astype(np.float32)
+        values.flat[place] = mark
+        with pytest.raises(PreprocessingError, match="missing data"):
+            normalised(values, scheme)
+
+
+def test_a_few_hot_voxels_leave_an_image_to_rescale() -> None:
+    values = np.random.default_rng(1).normal(500, 100, (48, 64, 64))
+    values[4:6, 4:6] = 20_000
+    assert np.percentile(normalised(values, "rescale_to_0_1"), 90) < 0.05

@@ -11,7 +11,7 @@ import numpy.typing as npt
 from balrsam_pipeline.dataset.description import DatasetDescription
 from balrsam_pipeline.dataset.integrity.checks.labels import is_grey
 from balrsam_pipeline.dataset.integrity.report import Problem
-from balrsam_pipeline.voxels import LEAST_CONTRAST, LITTLE_CONTRAST, contrast, crop, nonzero_box
+from balrsam_pipeline.voxels import LEAST_CONTRAST, LITTLE_CONTRAST, contrast, crop, mean_and_std, nonzero_box
 
 AIR_HU = -500.0  # any CT of a patient that was not cut out of its surroundings holds air or lung below this
 HU_LIMIT = 70000.0  # above metal in extended-scale CT; 16-bit readers overflow before
@@ -19,6 +19,7 @@ LARGEST_SANE = 1e9
 COLOURS_AND_ALPHA = 4  # channels
 CONSTANT_FIX = "export the channel again, or leave the case out"
 SCALED_OTHERWISE = ("ct", "nonorm")  # names of channels that are not scaled by their own spread
+BY_RANGE = "rescale_to_0_1"  # the name of those that are scaled by their range
 
 
 def check_channels(
@@ -83,7 +84,7 @@ def check_intensities(
                 f"channel {index} ({name}) is {low:g} everywhere",
                 one_file and len(image_czyx) == COLOURS_AND_ALPHA == index + 1,
             )
-        elif name.casefold() not in SCALED_OTHERWISE and (left := _contrast(channel)) < LITTLE_CONTRAST:
+        elif name.casefold() not in SCALED_OTHERWISE and (left := _contrast(channel, name)) < LITTLE_CONTRAST:
             yield _no_contrast(case, f"channel {index} ({name}) ranges from {low:g} to {high:g}", left)
         elif max(abs(low), abs(high)) > LARGEST_SANE:
             yield Problem(
@@ -113,16 +114,21 @@ def _constant(case: str, found: str, alpha: bool) -> Problem:
     )
 
 
-def _contrast(channel_zyx: npt.NDArray[Any]) -> float:
-    """What normalisation leaves of a channel, cropped as it will be."""
-    return contrast(crop(channel_zyx[None], nonzero_box(channel_zyx[None]))[0])
+def _contrast(channel_zyx: npt.NDArray[Any], name: str) -> float:
+    """What normalisation leaves of a channel, cropped as it will be; at least `LITTLE_CONTRAST` where that is
+    enough to know."""
+    cropped = crop(channel_zyx[None], nonzero_box(channel_zyx[None]))[0]
+    of_range = contrast(cropped, float(cropped.max()) - float(cropped.min()))
+    if of_range >= LITTLE_CONTRAST or name.casefold() == BY_RANGE:  # a deviation is half the range at most
+        return of_range
+    return contrast(cropped, mean_and_std(cropped)[1])
 
 
 def _no_contrast(case: str, found: str, left: float) -> Problem:
     return Problem(
         "missing_data_values",
         case,
-        f"{found}; next to that, the spread of most of its values is {left:.2g} standard deviations",
+        f"{found}; next to that, the spread of most of its values is {left:.2g}, once normalised",
         "intensities without marks for missing data",
         "replace those marks in the image by the value of its background, such as 0",
         "error" if left < LEAST_CONTRAST else "warning",
