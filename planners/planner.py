@@ -35,7 +35,7 @@ from planners.rules.input_size import (
     largest_side,
 )
 from planners.rules.mirroring import DOWN, told_apart
-from planners.rules.normalization import normalization, normalize_inside_mask
+from planners.rules.normalization import normalization, normalize_inside_mask, require_contrast
 from planners.rules.slices import (
     transpose,
     transposed,
@@ -64,6 +64,7 @@ def plan_dataset(
 
     Raises:
         PlanError: an override that cannot be carried out.
+        DatasetError: CT whose statistics would make one constant of every image.
 
     Example:
         >>> import tempfile
@@ -123,6 +124,7 @@ def _decide_common(
             overrides.spacing_mm, f"asked for; the rules would have taken {numbers(spacing.value, 'mm')}"
         )
     schemes = normalization(description.channel_names)
+    require_contrast(fingerprint, schemes.value)
     pictures = len(fingerprint.cases) if is_two_dimensional(fingerprint) else 0
     asked = (overrides.backbone, overrides.checkpoint, pictures)
     if channels_are_alike(fingerprint):

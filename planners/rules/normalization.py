@@ -6,7 +6,9 @@ import math
 
 import numpy as np
 
-from balrsam_pipeline.plan import Fingerprint, Normalization
+from balrsam_pipeline.errors import DatasetError
+from balrsam_pipeline.plan import ChannelStatistics, Fingerprint, Normalization
+from balrsam_pipeline.voxels import LEAST_CONTRAST
 from planners.rules import Decision
 
 SCHEME_OF: dict[str, Normalization] = {  # nnU-Net's names; anything else is z-scored
@@ -17,6 +19,7 @@ SCHEME_OF: dict[str, Normalization] = {  # nnU-Net's names; anything else is z-s
     "rgb_to_0_1": "rgb_to_0_1",
 }
 MASK_BELOW = 3 / 4  # nnU-Net's: the crop removed more than a quarter
+LISTED = 5  # cases that a message names
 _WORDS: dict[Normalization, str] = {
     "ct": "Hounsfield units mean the same in every scan: clipped to the dataset's foreground percentiles 0.5 "
     "and 99.5, then its z-score",
@@ -61,3 +64,38 @@ def normalize_inside_mask(
         f"over nonzero voxels: the images stand in a black frame, their box is {share:.0%} of the image "
         "(median)",
     )
+
+
+def require_contrast(fingerprint: Fingerprint, schemes: tuple[Normalization, ...]) -> None:
+    """Refuse statistics by which `ct` would make one constant of every image.
+
+    Raises:
+        DatasetError: next to its standard deviation over all cases a channel's percentiles are one value.
+    """
+    for channel, (scheme, own) in enumerate(zip(schemes, fingerprint.channel_statistics, strict=True)):
+        kept = own.percentile_99_5 - own.percentile_00_5
+        if scheme == "ct" and own.std > 0 and kept < LEAST_CONTRAST * own.std:
+            raise DatasetError(
+                f"{fingerprint.dataset}, {_of_extremes(fingerprint, channel)}",
+                found=f"channel {channel} ranges from {own.min:g} to {own.max:g} in labels, next to which its "
+                f"percentiles 0.5 and 99.5 ({own.percentile_00_5:g}, {own.percentile_99_5:g}) are one value",
+                expected="Hounsfield units, without marks for missing data",
+                fix="replace those marks in the images by -1024, as air, or leave the cases out",
+            )
+
+
+def _of_extremes(fingerprint: Fingerprint, channel: int) -> str:
+    """The cases whose values lie furthest from the median: at least half as far as the furthest."""
+    median = fingerprint.channel_statistics[channel].median
+
+    def distance(own: ChannelStatistics) -> float:
+        return max(own.max - median, median - own.min)
+
+    far = {
+        case.case: distance(case.channel_statistics[channel])
+        for case in fingerprint.cases
+        if case.channel_statistics
+    }
+    names = [case for case, value in far.items() if value >= max(far.values()) / 2]
+    more = f" and {len(names) - LISTED} more" if len(names) > LISTED else ""
+    return f"case{'s' if len(names) > 1 else ''} {', '.join(names[:LISTED])}{more}"

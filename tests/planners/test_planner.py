@@ -12,6 +12,7 @@ from support.fingerprints import make_fingerprint
 import balrsam_pipeline.network as network_package
 from balrsam_pipeline.dataset import DatasetDescription, LabelScheme
 from balrsam_pipeline.describe import plan_page
+from balrsam_pipeline.errors import DatasetError
 from balrsam_pipeline.plan import Fingerprint, read_plan, write_versioned
 from planners.hardware import Hardware
 from planners.overrides import Overrides
@@ -60,6 +61,21 @@ def in_colour(fingerprint: Fingerprint) -> Fingerprint:
     colours = tuple(replace(grey, mean=grey.mean + c) for c in range(3))
     cases = tuple(replace(case, channel_statistics=colours) for case in fingerprint.cases)
     return replace(fingerprint, cases=cases, channel_statistics=colours)
+
+
+def test_ct_that_its_statistics_would_make_constant_is_refused_by_case() -> None:
+    """Six marks for missing data in the label of one case move a deviation, not the percentiles."""
+    ct = replace(DESCRIPTION, channel_names=("CT",))
+    sound = make_fingerprint([(1.0, 1.0, 1.0)] * 3)
+    (own,) = sound.channel_statistics
+    marked = replace(own, std=2.2e7, min=-9e8)
+    cases = [replace(sound.cases[0], channel_statistics=(marked,)), *sound.cases[1:]]
+    broken = replace(sound, cases=tuple(cases), channel_statistics=(marked,))
+    with pytest.raises(DatasetError, match="case_000") as refused:
+        plan_dataset(broken, ct, CPU)
+    assert "-9e+08" in refused.value.found and "case_001" not in str(refused.value)
+    assert plan_dataset(sound, ct, CPU).channel_statistics == sound.channel_statistics
+    assert plan_dataset(broken, DESCRIPTION, CPU)  # z-scored by case, without these statistics
 
 
 def test_tiny_vit_on_a_cpu_sees_whole_slices_with_nothing_of_it_trained() -> None:

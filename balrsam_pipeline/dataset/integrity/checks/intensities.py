@@ -14,6 +14,7 @@ from balrsam_pipeline.dataset.integrity.report import Problem
 from balrsam_pipeline.voxels import LEAST_CONTRAST, LITTLE_CONTRAST, contrast, crop, mean_and_std, nonzero_box
 
 AIR_HU = -500.0  # any CT of a patient that was not cut out of its surroundings holds air or lung below this
+LEAST_HU = -20000.0  # extended scales begin at -10240; -32768 and the like mark what was not scanned
 HU_LIMIT = 70000.0  # above metal in extended-scale CT; 16-bit readers overflow before
 LARGEST_SANE = 1e9
 COLOURS_AND_ALPHA = 4  # channels
@@ -136,6 +137,16 @@ def _no_contrast(case: str, found: str, left: float) -> Problem:
 
 
 def _check_hounsfield(case: str, index: int, low: float, high: float) -> Iterator[Problem]:
+    if low < LEAST_HU:
+        yield Problem(
+            "missing_data_values",
+            case,
+            f"channel {index} (CT) ranges from {low:g} to {high:g}",
+            "Hounsfield units, without marks for missing data",
+            "replace those marks in the image by -1024, as air: inside labels they spoil the statistics that "
+            "all cases are normalised by",
+            "warning",
+        )
     if low > AIR_HU or high > HU_LIMIT:
         yield Problem(
             "ct_not_in_hu",

@@ -28,3 +28,14 @@ def test_one_mark_for_missing_data_is_an_error_wherever_it_lies(
     assert kinds(tmp_path, image, channel) == []
     image.flat[place] = -3.4e38
     assert kinds(tmp_path, image, channel) == [("missing_data_values", "error")]
+
+
+@pytest.mark.parametrize(("mark", "found"), [(-10_240, []), (-32_768, [("missing_data_values", "warning")])])
+def test_ct_below_what_any_scanner_writes_is_a_mark(
+    tmp_path: Path, mark: int, found: list[tuple[str, str]]
+) -> None:
+    """-10240 is the least of extended scales."""
+    image = np.random.default_rng(1).normal(50, 40, (4, 20, 20)).astype(np.int16)
+    image[:, :4] = -1000
+    image[1, 2, 3] = mark
+    assert kinds(tmp_path, image, "CT") == found
