@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -42,8 +42,8 @@ def convert_npz(conversion: Conversion) -> Converted:
     NIfTI, pictures PNG; colours of volumes become one file each.
 
     Raises:
-        DatasetError: no file, volumes and pictures together, numbers of channels that differ, or a value of
-            the label maps that is no label.
+        DatasetError: no file, two of one case, volumes and pictures together, numbers of channels that
+            differ, or a value of the label maps that is no label.
     """
     training, test = _cases(conversion)
     ending = _ending([*training, *test.values()], conversion.source)
@@ -98,7 +98,27 @@ def _cases(conversion: Conversion) -> tuple[dict[Path, Path], dict[str, Path]]:
         )
     tests = source / conversion.test if conversion.test else None
     unlabelled = _files(tests) if tests is not None and tests.is_dir() and tests != folder else []
-    return training, {path.stem: path for path in [*files, *unlabelled] if path not in training}
+    _by_case(training)
+    return training, _by_case(path for path in [*files, *unlabelled] if path not in training)
+
+
+def _by_case(files: Iterable[Path]) -> dict[str, Path]:
+    """Case -> its file.
+
+    Raises:
+        DatasetError: two files of one case.
+    """
+    found: dict[str, Path] = {}
+    for path in files:
+        first = found.setdefault(path.stem, path)
+        if first != path:
+            raise DatasetError(
+                path,
+                found=f"a second file of case {path.stem}: there is {first}, too",
+                expected="one file per case, named after it",
+                fix="rename one of them, or move it elsewhere",
+            )
+    return found
 
 
 def _files(folder: Path) -> list[Path]:

@@ -91,3 +91,17 @@ def test_volumes_and_pictures_are_not_one_dataset(tmp_path: Path, capsys: pytest
     assert convert(tmp_path / "npz", tmp_path / "Dataset053_Mixed") == 2
     assert "1 pictures among volumes" in capsys.readouterr().err
     assert read_geometry(tmp_path / "npz" / "a.npz").dimension == 3
+
+
+@pytest.mark.parametrize("second", ["test/t0.npz", "images/a.NPZ"])
+def test_a_second_file_of_a_case_is_refused_by_name(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], second: str
+) -> None:
+    source, target = tmp_path / "npz", tmp_path / "Dataset052_Twice"
+    save(source / "images", "a", imgs=VOXELS, gts=LABEL)
+    save(source / "images", "t0", imgs=VOXELS)
+    save(source / "test", "t1", imgs=VOXELS)
+    (source / second).write_bytes((source / "images" / f"{Path(second).stem}.npz").read_bytes())
+    assert convert(source, target) == 2
+    message = capsys.readouterr().err
+    assert second in message and f"images/{Path(second).stem}.npz" in message and not target.exists()
