@@ -153,7 +153,13 @@ class ModelFolder:
     @property
     def name(self) -> str:
         """The folder's name without the part that says whose it is: CONFIGURATION or CONFIGURATION__PLAN."""
-        return self.path.resolve().name.removesuffix(_MODEL_SUFFIX)
+        return self.folder_name.removesuffix(_MODEL_SUFFIX)
+
+    @property
+    def folder_name(self) -> str:
+        """What the folder is called: a link by its own name, or where that is no model's, by its target's."""
+        own = self.path.absolute().name
+        return own if is_model_name(own) else self.path.resolve().name
 
     @property
     def configuration(self) -> str:

@@ -15,7 +15,7 @@ from balrsam_pipeline.inference.arguments import (
     add_models,
     add_prediction_options,
 )
-from balrsam_pipeline.layout import PreprocessedFolder
+from balrsam_pipeline.layout import ModelFolder, PreprocessedFolder
 from balrsam_pipeline.paths import shown
 from balrsam_pipeline.printable import plural
 from balrsam_pipeline.protect import require_file_place
@@ -137,10 +137,11 @@ def _add_export_model(parser: argparse.ArgumentParser) -> None:
 def _export_model(arguments: argparse.Namespace) -> int:
     from balrsam_pipeline.inference.request import model_choice
     from balrsam_pipeline.inference.sharing.pack import ExportRequest, export_model
+    from balrsam_pipeline.plan import read_plan
 
     choice = model_choice(arguments)
     require_file_place(arguments.output, (".zip",))
-    dataset = choice.folders[0].resolve().parent.name
+    dataset = read_plan(ModelFolder(choice.folders[0]).plan).dataset
     fingerprint = PreprocessedFolder(roots_of(arguments).preprocessed / dataset).fingerprint
     if not fingerprint.is_file() and not arguments.no_fingerprint:
         LOG.warning(

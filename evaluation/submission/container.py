@@ -131,7 +131,7 @@ def _write_model(request: ContainerRequest, target: Path) -> None:
     choice, models, chosen = request.choice, [], []
     for number, model in enumerate(choice.folders):
         folds = choice.folds or trained_folds(model, choice.checkpoint)
-        copy = target / "models" / str(number) / model.resolve().name
+        copy = target / "models" / str(number) / ModelFolder(model).folder_name
         _copy_model(model, copy, folds, choice.checkpoint)
         models.append(copy.relative_to(target).as_posix())
         chosen.append(folds)

@@ -66,19 +66,19 @@ def export_model(request: ExportRequest) -> ModelManifest:
     files: dict[str, Content] = {}
     for folder in request.folders:
         files |= {
-            f"{dataset}/{folder.resolve().name}/{name}": content
+            f"{dataset}/{ModelFolder(folder).folder_name}/{name}": content
             for name, content in _model_files(folder, request.folds).items()
         }
     if request.fingerprint is not None:
         files[f"{dataset}/{request.fingerprint.name}"] = request.fingerprint
     if request.with_choice:
-        results = ResultsFolder(request.folders[0].resolve().parent)
+        results = ResultsFolder(request.folders[0].absolute().parent)  # a model in it may be a link
         files[f"{dataset}/{results.best_configuration.name}"] = _choice(results, request.folds)
     files["README.md"] = model_card(dataset, request.folders, request.folds, request.with_choice).encode()
     manifest = ModelManifest(
         version=__version__,
         dataset=dataset,
-        models=tuple(folder.resolve().name for folder in request.folders),
+        models=tuple(ModelFolder(folder).folder_name for folder in request.folders),
         files={name: SharedFile.of(content) for name, content in sorted(files.items())},
     )
     content = {NAME: json.dumps(to_json(manifest), indent=2).encode(), **files}

@@ -385,3 +385,17 @@ def test_nothing_but_a_model_is_ever_replaced(shared: Path, tmp_path: Path, name
     with pytest.raises(PredictionError, match=name):
         install_model(odd, results, overwrite=True)
     assert tree(results) == {f"Dataset900_Test/{name}/patient_1.nii.gz": b"a mask"}
+
+
+def test_models_that_are_links_are_packed_under_their_own_names(
+    model_folder: Folders, tmp_path: Path
+) -> None:
+    first = model_folder()
+    folders = tuple(tmp_path / "linked" / name for name in ("2d__balrsam", "2d__wide__balrsam"))
+    (tmp_path / "linked").mkdir()
+    for folder in folders:
+        folder.symlink_to(first)
+    manifest = export_model(ExportRequest(folders=folders, output=tmp_path / "both.zip"))
+    assert manifest.models == ("2d__balrsam", "2d__wide__balrsam")
+    plans = [name.split("/")[1] for name in manifest.files if name.endswith("plan.json")]
+    assert sorted(plans) == ["2d__balrsam", "2d__wide__balrsam"]
