@@ -46,6 +46,7 @@ SPATIAL_FIELDS = (
     *("srow_x", "srow_y", "srow_z", "xyzt_units"),
 )
 GEOMETRY_FIELDS = ("magic", "datatype", "dim", "pixdim", *SPATIAL_FIELDS)
+UNIT_BITS, MM_PER_UNIT = 7, {1: 1000.0, 3: 0.001}  # of xyzt_units: metres, micrometres; others are mm
 RAS_TO_LPS = np.diag([-1.0, -1.0, 1.0])
 
 
@@ -228,7 +229,7 @@ def _geometry(path: Path, header: Any) -> Geometry:
     try:
         return _itk_geometry(_GeometryHeader(values, path))
     except ImageError:  # ITK refuses NIfTI-2 and direction cosines that are not orthonormal
-        affine = header.get_best_affine()
+        affine = np.diag([*[_mm_per_unit(header)] * 3, 1.0]) @ header.get_best_affine()
         columns = RAS_TO_LPS @ affine[:3, :3]
         spacing = np.linalg.norm(columns, axis=0)
         if not np.isfinite(affine).all():
@@ -239,7 +240,7 @@ def _geometry(path: Path, header: Any) -> Geometry:
                 fix="write the geometry of the scan again, with nibabel: image.set_sform(affine) and "
                 "image.set_qform(affine)",
             ) from None
-        if len(shape) == 2 or abs(np.linalg.det(columns)) < 1e-12:
+        if len(shape) == 2 or abs(np.linalg.det(columns)) <= 1e-12 * spacing.prod():
             raise
     return Geometry(
         dimension=3,
@@ -248,6 +249,10 @@ def _geometry(path: Path, header: Any) -> Geometry:
         origin_mm=tuple(float(value) for value in RAS_TO_LPS @ affine[:3, 3]),  # type: ignore[arg-type]
         direction=tuple(float(value) for value in (columns / spacing).ravel()),
     )
+
+
+def _mm_per_unit(header: Any) -> float:
+    return MM_PER_UNIT.get(int(header["xyzt_units"]) & UNIT_BITS, 1.0)
 
 
 def _spatial_shape(path: Path, header: Any) -> tuple[int, ...]:

@@ -333,3 +333,18 @@ def test_a_missing_voxel_size_is_described(tmp_path: Path, size: float) -> None:
     content[:348] = header.binaryblock
     (tmp_path / "a.nii").write_bytes(content)
     assert "no voxel size" in str(header_contradiction(tmp_path / "a.nii"))
+
+
+@pytest.mark.parametrize(("unit", "per_mm"), [("meter", 0.001), ("mm", 1.0), ("micron", 1000.0)])
+@pytest.mark.parametrize(("kind", "shear"), [(nib.Nifti1Image, 0.2), (nib.Nifti2Image, 0.0)])
+def test_lengths_are_in_the_units_that_the_header_names(
+    tmp_path: Path, unit: str, per_mm: float, kind: type, shear: float
+) -> None:
+    """Also where ITK refuses the header: sheared axes, NIfTI-2."""
+    affine = np.array([[2.0, 0.0, shear, 10.0], [0.0, 2.0, 0.0, 20.0], [0.0, 0.0, 3.0, 30.0]]) * per_mm
+    image = kind(np.zeros((4, 5, 6), np.int16), np.vstack([affine, [0, 0, 0, 1]]))
+    image.header.set_xyzt_units(unit)
+    nib.save(image, tmp_path / "a.nii")
+    geometry = read_geometry(tmp_path / "a.nii")
+    assert geometry.spacing_mm == pytest.approx((np.hypot(3.0, shear), 2.0, 2.0), rel=1e-5)
+    assert geometry.origin_mm == pytest.approx((-10.0, -20.0, 30.0), rel=1e-5)
