@@ -26,9 +26,9 @@ from balrsam_pipeline.imageio import simpleitk_io
 from balrsam_pipeline.imageio.geometry import Geometry, Image, is_orthonormal
 from balrsam_pipeline.imageio.inflate import GZIP_MAGIC, PIECE_BYTES, Unpacked, inflated
 from balrsam_pipeline.imageio.itk_guard import SLACK_BYTES, too_much_packed
+from balrsam_pipeline.imageio.nifti_contradiction import contradiction
 
 HEADER_BYTES = 540  # the longer one, NIfTI-2
-CONTRADICTION = 1e-2  # relative difference of two voxel sizes that no rounding explains
 ROUNDING = 1e-5  # of float32
 WIDEST_STEP = 0.5  # of scaled labels: with wider steps half a step is no rounding error
 FLOAT32_STEPS = 1 << 23  # float32 tells that many steps from zero apart
@@ -79,30 +79,13 @@ def _read(path: Path, as_label: bool) -> Image:
 
 
 def header_contradiction(path: Path) -> str | None:
-    """What is doubtful about the voxel size in a NIfTI header: the sform gives another one than pixdim, which
-    is the one that counts, or pixdim has none; None where nothing is.
+    """What is doubtful about the voxel size or the place in a NIfTI header; None where nothing is.
 
     Raises:
         ImageError: missing or no NIfTI.
     """
     with _absurd_values_named(path):
-        header = _header(path, _start(path))
-        axes = min(3, len(header.get_data_shape()))
-        pixdim = np.abs(np.asarray(header["pixdim"][1 : axes + 1], dtype=np.float64))
-        if not (np.isfinite(pixdim) & (pixdim > 0)).all():
-            return (
-                f"no voxel size: pixdim is {_mm(pixdim)} (x, y, z), and 1 mm is assumed for what is missing"
-            )
-        if not int(header["sform_code"]) > 0:
-            return None
-        sizes = np.linalg.norm(header.get_sform()[:3, :axes], axis=0)
-    if np.allclose(sizes, pixdim, rtol=CONTRADICTION, atol=0.0) or not np.isfinite(sizes).all():
-        return None
-    return f"voxels of {_mm(sizes)} by its sform and of {_mm(pixdim)} by its pixdim (x, y, z)"
-
-
-def _mm(sizes: npt.NDArray[np.float64]) -> str:
-    return " × ".join(f"{size:.6g}" for size in sizes) + " mm"
+        return contradiction(_header(path, _start(path)))
 
 
 def read_geometry(path: Path) -> Geometry:

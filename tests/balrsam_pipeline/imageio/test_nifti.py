@@ -348,3 +348,42 @@ def test_lengths_are_in_the_units_that_the_header_names(
     geometry = read_geometry(tmp_path / "a.nii")
     assert geometry.spacing_mm == pytest.approx((np.hypot(3.0, shear), 2.0, 2.0), rel=1e-5)
     assert geometry.origin_mm == pytest.approx((-10.0, -20.0, 30.0), rel=1e-5)
+
+
+FLIPPED = np.array([[-1.0, 0, 0, 40], [0, 1, 0, 0], [0, 0, 2, 0], [0, 0, 0, 1]])
+MOVED = np.array([[1.0, 0, 0, 100], [0, 1, 0, 0], [0, 0, 2, 0], [0, 0, 0, 1]])
+TILTED = np.array([[1.0, 0, 0, 0], [0, 1, 0.5, 0], [0, 0, 2, 0], [0, 0, 0, 1]])  # what no qform can say
+
+
+@pytest.mark.parametrize(
+    ("sform", "codes", "found"),
+    [
+        (FLIPPED, (1, 1), "LAS by its sform and RAS by its qform"),
+        (MOVED, (1, 1), "(100, 0, 0) mm by its sform and at (0, 0, 0) mm by its qform"),
+        (FLIPPED, (1, 4), None),  # one in the scanner, one in an atlas
+        (TILTED, (1, 1), None),
+        (np.diag([1.0, 1, 2, 1]) + 1e-4 * np.eye(4, k=3), (1, 1), None),
+    ],
+)
+def test_an_sform_that_places_voxels_otherwise_than_the_qform_is_described(
+    tmp_path: Path, sform: np.ndarray, codes: tuple[int, int], found: str | None
+) -> None:
+    image = nib.Nifti1Image(np.ones((3, 4, 5), np.int16), np.eye(4))
+    image.set_qform(np.diag([1.0, 1, 2, 1]), codes[0])
+    image.set_sform(sform, codes[1])
+    image.header["pixdim"][1:4] = np.linalg.norm(sform[:3, :3], axis=0)
+    nib.save(image, tmp_path / "a.nii")
+    said = header_contradiction(tmp_path / "a.nii")
+    assert said is None if found is None else found in str(said)
+
+
+def test_a_qform_that_cannot_be_computed_contradicts_nothing(tmp_path: Path) -> None:
+    image = nib.Nifti1Image(np.ones((3, 4, 5), np.int16), np.eye(4))
+    image.set_qform(np.eye(4), 1)
+    image.set_sform(np.eye(4), 1)
+    content = bytearray(image.to_bytes())
+    header = nib.Nifti1Header(bytes(content[:348]), check=False)
+    header["quatern_b"] = 3.0
+    content[:348] = header.binaryblock
+    (tmp_path / "a.nii").write_bytes(content)
+    assert header_contradiction(tmp_path / "a.nii") is None

@@ -113,9 +113,9 @@ def check_header(case: str, path: Path) -> Iterator[Problem]:
             "header_contradiction",
             case,
             f"{path.name}: {contradiction}",
-            "one voxel size; pixdim is what is used, as ITK does",
-            "find out which is right, and write both into the header (nibabel: image.set_sform and "
-            "header.set_zooms)",
+            "one voxel size (pixdim is what is used, as ITK does) and one place",
+            "find out which is right, and write it everywhere into the header (nibabel: image.set_sform, "
+            "image.set_qform and header.set_zooms)",
             "warning",
         )
 

@@ -245,9 +245,7 @@ def test_a_mask_of_another_spacing_is_refused_and_one_elsewhere_told(
     assert read_label(target / "labelsTr" / "a.nii.gz").data.any()
 
 
-def test_a_picture_of_a_mask_says_nothing_of_places(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_a_picture_of_a_mask_says_nothing_of_places(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     mask = sitk.GetArrayFromImage(volumes(tmp_path))
     for case in ("a", "b"):
         (tmp_path / "source" / "masks" / f"{case}.nii.gz").unlink()
