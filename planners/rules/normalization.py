@@ -77,7 +77,7 @@ def require_contrast(fingerprint: Fingerprint, schemes: tuple[Normalization, ...
         if scheme == "ct" and own.std > 0 and kept < LEAST_CONTRAST * own.std:
             raise DatasetError(
                 f"{fingerprint.dataset}, {_of_extremes(fingerprint, channel)}",
-                found=f"channel {channel} ranges from {own.min:g} to {own.max:g} in labels, next to which its "
+                found=f"channel {channel} ranges from {own.min:g} to {own.max:g} in labels, next to which "
                 f"percentiles 0.5 and 99.5 ({own.percentile_00_5:g}, {own.percentile_99_5:g}) are one value",
                 expected="Hounsfield units, without marks for missing data",
                 fix="replace those marks in the images by -1024, as air, or leave the cases out",
