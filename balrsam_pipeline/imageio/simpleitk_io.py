@@ -15,7 +15,9 @@ from balrsam_pipeline.imageio.geometry import THICK_MM, Geometry, Image
 from balrsam_pipeline.imageio.itk_guard import refuse_unsound_header, verify_compressed_voxels
 from balrsam_pipeline.imageio.itk_messages import itk_messages_of
 
-IMAGE_IO = {".mha": "MetaImageIO", ".nrrd": "NrrdImageIO", ".gipl": "GiplImageIO"}  # no other format is tried
+GIPL = ".gipl"
+IMAGE_IO = {".mha": "MetaImageIO", ".nrrd": "NrrdImageIO", GIPL: "GiplImageIO"}  # no other format is tried
+KNOWN_AS = {"bool": np.dtype(np.uint8), "float16": np.dtype(np.float32)}  # types that ITK does not know
 
 
 def read(path: Path) -> Image:
@@ -65,8 +67,9 @@ def write(path: Path, image_czyx: npt.NDArray[Any], geometry: Geometry) -> None:
     """Write an image of one channel (or several, as a vector image), compressed, with exactly this geometry.
 
     Raises:
-        ImageError: SimpleITK cannot write it.
+        ImageError: the format does not hold voxels of this type, or SimpleITK cannot write it.
     """
+    _require_type(path, image_czyx.dtype)
     image = to_simpleitk(image_czyx, geometry)
     with itk_messages_of(path):
         try:
@@ -80,8 +83,21 @@ def write(path: Path, image_czyx: npt.NDArray[Any], geometry: Geometry) -> None:
             ) from None
 
 
+def _require_type(path: Path, dtype: np.dtype[Any]) -> None:
+    if path.suffix.lower() == GIPL and dtype.kind in "iu" and dtype.itemsize > 2:
+        raise ImageError(
+            path,
+            found=f"{dtype} voxels, which GIPL does not hold",
+            expected="whole numbers of 8 or 16 bits, or floating point",
+            fix="write them as .nii.gz, .mha or .nrrd",
+        )
+
+
 def to_simpleitk(image_czyx: npt.NDArray[Any], geometry: Geometry) -> sitk.Image:
-    """A SimpleITK image of one channel, or of several as vector components."""
+    """A SimpleITK image of one channel, or of several as vector components; booleans become uint8, half
+    precision float32."""
+    known = KNOWN_AS.get(image_czyx.dtype.name, image_czyx.dtype.newbyteorder("="))
+    image_czyx = image_czyx.astype(known, copy=False)
     array = image_czyx if geometry.dimension == 3 else image_czyx[:, 0]
     vector = image_czyx.shape[0] > 1
     image = sitk.GetImageFromArray(np.moveaxis(array, 0, -1) if vector else array[0], isVector=vector)

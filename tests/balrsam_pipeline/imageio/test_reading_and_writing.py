@@ -134,3 +134,25 @@ def test_a_file_name_that_is_not_utf8_is_named_before_a_library_sees_it(tmp_path
     for read in (read_label, read_geometry, lambda path: read_image([path])):
         with pytest.raises(ImageError, match=r"zw\\udcf6lf.*\n.*not UTF-8"):
             read(path)
+
+
+@pytest.mark.parametrize("ending", [".nii.gz", ".mha", ".nrrd", ".gipl"])
+@pytest.mark.parametrize("dtype", ["float16", ">i2", ">f4", "bool"])
+def test_types_that_itk_does_not_know_are_written_as_the_next_that_holds_them(
+    tmp_path: Path, ending: str, dtype: str
+) -> None:
+    voxels = (np.arange(60).reshape(1, 3, 4, 5) / (2 if "f" in dtype else 1)).astype(dtype)
+    write_image(tmp_path / f"a{ending}", Image(voxels, GRID))
+    found = read_image([tmp_path / f"a{ending}"]).data
+    np.testing.assert_array_equal(found, voxels)
+    assert found.dtype.kind == ("u" if dtype == "bool" else voxels.dtype.kind)
+
+
+@pytest.mark.parametrize("dtype", [np.int32, np.uint32, np.int64, np.uint64])
+def test_whole_numbers_that_gipl_does_not_hold_are_no_matter_of_the_disk(
+    tmp_path: Path, dtype: type
+) -> None:
+    with pytest.raises(ImageError, match=f"{np.dtype(dtype)} voxels") as refused:
+        write_image(tmp_path / "a.gipl", Image(np.ones((1, 3, 4, 5), dtype), GRID))
+    assert "disk" not in refused.value.fix and ".nii.gz" in refused.value.fix
+    assert list(tmp_path.iterdir()) == []
