@@ -18,7 +18,7 @@ from balrsam_pipeline.imageio.reading import (
     read_label,
     stored_orientation,
 )
-from balrsam_pipeline.imageio.writing import write_image, write_label
+from balrsam_pipeline.imageio.writing import write_image, write_label, written_beside
 
 __all__ = [
     "ALL_ENDINGS",
@@ -39,4 +39,5 @@ __all__ = [
     "stored_orientation",
     "write_image",
     "write_label",
+    "written_beside",
 ]

@@ -17,7 +17,10 @@ from balrsam_pipeline.imageio.itk_messages import itk_messages_of
 
 GIPL = ".gipl"
 IMAGE_IO = {".mha": "MetaImageIO", ".nrrd": "NrrdImageIO", GIPL: "GiplImageIO"}  # no other format is tried
-KNOWN_AS = {"bool": np.dtype(np.uint8), "float16": np.dtype(np.float32)}  # types that ITK does not know
+KNOWN_AS: dict[str, np.dtype[Any]] = {
+    "bool": np.dtype(np.uint8),
+    "float16": np.dtype(np.float32),
+}  # types that ITK does not know
 
 
 def read(path: Path) -> Image:
@@ -96,7 +99,7 @@ def _require_type(path: Path, dtype: np.dtype[Any]) -> None:
 def to_simpleitk(image_czyx: npt.NDArray[Any], geometry: Geometry) -> sitk.Image:
     """A SimpleITK image of one channel, or of several as vector components; booleans become uint8, half
     precision float32."""
-    known = KNOWN_AS.get(image_czyx.dtype.name, image_czyx.dtype.newbyteorder("="))
+    known: np.dtype[Any] = KNOWN_AS.get(image_czyx.dtype.name, image_czyx.dtype.newbyteorder("="))
     image_czyx = image_czyx.astype(known, copy=False)
     array = image_czyx if geometry.dimension == 3 else image_czyx[:, 0]
     vector = image_czyx.shape[0] > 1

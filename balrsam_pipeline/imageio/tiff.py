@@ -149,15 +149,20 @@ def write(path: Path, image_czyx: npt.NDArray[Any], geometry: Geometry) -> None:
         tifffile.imwrite(path, np.moveaxis(image_czyx[:, 0], 0, -1), compression="zlib", photometric="rgb")
 
 
+def spacing_file(path: Path) -> Path:
+    """Where the spacing of a stack is written: beside it."""
+    return path.with_suffix(".json")
+
+
 def write_sidecar(path: Path, geometry: Geometry) -> None:
     """Write the spacing file of a stack; pictures have none."""
     if geometry.dimension == 3:
-        write_json(path.with_suffix(".json"), {"spacing": list(geometry.spacing_mm)})
+        write_json(spacing_file(path), {"spacing": list(geometry.spacing_mm)})
 
 
 def sidecar(path: Path) -> Path | None:
     """The spacing file of a TIFF image, or None where there is none."""
-    candidates = (path.with_suffix(".json"), path.with_name(re.sub(r"_\d{4}$", "", path.stem) + ".json"))
+    candidates = (spacing_file(path), path.with_name(re.sub(r"_\d{4}$", "", path.stem) + ".json"))
     return next(
         (candidate for candidate in candidates if candidate.is_file() and candidate.name != DESCRIPTION),
         None,

@@ -16,7 +16,7 @@ from balrsam_pipeline.imageio.formats import file_ending_of, format_of
 from balrsam_pipeline.imageio.geometry import Geometry, Image
 from balrsam_pipeline.imageio.reading import as_label
 
-NIFTI = (".nii", ".nii.gz")
+NIFTI, TIFF = (".nii", ".nii.gz"), (".tif", ".tiff")
 
 
 def write_label(
@@ -83,11 +83,16 @@ def write_image(path: Path, image: Image) -> None:
     _write(path, image, form.write)
 
 
+def written_beside(path: Path) -> tuple[Path, ...]:
+    """The files that may be written beside an image or a label map: the spacing of a stack of TIFF."""
+    return (tiff.spacing_file(path),) if path.name.lower().endswith(TIFF) else ()
+
+
 def _write(path: Path, image: Image, write: Callable[[Path, npt.NDArray[Any], Geometry], None]) -> None:
     with atomic_path(path) as temporary:
         write(temporary, image.data, image.geometry)
-    if file_ending_of(path) in (".tif", ".tiff"):
-        tiff.write_sidecar(path, image.geometry)
+        if written_beside(path):  # before the file is there: whoever sees it sees its spacing
+            tiff.write_sidecar(path, image.geometry)
 
 
 def _require_shape(path: Path, image: Image) -> None:

@@ -7,12 +7,17 @@ from pathlib import Path
 
 from balrsam_pipeline.errors import UsageError
 from balrsam_pipeline.execution.whole_folder import scratch_folder
-from balrsam_pipeline.imageio import ALL_ENDINGS, file_ending_of, format_of, read_label, write_label
+from balrsam_pipeline.imageio import (
+    ALL_ENDINGS,
+    file_ending_of,
+    format_of,
+    read_label,
+    write_label,
+    written_beside,
+)
 from balrsam_pipeline.imageio.tiff import sidecar
 from balrsam_pipeline.inference.predict_cases import PredictionReport
 from balrsam_pipeline.protect import require_not_read
-
-TIFF = (".tif", ".tiff")
 
 
 def names_a_file(output: Path) -> bool:
@@ -40,7 +45,7 @@ def predict_one_file(
     require_not_read([output], images)
     if output.exists() or output.is_symlink():
         raise _refused(output, "a file that is there already", "a new name: no file is replaced")
-    spacing_file = output.with_suffix(".json") if file_ending_of(output) in TIFF else None
+    spacing_file = next(iter(written_beside(output)), None)
     if spacing_file is not None and spacing_file.exists():
         raise _refused(spacing_file, "a file where the spacing of a stack goes", "a new name")
     with scratch_folder(output) as folder:

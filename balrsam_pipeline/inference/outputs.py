@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from itertools import chain, count
 from pathlib import Path
 
-from balrsam_pipeline.imageio import images_among
+from balrsam_pipeline.imageio import images_among, written_beside
 from balrsam_pipeline.inference.probabilities import SUFFIX, probability_path
 from balrsam_pipeline.outdated import LISTED, STALE_NS, is_current
 
@@ -23,8 +23,9 @@ SET_ASIDE = "outdated"  # sub-folder, which no command looks into
 
 def files_of_case(folder: Path, case: str, label_map: str) -> tuple[Path, ...]:
     """All that a case may have in a folder: its label map, of this name, and what lies beside that."""
-    beside = (folder / f"{case}{ending}" for ending in (SEGMENTATION, STRUCTURES))
-    return folder / label_map, probability_path(folder, case), *beside
+    objects = (folder / f"{case}{ending}" for ending in (SEGMENTATION, STRUCTURES))
+    path = folder / label_map
+    return path, *written_beside(path), probability_path(folder, case), *objects
 
 
 def mark_stale(paths: Iterable[Path]) -> int:
@@ -47,7 +48,8 @@ def _predictions(folder: Path) -> set[Path]:
         return set()
     files = [path for path in folder.iterdir() if path.is_file() and path.name[0] != "."]
     beside = [path for path in files if path.name.endswith((SUFFIX, SEGMENTATION, STRUCTURES))]
-    return {*images_among(files), *beside}
+    label_maps = images_among(files)
+    return {*label_maps, *chain.from_iterable(map(written_beside, label_maps)), *beside}
 
 
 def remove_stale(paths: Iterable[Path]) -> None:

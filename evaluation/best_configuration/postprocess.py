@@ -6,11 +6,12 @@ from __future__ import annotations
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 
 from balrsam_pipeline.dataset import LabelScheme, read_description
 from balrsam_pipeline.errors import EvaluationError
-from balrsam_pipeline.imageio import FILE_ENDINGS, read_label, write_label
+from balrsam_pipeline.imageio import FILE_ENDINGS, read_label, write_label, written_beside
 from balrsam_pipeline.inference.postprocessing import (
     Postprocessing,
     apply_postprocessing,
@@ -82,9 +83,10 @@ def apply_to_folder(folder: Path, output: Path, rules: Path, description: Path |
         )
     postprocessing, labels = read_postprocessing(rules), read_description(own).labels
     outputs, made = [output / path.name for path in files], PredictionFolder(output)
+    replaced = [*outputs, *chain.from_iterable(map(written_beside, outputs)), made.description]
     require_apart(output, [folder])
-    require_not_read([*outputs, made.description, made.postprocessed], [*files, own, rules])
-    require_own([*outputs, made.description], made.postprocessed)
+    require_not_read([*replaced, made.postprocessed], [*files, own, rules])
+    require_own(replaced, made.postprocessed)
     output.mkdir(parents=True, exist_ok=True)
     write_postprocessing(made.postprocessed, postprocessing)  # first, so that a killed call may go on
     changed = [

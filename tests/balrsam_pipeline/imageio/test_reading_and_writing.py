@@ -149,9 +149,7 @@ def test_types_that_itk_does_not_know_are_written_as_the_next_that_holds_them(
 
 
 @pytest.mark.parametrize("dtype", [np.int32, np.uint32, np.int64, np.uint64])
-def test_whole_numbers_that_gipl_does_not_hold_are_no_matter_of_the_disk(
-    tmp_path: Path, dtype: type
-) -> None:
+def test_whole_numbers_that_gipl_does_not_hold_are_no_matter_of_the_disk(tmp_path: Path, dtype: type) -> None:
     with pytest.raises(ImageError, match=f"{np.dtype(dtype)} voxels") as refused:
         write_image(tmp_path / "a.gipl", Image(np.ones((1, 3, 4, 5), dtype), GRID))
     assert "disk" not in refused.value.fix and ".nii.gz" in refused.value.fix

@@ -78,6 +78,23 @@ def test_nothing_that_another_made_is_replaced(
     assert tree(raw) == before
 
 
+def test_somebodys_file_where_the_spacing_of_a_stack_goes_is_not_replaced(
+    model_folder: Folders, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_scan(tmp_path / "scans" / "a_0000.tif")
+    notes, model = tmp_path / "out" / "a.json", str(model_folder(folds=(0,)))
+    words = ["predict", "-i", str(tmp_path / "scans"), "-o", str(tmp_path / "out"), "--model", model, *CPU]
+    for _ in range(2):  # what it made it may make again
+        assert main(words) == 0
+        assert json.loads(notes.read_text()) == {"spacing": [1.0, 1.0, 1.0]}
+    for path in (tmp_path / "out").iterdir():
+        path.unlink()
+    notes.write_text('{"mine": 1}')
+    assert main(words) == 2
+    assert "a.json" in (message := capsys.readouterr().err) and "not made by this command" in message
+    assert tree(tmp_path / "out") == {"a.json": b'{"mine": 1}'}
+
+
 def test_a_prediction_stays_until_its_replacement_is_complete(
     model_folder: Folders, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -88,6 +88,24 @@ def test_somebody_elses_label_maps_are_not_overwritten(
     assert "a file that is read" in capsys.readouterr().err
 
 
+def test_somebodys_file_where_the_spacing_of_a_stack_goes_is_not_replaced(
+    folders: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    stacks, notes = tmp_path / "stacks", tmp_path / "cleaned" / "a.json"
+    write_label(stacks / "a.tif", np.ones(GRID.shape_zyx), GRID)
+    (stacks / "dataset.json").write_bytes((folders[0] / "dataset.json").read_bytes())
+    words = [*by_rules(stacks, tmp_path / "rules.json", "organ"), str(notes.parent)]
+    for _ in range(2):
+        assert main(words) == 0
+        assert read_geometry(notes.with_suffix(".tif")).spacing_mm == GRID.spacing_mm
+    (notes.parent / "postprocessed.json").unlink()
+    for name in ("a.tif", "dataset.json"):
+        (notes.parent / name).unlink()
+    notes.write_text("mine")
+    assert main(words) == 2
+    assert "a.json" in capsys.readouterr().err and notes.read_text() == "mine"
+
+
 def test_rules_replace_rules_and_no_other_file(
     folders: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
