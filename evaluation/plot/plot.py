@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from balrsam_pipeline.dataset import read_description
+from balrsam_pipeline.dataset.integrity.checks.geometry import check_same_grid
 from balrsam_pipeline.errors import BalrsamError, EvaluationError
-from balrsam_pipeline.imageio import FILE_ENDINGS, read_image, read_label
+from balrsam_pipeline.imageio import FILE_ENDINGS, Geometry, read_image, read_label
+from balrsam_pipeline.imageio.turning import laid_on
 from balrsam_pipeline.layout import DESCRIPTION
 from balrsam_pipeline.outdated import require_current
 from balrsam_pipeline.protect import require_apart, require_not_read, require_own
-from evaluation.pairs import label_files
+from evaluation.pairs import NATURAL_ENDINGS, label_files
 from evaluation.plot.figure import CasePicture, draw_case, is_drawn
 from evaluation.view import Plane, Window, image_of_case
 
+LOG = logging.getLogger(__name__)
 VOLUMES_FIRST = ".nii.gz"  # pictures in a folder of volumes may be plots of them
 
 
@@ -90,17 +96,10 @@ def _require_free(request: PlotRequest, cases: Sequence[str], files: Sequence[Pa
 
 
 def _plot(case: str, prediction: Path, reference: Path | None, request: PlotRequest) -> Path:
-    image = read_image([_image_of(case, request.images)])
-    label = read_label(prediction).data[0]
-    truth = read_label(reference).data[0] if reference else None
-    for name, other in (("image", image.data[0]), ("reference", truth)):
-        if other is not None and other.shape != label.shape:
-            raise EvaluationError(
-                prediction,
-                found=f"shape {label.shape}",
-                expected=f"{other.shape}, as the {name}",
-                fix="predict from this image",
-            )
+    place = _image_of(case, request.images)
+    image = read_image([place])
+    label = _read_onto(image.geometry, place, prediction, "prediction")
+    truth = _read_onto(image.geometry, place, reference, "reference") if reference else None
     title = case if truth is None else f"{case}: mean Dice {mean_dice(label, truth):.3f}"
     picture = CasePicture(
         title=title,
@@ -113,6 +112,27 @@ def _plot(case: str, prediction: Path, reference: Path | None, request: PlotRequ
     path = _picture_of(case, request)
     draw_case(picture, path, request.slices, request.planes, request.window)
     return path
+
+
+def _read_onto(grid: Geometry, image: Path, path: Path, what: str) -> npt.NDArray[Any]:
+    """A label map (z, y, x) turned onto the grid of its image by its header.
+
+    Raises:
+        EvaluationError: it has another shape; of one that lies elsewhere a warning tells.
+    """
+    label = laid_on(read_label(path), grid)
+    if label.geometry.shape_zyx != grid.shape_zyx:
+        raise EvaluationError(
+            path,
+            found=f"shape {label.geometry.shape_zyx}",
+            expected=f"{grid.shape_zyx}, as the image",
+            fix="predict from this image" if what == "prediction" else "give the references of these images",
+        )
+    pictures = any(one.name.lower().endswith(NATURAL_ENDINGS) for one in (image, path))
+    if not pictures and label.geometry.dimension == grid.dimension:
+        for off in check_same_grid(path.name, what, label.geometry, grid):
+            LOG.warning("%s: %s, the image %s; drawn voxel by voxel", path, off.found, off.expected)
+    return label.data[0]
 
 
 def _picture_of(case: str, request: PlotRequest) -> Path:
@@ -153,7 +173,8 @@ def _worst(predictions: Mapping[str, Path], references: Mapping[str, Path], coun
     scored = []
     for case in sorted(set(predictions) & set(references)):
         try:
-            one, other = read_label(predictions[case]).data, read_label(references[case]).data
+            truth = read_label(references[case])
+            one, other = laid_on(read_label(predictions[case]), truth.geometry).data, truth.data
         except BalrsamError:
             continue
         if one.shape == other.shape:

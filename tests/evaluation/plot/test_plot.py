@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -174,3 +175,31 @@ def test_somebody_elses_pictures_are_not_drawn_over_and_ours_are(
     mine.unlink()
     for _ in range(2):  # what this command made it may make again
         assert main(words) == 0
+
+
+@pytest.mark.parametrize("turned", ["predictions", "references"])
+def test_label_maps_stored_in_another_orientation_are_drawn_alike(folders: Path, turned: str) -> None:
+    """The picture of the label map as its image is stored is the oracle; "b" is the worst either way."""
+    import SimpleITK as sitk
+
+    words = ["plot", str(folders / "predictions"), str(folders / "references")]
+    words += ["--images", str(folders / "images"), "--worst", "1"]
+    assert main([*words, "-o", str(folders / "before")]) == 0
+    for path in (folders / turned).iterdir():
+        sitk.WriteImage(sitk.DICOMOrient(sitk.ReadImage(str(path)), "RIA"), str(path))
+    assert main([*words, "-o", str(folders / "after")]) == 0
+    before, after = (Pillow.open(folders / name / "b.png").convert("RGB") for name in ("before", "after"))
+    np.testing.assert_array_equal(np.asarray(before), np.asarray(after))
+
+
+def test_a_label_map_that_lies_elsewhere_than_its_image_is_told(
+    folders: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = folders / "predictions" / "a.nii.gz"
+    words = ["plot", str(folders / "predictions"), "--images", str(folders / "images")]
+    words += ["-o", str(folders / "out"), "--cases", "a"]
+    assert main(words) == 0
+    assert "drawn voxel by voxel" not in caplog.text
+    write_label(path, read_image([path]).data[0], replace(GEOMETRY, origin_mm=(0.0, 0.0, 90.0)))
+    assert main(words) == 0
+    assert "origin 0 × 0 × 90 mm" in caplog.text and "drawn voxel by voxel" in caplog.text
