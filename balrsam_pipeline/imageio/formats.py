@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ class Format:
         write_label: where a label map is written otherwise than an image.
         several_channels: whether one file may hold several channels (colours).
         lossy: whether writing changes values, so that labels must not be kept in it.
+        loses: what of the place of a volume it does not hold, "direction" and "origin".
         stored_orientation: EXIF's number of how a picture is turned to stand upright, where files say so.
     """
 
@@ -31,6 +32,7 @@ class Format:
     write: Callable[[Path, npt.NDArray[Any], Geometry], None]
     several_channels: bool
     lossy: bool = False
+    loses: tuple[str, ...] = ()
     write_label: Callable[[Path, npt.NDArray[Any], Geometry], None] | None = None
     stored_orientation: Callable[[Path], int] | None = None
 
@@ -49,6 +51,7 @@ _MEDICAL = Format(
     write=simpleitk_io.write,
     several_channels=True,
 )
+_GIPL = replace(_MEDICAL, loses=("direction",))
 _PICTURE = Format(
     read=pillow_io.read,
     read_label=pillow_io.read_label,
@@ -73,6 +76,7 @@ _TIFF = Format(
     write=tiff.write,
     stored_orientation=tiff.stored_orientation,
     several_channels=True,
+    loses=("direction", "origin"),
 )
 
 _ARRAYS = Format(
@@ -82,6 +86,7 @@ _ARRAYS = Format(
     write=npz.write,
     write_label=npz.write_label,
     several_channels=True,
+    loses=("direction", "origin"),
 )
 
 FILE_ENDINGS: dict[str, Format] = {
@@ -89,7 +94,7 @@ FILE_ENDINGS: dict[str, Format] = {
     ".nii": _NIFTI,
     ".mha": _MEDICAL,
     ".nrrd": _MEDICAL,
-    ".gipl": _MEDICAL,
+    ".gipl": _GIPL,
     ".png": _PICTURE,
     ".bmp": _PICTURE,
     ".tif": _TIFF,

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +15,16 @@ from balrsam_pipeline.errors import ImageError
 from balrsam_pipeline.files import atomic_path
 from balrsam_pipeline.imageio import nifti, tiff
 from balrsam_pipeline.imageio.formats import file_ending_of, format_of
-from balrsam_pipeline.imageio.geometry import Geometry, Image
+from balrsam_pipeline.imageio.geometry import (
+    IDENTITY,
+    Geometry,
+    Image,
+    direction_differs,
+    origin_differs,
+)
 from balrsam_pipeline.imageio.reading import as_label
 
+LOG = logging.getLogger(__name__)
 NIFTI, TIFF = (".nii", ".nii.gz"), (".tif", ".tiff")
 
 
@@ -93,6 +102,21 @@ def _write(path: Path, image: Image, write: Callable[[Path, npt.NDArray[Any], Ge
         write(temporary, image.data, image.geometry)
         if written_beside(path):  # before the file is there: whoever sees it sees its spacing
             tiff.write_sidecar(path, image.geometry)
+    _tell_lost_place(path, image.geometry)
+
+
+def _tell_lost_place(path: Path, geometry: Geometry) -> None:
+    """Warn of a volume that lies elsewhere when it is read again, by what its format does not hold."""
+    differs = {"direction": direction_differs, "origin": origin_differs}
+    without = replace(geometry, origin_mm=(0.0, 0.0, 0.0), direction=IDENTITY)
+    lost = [what for what in format_of(path).loses if differs[what](geometry, without)]
+    if lost and geometry.dimension == 3:
+        LOG.warning(
+            "%s: this format holds no %s, and its voxels lie elsewhere when it is read: write .nii.gz, .mha "
+            "or .nrrd",
+            path,
+            " and no ".join(lost),
+        )
 
 
 def _require_shape(path: Path, image: Image) -> None:

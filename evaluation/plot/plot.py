@@ -132,7 +132,8 @@ def _read_onto(grid: Geometry, image: Path, path: Path, what: str) -> npt.NDArra
     if not pictures and label.geometry.dimension == grid.dimension:
         for off in check_same_grid(path.name, what, label.geometry, grid):
             LOG.warning("%s: %s, the image %s; drawn voxel by voxel", path, off.found, off.expected)
-    return label.data[0]
+    zyx: npt.NDArray[Any] = label.data[0]
+    return zyx
 
 
 def _picture_of(case: str, request: PlotRequest) -> Path:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -154,3 +155,21 @@ def test_whole_numbers_that_gipl_does_not_hold_are_no_matter_of_the_disk(tmp_pat
         write_image(tmp_path / "a.gipl", Image(np.ones((1, 3, 4, 5), dtype), GRID))
     assert "disk" not in refused.value.fix and ".nii.gz" in refused.value.fix
     assert list(tmp_path.iterdir()) == []
+
+
+PLACED = replace(GRID, origin_mm=(5.0, 6.0, 7.0))
+TURNED = replace(PLACED, direction=(0.0, -1.0, 0.0, 1.0, 0.0, 0.0, 0.0, 0.0, 1.0))
+
+
+@pytest.mark.parametrize("geometry", [GRID, PLACED, TURNED])
+@pytest.mark.parametrize("ending", [".nii.gz", ".mha", ".nrrd", ".gipl", ".tif", ".npz"])
+def test_a_place_that_a_format_does_not_hold_is_told(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, ending: str, geometry: Geometry
+) -> None:
+    """What is read again is the oracle."""
+    path = tmp_path / f"a{ending}"
+    write_label(path, np.ones((3, 4, 5)), geometry)
+    found = read_geometry(path)
+    lost = [name for name in ("direction", "origin_mm") if getattr(found, name) != getattr(geometry, name)]
+    assert [name for name in ("direction", "origin_mm") if name.removesuffix("_mm") in caplog.text] == lost
+    assert (path.name in caplog.text) == bool(lost)
