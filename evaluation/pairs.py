@@ -13,6 +13,7 @@ from balrsam_pipeline.dataset.labels import LabelScheme
 from balrsam_pipeline.errors import EvaluationError
 from balrsam_pipeline.imageio import Geometry, Image, file_ending_of, images_among, npz, read_label
 from balrsam_pipeline.imageio.tiff import sidecar
+from balrsam_pipeline.imageio.turning import laid_on
 from balrsam_pipeline.outdated import require_current
 
 LISTED = 10  # names that a message lists before it says how many more there are
@@ -35,11 +36,14 @@ class Pair:
 
     Attributes:
         prediction: None where there is none and it counts as empty.
+        by_index: whether voxels belong together by their order where headers place them differently, as in a
+            dataset that was trained on so (`read_case`); that is a warning then.
     """
 
     case: str
     prediction: Path | None
     reference: Path
+    by_index: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -114,17 +118,19 @@ def find_pairs(
 
 
 def read_pair(pair: Pair, labels: LabelScheme) -> LabelPair:
-    """Read both label maps of a case.
+    """Read both label maps of a case; a prediction that is stored in another orientation is turned by its
+    header where that lays it onto the reference.
 
     Raises:
         EvaluationError: their geometries differ; DatasetError: a file cannot be read or is no label map.
     """
     reference = read_label(pair.reference)
+    elsewhere: tuple[str, ...] = ()
     if pair.prediction is None:
         prediction = Image(data=np.zeros_like(reference.data), geometry=reference.geometry)
     else:
-        prediction = read_label(pair.prediction)
-        _compare(pair, prediction.geometry, reference.geometry)
+        prediction = laid_on(read_label(pair.prediction), reference.geometry)
+        elsewhere = _compare(pair, prediction.geometry, reference.geometry)
     spacing_mm = tuple(float(length) for length in reference.geometry.spacing_mm)
     flat = reference.geometry.dimension == 2
     return LabelPair(
@@ -133,7 +139,7 @@ def read_pair(pair: Pair, labels: LabelScheme) -> LabelPair:
         spacing_mm=(1.0 if flat else spacing_mm[0], spacing_mm[1], spacing_mm[2]),
         unit=_unit(pair.reference, reference.geometry),
         geometry=reference.geometry,
-        warnings=_unlisted(pair, prediction, reference, labels),
+        warnings=elsewhere + _unlisted(pair, prediction, reference, labels),
     )
 
 
@@ -186,14 +192,15 @@ def listed(names: Sequence[str]) -> str:
     return ", ".join(names[:LISTED]) + (f" and {rest} more" if rest > 0 else "")
 
 
-def _compare(pair: Pair, found: Geometry, expected: Geometry) -> None:
-    """Refuse geometries that differ by more than a writer's rounding.
+def _compare(pair: Pair, found: Geometry, expected: Geometry) -> tuple[str, ...]:
+    """Refuse geometries that differ by more than a writer's rounding; of pairs by index another place is a
+    warning, which is returned.
 
     A 2D image and a volume of one slice are compared in the plane, a picture without a physical size and any
     other image by their shape.
     """
     finest_mm = min(expected.spacing_mm)
-    differences = []
+    differences, moved = [], []
     if found.shape_zyx != expected.shape_zyx:
         differences.append(f"shape {found.shape_zyx} against {expected.shape_zyx}")
     names = (pair.prediction, pair.reference)
@@ -202,14 +209,20 @@ def _compare(pair: Pair, found: Geometry, expected: Geometry) -> None:
     if pictures[0] == pictures[1]:
         if not np.allclose(found.spacing_mm[axes], expected.spacing_mm[axes], rtol=SPACING_TOLERANCE, atol=0):
             differences.append(f"spacing {found.spacing_mm[axes]} against {expected.spacing_mm[axes]}")
-        differences += _placed_otherwise(found, expected, ORIGIN_TOLERANCE * finest_mm)
-    if differences:
+        moved = _placed_otherwise(found, expected, ORIGIN_TOLERANCE * finest_mm)
+    if differences or (moved and not pair.by_index):
         raise EvaluationError(
             pair.prediction,
-            found="; ".join(differences),
+            found="; ".join(differences + moved),
             expected=f"the geometry of {pair.reference}",
             fix="predict on, or resample to, the grid of the reference (nearest neighbour)",
         )
+    if not moved:
+        return ()
+    return (
+        f"{pair.reference}: by its header it lies elsewhere than its image ({'; '.join(moved)}); voxels are "
+        "compared as they are stored, as in training",
+    )
 
 
 def _placed_otherwise(found: Geometry, expected: Geometry, tolerance_mm: float) -> list[str]:

@@ -182,7 +182,7 @@ def score_pairs(
 
 def _seen_from_workers(pair: Pair, execution: ExecutionOptions) -> Pair:
     prediction = execution.shared(pair.prediction) if pair.prediction is not None else None
-    return Pair(case=pair.case, prediction=prediction, reference=execution.shared(pair.reference))
+    return replace(pair, prediction=prediction, reference=execution.shared(pair.reference))
 
 
 def _score(task: _Task) -> _Scored:

@@ -80,7 +80,7 @@ def validate_fold(
             fix="check those cases (balrsam verify DATASET), then run the same command again",
         )
     pairs = [
-        Pair(case=case, prediction=folder / prediction_name(files), reference=files.label)
+        Pair(case=case, prediction=folder / prediction_name(files), reference=files.label, by_index=True)
         for case, files in wanted.items()
         if files.label is not None
     ]

@@ -67,6 +67,7 @@ def choose_postprocessing(
     workers: int,
     folds: Mapping[str, int] | None = None,
     references: Sequence[Path] = (),
+    by_index: bool = False,
 ) -> Postprocessing:
     """Try rules one after the other on pooled cross-validation predictions.
 
@@ -82,11 +83,12 @@ def choose_postprocessing(
         pairs: case -> (prediction, reference).
         references: label maps of all training cases; those of the pairs where there are none.
         folds: case -> its fold; None, or a single fold, makes blocks of cases in the order of their names.
+        by_index: as that of a `Pair`.
 
     Raises:
         DatasetError, EvaluationError: a file cannot be read, or a pair does not fit.
     """
-    board = ScoreBoard(pairs=pairs, labels=labels, workers=workers)
+    board = ScoreBoard(pairs=pairs, labels=labels, workers=workers, by_index=by_index)
     before = board.score([()])[()]
     reasons = [f"without postprocessing: {_means(before, board.distance_unit)}"]
     groups = _groups(board.cases, folds)

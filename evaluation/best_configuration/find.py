@@ -98,7 +98,7 @@ def _choose(request: BestRequest, raw: RawDataset, results: Path) -> tuple[BestC
     }
     labels = raw.description.labels
     boards = {
-        item: ScoreBoard(pairs=found, labels=labels, workers=request.workers, distances=False)
+        item: ScoreBoard(pairs=found, labels=labels, workers=request.workers, distances=False, by_index=True)
         for item, found in pairs.items()
     }
     tables = {item: board.score([()])[()].dice_cl for item, board in boards.items()}
@@ -131,7 +131,9 @@ def _rules(
     """The postprocessing of a candidate, on the cases of all folds that predict with it."""
     fold_of = {case: fold for fold in folds for case in fold_cases(folder, fold)}
     references = [files.label for files in raw.training_cases().values() if files.label is not None]
-    return choose_postprocessing(pairs, raw.description.labels, request.workers, fold_of, references)
+    return choose_postprocessing(
+        pairs, raw.description.labels, request.workers, fold_of, references, by_index=True
+    )
 
 
 def _pairs(

@@ -52,6 +52,7 @@ class ScoreBoard:
     Attributes:
         pairs: case -> (prediction, reference).
         distances: whether HD95 is measured; without, it is NaN.
+        by_index: as that of a `Pair`.
         reference_sizes_cl: size of each label in each reference, in `size_unit`; there after the first
             `score`.
         size_unit, distance_unit: mm³, mm², pixels, or the share of pictures that differ in size; mm or px.
@@ -61,6 +62,7 @@ class ScoreBoard:
     labels: LabelScheme
     workers: int
     distances: bool = True
+    by_index: bool = False
     reference_sizes_cl: Table = field(default_factory=lambda: np.empty((0, 0)))
     size_unit: SizeUnit = "mm3"
     distance_unit: str = "mm"
@@ -87,7 +89,7 @@ class ScoreBoard:
     def _add(self, rule_sets: Sequence[Rules]) -> None:
         tasks = {
             case: _Task(
-                Pair(case=case, prediction=prediction, reference=reference),
+                Pair(case=case, prediction=prediction, reference=reference, by_index=self.by_index),
                 self.labels,
                 rule_sets,
                 self.distances,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 from collections.abc import Callable
@@ -10,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 import pytest
+import SimpleITK as sitk
 import tifffile
 
 from balrsam_pipeline.dataset.labels import LabelScheme
@@ -24,7 +26,7 @@ from evaluation import (
     summary_table,
     write_reports,
 )
-from evaluation.pairs import find_pairs
+from evaluation.pairs import find_pairs, read_pair
 from evaluation.request import resolve
 from evaluation.scoring import score_pairs
 
@@ -144,6 +146,47 @@ def test_a_prediction_on_another_grid_is_refused(
     write_map(folder_pair[0] / "case_2.nii.gz", **geometry)
     with pytest.raises(EvaluationError, match=what):
         evaluate_folders(*folder_pair, make_scheme(LABELS), ".nii.gz")
+
+
+@pytest.mark.parametrize("orientation", ["RAI", "PLS"])
+def test_a_prediction_stored_in_another_orientation_is_turned_by_its_header(
+    folder_pair: tuple[Path, Path], make_scheme: Make, orientation: str
+) -> None:
+    upright = evaluate_folders(*folder_pair, make_scheme(LABELS), ".nii.gz")
+    for path, other in ((folder_pair[0] / "case_1.nii.gz", "LPS"), (folder_pair[1] / "case_2.nii.gz", "LPS")):
+        stored = sitk.ReadImage(str(path))
+        assert sitk.DICOMOrientImageFilter.GetOrientationFromDirectionCosines(stored.GetDirection()) == other
+        sitk.WriteImage(sitk.DICOMOrient(stored, orientation), str(path))
+    assert evaluate_folders(*folder_pair, make_scheme(LABELS), ".nii.gz").rows == upright.rows
+
+
+@pytest.mark.parametrize(
+    "change", [{"origin": (50.0, 0.0, 0.0)}, {"direction": (-1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0)}]
+)
+def test_pairs_by_index_of_other_places_are_scored_as_stored_with_a_warning(
+    folder_pair: tuple[Path, Path],
+    make_scheme: Make,
+    write_map: Callable[..., Path],
+    change: dict[str, object],
+) -> None:
+    plain = [dataclasses.replace(pair, by_index=True) for pair in find_pairs(*folder_pair, ".nii.gz")]
+    before, _ = score_pairs(plain, make_scheme(LABELS), EvaluationOptions())
+    lost = sitk.GetArrayFromImage(sitk.ReadImage(str(plain[2].reference)))
+    write_map(plain[2].reference, lost, (0.8, 0.8, 2.0), **change)
+    after, problems = score_pairs(plain, make_scheme(LABELS), EvaluationOptions())
+    assert not problems and after.rows == before.rows
+    assert len(after.warnings) == 1 and "case_2" in after.warnings[0]
+    assert next(iter(change)) in after.warnings[0] and not before.warnings
+
+
+def test_pairs_by_index_of_another_shape_or_spacing_are_refused(
+    folder_pair: tuple[Path, Path], make_scheme: Make, write_map: Callable[..., Path]
+) -> None:
+    pair = dataclasses.replace(find_pairs(*folder_pair, ".nii.gz")[0], by_index=True)
+    for shape, spacing in (((12, 20, 21), (0.8, 0.8, 2.0)), ((12, 20, 20), (0.8, 0.8, 3.0))):
+        write_map(pair.reference, np.ones(shape, np.uint8), spacing)
+        with pytest.raises(EvaluationError, match=r"shape|spacing"):
+            read_pair(pair, make_scheme(LABELS))
 
 
 def test_rounding_of_a_header_is_no_other_grid(

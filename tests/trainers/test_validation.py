@@ -11,8 +11,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import SimpleITK as sitk
 import torch
 
+from balrsam_pipeline.dataset import open_dataset
 from balrsam_pipeline.inference.predict_image import label_of_image
 from balrsam_pipeline.layout import FoldFolder
 from evaluation import Summary
@@ -114,3 +116,19 @@ def test_scores_of_former_weights_do_not_pass_for_those_of_a_fold_trained_anew(
     folder.checkpoint("final").unlink()
     train_fold(make_request(epochs=1))
     assert not folder.validation.summary.exists()
+
+
+def test_a_label_whose_header_was_lost_is_scored_by_index_as_it_was_trained_on(
+    trained: FoldData, tmp_path: Path
+) -> None:
+    before = validate(trained)
+    shutil.copytree(trained.raw.folder, tmp_path / "lost")
+    raw = open_dataset(tmp_path / "lost")
+    label = raw.training_cases()[CASES[0]].label
+    assert label is not None
+    stored = sitk.ReadImage(str(label))
+    stored.SetOrigin((500.0, 40.0, -30.0))
+    sitk.WriteImage(stored, str(label))
+    summary = validate(dataclasses.replace(trained, raw=raw))
+    assert summary.rows == before.rows
+    assert len(summary.warnings) == 1 and CASES[0] in summary.warnings[0]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from scipy import ndimage
 from scipy.stats import wilcoxon
 
 from balrsam_pipeline.dataset import LabelScheme
+from balrsam_pipeline.errors import EvaluationError
 from balrsam_pipeline.imageio import Geometry, picture_geometry, read_label, write_label
 from balrsam_pipeline.inference.postprocessing import Postprocessing, apply_postprocessing
 from evaluation.best_configuration.choose_rules import choose_postprocessing
@@ -71,6 +73,17 @@ def test_four_cases_are_too_few_to_tell_a_gain_from_noise(tmp_path: Path) -> Non
     rules = choose_postprocessing(write(tmp_path, with_island, 4), LABELS, workers=1)
     assert rules.steps == ()
     assert any("within noise" in reason for reason in rules.reasons)
+
+
+def test_references_whose_header_was_lost_are_compared_by_index_where_that_is_asked_for(
+    tmp_path: Path,
+) -> None:
+    pairs = write(tmp_path, with_island)
+    expected = choose_postprocessing(pairs, LABELS, workers=1, folds=FOLDS)
+    write_label(pairs["c3"][1], reference(), dataclasses.replace(GEOMETRY, origin_mm=(90.0, 0.0, 0.0)))
+    assert choose_postprocessing(pairs, LABELS, workers=1, folds=FOLDS, by_index=True) == expected
+    with pytest.raises(EvaluationError, match="origin"):
+        choose_postprocessing(pairs, LABELS, workers=1, folds=FOLDS)
 
 
 def references(folder: Path, maps: Callable[[int], np.ndarray], cases: int = 8) -> list[Path]:
