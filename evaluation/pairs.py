@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,11 +12,21 @@ import numpy.typing as npt
 
 from balrsam_pipeline.dataset.labels import LabelScheme
 from balrsam_pipeline.errors import EvaluationError
-from balrsam_pipeline.imageio import Geometry, Image, file_ending_of, images_among, npz, read_label
+from balrsam_pipeline.imageio import (
+    PICTURE_ENDINGS,
+    Geometry,
+    Image,
+    file_ending_of,
+    images_among,
+    npz,
+    read_label,
+    unread_images,
+)
 from balrsam_pipeline.imageio.tiff import sidecar
 from balrsam_pipeline.imageio.turning import laid_on
 from balrsam_pipeline.outdated import require_current
 
+LOG = logging.getLogger(__name__)
 LISTED = 10  # names that a message lists before it says how many more there are
 SPACING_TOLERANCE = 1e-3  # relative
 ORIGIN_TOLERANCE = 0.05  # of a voxel
@@ -158,8 +169,9 @@ def label_files(folder: Path, file_ending: str) -> dict[str, Path]:
     """Case -> its label map in a folder, whatever the ending; names that begin with a dot are nobody's case.
 
     Args:
-        file_ending: such as '.nii.gz'. Files of the same kind, volumes or pictures, are taken; where there
-            are none, all files that can be read.
+        file_ending: such as '.nii.gz'. Of a case with files of both kinds, volumes and pictures, the one of
+            this kind is taken. Pictures among volumes are previews; those of no case, and images of formats
+            that are not read, are named in a warning.
 
     Raises:
         EvaluationError: no such folder, or two files of one case.
@@ -168,12 +180,17 @@ def label_files(folder: Path, file_ending: str) -> dict[str, Path]:
         raise EvaluationError(
             folder, found="no such folder", expected="a folder of label maps", fix="check the path"
         )
-    present = images_among(path for path in sorted(folder.iterdir()) if path.is_file())
-    known = [(path, file_ending_of(path)) for path in present]
+    files = [path for path in sorted(folder.iterdir()) if path.is_file()]
+    known = [(path, file_ending_of(path)) for path in images_among(files)]
     pictures = file_ending.lower() in NATURAL_ENDINGS
     alike = [(path, ending) for path, ending in known if (ending in NATURAL_ENDINGS) == pictures]
+    cases = {path.name[: -len(ending)] for path, ending in alike}
+    others = [(path, ending) for path, ending in known if path.name[: -len(ending)] not in cases]
+    previews = [path for path, ending in others if cases and not pictures and ending in PICTURE_ENDINGS]
+    if passed_over := sorted([*previews, *unread_images(files)]):
+        LOG.warning("%s: not taken for label maps: %s", folder, listed([path.name for path in passed_over]))
     found: dict[str, Path] = {}
-    for path, ending in alike or known:
+    for path, ending in [*alike, *(other for other in others if other[0] not in previews)]:
         case = path.name[: -len(ending)]
         if case in found:
             raise EvaluationError(

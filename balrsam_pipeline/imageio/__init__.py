@@ -9,6 +9,7 @@ from balrsam_pipeline.imageio.formats import (
     format_of,
     images_among,
     label_ending,
+    unread_images,
 )
 from balrsam_pipeline.imageio.geometry import Geometry, Image, picture_geometry
 from balrsam_pipeline.imageio.reading import (
@@ -37,6 +38,7 @@ __all__ = [
     "read_image",
     "read_label",
     "stored_orientation",
+    "unread_images",
     "write_image",
     "write_label",
     "written_beside",

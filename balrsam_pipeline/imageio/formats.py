@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -103,9 +104,13 @@ FILE_ENDINGS: dict[str, Format] = {
     ".jpeg": _JPEG,
 }
 PICTURE_ENDINGS = tuple(ending for ending, form in FILE_ENDINGS.items() if form in (_PICTURE, _JPEG))
-# read where a file is named, or a folder holds no other images: nnU-Net keeps probabilities in such files
+# no images where they stand beside an image of the same case: nnU-Net keeps probabilities in such files
 NAMED_ENDINGS: dict[str, Format] = {npz.ENDING: _ARRAYS}
 ALL_ENDINGS: dict[str, Format] = FILE_ENDINGS | NAMED_ENDINGS
+# images, too, of formats that are not read from folders
+UNREAD_ENDINGS = (".mhd", ".nhdr", ".hdr", ".img", ".img.gz", ".nii.bz2", ".nii.xz", ".nii.zst", ".nii.zip")
+UNREAD_ENDINGS += (".mgz", ".mgh", ".mnc", ".npy", ".gif", ".webp", ".jp2", ".heic")
+CHANNEL_NUMBER = re.compile(r"_[0-9]{4}$")
 
 
 def known_ending(path: Path, endings: Iterable[str] = FILE_ENDINGS) -> str:
@@ -115,18 +120,40 @@ def known_ending(path: Path, endings: Iterable[str] = FILE_ENDINGS) -> str:
 
 
 def images_among(files: Iterable[Path]) -> list[Path]:
-    """The files of a folder that are images: of the usual endings, or, where there are none, of `.npz`;
-    names that begin with a dot are nobody's image.
+    """The files of a folder that are images: of the usual endings, and `.npz` where no image of the usual
+    endings is there for the same case; names that begin with a dot are nobody's image.
 
     Example:
-        >>> [path.name for path in images_among([Path("a.nii.gz"), Path("a.npz"), Path("notes.txt")])]
-        ['a.nii.gz']
-        >>> [path.name for path in images_among([Path("a.npz"), Path("notes.txt")])]
-        ['a.npz']
+        >>> [path.name for path in images_among([Path("a.nii.gz"), Path("a.npz"), Path("b.npz")])]
+        ['a.nii.gz', 'b.npz']
     """
     shown = [path for path in files if not path.name.startswith(".")]
-    usual = [path for path in shown if known_ending(path)]
-    return usual or [path for path in shown if known_ending(path, NAMED_ENDINGS)]
+    cases = _names_of(path for path in shown if known_ending(path))
+    return [
+        path
+        for path in shown
+        if known_ending(path) or (known_ending(path, NAMED_ENDINGS) and path.stem not in cases)
+    ]
+
+
+def unread_images(files: Iterable[Path]) -> list[Path]:
+    """The files of a folder that are images by their endings, of formats that are not read; not those beside
+    an image of the same case that is read, nor names that begin with a dot.
+
+    Example:
+        >>> [path.name for path in unread_images([Path("a.mhd"), Path("b.nii.gz"), Path("b.webp")])]
+        ['a.mhd']
+    """
+    shown = [path for path in files if not path.name.startswith(".")]
+    cases = _names_of(images_among(shown))
+    endings = {path: known_ending(path, UNREAD_ENDINGS) for path in shown}
+    return [path for path, ending in endings.items() if ending and path.name[: -len(ending)] not in cases]
+
+
+def _names_of(images: Iterable[Path]) -> set[str]:
+    """What images are called without their endings, with a channel's number and without."""
+    stems = {path.name[: -len(known_ending(path, ALL_ENDINGS))] for path in images}
+    return stems | {CHANNEL_NUMBER.sub("", stem) for stem in stems}
 
 
 def file_ending_of(path: Path) -> str:

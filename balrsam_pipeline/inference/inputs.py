@@ -12,9 +12,10 @@ from balrsam_pipeline.dataset import CaseFiles
 from balrsam_pipeline.dataset.case_names import require_case_name
 from balrsam_pipeline.errors import BalrsamError, PredictionError
 from balrsam_pipeline.files import read_text
-from balrsam_pipeline.imageio import ALL_ENDINGS, file_ending_of, format_of, images_among
+from balrsam_pipeline.imageio import ALL_ENDINGS, file_ending_of, format_of, images_among, unread_images
 
 LOG = logging.getLogger(__name__)
+LISTED = 10  # names in a message
 CHANNEL = re.compile(r"(.+)_([0-9]{4})", re.DOTALL)
 
 
@@ -102,8 +103,31 @@ def _listed(paths: Sequence[Path]) -> list[Path]:
 
 
 def _images_in(folder: Path) -> list[Path]:
-    """Every file of a known ending, in whatever mixture."""
-    return images_among(path for path in sorted(folder.iterdir()) if path.is_file())
+    """Every file of a known ending, in whatever mixture; what else looks like an image is named."""
+    entries = sorted(folder.iterdir())
+    files = [path for path in entries if path.is_file()]
+    if unread := unread_images(files):
+        LOG.warning(
+            "%s: %d image(s) of formats that are not read, passed over: %s; convert them to .nii.gz or .png",
+            folder,
+            len(unread),
+            _named(unread),
+        )
+    if below := [path for path in entries if path.is_dir() and path.name[0] != "." and _holds_images(path)]:
+        LOG.info("%s: images in sub-folders are not looked at: %s", folder, _named(below))
+    return images_among(files)
+
+
+def _named(paths: Sequence[Path]) -> str:
+    more = len(paths) - LISTED
+    return ", ".join(path.name for path in paths[:LISTED]) + (f" and {more} more" if more > 0 else "")
+
+
+def _holds_images(folder: Path) -> bool:
+    try:
+        return bool(images_among(folder.iterdir()))
+    except OSError:
+        return False
 
 
 def _by_case(files: Sequence[Path], channels: int) -> dict[str, dict[int | None, Path]]:

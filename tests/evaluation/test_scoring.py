@@ -26,7 +26,7 @@ from evaluation import (
     summary_table,
     write_reports,
 )
-from evaluation.pairs import find_pairs, read_pair
+from evaluation.pairs import find_pairs, label_files, read_pair
 from evaluation.request import resolve
 from evaluation.scoring import score_pairs
 
@@ -265,6 +265,28 @@ def test_pictures_among_volumes_are_no_cases(folder_pair: tuple[Path, Path], mak
     for name in ("overview.png", "._case_0.nii.gz", ".DS_Store"):
         (folder_pair[0] / name).write_bytes(b"")
     assert len(evaluate_folders(*folder_pair, make_scheme(LABELS), ".nii.gz").cases) == 4
+
+
+@pytest.mark.parametrize(("wanted", "name"), [(".nii.gz", "c.tif"), (".nii.gz", "c.npz"), (".png", "c.mha")])
+def test_a_case_of_another_kind_of_file_is_a_case_too(tmp_path: Path, wanted: str, name: str) -> None:
+    for file in (f"a{wanted}", f"b{wanted}", name):
+        (tmp_path / file).write_bytes(b"")
+    assert {case: path.name for case, path in label_files(tmp_path, wanted).items()} == {
+        "a": f"a{wanted}",
+        "b": f"b{wanted}",
+        "c": name,
+    }
+
+
+def test_files_that_are_no_cases_though_they_look_like_label_maps_are_named(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    odd = ("c.mhd", "d.nii.bz2", "overview.png")
+    for name in ("a.nii.gz", "a.png", "a.webp", "b.nii.gz", "b.tif", "b.json", "notes.txt", *odd):
+        (tmp_path / name).write_bytes(b"")
+    assert sorted(label_files(tmp_path, ".nii.gz")) == ["a", "b"]
+    assert all(name in caplog.text for name in odd)
+    assert not any(name in caplog.text for name in ("a.png", "a.webp", "b.tif", "b.json", "notes.txt"))
 
 
 def test_an_odd_case_is_named_and_the_others_are_scored(

@@ -103,8 +103,10 @@ def test_files_that_are_none_or_announce_too_much_are_refused(tmp_path: Path) ->
             read_image([tmp_path / "d.npz"])
 
 
-def test_npz_files_beside_images_are_no_images(tmp_path: Path) -> None:
+def test_npz_files_beside_the_image_of_their_case_are_no_images(tmp_path: Path) -> None:
     """nnU-Net keeps its probabilities so."""
-    paths = [tmp_path / name for name in ("a.nii.gz", "a.npz", ".b.npz", "a.pkl")]
-    assert images_among(paths) == paths[:1]
-    assert images_among(paths[1:]) == paths[1:2]
+    paths = [tmp_path / name for name in ("a.nii.gz", "a.npz", ".b.npz", "a.pkl", "c.npz")]
+    assert images_among(paths) == [paths[0], paths[4]]
+    assert images_among(paths[1:]) == [paths[1], paths[4]]
+    numbered = [tmp_path / name for name in ("a_0000.nii.gz", "a.npz", "b_0000.npz")]
+    assert images_among(numbered) == [numbered[0], numbered[2]]

@@ -1,0 +1,47 @@
+"""Which cases a folder of images holds, and what of it is not read."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from balrsam_pipeline.inference.inputs import find_cases
+
+
+def folder_of(folder: Path, *names: str) -> Path:
+    for name in names:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(b"")
+    return folder
+
+
+def test_an_npz_file_is_a_case_but_beside_the_image_of_its_case(tmp_path: Path) -> None:
+    names = ("a_0000.nii.gz", "a.npz", "b_0000.npz", "c_0000.nii", "c_0000.npz")
+    inputs = find_cases([folder_of(tmp_path, *names)], 1, ".nii.gz")
+    assert {case: files.images[0].name for case, files in inputs.cases.items()} == {
+        "a": "a_0000.nii.gz",
+        "b": "b_0000.npz",
+        "c": "c_0000.nii",
+    }
+    assert not inputs.refused
+
+
+def test_images_that_are_not_read_are_named(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    odd = ("c_0000.mhd", "d_0000.nii.bz2", "f_0000.webp")
+    folder_of(tmp_path, "a_0000.nii.gz", "notes.txt", "sub/e_0000.nii.gz", "empty/x.txt", *odd)
+    with caplog.at_level("INFO"):
+        assert list(find_cases([tmp_path], 1, ".nii.gz").cases) == ["a"]
+    warned = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
+    assert len(warned) == 1 and all(name in warned[0] for name in odd) and "notes" not in warned[0]
+    noted = [record.getMessage() for record in caplog.records if record.levelname == "INFO"]
+    assert len(noted) == 1 and "sub" in noted[0] and "empty" not in noted[0]
+
+
+def test_nothing_is_said_of_a_folder_that_is_read_whole(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    folder_of(tmp_path, "a_0000.nii.gz", "a_0000.webp", "b.tif", "b.json", "notes.txt", ".c.mhd")
+    with caplog.at_level("INFO"):
+        assert list(find_cases([tmp_path], 1, ".nii.gz").cases) == ["a", "b"]
+    assert not caplog.records
