@@ -8,13 +8,12 @@ from pathlib import Path
 
 import numpy as np
 
-from balrsam_pipeline.dataset import DatasetDescription, LabelScheme, image_cases, read_description
-from balrsam_pipeline.dataset.cases import scan_images
+from balrsam_pipeline.dataset import DatasetDescription, LabelScheme, read_description
 from balrsam_pipeline.errors import PredictionError
 from balrsam_pipeline.execution import local_executor, run_cases
 from balrsam_pipeline.execution.whole_folder import scratch_folder
 from balrsam_pipeline.files import atomic_path
-from balrsam_pipeline.imageio import FILE_ENDINGS, file_ending_of, label_ending, npz, write_label
+from balrsam_pipeline.imageio import file_ending_of, label_ending, npz, write_label
 from balrsam_pipeline.inference.inputs import find_cases
 from balrsam_pipeline.layout import DESCRIPTION, PredictionFolder
 from balrsam_pipeline.outdated import require_current
@@ -155,25 +154,15 @@ def labels_beside(predictions: Path) -> Path:
 
 
 def test_images(folder: Path, description: DatasetDescription) -> dict[str, Path]:
-    """Case -> its first channel in the folder of test images, whatever the ending of each; where nothing is
-    called CASE_0000, cases as `predict` finds them.
+    """Case -> its first channel in the folder of test images, as `predict` finds them.
 
     Raises:
-        DatasetError: no image, or a case lacks a channel; PredictionError: so, of other names.
+        PredictionError: no image, or a case lacks a channel.
     """
-    channels, scan = len(description.channel_names), scan_images(folder, description.file_ending)
-    if not any(0 in numbers for numbers in scan.channels.values()):
-        inputs = find_cases([folder], channels, description.file_ending)
-        for problem in inputs.refused.values():
-            raise problem
-        return {case: files.images[0] for case, files in inputs.cases.items()}
-    strays = scan.strays
-    others = {ending for path in strays for ending in FILE_ENDINGS if path.name.lower().endswith(ending)}
-    found = image_cases(folder, description.file_ending, channels)
-    for ending in sorted(others - {description.file_ending}):
-        if scan_images(folder, ending).channels:
-            found = image_cases(folder, ending, channels) | found
-    return {case: files.images[0] for case, files in found.items() if not case.startswith(".")}
+    inputs = find_cases([folder], len(description.channel_names), description.file_ending)
+    for problem in inputs.refused.values():
+        raise problem
+    return {case: files.images[0] for case, files in inputs.cases.items()}
 
 
 def predicted_files(folder: Path, ending: str) -> dict[str, Path]:

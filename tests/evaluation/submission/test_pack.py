@@ -240,6 +240,13 @@ def test_a_missing_case_is_named_whatever_the_ending_of_its_image(
     assert pack_submission(request_of).cases == 3
 
 
+@pytest.mark.parametrize("name", ["c_003.nii.gz", "c_003_0000.npz", "c_003.npz"])
+def test_every_case_that_predict_finds_must_be_there(request_of: SubmissionRequest, name: str) -> None:
+    write_image(request_of.images / name, Image(np.ones((1, *GEOMETRY.shape_zyx), np.int16), GEOMETRY))
+    with pytest.raises(PredictionError, match=r"\[missing case\] c_003"):
+        pack_submission(request_of)
+
+
 def test_hidden_files_are_nobodys_case(request_of: SubmissionRequest) -> None:
     for folder in (request_of.images, request_of.predictions):
         for path in [*folder.glob("*.nii.gz")]:
