@@ -108,7 +108,17 @@ PICTURE_ENDINGS = tuple(ending for ending, form in FILE_ENDINGS.items() if form 
 NAMED_ENDINGS: dict[str, Format] = {npz.ENDING: _ARRAYS}
 ALL_ENDINGS: dict[str, Format] = FILE_ENDINGS | NAMED_ENDINGS
 # images, too, of formats that are not read from folders
-UNREAD_ENDINGS = (".mhd", ".nhdr", ".hdr", ".img", ".img.gz", ".nii.bz2", ".nii.xz", ".nii.zst", ".nii.zip")
+UNREAD_ENDINGS: tuple[str, ...] = (
+    ".mhd",
+    ".nhdr",
+    ".hdr",
+    ".img",
+    ".img.gz",
+    ".nii.bz2",
+    ".nii.xz",
+    ".nii.zst",
+    ".nii.zip",
+)
 UNREAD_ENDINGS += (".mgz", ".mgh", ".mnc", ".npy", ".gif", ".webp", ".jp2", ".heic")
 CHANNEL_NUMBER = re.compile(r"_[0-9]{4}$")
 

@@ -4,14 +4,20 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Iterator
-from typing import BinaryIO
+from typing import Protocol
 
 LARGEST_RATIO = 1032  # what deflate can reach: bounds the voxels that a compressed file can hold
 GZIP_MAGIC = b"\x1f\x8b"
 PIECE_BYTES, PACKED_BYTES = 1 << 20, 1 << 16
 
 
-def inflated(stream: BinaryIO, wbits: int = 31) -> Iterator[bytes]:
+class Readable(Protocol):
+    """What bytes are read from, as from a file."""
+
+    def read(self, size: int, /) -> bytes: ...
+
+
+def inflated(stream: Readable, wbits: int = 31) -> Iterator[bytes]:
     """Yield what a compressed stream holds in pieces of at most `PIECE_BYTES`, lazily; checksums are verified
     on the way.
 

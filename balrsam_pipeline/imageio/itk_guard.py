@@ -10,17 +10,15 @@ from __future__ import annotations
 import math
 import re
 import struct
-import zlib
 from pathlib import Path
 
 from balrsam_pipeline.errors import ImageError
-from balrsam_pipeline.imageio.inflate import LARGEST_RATIO, inflated
+from balrsam_pipeline.imageio.inflate import LARGEST_RATIO
 
 LONGEST_FIELD = 1000  # characters; NRRD's key:=value pairs, which carry tags of segments, may be longer
 LONGEST_HEADER = 1 << 20
 MOST_AXES = 4
 MOST_CHANNELS = 1 << 16
-SLACK_BYTES = 1 << 20  # what may lie behind the voxels: padding, extensions
 LONGEST_NAME = 500  # of a field; ITK writes no longer ones, and reads none
 GIPL_HEADER_BYTES = 256
 GIPL_BYTES = {1: 0.125, 7: 1, 8: 1, 15: 2, 16: 2, 31: 4, 32: 4, 64: 4, 65: 8}  # image type -> bytes per voxel
@@ -127,10 +125,29 @@ def _check_mha(path: Path, start: bytes, size: int) -> int:
     kind = fields.get("ElementType", "").removeprefix("MET_").removesuffix("_ARRAY")
     if kind.removeprefix("U") not in MHA_BYTES:
         raise _unsound(path, f"ElementType = {kind[:60]!r}")
-    compressed = fields.get("CompressedData", "False").lower() == "true"
+    compressed = _is_true(fields.get("CompressedData", ""))
+    if compressed:
+        _require_packed_size(path, fields.get("CompressedDataSize", "nothing"), size - end.end())
     return _require_voxels(
         path, math.prod(sizes) * channels * MHA_BYTES[kind.removeprefix("U")], size - end.end(), compressed
     )
+
+
+def _is_true(value: str) -> bool:
+    """As ITK sees it, which looks at the first letter."""
+    return value[:1] in ("T", "t", "1")
+
+
+def _require_packed_size(path: Path, said: str, present: int) -> None:
+    """Without it, or where it is more than there is, ITK returns packed bytes as voxels."""
+    if not re.fullmatch(r"\d{1,15}", said) or not 0 < int(said) <= present:
+        raise ImageError(
+            path,
+            found=f"CompressedDataSize of {said[:60]} before {present} bytes of compressed voxels",
+            expected="their number of bytes",
+            fix=f"write 'CompressedDataSize = {present}' into a copy's header, or write it again with SimpleITK; "
+            "leave the case out if the file was cut short",
+        )
 
 
 def _mha_fields(path: Path, header: str) -> Fields:
@@ -234,72 +251,5 @@ def _unsound(path: Path, found: str) -> ImageError:
         path,
         found=f"a header with {found}" if not found[0].isdigit() else found,
         expected="a whole file with a sound header",
-        fix="copy or export the file again; leave the case out if the original is damaged",
-    )
-
-
-HEADER_LIMIT_BYTES = 1 << 20
-MHA_DATA = re.compile(rb"ElementDataFile\s*=\s*LOCAL\r?\n")
-MHA_COMPRESSED = re.compile(rb"^CompressedData\s*=\s*True", re.MULTILINE | re.IGNORECASE)
-NRRD_DATA = re.compile(rb"\r?\n\r?\n")
-NRRD_COMPRESSED = re.compile(rb"^encoding:\s*(gzip|gz)", re.MULTILINE | re.IGNORECASE)
-NRRD_DETACHED = re.compile(rb"^data ?file:", re.MULTILINE | re.IGNORECASE)
-
-
-def verify_compressed_voxels(path: Path, announced: int) -> None:
-    """Decompress the voxels of an MHA or NRRD file once, piece by piece, and throw them away; other files are
-    passed over.
-
-    Args:
-        announced: bytes of voxels, as the header says.
-
-    Raises:
-        ImageError: the compressed voxels are damaged, end too early, or are far more than announced.
-    """
-    try:
-        with path.open("rb") as stream:
-            start = stream.read(HEADER_LIMIT_BYTES)
-            offset = _compressed_from(start)
-            if offset is None:
-                return
-            stream.seek(offset)
-            found = 0
-            for piece in inflated(stream, wbits=47):  # zlib (MHA) or gzip (NRRD), whichever it is
-                found += len(piece)
-                if found > announced + SLACK_BYTES:
-                    raise too_much_packed(path, announced)
-    except OSError:
-        return  # the reader itself says what is wrong with the path
-    except zlib.error as problem:
-        raise _damaged(path, f"damaged voxels ({problem})") from None
-
-
-def too_much_packed(path: Path, announced: int) -> ImageError:
-    """The error for a file that holds far more than its header announces; it is not unpacked to its end."""
-    return ImageError(
-        path,
-        found=f"more than {SLACK_BYTES >> 20} MiB packed behind the {announced} bytes that the header "
-        "announces",
-        expected="no more than the header announces",
-        fix="export the file again; the header, or what was put behind the voxels, is wrong",
-    )
-
-
-def _compressed_from(start: bytes) -> int | None:
-    if start.startswith(b"NRRD"):
-        end = NRRD_DATA.search(start)
-        header = start[: end.end()] if end else b""
-        return (
-            end.end() if end and NRRD_COMPRESSED.search(header) and not NRRD_DETACHED.search(header) else None
-        )
-    end = MHA_DATA.search(start)
-    return end.end() if end and MHA_COMPRESSED.search(start[: end.start()]) else None
-
-
-def _damaged(path: Path, found: str) -> ImageError:
-    return ImageError(
-        path,
-        found=found,
-        expected="a whole file",
         fix="copy or export the file again; leave the case out if the original is damaged",
     )

@@ -25,8 +25,8 @@ from balrsam_pipeline.errors import ImageError
 from balrsam_pipeline.imageio import simpleitk_io
 from balrsam_pipeline.imageio.geometry import Geometry, Image, is_orthonormal
 from balrsam_pipeline.imageio.inflate import GZIP_MAGIC, PIECE_BYTES, Unpacked, inflated
-from balrsam_pipeline.imageio.itk_guard import SLACK_BYTES, too_much_packed
 from balrsam_pipeline.imageio.nifti_contradiction import contradiction
+from balrsam_pipeline.imageio.packed_voxels import SLACK_BYTES, too_much_packed
 
 HEADER_BYTES = 540  # the longer one, NIfTI-2
 ROUNDING = 1e-5  # of float32

@@ -12,8 +12,9 @@ import SimpleITK as sitk
 
 from balrsam_pipeline.errors import ImageError
 from balrsam_pipeline.imageio.geometry import THICK_MM, Geometry, Image
-from balrsam_pipeline.imageio.itk_guard import refuse_unsound_header, verify_compressed_voxels
+from balrsam_pipeline.imageio.itk_guard import refuse_unsound_header
 from balrsam_pipeline.imageio.itk_messages import itk_messages_of
+from balrsam_pipeline.imageio.packed_voxels import verify_compressed_voxels
 
 GIPL = ".gipl"
 IMAGE_IO = {".mha": "MetaImageIO", ".nrrd": "NrrdImageIO", GIPL: "GiplImageIO"}  # no other format is tried

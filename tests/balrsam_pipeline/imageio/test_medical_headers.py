@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import re
 import tracemalloc
 import zlib
 from pathlib import Path
@@ -67,14 +68,57 @@ def test_lines_that_itk_trips_over_are_named(tmp_path: Path, lines: bytes) -> No
         read_image([with_lines(tmp_path / "a.mha", lines)])
 
 
+def packed_behind(header: bytes, packed: bytes, size: int | None = None) -> bytes:
+    """An MHA file of this header and compressed voxels, whose size it announces; of NRRD nothing changes."""
+    right = b"CompressedDataSize = %d\n" % (len(packed) if size is None else size)
+    return re.sub(rb"CompressedDataSize.*\n", right, header) + packed
+
+
+@pytest.mark.parametrize("line", [b"", b"CompressedDataSize = 0\n", b"CompressedDataSize = -1\n"])
+@pytest.mark.parametrize("said", [b"True", b"true", b"1"])
+def test_compressed_voxels_of_unknown_size_are_refused(tmp_path: Path, line: bytes, said: bytes) -> None:
+    """ITK returns the packed bytes as voxels."""
+    path = tmp_path / "a.mha"
+    sitk.WriteImage(sitk.GetImageFromArray(VOXELS), str(path), useCompression=True)
+    header = re.sub(rb"CompressedDataSize.*\n", line, path.read_bytes())
+    path.write_bytes(header.replace(b"CompressedData = True", b"CompressedData = " + said))
+    with pytest.raises(ImageError, match=r"CompressedDataSize[\s\S]*write it again"):
+        read_image([path])
+
+
+def test_compressed_voxels_of_another_size_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "a.mha"
+    sitk.WriteImage(sitk.GetImageFromArray(VOXELS), str(path), useCompression=True)
+    content = path.read_bytes()
+    end = content.index(b"LOCAL\n") + 6
+    header, packed = content[:end], content[end:]
+    path.write_bytes(packed_behind(header, packed + b"padding"))
+    np.testing.assert_array_equal(read_image([path]).data[0], VOXELS)
+    for odd in (packed_behind(header, packed, len(packed) - 20), packed_behind(header, packed, 10**6)):
+        path.write_bytes(odd)
+        with pytest.raises(ImageError, match=r"a\.mha"):
+            read_image([path])
+
+
+@pytest.mark.parametrize("ending", [".mha", ".nrrd"])
+def test_compressed_voxels_that_are_too_few_are_refused(tmp_path: Path, ending: str) -> None:
+    """ITK leaves the rest as the memory was."""
+    path = tmp_path / f"a{ending}"
+    sitk.WriteImage(sitk.GetImageFromArray(VOXELS), str(path), useCompression=True)
+    header, pack = path.read_bytes(), zlib.compress if ending == ".mha" else gzip.compress
+    end = header.index(b"LOCAL\n") + 6 if ending == ".mha" else header.index(b"\n\n") + 2
+    path.write_bytes(packed_behind(header[:end], pack(VOXELS.tobytes()[:50])))
+    with pytest.raises(ImageError, match="50 bytes of voxels where the header announces 120"):
+        read_image([path])
+
+
 @pytest.mark.parametrize("ending", [".mha", ".nrrd"])
 def test_no_more_is_unpacked_than_the_header_announces(tmp_path: Path, ending: str) -> None:
     path = tmp_path / f"a{ending}"
     sitk.WriteImage(sitk.GetImageFromArray(VOXELS), str(path), useCompression=True)
     header, pack = path.read_bytes(), zlib.compress if ending == ".mha" else gzip.compress
     end = header.index(b"LOCAL\n") + 6 if ending == ".mha" else header.index(b"\n\n") + 2
-    lines = b"".join(line for line in header[:end].splitlines(True) if b"CompressedDataSize" not in line)
-    path.write_bytes(lines + pack(VOXELS.tobytes() + bytes(2**25)))
+    path.write_bytes(packed_behind(header[:end], pack(VOXELS.tobytes() + bytes(2**25))))
     tracemalloc.start()
     with pytest.raises(ImageError, match="packed behind"):
         read_image([path])
