@@ -13,6 +13,7 @@ import numpy.typing as npt
 from balrsam_pipeline.errors import ImageError
 from balrsam_pipeline.imageio import nifti, npz, pillow_io, simpleitk_io, tiff
 from balrsam_pipeline.imageio.geometry import Geometry, Image
+from balrsam_pipeline.imageio.itk_guard import one_file_fix
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -108,7 +109,7 @@ PICTURE_ENDINGS = tuple(ending for ending, form in FILE_ENDINGS.items() if form 
 NAMED_ENDINGS: dict[str, Format] = {npz.ENDING: _ARRAYS}
 ALL_ENDINGS: dict[str, Format] = FILE_ENDINGS | NAMED_ENDINGS
 # images, too, of formats that are not read from folders
-UNREAD_ENDINGS: tuple[str, ...] = (
+UNREAD_ENDINGS = (
     ".mhd",
     ".nhdr",
     ".hdr",
@@ -118,8 +119,15 @@ UNREAD_ENDINGS: tuple[str, ...] = (
     ".nii.xz",
     ".nii.zst",
     ".nii.zip",
+    ".mgz",
+    ".mgh",
+    ".mnc",
+    ".npy",
+    ".gif",
+    ".webp",
+    ".jp2",
+    ".heic",
 )
-UNREAD_ENDINGS += (".mgz", ".mgh", ".mnc", ".npy", ".gif", ".webp", ".jp2", ".heic")
 CHANNEL_NUMBER = re.compile(r"_[0-9]{4}$")
 
 
@@ -183,7 +191,9 @@ def file_ending_of(path: Path) -> str:
         path,
         found=f"file ending '{path.suffix}'",
         expected=f"one of {', '.join(ALL_ENDINGS)}",
-        fix="convert the file to one of these formats (balrsam convert --help)",
+        fix=one_file_fix(path)
+        if path.suffix.lower() in (".mhd", ".nhdr")
+        else "convert the file to one of these formats (balrsam convert --help)",
     )
 
 

@@ -105,8 +105,8 @@ def _check_mha(path: Path, start: bytes, size: int) -> int:
     fields = _mha_fields(path, _text(path, start[: end.end()]))
     if fields.get("HeaderSize", "0") not in ("0", "-1"):
         raise _unsound(path, f"bytes to skip: HeaderSize = {fields['HeaderSize'][:60]}")
-    if fields["ElementDataFile"] != "LOCAL":
-        raise _unsound(path, f"voxels in another file: {fields['ElementDataFile'][:60]!r}")
+    if fields["ElementDataFile"].upper() != "LOCAL":
+        raise _in_another_file(path, fields["ElementDataFile"])
     axes = _whole(path, fields, "NDims", 1, MOST_AXES)
     sizes = _wholes(path, fields.get("DimSize", ""), axes)
     channels = _whole(path, fields, "ElementNumberOfChannels", 1, MOST_CHANNELS, 1)
@@ -128,9 +128,9 @@ def _check_mha(path: Path, start: bytes, size: int) -> int:
     compressed = _is_true(fields.get("CompressedData", ""))
     if compressed:
         _require_packed_size(path, fields.get("CompressedDataSize", "nothing"), size - end.end())
-    return _require_voxels(
-        path, math.prod(sizes) * channels * MHA_BYTES[kind.removeprefix("U")], size - end.end(), compressed
-    )
+    as_text = not compressed and not _is_true(fields.get("BinaryData", "True"))
+    voxel_bytes = 1 if as_text else MHA_BYTES[kind.removeprefix("U")]
+    return _require_voxels(path, math.prod(sizes) * channels * voxel_bytes, size - end.end(), compressed)
 
 
 def _is_true(value: str) -> bool:
@@ -145,8 +145,8 @@ def _require_packed_size(path: Path, said: str, present: int) -> None:
             path,
             found=f"CompressedDataSize of {said[:60]} before {present} bytes of compressed voxels",
             expected="their number of bytes",
-            fix=f"write 'CompressedDataSize = {present}' into a copy's header, or write it again with SimpleITK; "
-            "leave the case out if the file was cut short",
+            fix=f"write 'CompressedDataSize = {present}' into a copy's header, or write it again with "
+            "SimpleITK; leave the case out if the file was cut short",
         )
 
 
@@ -177,21 +177,31 @@ def _check_nrrd(path: Path, start: bytes, size: int) -> int:
         if line.startswith("#") or ":=" in line:
             continue
         name, colon, value = line.partition(":")
-        if not colon or name.strip() in fields or len(line) > LONGEST_FIELD:
+        name = name.strip().lower()  # as ITK takes names, types and encodings
+        if not colon or name in fields or len(line) > LONGEST_FIELD:
             raise _unsound(path, f"the line {line[:60]!r}")
-        fields[name.strip()] = value.strip()
-    if {"data file", "datafile"} & fields.keys():
-        raise _unsound(path, "voxels in another file")
+        fields[name] = value.strip()
+    elsewhere = fields.get("data file", fields.get("datafile"))
+    if elsewhere is not None:
+        raise _in_another_file(path, elsewhere)
     axes = _whole(path, fields, "dimension", 1, MOST_AXES)
     sizes = _wholes(path, fields.get("sizes", ""), axes)
-    kind = " ".join(fields.get("type", "").split())
+    kind = " ".join(fields.get("type", "").lower().split())
     voxel_bytes = next((size for pattern, size in NRRD_BYTES.items() if pattern.fullmatch(kind)), None)
     if voxel_bytes is None:
         raise _unsound(path, f"type: {kind[:60]!r}")
-    encoding = fields.get("encoding", "")
-    if encoding not in ("raw", "gzip", "gz", "ascii", "text", "txt", "hex", "bzip2", "bz2"):
+    encoding = fields.get("encoding", "").lower()
+    if encoding in ("bzip2", "bz2"):
+        raise ImageError(
+            path,
+            found=f"encoding {encoding}, which ITK does not unpack",
+            expected="encoding gzip or raw",
+            fix="save it again with encoding gzip (teem: unu save -e gzip -f nrrd -i OLD -o NEW)",
+        )
+    if encoding not in ("raw", "gzip", "gz", "ascii", "text", "txt", "hex"):
         raise _unsound(path, f"encoding: {encoding[:60]!r}")
-    if any(name in fields for name in ("line skip", "lineskip", "byte skip", "byteskip")):
+    skips = ("line skip", "lineskip", "byte skip", "byteskip")
+    if any(fields.get(name, "0") != "0" for name in skips):
         raise _unsound(path, "lines or bytes to skip")
     return _require_voxels(path, math.prod(sizes) * voxel_bytes, size - end.end(), encoding != "raw")
 
@@ -244,6 +254,22 @@ def _require_voxels(path: Path, announced: float, present: int, compressed: bool
     if announced > present * (LARGEST_RATIO if compressed else 1):
         raise _unsound(path, f"{present} bytes of voxels where the header announces {announced:.0f}")
     return math.ceil(announced)
+
+
+def one_file_fix(path: Path) -> str:
+    """How a header and the file of its voxels become one file, which cannot be parted."""
+    endings = {".mhd": ".mha", ".nhdr": ".nrrd"}
+    whole = path.stem + endings.get(path.suffix.lower(), f"_whole{path.suffix}")
+    return f"make it one file: sitk.WriteImage(sitk.ReadImage({path.name!r}), {whole!r})"
+
+
+def _in_another_file(path: Path, name: str) -> ImageError:
+    return ImageError(
+        path,
+        found=f"a header whose voxels are in another file: {name[:60]!r}",
+        expected="header and voxels in one file",
+        fix=one_file_fix(path),
+    )
 
 
 def _unsound(path: Path, found: str) -> ImageError:

@@ -14,7 +14,7 @@ from balrsam_pipeline.imageio.inflate import Readable, inflated
 
 HEADER_LIMIT_BYTES = 1 << 20
 SLACK_BYTES = 1 << 20  # what may lie behind the voxels: padding, extensions
-MHA_DATA = re.compile(rb"ElementDataFile\s*=\s*LOCAL\r?\n")
+MHA_DATA = re.compile(rb"ElementDataFile\s*=\s*LOCAL\s*?\n", re.IGNORECASE)
 MHA_COMPRESSED = re.compile(rb"^CompressedData[ \t]*=[ \t]*[Tt1]", re.MULTILINE)
 MHA_PACKED_SIZE = re.compile(rb"^CompressedDataSize[ \t]*=[ \t]*(\d+)", re.MULTILINE)
 NRRD_DATA = re.compile(rb"\r?\n\r?\n")

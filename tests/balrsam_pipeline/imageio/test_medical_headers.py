@@ -13,7 +13,7 @@ import pytest
 import SimpleITK as sitk
 
 from balrsam_pipeline.errors import ImageError
-from balrsam_pipeline.imageio import read_image
+from balrsam_pipeline.imageio import file_ending_of, read_image
 
 VOXELS = np.arange(60, dtype=np.int16).reshape(3, 4, 5)
 
@@ -124,3 +124,80 @@ def test_no_more_is_unpacked_than_the_header_announces(tmp_path: Path, ending: s
         read_image([path])
     assert tracemalloc.get_traced_memory()[1] < 2**24
     tracemalloc.stop()
+
+
+RAW_NRRD = (
+    b"NRRD0004\ntype: short\ndimension: 3\nspace: left-posterior-superior\nsizes: 5 4 3\n"
+    b"space directions: (1,0,0) (0,1,0) (0,0,2)\nkinds: domain domain domain\nendian: little\n"
+    b"encoding: raw\nspace origin: (0,0,0)\n"
+)
+GZIP_NRRD = RAW_NRRD.replace(b"raw", b"gzip")
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        RAW_NRRD.replace(b"type:", b"Type:").replace(b"sizes:", b"Sizes:") + b"\n" + VOXELS.tobytes(),
+        RAW_NRRD.replace(b"short", b"SHORT").replace(b"raw", b"RAW") + b"\n" + VOXELS.tobytes(),
+        RAW_NRRD + b"byte skip: 0\nline skip: 0\n\n" + VOXELS.tobytes(),
+        GZIP_NRRD.replace(b"gzip", b"GZIP") + b"\n" + gzip.compress(VOXELS.tobytes()),
+    ],
+    ids=["fields in capitals", "values in capitals", "skips of 0", "GZIP"],
+)
+def test_nrrd_headers_are_read_whatever_their_capitals(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "a.nrrd"
+    path.write_bytes(content)
+    itk = sitk.GetArrayFromImage(sitk.ReadImage(str(path)))
+    np.testing.assert_array_equal(itk, VOXELS)
+    np.testing.assert_array_equal(read_image([path]).data[0], VOXELS)
+
+
+@pytest.mark.parametrize(
+    ("ending", "old", "new", "expected"),
+    [
+        (".nrrd", b"encoding: raw", b"encoding: bzip2", "gzip"),
+        (".nrrd", b"endian", b"data file: a.raw\nendian", r"sitk\.WriteImage"),
+        (".mha", b"LOCAL", b"a.raw", r"sitk\.WriteImage"),
+        (".mha", b"LOCAL", b"LIST", r"sitk\.WriteImage"),
+    ],
+)
+def test_what_is_not_supported_is_not_called_damaged(
+    tmp_path: Path, ending: str, old: bytes, new: bytes, expected: str
+) -> None:
+    path = tmp_path / f"a{ending}"
+    sitk.WriteImage(sitk.GetImageFromArray(VOXELS), str(path))
+    path.write_bytes(path.read_bytes().replace(old, new))
+    with pytest.raises(ImageError, match=expected) as caught:
+        read_image([path])
+    assert "damaged" not in str(caught.value)
+
+
+@pytest.mark.parametrize("local", [b"LOCAL", b"Local", b"local"])
+@pytest.mark.parametrize("compressed", [False, True])
+def test_voxels_in_the_file_itself_are_read_however_that_is_written(
+    tmp_path: Path, local: bytes, compressed: bool
+) -> None:
+    path = tmp_path / "a.mha"
+    sitk.WriteImage(sitk.GetImageFromArray(VOXELS), str(path), useCompression=compressed)
+    path.write_bytes(path.read_bytes().replace(b"LOCAL", local))
+    np.testing.assert_array_equal(read_image([path]).data[0], VOXELS)
+
+
+@pytest.mark.parametrize("said", [b"False", b"F", b"0"])
+@pytest.mark.parametrize(("kind", "dtype"), [(b"MET_SHORT", np.int16), (b"MET_FLOAT", np.float32)])
+def test_voxels_written_as_text_are_read(tmp_path: Path, said: bytes, kind: bytes, dtype: type) -> None:
+    path = tmp_path / "a.mha"
+    header = b"NDims = 3\nBinaryData = %s\nDimSize = 5 4 3\nElementType = %s\nElementDataFile = LOCAL\n"
+    path.write_bytes(
+        header % (said, kind) + " ".join(str(value % 10) for value in VOXELS.ravel()).encode() + b"\n"
+    )
+    np.testing.assert_array_equal(read_image([path]).data[0], (VOXELS % 10).astype(dtype))
+    path.write_bytes(header % (said, kind) + b"1 2 3\n")
+    with pytest.raises(ImageError, match="announces"):
+        read_image([path])
+
+
+@pytest.mark.parametrize("name", ["a.mhd", "a_0000.NHDR"])
+def test_headers_whose_voxels_lie_elsewhere_are_told_how_to_be_made_one_file(name: str) -> None:
+    with pytest.raises(ImageError, match=r"sitk\.WriteImage"):
+        file_ending_of(Path(name))
