@@ -122,6 +122,7 @@ def _check_mha(path: Path, start: bytes, size: int) -> int:
     for name, count in lengths.items():
         if name in fields and (not NUMBERS.fullmatch(fields[name]) or len(fields[name].split()) != count):
             raise _unsound(path, f"{name} = {fields[name][:60]!r}")
+    _require_no_scale(path, fields)
     kind = fields.get("ElementType", "").removeprefix("MET_").removesuffix("_ARRAY")
     if kind.removeprefix("U") not in MHA_BYTES:
         raise _unsound(path, f"ElementType = {kind[:60]!r}")
@@ -131,6 +132,23 @@ def _check_mha(path: Path, start: bytes, size: int) -> int:
     as_text = not compressed and not _is_true(fields.get("BinaryData", "True"))
     voxel_bytes = 1 if as_text else MHA_BYTES[kind.removeprefix("U")]
     return _require_voxels(path, math.prod(sizes) * channels * voxel_bytes, size - end.end(), compressed)
+
+
+def _require_no_scale(path: Path, fields: Fields) -> None:
+    """ITK passes over the scale of intensities and returns what is stored."""
+    names = ("ElementToIntensityFunctionSlope", "ElementToIntensityFunctionOffset")
+    said = [fields.get(name, default) for name, default in zip(names, ("1", "0"), strict=True)]
+    if not all(re.fullmatch(NUMBER, text) for text in said):
+        raise _unsound(path, f"{' and '.join(names)} {said}")
+    slope, offset = map(float, said)
+    if (slope, offset) != (1, 0):
+        apply = f"{slope:g} * sitk.Cast(sitk.ReadImage({path.name!r}), sitk.sitkFloat32) + {offset:g}"
+        raise ImageError(
+            path,
+            found=f"stored values that mean {slope:g} · value + {offset:g} ({names[0]}, {names[1]})",
+            expected="values that are stored as they are",
+            fix=f"apply it: sitk.WriteImage({apply}, 'scaled_{path.name}')",
+        )
 
 
 def _is_true(value: str) -> bool:

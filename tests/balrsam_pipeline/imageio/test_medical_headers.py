@@ -201,3 +201,27 @@ def test_voxels_written_as_text_are_read(tmp_path: Path, said: bytes, kind: byte
 def test_headers_whose_voxels_lie_elsewhere_are_told_how_to_be_made_one_file(name: str) -> None:
     with pytest.raises(ImageError, match=r"sitk\.WriteImage"):
         file_ending_of(Path(name))
+
+
+@pytest.mark.parametrize(
+    "lines", [b"ElementToIntensityFunctionSlope = 2.5\n", b"ElementToIntensityFunctionOffset = -10\n"]
+)
+def test_a_scale_that_itk_does_not_apply_is_refused(tmp_path: Path, lines: bytes) -> None:
+    with pytest.raises(ImageError, match=r"ElementToIntensityFunction[\s\S]*sitk\.WriteImage"):
+        read_image([with_lines(tmp_path / "a.mha", lines)])
+
+
+def test_a_scale_of_one_is_none(tmp_path: Path) -> None:
+    lines = b"ElementToIntensityFunctionSlope = 1.0\nElementToIntensityFunctionOffset = 0\n"
+    np.testing.assert_array_equal(read_image([with_lines(tmp_path / "a.mha", lines)]).data[0], VOXELS)
+
+
+def test_the_advised_command_applies_the_scale(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    lines = b"ElementToIntensityFunctionSlope = 2.5\nElementToIntensityFunctionOffset = -10\n"
+    path = with_lines(tmp_path / "a.mha", lines)
+    with pytest.raises(ImageError) as caught:
+        read_image([path])
+    monkeypatch.chdir(tmp_path)
+    exec(caught.value.fix.partition(": ")[2], {"sitk": sitk})
+    assert path.is_file()
+    np.testing.assert_allclose(read_image([Path("scaled_a.mha")]).data[0], VOXELS * 2.5 - 10)
