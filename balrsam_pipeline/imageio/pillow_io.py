@@ -2,8 +2,8 @@
 as indices in labels, pictures stand upright as in viewers.
 
 Pillow's silent conversions are undone or refused: it ignores EXIF orientations, reads 16-bit colours as 8-bit
-ones, opens whatever format the content is (PostScript by starting another program), and shows the first frame
-of an animation.
+ones, spreads grey label values of 2 and 4 bits over 8, opens whatever format the content is (PostScript by
+starting another program), and shows the first frame of an animation.
 """
 
 from __future__ import annotations
@@ -119,6 +119,8 @@ def _read(path: Path, palette_as_colours: bool) -> Image:
         else:
             colours = palette_as_colours and picture.mode in ("P", "PA")
             array = np.asarray(picture.convert("RGB") if colours else picture)
+            if not palette_as_colours and (step := _grey_step(path)) > 1:
+                array = array // step
     if array.dtype == np.bool_:
         array = array.astype(np.uint8)
     if array.ndim == 2:
@@ -144,7 +146,16 @@ def _opened(path: Path) -> Iterator[PillowImage.Image]:
             yield picture
     except UnidentifiedImageError:
         raise not_this_format(path, name) from None
-    except (OSError, ValueError, SyntaxError, EOFError, struct.error, MemoryError) as problem:
+    except ValueError as problem:
+        if "MAX_TEXT" not in str(problem):
+            raise simpleitk_io.unreadable(path, problem) from None
+        raise ImageError(
+            path,
+            found="metadata (texts, a colour profile) that are too large",
+            expected="less than 1 MiB of each",
+            fix="save a copy without metadata: exiftool -all= COPY",
+        ) from None
+    except (OSError, SyntaxError, EOFError, struct.error, MemoryError) as problem:
         raise simpleitk_io.unreadable(path, problem) from None
 
 
@@ -189,11 +200,22 @@ def _has_chunk(path: Path, name: bytes) -> bool:
     return False
 
 
-def _is_deep_colour(path: Path) -> bool:
-    """Whether the file is a PNG with 16 bits for each of several channels."""
+def _png_depth(path: Path) -> tuple[int, int]:
+    """Bits per channel and the colour type of a PNG (0: grey); (0, 0) of another file."""
     with path.open("rb") as stream:
         start = stream.read(26)
-    return start[1:4] == b"PNG" and start[24] == 16 and start[25] in (2, 4, 6)
+    return (start[24], start[25]) if start[1:4] == b"PNG" else (0, 0)
+
+
+def _is_deep_colour(path: Path) -> bool:
+    """Whether the file is a PNG with 16 bits for each of several channels."""
+    bits, kind = _png_depth(path)
+    return bits == 16 and kind in (2, 4, 6)
+
+
+def _grey_step(path: Path) -> int:
+    """What Pillow multiplies the values of a grey PNG of 2 or 4 bits by, to fill 8; 1 of another file."""
+    return {(2, 0): 255 // 3, (4, 0): 255 // 15}.get(_png_depth(path), 1)
 
 
 def _deep_colours(path: Path) -> npt.NDArray[np.uint16]:

@@ -6,6 +6,7 @@ import contextlib
 import io
 import json
 import resource
+import struct
 import zlib
 from pathlib import Path
 
@@ -70,6 +71,40 @@ def test_a_palette_is_colours_in_an_image_and_indices_in_a_label(tmp_path: Path)
 def test_a_one_bit_mask_holds_0_and_1(tmp_path: Path) -> None:
     PillowImage.fromarray(np.array([[False, True]])).save(tmp_path / "a.png")
     assert read_label(tmp_path / "a.png").data.ravel().tolist() == [0, 1]
+
+
+def chunk(name: bytes, content: bytes) -> bytes:
+    return struct.pack(">I", len(content)) + name + content + struct.pack(">I", zlib.crc32(name + content))
+
+
+def grey_png(path: Path, grey_yx: np.ndarray, bits: int, before: bytes = b"", after: bytes = b"") -> Path:
+    """A grey PNG of few bits, which Pillow cannot write; `before` and `after` its pixels other chunks."""
+    height, width = grey_yx.shape
+    digits = (grey_yx[..., None] >> np.arange(bits)[::-1]) & 1
+    rows = np.packbits(digits.reshape(height, -1).astype(np.uint8), axis=1)
+    pixels = zlib.compress(b"".join(b"\0" + row.tobytes() for row in rows))
+    header = chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, bits, 0, 0, 0, 0))
+    path.write_bytes(
+        b"\x89PNG\r\n\x1a\n" + header + before + chunk(b"IDAT", pixels) + after + chunk(b"IEND", b"")
+    )
+    return path
+
+
+@pytest.mark.parametrize("bits", [1, 2, 4, 8])
+def test_a_readers_silent_conversion_grey_label_values_of_few_bits_are_kept(
+    tmp_path: Path, bits: int
+) -> None:
+    values = np.arange(63).reshape(7, 9) % 2**bits
+    np.testing.assert_array_equal(read_label(grey_png(tmp_path / "a.png", values, bits)).data[0, 0], values)
+
+
+@pytest.mark.parametrize("where", ["before", "after"])
+def test_metadata_that_are_too_large_are_named_as_such(tmp_path: Path, where: str) -> None:
+    text = chunk(b"zTXt", b"k\0\0" + zlib.compress(b"x" * 3_000_000))
+    path = grey_png(tmp_path / "a.png", np.zeros((6, 7), np.int64), 8, **{where: text})
+    with pytest.raises(ImageError, match=r"metadata[\s\S]*exiftool -all= ") as caught:
+        read_image([path])
+    assert "damaged" not in str(caught.value)
 
 
 def test_a_colour_mask_is_refused(tmp_path: Path) -> None:
