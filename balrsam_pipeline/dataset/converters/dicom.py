@@ -15,6 +15,7 @@ import numpy.typing as npt
 from balrsam_pipeline.dataset.converters.conversion import Conversion, Converted, finish, run_all
 from balrsam_pipeline.dataset.converters.dicom_channels import order_series
 from balrsam_pipeline.dataset.converters.segmentation import read_segmentation, segment_names
+from balrsam_pipeline.dataset.converters.source_files import warn_of_passed_over
 from balrsam_pipeline.dataset.converters.value_map import apply_value_map
 from balrsam_pipeline.dataset.integrity.checks.geometry import check_same_grid
 from balrsam_pipeline.dataset.new_folder import new_folder
@@ -23,7 +24,7 @@ from balrsam_pipeline.errors import DatasetError
 from balrsam_pipeline.imageio import FILE_ENDINGS, Geometry, Image, read_label, write_image, write_label
 from balrsam_pipeline.imageio.dicom import Series, find_series, read_series
 from balrsam_pipeline.imageio.simpleitk_io import reoriented
-from balrsam_pipeline.layout import IMAGES_TR, IMAGES_TS, LABELS_TR
+from balrsam_pipeline.layout import GROUPS, IMAGES_TR, IMAGES_TS, LABELS_TR
 
 LOG = logging.getLogger(__name__)
 ENDING = ".nii.gz"
@@ -58,6 +59,7 @@ def convert_dicom(conversion: Conversion) -> Converted:
             or a label does not lie on the image's grid.
     """
     training = _cases(conversion, conversion.source / conversion.images, labelled=True)
+    _warn_of_lone_masks(conversion.source / conversion.masks, training)
     tests = conversion.source / conversion.test
     test = _cases(conversion, tests, labelled=False) if conversion.test and tests.is_dir() else {}
     first = next(iter(training.values())).images
@@ -126,11 +128,12 @@ def _cases(conversion: Conversion, folder: Path, labelled: bool) -> dict[str, _J
             fix="name the folder that holds the cases: --images FOLDER (inside the source; '.' for the "
             "source itself)",
         )
+    loose = (path for path in folder.iterdir() if path.is_file() and path.name != GROUPS)
+    warn_of_passed_over(folder, loose, "no folders of cases")
     cases: dict[str, _Job] = {}
+    others = (conversion.masks, conversion.test)
     for place in sorted(
-        path
-        for path in folder.iterdir()
-        if path.is_dir() and path.name not in (conversion.masks, conversion.test)
+        path for path in folder.iterdir() if path.is_dir() and path.name[0] != "." and path.name not in others
     ):
         series = find_series(place)
         images = tuple(one for one in series if one.modality not in NO_IMAGE and not one.is_localizer)
@@ -140,6 +143,13 @@ def _cases(conversion: Conversion, folder: Path, labelled: bool) -> dict[str, _J
         label = _label(place, conversion.source / conversion.masks, segmentations) if labelled else None
         cases[place.name] = _Job(case=place.name, images=images, label=label)
     return cases
+
+
+def _warn_of_lone_masks(masks: Path, training: Mapping[str, _Job]) -> None:
+    if masks.is_dir():
+        used = {job.label for job in training.values()}
+        lone = (path for path in masks.iterdir() if is_image(path) and path not in used)
+        warn_of_passed_over(masks, lone, "masks of no case")
 
 
 def _label(place: Path, masks: Path, segmentations: list[Path]) -> Path:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import partial
 from pathlib import Path
 
-from balrsam_pipeline.dataset.cases import CaseFiles, image_cases, with_labels
+from balrsam_pipeline.dataset.cases import CaseFiles, image_cases, scan_images, with_labels
 from balrsam_pipeline.dataset.converters.conversion import (
     Conversion,
     Converted,
@@ -15,7 +15,9 @@ from balrsam_pipeline.dataset.converters.conversion import (
     read_v1_json,
     run_all,
 )
+from balrsam_pipeline.dataset.converters.source_files import warn_of_passed_over
 from balrsam_pipeline.dataset.new_folder import copy_file, new_folder
+from balrsam_pipeline.imageio import images_among
 from balrsam_pipeline.layout import DESCRIPTION, IMAGES_TR, IMAGES_TS, LABELS_TR
 
 ENDING = ".nii.gz"  # the only one of nnU-Net v1
@@ -29,19 +31,26 @@ def convert_nnunet_v1(conversion: Conversion) -> Converted:
     """
     content, where = read_v1_json(conversion.source), conversion.source / DESCRIPTION
     names = conversion.channel_names or channels_from_v1(content, where)
-    training = with_labels(
-        image_cases(conversion.source / IMAGES_TR, ENDING, len(names)),
-        conversion.source / LABELS_TR,
-        ENDING,
-    )
+    labels_folder = conversion.source / LABELS_TR
+    training = with_labels(_cases(conversion.source / IMAGES_TR, len(names)), labels_folder, ENDING)
+    used = {files.label for files in training.values()}
+    lone = (path for path in labels_folder.iterdir() if path not in used)
+    warn_of_passed_over(labels_folder, lone, "labels of no image")
     tests = conversion.source / IMAGES_TS
-    test = image_cases(tests, ENDING, len(names)) if tests.is_dir() and any(tests.glob(f"*{ENDING}")) else {}
+    test = _cases(tests, len(names)) if tests.is_dir() and any(images_among(tests.iterdir())) else {}
     with new_folder(conversion.target, conversion.source, conversion.made_of()) as new:
         run_all(partial(_copy_case, new=new, images=IMAGES_TR), training, conversion.workers)
         run_all(partial(_copy_case, new=new, images=IMAGES_TS), test, conversion.workers)
         others = {key: content.get(key) for key in ("name", "description", "reference", "licence", "release")}
         labels = dict(conversion.labels) or labels_from_v1(content, where)
         return finish(new, conversion, names, labels, ENDING, **others)
+
+
+def _cases(folder: Path, channels: int) -> dict[str, CaseFiles]:
+    """The cases of a folder of images; what is none is named in a warning."""
+    cases = image_cases(folder, ENDING, channels)
+    warn_of_passed_over(folder, scan_images(folder, ENDING).strays, "no images called CASE_0000")
+    return cases
 
 
 def _copy_case(files: CaseFiles, new: Path, images: str) -> bool:

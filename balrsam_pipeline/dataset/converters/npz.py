@@ -10,6 +10,7 @@ from pathlib import Path
 from balrsam_pipeline.dataset.case_names import require_case_name
 from balrsam_pipeline.dataset.converters.conversion import IMAGES, Conversion, Converted, finish, run_all
 from balrsam_pipeline.dataset.converters.pairs import names_for
+from balrsam_pipeline.dataset.converters.source_files import warn_of_passed_over
 from balrsam_pipeline.dataset.converters.value_map import (
     Colour,
     all_colours,
@@ -82,6 +83,8 @@ def _cases(conversion: Conversion) -> tuple[dict[Path, Path], dict[str, Path]]:
             expected=f"CASE{ENDING} with 'imgs' and '{DRAWN}'",
             fix="check the path, or name the folder inside it: --images FOLDER",
         )
+    others = (path for path in folder.iterdir() if path.is_file() and path.suffix.lower() != ENDING)
+    warn_of_passed_over(folder, others, f"no {ENDING} files")
     training: dict[Path, Path] = {}
     for path in files:
         apart = masks / path.name

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -63,10 +63,20 @@ def image_files(folder: Path) -> list[Path]:
     files = [path for path in sorted(folder.iterdir()) if path.is_file() and not path.name.startswith(".")]
     images = [path for path in files if ending_of(path)]
     spacings = {f"{stem_of(path)}.json" for path in images}
-    others = [path.name for path in files if not ending_of(path) and path.name not in spacings]
-    if others:
-        LOG.warning("%s: no images, passed over: %s", folder, listed(others))
+    others = (path for path in files if not ending_of(path) and path.name not in spacings)
+    warn_of_passed_over(folder, others, "no images")
     return images
+
+
+def warn_of_passed_over(folder: Path, paths: Iterable[Path], why: str) -> None:
+    """Name the files of a folder that a converter does not take; hidden ones are nobody's.
+
+    Args:
+        why: what they are not, such as "no cases".
+    """
+    names = sorted(path.name for path in paths if not path.name.startswith("."))
+    if names:
+        LOG.warning("%s: %s, passed over: %s", folder, why, listed(names))
 
 
 def turned_upright(path: Path) -> int:

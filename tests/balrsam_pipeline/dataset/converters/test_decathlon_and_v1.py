@@ -171,3 +171,26 @@ def test_files_outside_the_folder_are_not_taken_by_the_name_that_its_json_has_fo
     with pytest.raises(DatasetError, match="inside Task01_X"):
         CONVERTERS["decathlon"](Conversion(source=source, target=target))
     assert not target.exists()
+
+
+def test_files_of_a_v1_folder_that_belong_to_no_case_are_named(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    folder = make_v1(tmp_path / "Task01", decathlon=False, channels=1)
+    odd = ("imagesTr/unnumbered.nii.gz", "labelsTr/lone.nii.gz", "imagesTs/other.nii.gz")
+    for name in odd:
+        sitk.WriteImage(label(), str(folder / name))
+    with caplog.at_level("WARNING"):
+        converted = CONVERTERS["nnunet_v1"](Conversion(source=folder, target=tmp_path / "Dataset001_BRATS"))
+    assert (converted.training_cases, converted.test_cases) == (CASES, 1)
+    assert all(Path(name).name in caplog.text for name in odd)
+    assert "BRATS_" not in caplog.text
+
+
+def test_test_images_of_a_v1_folder_are_taken_whatever_their_ending(tmp_path: Path) -> None:
+    folder = make_v1(tmp_path / "Task01", decathlon=False, channels=1)
+    compressed = folder / "imagesTs" / "BRATS_900_0000.nii.gz"
+    sitk.WriteImage(sitk.ReadImage(str(compressed)), str(compressed.with_suffix("")))
+    compressed.unlink()
+    converted = CONVERTERS["nnunet_v1"](Conversion(source=folder, target=tmp_path / "Dataset001_BRATS"))
+    assert converted.test_cases == 1

@@ -386,3 +386,18 @@ def test_series_that_leave_it_open_which_channel_they_are_are_refused(
     folder = two_series(tmp_path / "source", orders)
     with pytest.raises(DatasetError, match="case patient1"):
         convert(tmp_path, folder, channel_names=("T1", "FLAIR"), labels={"liver": 1, "spleen": 2})
+
+
+def test_what_belongs_to_no_case_is_named_and_hidden_folders_are_nobodys_case(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    folder = make_source(tmp_path / "source")
+    (folder / "images" / ".ipynb_checkpoints").mkdir()
+    for name in ("images/loose.nii.gz", "images/packed.zip", "images/.DS_Store", "masks/._patient0.nii.gz"):
+        (folder / name).write_bytes(b"")
+    write_label(folder / "masks" / "lone.nii.gz", volume(0))
+    with caplog.at_level("WARNING"):
+        target = convert(tmp_path, folder)
+    assert len(open_dataset(target).training_cases()) == 3
+    assert all(name in caplog.text for name in ("loose.nii.gz", "packed.zip", "lone.nii.gz"))
+    assert not any(name in caplog.text for name in ("DS_Store", "ipynb", "patient"))

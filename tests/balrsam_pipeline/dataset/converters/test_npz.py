@@ -50,6 +50,16 @@ def test_volumes_become_nifti_and_files_without_gts_test_images(tmp_path: Path) 
     assert main(["verify", str(target), "--workers", "1"]) == 0
 
 
+def test_files_of_other_formats_are_named(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    source, target = tmp_path / "npz", tmp_path / "Dataset050_Npz"
+    for name in ("a", "b"):
+        save(source / "images", name, imgs=VOXELS, gts=LABEL, spacing=(0.7, 0.8, 2.5))
+    for name in ("c.nii.gz", ".DS_Store"):
+        (source / "images" / name).write_bytes(b"")
+    assert convert(source, target, "--channels", "CT", "--labels", "liver=1", "spleen=2") == 0
+    assert "c.nii.gz" in caplog.text and "DS_Store" not in caplog.text
+
+
 def test_pictures_become_png_with_masks_from_a_folder_of_their_own(tmp_path: Path) -> None:
     source, target = tmp_path / "npz", tmp_path / "Dataset051_Pictures"
     pixels, mask = RNG.integers(0, 255, (8, 9, 3)).astype(np.uint8), np.eye(8, 9, dtype=np.uint8)
