@@ -23,6 +23,7 @@ class Format:
     Attributes:
         write_label: where a label map is written otherwise than an image.
         several_channels: whether one file may hold several channels (colours).
+        placed: whether files say where in space their voxels lie.
         lossy: whether writing changes values, so that labels must not be kept in it.
         loses: what of the place of a volume it does not hold, "direction" and "origin".
         stored_orientation: EXIF's number of how a picture is turned to stand upright, where files say so.
@@ -33,6 +34,7 @@ class Format:
     read_geometry: Callable[[Path], Geometry]
     write: Callable[[Path, npt.NDArray[Any], Geometry], None]
     several_channels: bool
+    placed: bool = False
     lossy: bool = False
     loses: tuple[str, ...] = ()
     write_label: Callable[[Path, npt.NDArray[Any], Geometry], None] | None = None
@@ -45,6 +47,7 @@ _NIFTI = Format(
     read_geometry=nifti.read_geometry,
     write=nifti.write,
     several_channels=False,
+    placed=True,
 )
 _MEDICAL = Format(
     read=simpleitk_io.read,
@@ -52,6 +55,7 @@ _MEDICAL = Format(
     read_geometry=simpleitk_io.read_geometry,
     write=simpleitk_io.write,
     several_channels=True,
+    placed=True,
 )
 _GIPL = replace(_MEDICAL, loses=("direction",))
 _PICTURE = Format(

@@ -40,6 +40,11 @@ class Geometry:
         """The anatomical direction in which x, y, z grow, such as "LPS" or "RAS"; "2D" for a 2D image."""
         return "2D" if self.dimension == 2 else orientation_code(self.direction)
 
+    @property
+    def stored(self) -> str:
+        """The same by the header alone, of 2D images too ("LPS" where it says nothing)."""
+        return orientation_code(self.direction)
+
 
 @dataclass(frozen=True, slots=True)
 class Image:

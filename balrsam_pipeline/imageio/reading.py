@@ -149,7 +149,7 @@ def _require_same_grid(first_path: Path, first: Geometry, path: Path, other: Geo
 
 def _warn_of_other_place(first_path: Path, first: Geometry, path: Path, other: Geometry) -> None:
     """Say that voxels are combined by their order though the headers place them differently."""
-    if first.dimension != 3:
+    if first.dimension == 2 and not (format_of(first_path).placed and format_of(path).placed):
         return
     apart_mm = float(np.linalg.norm(np.subtract(first.origin_mm, other.origin_mm)))
     if origin_differs(first, other) or direction_differs(first, other):
@@ -160,8 +160,8 @@ def _warn_of_other_place(first_path: Path, first: Geometry, path: Path, other: G
             path,
             first_path.name,
             apart_mm,
-            other.orientation,
-            first.orientation,
+            other.stored[: other.dimension],
+            first.stored[: first.dimension],
         )
 
 

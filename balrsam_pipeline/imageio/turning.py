@@ -77,8 +77,13 @@ class Turn:
 def turn_to(geometry: Geometry, orientation: str) -> Turn | None:
     """How to turn a volume to an orientation such as "LPS"; None for pictures, and where nothing is to be
     turned."""
-    own = geometry.orientation
-    if geometry.dimension != 3 or own == orientation or len(orientation) != 3:
+    if geometry.dimension != 3 or len(orientation) != 3:
+        return None
+    return _turn(geometry.stored, orientation)
+
+
+def _turn(own: str, orientation: str) -> Turn | None:
+    if own == orientation:
         return None
     order, flipped = [], []
     for letter in reversed(orientation):  # array axes are z, y, x
@@ -97,12 +102,13 @@ def turn_to_one_of(geometry: Geometry, orientations: Sequence[str]) -> Turn | No
 
 
 def laid_on(image: Image, grid: Geometry) -> Image:
-    """`image` turned by its header onto `grid`, where that brings its voxels to the very places of the
-    grid's; else as it is.
+    """`image`, a volume or 2D, turned by its header onto `grid`, where that brings its voxels to the very
+    places of the grid's; else as it is.
 
     A header that was lost (an identity) does not fit after turning, and the voxels stay in their order.
     """
-    turn = turn_to(image.geometry, grid.orientation) if grid.dimension == 3 else None
+    alike = image.geometry.dimension == grid.dimension
+    turn = _turn(image.geometry.stored, grid.stored) if alike else None
     if turn is None:
         return image
     turned = turn.geometry(image.geometry)

@@ -201,7 +201,7 @@ def _fix_label(source: Path, target: Path, job: _Job, scheme: LabelScheme, left:
 def _header_can_be_replaced(found: Geometry, wanted: Geometry) -> bool:
     """Whether two headers describe one grid but for rounding or a lost origin: a flip or another spacing may
     be the truth."""
-    alike = found.shape_zyx == wanted.shape_zyx and found.orientation == wanted.orientation
+    alike = found.shape_zyx == wanted.shape_zyx and found.stored == wanted.stored
     return alike and bool(np.allclose(found.spacing_mm, wanted.spacing_mm, rtol=SPACING_SLACK, atol=0.0))
 
 

@@ -61,14 +61,14 @@ def check_same_grid(case: str, what: str, found: Geometry, image: Geometry) -> I
             "warning",
         )
     if direction_differs(image, found):
-        turned = found.orientation != image.orientation
+        turned = found.stored != image.stored
         yield Problem(
             f"{kind}_direction",
             case,
-            f"{what} stored {found.orientation}"
+            f"{what} stored {found.stored[: found.dimension]}"
             if turned
             else f"{what} with direction {_sizes(found.direction)}",
-            f"{image.orientation if turned else _sizes(image.direction)}, as channel 0",
+            f"{image.stored[: image.dimension] if turned else _sizes(image.direction)}, as channel 0",
             "look at the case in a viewer: if the label is mirrored there, reorient it; if only the header "
             "is wrong, copy the image's"
             if turned

@@ -4,16 +4,18 @@ touched."""
 from __future__ import annotations
 
 import hashlib
+import json
 from pathlib import Path
 from typing import Any
 
 import broken_datasets
 import numpy as np
 import pytest
+import SimpleITK as sitk
 from broken_datasets import CATALOGUE
 from PIL import Image as PillowImage
 
-from balrsam_pipeline.dataset import open_dataset
+from balrsam_pipeline.dataset import open_dataset, read_case
 from balrsam_pipeline.dataset.integrity.check_dataset import check_dataset
 from balrsam_pipeline.dataset.integrity.fix import fix_dataset
 from balrsam_pipeline.errors import DatasetError
@@ -105,6 +107,31 @@ def test_gaps_in_labels_are_closed_in_files_and_in_dataset_json(fresh: Any, tmp_
     fix_dataset(folder, check_dataset(folder), tmp_path / "Dataset002_Gaps")
     np.testing.assert_array_equal(read_label(broken_datasets.label(tmp_path / "Dataset002_Gaps")).data, good)
     assert check_dataset(tmp_path / "Dataset002_Gaps").problems == ()
+
+
+def test_a_2d_label_that_is_turned_by_its_header_keeps_it(tmp_path: Path) -> None:
+    folder, label = tmp_path / "Dataset001_Flat", np.zeros((8, 9), np.uint8)
+    label[1:4, 1:3] = 1
+    for case in "ab":
+        for place, name, array in (
+            ("imagesTr", f"{case}_0000.mha", label * 40),
+            ("labelsTr", f"{case}.mha", label),
+        ):
+            (folder / place).mkdir(parents=True, exist_ok=True)
+            image = sitk.GetImageFromArray(array[:, ::-1] if name == "b.mha" else array)
+            if name == "b.mha":
+                image.SetDirection((-1.0, 0.0, 0.0, 1.0))
+                image.SetOrigin((8.0, 0.0))
+            sitk.WriteImage(image, str(folder / place / name))
+    content = {"channel_names": {"0": "x"}, "labels": {"background": 0, "a": 1}, "numTraining": 2}
+    (folder / "dataset.json").write_text(json.dumps(content | {"file_ending": ".mha"}))
+    report = check_dataset(folder)
+    assert {problem.kind for problem in report.warnings} >= {"label_origin", "label_direction"}
+    fixed = fix_dataset(folder, report, tmp_path / "Dataset002_Fixed").target
+    for dataset in (open_dataset(folder), open_dataset(fixed)):
+        read = read_case(dataset.training_cases()["b"], dataset.description)[1]
+        assert read is not None
+        np.testing.assert_array_equal(read.data[0, 0], label)
 
 
 def test_a_damaged_label_does_not_stop_the_others_from_being_fixed(fresh: Any, tmp_path: Path) -> None:
