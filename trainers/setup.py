@@ -328,6 +328,12 @@ def _quick_validation(
 ) -> QuickValidation:
     cases = data.sampling_cases(data.fold.val)
     reader = PatchReader(data.source(cases, 1), data.configuration, AugmentationConfig(enabled=False))
-    samples = fixed_samples(cases, data.store.foreground, data.configuration, config.quick_validation_patches)
+    samples = fixed_samples(
+        cases,
+        data.store.foreground,
+        data.configuration,
+        config.quick_validation_patches,
+        data.store.annotated,
+    )
     batch_size = math.ceil((config.batch_size or 1) / world_size)  # a rank's share: what its device holds
     return QuickValidation(reader, samples, data.labels, precision, batch_size, features)

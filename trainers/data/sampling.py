@@ -187,10 +187,15 @@ def _corner(rng: np.random.Generator, length: int, size: int, centre: int | None
 
 
 def fixed_samples(
-    cases: Sequence[SamplingCase], foreground: Foreground, configuration: Configuration, count: int
+    cases: Sequence[SamplingCase],
+    foreground: Foreground,
+    configuration: Configuration,
+    count: int,
+    annotated: Annotated = _everything,
 ) -> tuple[Sample, ...]:
     """About `count` unaugmented samples spread evenly over the cases, their foreground and the axes: the
-    quick validation's. Fewer where cases are seen whole, each slice once.
+    quick validation's. Fewer where cases are seen whole, each slice once. Cases without foreground are seen
+    where somebody annotated them, else in their middle; those that nobody annotated anywhere not at all.
 
     Each case starts elsewhere in its foreground (steps of the golden ratio), so that one sample per case
     covers it too: its middle would always be, in some anatomy, where two labels meet.
@@ -204,7 +209,9 @@ def fixed_samples(
     )
     for rank, case in enumerate(chosen):
         voxels = [array for array in foreground(case.case).values() if len(array)]
-        everything = np.concatenate(voxels) if voxels else np.array([[size // 2 for size in case.shape_zyx]])
+        everything = np.concatenate(voxels) if voxels else _without_foreground(case, annotated)
+        if not len(everything):
+            continue
         ordered = everything[
             np.lexsort(everything.T[::-1])
         ]  # by slice, so that even steps cover the extent of the foreground
@@ -212,6 +219,12 @@ def fixed_samples(
             position = int((number + rank * GOLDEN_RATIO % 1) / per_case * len(ordered))
             samples.append(_centred(case, ordered[position], configuration, rank * per_case + number))
     return tuple(dict.fromkeys(samples))
+
+
+def _without_foreground(case: SamplingCase, annotated: Annotated) -> npt.NDArray[np.integer[Any]]:
+    """Voxels (n, 3) that stand for a case without foreground: those somebody annotated, or its middle."""
+    voxels = annotated(case.case)
+    return np.array([[size // 2 for size in case.shape_zyx]]) if voxels is None else voxels
 
 
 def _centred(

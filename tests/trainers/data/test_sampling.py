@@ -105,6 +105,13 @@ def test_quick_validation_sees_a_slice_that_is_seen_whole_once(make_configuratio
     assert len(fixed_samples(pictures, lambda case: {"organ": rows}, parts, 40)) > 3
 
 
+def test_quick_validation_looks_at_annotated_voxels_where_there_is_no_foreground(make_configuration):
+    cases = [SamplingCase(case=name, shape_zyx=(40, 8, 8)) for name in ("scribble", "ignored", "whole")]
+    rows = {"scribble": np.array([[37, 3, 4], [37, 5, 6]], np.int32), "ignored": np.zeros((0, 3), np.int32)}
+    samples = fixed_samples(cases, lambda case: {}, make_configuration(patch_size=(8, 8)), 6, rows.get)
+    assert {(sample.case, sample.slice_index) for sample in samples} == {("scribble", 37), ("whole", 20)}
+
+
 def test_a_case_without_foreground_is_sampled_anywhere(make_store, make_configuration):
     sampler = make_sampler(make_store(), make_configuration(), foreground_fraction=1.0)
     sample = dataclasses.replace(sampler, foreground=lambda case: {"outer": np.zeros((0, 3), np.int32)}).draw(

@@ -111,6 +111,9 @@ def check_values(
             else "nothing but background and ignore in the label"
         )
         fix = "fine if the case is a healthy one; otherwise add the missing label"
+        if values == (scheme.ignore_value,):
+            found = "nothing but ignore in the label"
+            fix = "annotate some of it, or leave the case out: nothing can be learnt from it"
         yield Problem("label_empty", case, found, "some foreground", fix, "warning")
 
 

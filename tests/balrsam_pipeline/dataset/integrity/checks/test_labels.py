@@ -32,3 +32,14 @@ def test_255_beside_labels_is_told_as_void() -> None:
 def test_a_fringe_is_thresholded_only_where_there_is_one_label(labels: int) -> None:
     fix = fix_of({0: 9000, 255: 900} | dict.fromkeys(range(28, 250, 28), 4), labels)
     assert ("128-255=1" in fix) == (labels == 1)
+
+
+@pytest.mark.parametrize(
+    ("values", "told"), [((2,), "nothing can be learnt"), ((0, 2), "healthy"), ((0,), "healthy")]
+)
+def test_a_case_that_is_ignored_as_a_whole_is_not_called_a_healthy_one(
+    values: tuple[int, ...], told: str
+) -> None:
+    scheme = parse_labels({"labels": {"background": 0, "a": 1, "ignore": 2}}, "dataset.json")
+    (problem,) = check_values("case", np.array(values, np.uint8).reshape(1, 1, 1, -1), values, scheme)
+    assert problem.kind == "label_empty" and told in problem.fix
