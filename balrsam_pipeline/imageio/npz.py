@@ -16,6 +16,7 @@ import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from tokenize import TokenError  # NumPy tokenizes headers that are no literals
 from typing import IO, Any
 
 import numpy as np
@@ -186,7 +187,7 @@ def _opened(path: Path) -> Iterator[zipfile.ZipFile]:
         if kind_of_content(path) != "a zip archive":
             raise not_this_format(path, "NPZ") from None
         raise unreadable(path, problem) from None
-    except (OSError, ValueError, KeyError, EOFError, RuntimeError, zlib.error) as problem:
+    except (OSError, ValueError, KeyError, EOFError, RuntimeError, zlib.error, TokenError) as problem:
         raise unreadable(path, problem) from None
 
 

@@ -96,6 +96,10 @@ def test_files_that_are_none_or_announce_too_much_are_refused(tmp_path: Path) ->
         archive.writestr("imgs.npy", header.getvalue() + b"12")
     with pytest.raises(ImageError, match="2 bytes for an array"):
         read_geometry(tmp_path / "c.npz")
+    with zipfile.ZipFile(tmp_path / "e.npz", "w") as archive:
+        archive.writestr("imgs.npy", b"\x93NUMPY\x01\x00\x10\x00{'descr': (((\n   " + b"12")
+    with pytest.raises(ImageError, match="cannot be read"):
+        read_geometry(tmp_path / "e.npz")
     whole = saved(tmp_path / "d.npz", imgs=VOXELS).read_bytes()
     for damaged in (whole[:-30], whole[:60] + b"\0\0" + whole[62:]):
         (tmp_path / "d.npz").write_bytes(damaged)
