@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -15,7 +15,7 @@ import numpy.typing as npt
 from balrsam_pipeline.dataset.converters.conversion import Conversion, Converted, finish, run_all
 from balrsam_pipeline.dataset.converters.dicom_channels import order_series
 from balrsam_pipeline.dataset.converters.segmentation import read_segmentation, segment_names
-from balrsam_pipeline.dataset.converters.source_files import warn_of_passed_over
+from balrsam_pipeline.dataset.converters.source_files import stem_of, warn_of_passed_over
 from balrsam_pipeline.dataset.converters.value_map import apply_value_map
 from balrsam_pipeline.dataset.integrity.checks.geometry import check_same_grid
 from balrsam_pipeline.dataset.new_folder import new_folder
@@ -52,16 +52,16 @@ def convert_dicom(conversion: Conversion) -> Converted:
 
     Hounsfield units and geometry come from the DICOM header; each series becomes one channel, the one that
     its description names, else in the order of series numbers. Scouts are left out with a note. Cases in
-    `test/` need no label.
+    `test/` need no label. Loose files and masks without a case are passed over with a warning.
 
     Raises:
         DatasetError: a folder is missing, a case has no series or another number of them, slices are missing,
             or a label does not lie on the image's grid.
     """
     training = _cases(conversion, conversion.source / conversion.images, labelled=True)
-    _warn_of_lone_masks(conversion.source / conversion.masks, training)
     tests = conversion.source / conversion.test
     test = _cases(conversion, tests, labelled=False) if conversion.test and tests.is_dir() else {}
+    _warn_of_spare_masks(conversion.source / conversion.masks, {*training, *test})
     first = next(iter(training.values())).images
     names = conversion.channel_names or tuple(
         f"{series.modality}{index or ''}" for index, series in enumerate(first)
@@ -120,21 +120,8 @@ def _read_label(path: Path, geometry: Geometry, task: _Task) -> npt.NDArray[Any]
 
 
 def _cases(conversion: Conversion, folder: Path, labelled: bool) -> dict[str, _Job]:
-    if not folder.is_dir() or not any(path.is_dir() for path in folder.iterdir()):
-        raise DatasetError(
-            folder,
-            found="no such folder" if not folder.is_dir() else "no folder in it",
-            expected="one folder of DICOM files per case",
-            fix="name the folder that holds the cases: --images FOLDER (inside the source; '.' for the "
-            "source itself)",
-        )
-    loose = (path for path in folder.iterdir() if path.is_file() and path.name != GROUPS)
-    warn_of_passed_over(folder, loose, "no folders of cases")
     cases: dict[str, _Job] = {}
-    others = (conversion.masks, conversion.test)
-    for place in sorted(
-        path for path in folder.iterdir() if path.is_dir() and path.name[0] != "." and path.name not in others
-    ):
+    for place in _case_folders(conversion, folder):
         series = find_series(place)
         images = tuple(one for one in series if one.modality not in NO_IMAGE and not one.is_localizer)
         for scout in (one for one in series if one.is_localizer):
@@ -145,11 +132,33 @@ def _cases(conversion: Conversion, folder: Path, labelled: bool) -> dict[str, _J
     return cases
 
 
-def _warn_of_lone_masks(masks: Path, training: Mapping[str, _Job]) -> None:
+def _case_folders(conversion: Conversion, folder: Path) -> list[Path]:
+    """The folders of the cases, sorted by name; files beside them are named in a warning, hidden ones are
+    nobody's."""
+    shown = (
+        [path for path in sorted(folder.iterdir()) if not path.name.startswith(".")]
+        if folder.is_dir()
+        else []
+    )
+    others = (conversion.masks, conversion.test)
+    places = [path for path in shown if path.is_dir() and path.name not in others]
+    if not places:
+        raise DatasetError(
+            folder,
+            found="no such folder" if not folder.is_dir() else "no folder of a case in it",
+            expected="one folder of DICOM files per case",
+            fix="name the folder that holds the cases: --images FOLDER (inside the source; '.' for the "
+            "source itself)",
+        )
+    loose = (path for path in shown if path.is_file() and path.name != GROUPS)
+    warn_of_passed_over(folder, loose, "no folders of a case")
+    return places
+
+
+def _warn_of_spare_masks(masks: Path, cases: Collection[str]) -> None:
     if masks.is_dir():
-        used = {job.label for job in training.values()}
-        lone = (path for path in masks.iterdir() if is_image(path) and path not in used)
-        warn_of_passed_over(masks, lone, "masks of no case")
+        spare = (path for path in masks.iterdir() if is_image(path) and stem_of(path) not in cases)
+        warn_of_passed_over(masks, spare, "masks without a case")
 
 
 def _label(place: Path, masks: Path, segmentations: list[Path]) -> Path:

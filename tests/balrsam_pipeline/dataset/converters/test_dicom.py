@@ -115,6 +115,27 @@ def test_a_missing_slice_is_noticed(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["source"]
 
 
+def test_what_belongs_to_no_folder_of_a_case_is_named_and_hidden_folders_are_no_cases(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    folder = make_source(tmp_path / "source")
+    (folder / "images" / ".ipynb_checkpoints").mkdir()
+    write_label(folder / "images" / "d.nii.gz", volume(0))
+    (folder / "images" / "e.zip").write_bytes(b"an archive")
+    for name in ("d.nii.gz", "e.nii.gz", "._patient0.nii.gz"):
+        write_label(folder / "masks" / name, volume(0))
+    target = convert(tmp_path, folder, labels={"liver": 1, "spleen": 2})
+    assert set(open_dataset(target).training_cases()) == {"patient0", "patient1", "patient2"}
+    assert f"{folder / 'images'}: no folders of a case, passed over: d.nii.gz, e.zip" in caplog.messages
+    assert f"{folder / 'masks'}: masks without a case, passed over: d.nii.gz, e.nii.gz" in caplog.messages
+
+
+def test_a_source_without_folders_of_cases_is_refused(tmp_path: Path) -> None:
+    write_label(tmp_path / "source" / "masks" / "a.nii.gz", volume(0))
+    with pytest.raises(DatasetError, match="no folder of a case"):
+        convert(tmp_path, tmp_path / "source", images=".", labels={"liver": 1})
+
+
 def test_a_label_on_another_grid_is_refused(tmp_path: Path) -> None:
     folder = make_source(tmp_path / "source")
     moved = volume(1)
@@ -386,18 +407,3 @@ def test_series_that_leave_it_open_which_channel_they_are_are_refused(
     folder = two_series(tmp_path / "source", orders)
     with pytest.raises(DatasetError, match="case patient1"):
         convert(tmp_path, folder, channel_names=("T1", "FLAIR"), labels={"liver": 1, "spleen": 2})
-
-
-def test_what_belongs_to_no_case_is_named_and_hidden_folders_are_nobodys_case(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    folder = make_source(tmp_path / "source")
-    (folder / "images" / ".ipynb_checkpoints").mkdir()
-    for name in ("images/loose.nii.gz", "images/packed.zip", "images/.DS_Store", "masks/._patient0.nii.gz"):
-        (folder / name).write_bytes(b"")
-    write_label(folder / "masks" / "lone.nii.gz", volume(0))
-    with caplog.at_level("WARNING"):
-        target = convert(tmp_path, folder)
-    assert len(open_dataset(target).training_cases()) == 3
-    assert all(name in caplog.text for name in ("loose.nii.gz", "packed.zip", "lone.nii.gz"))
-    assert not any(name in caplog.text for name in ("DS_Store", "ipynb", "patient"))
