@@ -105,6 +105,7 @@ def _group(dataset: Any, number: int, name: str) -> Any:
 
 def _header(file: Path, dataset: Any, number: int) -> SliceHeader:
     measures = _group(dataset, number, "PixelMeasuresSequence")
+    scaling = _scaling(dataset, number) or {}
     tags = {
         "image_type": _joined(dataset.get("ImageType", "")),
         "modality": str(dataset.get("Modality", "")),
@@ -122,15 +123,25 @@ def _header(file: Path, dataset: Any, number: int) -> SliceHeader:
         "thickness": str(measures.get("SliceThickness", "")),
         "imager_spacing": "",
         "scanned_spacing": "",
+        "slope": str(scaling.get("RescaleSlope", "")),
+        "intercept": str(scaling.get("RescaleIntercept", "")),
+        "rescale_type": str(scaling.get("RescaleType", "")),
     }
     return SliceHeader(file / f"frame {number + 1}", tags)
 
 
+def _scaling(dataset: Any, number: int) -> Any:
+    """The functional group with a frame's slope and intercept; None where it has none."""
+    try:
+        return _group(dataset, number, "PixelValueTransformationSequence")
+    except (AttributeError, IndexError):
+        return None
+
+
 def _rescaled(stored_yx: npt.NDArray[Any], dataset: Any, number: int) -> npt.NDArray[Any]:
     """The values of a frame after its slope and intercept; whole numbers stay whole."""
-    try:
-        transformation = _group(dataset, number, "PixelValueTransformationSequence")
-    except (AttributeError, IndexError):
+    transformation = _scaling(dataset, number)
+    if transformation is None:
         return stored_yx
     slope, intercept = float(transformation.RescaleSlope), float(transformation.RescaleIntercept)
     if slope.is_integer() and intercept.is_integer():

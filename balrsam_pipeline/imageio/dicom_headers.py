@@ -45,7 +45,12 @@ _TAGS = {
     "thickness": "0018|0050",
     "imager_spacing": "0018|1164",
     "scanned_spacing": "0018|2010",
+    "slope": "0028|1053",
+    "intercept": "0028|1052",
+    "rescale_type": "0028|1054",
 }
+# name -> the attribute, and the value that changes nothing
+_SCALING = {"slope": ("RescaleSlope", 1.0), "intercept": ("RescaleIntercept", 0.0)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +99,8 @@ def volume_headers(headers: Sequence[SliceHeader]) -> tuple[SliceHeader, ...]:
 
     Raises:
         ImageError: a file is not of the same kind as the others (it is named), holds several frames, lacks
-            its position, orientation or pixel spacing, or slices are missing or there twice.
+            its position, orientation, pixel spacing or the scaling that the others have, or slices are
+            missing or there twice.
     """
     scouts = [header for header in headers if header.is_localizer]
     volume = [header for header in headers if not header.is_localizer] or list(headers)
@@ -105,6 +111,7 @@ def volume_headers(headers: Sequence[SliceHeader]) -> tuple[SliceHeader, ...]:
     for header in volume:
         _require_one_frame(header)
     _require_alike(volume)
+    _require_scaling(volume)
     _require_spacing(volume)
     if len(volume) == 1:
         return tuple(volume)
@@ -125,20 +132,56 @@ def _require_alike(headers: Sequence[SliceHeader]) -> None:
     """Refuse files that differ from most in what a volume has in common."""
     kinds = [dict(_kind(header)) for header in headers]
     for name in kinds[0]:
-        values = [kind[name] for kind in kinds]
-        usual_rounded = Counter(map(_rounded, values)).most_common(1)[0][0]
-        usual = next(value for value in values if _rounded(value) == usual_rounded)
-        odd = [index for index, value in enumerate(values) if not _alike(value, usual)]
-        if not odd:
-            continue
-        files = [headers[index].file for index in odd]
-        raise ImageError(
-            files[0] if len(files) == 1 else files[0].parent,
-            found=f"{name} {_shown(values[odd[0]])} in {_names(files)}",
-            expected=f"{name} {_shown(usual)}, as in {len(values) - len(odd)} of {len(headers)} files of the "
-            "series",
-            fix=f"{FIX_ODD} (a scout, another echo or reconstruction?)",
-        )
+        _refuse_odd(name, [kind[name] for kind in kinds], headers)
+
+
+def _refuse_odd(name: str, values: Sequence[Value], headers: Sequence[SliceHeader]) -> None:
+    """Refuse the files whose value differs from that of most."""
+    usual_rounded = Counter(map(_rounded, values)).most_common(1)[0][0]
+    usual = next(value for value in values if _rounded(value) == usual_rounded)
+    odd = [index for index, value in enumerate(values) if not _alike(value, usual)]
+    if not odd:
+        return
+    files = [headers[index].file for index in odd]
+    raise ImageError(
+        files[0] if len(files) == 1 else files[0].parent,
+        found=f"{name} {_shown(values[odd[0]])} in {_names(files)}",
+        expected=f"{name} {_shown(usual)}, as in {len(values) - len(odd)} of {len(headers)} files of the "
+        "series",
+        fix=f"{FIX_ODD} (a scout, another echo or reconstruction?)",
+    )
+
+
+def _require_scaling(headers: Sequence[SliceHeader]) -> None:
+    """Refuse slices without the slope or intercept that others have, unless those change nothing, a slope
+    that is 0 or no number (GDCM takes 1), and several units. No unit is no other unit."""
+    for name, (attribute, neutral) in _SCALING.items():
+        wrong = [one for one in headers if one.tags[name] and not _is_scaling(name, one)]
+        if wrong:
+            raise ImageError(
+                wrong[0].file if len(wrong) == 1 else wrong[0].file.parent,
+                found=f"{attribute} {wrong[0].tags[name]} in {_names([one.file for one in wrong])}",
+                expected="a number" + (" other than 0" if name == "slope" else ""),
+                fix="export the series again",
+            )
+        without = [one.file for one in headers if not one.tags[name]]
+        scaled = [one for one in headers if one.tags[name] and one.numbers(name, 1) != (neutral,)]
+        if without and scaled:
+            raise ImageError(
+                without[0] if len(without) == 1 else without[0].parent,
+                found=f"no {attribute} in {_names(without)}",
+                expected=f"one in every slice, as in {len(headers) - len(without)} of {len(headers)} of the "
+                "series",
+                fix=f"export the series again, or {FIX_ODD}",
+            )
+    typed = [one for one in headers if one.tags["rescale_type"]]
+    if typed:
+        _refuse_odd("RescaleType", [one.tags["rescale_type"] for one in typed], typed)
+
+
+def _is_scaling(name: str, header: SliceHeader) -> bool:
+    value = header.numbers(name, 1)
+    return value is not None and (name != "slope" or value[0] != 0)
 
 
 def _kind(header: SliceHeader) -> Iterator[tuple[str, Value]]:

@@ -27,7 +27,7 @@ from support.dicom import (
 
 from balrsam_pipeline.cli import main
 from balrsam_pipeline.dataset.labels import LabelScheme
-from balrsam_pipeline.errors import PredictionError
+from balrsam_pipeline.errors import ImageError, PredictionError
 from balrsam_pipeline.imageio import read_geometry, read_label
 from balrsam_pipeline.imageio.dicom import find_series, read_series
 from balrsam_pipeline.inference.dicom.codes import codes_of
@@ -70,6 +70,18 @@ def test_voxels_and_places_are_those_of_the_files(kind: Kind, tmp_path: Path) ->
     for z in range(kind.slices):
         place = np.array(geometry.origin_mm) + z * geometry.spacing_mm[0] * direction[:, 2]
         np.testing.assert_allclose(place, position(kind, z), atol=1e-3)
+
+
+def test_a_frame_without_the_slope_of_the_others_is_refused(tmp_path: Path) -> None:
+    write_kind(tmp_path, KINDS["multi-frame"])
+    (dataset,) = files_of(tmp_path)
+    shared = dataset.SharedFunctionalGroupsSequence[0]
+    for frame in dataset.PerFrameFunctionalGroupsSequence[1:]:
+        frame.PixelValueTransformationSequence = shared.PixelValueTransformationSequence
+    del shared.PixelValueTransformationSequence
+    dataset.save_as(tmp_path / "1.dcm")
+    with pytest.raises(ImageError, match=r"(?s)frame 1\b.*no RescaleSlope|no RescaleIntercept.*frame 1\b"):
+        read_series(find_series(tmp_path)[0])
 
 
 @pytest.mark.parametrize(

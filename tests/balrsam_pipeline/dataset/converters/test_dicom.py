@@ -290,6 +290,36 @@ def test_a_series_without_pixel_spacing_is_refused(tmp_path: Path) -> None:
         convert(tmp_path, folder)
 
 
+UNSCALED = {
+    "no slope": {"RescaleSlope": None},
+    "no intercept": {"RescaleIntercept": None},
+    "slope of 0": {"RescaleSlope": "0"},
+    "another unit": {"RescaleType": "OD"},
+}
+
+
+@pytest.mark.parametrize("what", UNSCALED)
+def test_a_slice_whose_values_are_scaled_otherwise_is_named(tmp_path: Path, what: str) -> None:
+    write_series(tmp_path / "series", volume(1), "1")
+    files = sorted((tmp_path / "series").iterdir())
+    for file in files:
+        edit(file, RescaleSlope="2", RescaleType="HU")
+    edit(files[2], **UNSCALED[what])
+    with pytest.raises(ImageError, match=rf"(?s){files[2].name}.*Rescale"):
+        read_series(find_series(tmp_path)[0])
+
+
+@pytest.mark.parametrize("lacking", [["RescaleSlope", "RescaleIntercept"], ["RescaleType"]])
+def test_slices_that_lack_what_changes_nothing_are_one_volume(tmp_path: Path, lacking: list[str]) -> None:
+    write_series(tmp_path / "series", volume(1), "1")
+    files = sorted((tmp_path / "series").iterdir())
+    for file in files:
+        edit(file, RescaleSlope="1", RescaleIntercept="0", RescaleType="HU")
+    edit(files[2], **dict.fromkeys(lacking))
+    image = read_series(find_series(tmp_path)[0])
+    np.testing.assert_array_equal(image.data[0], sitk.GetArrayFromImage(volume(1)) + 1024)
+
+
 ROUNDED = {
     # the places of six slices, in steps: each at most 0.1 off an even line, gaps of 0.85 to 1.15
     "places": [
