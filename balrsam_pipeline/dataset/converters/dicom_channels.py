@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from itertools import permutations
 
+from balrsam_pipeline.dataset.converters.source_files import listed
 from balrsam_pipeline.errors import DatasetError
 from balrsam_pipeline.imageio.dicom import Series
 
@@ -140,16 +141,38 @@ def _modality(series: Series) -> str:
 
 
 def _require_one_order(cases: Sequence[Case]) -> None:
-    """Refuse cases whose series are those of the first case in another order."""
-    signatures = [tuple(map(_described, series)) for _, series in cases]
-    for (case, series), own in zip(cases, signatures, strict=True):
-        if own != signatures[0] and sorted(own) == sorted(signatures[0]):
-            raise DatasetError(
-                f"case {case}",
-                found=f"its series in the order {_told_all(series)}",
-                expected=f"the order of the first case: {_told_all(cases[0][1])}",
-                fix="name the channels as the series describe themselves: --channels NAME NAME …",
-            )
+    """Refuse a case with a series that stands at another place than in an earlier case, and name those whose
+    series are described otherwise than the first case's."""
+    earlier: dict[tuple[str, str], tuple[int, Case]] = {}
+    for case, series in cases:
+        for place, said in ((place, said) for place, one in enumerate(series) for said in _said(one, series)):
+            known, other = earlier.setdefault(said, (place, (case, series)))
+            if known != place:
+                raise DatasetError(
+                    f"case {case}",
+                    found=f"its series in the order {_told_all(series)}",
+                    expected=f"the order of case {other[0]}: {_told_all(other[1])}",
+                    fix="name the channels as the series describe themselves: --channels NAME NAME …",
+                )
+    first = sorted(map(_described, cases[0][1]))
+    others = [case for case, series in cases if sorted(map(_described, series)) != first]
+    if len(cases[0][1]) > 1 and others:
+        LOG.warning(
+            "series numbers alone say which channel is which in cases whose series are described otherwise "
+            "than those of %s (%s): %s",
+            cases[0][0],
+            _told_all(cases[0][1]),
+            listed(others),
+        )
+
+
+def _said(one: Series, series: Sequence[Series]) -> Iterator[tuple[str, str]]:
+    """What tells a series from the others of its case: its description, and its modality; nothing that two
+    of them share."""
+    if one.description and [_described(other) for other in series].count(_described(one)) == 1:
+        yield _described(one)
+    if [other.modality for other in series].count(one.modality) == 1:
+        yield one.modality, ""
 
 
 def _described(series: Series) -> tuple[str, str]:

@@ -428,8 +428,9 @@ def test_what_files_say_decides_which_series_is_which_channel(tmp_path: Path, wo
         [("T1", "FLAIR"), ("unknown", "unknown one"), ("T1", "FLAIR")],
         [("T1", "FLAIR"), ("aa", "T1"), ("aa", "FLAIR")],
         [("aa", "bbb"), ("bbb", "aa"), ("aa", "bbb")],
+        [("aa", "bbb"), ("bbb", "aa one"), ("aa", "bbb")],
     ],
-    ids=["unknown", "one description for two channels", "another order"],
+    ids=["unknown", "one description for two channels", "another order", "one description moved"],
 )
 def test_series_that_leave_it_open_which_channel_they_are_are_refused(
     tmp_path: Path, orders: list[tuple[str, str]]
@@ -437,3 +438,23 @@ def test_series_that_leave_it_open_which_channel_they_are_are_refused(
     folder = two_series(tmp_path / "source", orders)
     with pytest.raises(DatasetError, match="case patient1"):
         convert(tmp_path, folder, channel_names=("T1", "FLAIR"), labels={"liver": 1, "spleen": 2})
+
+
+def test_order_decides_where_no_description_stands_elsewhere_and_cases_described_otherwise_are_named(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    folder = two_series(tmp_path / "source", [("aa", "bbb"), ("aa", "bbb two"), ("aa", "aa")])
+    target = convert(tmp_path, folder, channel_names=("T1", "FLAIR"), labels={"liver": 1, "spleen": 2})
+    image, _ = read_case(open_dataset(target).training_cases()["patient1"], open_dataset(target).description)
+    np.testing.assert_array_equal(image.data[1], sitk.GetArrayFromImage(volume(len("bbb two"))))
+    warned = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
+    assert [text for text in warned if "patient1, patient2" in text and "1 'aa', 2 'bbb'" in text]
+
+
+def test_modalities_that_change_places_are_refused(tmp_path: Path) -> None:
+    folder = two_series(tmp_path / "source", [("aa", "bbb"), ("ccc", "dd")])
+    for case, number in (("patient0", "2"), ("patient1", "1")):
+        for file in (folder / "images" / case / number).iterdir():
+            edit(file, Modality="PT")
+    with pytest.raises(DatasetError, match="case patient1"):
+        convert(tmp_path, folder, channel_names=("one", "other"), labels={"liver": 1, "spleen": 2})
