@@ -15,6 +15,7 @@ import SimpleITK as sitk
 
 from balrsam_pipeline.errors import ImageError
 from balrsam_pipeline.imageio import simpleitk_io
+from balrsam_pipeline.imageio.dicom_files import folders_of
 from balrsam_pipeline.imageio.dicom_frames import read_frames
 from balrsam_pipeline.imageio.dicom_headers import (
     SliceHeader,
@@ -45,11 +46,11 @@ class Series:
 
 
 def find_series(folder: Path) -> tuple[Series, ...]:
-    """All series in a folder and its sub-folders, in the order of their numbers; files that are not DICOM are
-    passed over. A series may be spread over several sub-folders."""
+    """All series in a folder and its sub-folders, also behind links, in the order of their numbers; files
+    that are not DICOM are passed over. A series may be spread over several sub-folders."""
     parts: dict[str, list[tuple[Path, ...]]] = {}  # UID -> its files in each folder
     with itk_messages_of(folder):
-        for place in (folder, *sorted(path for path in folder.rglob("*") if path.is_dir())):
+        for place in folders_of(folder):
             if not any(path.is_file() for path in place.iterdir()):
                 continue  # ITK warns of folders that hold none
             for names in _files_of_series(place):

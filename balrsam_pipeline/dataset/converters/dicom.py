@@ -23,6 +23,7 @@ from balrsam_pipeline.dataset.raw import label_values
 from balrsam_pipeline.errors import DatasetError
 from balrsam_pipeline.imageio import FILE_ENDINGS, Geometry, Image, read_label, write_image, write_label
 from balrsam_pipeline.imageio.dicom import Series, find_series, read_series
+from balrsam_pipeline.imageio.dicom_files import folders_of
 from balrsam_pipeline.imageio.simpleitk_io import reoriented
 from balrsam_pipeline.layout import GROUPS, IMAGES_TR, IMAGES_TS, LABELS_TR
 
@@ -163,7 +164,8 @@ def _warn_of_spare_masks(masks: Path, cases: Collection[str]) -> None:
 
 def _label(place: Path, masks: Path, segmentations: list[Path]) -> Path:
     beside = [masks / f"{place.name}{ending}" for ending in FILE_ENDINGS]
-    inside = sorted(path for path in place.rglob("*") if is_image(path))
+    files = (path for part in folders_of(place) for path in part.iterdir())
+    inside = sorted(path for path in files if is_image(path) and not path.name.startswith("."))
     candidates = [path for path in beside if path.is_file()] or inside or segmentations
     if len(candidates) != 1:
         raise DatasetError(

@@ -20,6 +20,7 @@ from balrsam_pipeline.dataset.converters.dicom_channels import (
 from balrsam_pipeline.errors import BalrsamError, PredictionError
 from balrsam_pipeline.imageio import ALL_ENDINGS, PICTURE_ENDINGS, images_among
 from balrsam_pipeline.imageio.dicom import Series, find_series
+from balrsam_pipeline.imageio.dicom_files import folders_of
 from balrsam_pipeline.imageio.formats import known_ending
 
 LOG = logging.getLogger(__name__)
@@ -74,7 +75,8 @@ def holds_dicom(paths: Sequence[Path], *, volumes: bool = True, meant: bool = Fa
 def _has_dicom_file(folder: Path) -> bool:
     return any(
         path.is_file() and not known_ending(path, ALL_ENDINGS) and _begins_as_dicom(path)
-        for path in folder.rglob("*")
+        for place in folders_of(folder)
+        for path in place.iterdir()
     )
 
 

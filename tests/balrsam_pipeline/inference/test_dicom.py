@@ -257,6 +257,29 @@ def test_copies_of_a_series_and_phases_in_folders_of_their_own_stay_apart(name: 
     assert [series.files[0].parent.name for series in find_series(tmp_path)] == ["a", "b"]
 
 
+def test_patients_behind_links_are_found_each_once(tmp_path: Path) -> None:
+    studies, archive = tmp_path / "studies", tmp_path / "archive"
+    for number, place in enumerate((studies / "anna" / "ct", archive / "bert" / "ct", archive / "carl"), 1):
+        write_kind(place, KINDS["upright"], study=str(number))
+    (studies / "bert").symlink_to(archive / "bert")  # whose files lie one folder deeper
+    (studies / "carl").symlink_to(archive / "carl")
+    (studies / "a_latest").symlink_to(studies / "anna" / "ct")  # which is there anyway
+    (studies / "anna" / "circle").symlink_to(studies)
+    (studies / "above").symlink_to(tmp_path)
+    cases = find_studies([studies], ("CT",)).cases
+    assert set(cases) == {"anna_ct", "bert_ct", "carl"}
+    assert all(len(series) == 1 for series in cases.values())
+
+
+def test_dicom_behind_links_beside_images_is_noticed(tmp_path: Path) -> None:
+    write_kind(tmp_path / "archive" / "ct", KINDS["upright"])
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "anna").symlink_to(tmp_path / "archive")
+    (tmp_path / "in" / "a.nii.gz").write_bytes(b"an image")
+    with pytest.raises(PredictionError, match="beside 1 DICOM series"):
+        holds_dicom([tmp_path / "in"])
+
+
 def two_channels(folder: Path, patients: dict[str, tuple[str, str]]) -> Path:
     """Patients with two series of these descriptions, in the order of their numbers."""
     for study, (name, descriptions) in enumerate(patients.items(), 1):

@@ -231,6 +231,20 @@ def test_a_dicom_seg_is_placed_by_position_and_its_segments_by_name(tmp_path: Pa
         np.testing.assert_array_equal(label.data[0], LABEL)
 
 
+def test_a_label_behind_a_link_is_found_and_a_hidden_file_is_none(tmp_path: Path) -> None:
+    folder = make_source(tmp_path / "source")
+    (folder / "masks").rename(tmp_path / "elsewhere")
+    for index in range(3):
+        (tmp_path / f"labels{index}").mkdir()
+        (tmp_path / "elsewhere" / f"patient{index}.nii.gz").rename(tmp_path / f"labels{index}" / "a.nii.gz")
+        (tmp_path / f"labels{index}" / "._a.nii.gz").write_bytes(b"of macOS")
+        (folder / "images" / f"patient{index}" / "labels").symlink_to(tmp_path / f"labels{index}")
+    dataset = open_dataset(convert(tmp_path, folder, labels={"liver": 1, "spleen": 2}))
+    _, label = read_case(dataset.training_cases()["patient1"], dataset.description)
+    assert label is not None
+    np.testing.assert_array_equal(label.data[0], LABEL)
+
+
 def edit(file: Path, **fields: object) -> None:
     """Change (or with None remove) attributes of one DICOM file."""
     dataset = pydicom.dcmread(file)
