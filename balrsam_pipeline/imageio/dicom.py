@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +15,13 @@ import SimpleITK as sitk
 
 from balrsam_pipeline.errors import ImageError
 from balrsam_pipeline.imageio import simpleitk_io
-from balrsam_pipeline.imageio.dicom_files import folders_of
+from balrsam_pipeline.imageio.dicom_files import damaged_slices, folders_of, mentions
 from balrsam_pipeline.imageio.dicom_frames import read_frames
 from balrsam_pipeline.imageio.dicom_headers import (
+    SHOWN,
     SliceHeader,
     directions,
+    names_of,
     pixel_spacing,
     read_header,
     volume_headers,
@@ -29,12 +31,13 @@ from balrsam_pipeline.imageio.itk_messages import itk_messages_of
 
 LOG = logging.getLogger(__name__)
 LEAST_TILT_DEG = 0.1
+SEGMENTATION = "SEG"
 
 
 @dataclass(frozen=True, slots=True)
 class Series:
     """The files of one DICOM series, its modality ("CT", "SEG" …), number and description, whether it is a
-    scout, and the UIDs of its study and of itself."""
+    scout, the UIDs of its study and of itself, and files that seem to be damaged slices of it."""
 
     files: tuple[Path, ...]
     modality: str
@@ -43,22 +46,54 @@ class Series:
     is_localizer: bool = False
     study: str = ""
     uid: str = ""
+    damaged: tuple[Path, ...] = ()
 
 
-def find_series(folder: Path) -> tuple[Series, ...]:
+def find_series(folder: Path, *, tell: bool = True) -> tuple[Series, ...]:
     """All series in a folder and its sub-folders, also behind links, in the order of their numbers; files
-    that are not DICOM are passed over. A series may be spread over several sub-folders."""
+    that are not DICOM are passed over. A series may be spread over several sub-folders.
+
+    Args:
+        tell: warn of files that seem to be damaged slices, of which it is open which series they are of.
+    """
     parts: dict[str, list[tuple[Path, ...]]] = {}  # UID -> its files in each folder
+    others: list[Path] = []
     with itk_messages_of(folder):
         for place in folders_of(folder):
-            if not any(path.is_file() for path in place.iterdir()):
-                continue  # ITK warns of folders that hold none
-            for names in _files_of_series(place):
-                files = tuple(map(Path, names))
-                uid = read_header(files[0]).tags["series"]
-                parts.setdefault(uid or str(files[0]), []).append(files)
+            there = {path for path in place.iterdir() if not path.is_dir()}
+            if any(path.is_file() for path in there):  # ITK warns of folders that hold none
+                for names in _files_of_series(place):
+                    files = tuple(map(Path, names))
+                    uid = read_header(files[0]).tags["series"]
+                    parts.setdefault(uid or str(files[0]), []).append(files)
+                    there -= set(files)
+            others += sorted(there)
         found = [_series(files) for spread in parts.values() for files in _merged(spread)]
+    found = _with_damaged(found, others, folder if tell else None)
     return tuple(sorted(found, key=lambda series: (series.number, series.files[0])))
+
+
+def _with_damaged(found: list[Series], others: list[Path], told_of: Path | None) -> list[Series]:
+    """The series with the damaged slices that name them or, where these name none, that lie beside them."""
+    images = [series for series in found if series.modality != SEGMENTATION]
+    damaged: dict[Series, list[Path]] = {series: [] for series in found}
+    stray: list[Path] = []
+    for file in damaged_slices(others, [series.files for series in images]):
+        beside = [series for series in images if file.parent in {one.parent for one in series.files}]
+        named = [series for series in images if mentions(file, series.uid)]
+        owners = [series for series in named if series in beside] or named or beside
+        for series in owners:
+            damaged[series].append(file)
+        stray += [] if owners else [file]
+    if stray and told_of is not None:
+        LOG.warning(
+            "%s: %d file(s) that cannot be read, without a series beside them, are passed over, such as %s",
+            told_of,
+            len(stray),
+            ", ".join(str(file.relative_to(told_of)) for file in stray[:SHOWN])
+            + (" …" if stray[SHOWN:] else ""),
+        )
+    return [replace(series, damaged=tuple(files)) for series, files in damaged.items()]
 
 
 def _series(files: tuple[Path, ...]) -> Series:
@@ -116,6 +151,13 @@ def read_series(series: Series) -> Image:
             holds several volumes or colours.
     """
     where = series.files[0].parent
+    if series.damaged:
+        raise ImageError(
+            series.damaged[0] if len(series.damaged) == 1 else series.damaged[0].parent,
+            found=f"{len(series.damaged)} file(s) that cannot be read: {names_of(series.damaged)}",
+            expected=f"whole files, as the {len(series.files)} of series {series.number} beside them",
+            fix="copy or export them again; move what is no slice of the series out of its folder",
+        )
     if is_multi_frame(series):
         frames = read_frames(series.files[0])
         shape = (frames.values_zyx.shape[1], frames.values_zyx.shape[2])

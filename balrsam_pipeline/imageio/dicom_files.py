@@ -1,10 +1,22 @@
-"""The folders that DICOM series lie in."""
+"""Where DICOM files lie, and which that no series could be made of seem to be damaged slices.
+
+GDCM passes over what it cannot read. Such a file is recognised by the class that its first bytes name, or, of
+those that name none, by its own name.
+"""
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from balrsam_pipeline.protect import identity
+
+PREAMBLE, MAGIC = 128, b"DICM"  # how a DICOM file begins
+ENDING = ".dcm"
+HEAD_BYTES = 1 << 16  # of a file: the class and UIDs come before the pixels
+_UID = re.compile(rb"\d+(?:\.\d+){4,}")  # the first in a file is its class
+_STORAGE_CLASS = re.compile(rb"1\.2\.840\.10008\.5\.1\.4\.1\.1\.[\d.]+")  # so is this where no magic is
 
 
 def folders_of(top: Path) -> list[Path]:
@@ -23,3 +35,56 @@ def folders_of(top: Path) -> list[Path]:
         folders += [path for path in below if not path.is_symlink()]
         links = sorted([*links, *(path for path in below if path.is_symlink())], reverse=True)
     return [top, *sorted(found[1:])]
+
+
+def begins_as_dicom(file: Path) -> bool:
+    """Whether a file has the magic of DICOM; older ones lack it."""
+    return _head(file, PREAMBLE + len(MAGIC)).endswith(MAGIC)
+
+
+def damaged_slices(others: Iterable[Path], series: Sequence[Sequence[Path]]) -> list[Path]:
+    """Of files that are in no series those that seem to be damaged slices: of the class of one of the series,
+    or of none and called .dcm or, but for digits, like a slice beside them. Hidden files are not.
+
+    Args:
+        series: the files of each series of images.
+    """
+    classes = {_class_of(files[0]) for files in series}
+    names = {_without_digits(file) for files in series for file in files}
+    return [
+        file
+        for file in others
+        if not file.name.startswith(".")
+        and (
+            kind in classes
+            if (kind := _class_of(file))
+            else begins_as_dicom(file) or file.suffix.lower() == ENDING or _without_digits(file) in names
+        )
+    ]
+
+
+def mentions(file: Path, uid: str) -> bool:
+    """Whether the UID stands in the first bytes of a file, damaged or not."""
+    return bool(uid) and bool(
+        re.search(rb"(?<![\d.])" + re.escape(uid.encode()) + rb"(?![\d.])", _head(file, HEAD_BYTES))
+    )
+
+
+def _class_of(file: Path) -> bytes:
+    """The UID of what kind of object a file holds (a CT slice, a report …); empty where none can be read."""
+    head = _head(file, HEAD_BYTES)
+    whole = head[PREAMBLE:].startswith(MAGIC)
+    found = _UID.search(head, PREAMBLE) if whole else _STORAGE_CLASS.search(head)
+    return found[0] if found and found.end() < len(head) else b""
+
+
+def _without_digits(file: Path) -> tuple[Path, str]:
+    return file.parent, re.sub(r"\d+", "", file.name)
+
+
+def _head(file: Path, count: int) -> bytes:
+    try:
+        with file.open("rb") as stream:
+            return stream.read(count)
+    except OSError:  # a link to nowhere, no permission
+        return b""

@@ -106,7 +106,9 @@ def volume_headers(headers: Sequence[SliceHeader]) -> tuple[SliceHeader, ...]:
     volume = [header for header in headers if not header.is_localizer] or list(headers)
     if scouts and len(volume) < len(headers):
         LOG.warning(
-            "%s: left out as scouts (localizers): %s", scouts[0].file.parent, _names([s.file for s in scouts])
+            "%s: left out as scouts (localizers): %s",
+            scouts[0].file.parent,
+            names_of([s.file for s in scouts]),
         )
     for header in volume:
         _require_one_frame(header)
@@ -145,7 +147,7 @@ def _refuse_odd(name: str, values: Sequence[Value], headers: Sequence[SliceHeade
     files = [headers[index].file for index in odd]
     raise ImageError(
         files[0] if len(files) == 1 else files[0].parent,
-        found=f"{name} {_shown(values[odd[0]])} in {_names(files)}",
+        found=f"{name} {_shown(values[odd[0]])} in {names_of(files)}",
         expected=f"{name} {_shown(usual)}, as in {len(values) - len(odd)} of {len(headers)} files of the "
         "series",
         fix=f"{FIX_ODD} (a scout, another echo or reconstruction?)",
@@ -160,7 +162,7 @@ def _require_scaling(headers: Sequence[SliceHeader]) -> None:
         if wrong:
             raise ImageError(
                 wrong[0].file if len(wrong) == 1 else wrong[0].file.parent,
-                found=f"{attribute} {wrong[0].tags[name]} in {_names([one.file for one in wrong])}",
+                found=f"{attribute} {wrong[0].tags[name]} in {names_of([one.file for one in wrong])}",
                 expected="a number" + (" other than 0" if name == "slope" else ""),
                 fix="export the series again",
             )
@@ -169,7 +171,7 @@ def _require_scaling(headers: Sequence[SliceHeader]) -> None:
         if without and scaled:
             raise ImageError(
                 without[0] if len(without) == 1 else without[0].parent,
-                found=f"no {attribute} in {_names(without)}",
+                found=f"no {attribute} in {names_of(without)}",
                 expected=f"one in every slice, as in {len(headers) - len(without)} of {len(headers)} of the "
                 "series",
                 fix=f"export the series again, or {FIX_ODD}",
@@ -225,7 +227,7 @@ def _require_spacing(headers: Sequence[SliceHeader]) -> None:
     if without and len(headers) > 1:
         raise ImageError(
             without[0].parent,
-            found=f"no PixelSpacing in {_names(without)}",
+            found=f"no PixelSpacing in {names_of(without)}",
             expected="the distance of pixels in mm in every slice",
             fix="export the series again with its geometry, or make a dataset of pictures, which have none",
         )
@@ -244,7 +246,7 @@ def _by_position(headers: Sequence[SliceHeader]) -> tuple[SliceHeader, ...]:
     if without:
         raise ImageError(
             without[0].parent,
-            found=f"no ImagePositionPatient or ImageOrientationPatient in {_names(without)}",
+            found=f"no ImagePositionPatient or ImageOrientationPatient in {names_of(without)}",
             expected="the place of every slice",
             fix=FIX_ODD,
         )
@@ -326,6 +328,7 @@ def _shown(value: object) -> str:
     return " × ".join(map(str, value)) if isinstance(value, tuple) else str(value) or "(none)"
 
 
-def _names(files: Sequence[Path]) -> str:
+def names_of(files: Sequence[Path]) -> str:
+    """Names of files for a message; of many the first, and how many more there are."""
     more = f" and {len(files) - SHOWN} more" if len(files) > SHOWN else ""
     return ", ".join(file.name for file in files[:SHOWN]) + more

@@ -22,14 +22,13 @@ from balrsam_pipeline.dataset.new_folder import new_folder
 from balrsam_pipeline.dataset.raw import label_values
 from balrsam_pipeline.errors import DatasetError
 from balrsam_pipeline.imageio import FILE_ENDINGS, Geometry, Image, read_label, write_image, write_label
-from balrsam_pipeline.imageio.dicom import Series, find_series, read_series
+from balrsam_pipeline.imageio.dicom import SEGMENTATION, Series, find_series, read_series
 from balrsam_pipeline.imageio.dicom_files import folders_of
 from balrsam_pipeline.imageio.simpleitk_io import reoriented
 from balrsam_pipeline.layout import GROUPS, IMAGES_TR, IMAGES_TS, LABELS_TR
 
 LOG = logging.getLogger(__name__)
 ENDING = ".nii.gz"
-SEGMENTATION = "SEG"
 NO_IMAGE = (SEGMENTATION, "RTSTRUCT", "SR", "PR")
 
 

@@ -20,12 +20,11 @@ from balrsam_pipeline.dataset.converters.dicom_channels import (
 from balrsam_pipeline.errors import BalrsamError, PredictionError
 from balrsam_pipeline.imageio import ALL_ENDINGS, PICTURE_ENDINGS, images_among
 from balrsam_pipeline.imageio.dicom import Series, find_series
-from balrsam_pipeline.imageio.dicom_files import folders_of
+from balrsam_pipeline.imageio.dicom_files import begins_as_dicom, folders_of
 from balrsam_pipeline.imageio.formats import known_ending
 
 LOG = logging.getLogger(__name__)
 NO_IMAGE = ("SEG", "RTSTRUCT", "RTPLAN", "RTDOSE", "SR", "PR", "KO")
-PREAMBLE, MAGIC = 128, b"DICM"  # how a DICOM file begins
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,10 +51,10 @@ def holds_dicom(paths: Sequence[Path], *, volumes: bool = True, meant: bool = Fa
         return False
     images = images_among(file for folder in folders for file in sorted(folder.iterdir()) if file.is_file())
     if not images:
-        return any(find_series(folder) for folder in folders)
+        return any(find_series(folder, tell=False) for folder in folders)
     if not any(_has_dicom_file(folder) for folder in folders):
         return False  # without having GDCM open thousands of images
-    count = sum(_is_image(series) for folder in folders for series in find_series(folder))
+    count = sum(_is_image(series) for folder in folders for series in find_series(folder, tell=False))
     if count == 0:
         return False
     if not meant and not (volumes and all(known_ending(file, PICTURE_ENDINGS) for file in images)):
@@ -74,18 +73,10 @@ def holds_dicom(paths: Sequence[Path], *, volumes: bool = True, meant: bool = Fa
 
 def _has_dicom_file(folder: Path) -> bool:
     return any(
-        path.is_file() and not known_ending(path, ALL_ENDINGS) and _begins_as_dicom(path)
+        path.is_file() and not known_ending(path, ALL_ENDINGS) and begins_as_dicom(path)
         for place in folders_of(folder)
         for path in place.iterdir()
     )
-
-
-def _begins_as_dicom(file: Path) -> bool:
-    try:
-        with file.open("rb") as stream:
-            return stream.read(PREAMBLE + len(MAGIC)).endswith(MAGIC)
-    except OSError:
-        return False
 
 
 def _is_image(series: Series) -> bool:

@@ -14,6 +14,7 @@ import pydicom
 import pytest
 from skimage.draw import polygon2mask
 from support.dicom import (
+    CT,
     KINDS,
     SHAPE,
     SPACING,
@@ -230,6 +231,87 @@ def test_images_beside_files_that_are_no_series_of_images_are_the_input(tmp_path
     assert not holds_dicom([tmp_path])
     write_segments(tmp_path / "a_seg.dcm", KINDS["upright"])
     assert not holds_dicom([tmp_path])
+
+
+DAMAGED: dict[str, Callable[[bytes], bytes]] = {
+    "empty": lambda whole: b"",
+    "cut in the header": lambda whole: whole[:200],
+    "cut before its class": lambda whole: whole[:150],
+    "cut in the pixels": lambda whole: whole[:-300],
+    "a web page": lambda whole: b"<html>please sign in</html>" * 40,
+}
+
+
+def damage(file: Path, how: str) -> None:
+    file.write_bytes(DAMAGED[how](file.read_bytes()))
+
+
+@pytest.mark.parametrize("ending", [".dcm", ".IMA", ""])
+@pytest.mark.parametrize("place", [2, 5])
+@pytest.mark.parametrize("how", DAMAGED)
+def test_a_damaged_slice_is_named_wherever_it_lies(how: str, place: int, ending: str, tmp_path: Path) -> None:
+    write_kind(tmp_path, KINDS["upright"])
+    for file in tmp_path.iterdir():
+        file.rename(file.with_suffix(ending))
+    file = sorted(tmp_path.iterdir())[place]
+    damage(file, how)
+    (series,) = find_series(tmp_path)
+    with pytest.raises(ImageError, match=rf"(?s){file.name}.*found:.*cannot be read.*fix:.*again"):
+        read_series(series)
+
+
+def test_a_link_to_a_slice_that_is_not_there_is_named(tmp_path: Path) -> None:
+    write_kind(tmp_path, KINDS["upright"])
+    (tmp_path / "1_006.dcm").unlink()
+    (tmp_path / "1_006.dcm").symlink_to(tmp_path / "annex")
+    with pytest.raises(ImageError, match=r"1_006\.dcm"):
+        read_series(find_series(tmp_path)[0])
+
+
+@pytest.mark.parametrize(("how", "refused"), [("cut in the pixels", {2}), ("empty", {1, 2})])
+def test_a_damaged_slice_counts_for_the_series_that_it_names_else_for_all_beside_it(
+    how: str, refused: set[int], tmp_path: Path
+) -> None:
+    for number in (1, 2, 11):
+        write_kind(tmp_path / ("other" if number == 11 else "flat"), KINDS["upright"], number)
+    damage(tmp_path / "flat" / "2_006.dcm", how)
+    assert {series.number for series in find_series(tmp_path) if series.damaged} == refused
+
+
+def test_slices_without_a_series_beside_them_are_named_in_one_warning(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    for study, name in (("1", "anna"), ("2", "bert")):
+        write_kind(tmp_path / name, KINDS["single"], study=study)
+    damage(tmp_path / "bert" / "1_001.dcm", "cut in the pixels")
+    assert holds_dicom([tmp_path])
+    assert set(find_studies([tmp_path], ("CT",)).cases) == {"anna"}
+    assert sum("bert" in text and "1_001.dcm" in text for text in caplog.messages) == 1
+
+
+def test_what_else_lies_beside_a_series_is_no_damaged_slice(tmp_path: Path) -> None:
+    write_kind(tmp_path, KINDS["upright"])
+    write_segments(tmp_path / "boxes.dcm", KINDS["upright"])
+    damage(tmp_path / "boxes.dcm", "cut in the pixels")
+    (slice_,) = files_of(tmp_path)[:1]
+    del slice_.PixelData
+    for name, kind in (
+        ("rtstruct.dcm", "1.2.840.10008.5.1.4.1.1.481.3"),
+        ("report.dcm", "1.2.840.10008.5.1.4.1.1.88.11"),
+        ("private", "1.3.12.2.1107.5.9.1"),
+        ("DICOMDIR", "1.2.840.10008.1.3.10"),
+    ):
+        slice_.SOPClassUID = slice_.file_meta.MediaStorageSOPClassUID = kind
+        slice_.ReferencedSOPClassUID = CT  # DICOMDIR lists images
+        slice_.save_as(tmp_path / name)
+    plain = pydicom.dcmread(tmp_path / "report.dcm")
+    plain.save_as(tmp_path / "without_preamble.dcm")
+    whole = (tmp_path / "without_preamble.dcm").read_bytes()
+    (tmp_path / "without_preamble.dcm").write_bytes(whole[whole.index(b"\x08\0\x08\0CS") :])
+    for name in ("._1_001.dcm", "README", "DONE", "notes.txt"):
+        (tmp_path / name).write_bytes(b"")
+    series = next(one for one in find_series(tmp_path) if one.modality == "CT")
+    np.testing.assert_array_equal(read_series(series).data[0], voxels_of(KINDS["upright"]))
 
 
 def spread(folder: Path) -> None:
