@@ -26,6 +26,7 @@ from balrsam_pipeline.imageio.dicom_headers import (
     read_header,
     volume_headers,
 )
+from balrsam_pipeline.imageio.formats import require_utf8
 from balrsam_pipeline.imageio.geometry import Geometry, Image
 from balrsam_pipeline.imageio.itk_messages import itk_messages_of
 
@@ -127,8 +128,9 @@ def _files_of_series(folder: Path) -> list[tuple[str, ...]]:
     """The files of each series in a folder.
 
     Raises:
-        ImageError: GDCM gives up on one of the files.
+        ImageError: GDCM gives up on one of the files, or the folder's name is not UTF-8.
     """
+    require_utf8(folder)
     reader = sitk.ImageSeriesReader
     try:
         return [

@@ -17,6 +17,7 @@ import SimpleITK as sitk
 
 from balrsam_pipeline.errors import ImageError
 from balrsam_pipeline.imageio import simpleitk_io
+from balrsam_pipeline.imageio.formats import require_utf8
 
 LOG = logging.getLogger(__name__)
 UNEVEN = 0.1  # of a step: further off, a slice distance and a place mean a missing slice
@@ -78,8 +79,9 @@ def read_header(file: Path) -> SliceHeader:
     """Read the header of one DICOM file.
 
     Raises:
-        ImageError: GDCM cannot read it.
+        ImageError: GDCM cannot read it, or its name is not UTF-8.
     """
+    require_utf8(file)
     reader = sitk.ImageFileReader()
     reader.SetImageIO("GDCMImageIO")
     reader.SetFileName(str(file))

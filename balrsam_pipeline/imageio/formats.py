@@ -207,16 +207,25 @@ def format_of(path: Path) -> Format:
     Raises:
         ImageError: no reader knows the ending, or the name is not UTF-8, which the libraries cannot take.
     """
+    require_utf8(path)
+    return ALL_ENDINGS[file_ending_of(path)]
+
+
+def require_utf8(path: Path) -> None:
+    """Refuse a name that is not UTF-8, at which SimpleITK ends the process.
+
+    Raises:
+        ImageError: it is not.
+    """
     try:
         str(path).encode("utf-8")
     except UnicodeEncodeError:
         raise ImageError(
             str(path).encode("utf-8", "backslashreplace").decode(),
-            found="a file name that is not UTF-8",
+            found="a name that is not UTF-8",
             expected="a name in UTF-8",
-            fix="rename the file (convmv renames whole folders: convmv -f latin1 -t utf8 --notest -r FOLDER)",
+            fix="rename it (convmv renames whole folders: convmv -f latin1 -t utf8 --notest -r FOLDER)",
         ) from None
-    return ALL_ENDINGS[file_ending_of(path)]
 
 
 def label_ending(file_ending: str) -> str:

@@ -4,6 +4,9 @@ written, highdicom's reader, and polygons filled again."""
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -312,6 +315,21 @@ def test_what_else_lies_beside_a_series_is_no_damaged_slice(tmp_path: Path) -> N
         (tmp_path / name).write_bytes(b"")
     series = next(one for one in find_series(tmp_path) if one.modality == "CT")
     np.testing.assert_array_equal(read_series(series).data[0], voxels_of(KINDS["upright"]))
+
+
+@pytest.mark.parametrize("place", ["folder", "file"])
+def test_names_that_are_not_utf8_are_refused_before_gdcm_ends_the_process(place: str, tmp_path: Path) -> None:
+    odd = os.fsdecode(b"M\xfcller")
+    folder = tmp_path / (odd if place == "folder" else "anna")
+    write_kind(tmp_path / "anna", KINDS["upright"])
+    if place == "folder":
+        (tmp_path / "anna").rename(folder)
+    else:
+        (folder / "1_002.dcm").rename(folder / odd)
+    code = "from pathlib import Path; from balrsam_pipeline.imageio.dicom import find_series, read_series;"
+    code += f"[read_series(one) for one in find_series(Path({str(tmp_path)!r}))]"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 1 and "ImageError" in done.stderr and "not UTF-8" in done.stderr
 
 
 def spread(folder: Path) -> None:
