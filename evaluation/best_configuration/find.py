@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import logging
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -20,6 +20,7 @@ from balrsam_pipeline.layout import ModelFolder, RawFolder, ResultsFolder
 from balrsam_pipeline.paths import Roots, model_folder, shown
 from balrsam_pipeline.plan import read_plan
 from balrsam_pipeline.plan_names import parts_of, words_of_model
+from balrsam_pipeline.printable import plural
 from evaluation.best_configuration.candidates import Candidate, candidates
 from evaluation.best_configuration.choose_rules import choose_postprocessing
 from evaluation.best_configuration.ensembles import ensemble_folder, predict_ensemble_fold
@@ -70,7 +71,8 @@ def find_best_configuration(request: BestRequest) -> tuple[BestConfiguration, Pa
         The choice, and the file.
 
     Raises:
-        EvaluationError: nothing is trained, or the configurations have no fold in common.
+        EvaluationError: nothing is trained, the configurations have no fold in common, or a validated case is
+            no longer in the raw dataset.
         PredictionError: an ensemble could not be predicted.
     """
     raw = open_dataset(request.dataset)
@@ -145,6 +147,7 @@ def _pairs(
     found = {}
     for fold in folds:
         cases = fold_cases(folders[item.configurations[0]], fold)
+        _require_raw_cases(raw, cases, files.keys(), fold)
         if len(item.configurations) == 1:
             folder = ModelFolder(folders[item.configurations[0]]).fold(fold).validation.path
         else:
@@ -165,6 +168,19 @@ def _pairs(
                 )
             found[case] = (prediction, label)
     return found
+
+
+def _require_raw_cases(raw: RawDataset, cases: Sequence[str], there: Set[str], fold: int) -> None:
+    withdrawn = sorted(set(cases) - there)
+    if withdrawn:
+        raise EvaluationError(
+            raw.folder,
+            found=f"{plural(len(withdrawn), 'case')} of fold {fold}, validated but no longer in the dataset: "
+            f"{', '.join(withdrawn[:5])}",
+            expected="every case that was validated",
+            fix="put their files back, or plan and train without them: "
+            f"balrsam plan_and_preprocess {raw.name}",
+        )
 
 
 def _require_same_cases(folders: Mapping[str, Path], folds: Sequence[int]) -> None:

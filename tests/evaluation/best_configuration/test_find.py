@@ -202,6 +202,18 @@ def test_folds_that_are_not_finished_are_named(tmp_path: Path, capsys: pytest.Ca
     assert "2d: folds [0]" in capsys.readouterr().err
 
 
+def test_a_case_that_was_withdrawn_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    raw, results = make_raw(tmp_path / "raw" / NAME), tmp_path / "results"
+    for name in ("2d", "2.5d"):
+        make_model(results / NAME / f"{name}__balrsam", name, raw, flips=0.1)
+    for path in ("imagesTr/c3_0000.nii.gz", "labelsTr/c3.nii.gz"):
+        (raw / path).unlink()
+    for more in ([], ["--no-ensembles"]):
+        assert main(["find_best_configuration", str(raw), "--results", str(results), *more]) == 2
+        told = capsys.readouterr().err
+        assert "validated but no longer in the dataset: c3" in told and "plan_and_preprocess" in told
+
+
 @pytest.mark.parametrize("prefer", ["speed", "accuracy"])
 def test_a_configuration_that_is_not_finished_takes_no_fold_from_the_others(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture[str], prefer: str
