@@ -124,6 +124,7 @@ def _submit(arguments: argparse.Namespace) -> int:
         return _container(arguments)
     from evaluation.submission.leaderboards import FORMS, read_form
     from evaluation.submission.pack import pack_submission
+    from evaluation.submission.papers import require_place
     from evaluation.submission.request import SubmissionRequest
     from evaluation.submission.run_length import pack_run_lengths, require_table
 
@@ -131,8 +132,9 @@ def _submit(arguments: argparse.Namespace) -> int:
     _require_folders(arguments, form)
     limit = arguments.max_megabytes or form.max_megabytes
     theirs = {int(ours): value for ours, value in form.label_map.items()} | _label_map(arguments.label_map)
+    require_place(arguments.output, form)  # before anything is predicted
     if form.kind == "rle":
-        require_table(arguments.output, form, theirs)  # before anything is predicted
+        require_table(arguments.output, form, theirs)
     requests = [
         SubmissionRequest(
             predictions=predictions,

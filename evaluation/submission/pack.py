@@ -30,7 +30,7 @@ from evaluation.submission.checks import (
     unreadable,
 )
 from evaluation.submission.leaderboards import member_name
-from evaluation.submission.papers import refuse, write_papers
+from evaluation.submission.papers import refuse, require_place, write_papers
 from evaluation.submission.request import Submission, SubmissionRequest
 
 
@@ -66,7 +66,9 @@ def pack_submission(request: SubmissionRequest, *more: SubmissionRequest) -> Sub
     Raises:
         PredictionError: any rule is broken (all findings are in the message and in the report; no archive is
             written), or predictions are to be made again.
+        UsageError: the output is no `.zip`, is read, or is a file that was not made here.
     """
+    require_place(request.output, request.form)
     parts = [_part_of(one) for one in (request, *more)]
     findings = [finding for part in parts for finding in part.findings]
     with scratch_folder(request.output) as staging:
@@ -84,11 +86,13 @@ def pack_submission(request: SubmissionRequest, *more: SubmissionRequest) -> Sub
             _recheck(archive, tasks)
             size = archive.stat().st_size
             refuse(request, findings + check_size(request.output.name, size, request.limit_bytes))
-    return write_papers(request, hashes, findings, cases=len(hashes))
+            return write_papers(request, archive, hashes, findings, cases=len(hashes))
 
 
 def _part_of(request: SubmissionRequest) -> _Part:
-    description = read_description(request.dataset_json or labels_beside(request.predictions))
+    labels = request.dataset_json or labels_beside(request.predictions)
+    require_not_read([request.output], [labels])
+    description = read_description(labels)
     images = test_images(request.images, description)
     predicted = predicted_files(request.predictions, label_ending(description.file_ending))
     unwanted = [case for case in request.form.left_out if case in images or case in predicted]

@@ -7,9 +7,22 @@ from pathlib import Path
 
 from balrsam_pipeline.errors import PredictionError
 from balrsam_pipeline.files import write_json, write_text
+from balrsam_pipeline.protect import require_file_place, require_own
 from evaluation.submission.archive import file_sha256
 from evaluation.submission.checks import Finding
+from evaluation.submission.leaderboards import Form
 from evaluation.submission.request import Submission, SubmissionRequest
+
+
+def require_place(output: Path, form: Form) -> None:
+    """Refuse a name that is none of such an archive or table, and a file there that `submit` did not make:
+    one without its manifest.
+
+    Raises:
+        UsageError: it is; nothing was touched.
+    """
+    require_file_place(output, (".csv",) if form.kind == "rle" else (".zip",))
+    require_own([output], manifest_path(output))
 
 
 def refuse(request: SubmissionRequest, findings: Sequence[Finding]) -> None:
@@ -34,16 +47,22 @@ def refuse(request: SubmissionRequest, findings: Sequence[Finding]) -> None:
 
 
 def write_papers(
-    request: SubmissionRequest, hashes: Mapping[str, str], findings: Sequence[Finding], cases: int
+    request: SubmissionRequest,
+    packed: Path,
+    hashes: Mapping[str, str],
+    findings: Sequence[Finding],
+    cases: int,
 ) -> Submission:
-    """Write manifest and report beside what was packed.
+    """Write manifest and report beside the place of what was packed, before it is put there: no archive or
+    table of ours is ever without its manifest.
 
     Args:
+        packed: the archive or table, under a temporary name.
         hashes: SHA-256 of every file of it.
         cases: how many it holds.
     """
-    manifest = request.output.with_name(f"{request.output.name}.manifest.json")
-    sha256 = file_sha256(request.output)
+    manifest = manifest_path(request.output)
+    sha256 = file_sha256(packed)
     write_json(
         manifest, {"archive": request.output.name, "sha256": sha256, "files": dict(sorted(hashes.items()))}
     )
@@ -56,6 +75,11 @@ def write_papers(
         cases=cases,
         warnings=tuple(finding for finding in findings if finding.severity == "warning"),
     )
+
+
+def manifest_path(archive: Path) -> Path:
+    """Where the manifest of an archive lies: beside it; it says that the archive is ours."""
+    return archive.with_name(f"{archive.name}.manifest.json")
 
 
 def report_path(archive: Path) -> Path:

@@ -15,7 +15,7 @@ from balrsam_pipeline.dataset import LabelScheme, read_description
 from balrsam_pipeline.errors import BalrsamError, PredictionError
 from balrsam_pipeline.files import ESCAPED, atomic_path
 from balrsam_pipeline.imageio import label_ending
-from balrsam_pipeline.protect import require_file_place, require_not_read
+from balrsam_pipeline.protect import require_not_read
 from evaluation.submission.archive import file_sha256
 from evaluation.submission.checks import (
     check_case_sets,
@@ -26,7 +26,7 @@ from evaluation.submission.checks import (
 )
 from evaluation.submission.leaderboards import FORMS, Form
 from evaluation.submission.pack import labels_beside, predicted_files, test_images
-from evaluation.submission.papers import refuse, write_papers
+from evaluation.submission.papers import refuse, require_place, write_papers
 from evaluation.submission.request import Submission, SubmissionRequest
 
 COLUMNS = ("id", "rle")
@@ -65,9 +65,10 @@ def require_table(output: Path, form: Form, label_map: Mapping[int, int]) -> Non
     """Refuse what a table of run lengths cannot be: an archive, or masks with other values.
 
     Raises:
-        UsageError: the output is no `.csv`; PredictionError: label values are to be changed.
+        UsageError: the output is no `.csv`, or a file that was not made here; PredictionError: label values
+            are to be changed.
     """
-    require_file_place(output, (".csv",))
+    require_place(output, form)
     if label_map or form.foreground is not None:
         raise PredictionError(
             "--label-map" if label_map else "foreground",
@@ -87,10 +88,12 @@ def pack_run_lengths(request: SubmissionRequest) -> Submission:
 
     Raises:
         PredictionError: any rule is broken, or ids are not unique; no table is written then.
-        UsageError: the output is no `.csv`.
+        UsageError: the output is no `.csv`, is read, or is a file that was not made here.
     """
     require_table(request.output, request.form, request.label_map)
-    description = read_description(request.dataset_json or labels_beside(request.predictions))
+    labels = request.dataset_json or labels_beside(request.predictions)
+    require_not_read([request.output], [labels])
+    description = read_description(labels)
     images = test_images(request.images, description)
     predicted = predicted_files(request.predictions, label_ending(description.file_ending))
     unwanted = [case for case in request.form.left_out if case in images or case in predicted]
@@ -120,8 +123,8 @@ def pack_run_lengths(request: SubmissionRequest) -> Submission:
         _recheck(table, rows)
         size = table.stat().st_size
         refuse(request, findings + check_size(request.output.name, size, request.limit_bytes))
-    hashes = {request.output.name: file_sha256(request.output)}
-    return write_papers(request, hashes, findings, cases=len(predicted))
+        hashes = {request.output.name: file_sha256(table)}
+        return write_papers(request, table, hashes, findings, cases=len(predicted))
 
 
 def _rows(

@@ -71,6 +71,28 @@ def test_a_sound_submission_is_packed_with_manifest_and_report(
     assert "checked again" in done.report.read_text()
 
 
+@pytest.mark.parametrize("form", ["plain", "rle"])
+def test_only_archives_and_tables_of_ours_are_replaced(
+    request_of: SubmissionRequest, tmp_path: Path, capsys: pytest.CaptureFixture[str], form: str
+) -> None:
+    labels = (request_of.predictions / "dataset.json").rename(tmp_path / "d.json")
+    ending = {"plain": ".zip", "rle": ".csv"}[form]
+    words = ["submit", "--format", form, "-p", str(request_of.predictions), "--workers", "1"]
+    words += ["--images", str(request_of.images), "--dataset-json", str(labels), "-o"]
+    others = [labels, tmp_path / "thesis.docx", tmp_path / f"results{ending}"]
+    for path in others[1:]:
+        path.write_text("somebody's")
+    before = [path.read_bytes() for path in others]
+    for path in others:
+        assert main([*words, str(path)]) == 2
+    assert [path.read_bytes() for path in others] == before
+    assert "not made by this command" in capsys.readouterr().err
+    ours = tmp_path / f"ours{ending}"
+    assert main([*words, str(ours)]) == 0
+    first = ours.read_bytes()
+    assert main([*words, str(ours)]) == 0 and ours.read_bytes() == first
+
+
 def test_packing_twice_gives_the_same_bytes(request_of: SubmissionRequest) -> None:
     first = pack_submission(request_of).sha256
     time.sleep(1.1)  # gzip and zip would note the second
