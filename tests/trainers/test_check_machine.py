@@ -49,6 +49,24 @@ def test_on_this_cpu_everything_is_tried_and_good(tmp_path: Path, capsys: pytest
     assert written["good"]
 
 
+def test_only_figures_of_ours_are_written_anew(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def none_tried(*_: object) -> list[Finding]:
+        return []
+
+    monkeypatch.setattr("trainers.check_machine.page.findings", none_tried)
+    file, words = tmp_path / "machine.json", ["check_machine", "--device", "cpu", "--json"]
+    for text in ('{"name": "somebody\'s"}', "[1]", "no JSON", ""):
+        file.write_text(text)
+        assert main([*words, str(file)]) == 2 and file.read_text() == text
+        told = capsys.readouterr()
+        assert "did not write" in told.err and not told.out
+    assert main([*words, str(tmp_path)]) == 2
+    file.unlink()
+    assert main([*words, str(file)]) == 0 and main([*words, str(file)]) == 0
+
+
 def test_a_dataset_is_tried_with_its_own_plan_and_in_short_with_one_step(
     make_request, capsys: pytest.CaptureFixture[str]
 ) -> None:

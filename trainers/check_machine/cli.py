@@ -38,9 +38,11 @@ def check_machine(arguments: argparse.Namespace) -> int:
     """Run `balrsam check_machine`; 1 if anything falls short."""
     from balrsam_pipeline.allocator import keep_freed_memory
     from balrsam_pipeline.files import write_json
-    from trainers.check_machine.page import as_json, findings, lines_of
+    from trainers.check_machine.page import as_json, findings, lines_of, require_own_figures
     from trainers.parallel import local_device
 
+    if arguments.json:
+        require_own_figures(arguments.json)
     keep_freed_memory()
     device = local_device(arguments.device)
     subject = _subject(arguments, device)

@@ -5,11 +5,14 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 import torch
 
 from balrsam_pipeline import __version__
+from balrsam_pipeline.errors import BalrsamError, UsageError
+from balrsam_pipeline.files import read_json
 from balrsam_pipeline.processor import usable_cores
 from balrsam_pipeline.progress import phase
 from trainers.check_machine.findings import (
@@ -25,6 +28,7 @@ from trainers.check_machine.subject import Subject
 from trainers.data import workers_beside_gpu
 
 WIDTH, NAME = 80, 18
+CHECKED_WITH = "checked_with"  # by this key a file of figures is known as ours
 
 
 def findings(subject: Subject, device: torch.device, short: bool = False) -> Iterator[Finding]:
@@ -65,7 +69,30 @@ def as_json(subject: Subject, found: Sequence[Finding]) -> dict[str, Any]:
     """The same for scripts."""
     return {
         "balrsam_pipeline": __version__,
-        "checked_with": subject.what,
+        CHECKED_WITH: subject.what,
         "good": all(finding.good for finding in found),
         "findings": [asdict(finding) for finding in found],
     }
+
+
+def require_own_figures(path: Path) -> None:
+    """Refuse a place for the figures where something else lies.
+
+    Raises:
+        UsageError: a folder, or a file that holds no such figures; nothing was touched.
+    """
+    if path.exists() and not _holds_figures(path):
+        raise UsageError(
+            path,
+            found="a folder" if path.is_dir() else "a file that 'balrsam check_machine --json' did not write",
+            expected="a free place, or figures to be written anew",
+            fix="give --json another name",
+        )
+
+
+def _holds_figures(path: Path) -> bool:
+    try:
+        content = read_json(path)
+    except (BalrsamError, OSError):
+        return False
+    return isinstance(content, dict) and CHECKED_WITH in content
