@@ -93,9 +93,7 @@ def require_outside(output: Path, folder: Path, fix: str) -> None:
     Raises:
         UsageError: it is.
     """
-    own = identity(folder)
-    resolved = output.resolve()
-    if own is not None and any(identity(parent) == own for parent in (resolved, *resolved.parents)):
+    if lies_in(output, folder):
         raise UsageError(
             output, found=f"a place inside {folder}, which is read", expected="a folder outside it", fix=fix
         )
@@ -115,6 +113,12 @@ def require_file_place(output: Path, endings: tuple[str, ...]) -> None:
             expected=f"the name of a file that ends in {' or '.join(endings)}",
             fix=f"give -o NAME{endings[0]}",
         )
+
+
+def lies_in(path: Path, folder: Path) -> bool:
+    """Whether a path leads to `folder` or to something in it; the folder need not exist."""
+    own, resolved = identity(folder), path.resolve()
+    return own is not None and any(identity(parent) == own for parent in (resolved, *resolved.parents))
 
 
 def identity(path: Path) -> Identity | None:

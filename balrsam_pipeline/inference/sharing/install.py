@@ -19,6 +19,7 @@ from balrsam_pipeline.inference.sharing.manifest import FORMAT, NAME, ModelManif
 from balrsam_pipeline.json_text import JsonTextError, parse_json
 from balrsam_pipeline.layout import BEST_CONFIGURATION, FINGERPRINT, ModelFolder, is_model_name
 from balrsam_pipeline.plan import read_plan
+from balrsam_pipeline.protect import lies_in
 from balrsam_pipeline.serialise import from_json
 
 LARGEST_MANIFEST_BYTES = 2**22
@@ -55,7 +56,9 @@ def install_model(
             _require_safe(opened, manifest, archive, limit_bytes)
             targets = [results / manifest.dataset / name for name in manifest.models]
             there = {name for name in manifest.models if _is_installed(results, name, manifest)}
-            _require_free([target for target in targets if target.name not in there], overwrite)
+            replaced = [target for target in targets if target.name not in there]
+            _require_free(replaced, overwrite)
+            _require_kept(archive, replaced)
             for name in manifest.files:
                 _unpack(opened, name, folder / name, manifest, archive)
             _require_models(folder, manifest, archive)
@@ -168,6 +171,22 @@ def _require_free(targets: list[Path], overwrite: bool) -> None:
                 found="a link" if target.is_symlink() else "a folder or file that is no model (no plan.json)",
                 expected="a model folder to replace, or a free place",
                 fix="move it elsewhere, or install into another --results",
+            )
+
+
+def _require_kept(archive: Path, replaced: list[Path]) -> None:
+    """Refuse an archive that would go with a folder that it replaces.
+
+    Raises:
+        PredictionError: it lies in one.
+    """
+    for target in replaced:
+        if lies_in(archive, target) or lies_in(archive.parent, target):
+            raise PredictionError(
+                archive,
+                found=f"an archive inside {target}, which is to be replaced",
+                expected="an archive that lies elsewhere",
+                fix="move it out of that folder, then install it again",
             )
 
 

@@ -158,6 +158,22 @@ def test_a_model_that_is_there_is_not_replaced_unasked(shared: Path, tmp_path: P
     assert install_model(shared, tmp_path / "elsewhere", overwrite=True)
 
 
+@pytest.mark.parametrize("linked", [False, True])
+def test_an_archive_inside_the_model_that_it_would_replace_stays(
+    shared: Path, tmp_path: Path, linked: bool
+) -> None:
+    results = tmp_path / "elsewhere"
+    (folder,) = install_model(shared, results)
+    inside = folder / "shared.zip"
+    inside.write_bytes(shared.read_bytes())
+    given = tmp_path / "link.zip"
+    given.symlink_to(inside)
+    before = tree(results)
+    with pytest.raises(PredictionError, match="move it out"):
+        install_model(given if linked else inside, results, overwrite=True)
+    assert tree(results) == before
+
+
 @pytest.mark.parametrize("fold", [0, "all"])
 def test_a_shared_choice_names_the_folds_that_are_in_the_file(
     model_folder: Folders, image_folder: Folders, tmp_path: Path, fold: FoldName
