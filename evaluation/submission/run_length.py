@@ -15,6 +15,7 @@ from balrsam_pipeline.dataset import LabelScheme, read_description
 from balrsam_pipeline.errors import BalrsamError, PredictionError
 from balrsam_pipeline.files import ESCAPED, atomic_path
 from balrsam_pipeline.imageio import label_ending
+from balrsam_pipeline.outdated import require_current
 from balrsam_pipeline.protect import require_not_read
 from evaluation.submission.archive import file_sha256
 from evaluation.submission.checks import (
@@ -87,7 +88,8 @@ def pack_run_lengths(request: SubmissionRequest) -> Submission:
             and _{label} where there are several labels.
 
     Raises:
-        PredictionError: any rule is broken, or ids are not unique; no table is written then.
+        PredictionError: any rule is broken, ids are not unique, or predictions are to be made again; no
+            table is written then.
         UsageError: the output is no `.csv`, is read, or is a file that was not made here.
     """
     require_table(request.output, request.form, request.label_map)
@@ -99,6 +101,7 @@ def pack_run_lengths(request: SubmissionRequest) -> Submission:
     unwanted = [case for case in request.form.left_out if case in images or case in predicted]
     images = {case: path for case, path in images.items() if case not in unwanted}
     predicted = {case: path for case, path in predicted.items() if case not in unwanted}
+    require_current(request.predictions, predicted, PredictionError)
     findings = check_case_sets(predicted, images) + left_out_findings(unwanted, request.form.name)
     rows: dict[str, str] = {}
     allowed = description.labels.allowed_values - {description.labels.ignore_value}

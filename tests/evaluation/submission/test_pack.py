@@ -106,9 +106,11 @@ def test_predictions_of_an_earlier_run_are_not_packed(request_of: SubmissionRequ
     assert pack_submission(request_of).archive.is_file()  # nobody of ours dated it
     request_of.output.unlink()
     (request_of.predictions / PREDICTION).write_text("{}")
-    with pytest.raises(PredictionError, match="to be predicted again: b_002"):
-        pack_submission(request_of)
-    assert not request_of.output.exists()
+    table = replace(request_of, form=FORMS["rle"], output=request_of.output.with_name("table.csv"))
+    for pack, asked in ((pack_submission, request_of), (pack_run_lengths, table)):
+        with pytest.raises(PredictionError, match="to be predicted again: b_002"):
+            pack(asked)
+        assert not asked.output.exists()
 
 
 def dataset_with(folder: Path, name: str, *cases: str, ending: str = "_0000.nii.gz") -> tuple[Path, Path]:
