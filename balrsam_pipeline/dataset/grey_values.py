@@ -5,24 +5,26 @@ Advice rests on it: a threshold repairs a blurred mask of one label, and destroy
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import pairwise
 
 VOID = 255  # PASCAL VOC, Cityscapes and their followers: nobody labelled this pixel
 LARGEST_NUMBER = 32  # numbers of labels with gaps between; greys that are spread out lie beyond
 FEWEST_BLURRED = 6  # different values; fewer are labels
 FREQUENT = 0.05  # share of the voxels that are not background, above which a grey is no fringe
 NOISE = 16  # greys about a flat one that JPEG makes of it
+SPREAD = 127  # values beyond, up to 255, are more likely greys than numbers of labels
 
 
 def has_void(greys: Iterable[int]) -> bool:
-    """Whether values are 0 … n, with gaps where n is small, and 255.
+    """Whether values are 0 … n, with gaps where n is small, and 255; not all that a byte can hold.
 
     Example:
         >>> has_void((0, 1, 255)), has_void((0, 128, 255)), has_void((0, 255))
         (True, False, False)
     """
     numbers = sorted(set(greys) - {0, VOID})
-    consecutive = numbers == list(range(1, len(numbers) + 1))
+    consecutive = numbers == list(range(1, len(numbers) + 1)) and len(numbers) < VOID - 1
     return VOID in greys and bool(numbers) and (consecutive or numbers[-1] <= LARGEST_NUMBER)
 
 
@@ -51,6 +53,58 @@ def is_blurred(counts: Mapping[int, int]) -> bool:
     frequent = [grey for grey, count in rest.items() if count >= FREQUENT * sum(rest.values())]
     between = [grey for grey in rest if abs(grey - other_end) > NOISE]
     return len(between) > 2 and bool(frequent) and all(abs(grey - other_end) <= NOISE for grey in frequent)
+
+
+def plateaus(counts: Mapping[int, int]) -> tuple[int, ...]:
+    """The frequent greys, ascending, of masks of several labels that JPEG or smoothing blurred: three or
+    more, each much of what lies about it, with neighbours that it was smeared into; () where values are not
+    such masks'.
+
+    Args:
+        counts: grey value -> voxels.
+
+    Example:
+        >>> plateaus({0: 900, 128: 140, 255: 160} | dict.fromkeys((1, 2, 60, 127, 129, 200, 254), 3))
+        (0, 128, 255)
+        >>> plateaus({0: 900, 50: 40, 100: 30, 150: 20, 200: 10, 250: 1})
+        ()
+    """
+    if len(counts) < FEWEST_BLURRED or not SPREAD < max(counts) <= VOID or has_void(counts):
+        return ()
+    background = max(counts, key=lambda grey: counts[grey])
+    least = FREQUENT * sum(count for grey, count in counts.items() if abs(grey - background) > NOISE)
+    found: list[int] = []
+    for grey in sorted(counts, key=lambda grey: -counts[grey]):
+        if counts[grey] >= least and all(abs(grey - other) > NOISE for other in found):
+            found.append(grey)
+    about = {grey: {other for other in counts if abs(other - grey) <= NOISE} for grey in found}
+    flat = all(counts[grey] > sum(counts[other] for other in near) / 3 for grey, near in about.items())
+    noisy = all(any(0 < abs(other - grey) <= 2 for other in near) for grey, near in about.items())
+    return tuple(sorted(found)) if len(found) > 2 and flat and noisy else ()
+
+
+def by_ranges(flat: Sequence[int], greys: Iterable[int]) -> str:
+    """What to do about blurred masks of several labels: best other files, else a value map of ranges, one
+    about each frequent grey but the darkest, which meet half-way.
+
+    Args:
+        flat: the frequent greys, ascending.
+        greys: all.
+
+    Example:
+        >>> by_ranges((0, 128, 255), (0, 1, 128, 255)).rpartition("--value-map ")[2]
+        "'64-191=1,192-255=2'"
+    """
+    starts = [(low + high + 1) // 2 for low, high in pairwise(flat)]
+    ends = [*(start - 1 for start in starts[1:]), max(greys)]
+    pairs = enumerate(zip(starts, ends, strict=True), 1)
+    written = ",".join(f"{start}-{end}={value}" for value, (start, end) in pairs)
+    return (
+        "rare values between frequent greys come from JPEG or smoothing, and borders between two labels pass "
+        "through the greys of others: export the masks again as PNG, without anti-aliasing; if these files "
+        f"are all there is and the labels are {', '.join(map(str, flat[1:]))}: a range for each, --value-map "
+        f"'{written}'"
+    )
 
 
 def _fringes(counts: Mapping[int, int]) -> bool:

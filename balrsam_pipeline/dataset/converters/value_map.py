@@ -15,7 +15,16 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from balrsam_pipeline.dataset.grey_values import has_void, is_blurred, numbered, threshold, void_as_ignore
+from balrsam_pipeline.dataset.grey_values import (
+    VOID,
+    by_ranges,
+    has_void,
+    is_blurred,
+    numbered,
+    plateaus,
+    threshold,
+    void_as_ignore,
+)
 from balrsam_pipeline.errors import DatasetError, UsageError
 
 LOG = logging.getLogger(__name__)
@@ -89,7 +98,8 @@ def choose_value_map(
     ordered = sorted(counts)
     complete = {(0,): 0} | dict(given)
     greys = all(len(colour) == 1 for colour in ordered)
-    if not given and greys and [colour[0] for colour in ordered] == list(range(len(ordered))):
+    numbers = [colour[0] for colour in ordered]
+    if not given and greys and numbers == list(range(len(ordered))) and not _is_smeared(counts):
         return {colour: colour[0] for colour in ordered}
     if not given and len(ordered) == 2 and not any(ordered[0]):
         return {ordered[0]: 0, ordered[1]: 1}
@@ -131,9 +141,15 @@ def require_labels(colours: Iterable[Colour], value_map: Mapping[Colour, int], w
         LOG.warning("no mask holds what would become label %s", ", ".join(map(str, missing)))
 
 
+def _is_smeared(counts: Mapping[Colour, int]) -> bool:
+    """Whether greys, though without gaps, are the blur of a few: large masks saved as JPEG have all 256."""
+    greys = {colour[0]: count for colour, count in counts.items()}
+    return max(greys) == VOID and (is_blurred(greys) or bool(plateaus(greys)))
+
+
 def _way_out(counts: Mapping[Colour, int], unknown: Sequence[Colour], given: Mapping[Colour, int]) -> str:
     """What to do about colours without a label value: a threshold only where they are the fringe of two
-    greys, since it makes one label of all."""
+    greys, since it makes one label of all; of several greys a range about each."""
     greys = {colour[0]: count for colour, count in counts.items() if len(colour) == 1}
     if not given and len(greys) == len(counts):
         if is_blurred(greys):
@@ -142,6 +158,8 @@ def _way_out(counts: Mapping[Colour, int], unknown: Sequence[Colour], given: Map
                 "rare values between two greys come from JPEG or smoothing: choose a threshold, such as "
                 f"--value-map '{threshold(greys)}', which makes the rest background{apart}"
             )
+        if flat := plateaus(greys):
+            return by_ranges(flat, greys)
         if has_void(greys):
             return (
                 "255 usually means void, pixels that nobody labelled: keep them out of training and scores "

@@ -10,10 +10,13 @@ import numpy.typing as npt
 
 from balrsam_pipeline.dataset.description import DatasetDescription
 from balrsam_pipeline.dataset.grey_values import (
+    SPREAD,
     VOID,
+    by_ranges,
     has_void,
     is_blurred,
     numbered,
+    plateaus,
     threshold,
     void_as_ignore,
 )
@@ -29,7 +32,6 @@ WHICH_LABEL = (
 )
 FIX = "in a copy of the dataset: balrsam verify DATASET --fix NEW_FOLDER"
 SHOWN_VALUES = 10
-SPREAD = 127  # values beyond, up to 255, are more likely greys than numbers of labels
 MOST_LABELS = 12  # greys in a label map; more are a picture
 
 
@@ -133,6 +135,8 @@ def _fix_of_values(label_czyx: npt.NDArray[Any], scheme: LabelScheme) -> str:
             "rare values between two greys come from JPEG or smoothing, and a threshold would merge the "
             "labels: export the masks again as PNG, without anti-aliasing"
         )
+    if flat := plateaus(counts):
+        return f"{by_ranges(flat, counts)} (balrsam convert --from pairs)"
     if has_void(counts):
         return (
             "255 usually means void, pixels that nobody labelled: add "

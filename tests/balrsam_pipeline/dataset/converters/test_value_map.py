@@ -74,5 +74,45 @@ def test_two_values_saved_as_jpeg_are_blur_at_any_quality(quality: int, radius: 
     assert is_blurred(dict(zip(greys.tolist(), counts.tolist(), strict=True)))
 
 
+def discs(greys: tuple[int, ...], quality: int) -> np.ndarray:
+    """A disc of each grey, saved as JPEG."""
+    rows, columns = np.mgrid[:200, :300]
+    mask = np.zeros((200, 300), np.uint8)
+    for index, grey in enumerate(greys):
+        mask[(rows - 60 - 25 * index) ** 2 + (columns - 60 - 70 * index) ** 2 < 30**2] = grey
+    file = io.BytesIO()
+    Image.fromarray(mask).save(file, "JPEG", quality=quality)
+    return np.asarray(Image.open(file))
+
+
+@pytest.mark.parametrize("quality", [98, 90, 75, 50])
+@pytest.mark.parametrize(
+    ("greys", "offered"),
+    [((255, 128), "64-191=1,192-255=2"), ((85, 255, 170), "43-127=1,128-212=2,213-255=3")],
+)
+def test_several_labels_saved_as_jpeg_are_offered_a_range_each(
+    greys: tuple[int, ...], offered: str, quality: int
+) -> None:
+    mask = discs(greys, quality)
+    values, counts = np.unique(mask, return_counts=True)
+    fix = advice(dict(zip(values.tolist(), counts.tolist(), strict=True)))
+    found = re.search(r"--value-map '([^']+)'", fix)
+    assert found is not None and "PNG" in fix
+    given, wanted = parse_value_map(found[1]), parse_value_map(offered)
+    assert list(given.values()) == list(wanted.values())
+    for (_, *limits), (_, *expected) in zip(given, wanted, strict=True):
+        assert limits == pytest.approx(expected, abs=2)
+
+
+@pytest.mark.parametrize("frequent", [{255: 9_000}, {128: 8_000, 255: 9_000}])
+def test_all_greys_of_a_byte_about_a_few_frequent_ones_are_no_numbers_of_labels(
+    frequent: dict[int, int],
+) -> None:
+    fix = advice(dict.fromkeys(range(256), 2) | {0: 60_000} | frequent)
+    assert "JPEG" in fix and "void" not in fix
+    many = {(grey,): 100 for grey in range(256)}
+    assert choose_value_map(many, {}, "masks") == {(grey,): grey for grey in range(256)}
+
+
 def test_eight_labels_with_a_rim_of_void_are_no_blur() -> None:
     assert not is_blurred({0: 50_000, 255: 2_000} | dict.fromkeys(range(1, 9), 375))

@@ -23,6 +23,13 @@ def test_three_greys_of_three_labels_are_not_sent_through_a_threshold() -> None:
     assert "85=1,170=2,255=3" in fix and "threshold" not in fix
 
 
+def test_several_greys_that_jpeg_smeared_are_told_as_that_and_no_fringe_is_called_a_label() -> None:
+    fix = fix_of(
+        {0: 9000, 128: 900, 255: 800} | dict.fromkeys((1, 2, 30, 90, 127, 129, 200, 254), 5), labels=2
+    )
+    assert "PNG" in fix and "64-191=1,192-255=2" in fix and "add the value" not in fix
+
+
 def test_255_beside_labels_is_told_as_void() -> None:
     fix = fix_of({0: 900, 1: 50, 255: 20}, labels=1)
     assert '"ignore": 2' in fix and "void" in fix and "threshold" not in fix
