@@ -13,6 +13,7 @@ from balrsam_pipeline.printable import plural
 
 if TYPE_CHECKING:
     from evaluation.submission.leaderboards import Form
+    from evaluation.submission.request import SubmissionRequest
 
 IN_CONTAINERS = {  # options that a container carries, or that say which and where
     *("output", "format", "format_file", "container", "input_slugs", "output_slug"),
@@ -124,17 +125,13 @@ def _submit(arguments: argparse.Namespace) -> int:
         return _container(arguments)
     from evaluation.submission.leaderboards import FORMS, read_form
     from evaluation.submission.pack import pack_submission
-    from evaluation.submission.papers import require_place
     from evaluation.submission.request import SubmissionRequest
-    from evaluation.submission.run_length import pack_run_lengths, require_table
+    from evaluation.submission.run_length import pack_run_lengths
 
     form = read_form(arguments.format_file) if arguments.format_file else FORMS[arguments.format]
     _require_folders(arguments, form)
     limit = arguments.max_megabytes or form.max_megabytes
     theirs = {int(ours): value for ours, value in form.label_map.items()} | _label_map(arguments.label_map)
-    require_place(arguments.output, form)  # before anything is predicted
-    if form.kind == "rle":
-        require_table(arguments.output, form, theirs)
     requests = [
         SubmissionRequest(
             predictions=predictions,
@@ -149,9 +146,11 @@ def _submit(arguments: argparse.Namespace) -> int:
             workers=arguments.workers,
         )
         for predictions, images in zip(
-            arguments.predictions or [_predict_first(arguments)], arguments.images, strict=True
+            arguments.predictions or [_to_be_predicted(arguments)], arguments.images, strict=True
         )
     ]
+    if not arguments.predictions:
+        _predict_first(arguments, requests[0])
     done = pack_run_lengths(requests[0]) if form.kind == "rle" else pack_submission(*requests)
     for warning in done.warnings:
         print(f"warning: {warning}")
@@ -249,15 +248,24 @@ def _require_carried(arguments: argparse.Namespace) -> None:
         )
 
 
-def _predict_first(arguments: argparse.Namespace) -> Path:
-    from balrsam_pipeline.inference.request import predict_from_arguments
+def _to_be_predicted(arguments: argparse.Namespace) -> Path:
+    output: Path = arguments.output
+    return output.with_name(f"{output.stem}_predictions")
 
-    folder: Path = arguments.output.with_name(f"{arguments.output.stem}_predictions")
-    report = predict_from_arguments(
-        argparse.Namespace(**{**vars(arguments), "input": arguments.images, "output": folder})
-    )
-    print(report.table())
-    return folder
+
+def _predict_first(arguments: argparse.Namespace, request: SubmissionRequest) -> None:
+    from balrsam_pipeline.dataset import read_description
+    from balrsam_pipeline.inference.request import model_choice, predict_from_arguments
+    from balrsam_pipeline.layout import ModelFolder
+    from evaluation.submission.pack import require_possible
+    from evaluation.submission.run_length import require_table
+
+    labels = request.dataset_json or ModelFolder(model_choice(arguments).folders[0]).description
+    if request.dataset_json or labels.is_file():  # without one prediction says what is no model
+        check = require_table if request.form.kind == "rle" else require_possible
+        check(request, read_description(labels))
+    words = {**vars(arguments), "input": arguments.images, "output": request.predictions}
+    print(predict_from_arguments(argparse.Namespace(**words)).table())
 
 
 def _label_map(words: list[str]) -> dict[int, int]:

@@ -89,6 +89,26 @@ def pack_submission(request: SubmissionRequest, *more: SubmissionRequest) -> Sub
             return write_papers(request, archive, hashes, findings, cases=len(hashes))
 
 
+def require_possible(request: SubmissionRequest, description: DatasetDescription) -> None:
+    """Refuse, before anything is predicted, names and values that no predictions could be packed with.
+
+    Args:
+        description: of the dataset that is predicted.
+
+    Raises:
+        PredictionError: the template or the label map does not fit; UsageError: the output may not be
+            written.
+    """
+    require_place(request.output, request.form)
+    template = request.template or request.form.template
+    member_name(template, "case", _dataset_of(request), description.file_ending)
+    value_mapping(description.labels, request)
+
+
+def _dataset_of(request: SubmissionRequest) -> str:
+    return request.dataset or request.images.resolve().parent.name
+
+
 def _part_of(request: SubmissionRequest) -> _Part:
     labels = request.dataset_json or labels_beside(request.predictions)
     require_not_read([request.output], [labels])
@@ -99,13 +119,12 @@ def _part_of(request: SubmissionRequest) -> _Part:
     images = {case: path for case, path in images.items() if case not in unwanted}
     predicted = {case: path for case, path in predicted.items() if case not in unwanted}
     require_current(request.predictions, predicted, PredictionError)
-    dataset = request.dataset or request.images.resolve().parent.name
     template = request.template or request.form.template
     return _Part(
         images=images,
         predicted=predicted,
         names={
-            case: member_name(template, case, dataset, file_ending_of(path))
+            case: member_name(template, case, _dataset_of(request), file_ending_of(path))
             for case, path in predicted.items()
             if case in images
         },

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from balrsam_pipeline.dataset import LabelScheme, read_description
+from balrsam_pipeline.dataset import DatasetDescription, LabelScheme, read_description
 from balrsam_pipeline.errors import BalrsamError, PredictionError
 from balrsam_pipeline.files import ESCAPED, atomic_path
 from balrsam_pipeline.imageio import label_ending
@@ -25,7 +25,7 @@ from evaluation.submission.checks import (
     left_out_findings,
     unreadable,
 )
-from evaluation.submission.leaderboards import FORMS, Form
+from evaluation.submission.leaderboards import FORMS
 from evaluation.submission.pack import labels_beside, predicted_files, test_images
 from evaluation.submission.papers import refuse, require_place, write_papers
 from evaluation.submission.request import Submission, SubmissionRequest
@@ -62,17 +62,23 @@ def mask_of(runs: str, shape_yx: tuple[int, int]) -> npt.NDArray[np.bool_]:
     return pixels.reshape(shape_yx[1], shape_yx[0]).T
 
 
-def require_table(output: Path, form: Form, label_map: Mapping[int, int]) -> None:
-    """Refuse what a table of run lengths cannot be: an archive, or masks with other values.
+def require_table(request: SubmissionRequest, description: DatasetDescription) -> None:
+    """Refuse, before anything is predicted, what a table of run lengths cannot be: an archive, masks with
+    other values, or rows of ids with other fields.
+
+    Args:
+        description: of the dataset that is predicted.
 
     Raises:
         UsageError: the output is no `.csv`, or a file that was not made here; PredictionError: label values
-            are to be changed.
+            are to be changed, or the template cannot be filled in.
     """
-    require_place(output, form)
-    if label_map or form.foreground is not None:
+    require_place(request.output, request.form)
+    if request.template:
+        _row_id(request.template, "case", 0, description.labels.names[0])
+    if request.label_map or request.form.foreground is not None:
         raise PredictionError(
-            "--label-map" if label_map else "foreground",
+            "--label-map" if request.label_map else "foreground",
             found="values for labels, of run lengths",
             expected="none: a row holds the pixels of one label, which its id names",
             fix='leave it out; ids are named by --template "{case}_{label}"',
@@ -92,10 +98,10 @@ def pack_run_lengths(request: SubmissionRequest) -> Submission:
             table is written then.
         UsageError: the output is no `.csv`, is read, or is a file that was not made here.
     """
-    require_table(request.output, request.form, request.label_map)
     labels = request.dataset_json or labels_beside(request.predictions)
     require_not_read([request.output], [labels])
     description = read_description(labels)
+    require_table(request, description)
     images = test_images(request.images, description)
     predicted = predicted_files(request.predictions, label_ending(description.file_ending))
     unwanted = [case for case in request.form.left_out if case in images or case in predicted]
@@ -136,15 +142,19 @@ def _rows(
     for name in labels.names:
         mask_zyx = labels.mask(label_zyx, name)
         for z, mask_yx in enumerate(mask_zyx):
-            try:
-                yield template.format(case=case, slice=z, label=name), run_lengths(mask_yx)
-            except (KeyError, IndexError, ValueError) as problem:
-                raise PredictionError(
-                    f"--template {template}",
-                    found=f"a template that cannot be filled in ({problem})",
-                    expected=f"the fields {FIELDS}",
-                    fix='for example --template "{case}_{slice:03d}"',
-                ) from None
+            yield _row_id(template, case, z, name), run_lengths(mask_yx)
+
+
+def _row_id(template: str, case: str, z: int, label: str) -> str:
+    try:
+        return template.format(case=case, slice=z, label=label)
+    except (KeyError, IndexError, ValueError) as problem:
+        raise PredictionError(
+            f"--template {template}",
+            found=f"a template that cannot be filled in ({problem})",
+            expected=f"the fields {FIELDS}",
+            fix='for example --template "{case}_{slice:03d}"',
+        ) from None
 
 
 def _usual(dimension: int, labels: LabelScheme) -> str:

@@ -400,6 +400,42 @@ def test_any_mask_survives_run_lengths(seed: int) -> None:
     np.testing.assert_array_equal(mask_of(run_lengths(mask), (7, 9)), mask)
 
 
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ("plain --template {cas}.nii.gz -o s.zip", "--template {cas}.nii.gz"),
+        ("rle --template {cas} -o s.csv", "--template {cas}"),
+        ("plain --label-map 7=1 -o s.zip", "values [7]"),
+        ("isic -o s.zip", "2 foreground labels"),
+        ("rle --label-map 1=2 -o s.csv", "--label-map"),
+        ("plain --dataset-json none.json -o s.zip", "none.json"),
+        ("plain -o folder.zip", "a folder"),
+        ("plain -o s.tar", "ends in '.tar'"),
+        ("msd --dataset-name Thing -o s.zip", "a dataset without a number"),
+    ],
+)
+def test_what_cannot_be_packed_is_refused_before_anything_is_predicted(
+    request_of: SubmissionRequest,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    options: str,
+    said: str,
+) -> None:
+    def never(*_: object) -> None:
+        pytest.fail("predicted")
+
+    monkeypatch.setattr("balrsam_pipeline.inference.request.predict_from_arguments", never)
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "folder.zip").mkdir()
+    model = tmp_path / "model"
+    model.mkdir()
+    (model / "dataset.json").write_text(json.dumps(DESCRIPTION))
+    words = ["submit", "--model", str(model), "--images", str(request_of.images), "--format"]
+    assert main([*words, *options.split()]) == 2
+    assert said in capsys.readouterr().err
+
+
 def test_rows_need_ids_of_their_own_and_cases_are_checked(request_of: SubmissionRequest) -> None:
     table = replace(request_of, form=FORMS["rle"], output=request_of.output.with_name("table.csv"))
     with pytest.raises(PredictionError, match="several rows of the id 'a_001'"):
