@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Mapping
 from pathlib import Path
 
 from balrsam_pipeline.command import add_roots, roots_of
@@ -10,10 +11,11 @@ from balrsam_pipeline.errors import UsageError
 from balrsam_pipeline.execution_options import add_cluster_arguments, cluster_of
 from balrsam_pipeline.folds import fold_name
 from balrsam_pipeline.hardware import best_device, checked_device, chosen_devices, cpu_devices
+from balrsam_pipeline.layout import RawFolder
 from balrsam_pipeline.paths import find_dataset
 from balrsam_pipeline.plan_names import UNNAMED, plan_name
 from balrsam_pipeline.run.effort import EFFORTS, with_effort
-from balrsam_pipeline.run.handed_on import add_handed_on
+from balrsam_pipeline.run.handed_on import add_handed_on, require_files
 from balrsam_pipeline.run.request import RunRequest
 
 
@@ -110,15 +112,19 @@ def request_of(arguments: argparse.Namespace) -> RunRequest:
     """What the command line of `balrsam run` asks for.
 
     Raises:
-        UsageError: options contradict each other, or there is no such dataset or device.
+        UsageError: options contradict each other, or there is no such dataset, device or file.
     """
     roots = roots_of(arguments)
     if arguments.cluster is None and not arguments.dry_run:  # else it is another machine that has them
         for name in filter(None, (arguments.device, *arguments.devices)):
             if name not in ("auto", "none"):
                 checked_device(name)
+    dataset = find_dataset(arguments.dataset, roots)
+    if arguments.cluster is None:
+        require_files(arguments)
+    _require_dicom(dataset, getattr(arguments, "options", {}).get("predict", {}))
     request = RunRequest(
-        dataset=find_dataset(arguments.dataset, roots),
+        dataset=dataset,
         roots=roots,
         plan=arguments.plan,
         configurations=tuple(arguments.configurations) if arguments.configurations else None,
@@ -137,6 +143,28 @@ def request_of(arguments: argparse.Namespace) -> RunRequest:
         device = arguments.device or str(best_device())
         return with_effort(request, arguments.effort, on_gpu=device.startswith("cuda"))
     return request
+
+
+def _require_dicom(dataset: Path, options: Mapping[str, object]) -> None:
+    """Options of DICOM, which the prediction refuses of other images, are refused before the training.
+
+    Raises:
+        UsageError: the test images are files of another format.
+    """
+    from balrsam_pipeline.imageio.formats import known_ending
+
+    given = [name for name in ("--output-format", "--codes", "--series") if name in options]
+    folder = RawFolder(dataset).images_ts
+    if not given or not folder.is_dir():
+        return
+    there = [path for path in folder.iterdir() if not path.name.startswith(".")]
+    if there and all(map(known_ending, there)):
+        raise UsageError(
+            ", ".join(given),
+            found=f"test images that are no DICOM series: {there[0]}",
+            expected="DICOM in imagesTs",
+            fix="leave it out, and predict the DICOM series when the run is done: balrsam predict -i FOLDER",
+        )
 
 
 def _devices(arguments: argparse.Namespace) -> tuple[str, ...]:

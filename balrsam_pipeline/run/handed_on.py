@@ -10,9 +10,12 @@ from __future__ import annotations
 import argparse
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from balrsam_pipeline.command import load_command, parser_of
+from balrsam_pipeline.errors import UsageError
+from balrsam_pipeline.files import read_json
 
 # step -> its command; and the arguments that a run decides itself, or that make no sense in one
 STEPS = {
@@ -77,6 +80,31 @@ def add_handed_on(parser: argparse.ArgumentParser) -> None:
                 default=argparse.SUPPRESS,
                 of=(STEPS[step], _long(action)[0]),
             )
+
+
+def require_files(arguments: argparse.Namespace) -> None:
+    """Look at the files that options name, handed on or not, before the first step: the last one may come
+    after hours.
+
+    Raises:
+        UsageError: there is no such file or folder, or a file of JSON is none.
+    """
+    named = [("--settings", "FILE", arguments.settings)] if arguments.settings else []
+    for step, command in STEPS.items():
+        given = getattr(arguments, "options", {}).get(command, {})
+        for action in _options_of(command) if given else ():
+            if action.type is Path and (words := given.get(_long(action)[0])):
+                named += [(f"{step}: {_long(action)[0]}", str(action.metavar), Path(word)) for word in words]
+    for name, kind, path in named:
+        if not path.exists():
+            raise UsageError(
+                f"{name} {path}",
+                found="no such file",
+                expected="a file that is there before the run begins",
+                fix="check the path",
+            )
+        if kind == "JSON":
+            read_json(path, UsageError)
 
 
 def words_for(command: str, options: Options) -> tuple[str, ...]:

@@ -39,3 +39,34 @@ def test_a_device_that_cannot_be_is_refused_before_anything_is_done(parse, words
 def test_devices_of_other_machines_are_not_asked_for_here(parse) -> None:
     assert parse("--device", "cuda:9", "--dry-run").device == "cuda:9"
     assert parse("--device", "cuda:9", "--cluster", "tcp://scheduler:8786").device == "cuda:9"
+
+
+@pytest.mark.parametrize(
+    "option", ["--postprocessing", "--codes", "--base", "--init-from", "--train-checkpoint", "--settings"]
+)
+@pytest.mark.parametrize("more", [(), ("--dry-run",)])
+def test_a_file_that_is_not_there_is_told_before_the_first_step(
+    parse, tmp_path: Path, option: str, more: tuple[str, ...]
+) -> None:
+    with pytest.raises(UsageError, match="no such file"):
+        parse(option, str(tmp_path / "none"), *more)
+    assert parse(option, str(tmp_path / "none"), "--cluster", "tcp://scheduler:8786")  # may be there
+
+
+def test_a_file_of_rules_that_is_no_json_is_told_before_the_first_step(parse, tmp_path: Path) -> None:
+    (tmp_path / "rules.json").write_text("rules")
+    with pytest.raises(UsageError, match=r"rules\.json"):
+        parse("--postprocessing", str(tmp_path / "rules.json"))
+    (tmp_path / "rules.json").write_text("{}")
+    assert parse("--postprocessing", str(tmp_path / "rules.json"))
+
+
+def test_options_of_dicom_are_refused_for_test_images_of_another_format(parse, tmp_path: Path) -> None:
+    images = tmp_path / "raw" / "Dataset001_Any" / "imagesTs"
+    images.mkdir(parents=True)
+    assert parse("--output-format", "dicom-seg")  # nothing to predict
+    (images / "slice_1").write_bytes(b"")
+    assert parse("--output-format", "dicom-seg")
+    (images / "slice_1").rename(images / "a_0000.nii.gz")
+    with pytest.raises(UsageError, match="no DICOM series"):
+        parse("--output-format", "dicom-seg")
