@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from balrsam_pipeline.printable import one_line, printable
 
 # exit code of a training that was asked to stop and saved: try again (EX_TEMPFAIL of sysexits.h)
@@ -54,6 +56,28 @@ class BalrsamError(Exception):
         self,
     ) -> tuple[object, ...]:  # keyword arguments must survive the way back from a worker process
         return _rebuild, (type(self), self.where, self.found, self.expected, self.fix)
+
+
+def first_of(problems: Mapping[str, BalrsamError], done: bool = False) -> BalrsamError:
+    """The problem of the first case, which names the others.
+
+    Args:
+        problems: case -> its problem; at least one.
+        done: whether other cases could be worked on, so that the whole is done in part.
+    """
+    case = min(problems)
+    problem = problems[case]
+    if len(problems) > 1:
+        problem = type(problem)(
+            problem.where,
+            found=f"{problem.found} (and {len(problems) - 1} more cases with problems: "
+            f"{', '.join(sorted(problems)[1:6])})",
+            expected=problem.expected,
+            fix=problem.fix,
+        )
+    if done:
+        problem.exit_code = PARTLY
+    return problem
 
 
 def _rebuild(kind: type[BalrsamError], where: str, found: str, expected: str, fix: str) -> BalrsamError:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from balrsam_pipeline.command import BEGINS_ANEW, Command, CommandFiles
-from balrsam_pipeline.errors import PARTLY, EvaluationError
+from balrsam_pipeline.errors import PARTLY, EvaluationError, first_of
 from balrsam_pipeline.execution_options import add_execution_arguments, execution_of
 from balrsam_pipeline.layout import EVALUATION, SUMMARY, PredictionFolder
 from balrsam_pipeline.protect import require_apart
@@ -85,7 +85,7 @@ def _evaluate(arguments: argparse.Namespace) -> int:
     from evaluation.reports.tables import summary_table
     from evaluation.reports.write import make_folder, require_own_reports, write_reports
     from evaluation.request import resolve
-    from evaluation.scoring import first_of, score_pairs
+    from evaluation.scoring import score_pairs
 
     options = _options(arguments)
     _refuse_contradictions(arguments)
@@ -118,9 +118,7 @@ def _evaluate(arguments: argparse.Namespace) -> int:
     for doubt in doubts:
         print(f"THESE SCORES MEAN NOTHING: {doubt}", file=sys.stderr)
     if problems:  # told in the usual form, after the reports on the others are there
-        problem = first_of(problems)
-        problem.exit_code = PARTLY
-        raise problem
+        raise first_of(problems, done=True)
     return PARTLY if doubts else 0
 
 

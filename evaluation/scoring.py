@@ -10,7 +10,7 @@ from pathlib import Path
 
 from balrsam_pipeline.common_values import CommonValues
 from balrsam_pipeline.dataset.labels import LabelScheme
-from balrsam_pipeline.errors import BalrsamError, EvaluationError
+from balrsam_pipeline.errors import BalrsamError, EvaluationError, first_of
 from balrsam_pipeline.execution import ExecutionOptions, open_executor, run_cases
 from balrsam_pipeline.progress import track
 from evaluation.metrics.options import EvaluationOptions
@@ -203,21 +203,6 @@ def _with_common_names(row: LabelScore, common: CommonValues) -> LabelScore:
     """The same with one string per name for all cases, whatever process the row came from."""
     values = {sys.intern(key): value for key, value in row.values.items()}
     return replace(common.shared(row, "label", "status"), values=values)
-
-
-def first_of(problems: Mapping[str, BalrsamError]) -> BalrsamError:
-    """The problem of the first case, which names the others."""
-    case = min(problems)
-    problem = problems[case]
-    if len(problems) == 1:
-        return problem
-    return type(problem)(
-        problem.where,
-        found=f"{problem.found} (and {len(problems) - 1} more cases with problems: "
-        f"{', '.join(sorted(problems)[1:6])})",
-        expected=problem.expected,
-        fix=problem.fix,
-    )
 
 
 def _summarise(

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from balrsam_pipeline.errors import PredictionError
+from balrsam_pipeline.errors import BalrsamError, PredictionError, first_of
 from balrsam_pipeline.execution import case_threads, folder_lock, run_cases
 from balrsam_pipeline.imageio import ALL_ENDINGS, Geometry, write_label
 from balrsam_pipeline.inference.export import ImageGrid, ProbabilitySink, chunk_spans, decode, empty_label
@@ -75,7 +75,8 @@ def ensemble_folders(
     Raises:
         UsageError: the output is a folder that is read, one that somebody else made, or in use.
         PredictionError: folders hold different cases, labels or geometry, lack probabilities, or have some of
-            an earlier run; the message names them.
+            an earlier run; the message names them. Of cases that differ or are damaged, when the others are
+            averaged.
     """
     manifests = [read_manifest(folder / PREDICTION) for folder in weights]
     cases = _same_cases(list(weights))
@@ -111,16 +112,22 @@ def ensemble_folders(
 def _average(
     job: _Job, items: Mapping[str, tuple[str, str]], made: Mapping[str, Sequence[Path]], workers: int
 ) -> list[Path]:
-    """Work on all cases; returns the label maps that were written."""
-    written = []
+    """Work on all cases; returns the label maps that were written.
+
+    Raises:
+        BalrsamError: some could not be averaged; the others are there then.
+    """
+    written, problems = [], dict[str, BalrsamError]()
     with case_threads(workers) as executor:
         outcomes = run_cases(partial(_one_case, job), items, executor, workers, PredictionError)
         for outcome in track(outcomes, len(items), "ensemble"):
             if outcome.error is not None:
-                raise outcome.error
+                problems[outcome.case] = outcome.error
             if outcome.value is not None:
                 written.append(outcome.value)
                 remove_stale(made[outcome.case])
+    if problems:
+        raise first_of(problems, done=bool(written))
     return sorted(written)
 
 

@@ -10,8 +10,9 @@ from itertools import chain
 from pathlib import Path
 
 from balrsam_pipeline.dataset import LabelScheme, read_description
-from balrsam_pipeline.errors import EvaluationError
+from balrsam_pipeline.errors import BalrsamError, EvaluationError, first_of
 from balrsam_pipeline.imageio import FILE_ENDINGS, read_label, write_label, written_beside
+from balrsam_pipeline.inference.outputs import mark_stale, set_aside_stale
 from balrsam_pipeline.inference.postprocessing import (
     Postprocessing,
     apply_postprocessing,
@@ -70,6 +71,7 @@ def apply_to_folder(folder: Path, output: Path, rules: Path, description: Path |
         EvaluationError: no label maps, or no dataset.json that says what their values mean.
         PredictionError: the rules are for other labels.
         UsageError: the output is the folder itself, or has files of that name that we did not make.
+        BalrsamError: some label maps are damaged; the others are cleaned then.
     """
     files = _label_maps(folder)
     require_current(folder, {path.name: path for path in files}, EvaluationError)
@@ -89,12 +91,17 @@ def apply_to_folder(folder: Path, output: Path, rules: Path, description: Path |
     require_own(replaced, made.postprocessed)
     output.mkdir(parents=True, exist_ok=True)
     write_postprocessing(made.postprocessed, postprocessing)  # first, so that a killed call may go on
-    changed = [
-        path.name
-        for path, target in track(zip(files, outputs, strict=True), len(files), "postprocessing")
-        if _apply(path, target, labels, postprocessing)
-    ]
+    changed, problems = [], dict[str, BalrsamError]()
+    for path, target in track(zip(files, outputs, strict=True), len(files), "postprocessing"):
+        try:
+            changed += [path.name] if _apply(path, target, labels, postprocessing) else []
+        except BalrsamError as problem:
+            problems[path.name] = problem
+            mark_stale([target])  # of an earlier call, with other rules perhaps
+            set_aside_stale(path.name, [target])
     shutil.copyfile(own, made.description)
+    if problems:
+        raise first_of(problems, done=len(problems) < len(files))
     return Applied(written=tuple(outputs), changed=tuple(changed))
 
 

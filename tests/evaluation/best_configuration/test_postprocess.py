@@ -56,6 +56,25 @@ def by_rules(predictions: Path, rules: Path, label: str) -> list[str]:
     return ["postprocess", "-i", str(predictions), "--rules", str(rules), "-o"]
 
 
+def test_a_damaged_label_map_is_named_and_the_others_are_cleaned(
+    folders: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    predictions, _ = folders
+    words, cleaned = by_rules(predictions, tmp_path / "rules.json", "organ"), tmp_path / "cleaned"
+    assert main([*words, str(cleaned)]) == 0
+    before = (cleaned / "case_00.nii.gz").read_bytes()
+    for number in (0, 3):
+        (predictions / f"case_{number:02}.nii.gz").write_bytes(b"damaged")
+    assert main([*words, str(cleaned)]) == 1
+    told = capsys.readouterr().err
+    assert "case_00.nii.gz" in told and "1 more cases with problems: case_03.nii.gz" in told
+    left = {f"case_{number:02}.nii.gz" for number in range(12) if number not in (0, 3)}
+    assert {path.name for path in cleaned.glob("*.nii.gz")} == left
+    assert (cleaned / "outdated" / "case_00.nii.gz").read_bytes() == before
+    assert main([*words, str(tmp_path / "again")]) == 1
+    assert {path.name for path in (tmp_path / "again").glob("*.nii.gz")} == left
+
+
 def test_predictions_are_not_overwritten_and_labels_must_be_known(
     folders: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
