@@ -33,6 +33,7 @@ STRIDED_KERNEL = 3  # side of TinyViT's first convolution where it is strided; 1
 OPTIONAL = {"pixel_mean", "pixel_std"}  # constants that some tools save along
 NAMED = 8  # keys named in a message
 FIRST_BYTES = 512
+PYTORCH, SAFETENSORS = ".pth", ".safetensors"
 OTHER_KINDS = {  # how files begin, in small letters, that are saved under a checkpoint's name by mistake
     b"<": "a web page (HTML or XML): a login page or an error of the server",
     b"version https://git-lfs": "a pointer of Git LFS, not the file that it stands for",
@@ -59,7 +60,7 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
             fix="check the path; those that can be fetched: balrsam download_checkpoint --list",
         )
     refuse_other_kinds(path)
-    if path.suffix == ".safetensors":
+    if path.suffix == SAFETENSORS:
         try:
             with safe_open(path, framework="pt") as file:
                 return {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 (it is no dict)
@@ -84,39 +85,53 @@ def refuse_other_kinds(path: Path) -> None:
     """Refuse a file that was saved in place of a checkpoint, and say what it is.
 
     Raises:
-        CheckpointError: it is empty, a web page, a pointer of Git LFS or git-annex, an archive, or begins
-            like no checkpoint.
+        CheckpointError: it is empty, a web page, a pointer of Git LFS or git-annex, an archive, a checkpoint
+            under the other kind's name, or begins like none.
     """
     try:
         with path.open("rb") as file:
             start = file.read(FIRST_BYTES)
     except OSError as problem:
         raise _damaged(path, problem) from None
-    what = _kind_of(start, path)
-    if what is not None:
+    looks = {PYTORCH: _looks_like_pytorch(start), SAFETENSORS: _looks_like_safetensors(start)}
+    own, other = (SAFETENSORS, PYTORCH) if path.suffix == SAFETENSORS else (PYTORCH, SAFETENSORS)
+    if looks[own]:
+        return
+    if looks[other]:
         raise CheckpointError(
             path,
-            found=what,
-            expected="a checkpoint (.pth, .pt or .safetensors) under that name",
-            fix="fetch the file itself again: balrsam download_checkpoint for SAM's; 'git lfs pull' or "
-            "'git annex get' for a pointer; in a browser, log in first",
+            found=f"what a {other} file holds, under a name that ends in '{path.suffix}'",
+            expected="the ending of what it is, by which it is read",
+            fix=f"rename it to {path.stem}{other}",
         )
+    raise CheckpointError(
+        path,
+        found=_kind_of(start),
+        expected="a checkpoint (.pth, .pt or .safetensors) under that name",
+        fix="fetch the file itself again: balrsam download_checkpoint for SAM's; 'git lfs pull' or "
+        "'git annex get' for a pointer; in a browser, log in first",
+    )
 
 
-def _kind_of(start: bytes, path: Path) -> str | None:
-    """What a file that begins so is, where it is no checkpoint; None where it may be one."""
+def _looks_like_safetensors(start: bytes) -> bool:
+    """Whether the length of a header stands there, of less than 4 GiB, and then its JSON; text has no such
+    zeros."""
+    return start[4:9] == b"\0\0\0\0{"
+
+
+def _looks_like_pytorch(start: bytes) -> bool:
+    return start.startswith((b"PK\x03\x04", b"\x80")) or start[257:262] == b"ustar"
+
+
+def _kind_of(start: bytes) -> str:
+    """What a file that begins so is, where it is no checkpoint."""
     if not start.strip(b"\0"):
         return "an empty file" if not start else "nothing but zeros, no checkpoint"
     text = start.removeprefix(b"\xef\xbb\xbf").lstrip().lower()
     for beginning, what in OTHER_KINDS.items():
         if text.startswith(beginning):
             return what
-    if path.suffix == ".safetensors":
-        header = int.from_bytes(start[:8], "little")  # the length of the JSON that follows
-        sound = start[8:9] == b"{" and header <= path.stat().st_size - 8
-    else:
-        sound = start.startswith((b"PK\x03\x04", b"\x80")) or start[257:262] == b"ustar"
-    return None if sound else f"no checkpoint; it begins with {start[:16]!r}"
+    return f"no checkpoint; it begins with {start[:16]!r}"
 
 
 def tensors_crc32(tensors: Mapping[str, Tensor]) -> int:

@@ -6,13 +6,14 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from balrsam_pipeline.errors import CheckpointError
-from balrsam_pipeline.network.checkpoints import read_sam
+from balrsam_pipeline.network.checkpoints import read_sam, read_tensors
 from balrsam_pipeline.plan import Backbone
 
 MakeCheckpoint = Callable[[Backbone], tuple[nn.Module, Path]]
@@ -129,6 +130,27 @@ def test_other_files_are_explained(
         read_sam(make_checkpoint("vit_mini")[1], "vit_b")
     with pytest.raises(CheckpointError, match="no such file"):
         read_sam(tmp_path / "absent.pth", "vit_b")
+
+
+@pytest.mark.parametrize("begins", [b" <", b" {", b"<", b"{", b"\n<"])
+def test_a_header_whose_length_begins_like_text_is_sound(begins: bytes, tmp_path: Path) -> None:
+    path, length = tmp_path / "h.safetensors", int.from_bytes(begins.ljust(2, b" "), "little")
+    header = b'{"a":{"dtype":"F32","shape":[1],"data_offsets":[0,4]}}'.ljust(length)
+    path.write_bytes(length.to_bytes(8, "little") + header + np.float32(3).tobytes())
+    assert path.read_bytes().startswith(begins)
+    assert read_tensors(path)["a"].tolist() == [3.0]
+
+
+@pytest.mark.parametrize("old", [False, True])
+def test_a_checkpoint_under_the_other_kinds_name_is_to_be_renamed(old: bool, tmp_path: Path) -> None:
+    torch.save({"a": torch.zeros(2)}, tmp_path / "x.safetensors", _use_new_zipfile_serialization=not old)
+    save_file({"a": torch.zeros(2)}, tmp_path / "y.pth")
+    for name, fix in (("x.safetensors", "rename it to x.pth"), ("y.pth", "rename it to y.safetensors")):
+        with pytest.raises(CheckpointError) as caught:
+            read_tensors(tmp_path / name)
+        assert caught.value.fix == fix
+        (tmp_path / name).rename(tmp_path / fix.split()[-1])
+        assert read_tensors(tmp_path / fix.split()[-1])["a"].tolist() == [0.0, 0.0]
 
 
 @pytest.mark.parametrize("ending", ["pth", "pt", "safetensors"])
