@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import errno
 import hashlib
 import logging
 import shutil
@@ -34,6 +35,7 @@ LOG = logging.getLogger(__name__)
 CHUNK_BYTES = 1 << 20
 TIMEOUT_S = 30.0
 RANGE_NOT_SATISFIABLE = 416
+ABOUT_THE_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES)  # not the connection
 
 
 def obtain(name: str, *, offline: bool | None = None, folder: Path | None = None) -> Path:
@@ -80,6 +82,7 @@ def fetch(checkpoint: PublishedCheckpoint, folder: Path, url: str | None = None)
 
     Raises:
         CheckpointError: the address cannot be reached, or what came is not the file.
+        OSError: the folder cannot be written to, or the disk is full.
     """
     target = folder / checkpoint.file
     if not target.is_file():
@@ -105,6 +108,8 @@ def _fetch_alone(checkpoint: PublishedCheckpoint, target: Path, url: str) -> Non
         else:
             _download(url, part)
     except (urllib.error.URLError, HTTPException, OSError, ValueError) as problem:
+        if isinstance(problem, OSError) and problem.errno in ABOUT_THE_DISK:
+            raise OSError(problem.errno, problem.strerror, str(part)) from None
         raise _unreachable(url, target, problem) from None
     try:
         _verify(part, checkpoint)

@@ -3,6 +3,7 @@ checked."""
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import logging
 import stat
@@ -27,6 +28,7 @@ LARGEST_MODEL_BYTES = 20 * 2**30
 MOST_FILES = 1000
 ENDINGS = (".json", ".md", ".safetensors")
 BLOCK = 2**20
+OF_A_DAMAGED_ZIP = (None, errno.EINVAL)  # unpacking it gives such errors of the system
 LOG = logging.getLogger(__name__)
 
 
@@ -43,9 +45,11 @@ def install_model(
         limit_bytes: the most that may be unpacked.
 
     Raises:
-        PredictionError: the zip is no shared model, is damaged, or tries to write outside the folder; or the
-            model is there already.
+        PredictionError: there is no such file, the zip is no shared model, is damaged, or tries to write
+            outside the folder; or the model is there already.
+        OSError: the results folder cannot be written to, or the disk is full.
     """
+    _require_file(archive)
     results.mkdir(parents=True, exist_ok=True)
     try:
         with (
@@ -64,8 +68,20 @@ def install_model(
             _require_models(folder, manifest, archive)
             _put_in_place(folder, results, manifest, there)
     except (OSError, zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, ValueError) as problem:
+        if isinstance(problem, OSError) and problem.errno not in OF_A_DAMAGED_ZIP:
+            raise  # the disk is full, the folder may not be written to, …
         raise _refused(archive, f"a file that cannot be unpacked: {problem}") from None
     return targets
+
+
+def _require_file(archive: Path) -> None:
+    if not archive.is_file():
+        raise PredictionError(
+            archive,
+            found="a folder" if archive.is_dir() else "no such file",
+            expected="a model made by 'balrsam export_model'",
+            fix="check the path",
+        )
 
 
 def _read_manifest(opened: zipfile.ZipFile, archive: Path) -> ModelManifest:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import errno
 import hashlib
 import http.server
 import logging
@@ -95,6 +96,21 @@ def test_a_file_is_fetched_verified_and_not_fetched_again(server: str, tmp_path:
     assert path.read_bytes() == CONTENT
     assert fetch(FILE, tmp_path / "cache", "http://127.0.0.1:9/unused") == path
     assert [file.name for file in path.parent.iterdir()] == [FILE.file]
+
+
+@pytest.mark.skipif(os.name == "nt", reason="needs limits of POSIX")
+def test_a_disk_that_takes_no_more_is_not_told_as_the_connection(server: str, tmp_path: Path) -> None:
+    import resource
+
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (len(CONTENT) // 2, hard))
+    try:
+        with pytest.raises(OSError, match="too large") as failed:
+            fetch(FILE, tmp_path, f"{server}/plain")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert failed.value.errno == errno.EFBIG and failed.value.filename == str(tmp_path / f"{FILE.file}.part")
+    assert fetch(FILE, tmp_path, f"{server}/ranges").read_bytes() == CONTENT  # goes on
 
 
 def test_a_broken_download_is_continued_where_it_stopped(server: str, tmp_path: Path) -> None:

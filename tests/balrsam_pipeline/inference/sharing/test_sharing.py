@@ -6,6 +6,7 @@ from __future__ import annotations
 import hashlib
 import importlib.util
 import json
+import os
 import shutil
 import stat
 import zipfile
@@ -307,6 +308,33 @@ def test_what_is_no_model_is_refused(tmp_path: Path) -> None:
         pass
     with pytest.raises(PredictionError, match=r"without manifest\.json"):
         install_model(tmp_path / "empty.zip", tmp_path / "elsewhere")
+
+
+@pytest.mark.skipif(os.name == "nt", reason="needs limits of POSIX")
+def test_a_disk_that_takes_no_more_is_not_told_as_a_damaged_archive(
+    shared: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    import resource
+
+    words = ["install_model", str(shared), "--results", str(tmp_path / "elsewhere")]
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, hard))
+    try:
+        assert main(words) == 2
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    told = capsys.readouterr().err
+    assert "File too large" in told and "get the file again" not in told
+    assert main(words) == 0
+
+
+def test_an_archive_that_is_not_there_is_told_as_that(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name, said in (("none.zip", "no such file"), (".", "a folder")):
+        assert main(["install_model", str(tmp_path / name), "--results", str(tmp_path / "results")]) == 2
+        assert said in capsys.readouterr().err
+        assert not (tmp_path / "results").exists()
 
 
 @pytest.mark.slow
