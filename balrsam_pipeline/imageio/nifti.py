@@ -23,6 +23,7 @@ from nibabel.spatialimages import HeaderDataError
 
 from balrsam_pipeline.errors import ImageError
 from balrsam_pipeline.imageio import simpleitk_io
+from balrsam_pipeline.imageio.content import not_this_format
 from balrsam_pipeline.imageio.geometry import Geometry, Image, is_orthonormal
 from balrsam_pipeline.imageio.inflate import GZIP_MAGIC, PIECE_BYTES, Unpacked, inflated
 from balrsam_pipeline.imageio.nifti_contradiction import contradiction
@@ -189,7 +190,7 @@ def _header(path: Path, start: bytes) -> Any:
     for kind, length in ((nib.Nifti1Header, 348), (nib.Nifti2Header, 540)):
         if len(start) >= length and length in struct.unpack("<i", start[:4]) + struct.unpack(">i", start[:4]):
             return kind(start[:length], check=False)
-    raise _damaged(path, "no NIfTI header")
+    raise not_this_format(path, "NIfTI", start)
 
 
 @dataclass(frozen=True, slots=True)

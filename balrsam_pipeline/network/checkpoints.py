@@ -16,6 +16,7 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from balrsam_pipeline.errors import CheckpointError
+from balrsam_pipeline.imageio.content import POINTERS
 from balrsam_pipeline.network.backbone import stock_shapes
 from balrsam_pipeline.network.backbone_shapes import BACKBONES
 from balrsam_pipeline.network.tiny_vit_weights import CLASSIFIER, tiny_vit_shapes
@@ -36,9 +37,7 @@ FIRST_BYTES = 512
 PYTORCH, SAFETENSORS = ".pth", ".safetensors"
 OTHER_KINDS = {  # how files begin, in small letters, that are saved under a checkpoint's name by mistake
     b"<": "a web page (HTML or XML): a login page or an error of the server",
-    b"version https://git-lfs": "a pointer of Git LFS, not the file that it stands for",
-    b"../.git/annex": "a pointer of git-annex, not the file that it stands for",
-    b"/annex/objects": "a pointer of git-annex, not the file that it stands for",
+    **POINTERS,
     b"{": "JSON text, such as a server's error message",
     b"%pdf": "a PDF",
     b"\x1f\x8b": "a gzip archive: unpack it first",

@@ -27,6 +27,28 @@ def volume(tmp_path: Path) -> Path:
     return path
 
 
+@pytest.mark.parametrize("packed", [False, True])
+@pytest.mark.parametrize(
+    ("content", "found", "fix"),
+    [
+        (b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n", "Git LFS", "git lfs pull"),
+        (b"/annex/objects/SHA256E-s9--0.nii.gz\n", "git-annex", "datalad get"),
+        (b"<!DOCTYPE html><html><body>log in</body></html>" * 10, "a web page", "log in"),
+        (b"something else" * 40, "something else", "leave the case out"),
+        (b"", "an empty file", "leave the case out"),
+        (b"\x89PNG\r\n\x1a\n" + bytes(400), "a PNG", "save it as NIfTI"),
+    ],
+)
+def test_what_lies_in_a_volumes_place_is_named(
+    tmp_path: Path, content: bytes, found: str, fix: str, packed: bool
+) -> None:
+    path = tmp_path / "a.nii.gz"
+    path.write_bytes(gzip.compress(content) if packed else content)
+    with pytest.raises(ImageError, match=f"no NIfTI but {found if found[0] == 'a' else ''}") as refused:
+        read_image([path])
+    assert found in refused.value.found and fix in refused.value.fix
+
+
 @pytest.mark.parametrize("dtype", [np.uint8, np.int16, np.uint16, np.int32, np.float32, np.float64])
 @pytest.mark.parametrize("ending", [".nii", ".nii.gz"])
 def test_voxels_and_type_equal_simpleitks(tmp_path: Path, dtype: type, ending: str) -> None:
