@@ -34,6 +34,20 @@ def plural(count: int, noun: str) -> str:
     return f"{count} {noun}{'' if count == 1 else 's'}"
 
 
+def is_utf8(name: object) -> bool:
+    """Whether a name or path, as the system gave it, is UTF-8.
+
+    Example:
+        >>> is_utf8("größe"), is_utf8("gr\\udcf6\\udcdfe")
+        (True, False)
+    """
+    try:
+        str(name).encode("utf-8")
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 def _escape(match: re.Match[str]) -> str:
     return match.group().encode("unicode_escape").decode()
 

@@ -10,9 +10,12 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from balrsam_pipeline.errors import UsageError
+from balrsam_pipeline.files import ESCAPED
+from balrsam_pipeline.printable import is_utf8
 
 Identity = tuple[int, int]
 LISTED = 5  # names shown in a message
+OF_FILES = (".html", ".json", ".csv", ".txt", ".md", ".pdf", ".zip")  # endings of files that are no images
 
 
 def require_apart(output: Path, inputs: Iterable[Path]) -> None:
@@ -112,6 +115,44 @@ def require_file_place(output: Path, endings: tuple[str, ...]) -> None:
             found="a folder" if output.is_dir() else f"a name that ends in '{output.suffix}'",
             expected=f"the name of a file that ends in {' or '.join(endings)}",
             fix=f"give -o NAME{endings[0]}",
+        )
+
+
+def require_folder_place(output: Path, option: str = "-o") -> None:
+    """Refuse a place for a folder that is a file, or whose name is new and ends like a file's: whoever names
+    one would find a folder of that name.
+
+    Raises:
+        UsageError: it is.
+    """
+    from balrsam_pipeline.imageio import ALL_ENDINGS
+
+    if output.is_dir():
+        return
+    ending = next((end for end in (*ALL_ENDINGS, *OF_FILES) if output.name.lower().endswith(end)), "")
+    if ending or output.exists():
+        raise UsageError(
+            output,
+            found="a file" if output.exists() else f"the name of a file, which ends in {ending}",
+            expected="the name of a folder",
+            fix=f"give {option} {output.with_name(output.name[: -len(ending)] or 'FOLDER')}"
+            if ending
+            else f"give another {option}",
+        )
+
+
+def require_utf8(output: Path, option: str = "-o") -> None:
+    """Refuse a place whose name is not UTF-8: the libraries that write images cannot take it.
+
+    Raises:
+        UsageError: it is not.
+    """
+    if not is_utf8(output):
+        raise UsageError(
+            str(output).encode("utf-8", ESCAPED).decode(),
+            found="a name that is not UTF-8",
+            expected="a name in UTF-8, which the libraries that write images can take",
+            fix=f"give another {option}",
         )
 
 

@@ -12,7 +12,7 @@ from balrsam_pipeline.command import BEGINS_ANEW, Command, CommandFiles
 from balrsam_pipeline.errors import PARTLY, EvaluationError, first_of
 from balrsam_pipeline.execution_options import add_execution_arguments, execution_of
 from balrsam_pipeline.layout import EVALUATION, SUMMARY, PredictionFolder
-from balrsam_pipeline.protect import require_apart
+from balrsam_pipeline.protect import require_apart, require_folder_place
 from balrsam_pipeline.terminal import painted
 
 if TYPE_CHECKING:
@@ -87,6 +87,8 @@ def _evaluate(arguments: argparse.Namespace) -> int:
     from evaluation.request import resolve
     from evaluation.scoring import score_pairs
 
+    if arguments.output:
+        require_folder_place(arguments.output, "--output")
     options = _options(arguments)
     _refuse_contradictions(arguments)
     request = resolve(
@@ -199,6 +201,7 @@ def _compare(arguments: argparse.Namespace) -> int:
     from evaluation.reports.write import make_folder, require_own_comparison, write_comparison
 
     if arguments.output:
+        require_folder_place(arguments.output, "--output")
         require_apart(arguments.output, [arguments.first, arguments.second])
         require_own_comparison(arguments.output)
     names = tuple(arguments.names) if arguments.names else (_name(arguments.first), _name(arguments.second))

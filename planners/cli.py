@@ -16,6 +16,7 @@ from balrsam_pipeline.layout import PlanFolder, PreprocessedFolder, StoredFiles,
 from balrsam_pipeline.paths import find_dataset
 from balrsam_pipeline.plan import Backbone, Plan
 from balrsam_pipeline.plan_names import RECOMMENDED, UNNAMED, plan_name
+from balrsam_pipeline.protect import require_folder_place
 
 if TYPE_CHECKING:
     from balrsam_pipeline.preprocessing.conservation import LabelVoxels
@@ -258,6 +259,7 @@ def run_verify(arguments: argparse.Namespace) -> int:
     workers = arguments.workers or default_workers()
     folder = find_dataset(arguments.dataset, roots_of(arguments))
     if arguments.fix:
+        require_folder_place(arguments.fix, "--fix")
         _fix(folder, arguments.fix, workers)
         folder = arguments.fix
     report = check_dataset(folder, workers)

@@ -14,6 +14,7 @@ from balrsam_pipeline.errors import ImageError
 from balrsam_pipeline.imageio import nifti, npz, pillow_io, simpleitk_io, tiff
 from balrsam_pipeline.imageio.geometry import Geometry, Image
 from balrsam_pipeline.imageio.itk_guard import one_file_fix
+from balrsam_pipeline.printable import is_utf8
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -217,15 +218,13 @@ def require_utf8(path: Path) -> None:
     Raises:
         ImageError: it is not.
     """
-    try:
-        str(path).encode("utf-8")
-    except UnicodeEncodeError:
+    if not is_utf8(path):
         raise ImageError(
             str(path).encode("utf-8", "backslashreplace").decode(),
             found="a name that is not UTF-8",
             expected="a name in UTF-8",
             fix="rename it (convmv renames whole folders: convmv -f latin1 -t utf8 --notest -r FOLDER)",
-        ) from None
+        )
 
 
 def label_ending(file_ending: str) -> str:

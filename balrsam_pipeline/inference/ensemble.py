@@ -45,7 +45,13 @@ from balrsam_pipeline.inference.probabilities import (
 from balrsam_pipeline.layout import PREDICTION
 from balrsam_pipeline.outdated import is_current, require_current
 from balrsam_pipeline.progress import track
-from balrsam_pipeline.protect import require_apart, require_not_read, require_own
+from balrsam_pipeline.protect import (
+    require_apart,
+    require_folder_place,
+    require_not_read,
+    require_own,
+    require_utf8,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,11 +79,14 @@ def ensemble_folders(
         postprocessing: steps for the averaged label maps.
 
     Raises:
-        UsageError: the output is a folder that is read, one that somebody else made, or in use.
+        UsageError: the output is a folder that is read, one that somebody else made, or in use, or its name
+            is no folder's.
         PredictionError: folders hold different cases, labels or geometry, lack probabilities, or have some of
             an earlier run; the message names them. Of cases that differ or are damaged, when the others are
             averaged.
     """
+    require_folder_place(output)
+    require_utf8(output)
     manifests = [read_manifest(folder / PREDICTION) for folder in weights]
     cases = _same_cases(list(weights))
     if not all(0 < weight < math.inf for weight in weights.values()):

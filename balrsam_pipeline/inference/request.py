@@ -32,13 +32,16 @@ from balrsam_pipeline.inference.predictor import PredictorOptions
 from balrsam_pipeline.layout import ModelFolder, PredictionFolder
 from balrsam_pipeline.paths import Roots, model_folder
 from balrsam_pipeline.plan_names import UNNAMED
-from balrsam_pipeline.protect import require_apart
+from balrsam_pipeline.protect import require_apart, require_folder_place, require_utf8
 
 STARTING = "start"  # the part of a folder that parts hold in turn, to look through it
 
 
 def predict_from_arguments(arguments: argparse.Namespace) -> PredictionReport:
     """Carry out `balrsam predict`; cases whose files are incomplete are among the failed."""
+    require_utf8(arguments.output)
+    if not names_a_file(arguments.output):
+        require_folder_place(arguments.output)
     choice, settings = model_choice(arguments), predictor_options(arguments)
     _require_room_beside(arguments)
     execution = execution_of(arguments, arguments.workers)

@@ -16,11 +16,13 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from balrsam_pipeline.errors import CheckpointError
+from balrsam_pipeline.files import ESCAPED
 from balrsam_pipeline.imageio.content import POINTERS
 from balrsam_pipeline.network.backbone import stock_shapes
 from balrsam_pipeline.network.backbone_shapes import BACKBONES
 from balrsam_pipeline.network.tiny_vit_weights import CLASSIFIER, tiny_vit_shapes
 from balrsam_pipeline.plan import Backbone
+from balrsam_pipeline.printable import is_utf8
 
 ANCHOR = "image_encoder.patch_embed.proj.weight"  # every SAM file with a ViT has it, with or without a prefix
 TINY_ANCHOR = "image_encoder.patch_embed.seq.0.c.weight"  # every one with TinyViT
@@ -57,6 +59,13 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
             found="no such file",
             expected="a checkpoint file",
             fix="check the path; those that can be fetched: balrsam download_checkpoint --list",
+        )
+    if not is_utf8(path) and (path.suffix == SAFETENSORS or zipfile.is_zipfile(path)):
+        raise CheckpointError(
+            str(path).encode("utf-8", ESCAPED).decode(),
+            found="a path that is not UTF-8, which the libraries that read checkpoints cannot take",
+            expected="names in UTF-8",
+            fix="rename that folder or file, or say where results lie under another name (--results)",
         )
     refuse_other_kinds(path)
     if path.suffix == SAFETENSORS:

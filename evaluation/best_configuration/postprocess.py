@@ -23,7 +23,13 @@ from balrsam_pipeline.inference.postprocessing import (
 from balrsam_pipeline.layout import DESCRIPTION, PredictionFolder
 from balrsam_pipeline.outdated import require_current
 from balrsam_pipeline.progress import track
-from balrsam_pipeline.protect import require_apart, require_not_read, require_own
+from balrsam_pipeline.protect import (
+    require_apart,
+    require_folder_place,
+    require_not_read,
+    require_own,
+    require_utf8,
+)
 from evaluation.best_configuration.choose_rules import choose_postprocessing
 from evaluation.request import resolve
 
@@ -70,9 +76,12 @@ def apply_to_folder(folder: Path, output: Path, rules: Path, description: Path |
     Raises:
         EvaluationError: no label maps, or no dataset.json that says what their values mean.
         PredictionError: the rules are for other labels.
-        UsageError: the output is the folder itself, or has files of that name that we did not make.
+        UsageError: the output is the folder itself, or has files of that name that we did not make, or its
+            name is no folder's.
         BalrsamError: some label maps are damaged; the others are cleaned then.
     """
+    require_folder_place(output)
+    require_utf8(output)
     files = _label_maps(folder)
     require_current(folder, {path.name: path for path in files}, EvaluationError)
     own = description or PredictionFolder(folder).description
@@ -125,7 +134,7 @@ def _label_maps(folder: Path) -> Sequence[Path]:
     if not files:
         raise EvaluationError(
             folder,
-            found="no label map" if folder.is_dir() else "no such folder",
+            found="no label map" if folder.is_dir() else "a file" if folder.exists() else "no such folder",
             expected="a folder of predicted label maps",
             fix="check the folder",
         )

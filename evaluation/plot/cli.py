@@ -7,6 +7,7 @@ from pathlib import Path
 
 from balrsam_pipeline.command import BEGINS_ANEW, Command
 from balrsam_pipeline.errors import UsageError
+from balrsam_pipeline.protect import require_folder_place
 
 
 def _add_plot(parser: argparse.ArgumentParser) -> None:
@@ -82,6 +83,7 @@ def _window(words: list[str] | None) -> tuple[float, float] | None:
 def _plot(arguments: argparse.Namespace) -> int:
     from evaluation.plot.plot import PlotRequest, plot_cases
 
+    require_folder_place(arguments.output)
     request = PlotRequest(
         predictions=arguments.predictions,
         images=arguments.images,

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from balrsam_pipeline.errors import PredictionError
 from balrsam_pipeline.files import write_json, write_text
-from balrsam_pipeline.protect import require_file_place, require_own
+from balrsam_pipeline.protect import require_file_place, require_own, require_utf8
 from evaluation.submission.archive import file_sha256
 from evaluation.submission.checks import Finding
 from evaluation.submission.leaderboards import Form
@@ -15,12 +15,14 @@ from evaluation.submission.request import Submission, SubmissionRequest
 
 
 def require_place(output: Path, form: Form) -> None:
-    """Refuse a name that is none of such an archive or table, and a file there that `submit` did not make:
-    one without its manifest.
+    """Refuse a name that is none of such an archive or table, or one of an archive that is not UTF-8, and a
+    file there that `submit` did not make: one without its manifest.
 
     Raises:
         UsageError: it is; nothing was touched.
     """
+    if form.kind != "rle":
+        require_utf8(output)
     require_file_place(output, (".csv",) if form.kind == "rle" else (".zip",))
     require_own([output], manifest_path(output))
 

@@ -141,6 +141,19 @@ def test_a_header_whose_length_begins_like_text_is_sound(begins: bytes, tmp_path
     assert read_tensors(path)["a"].tolist() == [3.0]
 
 
+@pytest.mark.skipif(os.name == "nt", reason="its names are no bytes")
+@pytest.mark.parametrize("name", ["a.safetensors", "a.pth"])
+def test_a_path_that_is_not_utf8_is_told_as_that(name: str, tmp_path: Path) -> None:
+    folder = tmp_path / os.fsdecode(b"r\xf6")
+    folder.mkdir()
+    save = {"a.pth": torch.save, "a.safetensors": save_file}[name]
+    save({"a": torch.zeros(2)}, tmp_path / name)
+    (tmp_path / name).rename(folder / name)
+    with pytest.raises(CheckpointError, match="not UTF-8") as refused:
+        read_tensors(folder / name)
+    assert "rename" in refused.value.fix and "truncated" not in str(refused.value)
+
+
 @pytest.mark.parametrize("old", [False, True])
 def test_a_checkpoint_under_the_other_kinds_name_is_to_be_renamed(old: bool, tmp_path: Path) -> None:
     torch.save({"a": torch.zeros(2)}, tmp_path / "x.safetensors", _use_new_zipfile_serialization=not old)

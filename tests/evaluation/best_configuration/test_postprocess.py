@@ -75,6 +75,15 @@ def test_a_damaged_label_map_is_named_and_the_others_are_cleaned(
     assert {path.name for path in (tmp_path / "again").glob("*.nii.gz")} == left
 
 
+def test_a_file_in_place_of_the_folder_is_told_as_a_file(
+    folders: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    predictions, _ = folders
+    one = predictions / "case_00.nii.gz"
+    assert main([*by_rules(one, tmp_path / "rules.json", "organ"), str(tmp_path / "cleaned")]) == 2
+    assert "found:    a file" in capsys.readouterr().err
+
+
 def test_predictions_are_not_overwritten_and_labels_must_be_known(
     folders: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
