@@ -33,7 +33,8 @@ def read_strata(path: Path, column: str, cases: tuple[str, ...]) -> Strata:
     that have no number where most have, form a group of their own.
 
     Raises:
-        EvaluationError: no file, no such column, or no row for any of the cases.
+        EvaluationError: no file, other separators than commas, no such column, no row for any of the cases,
+            or a case in two groups.
     """
     try:
         with path.open(encoding="utf-8-sig", newline="") as lines:
@@ -47,6 +48,13 @@ def read_strata(path: Path, column: str, cases: tuple[str, ...]) -> Strata:
             expected="a CSV file",
             fix="check the path and encoding",
         ) from None
+    if len(columns) == 1 and (separators := [mark for mark in ";\t" if mark in columns[0]]):
+        raise EvaluationError(
+            path,
+            found=f"columns between {'tabs' if separators[0] != ';' else 'semicolons'}: {columns[0]!r}",
+            expected="a CSV file with commas between columns",
+            fix="save it with commas",
+        )
     for needed in ("case", column):
         if needed not in columns:
             raise EvaluationError(
@@ -55,7 +63,7 @@ def read_strata(path: Path, column: str, cases: tuple[str, ...]) -> Strata:
                 expected=f"a column '{needed}'",
                 fix="name another column: --by COLUMN",
             )
-    table = {record["case"]: (record[column] or "").strip() for record in records}
+    table = _one_group_each(path, [(record["case"], (record[column] or "").strip()) for record in records])
     known = {case: table[case] for case in cases if table.get(case)}
     if not known:
         raise EvaluationError(
@@ -66,6 +74,19 @@ def read_strata(path: Path, column: str, cases: tuple[str, ...]) -> Strata:
         )
     known = _quarters(known)
     return Strata(name=column, groups={case: known.get(case, UNKNOWN) for case in cases})
+
+
+def _one_group_each(path: Path, rows: Sequence[tuple[str, str]]) -> dict[str, str]:
+    groups: dict[str, str] = {}
+    for case, group in rows:
+        if group and groups.setdefault(case, group) != group:
+            raise EvaluationError(
+                path,
+                found=f"case {case} in group {groups[case]!r} and in group {group!r}",
+                expected="one group per case",
+                fix="correct the table, or name another column: --by COLUMN",
+            )
+    return groups
 
 
 def by_stratum(summary: Summary, strata: Strata) -> dict[str, Summary]:

@@ -290,6 +290,20 @@ def test_a_cell_without_a_number_leaves_the_quarters_of_the_others(tmp_path: Pat
     assert parts[UNKNOWN].cases == ("c20",)
 
 
+def test_a_case_in_two_groups_is_refused_and_one_twice_in_the_same_is_not(tmp_path: Path) -> None:
+    with pytest.raises(EvaluationError, match="case c00 in group 'A' and in group 'B'"):
+        read_strata(table(tmp_path / "s.csv", "case,site\nc00,A\nc00,B\n"), "site", ("c00",))
+    twice = read_strata(table(tmp_path / "t.csv", "case,site\nc00,A\nc00,A\n"), "site", ("c00",))
+    assert twice.groups == {"c00": "A"}
+
+
+@pytest.mark.parametrize(("mark", "name"), [(";", "semicolons"), ("\t", "tabs")])
+def test_a_table_with_other_separators_is_told_as_that(tmp_path: Path, mark: str, name: str) -> None:
+    with pytest.raises(EvaluationError, match=name) as refused:
+        read_strata(table(tmp_path / "s.csv", f"case{mark}site\nc00{mark}A\n"), "site", ("c00",))
+    assert refused.value.fix == "save it with commas"
+
+
 def test_words_among_few_numbers_are_groups_and_come_last(tmp_path: Path) -> None:
     one = summary(np.zeros((4, 2)))
     text = "case,field\nc00,3\nc01,nan\nc02,1.5\nc03,low\n"
