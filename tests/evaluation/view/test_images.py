@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from evaluation.view import images_beside
+from evaluation.view.images import image_of_case
 
 
 @pytest.mark.parametrize(
@@ -28,3 +29,11 @@ def test_images_are_found_beside_a_link_and_nowhere_else(tmp_path: Path) -> None
     (tmp_path / "labelsTs").symlink_to(tmp_path / "masks")
     assert images_beside(tmp_path / "labelsTs") == tmp_path / "imagesTs"
     assert images_beside(tmp_path / "masks") is None
+
+
+@pytest.mark.parametrize("name", ["c_0_0000.NII.GZ", "c_0.PNG", "c_0_0000.nii.gz"])
+def test_an_image_is_found_whatever_the_letters_of_its_ending(tmp_path: Path, name: str) -> None:
+    for other in (name, "c_00_0000.NII.GZ", "c_0.TXT"):
+        (tmp_path / other).write_bytes(b"")
+    assert image_of_case("c_0", tmp_path) == tmp_path / name
+    assert image_of_case("c", tmp_path) is None and image_of_case("c", tmp_path / "none") is None
