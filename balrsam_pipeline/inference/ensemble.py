@@ -15,6 +15,7 @@ import torch
 
 from balrsam_pipeline.errors import BalrsamError, PredictionError, first_of
 from balrsam_pipeline.execution import case_threads, folder_lock, run_cases
+from balrsam_pipeline.files import read_text, write_text
 from balrsam_pipeline.imageio import ALL_ENDINGS, Geometry, write_label
 from balrsam_pipeline.inference.export import ImageGrid, ProbabilitySink, chunk_spans, decode, empty_label
 from balrsam_pipeline.inference.outputs import (
@@ -42,7 +43,7 @@ from balrsam_pipeline.inference.probabilities import (
     probability_path,
     writing_probabilities,
 )
-from balrsam_pipeline.layout import PREDICTION
+from balrsam_pipeline.layout import PREDICTION, PredictionFolder
 from balrsam_pipeline.outdated import is_current, require_current
 from balrsam_pipeline.progress import track
 from balrsam_pipeline.protect import (
@@ -100,7 +101,8 @@ def ensemble_folders(
     inputs = [folder / path.name for path in outputs for folder in weights]
     require_apart(output, [*weights, *inputs])
     require_not_read(outputs, inputs)
-    require_own(outputs, output / PREDICTION)
+    description = PredictionFolder(output).description
+    require_own([*outputs, description], output / PREDICTION)
     manifest = _joined(manifests, list(weights.values()), postprocessing)
     job = _Job(weights, output, postprocessing, save_probabilities)
     items = {case: (case, ending) for case, ending in cases.items()}
@@ -110,12 +112,20 @@ def ensemble_folders(
         else:
             mark_all(output)
         write_manifest(output, manifest)
+        _copy_description(list(weights), description)
         try:
             return _average(job, items, made, workers)
         finally:  # whatever is not done
             for case, files in made.items():
                 set_aside_stale(case, files)
             set_aside_all_stale(output)
+
+
+def _copy_description(folders: Sequence[Path], target: Path) -> None:
+    """Put the labels' names, which are the same in all folders, beside the label maps, as `predict` does."""
+    found = [path for path in (PredictionFolder(folder).description for folder in folders) if path.is_file()]
+    if found:
+        write_text(target, read_text(found[0], PredictionError))
 
 
 def _average(

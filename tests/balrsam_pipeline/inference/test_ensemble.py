@@ -39,6 +39,23 @@ def test_probabilities_of_an_earlier_ensemble_go(two: list[str], tmp_path: Path)
     assert names(tmp_path / "out") == {"case0.nii.gz", "case1.nii.gz"}
 
 
+def test_the_labels_lie_beside_an_ensemble_so_that_it_can_be_submitted(
+    two: list[str], tmp_path: Path
+) -> None:
+    out, archive = tmp_path / "out", tmp_path / "sent.zip"
+    assert main(["ensemble", "-i", *two, "-o", str(out)]) == 0
+    assert (out / "dataset.json").read_bytes() == (Path(two[0]) / "dataset.json").read_bytes()
+    images = next(path for path in tmp_path.rglob("case0_0000.nii.gz")).parent
+    assert (
+        main(["submit", "--format", "plain", "-p", str(out), "--images", str(images), "-o", str(archive)])
+        == 0
+    )
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "dataset.json").write_text("somebody's")
+    assert main(["ensemble", "-i", *two, "-o", str(tmp_path / "other")]) == 2
+    assert (tmp_path / "other" / "dataset.json").read_text() == "somebody's"
+
+
 def test_a_failure_midway_leaves_no_mixture_and_the_other_cases_are_averaged(
     two: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
