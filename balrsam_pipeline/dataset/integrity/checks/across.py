@@ -12,6 +12,7 @@ import numpy as np
 from balrsam_pipeline.dataset.description import DatasetDescription
 from balrsam_pipeline.dataset.grey_values import has_void
 from balrsam_pipeline.dataset.integrity.check_case import CaseFacts
+from balrsam_pipeline.dataset.integrity.checks.geometry import is_absurd
 from balrsam_pipeline.dataset.integrity.checks.intensities import CONSTANT_FIX
 from balrsam_pipeline.dataset.integrity.report import Problem
 from balrsam_pipeline.dataset.splits import Fold
@@ -122,8 +123,17 @@ def check_consistency(training: Sequence[CaseFacts]) -> Iterator[Problem]:
         if ratio.max() > SPACING_FACTOR and facts.dimension == common:
             found = f"spacing {' × '.join(f'{value:g}' for value in facts.spacing_mm)} mm"
             expected = f"near the median {' × '.join(f'{value:g}' for value in median)} mm"
+            # odd by itself, too: it would be resampled to a size that no machine holds, or to nothing
+            wrong = is_absurd(facts.spacing_mm[-facts.dimension :])
             yield Problem(
-                "spacing_outlier", facts.case, found, expected, "check the header (a wrong unit?)", "warning"
+                "spacing_outlier",
+                facts.case,
+                found,
+                expected,
+                "write the spacing in mm into the header (a wrong unit?), or leave the case out"
+                if wrong
+                else "check the header (a wrong unit?)",
+                "error" if wrong else "warning",
             )
 
 

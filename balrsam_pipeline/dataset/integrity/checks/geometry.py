@@ -7,7 +7,7 @@ one such case.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from balrsam_pipeline.dataset.integrity.report import Problem
@@ -123,7 +123,7 @@ def check_header(case: str, path: Path) -> Iterator[Problem]:
 def check_spacing(case: str, geometry: Geometry) -> Iterator[Problem]:
     """Is the spacing one that a scanner or a microscope has?"""
     spacing = geometry.spacing_mm[-geometry.dimension :]
-    if any(not SMALLEST_MM <= value <= LARGEST_MM for value in spacing):
+    if is_absurd(spacing):
         yield Problem(
             "absurd_spacing",
             case,
@@ -132,6 +132,11 @@ def check_spacing(case: str, geometry: Geometry) -> Iterator[Problem]:
             "write the spacing in mm into the header (it may be in m or μm)",
             "warning",
         )
+
+
+def is_absurd(spacing_mm: Sequence[float]) -> bool:
+    """Whether a spacing is hardly in mm: none that a scanner or a microscope has."""
+    return any(not SMALLEST_MM <= value <= LARGEST_MM for value in spacing_mm)
 
 
 def check_spacing_file(case: str, path: Path, geometry: Geometry) -> Iterator[Problem]:
