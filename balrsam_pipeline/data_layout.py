@@ -173,3 +173,10 @@ def stored_files(path: Path) -> StoredFiles | None:
     """The case that an array in a store belongs to; None where the file is no such array."""
     match = _STORED.fullmatch(path.name)
     return StoredFiles(path.parent, match["case"]) if match else None
+
+
+def stored_as(case: str) -> str:
+    """The case that would have the same files in a store: x for a case named x_label; most have theirs to
+    themselves."""
+    match = _STORED.fullmatch(f"{case}.b2nd")
+    return match["case"] if match else case

@@ -38,6 +38,7 @@ from balrsam_pipeline.data_layout import RawFolder as RawFolder
 from balrsam_pipeline.data_layout import StoredFiles as StoredFiles
 from balrsam_pipeline.data_layout import pack_path as pack_path
 from balrsam_pipeline.data_layout import pack_paths as pack_paths
+from balrsam_pipeline.data_layout import stored_as as stored_as
 from balrsam_pipeline.data_layout import stored_files as stored_files
 from balrsam_pipeline.folds import ALL, FoldName
 from balrsam_pipeline.plan_names import parts_of

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from pathlib import Path
 
 from balrsam_pipeline.errors import BalrsamError, DatasetError
+from balrsam_pipeline.layout import stored_as
 from balrsam_pipeline.printable import one_line
 
 LONGEST = 200  # bytes; file systems take 255, and "_foreground.b2nd" or a temporary prefix come on top
@@ -26,6 +28,23 @@ def require_case_name(case: str, where: object, error: type[BalrsamError] = Data
             expected="a plain name, such as patient_017",
             fix="rename the case and its files",
         )
+
+
+def require_names_apart(cases: Collection[str], where: object) -> None:
+    """Refuse cases that would write each other's preprocessed files, such as x and x_label.
+
+    Raises:
+        DatasetError: there are two; the message names them.
+    """
+    for case in cases:
+        other = stored_as(case)
+        if other != case and other in cases:
+            raise DatasetError(
+                where,
+                found=f"cases named '{other}' and '{case}', which is also a preprocessed file of {other}",
+                expected=f"no case named as another with {case.removeprefix(other)} behind it",
+                fix="rename one of them with its files; a label map belongs into labelsTr",
+            )
 
 
 def case_name_problem(case: str) -> str | None:

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from balrsam_pipeline.dataset.case_names import require_names_apart
 from balrsam_pipeline.dataset.cases import CaseFiles, image_cases, with_labels
 from balrsam_pipeline.dataset.description import DatasetDescription, read_description
 from balrsam_pipeline.dataset.labels import LabelScheme
@@ -36,8 +37,14 @@ class RawDataset:
         """The cases of imagesTr with their labels, sorted by name, or those that dataset.json lists.
 
         Raises:
-            DatasetError: a channel or a label file is missing.
+            DatasetError: a channel or a label file is missing, or the names of two cases cannot stand beside
+                each other.
         """
+        cases = self._training_cases()
+        require_names_apart(cases, self.folder / IMAGES_TR)
+        return cases
+
+    def _training_cases(self) -> dict[str, CaseFiles]:
         listed = self.description.listed
         if listed is None:
             cases = image_cases(

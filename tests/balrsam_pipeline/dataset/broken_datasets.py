@@ -113,6 +113,12 @@ def label(folder: Path, case: int = 1) -> Path:
     return folder / "labelsTr" / f"organ_{case:03d}.nii.gz"
 
 
+def rename(folder: Path, new: str, case: int = 1) -> None:
+    """Give a case, its images and its label, another name."""
+    for path in (ct(folder, case), pet(folder, case), label(folder, case)):
+        path.rename(path.with_name(path.name.replace(f"organ_{case:03d}", new)))
+
+
 def picture_label(folder: Path) -> Path:
     """The label of picture 1."""
     return folder / "labelsTr" / "eye_1.png"
@@ -331,6 +337,15 @@ CATALOGUE = (
         "image_name",
         "imagesTr/organ_777.nii.gz",
         lambda f: shutil.copy(ct(f), f / "imagesTr" / "organ_777.nii.gz"),
+    ),
+    *(
+        Broken(
+            "case_names",
+            "imagesTr",
+            lambda f, suffix=suffix: rename(f, f"organ_002_{suffix}"),
+            name=f"a case named as the {suffix} of another",
+        )
+        for suffix in ("label", "foreground")
     ),
     Broken(
         "other_format",

@@ -108,6 +108,24 @@ def test_a_missing_label_a_missing_channel_and_an_empty_folder_are_named(tmp_pat
         image_cases(tmp_path / "nowhere", ".nii.gz", 1)
 
 
+@pytest.mark.parametrize("suffix", ["label", "foreground"])
+def test_cases_that_would_write_each_others_preprocessed_files_are_refused_by_both_names(
+    tmp_path: Path, suffix: str
+) -> None:
+    dataset = open_dataset(make_dataset(tmp_path))
+    for path in (tmp_path / "imagesTr" / "liver_2_0000.nii.gz", tmp_path / "labelsTr" / "liver_2.nii.gz"):
+        path.rename(path.with_name(path.name.replace("liver_2", f"liver_1_{suffix}")))
+    with pytest.raises(DatasetError, match=f"'liver_1' and 'liver_1_{suffix}'"):
+        dataset.training_cases()
+
+
+def test_a_case_may_be_called_as_a_stored_file_of_a_case_that_is_not_there(tmp_path: Path) -> None:
+    dataset = open_dataset(make_dataset(tmp_path))
+    for path in (tmp_path / "imagesTr" / "liver_2_0000.nii.gz", tmp_path / "labelsTr" / "liver_2.nii.gz"):
+        path.rename(path.with_name(path.name.replace("liver_2", "liver_label")))
+    assert list(dataset.training_cases()) == ["liver_0", "liver_1", "liver_label"]
+
+
 def test_an_rgb_picture_is_one_file_of_three_channels(tmp_path: Path) -> None:
     PillowImage.fromarray(np.zeros((4, 5, 3), np.uint8)).save(tmp_path / "eye_0000.png")
     assert image_cases(tmp_path, ".png", 3)["eye"].images == (tmp_path / "eye_0000.png",)

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from balrsam_pipeline.dataset.case_names import require_names_apart
 from balrsam_pipeline.dataset.cases import CaseFiles, FolderScan, find_label, is_complete, scan_images
 from balrsam_pipeline.dataset.integrity.report import Problem, of_test_case, problem_of
 from balrsam_pipeline.dataset.raw import RawDataset
@@ -32,6 +33,10 @@ def check_files(dataset: RawDataset) -> FoundFiles:
         training, problems = _listed(dataset.description.listed)
     else:
         training, problems = _scanned(dataset)
+    try:
+        require_names_apart(training, dataset.folder / IMAGES_TR)
+    except DatasetError as error:
+        problems.append(problem_of(error, "case_names", IMAGES_TR))
     test: dict[str, CaseFiles] = {}
     folder = dataset.folder / IMAGES_TS
     if folder.is_dir():
