@@ -2,12 +2,14 @@
 slab by slab.
 
 The array is (channel, z, y, x) on the image's own grid. Its metadata holds the geometry and what channels
-mean, so a folder of such files can be averaged without the models or images that they come from.
+mean, so a folder of such files can be averaged without the models or images that they come from; and the
+CRC-32 of all chunks as they lie on disk, which older versions did not write.
 """
 
 from __future__ import annotations
 
 import json
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -29,14 +31,14 @@ from balrsam_pipeline.json_text import parse_json
 from balrsam_pipeline.serialise import from_json, to_json
 
 SUFFIX = "_probabilities.b2nd"
-METADATA = "balrsam"
+METADATA, CHECKSUM = "balrsam", "crc32"
 
 
 class ProbabilityFile:
     """One case's probabilities, opened for reading; slabs are read from disk when asked for."""
 
     def __init__(self, path: Path) -> None:
-        """Open `path`.
+        """Open `path`, and compare all that it holds with its checksum, where it has one.
 
         Raises:
             PredictionError: missing, damaged, or not written by `predict --save-probabilities`.
@@ -47,7 +49,9 @@ class ProbabilityFile:
             metadata = parse_json(self._array.schunk.vlmeta[METADATA])
             self.labels = from_json(LabelScheme, metadata["labels"], path, PredictionError)
             self.geometry = from_json(Geometry, metadata["geometry"], path, PredictionError)
-        except (OSError, RuntimeError, KeyError, ValueError, AttributeError) as problem:
+            if self._array.schunk.vlmeta.get(CHECKSUM) not in (None, _crc32(self._array)):
+                raise ValueError("damaged on the disk: its checksum does not fit")
+        except (OSError, RuntimeError, KeyError, ValueError, AttributeError, TypeError) as problem:
             raise PredictionError(
                 path,
                 found=f"no readable probabilities ({problem})",
@@ -107,6 +111,7 @@ def writing_probabilities(
                 array[_slice_index(begin + start + offset, slicing_axis)] = plane
 
         yield sink
+        array.schunk.vlmeta[CHECKSUM] = _crc32(array)
 
 
 @contextmanager
@@ -131,6 +136,14 @@ def turned_probabilities(path: Path | None, turn: Turn, geometry: Geometry) -> I
         with writing_probabilities(path, whole, geometry, turned.labels) as sink:
             for start in range(depth):
                 sink(start, start + 1, torch.from_numpy(turned.read_turned_back(start, turn)))
+
+
+def _crc32(array: blosc2.NDArray) -> int:
+    """CRC-32 of an array's chunks, compressed as they are."""
+    checksum = 0
+    for number in range(array.schunk.nchunks):
+        checksum = zlib.crc32(array.schunk.get_chunk(number), checksum)
+    return checksum
 
 
 def _channels_a_chunk(shape_zyx: tuple[int, int, int], axis: int) -> int:
