@@ -28,6 +28,7 @@ LARGEST_RATIO = 40_000  # of the best compression that TIFF knows
 WHITE_IS_ZERO, PALETTE, YCBCR = 0, 3, 6  # TIFF's photometric interpretations
 OTHER_COLOURS = {5, 8, 9, 10, 32844, 32845}  # CMYK, three kinds of Lab, two of LogLuv
 JPEG_COMPRESSIONS = {6, 7, 33003, 33004, 33005, 34712, 34892, 50002}  # decoded as RGB whatever is stored
+LISTED_PAGES = {"ome", "mmstack", "ndtiff"}  # kinds whose metadata say where each page is
 ALPHA = {1, 2}  # TIFF's extra samples: transparency, multiplied into the colours or not
 LEAST_REDUCTION, SAME_SHAPE = 1.5, 1.1  # of thumbnails against their image
 DEPTH_AXES, CHANNEL_AXES = "ZQIT", "SC"  # tifffile's letters
@@ -217,6 +218,7 @@ def _chosen_series(path: Path, file: Any) -> Any:
             expected="one picture or one stack",
             fix="save each image as a file of its own",
         )
+    _require_own_pixels(path, file, series)
     colours = int(series.keyframe.photometric)
     jpeg = int(series.keyframe.compression) in JPEG_COMPRESSIONS
     if colours in OTHER_COLOURS or (colours == YCBCR and not jpeg):
@@ -235,6 +237,22 @@ def _chosen_series(path: Path, file: Any) -> Any:
             "pixels"
         )
     return series
+
+
+def _require_own_pixels(path: Path, file: Any, series: Any) -> None:
+    """Refuse metadata that name other files for a part of the pixels, or pixels that are nowhere: tifffile
+    reads the former wherever they lie, and puts zeros for the latter."""
+    elsewhere = series.is_multifile or series.keyframe.parent is not file
+    if not elsewhere and (series.kind not in LISTED_PAGES or all(page is not None for page in series)):
+        return
+    raise ImageError(
+        path,
+        found=f"an image of size {' × '.join(map(str, series.shape))}, of which other files hold a part"
+        if elsewhere
+        else f"an image of size {' × '.join(map(str, series.shape))}, of which parts are missing",
+        expected="a file that holds all of its pixels",
+        fix="save the image as one TIFF file with the program that wrote it, such as Fiji",
+    )
 
 
 def _is_thumbnail(small: Any, large: Any) -> bool:

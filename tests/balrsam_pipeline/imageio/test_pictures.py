@@ -355,6 +355,60 @@ def test_several_images_of_different_sizes_in_one_tiff_are_refused(tmp_path: Pat
         read_image([tmp_path / "a.tif"])
 
 
+def ome_xml(*planes: tuple[str, str], own: str = "a") -> str:
+    """OME-XML of a stack of 16 × 16 pixels; each slice is the first page of a file: its identity, its name."""
+    data = "".join(
+        f'<TiffData FirstZ="{z}" IFD="0" PlaneCount="1"><UUID FileName="{name}">urn:uuid:{uuid}</UUID></TiffData>'
+        for z, (uuid, name) in enumerate(planes)
+    )
+    return (
+        '<?xml version="1.0" encoding="UTF-8"?>'
+        f'<OME xmlns="http://www.openmicroscopy.org/Schemas/OME/2016-06" UUID="urn:uuid:{own}">'
+        f'<Image ID="Image:0"><Pixels ID="Pixels:0" DimensionOrder="XYZCT" Type="uint8" SizeX="16" SizeY="16" '
+        f'SizeZ="{len(planes)}" SizeC="1" SizeT="1"><Channel ID="Channel:0:0" SamplesPerPixel="1"/>{data}'
+        "</Pixels></Image></OME>"
+    )
+
+
+@pytest.mark.parametrize(
+    ("planes", "said"),
+    [
+        ([("a", "a.tif"), ("b", "gone.tif")], "missing"),
+        ([("a", "a.tif"), ("b", "../elsewhere/secret.tif")], "other files"),
+        ([("b", "../elsewhere/secret.tif"), ("b", "../elsewhere/secret.tif")], "other files"),
+        ([("b", "../elsewhere/secret.tif")], "other files"),
+    ],
+)
+def test_a_tiff_takes_no_pixels_from_other_files_and_makes_none_up(
+    tmp_path: Path, planes: list[tuple[str, str]], said: str
+) -> None:
+    for name, uuid, value in (("images/a.tif", "a", 7), ("elsewhere/secret.tif", "b", 99)):
+        (tmp_path / name).parent.mkdir()
+        voxels = np.full((16, 16), value, np.uint8)
+        tifffile.imwrite(
+            tmp_path / name,
+            voxels,
+            photometric="minisblack",
+            metadata=None,
+            description=ome_xml(*planes, own=uuid),
+        )
+    for read in (lambda path: read_image([path]), read_label, read_geometry):
+        with pytest.raises(ImageError, match=said):
+            read(tmp_path / "images" / "a.tif")
+
+
+@pytest.mark.parametrize("compression", [None, "zlib"])
+def test_an_ome_tiff_that_holds_all_of_its_pixels_is_read_under_any_name(
+    tmp_path: Path, compression: str | None
+) -> None:
+    stack = np.random.default_rng(0).integers(0, 256, (5, 16, 20), dtype=np.uint8)
+    tifffile.imwrite(
+        tmp_path / "a.ome.tif", stack, ome=True, metadata={"axes": "ZYX"}, compression=compression
+    )
+    (tmp_path / "a.ome.tif").rename(tmp_path / "case_0000.tif")
+    np.testing.assert_array_equal(read_image([tmp_path / "case_0000.tif"]).data[0], stack)
+
+
 @pytest.mark.parametrize("mode", ["CMYK", "YCbCr"])
 def test_colours_of_a_tiff_that_are_not_rgb_are_refused(tmp_path: Path, mode: str) -> None:
     PillowImage.fromarray(COLOURS).convert(mode).save(tmp_path / "a.tif")
