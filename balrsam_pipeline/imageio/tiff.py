@@ -6,6 +6,7 @@ A stack's spacing comes from a JSON file `{"spacing": [z, y, x]}` beside it, nam
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -300,7 +301,8 @@ def _spacing(path: Path) -> tuple[float, float, float]:
     numbers = (
         isinstance(spacing, list)
         and len(spacing) == 3
-        and all(isinstance(value, (int, float)) and value > 0 for value in spacing)
+        and all(isinstance(value, int | float) and not isinstance(value, bool) for value in spacing)
+        and all(0 < value < math.inf for value in spacing)
     )
     if not numbers or spacing is None:
         raise ImageError(

@@ -143,9 +143,13 @@ def test_small_stacks_are_not_taken_for_colours(tmp_path: Path, shape: tuple[int
     np.testing.assert_array_equal(image.data, voxels)
 
 
-def test_a_malformed_spacing_file_is_named(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "spacing",
+    ["[1, 2]", "[1e999, 1, 1]", "[true, 1, 1]", "[NaN, 1, 1]", f"[1, 1, {'9' * 25}e300]", "[0, 1, 1]"],
+)
+def test_a_malformed_spacing_file_is_named(tmp_path: Path, spacing: str) -> None:
     tifffile.imwrite(tmp_path / "a.tif", np.zeros((5, 6, 7), np.uint8))
-    (tmp_path / "a.json").write_text('{"spacing": [1, 2]}')
+    (tmp_path / "a.json").write_text(f'{{"spacing": {spacing}}}')
     with pytest.raises(ImageError, match=r"a\.json"):
         read_image([tmp_path / "a.tif"])
 
@@ -358,15 +362,16 @@ def test_several_images_of_different_sizes_in_one_tiff_are_refused(tmp_path: Pat
 def ome_xml(*planes: tuple[str, str], own: str = "a") -> str:
     """OME-XML of a stack of 16 × 16 pixels; each slice is the first page of a file: its identity, its name."""
     data = "".join(
-        f'<TiffData FirstZ="{z}" IFD="0" PlaneCount="1"><UUID FileName="{name}">urn:uuid:{uuid}</UUID></TiffData>'
+        f'<TiffData FirstZ="{z}" IFD="0" PlaneCount="1"><UUID FileName="{name}">urn:uuid:{uuid}</UUID>'
+        "</TiffData>"
         for z, (uuid, name) in enumerate(planes)
     )
     return (
         '<?xml version="1.0" encoding="UTF-8"?>'
         f'<OME xmlns="http://www.openmicroscopy.org/Schemas/OME/2016-06" UUID="urn:uuid:{own}">'
-        f'<Image ID="Image:0"><Pixels ID="Pixels:0" DimensionOrder="XYZCT" Type="uint8" SizeX="16" SizeY="16" '
-        f'SizeZ="{len(planes)}" SizeC="1" SizeT="1"><Channel ID="Channel:0:0" SamplesPerPixel="1"/>{data}'
-        "</Pixels></Image></OME>"
+        '<Image ID="Image:0"><Pixels ID="Pixels:0" DimensionOrder="XYZCT" Type="uint8" '
+        f'SizeX="16" SizeY="16" SizeZ="{len(planes)}" SizeC="1" SizeT="1">'
+        f'<Channel ID="Channel:0:0" SamplesPerPixel="1"/>{data}</Pixels></Image></OME>'
     )
 
 
