@@ -10,6 +10,7 @@ from pathlib import Path
 
 from balrsam_pipeline.errors import UsageError
 from balrsam_pipeline.layout import DESCRIPTION, ResultsFolder
+from balrsam_pipeline.whole_numbers import whole_number
 
 # GNU's OpenMP reads the first, Intel's and LLVM's the second (milliseconds before a waiting thread sleeps)
 PASSIVE = {"OMP_WAIT_POLICY": "PASSIVE", "KMP_BLOCKTIME": "0"}
@@ -84,7 +85,7 @@ def threads_are_given() -> bool:
 def given_threads() -> int | None:
     """How many `OMP_NUM_THREADS` says, None where it says nothing or nothing that is understood here."""
     first = os.environ.get("OMP_NUM_THREADS", "").partition(",")[0].strip()
-    return int(first) if first.isdecimal() else None
+    return whole_number(first)
 
 
 def launcher_environment() -> dict[str, int]:
@@ -120,7 +121,7 @@ def find_dataset(dataset: str, roots: Roots) -> Path:
     )
     if dataset in present:
         return absolute(roots.raw / dataset)
-    number = int(dataset) if dataset.isascii() and dataset.isdigit() else None
+    number = whole_number(dataset)
     matches = [name for name in present if dataset_number(name) == number] if number is not None else []
     if len(matches) == 1:
         return absolute(roots.raw / matches[0])

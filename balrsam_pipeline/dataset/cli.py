@@ -11,6 +11,7 @@ from pathlib import Path
 from balrsam_pipeline.command import BEGINS_ANEW, Command, add_roots, roots_of
 from balrsam_pipeline.errors import UsageError
 from balrsam_pipeline.paths import Roots, shown
+from balrsam_pipeline.whole_numbers import whole_number
 
 SOURCES = {
     "decathlon": "Medical Segmentation Decathlon (Task01_BrainTumour)",
@@ -184,8 +185,9 @@ def _target(text: str, roots: Roots) -> Path:
 def _labels(items: Sequence[str]) -> dict[str, int]:
     labels = {}
     for item in items:
-        name, _, value = item.rpartition("=")
-        if not name or not value.isdigit():
+        name, _, text = item.rpartition("=")
+        value = whole_number(text)
+        if not name or value is None:
             raise UsageError(
                 "--labels",
                 found=f"'{item}'",
@@ -193,7 +195,7 @@ def _labels(items: Sequence[str]) -> dict[str, int]:
                 fix="for example: --labels liver=1 tumour=2",
             )
         if name != "background":
-            labels[name] = int(value)
+            labels[name] = value
     return labels
 
 

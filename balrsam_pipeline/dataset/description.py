@@ -14,6 +14,7 @@ from balrsam_pipeline.dataset.parse_labels import parse_labels
 from balrsam_pipeline.errors import DatasetError
 from balrsam_pipeline.files import read_json
 from balrsam_pipeline.imageio import FILE_ENDINGS
+from balrsam_pipeline.whole_numbers import whole_number
 
 READERS = (
     "SimpleITKIO",
@@ -94,9 +95,9 @@ def _channel_names(content: dict[str, Any], where: Path) -> tuple[str, ...]:
             "channel number -> name",
             fix,
         )
-    numbered = {int(key) if key.isascii() and key.isdigit() else -1: str(name) for key, name in names.items()}
-    if sorted(numbered) != list(range(len(names))):
-        raise _wrong(where, f"channel numbers {', '.join(map(str, names))}", f"0 to {len(names) - 1}", fix)
+    numbered = {whole_number(key): str(name) for key, name in names.items()}
+    if numbered.keys() != set(range(len(names))):
+        raise _wrong(where, f"channel numbers {', '.join(names)[:60]}", f"0 to {len(names) - 1}", fix)
     return tuple(numbered[index] for index in range(len(numbered)))
 
 

@@ -7,6 +7,7 @@ from typing import Any
 from balrsam_pipeline.dataset.labels import LabelScheme
 from balrsam_pipeline.errors import DatasetError
 from balrsam_pipeline.imageio.reading import LARGEST_LABEL
+from balrsam_pipeline.whole_numbers import whole_number
 
 EXAMPLE = '"labels": {"background": 0, "liver": 1, "tumour": 2}'
 
@@ -107,7 +108,7 @@ def _whole_number(value: Any) -> int | None:
         return None
     if isinstance(value, int) or (isinstance(value, float) and value.is_integer()):
         return int(value)
-    return int(value) if isinstance(value, str) and value.isascii() and value.isdigit() else None
+    return whole_number(value) if isinstance(value, str) else None
 
 
 def _region_order(order: Any, regions: dict[str, tuple[int, ...]], where: object) -> tuple[int, ...]:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from balrsam_pipeline.errors import UsageError
+from balrsam_pipeline.whole_numbers import whole_number
 
 WORKERS_WITHIN_S = 45.0  # so that a command without workers ends within a minute
 
@@ -119,8 +120,9 @@ def cluster_words(cluster: ClusterOptions | None) -> tuple[str, ...]:
 
 
 def _is_host_and_port(text: str) -> bool:
-    host, colon, port = text.rpartition(":")
-    return bool(host) and colon == ":" and port.isascii() and port.isdigit() and int(port) < 2**16
+    host, colon, text = text.rpartition(":")
+    port = whole_number(text)
+    return bool(host) and colon == ":" and port is not None and port < 2**16
 
 
 def _wrong(option: str, found: str, expected: str) -> UsageError:

@@ -29,6 +29,7 @@ from balrsam_pipeline.imageio.dicom_headers import (
 from balrsam_pipeline.imageio.formats import require_utf8
 from balrsam_pipeline.imageio.geometry import Geometry, Image
 from balrsam_pipeline.imageio.itk_messages import itk_messages_of
+from balrsam_pipeline.whole_numbers import whole_number
 
 LOG = logging.getLogger(__name__)
 LEAST_TILT_DEG = 0.1
@@ -99,11 +100,10 @@ def _with_damaged(found: list[Series], others: list[Path], told_of: Path | None)
 
 def _series(files: tuple[Path, ...]) -> Series:
     first = read_header(files[0])
-    number = first.tags["number"]
     return Series(
         files=files,
         modality=first.tags["modality"],
-        number=int(number) if number.isdigit() else 0,
+        number=whole_number(first.tags["number"]) or 0,
         description=first.tags["description"],
         is_localizer=first.is_localizer and all(read_header(file).is_localizer for file in files[1:]),
         study=first.tags["study"],

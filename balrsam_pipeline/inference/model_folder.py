@@ -19,6 +19,7 @@ from balrsam_pipeline.network import load_trained
 from balrsam_pipeline.paths import Roots, dataset_number, model_folder, shown
 from balrsam_pipeline.plan import read_plan
 from balrsam_pipeline.plan_names import UNNAMED, model_name
+from balrsam_pipeline.whole_numbers import whole_number
 
 LOG = logging.getLogger(__name__)
 
@@ -153,7 +154,7 @@ def find_results(dataset: str, roots: Roots) -> Path:
         else []
     )
     name = Path(dataset).name
-    number = int(name) if name.isascii() and name.isdigit() else None
+    number = whole_number(name)
     matches = [item for item in present if item == name] or [
         item for item in present if number is not None and dataset_number(item) == number
     ]

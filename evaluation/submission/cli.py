@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from balrsam_pipeline.command import BEGINS_ANEW, Command, add_roots
 from balrsam_pipeline.errors import UsageError
 from balrsam_pipeline.printable import plural
+from balrsam_pipeline.whole_numbers import whole_number
 
 if TYPE_CHECKING:
     from evaluation.submission.leaderboards import Form
@@ -271,15 +272,15 @@ def _predict_first(arguments: argparse.Namespace, request: SubmissionRequest) ->
 def _label_map(words: list[str]) -> dict[int, int]:
     mapping = {}
     for word in words:
-        ours, _, theirs = word.partition("=")
-        if not (ours.isdigit() and theirs.isdigit()):
+        ours, theirs = (whole_number(part) for part in word.partition("=")[::2])
+        if ours is None or theirs is None:
             raise UsageError(
                 "--label-map",
                 found=word,
                 expected="OURS=THEIRS, whole numbers",
                 fix="for example --label-map 1=255",
             )
-        mapping[int(ours)] = int(theirs)
+        mapping[ours] = theirs
     return mapping
 
 

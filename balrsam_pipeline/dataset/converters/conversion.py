@@ -22,12 +22,12 @@ from balrsam_pipeline.imageio import read_geometry
 from balrsam_pipeline.layout import DESCRIPTION, GROUPS, LABELS_TR, RawFolder
 from balrsam_pipeline.progress import track
 from balrsam_pipeline.serialise import to_json
+from balrsam_pipeline.whole_numbers import whole_number
 
 Job = TypeVar("Job")
 Done = TypeVar("Done")
 LOG = logging.getLogger(__name__)
 IMAGES, MASKS = "images", "masks"
-MOST_DIGITS = 9  # of a label value or a channel number
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -224,7 +224,7 @@ def labels_from_v1(content: Any, where: Path) -> dict[str, int]:
 
 
 def _is_number(key: str) -> bool:
-    return key.isascii() and key.isdigit() and len(key) <= MOST_DIGITS
+    return whole_number(key) is not None
 
 
 def channels_from_v1(content: Any, where: Path) -> tuple[str, ...]:

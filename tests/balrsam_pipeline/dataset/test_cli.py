@@ -50,6 +50,7 @@ def test_pairs_become_a_dataset_in_the_raw_folder(
     [
         ("Polyps", [], "Dataset007_Pancreas"),
         ("Dataset030_Polyps", ["--labels", "polyp"], "NAME=VALUE"),
+        ("Dataset030_Polyps", ["--labels", "polyp=²"], "NAME=VALUE"),
         ("Dataset030_Polyps", ["--value-map", "white"], "COLOUR=VALUE"),
         ("Dataset030_Polyps", ["--images", "nowhere"], "no such folder"),
     ],

@@ -71,6 +71,8 @@ def test_the_old_key_modality_is_read_too(tmp_path: Path) -> None:
         ({"channel_names": None}, "no channel_names"),
         ({"channel_names": ["T1"]}, "channel_names"),
         ({"channel_names": {"1": "T1"}}, "channel numbers 1"),
+        ({"channel_names": {"9" * 5000: "T1"}}, "channel numbers 999"),
+        ({"channel_names": {"0": "T1", "00": "T2"}}, "channel numbers 0, 00"),
         ({"file_ending": ".dcm"}, ".dcm"),
         ({"file_ending": None}, "no file_ending"),
         ({"overwrite_image_reader_writer": "MyIO"}, "MyIO"),

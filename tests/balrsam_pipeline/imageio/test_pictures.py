@@ -360,10 +360,10 @@ def test_several_images_of_different_sizes_in_one_tiff_are_refused(tmp_path: Pat
 
 
 def ome_xml(*planes: tuple[str, str], own: str = "a") -> str:
-    """OME-XML of a stack of 16 × 16 pixels; each slice is the first page of a file: its identity, its name."""
+    """OME-XML of a stack of 16 × 16 pixels; each slice is the first page of a file (identity, name)."""
     data = "".join(
-        f'<TiffData FirstZ="{z}" IFD="0" PlaneCount="1"><UUID FileName="{name}">urn:uuid:{uuid}</UUID>'
-        "</TiffData>"
+        f'<TiffData FirstZ="{z}" IFD="0" PlaneCount="1">'
+        f'<UUID FileName="{name}">urn:uuid:{uuid}</UUID></TiffData>'
         for z, (uuid, name) in enumerate(planes)
     )
     return (
