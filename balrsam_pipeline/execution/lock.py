@@ -232,7 +232,7 @@ def _read_holder(descriptor: int) -> Holder | None:
             since=str(value.get("since", "?")),
             command=str(value["command"]),
         )
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, OverflowError):
         return None  # a planted pipe or folder; or its holder died before it could say who it is
 
 

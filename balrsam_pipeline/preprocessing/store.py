@@ -130,7 +130,7 @@ def _glance(folder: Path, case: str) -> _Glance:
             recipe_sha256=str(value["recipe_sha256"]),
             loses_labels=any(voxels["lost"] for voxels in value.get("label_voxels", {}).values()),
         )
-    except (KeyError, TypeError, ValueError, AttributeError):
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError):
         read_stored(folder, case)  # says what is wrong with it
         raise
     _require_sizes(folder, sizes)

@@ -161,7 +161,15 @@ def remembered(request: RunRequest) -> RunRequest:
             cluster=_cluster(value.get("cluster", [])),
             devices=tuple(map(str, value.get("devices", ()))),
         )
-    except (BalrsamError, AttributeError, KeyError, TypeError, ValueError, ArgumentTypeError):
+    except (
+        BalrsamError,
+        AttributeError,
+        KeyError,
+        TypeError,
+        ValueError,
+        OverflowError,
+        ArgumentTypeError,
+    ):
         return dataclasses.replace(request, configurations=trained_by_hand(request))
 
 
@@ -230,5 +238,5 @@ def _progress(fold: Path) -> str:
         share, left = float(epoch["progress"]), float(epoch["left_s"])
         scored = f"quick validation Dice {float(epoch['quick_dice']):.3f}, " if "quick_dice" in epoch else ""
         return f"; epoch {int(epoch['epoch'])}, {share:.0%}, {scored}{in_words(left)} left"
-    except (KeyError, TypeError, ValueError):
+    except (KeyError, TypeError, ValueError, OverflowError):
         return ""

@@ -101,6 +101,13 @@ def test_a_holder_on_another_host_without_a_heartbeat_is_dead(tmp_path: Path) ->
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize("pid", ["1e999", "-Infinity", "NaN", "[]", '"x"'])
+def test_a_lock_with_a_process_that_is_no_number_is_nobodys(tmp_path: Path, pid: str) -> None:
+    path = lock_of_another_host(tmp_path)
+    path.write_text(path.read_text().replace("4711", pid))
+    assert lock_holder(tmp_path) is None
+
+
 def test_a_clock_that_goes_wrong_kills_nobody(tmp_path: Path) -> None:
     """The heartbeat looks hours old, because the other host's clock is behind; but it moves."""
     path = lock_of_another_host(tmp_path)

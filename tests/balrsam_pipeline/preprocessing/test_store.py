@@ -86,6 +86,19 @@ def test_a_damaged_file_is_named(tmp_path: Path, name: str) -> None:
         CaseStore(tmp_path).read_slice("a", 0)
 
 
+@pytest.mark.parametrize("number", ["1e999", "Infinity", "NaN", '"9"'])
+def test_facts_with_a_shape_of_no_numbers_are_named(tmp_path: Path, number: str) -> None:
+    write_case(tmp_path, "a", make_case((9, 30, 40)), LABELS)
+    facts = json.loads((tmp_path / "a.json").read_text())
+    facts["properties"]["shape"][0] = "NUMBER"
+    (tmp_path / "a.json").write_text(json.dumps(facts).replace('"NUMBER"', number))
+    with pytest.raises(PreprocessingError, match=r"a\.json"):
+        CaseStore(tmp_path).properties("a")
+    if number != '"9"':  # text that is a number counts as one where no more is asked
+        with pytest.raises(PreprocessingError, match=r"a\.json"):
+            CaseStore(tmp_path).shape("a")
+
+
 def test_an_array_of_another_shape_than_the_facts_say_is_named(tmp_path: Path) -> None:
     write_case(tmp_path, "a", make_case((9, 30, 40)), LABELS)
     facts = json.loads((tmp_path / "a.json").read_text())

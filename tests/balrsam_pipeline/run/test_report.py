@@ -92,6 +92,28 @@ def test_whoever_is_at_work_is_said_above_and_with_its_last_word(request_: RunRe
         assert line.startswith("running") and "01:02:18 2d, fold 1: step 9 of 90" in " ".join(line.split())
 
 
+@pytest.mark.parametrize("key", ["epoch", "progress", "left_s", "quick_dice"])
+def test_a_log_with_an_infinite_number_ends_no_status(request_: RunRequest, key: str) -> None:
+    fold = fold_of(request_, 1)
+    fold.checkpoint("latest").write_text("")
+    epoch = {"event": "epoch", "step": 1, "epoch": 1, "progress": 0.5, "left_s": 60.0, "quick_dice": 0.5}
+    fold.log.write_text(json.dumps(epoch | {key: float("inf")}) + "\n")
+    assert line_of(request_, "train_2d_fold_1").startswith("stopped")
+
+
+@pytest.mark.parametrize("number", ["1e999", "NaN", "Infinity"])
+def test_a_request_with_a_number_that_is_none_is_as_one_that_cannot_be_read(
+    request_: RunRequest, number: str
+) -> None:
+    folder = ResultsFolder(request_.results).run
+    folder.mkdir(parents=True)
+    text = '{"configurations": null, "folds": null, "max_minutes": null, "settings": null, "epochs": EPOCHS}'
+    (folder / "request.json").write_text(text.replace("EPOCHS", "7"))
+    assert remembered(request_).epochs == 7
+    (folder / "request.json").write_text(text.replace("EPOCHS", number))
+    assert remembered(request_).epochs is None
+
+
 def test_lines_fit_a_terminal(request_: RunRequest) -> None:
     fold = fold_of(request_, 0)
     with folder_lock(fold.path):
