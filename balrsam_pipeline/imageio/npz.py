@@ -15,8 +15,9 @@ import zipfile
 import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from lzma import LZMAError
 from pathlib import Path
-from tokenize import TokenError  # NumPy tokenizes headers that are no literals
+from tokenize import TokenError
 from typing import IO, Any
 
 import numpy as np
@@ -187,7 +188,7 @@ def _opened(path: Path) -> Iterator[zipfile.ZipFile]:
         if kind_of_content(path) != "a zip archive":
             raise not_this_format(path, "NPZ") from None
         raise unreadable(path, problem) from None
-    except (OSError, ValueError, KeyError, EOFError, RuntimeError, zlib.error, TokenError) as problem:
+    except (OSError, ValueError, KeyError, EOFError, RuntimeError, zlib.error, LZMAError) as problem:
         raise unreadable(path, problem) from None
 
 
@@ -205,7 +206,10 @@ def _header(member: IO[bytes], info: zipfile.ZipInfo) -> tuple[tuple[int, ...], 
     version = np.lib.format.read_magic(member)
     if version not in HEADERS:
         raise ValueError(f"NumPy's format {version} of {info.filename}")
-    shape, by_columns, dtype = HEADERS[version](member)
+    try:
+        shape, by_columns, dtype = HEADERS[version](member)
+    except (TokenError, SyntaxError, TypeError, MemoryError) as problem:  # of text that is no Python
+        raise ValueError(f"{info.filename}: no header of NumPy's ({problem})") from None
     size = math.prod(shape) * dtype.itemsize
     room = info.file_size - member.tell()
     if dtype.hasobject or min(shape, default=0) < 0 or size != room:

@@ -10,6 +10,7 @@ import stat
 import zipfile
 import zlib
 from collections.abc import Set
+from lzma import LZMAError
 from pathlib import Path, PurePosixPath
 
 from balrsam_pipeline.dataset import read_description
@@ -67,7 +68,15 @@ def install_model(
                 _unpack(opened, name, folder / name, manifest, archive)
             _require_models(folder, manifest, archive)
             _put_in_place(folder, results, manifest, there)
-    except (OSError, zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, ValueError) as problem:
+    except (
+        OSError,
+        zipfile.BadZipFile,
+        zlib.error,
+        LZMAError,
+        EOFError,
+        RuntimeError,
+        ValueError,
+    ) as problem:
         if isinstance(problem, OSError) and problem.errno not in OF_A_DAMAGED_ZIP:
             raise  # the disk is full, the folder may not be written to, …
         raise _refused(archive, f"a file that cannot be unpacked: {problem}") from None

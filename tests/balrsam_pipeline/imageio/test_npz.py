@@ -107,6 +107,43 @@ def test_files_that_are_none_or_announce_too_much_are_refused(tmp_path: Path) ->
             read_image([tmp_path / "d.npz"])
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "{'descr': ('|u1', 'fortran_order': False, 'shape': (8,), }",
+        "{'descr': '|u1', 'fortran_order': False, 'shape': " + "(" * 300 + "8,), }",
+        "{'descr': '|u1', 'fortran_order': False, 1: (8,), }",
+        "{[]: 1}",
+        "  1\n 2",
+    ],
+)
+def test_headers_that_are_no_python_are_refused(tmp_path: Path, text: str) -> None:
+    header = text.encode() + b"\n"
+    with zipfile.ZipFile(tmp_path / "a.npz", "w") as archive:
+        archive.writestr(
+            "imgs.npy", b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little") + header + bytes(8)
+        )
+    for read in (lambda path: read_image([path]), read_geometry):
+        with pytest.raises(ImageError, match=r"a\.npz"):
+            read(tmp_path / "a.npz")
+
+
+@pytest.mark.parametrize("method", [zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+def test_archives_of_every_compression_are_read_or_refused_where_they_are_damaged(
+    tmp_path: Path, method: int
+) -> None:
+    content, voxels = io.BytesIO(), np.random.default_rng(0).integers(0, 3, (8, 16, 16)).astype(np.uint8)
+    np.save(content, voxels)
+    with zipfile.ZipFile(tmp_path / "a.npz", "w", method) as archive:
+        archive.writestr("imgs.npy", content.getvalue())
+    np.testing.assert_array_equal(read_image([tmp_path / "a.npz"]).data[0], voxels)
+    whole = bytearray((tmp_path / "a.npz").read_bytes())
+    whole[60:200] = bytes(byte ^ 0xA5 for byte in whole[60:200])
+    (tmp_path / "a.npz").write_bytes(whole)
+    with pytest.raises(ImageError, match=r"a\.npz"):
+        read_image([tmp_path / "a.npz"])
+
+
 def test_npz_files_beside_the_image_of_their_case_are_no_images(tmp_path: Path) -> None:
     """nnU-Net keeps its probabilities so."""
     paths = [tmp_path / name for name in ("a.nii.gz", "a.npz", ".b.npz", "a.pkl", "c.npz")]

@@ -335,6 +335,16 @@ def test_an_archive_that_is_not_there_is_told_as_that(
         assert main(["install_model", str(tmp_path / name), "--results", str(tmp_path / "results")]) == 2
         assert said in capsys.readouterr().err
         assert not (tmp_path / "results").exists()
+@pytest.mark.parametrize("method", [zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+def test_a_damaged_archive_of_any_compression_is_refused(tmp_path: Path, method: int) -> None:
+    path = tmp_path / "m.zip"
+    with zipfile.ZipFile(path, "w", method) as archive:
+        archive.writestr("manifest.json", json.dumps({str(number): number**3 for number in range(100)}))
+    whole = bytearray(path.read_bytes())
+    whole[60:200] = bytes(byte ^ 0xA5 for byte in whole[60:200])
+    path.write_bytes(whole)
+    with pytest.raises(PredictionError, match="cannot be unpacked"):
+        install_model(path, tmp_path / "elsewhere")
 
 
 @pytest.mark.slow
