@@ -4,7 +4,6 @@ about a second."""
 from __future__ import annotations
 
 import json
-import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,6 +11,7 @@ import numpy as np
 import SimpleITK as sitk
 
 from balrsam_pipeline.demo.phantom import make_phantom
+from balrsam_pipeline.execution.whole_folder import scratch_folder
 from balrsam_pipeline.layout import DESCRIPTION, SPLITS_FINAL
 
 DATASET_NAME = "Dataset999_Demo"
@@ -45,12 +45,18 @@ def generate_dataset(
     folder = raw / DATASET_NAME
     if folder.exists():
         return folder
-    building = raw / f".tmp-{DATASET_NAME}"
-    shutil.rmtree(building, ignore_errors=True)
+    with scratch_folder(folder) as scratch:
+        building = scratch / DATASET_NAME
+        _write_dataset(building, size, seed, folds)
+        building.rename(folder)
+    return folder
+
+
+def _write_dataset(folder: Path, size: DemoSize, seed: int, folds: int | None) -> None:
     for index in range(size.training_cases + size.test_cases):
         training = index < size.training_cases
         generator = np.random.default_rng((seed, index))
-        _write_case(building, "Tr" if training else "Ts", f"demo_{index:03d}", size, generator)
+        _write_case(folder, "Tr" if training else "Ts", f"demo_{index:03d}", size, generator)
     description = {
         "name": "Demo",
         "description": "Generated volumes: an organ and its core in two MR-like channels",
@@ -59,16 +65,14 @@ def generate_dataset(
         "numTraining": size.training_cases,
         "file_ending": ".nii.gz",
     }
-    (building / DESCRIPTION).write_text(json.dumps(description, indent=2) + "\n", encoding="utf-8")
+    (folder / DESCRIPTION).write_text(json.dumps(description, indent=2) + "\n", encoding="utf-8")
     if folds is not None:
         cases = [f"demo_{index:03d}" for index in range(size.training_cases)]
         splits = [
             {"train": [case for case in cases if case not in cases[fold::folds]], "val": cases[fold::folds]}
             for fold in range(folds)
         ]
-        (building / SPLITS_FINAL).write_text(json.dumps(splits) + "\n", encoding="utf-8")
-    building.rename(folder)
-    return folder
+        (folder / SPLITS_FINAL).write_text(json.dumps(splits) + "\n", encoding="utf-8")
 
 
 def _write_case(folder: Path, part: str, case: str, size: DemoSize, generator: np.random.Generator) -> None:

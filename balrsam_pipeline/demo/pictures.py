@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +9,7 @@ from PIL import Image
 
 from balrsam_pipeline.demo.phantom import make_phantom
 from balrsam_pipeline.errors import UsageError
+from balrsam_pipeline.execution.whole_folder import scratch_folder
 
 PATIENTS, SIDE = 15, 96
 SLICES = (3, 4)  # of SLAB_ZYX, around its middle: two pictures of each patient
@@ -31,17 +31,21 @@ def generate_pictures(folder: Path, patients: int = PATIENTS, seed: int = 7) -> 
         raise UsageError(
             folder, found="it exists", expected="a new folder", fix="choose another name, or remove it first"
         )
-    building = folder.with_name(f".tmp-{folder.name}")
-    shutil.rmtree(building, ignore_errors=True)
+    with scratch_folder(folder) as scratch:
+        building = scratch / folder.name
+        _write_pictures(building, patients, seed)
+        building.rename(folder)
+    return patients * len(SLICES)
+
+
+def _write_pictures(folder: Path, patients: int, seed: int) -> None:
     for name in ("images", "masks"):
-        (building / name).mkdir(parents=True)
+        (folder / name).mkdir(parents=True)
     for patient in range(patients):
         phantom = make_phantom(SLAB_ZYX, SPACING_MM, np.random.default_rng((seed, patient)))
         for number, z in enumerate(SLICES, 1):
             name = f"patient{patient + 1:02d}_{number}"
             grey = (phantom.image_czyx[0, z] * (255 / BRIGHTEST)).clip(0, 255).astype(np.uint8)
             mask = (phantom.label_zyx[z] > 0).astype(np.uint8) * 255
-            Image.fromarray(grey).save(building / "images" / f"{name}.png")
-            Image.fromarray(mask).save(building / "masks" / f"{name}_mask.png")
-    building.rename(folder)
-    return patients * len(SLICES)
+            Image.fromarray(grey).save(folder / "images" / f"{name}.png")
+            Image.fromarray(mask).save(folder / "masks" / f"{name}_mask.png")

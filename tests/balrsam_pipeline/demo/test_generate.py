@@ -3,6 +3,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import pytest
 import SimpleITK as sitk
 
 from balrsam_pipeline.dataset import read_folds
@@ -52,3 +53,18 @@ def test_an_existing_dataset_is_left_as_it_is(tmp_path: Path) -> None:
     (folder / "dataset.json").write_text("mine")
     generate_dataset(tmp_path, SMALL)
     assert (folder / "dataset.json").read_text() == "mine"
+
+
+@pytest.mark.parametrize("link", [True, False])
+def test_nothing_under_a_name_that_can_be_guessed_is_written_to_or_removed(
+    tmp_path: Path, link: bool
+) -> None:
+    theirs = tmp_path / "theirs"
+    for folder in (theirs, tmp_path / "raw"):
+        folder.mkdir()
+    planted = tmp_path / "raw" / ".tmp-Dataset999_Demo"
+    planted.symlink_to(theirs) if link else planted.mkdir()
+    (planted / "notes.txt").write_text("precious")
+    generate_dataset(tmp_path / "raw", SMALL)
+    assert [path.name for path in planted.iterdir()] == ["notes.txt"]
+    assert {path.name for path in (tmp_path / "raw").iterdir()} == {planted.name, "Dataset999_Demo"}

@@ -34,3 +34,18 @@ def test_a_folder_that_is_there_is_not_touched(tmp_path: Path, capsys: pytest.Ca
         generate_pictures(tmp_path)
     assert main(["demo", "--pictures", str(tmp_path)]) == 2
     assert list(tmp_path.iterdir()) == [] and "it exists" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("link", [True, False])
+def test_nothing_under_a_name_that_can_be_guessed_is_written_to_or_removed(
+    tmp_path: Path, link: bool
+) -> None:
+    theirs = tmp_path / "theirs"
+    for folder in (theirs, tmp_path / "raw"):
+        folder.mkdir()
+    planted = tmp_path / "raw" / ".tmp-organs"
+    planted.symlink_to(theirs) if link else planted.mkdir()
+    (planted / "notes.txt").write_text("precious")
+    generate_pictures(tmp_path / "raw" / "organs", patients=1)
+    assert [path.name for path in planted.iterdir()] == ["notes.txt"]
+    assert {path.name for path in (tmp_path / "raw").iterdir()} == {planted.name, "organs"}
