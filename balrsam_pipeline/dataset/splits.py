@@ -4,6 +4,7 @@ makes."""
 from __future__ import annotations
 
 import csv
+import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,9 +12,10 @@ from typing import Any
 
 import numpy as np
 
+from balrsam_pipeline.csv_cells import as_text, taken_back
 from balrsam_pipeline.dataset.raw import RawDataset
 from balrsam_pipeline.errors import DatasetError
-from balrsam_pipeline.files import read_json, read_text, write_json
+from balrsam_pipeline.files import read_json, read_text, write_json, write_text
 from balrsam_pipeline.layout import GROUPS, SPLITS_FINAL
 
 FOLDS = 5
@@ -123,7 +125,8 @@ def read_groups(path: Path) -> dict[str, str]:
     groups: dict[str, str] = {}
     lines = read_text(path).splitlines(keepends=True)
     try:
-        rows = [[cell.strip() for cell in row] for row in csv.reader(lines) if any(map(str.strip, row))]
+        stripped = ([cell.strip() for cell in row] for row in csv.reader(lines))
+        rows = [[taken_back(cell) for cell in row] for row in stripped if any(row)]
     except csv.Error as problem:
         raise _wrong(
             path, f"cannot be read: {problem}", "a CSV file in UTF-8 with the columns case, group"
@@ -140,6 +143,15 @@ def read_groups(path: Path) -> dict[str, str]:
                 "one group per case",
             )
     return groups
+
+
+def write_groups(path: Path, groups: Mapping[str, str]) -> None:
+    """Write case -> group as `read_groups` reads it, atomically; no name is a formula to a spreadsheet."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(("case", "group"))
+    writer.writerows((as_text(case), as_text(group)) for case, group in sorted(groups.items()))
+    write_text(path, text.getvalue())
 
 
 def read_folds(path: Path) -> tuple[Fold, ...]:

@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from balrsam_pipeline.csv_cells import as_text
 from balrsam_pipeline.errors import EvaluationError
 from balrsam_pipeline.files import ESCAPED, atomic_path, write_json, write_text
 from balrsam_pipeline.layout import PER_CASE, REPORT, SUMMARY, ScoredFolder, further_cases_folder
@@ -28,7 +29,6 @@ COMPARISON_NAME = "comparison.json"
 COMPARISON_CSV_NAME = "comparison.csv"
 COMPARISON_HTML_NAME = "comparison.html"
 ROW_COLUMNS, COMPARISON_COLUMNS = ("case", "label", "status"), ("metric", "label", "mean_a")  # the first ones
-FORMULA_SIGNS = ("=", "+", "-", "@", "\t", "\r")  # what makes a cell a formula; source: OWASP, CSV injection
 
 
 def make_folder(folder: Path) -> Path:
@@ -158,4 +158,4 @@ def _csv(frame: pd.DataFrame, header: bool) -> str:
 
 
 def _as_text(cell: Any) -> Any:
-    return f"'{cell}" if isinstance(cell, str) and cell.startswith(FORMULA_SIGNS) else cell
+    return as_text(cell) if isinstance(cell, str) else cell

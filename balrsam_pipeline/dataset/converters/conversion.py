@@ -13,11 +13,11 @@ from typing import Any, TypeVar
 from balrsam_pipeline.dataset.converters.hold_out import HoldOut, case_named, hold_out
 from balrsam_pipeline.dataset.converters.source_files import ending_of, listed, stem_of
 from balrsam_pipeline.dataset.integrity.checks.across import guess_patients
-from balrsam_pipeline.dataset.splits import blocks_advice, read_groups
+from balrsam_pipeline.dataset.splits import blocks_advice, read_groups, write_groups
 from balrsam_pipeline.errors import DatasetError
 from balrsam_pipeline.execution import local_executor, run_cases
 from balrsam_pipeline.execution.whole_folder import tree_state_sha256
-from balrsam_pipeline.files import read_json, write_json, write_text
+from balrsam_pipeline.files import read_json, write_json
 from balrsam_pipeline.imageio import read_geometry
 from balrsam_pipeline.layout import DESCRIPTION, GROUPS, LABELS_TR, RawFolder
 from balrsam_pipeline.progress import track
@@ -131,8 +131,7 @@ def finish(
     hold_out(new, conversion.hold_out, groups, bool(stated), aliases)
     training = {stem_of(path) for path in _images(raw.labels_tr)}
     if groups:
-        lines = [f"{case},{group}" for case, group in sorted(groups.items()) if case in training]
-        write_text(raw.groups, "\n".join(["case,group", *lines]) + "\n")
+        write_groups(raw.groups, {case: group for case, group in groups.items() if case in training})
     write_dataset_json(new, names, labels, ending, **others)
     if len(training) == 1:
         _tell_one_case(raw, ending)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from hypothesis import strategies as st
 from sklearn.model_selection import KFold
 
 from balrsam_pipeline.dataset import Fold, make_folds, read_folds, read_groups, write_folds
+from balrsam_pipeline.dataset.splits import write_groups
 from balrsam_pipeline.errors import DatasetError
 
 
@@ -71,6 +73,16 @@ def test_groups_are_read_with_or_without_heading(tmp_path: Path) -> None:
     for text in ("case,group\na,p1\nb,p1\n", "a, p1\nb ,p1\n\n", "\ufeffcase,group\r\na,p1\r\nb,p1"):
         (tmp_path / "groups.csv").write_text(text, encoding="utf-8")
         assert read_groups(tmp_path / "groups.csv") == {"a": "p1", "b": "p1"}
+
+
+def test_groups_of_any_names_are_read_as_they_were_written_and_are_no_formulas(tmp_path: Path) -> None:
+    names = ("a", "b,x_1", 'c"d"', '=HYPERLINK("x")', "'=1", "-1", "@x", "+1", "'plain", "ü x", "e\nf")
+    groups = dict(zip(names, reversed(names), strict=True))
+    write_groups(tmp_path / "groups.csv", groups)
+    assert read_groups(tmp_path / "groups.csv") == groups
+    with (tmp_path / "groups.csv").open(encoding="utf-8", newline="") as file:
+        cells = [cell for row in csv.reader(file) for cell in row]
+    assert len(cells) == 2 * (1 + len(names)) and not any(cell[0] in "=+-@" for cell in cells)
 
 
 @pytest.mark.parametrize("text", ["a\n", "a,p1,x\n", "a,p1\na,p2\n", "a,\n"])
