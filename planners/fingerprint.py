@@ -1,7 +1,8 @@
 """The fingerprint of a dataset: every case measured in parallel, only changed cases measured again.
 
-Beside fingerprint.json lie `fingerprint_sources.json` and `fingerprint_quantiles.npy`, float32: of every case
-that shows a label n, and then its (channel, n) values; older versions kept (case, channel, 4096).
+Beside fingerprint.json lie `fingerprint_sources.json` (the state of every case's files, and the CRC-32 of the
+next) and `fingerprint_quantiles.npy`, float32: of every case that shows a label n, and then its (channel, n)
+values. Older versions kept (case, channel, 4096), and the states alone.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from concurrent.futures import Executor
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -27,12 +29,14 @@ from balrsam_pipeline.plan import (
     read_fingerprint,
     write_versioned,
 )
+from balrsam_pipeline.preprocessing.array_files import file_crc32
 from balrsam_pipeline.progress import track
 from planners.case_fingerprint import Measurement, MeasureTask, is_outdated, measure_case
 from planners.file_hashes import content_sha256, file_state
 from planners.measured import Measured, Place, places_of, read_values, start_measuring
 from planners.pooling import pooled_percentiles
 
+STATES, CHECKSUM = "states", "quantiles_crc32"  # in fingerprint_sources.json
 SHOWN = 10  # failing cases spelled out in a message
 
 
@@ -163,7 +167,7 @@ def _unchanged(folder: Path, states: dict[str, str]) -> Fingerprint | None:
     """The fingerprint of an earlier run, if every file of every case is as it was then."""
     files = PreprocessedFolder(folder)
     try:
-        if read_json(files.fingerprint_sources) == states and files.fingerprint_quantiles.is_file():
+        if _read_sources(files)[0] == states and files.fingerprint_quantiles.is_file():
             fingerprint = read_fingerprint(files.fingerprint)
             as_today = not any(map(is_outdated, fingerprint.cases))
             return fingerprint if fingerprint.channel_statistics and as_today else None
@@ -177,13 +181,23 @@ def _read_known(folder: Path) -> dict[str, _Known]:
     files = PreprocessedFolder(folder)
     try:
         cases = read_fingerprint(files.fingerprint).cases
-        states = read_json(files.fingerprint_sources)
+        states, checksum = _read_sources(files)
+        if checksum is not None and file_crc32(files.fingerprint_quantiles) != checksum:
+            return {}
         shown = {case.case: len(case.channel_statistics) for case in cases if case.channel_statistics}
         with files.fingerprint_quantiles.open("rb") as file:
             places = places_of(file, shown)
         return {case.case: _Known(case, places.get(case.case), str(states[case.case])) for case in cases}
     except (BalrsamError, OSError, EOFError, ValueError, KeyError, IndexError, TypeError):
         return {}
+
+
+def _read_sources(files: PreprocessedFolder) -> tuple[Any, int | None]:
+    """Case -> state of its files, and the checksum of the quantiles, None as older versions have it."""
+    value = read_json(files.fingerprint_sources)
+    if isinstance(value, dict) and isinstance(value.get(STATES), dict):
+        return value[STATES], value.get(CHECKSUM)
+    return value, None
 
 
 def _still_valid(files: CaseFiles, dataset: RawDataset, known: Mapping[str, _Known]) -> bool:
@@ -216,9 +230,11 @@ def _write(folder: Path, fingerprint: Fingerprint, measured: Measured, states: d
     files = PreprocessedFolder(folder)
     for path in (files.fingerprint, files.fingerprint_sources):
         path.unlink(missing_ok=True)
-    with atomic_path(files.fingerprint_quantiles) as temporary, temporary.open("wb") as file:
-        measured.write(file, shown)
-    write_json(files.fingerprint_sources, states)
+    with atomic_path(files.fingerprint_quantiles) as temporary:
+        with temporary.open("wb") as file:
+            measured.write(file, shown)
+        checksum = file_crc32(temporary)
+    write_json(files.fingerprint_sources, {STATES: states, CHECKSUM: checksum})
     write_versioned(files.fingerprint, fingerprint)
 
 

@@ -103,6 +103,31 @@ def test_damaged_leftovers_are_measured_again(dataset: Path, tmp_path: Path, nam
     assert again.fingerprint == first.fingerprint
 
 
+def test_intensities_that_the_disk_damaged_are_measured_again(dataset: Path, tmp_path: Path) -> None:
+    first = extract_fingerprint(open_dataset(dataset), tmp_path, None, 1)
+    path = tmp_path / "fingerprint_quantiles.npy"
+    values = np.load(path)
+    values[10:300] += 1  # as plausible as before
+    np.save(path, values)
+    image = dataset / "imagesTr" / "case_02_0000.nii.gz"
+    sitk.WriteImage(sitk.ReadImage(str(image)) + 0, str(image))
+    os.utime(image, (1, 1))
+    again = extract_fingerprint(open_dataset(dataset), tmp_path, None, 1)
+    assert len(again.measured) == 4
+    assert again.fingerprint.channel_statistics == first.fingerprint.channel_statistics
+
+
+def test_what_versions_without_a_checksum_measured_is_taken(dataset: Path, tmp_path: Path) -> None:
+    first = extract_fingerprint(open_dataset(dataset), tmp_path, None, 1)
+    sources = tmp_path / "fingerprint_sources.json"
+    sources.write_text(json.dumps(json.loads(sources.read_text())["states"]))
+    assert extract_fingerprint(open_dataset(dataset), tmp_path, None, 1).measured == ()
+    os.utime(dataset / "imagesTr" / "case_02_0000.nii.gz", (1, 1))
+    again = extract_fingerprint(open_dataset(dataset), tmp_path, None, 1)
+    assert again.measured == ()
+    assert again.fingerprint == first.fingerprint
+
+
 def test_a_case_that_cannot_be_read_is_named_and_the_others_are_kept(dataset: Path, tmp_path: Path) -> None:
     path = dataset / "imagesTr" / "case_01_0000.nii.gz"
     whole = path.read_bytes()
