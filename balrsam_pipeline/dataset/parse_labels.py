@@ -112,14 +112,15 @@ def _whole_number(value: Any) -> int | None:
 
 
 def _region_order(order: Any, regions: dict[str, tuple[int, ...]], where: object) -> tuple[int, ...]:
+    declared = {0}.union(*regions.values())
     numbers = [_whole_number(item) for item in order] if isinstance(order, list) else None
-    if numbers is None or len(numbers) != len(regions) or any(number is None for number in numbers):
+    if numbers is None or len(numbers) != len(regions) or not declared.issuperset(numbers):
         raise _wrong(
             where,
-            f"regions_class_order {order!r}",
-            f"{len(regions)} whole numbers, one per region ({', '.join(regions)})",
-            "write the value that each region leaves in the label map, large regions first, so that small "
-            "ones are painted over them",
+            f"regions_class_order {str(order)[:60]}",
+            f"{len(regions)} values among those of labels, one per region ({', '.join(regions)})",
+            "write the value that each region leaves in the label map when smaller ones have been painted "
+            "over it, large regions first",
         )
     return tuple(number for number in numbers if number is not None)
 

@@ -285,11 +285,12 @@ CATALOGUE = (
     ),
     Broken("num_training", "dataset.json", lambda f: edit_json(f, numTraining=99), "warning", True),
     Broken(
-        "region_order",
+        "dataset_json",
         "dataset.json",
         lambda f: edit_json(
             f, labels={"background": 0, "organ": [1, 2], "lesion": 2}, regions_class_order=[1, 5]
         ),
+        name="a region order that paints an unknown value",
     ),
     Broken(
         "labels_share_value",

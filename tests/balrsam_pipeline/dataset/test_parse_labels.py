@@ -74,6 +74,11 @@ def test_regions_may_have_an_ignore_label() -> None:
         ({"labels": BRATS}, "regions_class_order None"),
         ({"labels": BRATS, "regions_class_order": [1, 2]}, "regions_class_order"),
         ({"labels": BRATS, "regions_class_order": [1, 2, "x"]}, "regions_class_order"),
+        ({"labels": BRATS, "regions_class_order": [1, 2, 4]}, "regions_class_order"),
+        ({"labels": BRATS | {"ignore": 4}, "regions_class_order": [1, 2, 4]}, "regions_class_order"),
+        ({"labels": BRATS, "regions_class_order": [1, 2, 40000]}, "regions_class_order"),
+        ({"labels": BRATS, "regions_class_order": [-1, 2, 3]}, "regions_class_order"),
+        ({"labels": BRATS, "regions_class_order": [10**18, 2, 3]}, "regions_class_order"),
     ],
 )
 def test_labels_that_make_no_sense_are_refused_with_a_fix(content: dict[str, Any], complaint: str) -> None:

@@ -12,8 +12,7 @@ WHERE = DESCRIPTION
 
 
 def check_description(description: DatasetDescription) -> Iterator[Problem]:
-    """Look for gaps in label values, names that share a value, region orders that paint unknown values, and
-    readers that reorient."""
+    """Look for gaps in label values, names that share a value, and readers that reorient."""
     scheme = description.labels
     declared = sorted({0} | {value for values in scheme.values for value in values})
     if declared != list(range(scheme.largest + 1)):
@@ -40,19 +39,6 @@ def check_description(description: DatasetDescription) -> Iterator[Problem]:
                 "remove all but one of them",
                 "warning",
             )
-    painted = [value for value in scheme.region_order if value not in declared]
-    if painted:
-        fix = (
-            "write for each region the label value that is left when smaller regions have been painted "
-            "over it"
-        )
-        yield Problem(
-            "region_order",
-            WHERE,
-            f"regions_class_order paints {', '.join(map(str, painted))}",
-            "values of labels",
-            fix,
-        )
     if description.reader is not None and description.reader.endswith("WithReorient"):
         yield Problem(
             "reader_reorients",
