@@ -18,7 +18,7 @@ from balrsam_pipeline.errors import BalrsamError
 from balrsam_pipeline.logs import log_to_stderr
 from balrsam_pipeline.memory import is_want_of_memory, want_of_memory
 from balrsam_pipeline.paths import launcher_environment, wait_passively
-from balrsam_pipeline.printable import printable
+from balrsam_pipeline.printable import one_line, printable
 from balrsam_pipeline.progress import phase
 from balrsam_pipeline.streams import prepare_streams
 
@@ -42,7 +42,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     if words[0] not in COMMANDS:
         near = difflib.get_close_matches(words[0], COMMANDS, 1)
         meant = f" Did you mean '{near[0]}'?" if near else ""
-        print(f"balrsam: no command '{words[0]}'.{meant} Commands: {', '.join(COMMANDS)}", file=sys.stderr)
+        known = f"Commands: {', '.join(COMMANDS)}"
+        print(f"balrsam: no command '{one_line(words[0])}'.{meant} {known}", file=sys.stderr)
         return 2
     return run_command(words[0], words[1:])
 

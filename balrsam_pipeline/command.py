@@ -118,7 +118,7 @@ class _Parser(argparse.ArgumentParser):
         """Say what is wrong, and what nnU-Net's words are called here; exits with 2."""
         meant = in_our_words(self.prog.removeprefix("balrsam "), self.words)
         if meant is None:
-            super().error(message)
+            super().error(printable(message))
         told = (
             f"error: {printable(message)}\nin the words of nnU-Net; here it is called:\n  {printable(meant)}"
         )

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import contextlib
 import errno
 import subprocess
 import sys
@@ -41,6 +42,15 @@ def test_version(capsys: pytest.CaptureFixture[str]) -> None:
 def test_an_unknown_command_is_refused_with_those_there_are(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["trian"]) == 2
     assert "train" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("words", [["\x1b[2Jevil"], ["evaluate", "a", "b", "\x1b[2Jevil"], ["\x9b2J\nevil"]])
+def test_arguments_do_not_act_on_the_terminal(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    with contextlib.suppress(SystemExit):
+        main(words)
+    told = capsys.readouterr().err
+    assert "evil" in told and not {"\x1b", "\x9b"} & set(told)
+    assert "\\x1b[2Jevil" in told or "\\x9b2J\\nevil" in told
 
 
 @pytest.mark.parametrize(
