@@ -8,7 +8,9 @@ import json
 import os
 import re
 import secrets
+import shutil
 import socket
+import stat
 import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -107,15 +109,31 @@ def write_text(path: Path, text: str, durable: bool = True) -> None:
 
 def own_descriptor(path: Path, mode: int) -> int:
     """Open a file of ours to write to it where it lies, made if need be. A link planted under its name is
-    removed, for what it leads to is somebody else's.
+    removed, for what it leads to is somebody else's, as is a pipe; of a hard link (a snapshot may hold the
+    other) becomes a file of its own.
 
     Args:
         mode: os.O_APPEND or os.O_TRUNC.
     """
-    if path.is_symlink():
-        path.unlink()
+    _make_own(path, keep=mode == os.O_APPEND)
     no_link = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0)
     return os.open(path, os.O_WRONLY | os.O_CREAT | no_link | mode, 0o644)
+
+
+def _make_own(path: Path, keep: bool) -> None:
+    """See that what lies under a name, if anything, is a file that no other name leads to."""
+    try:
+        state = path.lstat()
+    except FileNotFoundError:
+        return
+    plain = stat.S_ISREG(state.st_mode)
+    if (plain and state.st_nlink == 1) or stat.S_ISDIR(state.st_mode):
+        return
+    if plain and keep:
+        with atomic_path(path) as temporary:
+            shutil.copyfile(path, temporary)
+    else:
+        path.unlink()
 
 
 def write_json(path: Path, value: Any, durable: bool = True) -> None:

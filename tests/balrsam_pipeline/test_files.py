@@ -108,3 +108,26 @@ def test_a_link_planted_under_the_name_of_a_file_of_ours_is_not_written_through(
     with os.fdopen(own_descriptor(tmp_path / "cluster.log", mode), "wb") as file:
         file.write(b"ours")
     assert (victim.read_text(), (tmp_path / "cluster.log").read_text()) == ("mine", "ours")
+
+
+@pytest.mark.parametrize("mode", [os.O_APPEND, os.O_TRUNC])
+def test_a_hard_link_is_not_written_through_and_what_was_logged_stays(tmp_path: Path, mode: int) -> None:
+    other = tmp_path / "snapshot"
+    other.write_text("epoch 1\n")
+    (tmp_path / "log.jsonl").hardlink_to(other)
+    with os.fdopen(own_descriptor(tmp_path / "log.jsonl", mode), "wb") as file:
+        file.write(b"epoch 2\n")
+    kept = "epoch 1\n" if mode == os.O_APPEND else ""
+    assert (tmp_path / "log.jsonl").read_text() == f"{kept}epoch 2\n"
+    assert other.read_text() == "epoch 1\n"
+    assert {path.name for path in tmp_path.iterdir()} == {"log.jsonl", "snapshot"}
+
+
+@pytest.mark.parametrize("mode", [os.O_APPEND, os.O_TRUNC])
+def test_a_pipe_planted_under_the_name_of_a_file_of_ours_keeps_nobody_waiting(
+    tmp_path: Path, mode: int
+) -> None:
+    os.mkfifo(tmp_path / "log.txt")
+    with os.fdopen(own_descriptor(tmp_path / "log.txt", mode), "wb") as file:
+        file.write(b"ours")
+    assert (tmp_path / "log.txt").read_text() == "ours"
