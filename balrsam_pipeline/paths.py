@@ -97,6 +97,11 @@ def launcher_environment() -> dict[str, int]:
     }
 
 
+def meeting_place() -> str:
+    """Where a launcher's processes meet, ADDRESS:PORT; a question mark for what is not said."""
+    return ":".join(os.environ.get(name) or "?" for name in ("MASTER_ADDR", "MASTER_PORT"))
+
+
 def rank_environment(rank: int, world_size: int, port: int) -> dict[str, str]:
     """The environment of a process among several on this machine, as torchrun sets it: on the CPU each
     computes with one thread, unless that was said."""

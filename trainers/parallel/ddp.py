@@ -14,6 +14,7 @@ from torch.nn.parallel import DistributedDataParallel
 from balrsam_pipeline.errors import TrainingError
 from balrsam_pipeline.hardware import best_device, checked_device
 from balrsam_pipeline.paths import launcher_environment
+from trainers.parallel.meeting import meet
 
 _LOST = (
     "closed by peer",
@@ -94,18 +95,28 @@ def name_lost_ranks(ranks: Ranks) -> Iterator[None]:
 @contextmanager
 def joined_ranks(device: torch.device) -> Iterator[Ranks]:
     """Join the other processes where a launcher started several (gloo on CPU, nccl on GPUs); leave them at
-    the end."""
+    the end.
+
+    Raises:
+        TrainingError: the others did not come.
+    """
     environment = launcher_environment()
     if device.type == "cuda":  # nccl, pinned memory, and whatever else does not name a device, take this one
         torch.cuda.set_device(device)
     if environment["world_size"] == 1:
         yield Ranks(device=device)
         return
-    distributed.init_process_group("nccl" if device.type == "cuda" else "gloo")
+    rank, world_size = environment["rank"], environment["world_size"]
+    distributed.init_process_group(
+        "nccl" if device.type == "cuda" else "gloo",
+        store=meet(rank, world_size),
+        rank=rank,
+        world_size=world_size,
+    )
     try:
         votes = distributed.new_group(backend="gloo") if device.type == "cuda" else None
         _LAST_GROUPS[:] = [distributed.group.WORLD, votes]
-        yield Ranks(environment["rank"], environment["world_size"], device, votes)
+        yield Ranks(rank, world_size, device, votes)
     finally:
         distributed.destroy_process_group()
 

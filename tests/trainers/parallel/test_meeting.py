@@ -1,0 +1,77 @@
+"""Waiting for other ranks ends by a signal, and in a message that says who is missing where."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from contextlib import closing
+from datetime import timedelta
+
+import pytest
+
+from balrsam_pipeline.errors import TrainingError
+from trainers.parallel.meeting import meet
+
+WAITING = """
+import sys
+import trainers.parallel.meeting as meeting
+from balrsam_pipeline.errors import BalrsamError
+from balrsam_pipeline.logs import log_to_stderr
+from trainers.stopping import stop_before_training
+
+log_to_stderr()
+meeting.TOLD_AFTER_S = 0.5
+try:
+    with stop_before_training():
+        meeting.meet(int(sys.argv[1]), 2)
+except BalrsamError as problem:
+    sys.exit(problem.exit_code)
+"""
+
+
+def free_port() -> str:
+    with closing(socket.socket()) as place:
+        place.bind(("127.0.0.1", 0))
+        return str(place.getsockname()[1])
+
+
+@pytest.mark.parametrize("rank", ["0", "1"])
+def test_a_rank_that_waits_says_for_what_and_ends_by_sigterm(rank: str) -> None:
+    place = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": free_port()}
+    process = subprocess.Popen(
+        [sys.executable, "-c", WAITING, rank],
+        env={**os.environ, **place},
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        assert process.stderr is not None
+        line = next(line for line in process.stderr if "has waited" in line)
+        assert f"rank {rank} has waited" in line and f"127.0.0.1:{place['MASTER_PORT']}" in line
+        process.send_signal(signal.SIGTERM)
+        began = time.monotonic()
+        assert process.wait(timeout=60) == 75
+        assert time.monotonic() - began < 20
+    finally:
+        process.kill()
+
+
+@pytest.mark.parametrize("rank", [0, 1])
+def test_ranks_that_never_come_are_a_message(rank: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    port = free_port()
+    monkeypatch.setenv("MASTER_ADDR", "127.0.0.1")
+    monkeypatch.setenv("MASTER_PORT", port)
+    with pytest.raises(TrainingError, match=f"127.0.0.1:{port}") as caught:
+        meet(rank, 2, timedelta(seconds=1))
+    assert "unset RANK" in caught.value.fix
+
+
+def test_a_launcher_that_says_nowhere_to_meet_is_a_message(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("MASTER_ADDR", raising=False)
+    monkeypatch.setenv("MASTER_PORT", "1")
+    with pytest.raises(TrainingError, match="MASTER_ADDR"):
+        meet(0, 2, timedelta(seconds=1))
