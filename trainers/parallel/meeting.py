@@ -7,12 +7,16 @@ import logging
 import threading
 import time
 from datetime import timedelta
+from typing import TYPE_CHECKING
 
-from torch import distributed
+from torch.distributed.rendezvous import rendezvous
 
 from balrsam_pipeline.errors import TrainingError
 from balrsam_pipeline.paths import meeting_place
 from balrsam_pipeline.progress import in_words
+
+if TYPE_CHECKING:
+    from torch._C._distributed_c10d import Store
 
 LOG = logging.getLogger(__name__)
 LIMIT = timedelta(minutes=30)  # gloo's own
@@ -20,18 +24,18 @@ TOLD_AFTER_S, TOLD_EVERY_S = 10.0, 60.0
 LOOK_EVERY_S = 0.2  # for a signal; torch waits without looking
 
 
-def meet(rank: int, world_size: int, limit: timedelta = LIMIT) -> distributed.Store:
+def meet(rank: int, world_size: int, limit: timedelta = LIMIT) -> Store:
     """What the processes of a training tell each other by, once all of them are there.
 
     Raises:
         TrainingError: they were not within the limit, or the launcher's variables say nowhere to meet.
     """
-    met: list[distributed.Store] = []
+    met: list[Store] = []
     problems: list[Exception] = []
 
     def wait() -> None:
         try:
-            store, _, _ = next(distributed.rendezvous("env://", rank, world_size, timeout=limit))
+            store, _, _ = next(rendezvous("env://", rank, world_size, timeout=limit))
             met.append(store)
         except (RuntimeError, ValueError) as problem:
             problems.append(problem)
