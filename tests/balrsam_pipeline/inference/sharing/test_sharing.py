@@ -335,6 +335,8 @@ def test_an_archive_that_is_not_there_is_told_as_that(
         assert main(["install_model", str(tmp_path / name), "--results", str(tmp_path / "results")]) == 2
         assert said in capsys.readouterr().err
         assert not (tmp_path / "results").exists()
+
+
 @pytest.mark.parametrize("method", [zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
 def test_a_damaged_archive_of_any_compression_is_refused(tmp_path: Path, method: int) -> None:
     path = tmp_path / "m.zip"
