@@ -15,8 +15,11 @@ from balrsam_pipeline.protect import identity
 PREAMBLE, MAGIC = 128, b"DICM"  # how a DICOM file begins
 ENDING = ".dcm"
 HEAD_BYTES = 1 << 16  # of a file: the class and UIDs come before the pixels
-_UID = re.compile(rb"\d+(?:\.\d+){4,}")  # the first in a file is its class
-_STORAGE_CLASS = re.compile(rb"1\.2\.840\.10008\.5\.1\.4\.1\.1\.[\d.]+")  # so is this where no magic is
+_UID = re.compile(rb"(\d+(?:\.\d+){4,})")  # the first in a file is its class
+# where no magic is, the element (0008,0016) alone says it: texts name classes, too
+_CLASS_ELEMENT = re.compile(
+    rb"\x08\x00\x16\x00(?:UI..|.{4})(1\.2\.840\.10008\.5\.1\.4\.1\.1\.[\d.]+)", re.DOTALL
+)
 
 
 def folders_of(top: Path) -> list[Path]:
@@ -74,8 +77,8 @@ def _class_of(file: Path) -> bytes:
     """The UID of what kind of object a file holds (a CT slice, a report …); empty where none can be read."""
     head = _head(file, HEAD_BYTES)
     whole = head[PREAMBLE:].startswith(MAGIC)
-    found = _UID.search(head, PREAMBLE) if whole else _STORAGE_CLASS.search(head)
-    return found[0] if found and found.end() < len(head) else b""
+    found = _UID.search(head, PREAMBLE) if whole else _CLASS_ELEMENT.search(head)
+    return found[1] if found and found.end() < len(head) else b""
 
 
 def _without_digits(file: Path) -> tuple[Path, str]:

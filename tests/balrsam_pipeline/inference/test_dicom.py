@@ -317,6 +317,32 @@ def test_what_else_lies_beside_a_series_is_no_damaged_slice(tmp_path: Path) -> N
     np.testing.assert_array_equal(read_series(series).data[0], voxels_of(KINDS["upright"]))
 
 
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("metadata.csv", f"Series UID,Modality,SOP Class UID\nSERIES,CT,{CT}\n"),  # of a TCIA download
+        ("anna/tags.json", f'{{"00080016": {{"vr": "UI", "Value": ["{CT}"]}}}}'),
+        ("anna/dump.txt", f"(0008,0016) UI [{CT}] # 26, 1 SOPClassUID\n"),
+    ],
+)
+def test_a_text_that_names_the_class_of_slices_is_none(name: str, text: str, tmp_path: Path) -> None:
+    write_kind(tmp_path / "anna", KINDS["upright"])
+    uid = files_of(tmp_path / "anna")[0].SeriesInstanceUID
+    (tmp_path / name).write_text(text.replace("SERIES", uid))
+    (series,) = find_series(tmp_path)
+    np.testing.assert_array_equal(read_series(series).data[0], voxels_of(KINDS["upright"]))
+
+
+def test_a_damaged_slice_without_a_preamble_is_known_by_its_class(tmp_path: Path) -> None:
+    write_kind(tmp_path, KINDS["upright"])
+    file = tmp_path / "1_006.dcm"
+    whole = file.read_bytes()
+    (tmp_path / "last").write_bytes(whole[whole.index(b"\x08\0\x16\0UI") : -300])
+    file.unlink()
+    with pytest.raises(ImageError, match="last"):
+        read_series(find_series(tmp_path)[0])
+
+
 @pytest.mark.parametrize("place", ["folder", "file"])
 def test_names_that_are_not_utf8_are_refused_before_gdcm_ends_the_process(place: str, tmp_path: Path) -> None:
     odd = os.fsdecode(b"M\xfcller")
