@@ -162,6 +162,15 @@ def write_sidecar(path: Path, geometry: Geometry) -> None:
         write_json(spacing_file(path), {"spacing": list(geometry.spacing_mm)})
 
 
+def is_written_sidecar(path: Path) -> bool:
+    """Whether a file is what `write_sidecar` writes, with nothing of others (annotations, say) in it."""
+    try:
+        content = read_json(path, ImageError)
+    except ImageError:
+        return False
+    return isinstance(content, dict) and content.keys() == {"spacing"}
+
+
 def sidecar(path: Path) -> Path | None:
     """The spacing file of a TIFF image, or None where there is none."""
     candidates = (spacing_file(path), path.with_name(re.sub(r"_\d{4}$", "", path.stem) + ".json"))

@@ -1,7 +1,8 @@
 """The files that a case has in a folder of predictions, and which of them an earlier run left.
 
 What is to be made again is dated 1970: it stays until its case is done, and a run that is killed and
-continued does not take it for its own.
+continued does not take it for its own. A JSON file belongs to a prediction where it is the spacing of a stack
+and nothing else; any other under such a name is somebody's, and stays as it is.
 """
 
 from __future__ import annotations
@@ -13,7 +14,9 @@ from itertools import chain, count
 from pathlib import Path
 
 from balrsam_pipeline.imageio import images_among, written_beside
+from balrsam_pipeline.imageio.tiff import is_written_sidecar
 from balrsam_pipeline.inference.probabilities import SUFFIX, probability_path
+from balrsam_pipeline.layout import DESCRIPTION, PREDICTION
 from balrsam_pipeline.outdated import LISTED, STALE_NS, is_current
 
 LOG = logging.getLogger(__name__)
@@ -32,7 +35,7 @@ def mark_stale(paths: Iterable[Path]) -> int:
     """Date those that are there 1970; returns how many were not so before."""
     marked = 0
     for path in paths:
-        if is_current(path):
+        if is_current(path) and _is_ours(path):
             os.utime(path, ns=(STALE_NS, STALE_NS))
             marked += 1
     return marked
@@ -55,8 +58,18 @@ def _predictions(folder: Path) -> set[Path]:
 def remove_stale(paths: Iterable[Path]) -> None:
     """Remove what an earlier run left of a case that is done: it is of another model, image or format."""
     for path in paths:
-        if path.is_file() and not is_current(path):
+        if _is_stale(path):
             path.unlink()
+
+
+def _is_stale(path: Path) -> bool:
+    return path.is_file() and not is_current(path) and _is_ours(path)
+
+
+def _is_ours(path: Path) -> bool:
+    if path.suffix != ".json":
+        return True
+    return path.name not in (PREDICTION, DESCRIPTION) and is_written_sidecar(path)
 
 
 def set_aside_stale(case: str, paths: Iterable[Path]) -> None:
@@ -78,7 +91,7 @@ def set_aside_all_stale(folder: Path) -> None:
 
 
 def _set_aside(why: str, paths: Iterable[Path]) -> None:
-    left = [path for path in paths if path.is_file() and not is_current(path)]
+    left = [path for path in paths if _is_stale(path)]
     for path in left:
         place = path.parent / SET_ASIDE
         place.mkdir(exist_ok=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -13,7 +14,15 @@ from support.dicom import KINDS, write_kind
 
 from balrsam_pipeline.cli import main
 from balrsam_pipeline.execution import folder_lock
-from balrsam_pipeline.imageio import read_label
+from balrsam_pipeline.imageio import Image, read_label, write_image
+from balrsam_pipeline.imageio.geometry import picture_geometry
+from balrsam_pipeline.inference.outputs import (
+    files_of_case,
+    mark_all,
+    mark_stale,
+    remove_stale,
+    set_aside_stale,
+)
 from balrsam_pipeline.inference.postprocessing import Postprocessing, PostprocessingStep, write_postprocessing
 
 Folders = Callable[..., Path]
@@ -213,3 +222,52 @@ def test_folders_that_a_killed_run_left_are_removed(
     words = ["predict", "-i", str(image_folder(1)), "-o", str(tmp_path / "out"), *CPU]
     assert main([*words, "--model", str(model_folder(folds=(0,)))]) == 0
     assert not left.exists()
+
+
+SOMEBODYS = '{"version": "5.0.1", "shapes": [], "imagePath": "a.tif"}'
+
+
+@pytest.mark.parametrize("words", [(), ("--continue",)])
+def test_annotations_beside_predictions_of_tiff_pictures_stay(
+    words: tuple[str, ...], model_folder: Folders, tmp_path: Path
+) -> None:
+    picture = np.random.default_rng(0).integers(0, 3, (1, 1, 8, 9)).astype(np.uint8)
+    for case in ("a", "b"):
+        write_image(tmp_path / "in" / f"{case}.tif", Image(picture, picture_geometry(8, 9)))
+    first, second = str(model_folder("2d", (0,))), str(model_folder("2.5d", (0,)))
+    predict = ["predict", "-i", str(tmp_path / "in"), "-o", str(tmp_path / "out"), *CPU]
+    assert main([*predict, "--model", first]) == 0
+    notes = [tmp_path / "out" / f"{case}.json" for case in ("a", "b")]
+    for path in notes:
+        path.write_text(SOMEBODYS)
+    times = [path.stat().st_mtime_ns for path in notes]
+    if words:
+        (tmp_path / "out" / "a.tif").unlink()
+    assert main([*predict, *words, "--model", first]) == 0
+    assert main([*predict, "--model", second, "--part", "1/2"]) == 0
+    assert [path.read_text() for path in notes] == [SOMEBODYS] * 2
+    assert [path.stat().st_mtime_ns for path in notes] == times
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "goes"),
+    [
+        ("a", '{"spacing": [3, 1, 1]}', True),  # of a stack, as it is written
+        ("a", '{"spacing": [3, 1, 1], "shapes": []}', False),
+        ("a", SOMEBODYS, False),
+        ("a", "no JSON", False),
+        ("prediction", '{"spacing": [3, 1, 1]}', False),
+        ("dataset", '{"spacing": [3, 1, 1]}', False),
+    ],
+)
+def test_only_the_spacing_of_a_stack_goes_with_its_prediction(
+    name: str, content: str, goes: bool, tmp_path: Path
+) -> None:
+    (tmp_path / f"{name}.tif").write_bytes(b"")
+    (tmp_path / f"{name}.json").write_text(content)
+    made = files_of_case(tmp_path, name, f"{name}.tif")
+    assert mark_stale(made) + mark_all(tmp_path) == 1 + goes
+    os.utime(tmp_path / f"{name}.json", ns=(0, 0))  # as some archives date all files
+    set_aside_stale("other", [tmp_path / f"{name}.json"])
+    remove_stale(made)
+    assert (tmp_path / f"{name}.json").exists() is not goes
