@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
+from heapq import heappop, heappush
 from pathlib import Path
 
 from balrsam_pipeline.protect import identity
@@ -29,14 +30,19 @@ def folders_of(top: Path) -> list[Path]:
     found: list[Path] = []
     folders, links = [top], list[Path]()
     while folders or links:
-        place = folders.pop() if folders else links.pop()  # a folder goes by its own name, where it has one
+        place = (
+            folders.pop() if folders else heappop(links)
+        )  # a folder goes by its own name, where it has one
         if identity(place) in seen:
             continue
         seen.add(identity(place))
         found.append(place)
         below = [path for path in place.iterdir() if path.is_dir()]
-        folders += [path for path in below if not path.is_symlink()]
-        links = sorted([*links, *(path for path in below if path.is_symlink())], reverse=True)
+        for path in below:
+            if path.is_symlink():
+                heappush(links, path)
+            else:
+                folders.append(path)
     return [top, *sorted(found[1:])]
 
 

@@ -8,7 +8,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any
 
 import highdicom
@@ -34,6 +34,7 @@ from balrsam_pipeline.dataset.labels import LabelScheme
 from balrsam_pipeline.errors import ImageError, PredictionError
 from balrsam_pipeline.imageio import read_geometry, read_label
 from balrsam_pipeline.imageio.dicom import find_series, read_series
+from balrsam_pipeline.imageio.dicom_files import folders_of
 from balrsam_pipeline.inference.dicom.codes import codes_of
 from balrsam_pipeline.inference.dicom.segmentation import write_segmentation
 from balrsam_pipeline.inference.dicom.sources import read_sources
@@ -395,6 +396,27 @@ def test_patients_behind_links_are_found_each_once(tmp_path: Path) -> None:
     cases = find_studies([studies], ("CT",)).cases
     assert set(cases) == {"anna_ct", "bert_ct", "carl"}
     assert all(len(series) == 1 for series in cases.values())
+
+
+def test_hundreds_of_links_are_not_sorted_anew_for_each(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "in").mkdir()
+    for number in range(300):
+        (tmp_path / "archive" / f"{number:03d}").mkdir(parents=True)
+        (tmp_path / "in" / f"{number:03d}").symlink_to(tmp_path / "archive" / f"{number:03d}")
+    expected = [tmp_path / "in", *sorted((tmp_path / "in").iterdir())]
+    compared, less = [0], PurePath.__lt__
+
+    def counting(one: PurePath, other: PurePath) -> bool:
+        compared[0] += 1
+        return less(one, other)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(PurePath, "__lt__", counting)
+        found = folders_of(tmp_path / "in")
+    assert found == expected
+    assert compared[0] < 3 * 300 * np.log2(300)  # sorted for each, 300² / 2 comparisons
 
 
 def test_dicom_behind_links_beside_images_is_noticed(tmp_path: Path) -> None:
