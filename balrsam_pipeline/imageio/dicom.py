@@ -56,12 +56,13 @@ def find_series(folder: Path, *, tell: bool = True) -> tuple[Series, ...]:
     that are not DICOM are passed over. A series may be spread over several sub-folders.
 
     Args:
-        tell: warn of files that seem to be damaged slices, of which it is open which series they are of.
+        tell: warn of files that seem to be damaged slices, of which it is open which series they are of, and
+            of folders that may not be read.
     """
     parts: dict[str, list[tuple[Path, ...]]] = {}  # UID -> its files in each folder
     others: list[Path] = []
     with itk_messages_of(folder):
-        for place in folders_of(folder):
+        for place in folders_of(folder, tell=tell):
             there = {path for path in place.iterdir() if not path.is_dir()}
             if any(path.is_file() for path in there):  # ITK warns of folders that hold none
                 for names in _files_of_series(place):

@@ -6,6 +6,7 @@ those that name none, by its own name.
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Iterable, Sequence
 from heapq import heappop, heappush
@@ -13,6 +14,8 @@ from pathlib import Path
 
 from balrsam_pipeline.protect import identity
 
+LOG = logging.getLogger(__name__)
+LISTED = 5  # names in a message
 PREAMBLE, MAGIC = 128, b"DICM"  # how a DICOM file begins
 ENDING = ".dcm"
 HEAD_BYTES = 1 << 16  # of a file: the class and UIDs come before the pixels
@@ -23,11 +26,18 @@ _CLASS_ELEMENT = re.compile(
 )
 
 
-def folders_of(top: Path) -> list[Path]:
+def folders_of(top: Path, *, tell: bool = True) -> list[Path]:
     """A folder and all below it, each once, sorted; links are followed, unless they lead to a folder that has
-    been met or that lies above."""
+    been met or that lies above. Folders below that may not be read (lost+found) are left out.
+
+    Args:
+        tell: name those in a warning.
+
+    Raises:
+        PermissionError: the folder itself may not be read.
+    """
     seen = {identity(parent) for parent in top.resolve().parents}
-    found: list[Path] = []
+    found, closed = list[Path](), list[Path]()
     folders, links = [top], list[Path]()
     while folders or links:
         place = (
@@ -36,13 +46,23 @@ def folders_of(top: Path) -> list[Path]:
         if identity(place) in seen:
             continue
         seen.add(identity(place))
+        try:
+            below = [path for path in place.iterdir() if path.is_dir()]
+        except PermissionError:
+            if place == top:
+                raise
+            closed.append(place)
+            continue
         found.append(place)
-        below = [path for path in place.iterdir() if path.is_dir()]
         for path in below:
             if path.is_symlink():
                 heappush(links, path)
             else:
                 folders.append(path)
+    if closed and tell:
+        shown = ", ".join(str(place.relative_to(top)) for place in sorted(closed)[:LISTED])
+        more = " …" if len(closed) > LISTED else ""
+        LOG.warning("%s: folders that may not be read are passed over: %s%s", top, shown, more)
     return [top, *sorted(found[1:])]
 
 

@@ -163,7 +163,7 @@ def _warn_of_spare_masks(masks: Path, cases: Collection[str]) -> None:
 
 def _label(place: Path, masks: Path, segmentations: list[Path]) -> Path:
     beside = [masks / f"{place.name}{ending}" for ending in FILE_ENDINGS]
-    files = (path for part in folders_of(place) for path in part.iterdir())
+    files = (path for part in folders_of(place, tell=False) for path in part.iterdir())
     inside = sorted(path for path in files if is_image(path) and not path.name.startswith("."))
     candidates = [path for path in beside if path.is_file()] or inside or segmentations
     if len(candidates) != 1:

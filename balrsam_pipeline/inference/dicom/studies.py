@@ -74,7 +74,7 @@ def holds_dicom(paths: Sequence[Path], *, volumes: bool = True, meant: bool = Fa
 def _has_dicom_file(folder: Path) -> bool:
     return any(
         path.is_file() and not known_ending(path, ALL_ENDINGS) and begins_as_dicom(path)
-        for place in folders_of(folder)
+        for place in folders_of(folder, tell=False)
         for path in place.iterdir()
     )
 

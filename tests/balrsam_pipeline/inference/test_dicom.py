@@ -7,7 +7,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path, PurePath
 from typing import Any
 
@@ -396,6 +396,30 @@ def test_patients_behind_links_are_found_each_once(tmp_path: Path) -> None:
     cases = find_studies([studies], ("CT",)).cases
     assert set(cases) == {"anna_ct", "bert_ct", "carl"}
     assert all(len(series) == 1 for series in cases.values())
+
+
+@pytest.mark.parametrize("beside", [(), ("logo.png",)])
+def test_a_folder_that_may_not_be_read_is_named_once_and_passed_over(
+    beside: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    write_kind(tmp_path / "anna", KINDS["upright"])
+    (tmp_path / "lost+found").mkdir()
+    for name in beside:
+        (tmp_path / name).write_bytes(b"a picture")
+    listing = Path.iterdir
+
+    def closed(folder: Path) -> Iterator[Path]:  # as root, who may read all, the tests run, too
+        if folder.name in ("lost+found", "closed"):
+            raise PermissionError(13, "Permission denied", str(folder))
+        return listing(folder)
+
+    monkeypatch.setattr(Path, "iterdir", closed)
+    assert holds_dicom([tmp_path])
+    assert list(find_studies([tmp_path], ("CT",)).cases) == ["anna"]
+    assert sum("lost+found" in text for text in caplog.messages) == 1
+    (tmp_path / "closed").mkdir()
+    with pytest.raises(PermissionError):
+        folders_of(tmp_path / "closed")
 
 
 def test_hundreds_of_links_are_not_sorted_anew_for_each(
