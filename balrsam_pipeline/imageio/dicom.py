@@ -15,7 +15,7 @@ import SimpleITK as sitk
 
 from balrsam_pipeline.errors import ImageError
 from balrsam_pipeline.imageio import simpleitk_io
-from balrsam_pipeline.imageio.dicom_files import damaged_slices, folders_of, mentions
+from balrsam_pipeline.imageio.dicom_files import damaged_slices, folders_of
 from balrsam_pipeline.imageio.dicom_frames import read_frames
 from balrsam_pipeline.imageio.dicom_headers import (
     SHOWN,
@@ -80,10 +80,16 @@ def _with_damaged(found: list[Series], others: list[Path], told_of: Path | None)
     """The series with the damaged slices that name them or, where these name none, that lie beside them."""
     images = [series for series in found if series.modality != SEGMENTATION]
     damaged: dict[Series, list[Path]] = {series: [] for series in found}
+    in_folder: dict[Path, list[Series]] = {}
+    of_uid: dict[str, list[Series]] = {}
+    for series in images:
+        for folder in {file.parent for file in series.files}:
+            in_folder.setdefault(folder, []).append(series)
+        of_uid.setdefault(series.uid, []).append(series)
     stray: list[Path] = []
-    for file in damaged_slices(others, [series.files for series in images]):
-        beside = [series for series in images if file.parent in {one.parent for one in series.files}]
-        named = [series for series in images if mentions(file, series.uid)]
+    for file, numbers in damaged_slices(others, [series.files for series in images]).items():
+        beside = in_folder.get(file.parent, [])
+        named = [series for number in numbers for series in of_uid.get(number, [])]
         owners = [series for series in named if series in beside] or named or beside
         for series in owners:
             damaged[series].append(file)

@@ -20,6 +20,7 @@ PREAMBLE, MAGIC = 128, b"DICM"  # how a DICOM file begins
 ENDING = ".dcm"
 HEAD_BYTES = 1 << 16  # of a file: the class and UIDs come before the pixels
 _UID = re.compile(rb"(\d+(?:\.\d+){4,})")  # the first in a file is its class
+_NUMBERS = re.compile(rb"[\d.]+")  # with points: UIDs, whole
 # where no magic is, the element (0008,0016) alone says it: texts name classes, too
 _CLASS_ELEMENT = re.compile(
     rb"\x08\x00\x16\x00(?:UI..|.{4})(1\.2\.840\.10008\.5\.1\.4\.1\.1\.[\d.]+)", re.DOTALL
@@ -68,43 +69,42 @@ def folders_of(top: Path, *, tell: bool = True) -> list[Path]:
 
 def begins_as_dicom(file: Path) -> bool:
     """Whether a file has the magic of DICOM; older ones lack it."""
-    return _head(file, PREAMBLE + len(MAGIC)).endswith(MAGIC)
+    return _has_magic(_head(file, PREAMBLE + len(MAGIC)))
 
 
-def damaged_slices(others: Iterable[Path], series: Sequence[Sequence[Path]]) -> list[Path]:
+def damaged_slices(others: Iterable[Path], series: Sequence[Sequence[Path]]) -> dict[Path, frozenset[str]]:
     """Of files that are in no series those that seem to be damaged slices: of the class of one of the series,
     or of none and called .dcm or, but for digits, like a slice beside them. Hidden files are not.
 
     Args:
         series: the files of each series of images.
+
+    Returns:
+        each with the UIDs, and other numbers with points, in its first bytes.
     """
-    classes = {_class_of(files[0]) for files in series}
+    classes = {_class_in(_head(files[0], HEAD_BYTES)) for files in series}
     names = {_without_digits(file) for files in series for file in files}
-    return [
-        file
-        for file in others
-        if not file.name.startswith(".")
-        and (
-            kind in classes
-            if (kind := _class_of(file))
-            else begins_as_dicom(file) or file.suffix.lower() == ENDING or _without_digits(file) in names
-        )
-    ]
+    damaged: dict[Path, frozenset[str]] = {}
+    for file in others:
+        if file.name.startswith("."):
+            continue
+        head = _head(file, HEAD_BYTES)
+        kind = _class_in(head)
+        called = file.suffix.lower() == ENDING or _without_digits(file) in names
+        if kind in classes if kind else _has_magic(head) or called:
+            damaged[file] = frozenset(number.decode("ascii") for number in _NUMBERS.findall(head))
+    return damaged
 
 
-def mentions(file: Path, uid: str) -> bool:
-    """Whether the UID stands in the first bytes of a file, damaged or not."""
-    return bool(uid) and bool(
-        re.search(rb"(?<![\d.])" + re.escape(uid.encode()) + rb"(?![\d.])", _head(file, HEAD_BYTES))
-    )
-
-
-def _class_of(file: Path) -> bytes:
-    """The UID of what kind of object a file holds (a CT slice, a report …); empty where none can be read."""
-    head = _head(file, HEAD_BYTES)
-    whole = head[PREAMBLE:].startswith(MAGIC)
-    found = _UID.search(head, PREAMBLE) if whole else _CLASS_ELEMENT.search(head)
+def _class_in(head: bytes) -> bytes:
+    """The UID of what kind of object a file holds (a CT slice, a report …), from its first bytes; empty where
+    none can be read."""
+    found = _UID.search(head, PREAMBLE) if _has_magic(head) else _CLASS_ELEMENT.search(head)
     return found[1] if found and found.end() < len(head) else b""
+
+
+def _has_magic(head: bytes) -> bool:
+    return head[PREAMBLE:].startswith(MAGIC)
 
 
 def _without_digits(file: Path) -> tuple[Path, str]:

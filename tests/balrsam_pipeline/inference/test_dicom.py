@@ -7,6 +7,7 @@ import json
 import os
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path, PurePath
 from typing import Any
@@ -291,6 +292,25 @@ def test_slices_without_a_series_beside_them_are_named_in_one_warning(
     assert holds_dicom([tmp_path])
     assert set(find_studies([tmp_path], ("CT",)).cases) == {"anna"}
     assert sum("bert" in text and "1_001.dcm" in text for text in caplog.messages) == 1
+
+
+def test_each_damaged_slice_is_read_once_however_many_series_there_are(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in range(12):
+        write_kind(tmp_path / f"{number}", KINDS["single"], number)
+        (tmp_path / f"{number}" / "damaged.dcm").write_bytes(b"")
+    opened, opening = Counter[Path](), Path.open
+
+    def counting(path: Path, *words: Any) -> Any:
+        opened[path] += 1
+        return opening(path, *words)
+
+    monkeypatch.setattr(Path, "open", counting)
+    found = find_series(tmp_path)
+    assert [len(series.damaged) for series in found] == [1] * 12
+    damaged = {path: times for path, times in opened.items() if path.name == "damaged.dcm"}
+    assert len(damaged) == 12 and set(damaged.values()) == {1}
 
 
 def test_what_else_lies_beside_a_series_is_no_damaged_slice(tmp_path: Path) -> None:
