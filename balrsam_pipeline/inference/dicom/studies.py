@@ -22,6 +22,7 @@ from balrsam_pipeline.imageio import ALL_ENDINGS, PICTURE_ENDINGS, images_among
 from balrsam_pipeline.imageio.dicom import Series, find_series
 from balrsam_pipeline.imageio.dicom_files import begins_as_dicom, folders_of
 from balrsam_pipeline.imageio.formats import known_ending
+from balrsam_pipeline.paths import absolute
 
 LOG = logging.getLogger(__name__)
 NO_IMAGE = ("SEG", "RTSTRUCT", "RTPLAN", "RTDOSE", "SR", "PR", "KO")
@@ -169,12 +170,12 @@ def _fits(series: Series, word: str) -> bool:
 
 
 def _common_folder(series: Sequence[Series], top: Path) -> Path:
-    """The deepest folder that holds all files of a study."""
+    """The deepest folder that holds all files of a study, by the names that led to it: links by their own."""
     parents = [file.parent for one in series for file in one.files]
     common = parents[0]
     while common != top and not all(parent.is_relative_to(common) for parent in parents):
         common = common.parent
-    return common.resolve()
+    return absolute(common)
 
 
 def _distinct_names(folders: Collection[Path]) -> dict[Path, str]:

@@ -404,17 +404,17 @@ def test_copies_of_a_series_and_phases_in_folders_of_their_own_stay_apart(name: 
     assert [series.files[0].parent.name for series in find_series(tmp_path)] == ["a", "b"]
 
 
-def test_patients_behind_links_are_found_each_once(tmp_path: Path) -> None:
+def test_patients_behind_links_are_found_each_once_and_called_as_the_links(tmp_path: Path) -> None:
     studies, archive = tmp_path / "studies", tmp_path / "archive"
     for number, place in enumerate((studies / "anna" / "ct", archive / "bert" / "ct", archive / "carl"), 1):
         write_kind(place, KINDS["upright"], study=str(number))
-    (studies / "bert").symlink_to(archive / "bert")  # whose files lie one folder deeper
-    (studies / "carl").symlink_to(archive / "carl")
+    (studies / "subject2").symlink_to(archive / "bert")  # whose files lie one folder deeper
+    (studies / "subject3").symlink_to(archive / "carl")
     (studies / "a_latest").symlink_to(studies / "anna" / "ct")  # which is there anyway
     (studies / "anna" / "circle").symlink_to(studies)
     (studies / "above").symlink_to(tmp_path)
     cases = find_studies([studies], ("CT",)).cases
-    assert set(cases) == {"anna_ct", "bert_ct", "carl"}
+    assert set(cases) == {"anna_ct", "subject2_ct", "subject3"}  # as the links are called, and in `convert`
     assert all(len(series) == 1 for series in cases.values())
 
 
