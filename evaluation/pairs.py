@@ -22,6 +22,7 @@ from balrsam_pipeline.imageio import (
     read_label,
     unread_images,
 )
+from balrsam_pipeline.imageio.formats import NATURAL_ENDINGS
 from balrsam_pipeline.imageio.tiff import sidecar
 from balrsam_pipeline.imageio.turning import laid_on
 from balrsam_pipeline.outdated import require_current
@@ -31,14 +32,6 @@ LISTED = 10  # names that a message lists before it says how many more there are
 SPACING_TOLERANCE = 1e-3  # relative
 ORIGIN_TOLERANCE = 0.05  # of a voxel
 DIRECTION_TOLERANCE = 1e-3  # in the entries of unit vectors
-NATURAL_ENDINGS = (
-    ".png",
-    ".bmp",
-    ".jpg",
-    ".jpeg",
-    ".tif",
-    ".tiff",
-)  # pictures, and stacks whose spacing is in a file beside them
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -110,6 +110,8 @@ FILE_ENDINGS: dict[str, Format] = {
     ".jpeg": _JPEG,
 }
 PICTURE_ENDINGS = tuple(ending for ending, form in FILE_ENDINGS.items() if form in (_PICTURE, _JPEG))
+# pictures, and stacks whose spacing is in a file beside them
+NATURAL_ENDINGS = tuple(ending for ending, form in FILE_ENDINGS.items() if form in (_PICTURE, _JPEG, _TIFF))
 # no images where they stand beside an image of the same case: nnU-Net keeps probabilities in such files
 NAMED_ENDINGS: dict[str, Format] = {npz.ENDING: _ARRAYS}
 ALL_ENDINGS: dict[str, Format] = FILE_ENDINGS | NAMED_ENDINGS

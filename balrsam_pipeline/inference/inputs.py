@@ -12,7 +12,15 @@ from balrsam_pipeline.dataset import CaseFiles
 from balrsam_pipeline.dataset.case_names import require_case_name
 from balrsam_pipeline.errors import BalrsamError, PredictionError
 from balrsam_pipeline.files import read_text
-from balrsam_pipeline.imageio import ALL_ENDINGS, file_ending_of, format_of, images_among, unread_images
+from balrsam_pipeline.imageio import (
+    ALL_ENDINGS,
+    PICTURE_ENDINGS,
+    file_ending_of,
+    format_of,
+    images_among,
+    unread_images,
+)
+from balrsam_pipeline.imageio.formats import NATURAL_ENDINGS, known_ending
 
 LOG = logging.getLogger(__name__)
 LISTED = 10  # names in a message
@@ -34,7 +42,8 @@ def find_cases(paths: Sequence[Path], channels: int, file_ending: str) -> Inputs
     Args:
         paths: folders, image files, and `.txt` files with one path per line.
         channels: channels that the model expects.
-        file_ending: the ending of the model's dataset, for messages; each file is read by its own.
+        file_ending: the ending of the model's dataset; each file is read by its own. Where it is one of
+            volumes, pictures beside volumes in a folder are previews, and passed over.
 
     Raises:
         PredictionError: a path does not exist, or no image is found.
@@ -42,7 +51,7 @@ def find_cases(paths: Sequence[Path], channels: int, file_ending: str) -> Inputs
     files: list[Path] = []
     for path in _listed(paths):
         if path.is_dir():
-            files += _images_in(path)
+            files += _images_in(path, file_ending)
         elif path.is_file():
             files.append(path)
         else:
@@ -102,8 +111,9 @@ def _listed(paths: Sequence[Path]) -> list[Path]:
     return result
 
 
-def _images_in(folder: Path) -> list[Path]:
-    """Every file of a known ending, in whatever mixture; what else looks like an image is named."""
+def _images_in(folder: Path, file_ending: str) -> list[Path]:
+    """Every file of a known ending, in whatever mixture, but pictures beside volumes for a model of volumes;
+    these, and what else looks like an image, are named."""
     entries = sorted(folder.iterdir())
     files = [path for path in entries if path.is_file()]
     if unread := unread_images(files):
@@ -115,7 +125,16 @@ def _images_in(folder: Path) -> list[Path]:
         )
     if below := [path for path in entries if path.is_dir() and path.name[0] != "." and _holds_images(path)]:
         LOG.info("%s: images in sub-folders are not looked at: %s", folder, _named(below))
-    return images_among(files)
+    return _without_previews(folder, images_among(files), file_ending)
+
+
+def _without_previews(folder: Path, images: list[Path], file_ending: str) -> list[Path]:
+    volumes = [path for path in images if not known_ending(path, NATURAL_ENDINGS)]
+    previews = [path for path in images if known_ending(path, PICTURE_ENDINGS)]
+    if file_ending in NATURAL_ENDINGS or not volumes or not previews:
+        return images
+    LOG.warning("%s: %d picture(s) beside volumes, passed over: %s", folder, len(previews), _named(previews))
+    return [path for path in images if not known_ending(path, PICTURE_ENDINGS)]
 
 
 def _named(paths: Sequence[Path]) -> str:

@@ -15,11 +15,12 @@ from balrsam_pipeline.dataset import read_description
 from balrsam_pipeline.dataset.integrity.checks.geometry import check_same_grid
 from balrsam_pipeline.errors import BalrsamError, EvaluationError
 from balrsam_pipeline.imageio import FILE_ENDINGS, Geometry, read_image, read_label
+from balrsam_pipeline.imageio.formats import NATURAL_ENDINGS
 from balrsam_pipeline.imageio.turning import laid_on
 from balrsam_pipeline.layout import DESCRIPTION
 from balrsam_pipeline.outdated import require_current
 from balrsam_pipeline.protect import require_apart, require_not_read, require_own
-from evaluation.pairs import NATURAL_ENDINGS, label_files
+from evaluation.pairs import label_files
 from evaluation.plot.figure import CasePicture, draw_case, is_drawn
 from evaluation.view import Plane, Window, image_of_case
 

@@ -45,3 +45,28 @@ def test_nothing_is_said_of_a_folder_that_is_read_whole(
     with caplog.at_level("INFO"):
         assert list(find_cases([tmp_path], 1, ".nii.gz").cases) == ["a", "b"]
     assert not caplog.records
+
+
+@pytest.mark.parametrize("picture", ["overview.png", "a_0000.PNG", "a.jpg"])
+def test_pictures_beside_volumes_are_no_cases_of_a_model_of_volumes(
+    picture: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    folder_of(tmp_path, "a_0000.nii.gz", "b_0000.mha", picture)
+    inputs = find_cases([tmp_path], 1, ".nii.gz")
+    assert list(inputs.cases) == ["a", "b"] and not inputs.refused
+    (message,) = caplog.messages
+    assert "1 picture(s) beside volumes" in message and picture in message
+    assert len(find_cases([tmp_path / picture], 1, ".nii.gz").cases) == 1  # which is named by itself
+
+
+@pytest.mark.parametrize(
+    ("names", "ending"),
+    [
+        (("a.png", "b.jpg"), ".nii.gz"),  # no volume beside them
+        (("a.tif", "b.png"), ".nii.gz"),
+        (("a.nii.gz", "b.png"), ".png"),  # a model of pictures
+        (("a.tif", "b.png"), ".tif"),
+    ],
+)
+def test_pictures_that_may_be_meant_are_cases(names: tuple[str, ...], ending: str, tmp_path: Path) -> None:
+    assert list(find_cases([folder_of(tmp_path, *names)], 1, ending).cases) == ["a", "b"]

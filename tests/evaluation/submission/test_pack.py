@@ -271,6 +271,12 @@ def test_every_case_that_predict_finds_must_be_there(request_of: SubmissionReque
         pack_submission(request_of)
 
 
+@pytest.mark.parametrize("name", ["overview.png", "a_001_0000.png"])
+def test_pictures_beside_volumes_need_no_prediction(request_of: SubmissionRequest, name: str) -> None:
+    (request_of.images / name).write_bytes(b"a picture")
+    assert pack_submission(request_of).cases == 2
+
+
 def test_hidden_files_are_nobodys_case(request_of: SubmissionRequest) -> None:
     for folder in (request_of.images, request_of.predictions):
         for path in [*folder.glob("*.nii.gz")]:
