@@ -17,7 +17,6 @@ from balrsam_pipeline.dataset.converters.conversion import (
 )
 from balrsam_pipeline.dataset.converters.source_files import warn_of_passed_over
 from balrsam_pipeline.dataset.new_folder import copy_file, new_folder
-from balrsam_pipeline.imageio import images_among
 from balrsam_pipeline.layout import DESCRIPTION, IMAGES_TR, IMAGES_TS, LABELS_TR
 
 ENDING = ".nii.gz"  # the only one of nnU-Net v1
@@ -37,7 +36,7 @@ def convert_nnunet_v1(conversion: Conversion) -> Converted:
     lone = (path for path in labels_folder.iterdir() if path not in used)
     warn_of_passed_over(labels_folder, lone, "labels of no image")
     tests = conversion.source / IMAGES_TS
-    test = _cases(tests, len(names)) if tests.is_dir() and any(images_among(tests.iterdir())) else {}
+    test = _cases(tests, len(names), may_be_empty=True) if tests.is_dir() else {}
     with new_folder(conversion.target, conversion.source, conversion.made_of()) as new:
         run_all(partial(_copy_case, new=new, images=IMAGES_TR), training, conversion.workers)
         run_all(partial(_copy_case, new=new, images=IMAGES_TS), test, conversion.workers)
@@ -46,11 +45,11 @@ def convert_nnunet_v1(conversion: Conversion) -> Converted:
         return finish(new, conversion, names, labels, ENDING, **others)
 
 
-def _cases(folder: Path, channels: int) -> dict[str, CaseFiles]:
+def _cases(folder: Path, channels: int, *, may_be_empty: bool = False) -> dict[str, CaseFiles]:
     """The cases of a folder of images; what is none is named in a warning."""
-    cases = image_cases(folder, ENDING, channels)
-    warn_of_passed_over(folder, scan_images(folder, ENDING).strays, "no images called CASE_0000")
-    return cases
+    scan = scan_images(folder, ENDING)
+    warn_of_passed_over(folder, scan.strays, "no images called CASE_0000")
+    return image_cases(folder, ENDING, channels) if scan.channels or not may_be_empty else {}
 
 
 def _copy_case(files: CaseFiles, new: Path, images: str) -> bool:

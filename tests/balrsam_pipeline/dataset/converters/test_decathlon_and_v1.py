@@ -194,3 +194,16 @@ def test_test_images_of_a_v1_folder_are_taken_whatever_their_ending(tmp_path: Pa
     compressed.unlink()
     converted = CONVERTERS["nnunet_v1"](Conversion(source=folder, target=tmp_path / "Dataset001_BRATS"))
     assert converted.test_cases == 1
+
+
+@pytest.mark.parametrize("name", ["overview.png", "unnumbered.nii.gz", "notes.txt"])
+def test_a_v1_folder_whose_imagests_holds_no_case_has_no_test_images(
+    name: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    folder = make_v1(tmp_path / "Task01", decathlon=False, channels=1)
+    for path in (folder / "imagesTs").iterdir():
+        path.unlink()
+    (folder / "imagesTs" / name).write_bytes(b"no case")
+    converted = CONVERTERS["nnunet_v1"](Conversion(source=folder, target=tmp_path / "Dataset001_BRATS"))
+    assert (converted.training_cases, converted.test_cases) == (CASES, 0)
+    assert name in caplog.text
