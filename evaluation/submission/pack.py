@@ -17,7 +17,9 @@ from balrsam_pipeline.imageio import file_ending_of, label_ending, npz, write_la
 from balrsam_pipeline.inference.inputs import find_cases
 from balrsam_pipeline.layout import DESCRIPTION, PredictionFolder
 from balrsam_pipeline.outdated import require_current
+from balrsam_pipeline.paths import absolute
 from balrsam_pipeline.protect import require_not_read
+from evaluation.decathlon import DATASET
 from evaluation.pairs import label_files
 from evaluation.submission.archive import file_sha256, verify_archive, write_archive
 from evaluation.submission.checks import (
@@ -106,7 +108,10 @@ def require_possible(request: SubmissionRequest, description: DatasetDescription
 
 
 def _dataset_of(request: SubmissionRequest) -> str:
-    return request.dataset or request.images.resolve().parent.name
+    """The dataset that is named, or the folder that the images are in: by the name that the user calls it, or
+    where that is no dataset's, by that where links lead."""
+    own, led_to = absolute(request.images).parent.name, request.images.resolve().parent.name
+    return request.dataset or (own if DATASET.fullmatch(own) or not DATASET.fullmatch(led_to) else led_to)
 
 
 def _part_of(request: SubmissionRequest) -> _Part:

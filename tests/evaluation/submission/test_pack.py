@@ -328,6 +328,19 @@ def test_a_dataset_without_a_number_is_no_task_00(request_of: SubmissionRequest,
         assert archive.namelist()[0] == "hospital/a_001.nii.gz"
 
 
+@pytest.mark.parametrize(
+    ("called", "name"), [("Dataset012_Other", "Task12_Other"), ("current", "Task07_Thing")]
+)
+def test_a_dataset_whose_images_are_a_link_is_called_as_its_own_folder_unless_that_is_no_datasets_name(
+    called: str, name: str, request_of: SubmissionRequest, tmp_path: Path
+) -> None:
+    (tmp_path / called).mkdir()
+    (tmp_path / called / "imagesTs").symlink_to(request_of.images)
+    done = pack_submission(replace(request_of, images=tmp_path / called / "imagesTs"))
+    with zipfile.ZipFile(done.archive) as archive:
+        assert archive.namelist()[0] == f"{name}/a_001.nii.gz"
+
+
 def test_an_empty_mask_is_warned_about(request_of: SubmissionRequest) -> None:
     write_label(request_of.predictions / "a_001.nii.gz", np.zeros(GEOMETRY.shape_zyx, np.uint8), GEOMETRY)
     assert [warning.rule for warning in pack_submission(request_of).warnings] == ["empty mask"]
