@@ -14,6 +14,7 @@ from PIL import Image as Pillow
 from balrsam_pipeline.dataset import CaseFiles, LabelScheme
 from balrsam_pipeline.errors import BalrsamError
 from balrsam_pipeline.imageio import read_image, read_label
+from balrsam_pipeline.imageio.turning import laid_on
 from evaluation.view import coloured, colours_of, grey, view_of, window_of
 from evaluation.view.colours import Colour, Picture
 from evaluation.view.hanging import slices_to_show
@@ -39,8 +40,9 @@ def label_colours(labels: LabelScheme) -> dict[int, Colour]:
 def thumbnails(
     case: CaseFiles, labels: tuple[tuple[Path, str], ...], colours: dict[int, Colour]
 ) -> list[Thumbnail]:
-    """One picture per label map of a case, all of the slice in which the first has most foreground; the image
-    alone where there is no label map; none where a file cannot be read or is very large.
+    """One picture per label map of a case, turned onto the image by its header, all of the slice in which the
+    first has most foreground; the image alone where there is no label map, or one of another shape; none
+    where a file cannot be read or is very large.
 
     Args:
         labels: label maps, and what each is called below its picture.
@@ -65,14 +67,14 @@ def _drawn(
     image, *paths = (path for path, _, _ in states)
     read = read_image([image])
     view, data = view_of(read.geometry), read.data
-    maps = [view.turn(read_label(path).data[0]) for path in paths]
+    maps = [view.turn(laid_on(read_label(path), read.geometry).data[0]) for path in paths]
     turned = [view.turn(channel) for channel in data]
-    index = slices_to_show(maps[0], None, 1)[0] if maps else len(turned[0]) // 2
+    shapes_fit = all(label.shape == turned[0].shape for label in maps)
+    index = slices_to_show(maps[0], None, 1)[0] if maps and shapes_fit else len(turned[0]) // 2
     channels = np.stack([channel[index] for channel in turned])
     colour_picture = len(channels) == 3 and channels.dtype == np.uint8
     picture = grey(channels if colour_picture else channels[:1], window_of(data))
     _, height_mm, width_mm = view.spacing(read.geometry.spacing_mm)
-    shapes_fit = all(label.shape == turned[0].shape for label in maps)
     shown = [coloured(picture, label[index], dict(colours)) for label in maps] if shapes_fit else []
     return tuple(_inline(one, height_mm, width_mm) for one in (shown or [picture] * max(1, len(maps))))
 

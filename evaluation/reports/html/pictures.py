@@ -18,6 +18,7 @@ from PIL import Image as Pillow
 
 from balrsam_pipeline.errors import BalrsamError
 from balrsam_pipeline.imageio import Geometry, file_ending_of, read_image, read_label
+from balrsam_pipeline.imageio.turning import laid_on
 from evaluation.summary import PairPaths, Summary, case_means
 from evaluation.view import image_of_case, images_beside, is_ct, shades, view_of, window_of
 from evaluation.view.brightness import ct_bytes
@@ -53,8 +54,8 @@ def pictures_of(summary: Summary, label_values: dict[int, int], images: Path | N
 def picture_of(
     case: str, files: PairPaths, label_values: dict[int, int], images: Path | None
 ) -> dict[str, Any] | None:
-    """The slices of one case as JSON values for the script; None where a file cannot be read any more, or
-    nothing is labelled.
+    """The slices of one case as JSON values for the script, with prediction and image turned onto the
+    reference by their headers; None where a file cannot be read any more, or nothing is labelled.
 
     Args:
         label_values: value in the label map -> its number on the page, 1 to 255.
@@ -62,9 +63,9 @@ def picture_of(
     """
     try:
         reference = read_label(Path(files.reference))
-        prediction = (
-            read_label(Path(files.prediction)).data if files.prediction else np.zeros_like(reference.data)
-        )
+        prediction = np.zeros_like(reference.data)
+        if files.prediction:
+            prediction = laid_on(read_label(Path(files.prediction)), reference.geometry).data
         image = _image(case, Path(files.reference), images, reference.geometry)
     except BalrsamError as problem:
         LOG.warning("no picture of %s: %s", case, problem)
@@ -129,7 +130,7 @@ def _image(case: str, reference: Path, images: Path | None, geometry: Geometry) 
     found = None if folder is None else image_of_case(case, folder, file_ending_of(reference) or "")
     if found is None:
         return None
-    image = read_image([found])
+    image = laid_on(read_image([found]), geometry)
     if image.geometry.shape_zyx != geometry.shape_zyx:
         LOG.warning("no image behind the picture of %s: %s has another shape", case, found)
         return None

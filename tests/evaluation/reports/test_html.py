@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import SimpleITK as sitk
 
 from balrsam_pipeline.dataset.labels import LabelScheme
 from evaluation import EvaluationOptions, Summary, evaluate_folders, pool
@@ -213,8 +214,6 @@ def test_a_picture_is_the_same_whichever_way_the_file_is_stored(
 ) -> None:
     """SimpleITK's own reorientation is the oracle: the patient's right is on the left, anterior on top,
     inferior slices first."""
-    import SimpleITK as sitk
-
     rng = np.random.default_rng(0)
     label, other = (rng.integers(0, 3, (9, 11, 7)).astype(np.uint8) for _ in range(2))
     for folder, array in (
@@ -241,6 +240,30 @@ def test_a_picture_is_the_same_whichever_way_the_file_is_stored(
         found.append(data_of((tmp_path / f"{name}.html").read_text(encoding="utf-8"), "picture-data"))
     assert found[0][0]["image"] is not None and found[0][0]["marks"] == ["R", "L", "A", "P"]
     assert found[0] == found[1]
+
+
+@pytest.mark.parametrize("turned", ["predictions/x", "imagesTr/x_0000", "labelsTr/x"])
+@pytest.mark.parametrize("code", ["RAI", "PLS", "SPL"])
+def test_a_file_stored_in_another_orientation_is_drawn_where_its_header_lays_it(
+    tmp_path: Path, make_scheme: Make, write_map: Callable[..., Path], turned: str, code: str
+) -> None:
+    """One file of three is; SimpleITK's own reorientation turns it."""
+    rng = np.random.default_rng(0)
+    label = rng.integers(0, 3, (9, 11, 7)).astype(np.uint8)
+    write_map(tmp_path / "labelsTr/x.nii.gz", label, (1.0, 1.0, 3.0))
+    write_map(tmp_path / "predictions/x.nii.gz", label // 2 * 2, (1.0, 1.0, 3.0))
+    write_map(tmp_path / "imagesTr/x_0000.nii.gz", label.astype(np.int16) * 100, (1.0, 1.0, 3.0))
+    found = []
+    for name in ("upright", "turned"):
+        if name == "turned":
+            path = str(tmp_path / f"{turned}.nii.gz")
+            sitk.WriteImage(sitk.DICOMOrient(sitk.ReadImage(path), code), path)
+        summary = evaluate_folders(
+            tmp_path / "predictions", tmp_path / "labelsTr", make_scheme({"a": 1, "b": 2}), ".nii.gz"
+        )
+        write_html(summary, tmp_path / f"{name}.html", "title")
+        found.append(data_of((tmp_path / f"{name}.html").read_text(encoding="utf-8"), "picture-data"))
+    assert found[0][0]["image"] is not None and found[0] == found[1]
 
 
 def test_an_oversized_case_is_thinned_but_keeps_its_worst_slice(
