@@ -103,8 +103,6 @@ def _check_mha(path: Path, start: bytes, size: int) -> int:
     if end is None:
         raise _unsound(path, "no ElementDataFile")
     fields = _mha_fields(path, _text(path, start[: end.end()]))
-    if fields.get("HeaderSize", "0") not in ("0", "-1"):
-        raise _unsound(path, f"bytes to skip: HeaderSize = {fields['HeaderSize'][:60]}")
     if fields["ElementDataFile"].upper() != "LOCAL":
         raise _in_another_file(path, fields["ElementDataFile"])
     axes = _whole(path, fields, "NDims", 1, MOST_AXES)
@@ -122,7 +120,6 @@ def _check_mha(path: Path, start: bytes, size: int) -> int:
     for name, count in lengths.items():
         if name in fields and (not NUMBERS.fullmatch(fields[name]) or len(fields[name].split()) != count):
             raise _unsound(path, f"{name} = {fields[name][:60]!r}")
-    _require_no_scale(path, fields)
     kind = fields.get("ElementType", "").removeprefix("MET_").removesuffix("_ARRAY")
     if kind.removeprefix("U") not in MHA_BYTES:
         raise _unsound(path, f"ElementType = {kind[:60]!r}")
@@ -131,10 +128,17 @@ def _check_mha(path: Path, start: bytes, size: int) -> int:
         _require_packed_size(path, fields.get("CompressedDataSize", "nothing"), size - end.end())
     as_text = not compressed and not _is_true(fields.get("BinaryData", "True"))
     voxel_bytes = 1 if as_text else MHA_BYTES[kind.removeprefix("U")]
-    return _require_voxels(path, math.prod(sizes) * channels * voxel_bytes, size - end.end(), compressed)
+    announced = _require_voxels(path, math.prod(sizes) * channels * voxel_bytes, size - end.end(), compressed)
+    skipped = fields.get("HeaderSize", "0")
+    if skipped not in ("0", "-1"):
+        counted = re.fullmatch(r"\d{1,15}", skipped) and not (compressed or as_text)
+        followed = counted and end.end() <= int(skipped) <= size - announced  # from the file's beginning
+        raise _with_skips(path, f"bytes to skip: HeaderSize = {skipped[:60]}", bool(followed))
+    _require_no_scale(path, fields, channels)
+    return announced
 
 
-def _require_no_scale(path: Path, fields: Fields) -> None:
+def _require_no_scale(path: Path, fields: Fields, channels: int) -> None:
     """ITK passes over the scale of intensities and returns what is stored."""
     names = ("ElementToIntensityFunctionSlope", "ElementToIntensityFunctionOffset")
     said = [fields.get(name, default) for name, default in zip(names, ("1", "0"), strict=True)]
@@ -142,7 +146,11 @@ def _require_no_scale(path: Path, fields: Fields) -> None:
         raise _unsound(path, f"{' and '.join(names)} {said}")
     slope, offset = map(float, said)
     if (slope, offset) != (1, 0):
-        apply = f"{slope:g} * sitk.Cast(sitk.ReadImage({path.name!r}), sitk.sitkFloat32) + {offset:g}"
+        read = f"sitk.ReadImage({path.name!r})"
+        apply = f"{slope!r} * sitk.Cast({read}, sitk.sitkFloat32) + {offset!r}"
+        if channels > 1:  # SimpleITK multiplies no vectors
+            one = f"{slope!r} * sitk.VectorIndexSelectionCast({read}, n, sitk.sitkFloat32) + {offset!r}"
+            apply = f"sitk.Compose([{one} for n in range({channels})])"
         raise ImageError(
             path,
             found=f"stored values that mean {slope:g} · value + {offset:g} ({names[0]}, {names[1]})",
@@ -163,8 +171,8 @@ def _require_packed_size(path: Path, said: str, present: int) -> None:
             path,
             found=f"CompressedDataSize of {said[:60]} before {present} bytes of compressed voxels",
             expected="their number of bytes",
-            fix=f"write 'CompressedDataSize = {present}' into a copy's header, or write it again with "
-            "SimpleITK; leave the case out if the file was cut short",
+            fix=f"write 'CompressedDataSize = {present}' into a copy's header; leave the case out if the "
+            "file was cut short",
         )
 
 
@@ -218,10 +226,19 @@ def _check_nrrd(path: Path, start: bytes, size: int) -> int:
         )
     if encoding not in ("raw", "gzip", "gz", "ascii", "text", "txt", "hex"):
         raise _unsound(path, f"encoding: {encoding[:60]!r}")
-    skips = ("line skip", "lineskip", "byte skip", "byteskip")
-    if any(fields.get(name, "0") != "0" for name in skips):
-        raise _unsound(path, "lines or bytes to skip")
-    return _require_voxels(path, math.prod(sizes) * voxel_bytes, size - end.end(), encoding != "raw")
+    present, packed = size - end.end(), encoding != "raw"
+    announced = _require_voxels(path, math.prod(sizes) * voxel_bytes, present, packed)
+    lines, skipped = _either(fields, "line skip", "lineskip"), _either(fields, "byte skip", "byteskip")
+    if (lines, skipped) != ("0", "0"):
+        counted = re.fullmatch(r"\d{1,9}", lines) and re.fullmatch(r"\d{1,15}|-1", skipped) and not packed
+        followed = counted and int(skipped) + int(lines) <= present - announced
+        raise _with_skips(path, "lines or bytes to skip", bool(followed))
+    return announced
+
+
+def _either(fields: Fields, *names: str) -> str:
+    """What the fields say that have one of these names: "0" for none, no number for several."""
+    return " and ".join(fields[name] for name in names if name in fields) if {*names} & {*fields} else "0"
 
 
 def _check_gipl(path: Path, start: bytes, size: int) -> int:
@@ -279,6 +296,18 @@ def one_file_fix(path: Path) -> str:
     endings = {".mhd": ".mha", ".nhdr": ".nrrd"}
     whole = path.stem + endings.get(path.suffix.lower(), f"_whole{path.suffix}")
     return f"make it one file: sitk.WriteImage(sitk.ReadImage({path.name!r}), {whole!r})"
+
+
+def _with_skips(path: Path, found: str, followed: bool) -> ImageError:
+    """Bytes between header and voxels, which ITK follows in raw voxels that are there as a whole."""
+    if not followed:
+        return _unsound(path, found)
+    return ImageError(
+        path,
+        found=f"a header with {found}",
+        expected="voxels right behind the header",
+        fix=f"save it again: sitk.WriteImage(sitk.ReadImage({path.name!r}), 'whole_{path.name}')",
+    )
 
 
 def _in_another_file(path: Path, name: str) -> ImageError:

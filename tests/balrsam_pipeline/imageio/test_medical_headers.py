@@ -82,8 +82,13 @@ def test_compressed_voxels_of_unknown_size_are_refused(tmp_path: Path, line: byt
     sitk.WriteImage(sitk.GetImageFromArray(VOXELS), str(path), useCompression=True)
     header = re.sub(rb"CompressedDataSize.*\n", line, path.read_bytes())
     path.write_bytes(header.replace(b"CompressedData = True", b"CompressedData = " + said))
-    with pytest.raises(ImageError, match=r"CompressedDataSize[\s\S]*write it again"):
+    with pytest.raises(ImageError, match=r"before [0-9]+ bytes") as caught:
         read_image([path])
+    assert "SimpleITK" not in caught.value.fix  # which would make noise of it
+    (advised,) = re.findall("'(CompressedDataSize = [0-9]+)'", caught.value.fix)
+    header = path.read_bytes().replace(line, b"") if line else path.read_bytes()
+    path.write_bytes(header.replace(b"ElementDataFile", advised.encode() + b"\nElementDataFile"))
+    np.testing.assert_array_equal(read_image([path]).data[0], VOXELS)
 
 
 def test_compressed_voxels_of_another_size_are_refused(tmp_path: Path) -> None:
@@ -216,12 +221,88 @@ def test_a_scale_of_one_is_none(tmp_path: Path) -> None:
     np.testing.assert_array_equal(read_image([with_lines(tmp_path / "a.mha", lines)]).data[0], VOXELS)
 
 
-def test_the_advised_command_applies_the_scale(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    lines = b"ElementToIntensityFunctionSlope = 2.5\nElementToIntensityFunctionOffset = -10\n"
-    path = with_lines(tmp_path / "a.mha", lines)
+@pytest.mark.parametrize(
+    ("slope", "offset"), [("2.5", "-10"), ("0.0152590218966964", "-1024.6789123"), ("-1e-05", "0")]
+)
+@pytest.mark.parametrize("channels", [1, 3])
+def test_the_advised_command_applies_the_scale(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, slope: str, offset: str, channels: int
+) -> None:
+    path = tmp_path / "a.mha"
+    voxels = np.stack([VOXELS * (number + 1) for number in range(channels)])
+    image = sitk.GetImageFromArray(np.moveaxis(voxels, 0, -1), isVector=True) if channels > 1 else None
+    sitk.WriteImage(image or sitk.GetImageFromArray(VOXELS), str(path))
+    scale = f"ElementToIntensityFunctionSlope = {slope}\nElementToIntensityFunctionOffset = {offset}\n"
+    path.write_bytes(path.read_bytes().replace(b"DimSize", scale.encode() + b"DimSize"))
     with pytest.raises(ImageError) as caught:
         read_image([path])
     monkeypatch.chdir(tmp_path)
     exec(caught.value.fix.partition(": ")[2], {"sitk": sitk})
     assert path.is_file()
-    np.testing.assert_allclose(read_image([Path("scaled_a.mha")]).data[0], VOXELS * 2.5 - 10)
+    expected = voxels * float(slope) + float(offset)
+    np.testing.assert_allclose(read_image([Path("scaled_a.mha")]).data, expected, rtol=1e-6)
+
+
+PADDING = b"x" * 400
+
+
+@pytest.mark.parametrize(
+    ("ending", "line", "between"),
+    [
+        (".mha", b"HeaderSize = %d\n", PADDING),
+        (".nrrd", b"byte skip: 400\n", PADDING),
+        (".nrrd", b"byteskip: -1\n", PADDING),
+        (".nrrd", b"line skip: 2\nbyte skip: 1\n", b"one\ntwo\n3"),
+    ],
+)
+def test_the_advised_command_leaves_out_bytes_that_are_to_be_skipped(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ending: str, line: bytes, between: bytes
+) -> None:
+    path = tmp_path / f"a{ending}"
+    header = RAW_NRRD + line + b"\n"
+    if ending == ".mha":
+        sitk.WriteImage(sitk.GetImageFromArray(VOXELS), str(path))
+        plain = path.read_bytes().partition(b"LOCAL\n")[0] + b"LOCAL\n"
+        length = len(plain) + len(line % 100)
+        header = plain.replace(b"DimSize", line % (length + len(between)) + b"DimSize")
+        assert len(header) == length
+    path.write_bytes(header + between + VOXELS.tobytes())
+    with pytest.raises(ImageError, match="to skip") as caught:
+        read_image([path])
+    assert "damaged" not in str(caught.value)
+    monkeypatch.chdir(tmp_path)
+    exec(caught.value.fix.partition(": ")[2], {"sitk": sitk})
+    np.testing.assert_array_equal(read_image([Path(f"whole_a{ending}")]).data[0], VOXELS)
+
+
+@pytest.mark.parametrize(
+    ("header", "voxels"),
+    [
+        (b"byte skip: 400\n", PADDING + VOXELS.tobytes()[:-1]),
+        (b"line skip: -1\n", VOXELS.tobytes()),
+        (b"byte skip: lots\n", VOXELS.tobytes()),
+        (b"byte skip: 0\nbyteskip: 400\n", PADDING + VOXELS.tobytes()),
+    ],
+)
+def test_nrrd_whose_skips_itk_cannot_follow_is_not_to_be_saved_again(
+    tmp_path: Path, header: bytes, voxels: bytes
+) -> None:
+    path = tmp_path / "a.nrrd"
+    path.write_bytes(RAW_NRRD + header + b"\n" + voxels)
+    with pytest.raises(ImageError, match=r"copy or export the file again") as caught:
+        read_image([path])
+    assert "WriteImage" not in caught.value.fix
+
+
+@pytest.mark.parametrize("skipped", [1, 250, 5000])
+@pytest.mark.parametrize("compressed", [False, True])
+def test_mha_whose_skips_itk_cannot_follow_is_not_to_be_saved_again(
+    tmp_path: Path, skipped: int, compressed: bool
+) -> None:
+    """ITK counts from the beginning of the file."""
+    path = tmp_path / "a.mha"
+    sitk.WriteImage(sitk.GetImageFromArray(VOXELS), str(path), useCompression=compressed)
+    path.write_bytes(path.read_bytes().replace(b"DimSize", b"HeaderSize = %d\nDimSize" % skipped))
+    with pytest.raises(ImageError) as caught:
+        read_image([path])
+    assert "WriteImage" not in caught.value.fix
