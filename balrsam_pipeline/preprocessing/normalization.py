@@ -18,7 +18,7 @@ import numpy.typing as npt
 
 from balrsam_pipeline.errors import PreprocessingError
 from balrsam_pipeline.plan import ChannelStatistics, Normalization
-from balrsam_pipeline.voxels import LEAST_CONTRAST, contrast, mean_and_std
+from balrsam_pipeline.voxels import LEAST_CONTRAST, LEAST_OF_RANGE, contrast, mean_and_std
 
 SMALLEST_SCALE = 1e-8  # nnU-Net's guard against constant images
 RGB_MAX = 255
@@ -80,7 +80,7 @@ def _z_score(
         mask_zyx = None
     mean, std = mean_and_std(channel_zyx, mask_zyx)
     _require_finite(mean, std)
-    _require_contrast(channel_zyx, std)
+    _require_contrast(channel_zyx, std, LEAST_CONTRAST)
     return ChannelTransform(shift=mean, scale=max(std, SMALLEST_SCALE), mask_zyx=mask_zyx)
 
 
@@ -121,7 +121,7 @@ def _rescale(
 ) -> ChannelTransform:
     low, high = float(channel_zyx.min()), float(channel_zyx.max())
     _require_finite(low, high, high - low)
-    _require_contrast(channel_zyx, high - low)
+    _require_contrast(channel_zyx, high - low, LEAST_OF_RANGE)
     return ChannelTransform(shift=low, scale=max(high - low, SMALLEST_SCALE))
 
 
@@ -131,12 +131,13 @@ def _none(
     return ChannelTransform(shift=0.0, scale=1.0)
 
 
-def _require_contrast(channel_zyx: npt.NDArray[Any], scale: float) -> None:
-    if contrast(channel_zyx, scale) < LEAST_CONTRAST:
+def _require_contrast(channel_zyx: npt.NDArray[Any], scale: float, least: float) -> None:
+    if (left := contrast(channel_zyx, scale)) < least:
         low, high = float(channel_zyx.min()), float(channel_zyx.max())
         raise PreprocessingError(
             "image",
-            found=f"values from {low:g} to {high:g}, next to which everything else is one constant",
+            found=f"values from {low:g} to {high:g}, which leave most others a spread of {left:.1g} once "
+            "normalised",
             expected="intensities without marks for missing data",
             fix="replace them in the image by the value of its background, such as 0",
         )

@@ -11,8 +11,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-LEAST_CONTRAST = 0.003  # as normalised; of standard deviations noise has 2 to 3, hot spots in PET leave 0.03
+LEAST_CONTRAST = 0.003  # in standard deviations: noise has 2 to 3, hot spots in PET leave 0.03
 LITTLE_CONTRAST = 0.1
+LEAST_OF_RANGE = 1e-4  # where the scale is the range: one pixel of 65535 leaves 0.002, -1e9 less than 1e-6
+LITTLE_OF_RANGE = 0.003
 SAMPLED = 1 << 16  # voxels whose values are looked at; the scale is that of all
 FEW_LEVELS = 10  # fewer different values are no image but a map, a mask, or a constant
 

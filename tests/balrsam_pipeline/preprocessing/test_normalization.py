@@ -3,6 +3,9 @@ refused."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
 import numpy.typing as npt
 import pytest
@@ -88,3 +91,38 @@ def test_a_few_hot_voxels_leave_an_image_to_rescale() -> None:
     values = np.random.default_rng(1).normal(500, 100, (48, 64, 64))
     values[4:6, 4:6] = 20_000
     assert np.percentile(normalised(values, "rescale_to_0_1"), 90) < 0.05
+
+
+def mr() -> npt.NDArray[np.uint16]:
+    values = np.clip(np.random.default_rng(0).normal(80, 25, (60, 96, 96)), 0, 160).astype(np.uint16)
+    values[30, 60, 60] = 65_535
+    return values
+
+
+def pet() -> npt.NDArray[np.float32]:
+    values = np.random.default_rng(0).gamma(1.2, 300, (60, 96, 96)).astype(np.float32)
+    values[28:31, 60:63, 60:63] = 400_000
+    return values
+
+
+def x_ray() -> npt.NDArray[np.uint16]:
+    values = np.clip(np.random.default_rng(0).normal(120, 30, (1, 512, 512)), 0, 255).astype(np.uint16)
+    values[0, :2] = 65_535
+    return values
+
+
+@pytest.mark.parametrize("scheme", ["z_score", "rescale_to_0_1"])
+@pytest.mark.parametrize("image", [mr, pet, x_ray])
+def test_a_hot_pixel_an_injection_site_and_a_burnt_in_marker_are_no_missing_data(
+    image: Callable[[], npt.NDArray[Any]], scheme: str
+) -> None:
+    values = image().astype(np.float64)
+    shift, scale = (values.mean(), values.std()) if scheme == "z_score" else (values.min(), np.ptp(values))
+    np.testing.assert_allclose(normalised(image(), scheme), (values - shift) / scale, atol=1e-4, rtol=1e-5)
+
+
+def test_the_message_says_what_is_left() -> None:
+    values = np.linspace(0, 10, 10_001).reshape(1, 73, 137)
+    values[0, 0, :2] = 0, 1e6
+    with pytest.raises(PreprocessingError, match=r"from 0 to 1e\+06, .* spread of 8e-06"):
+        normalised(values, "rescale_to_0_1")

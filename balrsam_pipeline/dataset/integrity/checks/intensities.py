@@ -11,7 +11,16 @@ import numpy.typing as npt
 from balrsam_pipeline.dataset.description import DatasetDescription
 from balrsam_pipeline.dataset.integrity.checks.labels import is_grey
 from balrsam_pipeline.dataset.integrity.report import Problem
-from balrsam_pipeline.voxels import LEAST_CONTRAST, LITTLE_CONTRAST, contrast, crop, mean_and_std, nonzero_box
+from balrsam_pipeline.voxels import (
+    LEAST_CONTRAST,
+    LEAST_OF_RANGE,
+    LITTLE_CONTRAST,
+    LITTLE_OF_RANGE,
+    contrast,
+    crop,
+    mean_and_std,
+    nonzero_box,
+)
 
 AIR_HU = -500.0  # any CT of a patient that was not cut out of its surroundings holds air or lung below this
 LEAST_HU = -20000.0  # extended scales begin at -10240; -32768 and the like mark what was not scanned
@@ -85,8 +94,8 @@ def check_intensities(
                 f"channel {index} ({name}) is {low:g} everywhere",
                 one_file and len(image_czyx) == COLOURS_AND_ALPHA == index + 1,
             )
-        elif name.casefold() not in SCALED_OTHERWISE and (left := _contrast(channel, name)) < LITTLE_CONTRAST:
-            yield _no_contrast(case, f"channel {index} ({name}) ranges from {low:g} to {high:g}", left)
+        elif lost := _lost_contrast(case, index, name, channel):
+            yield lost
         elif max(abs(low), abs(high)) > LARGEST_SANE:
             yield Problem(
                 "absurd_intensity",
@@ -115,24 +124,29 @@ def _constant(case: str, found: str, alpha: bool) -> Problem:
     )
 
 
-def _contrast(channel_zyx: npt.NDArray[Any], name: str) -> float:
-    """What normalisation leaves of a channel, cropped as it will be; at least `LITTLE_CONTRAST` where that is
-    enough to know."""
+def _lost_contrast(case: str, index: int, name: str, channel_zyx: npt.NDArray[Any]) -> Problem | None:
+    """Marks for missing data, by what normalisation leaves of a channel, cropped as it will be; None where
+    that is enough."""
+    if name.casefold() in SCALED_OTHERWISE:
+        return None
     cropped = crop(channel_zyx[None], nonzero_box(channel_zyx[None]))[0]
-    of_range = contrast(cropped, float(cropped.max()) - float(cropped.min()))
-    if of_range >= LITTLE_CONTRAST or name.casefold() == BY_RANGE:  # a deviation is half the range at most
-        return of_range
-    return contrast(cropped, mean_and_std(cropped)[1])
-
-
-def _no_contrast(case: str, found: str, left: float) -> Problem:
+    least, little = LEAST_OF_RANGE, LITTLE_OF_RANGE
+    left = contrast(cropped, float(cropped.max()) - float(cropped.min()))
+    if name.casefold() != BY_RANGE:
+        least, little = LEAST_CONTRAST, LITTLE_CONTRAST
+        if left < little:  # else it is more in deviations, of which a range has two at least
+            left = contrast(cropped, mean_and_std(cropped)[1])
+    if left >= little:
+        return None
+    low, high = float(channel_zyx.min()), float(channel_zyx.max())
     return Problem(
         "missing_data_values",
         case,
-        f"{found}; next to that, the spread of most of its values is {left:.2g}, once normalised",
+        f"channel {index} ({name}) ranges from {low:g} to {high:g}; next to that, the spread of most of its "
+        f"values is {left:.2g}, once normalised",
         "intensities without marks for missing data",
         "replace those marks in the image by the value of its background, such as 0",
-        "error" if left < LEAST_CONTRAST else "warning",
+        "error" if left < least else "warning",
     )
 
 

@@ -30,6 +30,18 @@ def test_one_mark_for_missing_data_is_an_error_wherever_it_lies(
     assert kinds(tmp_path, image, channel) == [("missing_data_values", "error")]
 
 
+@pytest.mark.parametrize(
+    ("mark", "found"),
+    [(9_000, []), (400_000, [("missing_data_values", "warning")]), (1e8, [("missing_data_values", "error")])],
+)
+def test_a_range_may_be_hundreds_of_times_wider_than_what_most_of_an_image_has(
+    tmp_path: Path, mark: float, found: list[tuple[str, str]]
+) -> None:
+    image = np.random.default_rng(1).normal(500, 100, (8, 64, 64)).astype(np.float32)
+    image[1, 2:5, 3:6] = mark
+    assert kinds(tmp_path, image, "rescale_to_0_1") == found
+
+
 @pytest.mark.parametrize(("mark", "found"), [(-10_240, []), (-32_768, [("missing_data_values", "warning")])])
 def test_ct_below_what_any_scanner_writes_is_a_mark(
     tmp_path: Path, mark: int, found: list[tuple[str, str]]
