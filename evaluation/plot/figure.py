@@ -86,7 +86,7 @@ def is_drawn(path: Path) -> bool:
     try:
         with Pillow.open(path, formats=["PNG"]) as picture:
             return bool(picture.info.get(SOFTWARE) == OURS)
-    except (OSError, ValueError, SyntaxError):
+    except (OSError, ValueError, SyntaxError, Pillow.DecompressionBombError):
         return False
 
 

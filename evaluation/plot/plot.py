@@ -14,7 +14,7 @@ import numpy.typing as npt
 from balrsam_pipeline.dataset import read_description
 from balrsam_pipeline.dataset.integrity.checks.geometry import check_same_grid
 from balrsam_pipeline.errors import BalrsamError, EvaluationError
-from balrsam_pipeline.imageio import FILE_ENDINGS, Geometry, read_image, read_label
+from balrsam_pipeline.imageio import ALL_ENDINGS, Geometry, read_image, read_label
 from balrsam_pipeline.imageio.formats import NATURAL_ENDINGS
 from balrsam_pipeline.imageio.turning import laid_on
 from balrsam_pipeline.layout import DESCRIPTION
@@ -190,7 +190,7 @@ def _image_of(case: str, folder: Path) -> Path:
         raise EvaluationError(
             folder,
             found=f"no image of case {case}",
-            expected=f"{case}_0000 with one of {', '.join(FILE_ENDINGS)}",
+            expected=f"{case}_0000 with one of {', '.join(ALL_ENDINGS)}",
             fix="give the folder of its images",
         )
     return found

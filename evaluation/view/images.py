@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from balrsam_pipeline.imageio import FILE_ENDINGS
-from balrsam_pipeline.imageio.formats import known_ending
+from balrsam_pipeline.imageio import ALL_ENDINGS, file_ending_of, images_among
 
 
 def images_beside(references: Path) -> Path | None:
@@ -27,7 +26,7 @@ def image_of_case(case: str, folder: Path, ending: str = "") -> Path | None:
     """
     if folder.is_file():
         return folder
-    endings = dict.fromkeys([*([ending] if ending else []), *FILE_ENDINGS])
+    endings = dict.fromkeys([*([ending] if ending else []), *ALL_ENDINGS])
     names = (folder / f"{case}{middle}{known}" for known in endings for middle in ("_0000", ""))
     return next((path for path in names if path.is_file()), None) or _in_large_letters(case, folder)
 
@@ -35,8 +34,7 @@ def image_of_case(case: str, folder: Path, ending: str = "") -> Path | None:
 def _in_large_letters(case: str, folder: Path) -> Path | None:
     """The same where endings are not written in small letters, as some exports do: CASE_0000.NII.GZ."""
     there = {}
-    for path in folder.iterdir() if folder.is_dir() else ():
-        ending = known_ending(path)
-        if ending and path.is_file():
-            there[path.name[: -len(ending)]] = path
+    for path in images_among(folder.iterdir()) if folder.is_dir() else ():
+        if path.is_file():
+            there[path.name[: -len(file_ending_of(path))]] = path
     return there.get(f"{case}_0000") or there.get(case)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import struct
+import zlib
 from dataclasses import replace
 from pathlib import Path
 
@@ -175,6 +177,35 @@ def test_somebody_elses_pictures_are_not_drawn_over_and_ours_are(
     mine.unlink()
     for _ in range(2):  # what this command made it may make again
         assert main(words) == 0
+
+
+def test_somebody_elses_picture_of_very_many_pixels_is_not_drawn_over(
+    folders: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Pillow refuses to open it: a header of 20000 x 20000 pixels is enough."""
+    path, out = folders / "out" / "c.png", folders / "out"
+    path.parent.mkdir()
+    Pillow.new("L", (3, 3)).save(path)
+    small, header = path.read_bytes(), struct.pack(">II5B", 20_000, 20_000, 8, 0, 0, 0, 0)
+    checksum = struct.pack(">I", zlib.crc32(b"IHDR" + header))
+    path.write_bytes(before := small[:16] + header + checksum + small[33:])
+    words = ["plot", str(folders / "predictions"), "--images", str(folders / "images"), "-o", str(out)]
+    assert main(words) == 2
+    assert "not made by this command" in capsys.readouterr().err and path.read_bytes() == before
+
+
+def test_a_case_in_npz_among_volumes_is_drawn(folders: Path) -> None:
+    for folder, name in (("images", "b_0000"), ("predictions", "b")):
+        path = folders / folder / f"{name}.nii.gz"
+        (write_image if folder == "images" else write_map)(path.with_name(f"{name}.npz"), read_image([path]))
+        path.unlink()
+    words = ["plot", str(folders / "predictions"), "--images", str(folders / "images")]
+    assert main([*words, "-o", str(folders / "out")]) == 0
+    assert sorted(path.name for path in (folders / "out").iterdir()) == ["a.png", "b.png", "c.png"]
+
+
+def write_map(path: Path, label: Image) -> None:
+    write_label(path, label.data[0], label.geometry)
 
 
 @pytest.mark.parametrize("turned", ["predictions", "references"])

@@ -31,6 +31,13 @@ def test_images_are_found_beside_a_link_and_nowhere_else(tmp_path: Path) -> None
     assert images_beside(tmp_path / "masks") is None
 
 
+def test_an_npz_image_is_found_behind_those_of_the_usual_endings(tmp_path: Path) -> None:
+    for name in ("a.npz", "a.nii.gz", "b_0000.npz", "c.NPZ"):
+        (tmp_path / name).write_bytes(b"")
+    found = [image_of_case(case, tmp_path) for case in "abc"]
+    assert [path.name if path else None for path in found] == ["a.nii.gz", "b_0000.npz", "c.NPZ"]
+
+
 @pytest.mark.parametrize("name", ["c_0_0000.NII.GZ", "c_0.PNG", "c_0_0000.nii.gz"])
 def test_an_image_is_found_whatever_the_letters_of_its_ending(tmp_path: Path, name: str) -> None:
     for other in (name, "c_00_0000.NII.GZ", "c_0.TXT"):
