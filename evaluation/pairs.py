@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +19,7 @@ from balrsam_pipeline.imageio import (
     file_ending_of,
     images_among,
     npz,
+    place_held,
     read_label,
     unread_images,
 )
@@ -134,7 +135,8 @@ def read_pair(pair: Pair, labels: LabelScheme) -> LabelPair:
         prediction = Image(data=np.zeros_like(reference.data), geometry=reference.geometry)
     else:
         prediction = laid_on(read_label(pair.prediction), reference.geometry)
-        elsewhere = _compare(pair, prediction.geometry, reference.geometry)
+        found = comparable(prediction.geometry, pair.prediction, reference.geometry, pair.reference)
+        elsewhere = _compare(pair, found, reference.geometry)
     spacing_mm = tuple(float(length) for length in reference.geometry.spacing_mm)
     flat = reference.geometry.dimension == 2
     return LabelPair(
@@ -202,24 +204,45 @@ def listed(names: Sequence[str]) -> str:
     return ", ".join(names[:LISTED]) + (f" and {rest} more" if rest > 0 else "")
 
 
+def comparable(geometry: Geometry, path: Path, expected: Geometry, other: Path) -> Geometry:
+    """`geometry` of a file, with what the format of either file does not hold as in `expected`, which is that
+    of the other: nothing of it could be compared.
+
+    Raises:
+        ImageError: an `.npz` file cannot be read.
+    """
+    held = place_held(path, other)
+    alike = _spacing_is(path) == _spacing_is(other)
+    return replace(
+        geometry,
+        spacing_mm=geometry.spacing_mm if alike else expected.spacing_mm,
+        origin_mm=geometry.origin_mm if "origin" in held else expected.origin_mm,
+        direction=geometry.direction if "direction" in held else expected.direction,
+    )
+
+
+def _spacing_is(path: Path) -> str:
+    """Where the size of a file's voxels stands: inside it, beside it if anywhere, or nowhere."""
+    name = path.name.lower()
+    if name.endswith(NATURAL_ENDINGS):
+        return "beside"
+    return "nowhere" if name.endswith(npz.ENDING) and not npz.has_spacing(path) else "inside"
+
+
 def _compare(pair: Pair, found: Geometry, expected: Geometry) -> tuple[str, ...]:
     """Refuse geometries that differ by more than a writer's rounding; of pairs by index another place is a
     warning, which is returned.
 
-    A 2D image and a volume of one slice are compared in the plane, a picture without a physical size and any
-    other image by their shape.
+    A 2D image and a volume of one slice are compared in the plane.
     """
     finest_mm = min(expected.spacing_mm)
-    differences, moved = [], []
+    differences = []
     if found.shape_zyx != expected.shape_zyx:
         differences.append(f"shape {found.shape_zyx} against {expected.shape_zyx}")
-    names = (pair.prediction, pair.reference)
-    pictures = [path is not None and path.name.lower().endswith(NATURAL_ENDINGS) for path in names]
     axes = slice(None) if found.dimension == expected.dimension else slice(1, None)  # of z, y, x
-    if pictures[0] == pictures[1]:
-        if not np.allclose(found.spacing_mm[axes], expected.spacing_mm[axes], rtol=SPACING_TOLERANCE, atol=0):
-            differences.append(f"spacing {found.spacing_mm[axes]} against {expected.spacing_mm[axes]}")
-        moved = _placed_otherwise(found, expected, ORIGIN_TOLERANCE * finest_mm)
+    if not np.allclose(found.spacing_mm[axes], expected.spacing_mm[axes], rtol=SPACING_TOLERANCE, atol=0):
+        differences.append(f"spacing {found.spacing_mm[axes]} against {expected.spacing_mm[axes]}")
+    moved = _placed_otherwise(found, expected, ORIGIN_TOLERANCE * finest_mm)
     if differences or (moved and not pair.by_index):
         raise EvaluationError(
             pair.prediction,

@@ -9,6 +9,7 @@ from balrsam_pipeline.imageio.formats import (
     format_of,
     images_among,
     label_ending,
+    place_held,
     unread_images,
 )
 from balrsam_pipeline.imageio.geometry import Geometry, Image, picture_geometry
@@ -34,6 +35,7 @@ __all__ = [
     "images_among",
     "label_ending",
     "picture_geometry",
+    "place_held",
     "read_geometry",
     "read_image",
     "read_label",

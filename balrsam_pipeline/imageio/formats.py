@@ -16,6 +16,8 @@ from balrsam_pipeline.imageio.geometry import Geometry, Image
 from balrsam_pipeline.imageio.itk_guard import one_file_fix
 from balrsam_pipeline.printable import is_utf8
 
+PLACE = ("direction", "origin")  # what tells where in space voxels lie
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Format:
@@ -24,9 +26,8 @@ class Format:
     Attributes:
         write_label: where a label map is written otherwise than an image.
         several_channels: whether one file may hold several channels (colours).
-        placed: whether files say where in space their voxels lie.
         lossy: whether writing changes values, so that labels must not be kept in it.
-        loses: what of the place of a volume it does not hold, "direction" and "origin".
+        loses: what of `PLACE` it does not hold.
         stored_orientation: EXIF's number of how a picture is turned to stand upright, where files say so.
     """
 
@@ -35,7 +36,6 @@ class Format:
     read_geometry: Callable[[Path], Geometry]
     write: Callable[[Path, npt.NDArray[Any], Geometry], None]
     several_channels: bool
-    placed: bool = False
     lossy: bool = False
     loses: tuple[str, ...] = ()
     write_label: Callable[[Path, npt.NDArray[Any], Geometry], None] | None = None
@@ -48,7 +48,6 @@ _NIFTI = Format(
     read_geometry=nifti.read_geometry,
     write=nifti.write,
     several_channels=False,
-    placed=True,
 )
 _MEDICAL = Format(
     read=simpleitk_io.read,
@@ -56,7 +55,6 @@ _MEDICAL = Format(
     read_geometry=simpleitk_io.read_geometry,
     write=simpleitk_io.write,
     several_channels=True,
-    placed=True,
 )
 _GIPL = replace(_MEDICAL, loses=("direction",))
 _PICTURE = Format(
@@ -66,16 +64,9 @@ _PICTURE = Format(
     write=pillow_io.write,
     stored_orientation=pillow_io.stored_orientation,
     several_channels=True,
+    loses=PLACE,
 )
-_JPEG = Format(
-    read=pillow_io.read,
-    read_label=pillow_io.read_label,
-    read_geometry=pillow_io.read_geometry,
-    write=pillow_io.write,
-    stored_orientation=pillow_io.stored_orientation,
-    several_channels=True,
-    lossy=True,
-)
+_JPEG = replace(_PICTURE, lossy=True)
 _TIFF = Format(
     read=tiff.read,
     read_label=tiff.read_label,
@@ -83,7 +74,7 @@ _TIFF = Format(
     write=tiff.write,
     stored_orientation=tiff.stored_orientation,
     several_channels=True,
-    loses=("direction", "origin"),
+    loses=PLACE,
 )
 
 _ARRAYS = Format(
@@ -93,7 +84,7 @@ _ARRAYS = Format(
     write=npz.write,
     write_label=npz.write_label,
     several_channels=True,
-    loses=("direction", "origin"),
+    loses=PLACE,
 )
 
 FILE_ENDINGS: dict[str, Format] = {
@@ -212,6 +203,21 @@ def format_of(path: Path) -> Format:
     """
     require_utf8(path)
     return ALL_ENDINGS[file_ending_of(path)]
+
+
+def place_held(*paths: Path) -> tuple[str, ...]:
+    """What of `PLACE` the formats of all these files hold: where it is not held, headers say nothing that
+    could be compared.
+
+    Raises:
+        ImageError: as `format_of`.
+
+    Example:
+        >>> place_held(Path("a.nii.gz"), Path("b.gipl"))
+        ('origin',)
+    """
+    lost = {what for path in paths for what in format_of(path).loses}
+    return tuple(what for what in PLACE if what not in lost)
 
 
 def require_utf8(path: Path) -> None:

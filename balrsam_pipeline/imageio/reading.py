@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from balrsam_pipeline.errors import ImageError
-from balrsam_pipeline.imageio.formats import format_of
+from balrsam_pipeline.imageio.formats import format_of, place_held
 from balrsam_pipeline.imageio.geometry import (
     Geometry,
     Image,
@@ -149,10 +149,10 @@ def _require_same_grid(first_path: Path, first: Geometry, path: Path, other: Geo
 
 def _warn_of_other_place(first_path: Path, first: Geometry, path: Path, other: Geometry) -> None:
     """Say that voxels are combined by their order though the headers place them differently."""
-    if first.dimension == 2 and not (format_of(first_path).placed and format_of(path).placed):
-        return
+    held = place_held(first_path, path)
     apart_mm = float(np.linalg.norm(np.subtract(first.origin_mm, other.origin_mm)))
-    if origin_differs(first, other) or direction_differs(first, other):
+    moved, turned = origin_differs(first, other), direction_differs(first, other)
+    if (moved and "origin" in held) or (turned and "direction" in held):
         LOG.warning(
             "%s: by its header it lies elsewhere than %s (origins %.3g mm apart, stored %s and %s); their "
             "voxels are combined as they are stored. Look at the case in a viewer; if only the header is "

@@ -20,7 +20,7 @@ from balrsam_pipeline.imageio.turning import laid_on
 from balrsam_pipeline.layout import DESCRIPTION
 from balrsam_pipeline.outdated import require_current
 from balrsam_pipeline.protect import require_apart, require_not_read, require_own
-from evaluation.pairs import label_files
+from evaluation.pairs import comparable, label_files
 from evaluation.plot.figure import CasePicture, draw_case, is_drawn
 from evaluation.view import Plane, Window, image_of_case
 
@@ -131,7 +131,7 @@ def _read_onto(grid: Geometry, image: Path, path: Path, what: str) -> npt.NDArra
         )
     pictures = any(one.name.lower().endswith(NATURAL_ENDINGS) for one in (image, path))
     if not pictures and label.geometry.dimension == grid.dimension:
-        for off in check_same_grid(path.name, what, label.geometry, grid):
+        for off in check_same_grid(path.name, what, comparable(label.geometry, path, grid, image), grid):
             LOG.warning("%s: %s, the image %s; drawn voxel by voxel", path, off.found, off.expected)
     zyx: npt.NDArray[Any] = label.data[0]
     return zyx

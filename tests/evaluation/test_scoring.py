@@ -16,6 +16,7 @@ import tifffile
 
 from balrsam_pipeline.dataset.labels import LabelScheme
 from balrsam_pipeline.errors import BalrsamError, EvaluationError
+from balrsam_pipeline.imageio import Geometry, write_label
 from balrsam_pipeline.layout import PREDICTION
 from balrsam_pipeline.outdated import STALE_NS
 from evaluation import (
@@ -26,7 +27,7 @@ from evaluation import (
     summary_table,
     write_reports,
 )
-from evaluation.pairs import find_pairs, label_files, read_pair
+from evaluation.pairs import Pair, find_pairs, label_files, read_pair
 from evaluation.request import resolve
 from evaluation.scoring import score_pairs
 
@@ -146,6 +147,52 @@ def test_a_prediction_on_another_grid_is_refused(
     write_map(folder_pair[0] / "case_2.nii.gz", **geometry)
     with pytest.raises(EvaluationError, match=what):
         evaluate_folders(*folder_pair, make_scheme(LABELS), ".nii.gz")
+
+
+OBLIQUE = (0.8, -0.6, 0.0, 0.6, 0.8, 0.0, 0.0, 0.0, 1.0)
+
+
+@pytest.mark.parametrize(
+    ("ending", "place", "refused"),
+    [
+        (".npz", {"origin": (5.0, 0.0, 0.0), "direction": OBLIQUE}, ""),
+        (".gipl", {"direction": OBLIQUE}, ""),
+        (".gipl", {"origin": (5.0, 0.0, 0.0)}, "origin"),
+        (".mha", {"direction": OBLIQUE}, "direction"),
+    ],
+)
+def test_what_a_format_does_not_hold_of_the_place_is_not_compared(
+    tmp_path: Path,
+    make_scheme: Make,
+    write_map: Callable[..., Path],
+    ending: str,
+    place: dict[str, object],
+    refused: str,
+) -> None:
+    label = (np.arange(3 * 4 * 5).reshape(3, 4, 5) % 3).astype(np.uint8)
+    reference = write_map(tmp_path / "x.nii.gz", label, (0.8, 0.8, 2.0), **place)
+    prediction = tmp_path / f"y{ending}"
+    grid = Geometry(dimension=3, shape_zyx=label.shape, spacing_mm=(2.0, 0.8, 0.8))
+    write_label(prediction, label, grid)
+    pair = Pair(case="x", prediction=prediction, reference=reference)
+    if refused:
+        with pytest.raises(EvaluationError, match=refused):
+            read_pair(pair, make_scheme(LABELS))
+    else:
+        np.testing.assert_array_equal(read_pair(pair, make_scheme(LABELS)).prediction_zyx, label)
+        write_label(prediction, label, dataclasses.replace(grid, spacing_mm=(3.0, 0.8, 0.8)))
+        with pytest.raises(EvaluationError, match="spacing"):
+            read_pair(pair, make_scheme(LABELS))
+
+
+def test_the_spacing_of_npz_files_is_compared_where_they_hold_one(
+    tmp_path: Path, make_scheme: Make, write_map: Callable[..., Path]
+) -> None:
+    label = np.ones((3, 4, 5), np.uint8)
+    reference = write_map(tmp_path / "x.nii.gz", label, (0.8, 0.8, 2.0))
+    np.savez(tmp_path / "x.npz", segs=label)
+    pair = Pair(case="x", prediction=tmp_path / "x.npz", reference=reference)
+    assert read_pair(pair, make_scheme(LABELS)).spacing_mm == pytest.approx((2.0, 0.8, 0.8))
 
 
 @pytest.mark.parametrize("orientation", ["RAI", "PLS"])

@@ -9,7 +9,15 @@ from pathlib import Path
 import numpy as np
 
 from balrsam_pipeline.errors import DatasetError
-from balrsam_pipeline.imageio import FILE_ENDINGS, Image, as_label, read_image, stored_orientation, tiff
+from balrsam_pipeline.imageio import (
+    FILE_ENDINGS,
+    Image,
+    as_label,
+    place_held,
+    read_image,
+    stored_orientation,
+    tiff,
+)
 from balrsam_pipeline.imageio import pillow_io as pillow
 from balrsam_pipeline.imageio.formats import format_of
 
@@ -106,7 +114,7 @@ def read_source_image(path: Path) -> Image:
 
 def has_place(path: Path) -> bool:
     """Whether files of this kind say where in the patient their voxels lie, and how large they are."""
-    return ending_of(path) not in (*PICTURES, *TIFFS)
+    return ending_of(path) != GIF and bool(place_held(path))
 
 
 def read_source_mask(path: Path, as_colours: bool) -> Image:

@@ -194,7 +194,7 @@ def test_somebody_elses_picture_of_very_many_pixels_is_not_drawn_over(
     assert "not made by this command" in capsys.readouterr().err and path.read_bytes() == before
 
 
-def test_a_case_in_npz_among_volumes_is_drawn(folders: Path) -> None:
+def test_a_case_in_npz_among_volumes_is_drawn(folders: Path, caplog: pytest.LogCaptureFixture) -> None:
     for folder, name in (("images", "b_0000"), ("predictions", "b")):
         path = folders / folder / f"{name}.nii.gz"
         (write_image if folder == "images" else write_map)(path.with_name(f"{name}.npz"), read_image([path]))
@@ -202,6 +202,11 @@ def test_a_case_in_npz_among_volumes_is_drawn(folders: Path) -> None:
     words = ["plot", str(folders / "predictions"), "--images", str(folders / "images")]
     assert main([*words, "-o", str(folders / "out")]) == 0
     assert sorted(path.name for path in (folders / "out").iterdir()) == ["a.png", "b.png", "c.png"]
+    image = folders / "images" / "b_0000.nii.gz"
+    moved = replace(GEOMETRY, origin_mm=(0.0, 0.0, 90.0))
+    write_image(image, Image(read_image([image.with_name("b_0000.npz")]).data, moved))
+    assert main([*words, "-o", str(folders / "out")]) == 0
+    assert "drawn voxel by voxel" not in caplog.text  # an .npz label map holds no origin
 
 
 def write_map(path: Path, label: Image) -> None:
