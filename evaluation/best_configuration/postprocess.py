@@ -106,8 +106,9 @@ def apply_to_folder(folder: Path, output: Path, rules: Path, description: Path |
             changed += [path.name] if _apply(path, target, labels, postprocessing) else []
         except BalrsamError as problem:
             problems[path.name] = problem
-            mark_stale([target])  # of an earlier call, with other rules perhaps
-            set_aside_stale(path.name, [target])
+            earlier = [target, *written_beside(target)]  # of an earlier call, with other rules perhaps
+            mark_stale(earlier)
+            set_aside_stale(path.name, earlier)
     shutil.copyfile(own, made.description)
     if problems:
         raise first_of(problems, done=len(problems) < len(files))

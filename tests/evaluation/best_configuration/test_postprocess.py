@@ -75,6 +75,20 @@ def test_a_damaged_label_map_is_named_and_the_others_are_cleaned(
     assert {path.name for path in (tmp_path / "again").glob("*.nii.gz")} == left
 
 
+def test_of_a_damaged_stack_the_spacing_is_set_aside_too(folders: tuple[Path, Path], tmp_path: Path) -> None:
+    stacks, cleaned = tmp_path / "stacks", tmp_path / "cleaned"
+    for name in ("a.tif", "b.tif"):
+        write_label(stacks / name, np.ones(GRID.shape_zyx), GRID)
+    (stacks / "dataset.json").write_bytes((folders[0] / "dataset.json").read_bytes())
+    words = [*by_rules(stacks, tmp_path / "rules.json", "organ"), str(cleaned)]
+    assert main(words) == 0
+    (stacks / "a.tif").write_bytes(b"damaged")
+    assert main(words) == 1
+    assert {path.name for path in cleaned.glob("?.*")} == {"b.tif", "b.json"}
+    assert read_geometry(cleaned / "outdated" / "a.tif").spacing_mm == GRID.spacing_mm
+    assert (stacks / "a.json").is_file()
+
+
 def test_a_file_in_place_of_the_folder_is_told_as_a_file(
     folders: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
