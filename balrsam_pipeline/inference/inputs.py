@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import logging
+import os
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import islice
 from pathlib import Path
 
 from balrsam_pipeline.dataset import CaseFiles
@@ -24,6 +26,7 @@ from balrsam_pipeline.imageio.formats import NATURAL_ENDINGS, known_ending
 
 LOG = logging.getLogger(__name__)
 LISTED = 10  # names in a message
+MOST_FOLDERS = 10  # sub-folders that are listed, for a note
 CHANNEL = re.compile(r"(.+)_([0-9]{4})", re.DOTALL)
 
 
@@ -123,8 +126,10 @@ def _images_in(folder: Path, file_ending: str) -> list[Path]:
             len(unread),
             _named(unread),
         )
-    if below := [path for path in entries if path.is_dir() and path.name[0] != "." and _holds_images(path)]:
-        LOG.info("%s: images in sub-folders are not looked at: %s", folder, _named(below))
+    others = sorted({*entries} - {*files})
+    folders = (path for path in others if path.name[0] != "." and path.is_dir())
+    if below := next(filter(_holds_images, islice(folders, MOST_FOLDERS)), None):
+        LOG.info("%s: images in sub-folders are not looked at, such as those in %s", folder, below.name)
     return _without_previews(folder, images_among(files), file_ending)
 
 
@@ -144,7 +149,8 @@ def _named(paths: Sequence[Path]) -> str:
 
 def _holds_images(folder: Path) -> bool:
     try:
-        return bool(images_among(folder.iterdir()))
+        with os.scandir(folder) as entries:  # not all of which need be read
+            return any(images_among([Path(entry.name)]) for entry in entries)
     except OSError:
         return False
 

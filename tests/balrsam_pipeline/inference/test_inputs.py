@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -70,3 +71,29 @@ def test_pictures_beside_volumes_are_no_cases_of_a_model_of_volumes(
 )
 def test_pictures_that_may_be_meant_are_cases(names: tuple[str, ...], ending: str, tmp_path: Path) -> None:
     assert list(find_cases([folder_of(tmp_path, *names)], 1, ending).cases) == ["a", "b"]
+
+
+def test_files_are_asked_for_once_and_few_sub_folders_are_listed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Folders of patients beside the images may be thousands, on a network."""
+    names = [f"a{number:03d}_0000.nii.gz" for number in range(200)]
+    folder_of(tmp_path, *names, *(f"d{number:03d}/{file}.nii" for number in range(100) for file in range(5)))
+    calls = dict.fromkeys(("stat", "scandir", "listdir"), 0)
+
+    def count(name: str) -> None:
+        original = getattr(os, name)
+
+        def counted(*arguments: object, **options: object) -> object:
+            calls[name] += 1
+            return original(*arguments, **options)
+
+        monkeypatch.setattr(os, name, counted)
+
+    for name in calls:
+        count(name)
+    with caplog.at_level("INFO"):
+        assert len(find_cases([tmp_path], 1, ".nii.gz").cases) == len(names)
+    assert len(names) <= calls["stat"] < len(names) + 120
+    assert calls["scandir"] + calls["listdir"] < 20
+    assert "sub-folders are not looked at" in caplog.text and "d000" in caplog.text
