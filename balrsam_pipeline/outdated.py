@@ -7,6 +7,7 @@ from pathlib import Path
 
 from balrsam_pipeline.errors import BalrsamError
 from balrsam_pipeline.layout import PREDICTION
+from balrsam_pipeline.printable import listed
 
 STALE_NS = 0  # modification time of a prediction that is to be made again
 LISTED = 5  # cases that a message names
@@ -32,11 +33,10 @@ def require_current(folder: Path, files: Mapping[str, Path], error: type[Balrsam
         return
     old = sorted(case for case, path in files.items() if path.is_file() and not is_current(path))
     if old:
-        more = f" and {len(old) - LISTED} more" if len(old) > LISTED else ""
         raise error(
             folder,
             found=f"{len(old)} case{'s' if len(old) > 1 else ''} of an earlier run, to be predicted again: "
-            f"{', '.join(old[:LISTED])}{more}",
+            f"{listed(old, LISTED)}",
             expected="predictions of one run (what is to be made again is dated 1970)",
             fix="predict them: the same 'balrsam predict' with --continue and all images; or move their "
             "files elsewhere",

@@ -1,10 +1,11 @@
 """Text that shows what it is and does nothing: control characters out of names and files, escaped; numbers
-with their nouns."""
+with their nouns, and the first of many names."""
 
 from __future__ import annotations
 
 import logging
 import re
+from collections.abc import Sequence
 
 # C0 but tab and line feed, DEL and C1, line and paragraph separators, marks that turn the direction of text,
 # and halves of characters (bytes of a file name that are no UTF-8)
@@ -32,6 +33,17 @@ def plural(count: int, noun: str) -> str:
         ('1 case', '12 cases')
     """
     return f"{count} {noun}{'' if count == 1 else 's'}"
+
+
+def listed(names: Sequence[object], most: int = 10) -> str:
+    """Names for a message; of many the first, and how many more there are.
+
+    Example:
+        >>> listed(["a.png", "b.png"]), listed(range(1, 8), 3)
+        ('a.png, b.png', '1, 2, 3 and 4 more')
+    """
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(map(str, names[:most])) + more
 
 
 def is_utf8(name: object) -> bool:

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from balrsam_pipeline.errors import EvaluationError
+from balrsam_pipeline.printable import listed
 from evaluation.metrics.registry import metric_of
 from evaluation.statistics import PairedTest, holm, paired_test
 from evaluation.summary import Summary
@@ -242,9 +243,7 @@ def _require_alike(first: Summary, second: Summary, names: tuple[str, str]) -> N
     lengths = any(metric_of(key).rests_on_lengths for key in _shared_metrics(first, second))
     wrong = ""
     if different:
-        wrong = f"cases in one of them alone: {', '.join(different[:5])}" + (
-            f" and {len(different) - 5} more" if len(different) > 5 else ""
-        )
+        wrong = f"cases in one of them alone: {listed(different, 5)}"
     elif not set(first.labels.values()) & set(second.labels.values()):
         wrong = f"labels {', '.join(first.labels)} against {', '.join(second.labels)}"
     elif first.options.protocol != second.options.protocol or (lengths and first.unit != second.unit):

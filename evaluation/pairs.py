@@ -27,9 +27,9 @@ from balrsam_pipeline.imageio.formats import NATURAL_ENDINGS
 from balrsam_pipeline.imageio.tiff import sidecar
 from balrsam_pipeline.imageio.turning import laid_on
 from balrsam_pipeline.outdated import require_current
+from balrsam_pipeline.printable import listed
 
 LOG = logging.getLogger(__name__)
-LISTED = 10  # names that a message lists before it says how many more there are
 SPACING_TOLERANCE = 1e-3  # relative
 ORIGIN_TOLERANCE = 0.05  # of a voxel
 DIRECTION_TOLERANCE = 1e-3  # in the entries of unit vectors
@@ -198,12 +198,6 @@ def label_files(folder: Path, file_ending: str) -> dict[str, Path]:
     return found
 
 
-def listed(names: Sequence[str]) -> str:
-    """The first names, and how many more there are."""
-    rest = len(names) - LISTED
-    return ", ".join(names[:LISTED]) + (f" and {rest} more" if rest > 0 else "")
-
-
 def comparable(geometry: Geometry, path: Path, expected: Geometry, other: Path) -> Geometry:
     """`geometry` of a file, with what the format of either file does not hold as in `expected`, which is that
     of the other: nothing of it could be compared.
@@ -279,10 +273,7 @@ def _unlisted(pair: Pair, prediction: Image, reference: Image, labels: LabelSche
     for path, image in ((pair.prediction, prediction), (pair.reference, reference)):
         strange = sorted(set(present_values(image.data)) - labels.allowed_values)
         if strange:
-            warnings.append(
-                f"{path}: label values {listed([str(value) for value in strange])} are not in the list of "
-                "labels"
-            )
+            warnings.append(f"{path}: label values {listed(strange)} are not in the list of labels")
     return tuple(warnings)
 
 

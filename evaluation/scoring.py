@@ -12,11 +12,12 @@ from balrsam_pipeline.common_values import CommonValues
 from balrsam_pipeline.dataset.labels import LabelScheme
 from balrsam_pipeline.errors import BalrsamError, EvaluationError, first_of
 from balrsam_pipeline.execution import ExecutionOptions, open_executor, run_cases
+from balrsam_pipeline.printable import listed
 from balrsam_pipeline.progress import track
 from evaluation.metrics.options import EvaluationOptions
 from evaluation.metrics.registry import keys_of, metric_of
 from evaluation.metrics.score_case import LabelScore, score_pair
-from evaluation.pairs import Pair, find_pairs, listed, read_pair
+from evaluation.pairs import Pair, find_pairs, read_pair
 from evaluation.request import resolve
 from evaluation.summary import PairPaths, Summary
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from balrsam_pipeline.plan import Plan
+from balrsam_pipeline.printable import listed
 from balrsam_pipeline.serialise import compact_json, to_json
 
 LOG = logging.getLogger(__name__)
@@ -33,14 +34,11 @@ def tell_replaced(path: Path, before: Plan, plan: Plan) -> None:
             made_for(plan),
         )
     elif found := differences(before, plan):
-        more = f" and {len(found) - SHOWN} more" if len(found) > SHOWN else ""
         LOG.warning(
-            "%s: replaced; the plan before, %s too, had %s%s. To have both, plan one under a name: --plan "
-            "NAME",
+            "%s: replaced; the plan before, %s too, had %s. To have both, plan one under a name: --plan NAME",
             path,
             made_for(before),
-            ", ".join(found[:SHOWN]),
-            more,
+            listed(found, SHOWN),
         )
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from balrsam_pipeline.errors import ClusterError
 from balrsam_pipeline.execution.failures import CaseStalled, run_with_limit
+from balrsam_pipeline.printable import listed
 
 LOG = logging.getLogger(__name__)
 ANSWER_S = 5  # seconds that a scheduler may take to answer
@@ -89,5 +90,4 @@ def _workers(client: Any) -> dict[str, Any]:
 
 
 def _named(workers: list[str]) -> str:
-    more = f" and {len(workers) - SHOWN} more" if len(workers) > SHOWN else ""
-    return f"worker {', '.join(workers[:SHOWN])}{more}"
+    return f"worker {listed(workers, SHOWN)}"

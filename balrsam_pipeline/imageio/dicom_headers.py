@@ -18,6 +18,7 @@ import SimpleITK as sitk
 from balrsam_pipeline.errors import ImageError
 from balrsam_pipeline.imageio import simpleitk_io
 from balrsam_pipeline.imageio.formats import require_utf8
+from balrsam_pipeline.printable import listed
 
 LOG = logging.getLogger(__name__)
 UNEVEN = 0.1  # of a step: further off, a slice distance and a place mean a missing slice
@@ -332,5 +333,4 @@ def _shown(value: object) -> str:
 
 def names_of(files: Sequence[Path]) -> str:
     """Names of files for a message; of many the first, and how many more there are."""
-    more = f" and {len(files) - SHOWN} more" if len(files) > SHOWN else ""
-    return ", ".join(file.name for file in files[:SHOWN]) + more
+    return listed([file.name for file in files], SHOWN)

@@ -23,9 +23,9 @@ from balrsam_pipeline.imageio import (
     unread_images,
 )
 from balrsam_pipeline.imageio.formats import NATURAL_ENDINGS, known_ending
+from balrsam_pipeline.printable import listed
 
 LOG = logging.getLogger(__name__)
-LISTED = 10  # names in a message
 MOST_FOLDERS = 10  # sub-folders that are listed, for a note
 CHANNEL = re.compile(r"(.+)_([0-9]{4})", re.DOTALL)
 
@@ -143,8 +143,7 @@ def _without_previews(folder: Path, images: list[Path], file_ending: str) -> lis
 
 
 def _named(paths: Sequence[Path]) -> str:
-    more = len(paths) - LISTED
-    return ", ".join(path.name for path in paths[:LISTED]) + (f" and {more} more" if more > 0 else "")
+    return listed([path.name for path in paths])
 
 
 def _holds_images(folder: Path) -> bool:

@@ -18,6 +18,7 @@ from balrsam_pipeline.imageio.tiff import is_written_sidecar
 from balrsam_pipeline.inference.probabilities import SUFFIX, probability_path
 from balrsam_pipeline.layout import DESCRIPTION, PREDICTION
 from balrsam_pipeline.outdated import LISTED, STALE_NS, is_current
+from balrsam_pipeline.printable import listed
 
 LOG = logging.getLogger(__name__)
 SEGMENTATION, STRUCTURES = "_seg.dcm", "_rtstruct.dcm"  # what follows the case in names of DICOM objects
@@ -97,12 +98,11 @@ def _set_aside(why: str, paths: Iterable[Path]) -> None:
         place.mkdir(exist_ok=True)
         path.replace(_free(place / path.name))
     if left:
-        rest = len(left) - LISTED
         LOG.warning(
             "%s; what an earlier run predicted was moved into the sub-folder %s: %s",
             why,
             SET_ASIDE,
-            ", ".join(path.name for path in left[:LISTED]) + (f" and {rest} more" if rest > 0 else ""),
+            listed([path.name for path in left], LISTED),
         )
 
 

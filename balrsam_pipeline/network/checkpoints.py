@@ -22,7 +22,7 @@ from balrsam_pipeline.network.backbone import stock_shapes
 from balrsam_pipeline.network.backbone_shapes import BACKBONES
 from balrsam_pipeline.network.tiny_vit_weights import CLASSIFIER, tiny_vit_shapes
 from balrsam_pipeline.plan import Backbone
-from balrsam_pipeline.printable import is_utf8
+from balrsam_pipeline.printable import is_utf8, listed
 
 ANCHOR = "image_encoder.patch_embed.proj.weight"  # every SAM file with a ViT has it, with or without a prefix
 TINY_ANCHOR = "image_encoder.patch_embed.seq.0.c.weight"  # every one with TinyViT
@@ -227,7 +227,7 @@ def refuse_mismatch(
             if name in tensors and tuple(tensors[name].shape) != tuple(shape)
         ],
     }
-    found = "; ".join(f"{kind}: {_some(keys)}" for kind, keys in problems.items() if keys)
+    found = "; ".join(f"{kind}: {listed(keys, NAMED)}" for kind, keys in problems.items() if keys)
     if found:
         raise CheckpointError(where, found=found, expected=expected, fix=fix)
 
@@ -269,7 +269,8 @@ def _without_prefix(tensors: dict[str, Tensor], path: Path) -> dict[str, Tensor]
     if not prefixes:
         raise CheckpointError(
             path,
-            found=f"no key '{ANCHOR}' or '{TINY_ANCHOR}' among {len(tensors)}: {_some(list(tensors))}",
+            found=f"no key '{ANCHOR}' or '{TINY_ANCHOR}' among {len(tensors)}: "
+            f"{listed(list(tensors), NAMED)}",
             expected="a SAM-v1 checkpoint with segment_anything's key names",
             fix="convert it to those names, or fetch one: balrsam download_checkpoint vit_b",
         )
@@ -314,8 +315,3 @@ def _damaged(path: Path, problem: Exception) -> CheckpointError:
 
 def _first_line(problem: Exception) -> str:
     return (str(problem).splitlines() or [type(problem).__name__])[0][:200]
-
-
-def _some(keys: list[str]) -> str:
-    more = f" and {len(keys) - NAMED} more" if len(keys) > NAMED else ""
-    return ", ".join(keys[:NAMED]) + more

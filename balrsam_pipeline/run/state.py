@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Literal
 
 from balrsam_pipeline.plan_names import RECOMMENDED
+from balrsam_pipeline.printable import listed
 from balrsam_pipeline.run.file_hashes import ContentHashes, find_files
 from balrsam_pipeline.run.records import StepRecord, read_record
 from balrsam_pipeline.run.step import Step
@@ -85,8 +86,7 @@ def _status(record: StepRecord, changes: list[str]) -> tuple[Status, str]:
     if record.state == "stopped":
         return "stopped", f"begun {record.begun_here}; the same command goes on"
     if changes:
-        more = f" and {len(changes) - SHOWN} more" if len(changes) > SHOWN else ""
-        return "stale", ", ".join(changes[:SHOWN]) + more
+        return "stale", listed(changes, SHOWN)
     return ("partly", "some cases failed") if record.state == "partly" else ("done", "")
 
 

@@ -8,6 +8,7 @@ import numpy as np
 
 from balrsam_pipeline.errors import DatasetError
 from balrsam_pipeline.plan import ChannelStatistics, Fingerprint, Normalization
+from balrsam_pipeline.printable import listed
 from balrsam_pipeline.voxels import LEAST_CONTRAST
 from planners.rules import Decision
 
@@ -97,5 +98,4 @@ def _of_extremes(fingerprint: Fingerprint, channel: int) -> str:
         if case.channel_statistics
     }
     names = [case for case, value in far.items() if value >= max(far.values()) / 2]
-    more = f" and {len(names) - LISTED} more" if len(names) > LISTED else ""
-    return f"case{'s' if len(names) > 1 else ''} {', '.join(names[:LISTED])}{more}"
+    return f"case{'s' if len(names) > 1 else ''} {listed(names, LISTED)}"

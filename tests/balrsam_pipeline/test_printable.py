@@ -7,7 +7,7 @@ import logging
 import pytest
 
 from balrsam_pipeline.errors import DatasetError
-from balrsam_pipeline.printable import PrintableFormatter, one_line, printable
+from balrsam_pipeline.printable import PrintableFormatter, listed, one_line, printable
 
 ACTING = "\x1b]0;title\x07\x1b[2J\r\x9b31m\x7f\u202e\u2066\udcff"
 
@@ -21,6 +21,13 @@ def test_control_characters_are_shown_escaped() -> None:
 
 def test_a_name_stays_in_its_line() -> None:
     assert one_line("case\nfix: delete everything") == "case\\nfix: delete everything"
+
+
+def test_of_many_names_the_first_are_listed_and_the_others_counted() -> None:
+    assert listed([]) == "" and listed("a") == "a"
+    assert listed("abcdefghij") == "a, b, c, d, e, f, g, h, i, j"
+    assert listed("abcdefghijkl") == "a, b, c, d, e, f, g, h, i, j and 2 more"
+    assert listed("abc", 2) == "a, b and 1 more"
 
 
 @pytest.mark.parametrize("part", ["where", "found", "expected", "fix"])

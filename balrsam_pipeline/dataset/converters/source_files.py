@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from balrsam_pipeline import printable
 from balrsam_pipeline.errors import DatasetError
 from balrsam_pipeline.imageio import (
     FILE_ENDINGS,
@@ -45,14 +46,8 @@ def stem_of(path: Path) -> str:
 
 
 def listed(names: Sequence[str]) -> str:
-    """Names for a message; of many the first, and how many more there are.
-
-    Example:
-        >>> listed(["a.png", "b.png"])
-        'a.png, b.png'
-    """
-    more = len(names) - LISTED
-    return ", ".join(names[:LISTED]) + (f" and {more} more" if more > 0 else "")
+    """Names for a message of converters, which show more of them than others."""
+    return printable.listed(names, LISTED)
 
 
 def image_files(folder: Path) -> list[Path]:

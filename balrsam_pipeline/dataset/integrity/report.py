@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from balrsam_pipeline.errors import BalrsamError
 from balrsam_pipeline.layout import IMAGES_TS
-from balrsam_pipeline.printable import plural
+from balrsam_pipeline.printable import listed, plural
 from balrsam_pipeline.serialise import to_json
 
 Severity = Literal["error", "warning"]
@@ -64,12 +64,9 @@ class IntegrityReport:
         for group in _groups(self.problems):
             first = group[0]
             names = list(dict.fromkeys(problem.case for problem in group))
-            shown = ", ".join(names[:SHOWN_CASES]) + (
-                f" and {len(names) - SHOWN_CASES} more" if len(names) > SHOWN_CASES else ""
-            )
             lines += [
                 "",
-                f"{first.severity.upper():7}  {first.kind}  ({shown})",
+                f"{first.severity.upper():7}  {first.kind}  ({listed(names, SHOWN_CASES)})",
                 f"         found:    {first.found}" + ("  (first case)" if len(names) > 1 else ""),
                 f"         expected: {first.expected}",
                 f"         fix:      {first.fix}",
