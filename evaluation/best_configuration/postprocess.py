@@ -11,7 +11,7 @@ from pathlib import Path
 
 from balrsam_pipeline.dataset import LabelScheme, read_description
 from balrsam_pipeline.errors import BalrsamError, EvaluationError, first_of
-from balrsam_pipeline.imageio import FILE_ENDINGS, read_label, write_label, written_beside
+from balrsam_pipeline.imageio import images_among, read_label, write_label, written_beside
 from balrsam_pipeline.inference.outputs import mark_stale, set_aside_stale
 from balrsam_pipeline.inference.postprocessing import (
     Postprocessing,
@@ -125,12 +125,8 @@ def _apply(path: Path, target: Path, labels: LabelScheme, rules: Postprocessing)
 
 
 def _label_maps(folder: Path) -> Sequence[Path]:
-    files = sorted(
-        path
-        for path in (folder.iterdir() if folder.is_dir() else ())
-        if path.is_file()
-        and path.name.lower().endswith(tuple(FILE_ENDINGS))
-        and not path.name.startswith(".")
+    files = (
+        images_among(sorted(path for path in folder.iterdir() if path.is_file())) if folder.is_dir() else []
     )
     if not files:
         raise EvaluationError(

@@ -175,3 +175,15 @@ def test_predictions_of_an_earlier_run_are_not_cleaned(
     assert main([*words, str(tmp_path / "cleaned")]) == 2
     assert "to be predicted again: case_03" in capsys.readouterr().err
     assert not (tmp_path / "cleaned").exists()
+
+
+def test_label_maps_in_npz_are_cleaned_but_probabilities_are_none(
+    folders: tuple[Path, Path], tmp_path: Path
+) -> None:
+    predictions, _ = folders
+    image = read_label(predictions / "case_00.nii.gz")
+    write_label(predictions / "other.npz", image.data[0], image.geometry)
+    (predictions / "case_00.npz").write_bytes(b"probabilities, as nnU-Net keeps them")
+    assert main([*by_rules(predictions, tmp_path / "rules.json", "organ"), str(tmp_path / "cleaned")]) == 0
+    names = {path.name for path in (tmp_path / "cleaned").iterdir()}
+    assert "other.npz" in names and "case_00.npz" not in names
