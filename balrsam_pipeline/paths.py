@@ -89,11 +89,13 @@ def given_threads() -> int | None:
 
 
 def launcher_environment() -> dict[str, int]:
-    """Rank, local rank and world size as launchers set them; a single process is rank 0 of 1."""
+    """Rank, local rank and world size as launchers set them, and how often torchrun has started all again; a
+    single process is rank 0 of 1."""
     return {
         "rank": int(os.environ.get("RANK", "0")),
         "local_rank": int(os.environ.get("LOCAL_RANK", "0")),
         "world_size": int(os.environ.get("WORLD_SIZE", "1")),
+        "attempt": int(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")),
     }
 
 

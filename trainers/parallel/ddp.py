@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor, distributed, nn
@@ -22,6 +22,7 @@ _LOST = (
     "Broken pipe",
     "Socket closed",
     "timed out",
+    "connectFullMesh",
 )  # what gloo and the store say of a dead process
 
 # Keeps the groups of the last training: a model in DDP that outlives them (in a traceback, say) would free
@@ -78,9 +79,7 @@ def name_lost_ranks(ranks: Ranks) -> Iterator[None]:
     try:
         yield
     except RuntimeError as problem:
-        lost = isinstance(problem, distributed.DistBackendError) or any(
-            word in str(problem) for word in _LOST
-        )
+        lost = isinstance(problem, distributed.DistError) or any(word in str(problem) for word in _LOST)
         if ranks.world_size == 1 or not lost:
             raise
         raise TrainingError(
@@ -98,7 +97,7 @@ def joined_ranks(device: torch.device) -> Iterator[Ranks]:
     the end.
 
     Raises:
-        TrainingError: the others did not come.
+        TrainingError: the others did not come, or one was lost while they joined.
     """
     environment = launcher_environment()
     if device.type == "cuda":  # nccl, pinned memory, and whatever else does not name a device, take this one
@@ -106,19 +105,25 @@ def joined_ranks(device: torch.device) -> Iterator[Ranks]:
     if environment["world_size"] == 1:
         yield Ranks(device=device)
         return
-    rank, world_size = environment["rank"], environment["world_size"]
-    distributed.init_process_group(
-        "nccl" if device.type == "cuda" else "gloo",
-        store=meet(rank, world_size),
-        rank=rank,
-        world_size=world_size,
-    )
+    ranks = Ranks(environment["rank"], environment["world_size"], device)
+    store = meet(ranks.rank, ranks.world_size)
     try:
-        votes = distributed.new_group(backend="gloo") if device.type == "cuda" else None
+        with name_lost_ranks(ranks):
+            votes = _join(ranks, store)
         _LAST_GROUPS[:] = [distributed.group.WORLD, votes]
-        yield Ranks(rank, world_size, device, votes)
+        yield replace(ranks, votes=votes)
     finally:
-        distributed.destroy_process_group()
+        if distributed.is_initialized():
+            distributed.destroy_process_group()
+
+
+def _join(ranks: Ranks, store: distributed.Store) -> distributed.ProcessGroup | None:
+    """Join the others; returns the group to vote in, None where it is that of all."""
+    on_gpu = ranks.device.type == "cuda"
+    distributed.init_process_group(
+        "nccl" if on_gpu else "gloo", store=store, rank=ranks.rank, world_size=ranks.world_size
+    )
+    return distributed.new_group(backend="gloo") if on_gpu else None
 
 
 def local_device(device: str | None) -> torch.device:

@@ -7,12 +7,14 @@ import logging
 import threading
 import time
 from datetime import timedelta
+from itertools import count
 from typing import TYPE_CHECKING
 
+from torch.distributed import PrefixStore
 from torch.distributed.rendezvous import rendezvous
 
 from balrsam_pipeline.errors import TrainingError
-from balrsam_pipeline.paths import meeting_place
+from balrsam_pipeline.paths import launcher_environment, meeting_place
 from balrsam_pipeline.progress import in_words
 
 if TYPE_CHECKING:
@@ -22,20 +24,30 @@ LOG = logging.getLogger(__name__)
 LIMIT = timedelta(minutes=30)  # gloo's own
 TOLD_AFTER_S, TOLD_EVERY_S = 10.0, 60.0
 LOOK_EVERY_S = 0.2  # for a signal; torch waits without looking
+_NUMBERS = count()  # of meetings of this process: the place remembers those before
+_TAKEN = ("EADDRINUSE", "failed to listen")  # what torch says of a port that another process has
 
 
 def meet(rank: int, world_size: int, limit: timedelta = LIMIT) -> Store:
-    """What the processes of a training tell each other by, once all of them are there.
+    """What the processes of a training tell each other by, once all of them are there; each training of a
+    process, and each start by the launcher, has keys of its own.
 
     Raises:
         TrainingError: they were not within the limit, or the launcher's variables say nowhere to meet.
     """
     met: list[Store] = []
     problems: list[Exception] = []
+    name = f"training_{launcher_environment()['attempt']}_{next(_NUMBERS)}"
 
     def wait() -> None:
         try:
-            store, _, _ = next(rendezvous("env://", rank, world_size, timeout=limit))
+            place, _, _ = next(rendezvous("env://", rank, world_size, timeout=limit))
+            store = PrefixStore(name, place)
+            if (
+                store.add("here", 1) == world_size
+            ):  # the place itself waits for nobody where a launcher has it
+                store.set("all", "1")
+            store.wait(["all"], limit)
             met.append(store)
         except (RuntimeError, ValueError) as problem:
             problems.append(problem)
@@ -62,11 +74,19 @@ def meet(rank: int, world_size: int, limit: timedelta = LIMIT) -> Store:
 
 
 def _missed(rank: int, world_size: int, problem: Exception | None) -> TrainingError:
-    why = f" ({str(problem).splitlines()[0][:120]})" if problem is not None and str(problem) else ""
+    said = str(problem).strip().splitlines()[0][:120] if problem is not None and str(problem).strip() else ""
+    if any(word in str(problem) for word in _TAKEN):
+        return TrainingError(
+            f"rank {rank} of {world_size}",
+            found=f"the port of {meeting_place()} is taken ({said})",
+            expected="a free one, at which the first rank can wait for the others",
+            fix="give another MASTER_PORT to all ranks (torchrun --master-port)",
+        )
     return TrainingError(
         f"rank {rank} of {world_size}",
-        found=f"not all ranks at {meeting_place()}{why}",
+        found=f"not all ranks at {meeting_place()}" + (f" ({said})" if said else ""),
         expected=f"{world_size} processes, as WORLD_SIZE says, that all reach that address",
-        fix="start all of them with one launcher (torchrun, srun); for one process alone: unset RANK "
-        "LOCAL_RANK WORLD_SIZE MASTER_ADDR MASTER_PORT",
+        fix=f"start all of them at once: python -m balrsam_pipeline.execution.launch --processes {world_size} -- "
+        "train …, or across machines torchrun … -m balrsam_pipeline train … on each; for one process alone: "
+        "unset RANK LOCAL_RANK WORLD_SIZE MASTER_ADDR MASTER_PORT",
     )

@@ -6,11 +6,16 @@ import os
 import socket
 import subprocess
 import sys
+from contextlib import closing
+from datetime import timedelta
+from functools import partial
 
 import pytest
 import torch
+from torch import distributed
 
-from trainers.parallel import joined_ranks
+from balrsam_pipeline.errors import TrainingError
+from trainers.parallel import ddp, joined_ranks
 
 
 def test_a_single_process_on_another_gpu_makes_it_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -66,3 +71,48 @@ def test_a_model_that_outlives_its_ranks_does_not_hang_when_it_is_freed() -> Non
     finally:
         for rank in ranks:
             rank.kill()
+
+
+TRAININGS_IN_A_ROW = """
+import os, time, torch
+from trainers.parallel import joined_ranks
+
+for number in range(3):
+    with joined_ranks(torch.device("cpu")) as ranks:
+        assert ranks.agree(False, float(10 * number + ranks.rank)) == (False, 10 * number + 1)
+    if ranks.first:
+        time.sleep(1)
+"""
+
+
+def test_trainings_of_one_process_meet_at_the_same_place_one_after_the_other() -> None:
+    """As the folds of `crossval` do, of which the first rank validates each while the others go on."""
+    with closing(socket.socket()) as place:
+        place.bind(("127.0.0.1", 0))
+        port = str(place.getsockname()[1])
+    meeting = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "OMP_NUM_THREADS": "1"}
+    ranks = [
+        subprocess.Popen(
+            [sys.executable, "-c", TRAININGS_IN_A_ROW],
+            env={**os.environ, **meeting, "RANK": number, "LOCAL_RANK": number},
+        )
+        for number in ("0", "1")
+    ]
+    try:
+        assert [rank.wait(timeout=60) for rank in ranks] == [0, 0]
+    finally:
+        for rank in ranks:
+            rank.kill()
+
+
+def test_a_rank_that_is_lost_between_meeting_and_joining_is_a_message(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("RANK", "0")
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    monkeypatch.setattr(ddp, "meet", lambda *_: distributed.HashStore())
+    join = partial(distributed.init_process_group, timeout=timedelta(seconds=1))
+    monkeypatch.setattr(distributed, "init_process_group", join)
+    with pytest.raises(TrainingError, match="rank 0 of 2"), joined_ranks(torch.device("cpu")):
+        pass
+    assert not distributed.is_initialized()
