@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, distributed, nn
@@ -15,6 +16,9 @@ from balrsam_pipeline.errors import TrainingError
 from balrsam_pipeline.hardware import best_device, checked_device
 from balrsam_pipeline.paths import launcher_environment
 from trainers.parallel.meeting import meet
+
+if TYPE_CHECKING:
+    from torch._C._distributed_c10d import Store
 
 _LOST = (
     "closed by peer",
@@ -117,7 +121,7 @@ def joined_ranks(device: torch.device) -> Iterator[Ranks]:
             distributed.destroy_process_group()
 
 
-def _join(ranks: Ranks, store: distributed.Store) -> distributed.ProcessGroup | None:
+def _join(ranks: Ranks, store: Store) -> distributed.ProcessGroup | None:
     """Join the others; returns the group to vote in, None where it is that of all."""
     on_gpu = ranks.device.type == "cuda"
     distributed.init_process_group(

@@ -10,7 +10,7 @@ from datetime import timedelta
 from itertools import count
 from typing import TYPE_CHECKING
 
-from torch.distributed import PrefixStore
+from torch.distributed import PrefixStore  # type: ignore[attr-defined]
 from torch.distributed.rendezvous import rendezvous
 
 from balrsam_pipeline.errors import TrainingError
@@ -86,7 +86,7 @@ def _missed(rank: int, world_size: int, problem: Exception | None) -> TrainingEr
         f"rank {rank} of {world_size}",
         found=f"not all ranks at {meeting_place()}" + (f" ({said})" if said else ""),
         expected=f"{world_size} processes, as WORLD_SIZE says, that all reach that address",
-        fix=f"start all of them at once: python -m balrsam_pipeline.execution.launch --processes {world_size} -- "
-        "train …, or across machines torchrun … -m balrsam_pipeline train … on each; for one process alone: "
-        "unset RANK LOCAL_RANK WORLD_SIZE MASTER_ADDR MASTER_PORT",
+        fix="start all of them at once: python -m balrsam_pipeline.execution.launch "
+        f"--processes {world_size} -- train …, or across machines torchrun … -m balrsam_pipeline train … "
+        "on each; for one process alone: unset RANK LOCAL_RANK WORLD_SIZE MASTER_ADDR MASTER_PORT",
     )
