@@ -145,7 +145,7 @@ def request_of(arguments: argparse.Namespace) -> RunRequest:
     return request
 
 
-def _require_dicom(dataset: Path, options: Mapping[str, object]) -> None:
+def _require_dicom(dataset: Path, options: Mapping[str, tuple[str, ...]]) -> None:
     """Options of DICOM, which the prediction refuses of other images, are refused before the training.
 
     Raises:
@@ -154,6 +154,8 @@ def _require_dicom(dataset: Path, options: Mapping[str, object]) -> None:
     from balrsam_pipeline.imageio.formats import known_ending
 
     given = [name for name in ("--output-format", "--codes", "--series") if name in options]
+    if options.get("--output-format") == ("nifti",):  # which suits all images
+        given.remove("--output-format")
     folder = RawFolder(dataset).images_ts
     if not given or not folder.is_dir():
         return

@@ -89,7 +89,7 @@ def require_files(arguments: argparse.Namespace) -> None:
     Raises:
         UsageError: there is no such file or folder, or a file of JSON is none.
     """
-    named = [("--settings", "FILE", arguments.settings)] if arguments.settings else []
+    named = [("--settings", "JSON", arguments.settings)] if arguments.settings else []
     for step, command in STEPS.items():
         given = getattr(arguments, "options", {}).get(command, {})
         for action in _options_of(command) if given else ():

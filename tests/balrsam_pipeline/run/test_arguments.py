@@ -61,6 +61,14 @@ def test_a_file_of_rules_that_is_no_json_is_told_before_the_first_step(parse, tm
     assert parse("--postprocessing", str(tmp_path / "rules.json"))
 
 
+def test_settings_that_are_no_json_are_told_before_the_first_step(parse, tmp_path: Path) -> None:
+    (tmp_path / "settings.json").write_text("{'batch_size': 2}")
+    with pytest.raises(UsageError, match=r"settings\.json"):
+        parse("--settings", str(tmp_path / "settings.json"))
+    (tmp_path / "settings.json").write_text('{"batch_size": 2}')
+    assert parse("--settings", str(tmp_path / "settings.json"))
+
+
 def test_options_of_dicom_are_refused_for_test_images_of_another_format(parse, tmp_path: Path) -> None:
     images = tmp_path / "raw" / "Dataset001_Any" / "imagesTs"
     images.mkdir(parents=True)
@@ -70,3 +78,7 @@ def test_options_of_dicom_are_refused_for_test_images_of_another_format(parse, t
     (images / "slice_1").rename(images / "a_0000.nii.gz")
     with pytest.raises(UsageError, match="no DICOM series"):
         parse("--output-format", "dicom-seg")
+    assert parse("--output-format", "nifti")  # as without the option
+    with pytest.raises(UsageError, match="--series") as refused:
+        parse("--output-format", "nifti", "--series", "T1")
+    assert "--output-format" not in str(refused.value)
