@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from balrsam_pipeline.imageio import ALL_ENDINGS, file_ending_of, images_among
+from balrsam_pipeline.imageio import ALL_ENDINGS
+from balrsam_pipeline.imageio.formats import known_ending
 
 
 def images_beside(references: Path) -> Path | None:
@@ -33,8 +34,10 @@ def image_of_case(case: str, folder: Path, ending: str = "") -> Path | None:
 
 def _in_large_letters(case: str, folder: Path) -> Path | None:
     """The same where endings are not written in small letters, as some exports do: CASE_0000.NII.GZ."""
-    there = {}
-    for path in images_among(folder.iterdir()) if folder.is_dir() else ():
-        if path.is_file():
-            there[path.name[: -len(file_ending_of(path))]] = path
-    return there.get(f"{case}_0000") or there.get(case)
+    names, there = (f"{case}_0000", case), {}
+    for path in folder.iterdir() if folder.is_dir() else ():
+        ending = known_ending(path, ALL_ENDINGS) if path.name.startswith(case) else ""
+        name = path.name[: len(path.name) - len(ending)]
+        if ending and name in names and path.is_file():
+            there[name] = path
+    return next((there[name] for name in names if name in there), None)
