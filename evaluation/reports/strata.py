@@ -34,7 +34,7 @@ def read_strata(path: Path, column: str, cases: tuple[str, ...]) -> Strata:
 
     Raises:
         EvaluationError: no file, other separators than commas, no such column, no row for any of the cases,
-            or a case in two groups.
+            or one of the cases in two groups.
     """
     try:
         with path.open(encoding="utf-8-sig", newline="") as lines:
@@ -63,8 +63,10 @@ def read_strata(path: Path, column: str, cases: tuple[str, ...]) -> Strata:
                 expected=f"a column '{needed}'",
                 fix="name another column: --by COLUMN",
             )
-    table = _one_group_each(path, [(record["case"], (record[column] or "").strip()) for record in records])
-    known = {case: table[case] for case in cases if table.get(case)}
+    scored = set(cases)
+    rows = [(record["case"], (record[column] or "").strip()) for record in records]
+    table = _one_group_each(path, [row for row in rows if row[0] in scored])
+    known = {case: table[case] for case in cases if case in table}
     if not known:
         raise EvaluationError(
             path,

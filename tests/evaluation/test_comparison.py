@@ -295,6 +295,8 @@ def test_a_case_in_two_groups_is_refused_and_one_twice_in_the_same_is_not(tmp_pa
         read_strata(table(tmp_path / "s.csv", "case,site\nc00,A\nc00,B\n"), "site", ("c00",))
     twice = read_strata(table(tmp_path / "t.csv", "case,site\nc00,A\nc00,A\n"), "site", ("c00",))
     assert twice.groups == {"c00": "A"}
+    table_of_visits = table(tmp_path / "v.csv", "case,site\nc00,A\nc01,A\nc01,B\n")
+    assert read_strata(table_of_visits, "site", ("c00",)).groups == {"c00": "A"}  # c01 is not scored
 
 
 @pytest.mark.parametrize(("mark", "name"), [(";", "semicolons"), ("\t", "tabs")])
