@@ -11,6 +11,7 @@ from balrsam_pipeline.errors import PredictionError
 from balrsam_pipeline.files import read_json
 from balrsam_pipeline.printable import one_line
 from balrsam_pipeline.serialise import from_json
+from balrsam_pipeline.whole_numbers import whole_number
 from evaluation.decathlon import DATASET, MSD_TASKS
 
 
@@ -116,7 +117,8 @@ def read_form(path: Path) -> Form:
 
 
 def _is_value(text: str) -> bool:
-    return text.isascii() and text.isdigit() and len(text) <= len(str(LARGEST_VALUE))
+    value = whole_number(text)
+    return value is not None and value <= LARGEST_VALUE
 
 
 def member_name(template: str, case: str, dataset: str, ending: str) -> str:

@@ -23,6 +23,7 @@ from balrsam_pipeline.imageio.dicom import Series, find_series
 from balrsam_pipeline.imageio.dicom_files import begins_as_dicom, folders_of
 from balrsam_pipeline.imageio.formats import known_ending
 from balrsam_pipeline.paths import absolute
+from balrsam_pipeline.whole_numbers import whole_number
 
 LOG = logging.getLogger(__name__)
 NO_IMAGE = ("SEG", "RTSTRUCT", "RTPLAN", "RTDOSE", "SR", "PR", "KO")
@@ -165,8 +166,10 @@ def _unclear(
 
 
 def _fits(series: Series, word: str) -> bool:
-    number = word.isdigit() and series.number == int(word)
-    return number or word.casefold() in series.description.casefold()
+    number = whole_number(word)
+    return (
+        number is not None and series.number == number
+    ) or word.casefold() in series.description.casefold()
 
 
 def _common_folder(series: Sequence[Series], top: Path) -> Path:

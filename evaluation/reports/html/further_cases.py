@@ -9,6 +9,7 @@ from pathlib import Path
 
 from balrsam_pipeline.files import write_text
 from balrsam_pipeline.layout import further_cases_folder
+from balrsam_pipeline.whole_numbers import whole_number
 from evaluation.metrics.registry import metric_of
 from evaluation.metrics.score_case import LabelScore
 from evaluation.reports.html.markup import Cell, Row, Table, number, page
@@ -94,7 +95,8 @@ def _remove_outdated(folder: Path, pages: int) -> None:
     if not folder.is_dir():
         return
     for path in folder.glob("*.html"):
-        if path.stem.isdigit() and int(path.stem) > pages:
+        number_of_page = whole_number(path.stem)
+        if number_of_page is not None and number_of_page > pages:
             path.unlink()
     if not pages and not any(folder.iterdir()):
         folder.rmdir()

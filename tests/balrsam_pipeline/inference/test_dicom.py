@@ -203,6 +203,7 @@ def test_studies_are_told_apart_by_header_and_series_by_their_words(tmp_path: Pa
         "bert": 2,
         "carl": 7,
     }
+    assert set(find_studies([tmp_path], ("MR",), ("²",)).refused) == {"anna", "bert", "carl"}
     both = find_studies([tmp_path], ("one", "other"), ("t2", "1"))
     assert [one.number for one in both.cases["anna"]] == [2, 1]
     assert set(find_studies([tmp_path], ("T2", "T1")).cases) == {"anna", "bert"}

@@ -312,6 +312,11 @@ def test_cases_beyond_the_page_are_in_files_beside_it(
     assert sorted({here, *found}) == sorted(summary.cases) and len(found) == 2 * len(addresses)
     assert all("<img" not in text and "href='../report.html'" in text for text in texts)
     monkeypatch.setattr(further_cases, "MOST_ROWS", 100)
+    other = tmp_path / "report_cases" / "².html"
+    other.write_text("somebody's")
+    write_html(summary, tmp_path / "report.html", "title")
+    assert list((tmp_path / "report_cases").iterdir()) == [other]
+    other.unlink()
     write_html(summary, tmp_path / "report.html", "title")
     assert not (tmp_path / "report_cases").exists()
 

@@ -525,6 +525,7 @@ def test_a_leaderboard_is_described_by_a_file(request_of: SubmissionRequest, tmp
         {"label_map": {"²": 1}},
         {"label_map": {"1": -1}},
         {"label_map": {"1": 70000}},
+        {"label_map": {"70000": 1}},
         {"foreground": 70000},
         {"kind": "npz"},
     ],
