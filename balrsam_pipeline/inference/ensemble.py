@@ -122,10 +122,13 @@ def ensemble_folders(
 
 
 def _copy_description(folders: Sequence[Path], target: Path) -> None:
-    """Put the labels' names, which are the same in all folders, beside the label maps, as `predict` does."""
+    """Put the labels' names, which are the same in all folders, beside the label maps, as `predict` does;
+    where no folder has them, those of an earlier ensemble go."""
     found = [path for path in (PredictionFolder(folder).description for folder in folders) if path.is_file()]
     if found:
         write_text(target, read_text(found[0], PredictionError))
+    else:
+        target.unlink(missing_ok=True)
 
 
 def _average(

@@ -56,6 +56,15 @@ def test_the_labels_lie_beside_an_ensemble_so_that_it_can_be_submitted(
     assert (tmp_path / "other" / "dataset.json").read_text() == "somebody's"
 
 
+def test_the_labels_of_an_earlier_ensemble_do_not_stay_beside_another(two: list[str], tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    assert main(["ensemble", "-i", *two, "-o", str(out)]) == 0
+    for folder in two:
+        (Path(folder) / "dataset.json").unlink()
+    assert main(["ensemble", "-i", *two, "-o", str(out)]) == 0
+    assert not (out / "dataset.json").exists() and (out / "case0.nii.gz").is_file()
+
+
 def test_a_failure_midway_leaves_no_mixture_and_the_other_cases_are_averaged(
     two: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
