@@ -127,7 +127,7 @@ def _make_own(path: Path, keep: bool) -> None:
     except FileNotFoundError:
         return
     plain = stat.S_ISREG(state.st_mode)
-    if (plain and state.st_nlink == 1) or stat.S_ISDIR(state.st_mode):
+    if (plain and state.st_nlink <= 1) or stat.S_ISDIR(state.st_mode):
         return
     if plain and keep:
         with atomic_path(path) as temporary:

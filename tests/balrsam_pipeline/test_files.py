@@ -123,6 +123,21 @@ def test_a_hard_link_is_not_written_through_and_what_was_logged_stays(tmp_path: 
     assert {path.name for path in tmp_path.iterdir()} == {"log.jsonl", "snapshot"}
 
 
+@pytest.mark.parametrize("links", [0, 1])
+def test_a_file_is_written_where_it_lies_where_links_are_not_counted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, links: int
+) -> None:
+    """Some network and FUSE file systems say 0 of every file."""
+    log = tmp_path / "log.txt"
+    log.write_text("epoch 1\n")
+    state = list(log.lstat())
+    state[3] = links  # st_nlink
+    monkeypatch.setattr(Path, "lstat", lambda path: os.stat_result(state))
+    with os.fdopen(own_descriptor(log, os.O_APPEND), "wb") as file:
+        file.write(b"epoch 2\n")
+        assert os.fstat(file.fileno()).st_ino == state[1]
+
+
 @pytest.mark.parametrize("mode", [os.O_APPEND, os.O_TRUNC])
 def test_a_pipe_planted_under_the_name_of_a_file_of_ours_keeps_nobody_waiting(
     tmp_path: Path, mode: int
