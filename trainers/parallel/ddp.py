@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -32,6 +33,9 @@ _LOST = (
 # Keeps the groups of the last training: a model in DDP that outlives them (in a traceback, say) would free
 # them while it holds the GIL, for which gloo's thread may still wait (torch 2.13): neither would end.
 _LAST_GROUPS: list[distributed.ProcessGroup | None] = []
+# For gloo's threads to let go of the last tensors, for which they need the GIL: a process that ends before is
+# ended by SIGABRT (a third to a half of those under torchrun that end at once; torch 2.13).
+_SETTLED_S = 0.2
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,6 +123,7 @@ def joined_ranks(device: torch.device) -> Iterator[Ranks]:
     finally:
         if distributed.is_initialized():
             distributed.destroy_process_group()
+            time.sleep(_SETTLED_S)
 
 
 def _join(ranks: Ranks, store: Store) -> distributed.ProcessGroup | None:

@@ -9,6 +9,7 @@ import sys
 from contextlib import closing
 from datetime import timedelta
 from functools import partial
+from pathlib import Path
 
 import pytest
 import torch
@@ -34,7 +35,9 @@ def test_a_single_process_on_another_gpu_makes_it_its_own(monkeypatch: pytest.Mo
 JOINED_AGAIN_AND_AGAIN = """
 import os, sys, torch
 from torch import nn
-from trainers.parallel import joined_ranks
+from trainers.parallel import ddp, joined_ranks
+
+ddp._SETTLED_S = 0.0  # which would give it up
 
 def train():
     with joined_ranks(torch.device("cpu")) as ranks:
@@ -71,6 +74,31 @@ def test_a_model_that_outlives_its_ranks_does_not_hang_when_it_is_freed() -> Non
     finally:
         for rank in ranks:
             rank.kill()
+
+
+ENDED_AT_ONCE = """
+import torch
+from trainers.parallel import joined_ranks
+
+with joined_ranks(torch.device("cpu")) as ranks:
+    ranks.agree(False, 0.5)
+"""
+
+
+def test_ranks_that_end_at_once_after_their_training_do_not_abort(tmp_path: Path) -> None:
+    """Under torchrun a third to a half of the trainings ended so."""
+    (tmp_path / "ended.py").write_text(ENDED_AT_ONCE)
+    launcher = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2"]
+    for _ in range(3):
+        with closing(socket.socket()) as place:
+            place.bind(("127.0.0.1", 0))
+            port = str(place.getsockname()[1])
+        subprocess.run(
+            [*launcher, "--master-port", port, str(tmp_path / "ended.py")],
+            env=os.environ | {"OMP_NUM_THREADS": "1"},
+            check=True,
+            timeout=120,
+        )
 
 
 TRAININGS_IN_A_ROW = """
