@@ -17,7 +17,7 @@ from balrsam_pipeline.command import COMMANDS, load_command, parser_of
 from balrsam_pipeline.errors import BalrsamError
 from balrsam_pipeline.logs import log_to_stderr
 from balrsam_pipeline.memory import is_want_of_memory, want_of_memory
-from balrsam_pipeline.paths import launcher_environment, wait_passively
+from balrsam_pipeline.paths import is_first_rank, wait_passively
 from balrsam_pipeline.printable import one_line, printable
 from balrsam_pipeline.progress import phase
 from balrsam_pipeline.streams import prepare_streams
@@ -54,7 +54,7 @@ def run_command(name: str, words: Sequence[str], note: Callable[[str], None] | N
     command = load_command(name)
     arguments = parser_of(name, command).parse_args(words)
     log_to_stderr()
-    speaks = command.long and launcher_environment()["rank"] == 0
+    speaks = command.long and is_first_rank()
     if speaks and note is None:
         LOG.info("balrsam %s, version %s, pid %d", name, __version__, os.getpid())
     try:

@@ -90,13 +90,36 @@ def given_threads() -> int | None:
 
 def launcher_environment() -> dict[str, int]:
     """Rank, local rank and world size as launchers set them, and how often torchrun has started all again; a
-    single process is rank 0 of 1."""
+    single process is rank 0 of 1.
+
+    Raises:
+        UsageError: one of their variables is no number.
+    """
     return {
-        "rank": int(os.environ.get("RANK", "0")),
-        "local_rank": int(os.environ.get("LOCAL_RANK", "0")),
-        "world_size": int(os.environ.get("WORLD_SIZE", "1")),
-        "attempt": int(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")),
+        "rank": _launched_as("RANK", 0),
+        "local_rank": _launched_as("LOCAL_RANK", 0),
+        "world_size": _launched_as("WORLD_SIZE", 1),
+        "attempt": _launched_as("TORCHELASTIC_RESTART_COUNT", 0),
     }
+
+
+def _launched_as(name: str, alone: int) -> int:
+    said = os.environ.get(name) or str(alone)
+    number = whole_number(said)
+    if number is None:
+        raise UsageError(
+            f"the environment variable {name}",
+            found=said[:40],
+            expected="a whole number, as launchers of several processes set it",
+            fix=f"unset {name}",
+        )
+    return number
+
+
+def is_first_rank() -> bool:
+    """Whether this process speaks for all that a launcher started: alone, or with a RANK that is no number,
+    it does."""
+    return not whole_number(os.environ.get("RANK", "0"))
 
 
 def meeting_place() -> str:

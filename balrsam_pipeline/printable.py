@@ -1,5 +1,5 @@
-"""Text that shows what it is and does nothing: control characters out of names and files, escaped; numbers
-with their nouns, and the first of many names."""
+"""Text that shows what it is and does nothing: control characters out of names and files, escaped, and cells
+of CSV files that are no formulas; numbers with their nouns, and the first of many names."""
 
 from __future__ import annotations
 
@@ -13,6 +13,8 @@ ACTING = re.compile(
     "[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff]"
 )
 ONE_LINE = re.compile(f"\n|\t|{ACTING.pattern}")
+FORMULA_SIGNS = ("=", "+", "-", "@", "\t", "\r")  # what makes a cell a formula; source: OWASP, CSV injection
+AS_TEXT = "'"
 
 
 def printable(text: str) -> str:
@@ -23,6 +25,22 @@ def printable(text: str) -> str:
 def one_line(text: str) -> str:
     """`text` with every control character as an escape, line feeds too: for names."""
     return ONE_LINE.sub(_escape, text)
+
+
+def as_text(cell: str) -> str:
+    """The cell with an apostrophe in front where a spreadsheet would work it out.
+
+    Example:
+        >>> as_text("=1+1"), as_text("patient 1"), taken_back(as_text("=1+1"))
+        ("'=1+1", 'patient 1', '=1+1')
+    """
+    return f"{AS_TEXT}{cell}" if cell.lstrip(AS_TEXT).startswith(FORMULA_SIGNS) else cell
+
+
+def taken_back(cell: str) -> str:
+    """What `as_text` made the cell of."""
+    shielded = cell.startswith(AS_TEXT) and cell.lstrip(AS_TEXT).startswith(FORMULA_SIGNS)
+    return cell.removeprefix(AS_TEXT) if shielded else cell
 
 
 def plural(count: int, noun: str) -> str:

@@ -12,11 +12,11 @@ from typing import Any
 
 import numpy as np
 
-from balrsam_pipeline.csv_cells import as_text, taken_back
 from balrsam_pipeline.dataset.raw import RawDataset
 from balrsam_pipeline.errors import DatasetError
 from balrsam_pipeline.files import read_json, read_text, write_json, write_text
 from balrsam_pipeline.layout import GROUPS, SPLITS_FINAL
+from balrsam_pipeline.printable import as_text, taken_back
 
 FOLDS = 5
 SEED = 12345  # nnU-Net's, so that numbers compare fold by fold

@@ -23,6 +23,7 @@ from balrsam_pipeline.imageio.dicom_headers import (
     directions,
     names_of,
     pixel_spacing,
+    place_of,
     read_header,
     volume_headers,
 )
@@ -162,7 +163,7 @@ def read_series(series: Series) -> Image:
     where = series.files[0].parent
     if series.damaged:
         raise ImageError(
-            series.damaged[0] if len(series.damaged) == 1 else series.damaged[0].parent,
+            place_of(series.damaged),
             found=f"{len(series.damaged)} file(s) that cannot be read: {names_of(series.damaged)}",
             expected=f"whole files, as the {len(series.files)} of series {series.number} beside them",
             fix="copy or export them again; move what is no slice of the series out of its folder",

@@ -149,7 +149,7 @@ def _refuse_odd(name: str, values: Sequence[Value], headers: Sequence[SliceHeade
         return
     files = [headers[index].file for index in odd]
     raise ImageError(
-        files[0] if len(files) == 1 else files[0].parent,
+        place_of(files),
         found=f"{name} {_shown(values[odd[0]])} in {names_of(files)}",
         expected=f"{name} {_shown(usual)}, as in {len(values) - len(odd)} of {len(headers)} files of the "
         "series",
@@ -164,7 +164,7 @@ def _require_scaling(headers: Sequence[SliceHeader]) -> None:
         wrong = [one for one in headers if one.tags[name] and not _is_scaling(name, one)]
         if wrong:
             raise ImageError(
-                wrong[0].file if len(wrong) == 1 else wrong[0].file.parent,
+                place_of([one.file for one in wrong]),
                 found=f"{attribute} {wrong[0].tags[name]} in {names_of([one.file for one in wrong])}",
                 expected="a number" + (" other than 0" if name == "slope" else ""),
                 fix="export the series again",
@@ -173,7 +173,7 @@ def _require_scaling(headers: Sequence[SliceHeader]) -> None:
         scaled = [one for one in headers if one.tags[name] and one.numbers(name, 1) != (neutral,)]
         if without and scaled:
             raise ImageError(
-                without[0] if len(without) == 1 else without[0].parent,
+                place_of(without),
                 found=f"no {attribute} in {names_of(without)}",
                 expected=f"one in every slice, as in {len(headers) - len(without)} of {len(headers)} of the "
                 "series",
@@ -329,6 +329,11 @@ def directions(header: SliceHeader) -> np.ndarray[tuple[int, int], np.dtype[np.f
 
 def _shown(value: object) -> str:
     return " × ".join(map(str, value)) if isinstance(value, tuple) else str(value) or "(none)"
+
+
+def place_of(files: Sequence[Path]) -> Path:
+    """What an error about some of a series' files is about: the file, or the folder of several."""
+    return files[0] if len(files) == 1 else files[0].parent
 
 
 def names_of(files: Sequence[Path]) -> str:

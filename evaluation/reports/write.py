@@ -8,10 +8,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from balrsam_pipeline.csv_cells import as_text
 from balrsam_pipeline.errors import EvaluationError
 from balrsam_pipeline.files import ESCAPED, atomic_path, write_json, write_text
 from balrsam_pipeline.layout import PER_CASE, REPORT, SUMMARY, ScoredFolder, further_cases_folder
+from balrsam_pipeline.printable import as_text
 from balrsam_pipeline.protect import require_own
 from balrsam_pipeline.serialise import to_json
 from evaluation.comparison import Comparison

@@ -10,6 +10,8 @@ from balrsam_pipeline.paths import (
     dataset_number,
     find_dataset,
     given_threads,
+    is_first_rank,
+    launcher_environment,
     model_folder,
     resolve_roots,
 )
@@ -70,3 +72,17 @@ def test_the_threads_that_openmp_is_told(
 ) -> None:
     monkeypatch.setenv("OMP_NUM_THREADS", said)
     assert given_threads() == expected
+
+
+@pytest.mark.parametrize("said", ["abc", "²", "9" * 5000])
+def test_a_launchers_variable_that_is_no_number_is_a_message_of_those_who_need_it(
+    monkeypatch: pytest.MonkeyPatch, said: str
+) -> None:
+    monkeypatch.setenv("RANK", said)
+    assert is_first_rank()
+    with pytest.raises(UsageError, match="unset RANK"):
+        launcher_environment()
+    monkeypatch.setenv("RANK", "")
+    assert is_first_rank() and launcher_environment()["rank"] == 0
+    monkeypatch.setenv("RANK", "1")
+    assert not is_first_rank() and launcher_environment()["rank"] == 1

@@ -34,7 +34,7 @@ _LOST = (
 # them while it holds the GIL, for which gloo's thread may still wait (torch 2.13): neither would end.
 _LAST_GROUPS: list[distributed.ProcessGroup | None] = []
 # For gloo's threads to let go of the last tensors, for which they need the GIL: a process that ends before is
-# ended by SIGABRT (a third to a half of those under torchrun that end at once; torch 2.13).
+# ended by SIGABRT (7 of 14 trainings of nothing under torchrun; torch 2.13).
 _SETTLED_S = 0.2
 
 

@@ -22,32 +22,38 @@ if TYPE_CHECKING:
 
 LOG = logging.getLogger(__name__)
 LIMIT = timedelta(minutes=30)  # gloo's own
+LATER_LIMIT = timedelta(days=2)  # of ranks that met before: the first may be validating the last fold
 TOLD_AFTER_S, TOLD_EVERY_S = 10.0, 60.0
 LOOK_EVERY_S = 0.2  # for a signal; torch waits without looking
 _NUMBERS = count()  # of meetings of this process: the place remembers those before
 _TAKEN = ("EADDRINUSE", "failed to listen")  # what torch says of a port that another process has
 
 
-def meet(rank: int, world_size: int, limit: timedelta = LIMIT) -> Store:
+def meet(rank: int, world_size: int, limit: timedelta | None = None) -> Store:
     """What the processes of a training tell each other by, once all of them are there; each training of a
     process, and each start by the launcher, has keys of its own.
+
+    Args:
+        limit: to wait; None is half an hour the first time, later as long as a validation may take.
 
     Raises:
         TrainingError: they were not within the limit, or the launcher's variables say nowhere to meet.
     """
     met: list[Store] = []
     problems: list[Exception] = []
-    name = f"training_{launcher_environment()['attempt']}_{next(_NUMBERS)}"
+    number = next(_NUMBERS)
+    name = f"training_{launcher_environment()['attempt']}_{number}"
+    within = limit or (LATER_LIMIT if number else LIMIT)
 
     def wait() -> None:
         try:
-            place, _, _ = next(rendezvous("env://", rank, world_size, timeout=limit))
+            place, _, _ = next(rendezvous("env://", rank, world_size, timeout=within))
             store = PrefixStore(name, place)
             if (
                 store.add("here", 1) == world_size
             ):  # the place itself waits for nobody where a launcher has it
                 store.set("all", "1")
-            store.wait(["all"], limit)
+            store.wait(["all"], within)
             met.append(store)
         except (RuntimeError, ValueError) as problem:
             problems.append(problem)

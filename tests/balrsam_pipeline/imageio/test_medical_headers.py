@@ -105,25 +105,27 @@ def test_compressed_voxels_of_another_size_are_refused(tmp_path: Path) -> None:
             read_image([path])
 
 
+def compressed(folder: Path, ending: str, content: bytes) -> Path:
+    """A file whose header announces VOXELS, and behind which `content` is packed."""
+    path = folder / f"a{ending}"
+    sitk.WriteImage(sitk.GetImageFromArray(VOXELS), str(path), useCompression=True)
+    whole, pack = path.read_bytes(), zlib.compress if ending == ".mha" else gzip.compress
+    end = whole.index(b"LOCAL\n") + 6 if ending == ".mha" else whole.index(b"\n\n") + 2
+    path.write_bytes(packed_behind(whole[:end], pack(content)))
+    return path
+
+
 @pytest.mark.parametrize("ending", [".mha", ".nrrd"])
 def test_compressed_voxels_that_are_too_few_are_refused(tmp_path: Path, ending: str) -> None:
     """ITK leaves the rest as the memory was."""
-    path = tmp_path / f"a{ending}"
-    sitk.WriteImage(sitk.GetImageFromArray(VOXELS), str(path), useCompression=True)
-    header, pack = path.read_bytes(), zlib.compress if ending == ".mha" else gzip.compress
-    end = header.index(b"LOCAL\n") + 6 if ending == ".mha" else header.index(b"\n\n") + 2
-    path.write_bytes(packed_behind(header[:end], pack(VOXELS.tobytes()[:50])))
+    path = compressed(tmp_path, ending, VOXELS.tobytes()[:50])
     with pytest.raises(ImageError, match="50 bytes of voxels where the header announces 120"):
         read_image([path])
 
 
 @pytest.mark.parametrize("ending", [".mha", ".nrrd"])
 def test_no_more_is_unpacked_than_the_header_announces(tmp_path: Path, ending: str) -> None:
-    path = tmp_path / f"a{ending}"
-    sitk.WriteImage(sitk.GetImageFromArray(VOXELS), str(path), useCompression=True)
-    header, pack = path.read_bytes(), zlib.compress if ending == ".mha" else gzip.compress
-    end = header.index(b"LOCAL\n") + 6 if ending == ".mha" else header.index(b"\n\n") + 2
-    path.write_bytes(packed_behind(header[:end], pack(VOXELS.tobytes() + bytes(2**25))))
+    path = compressed(tmp_path, ending, VOXELS.tobytes() + bytes(2**25))
     tracemalloc.start()
     with pytest.raises(ImageError, match="packed behind"):
         read_image([path])

@@ -86,7 +86,7 @@ with joined_ranks(torch.device("cpu")) as ranks:
 
 
 def test_ranks_that_end_at_once_after_their_training_do_not_abort(tmp_path: Path) -> None:
-    """Under torchrun a third to a half of the trainings ended so."""
+    """Under torchrun half of the trainings ended so."""
     (tmp_path / "ended.py").write_text(ENDED_AT_ONCE)
     launcher = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2"]
     for _ in range(3):

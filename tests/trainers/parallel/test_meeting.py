@@ -8,13 +8,16 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from contextlib import closing
 from datetime import timedelta
+from itertools import count
 
 import pytest
-from torch.distributed import TCPStore
+from torch.distributed import HashStore, TCPStore
 
 from balrsam_pipeline.errors import TrainingError
+from trainers.parallel import meeting
 from trainers.parallel.meeting import meet
 
 WAITING = """
@@ -117,3 +120,18 @@ def test_a_launcher_that_says_nowhere_to_meet_is_a_message(monkeypatch: pytest.M
     monkeypatch.setenv("MASTER_PORT", "1")
     with pytest.raises(TrainingError, match="MASTER_ADDR"):
         meet(0, 2, timedelta(seconds=1))
+
+
+def test_ranks_that_have_met_wait_for_a_validation_however_long(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Those of `crossval` wait for the first one, which validates each fold alone."""
+    limits: list[timedelta] = []
+
+    def rendezvous(*_: object, timeout: timedelta) -> Iterator[object]:
+        limits.append(timeout)
+        yield HashStore(), 0, 1
+
+    monkeypatch.setattr(meeting, "rendezvous", rendezvous)
+    monkeypatch.setattr(meeting, "_NUMBERS", count())
+    for _ in range(2):
+        meet(0, 1)
+    assert limits[0] == timedelta(minutes=30) and limits[1] >= timedelta(days=1)
