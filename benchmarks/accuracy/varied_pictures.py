@@ -1,11 +1,12 @@
-"""A dataset of colour pictures whose appearance varies: kidneys of CHAOS, each picture a part of one slice,
-turned, enlarged, in colours, contrast, light and noise of its own.
+"""A dataset of colour pictures whose appearance varies: kidneys or livers of CHAOS, left ventricles of ACDC,
+each picture a part of one slice, turned, enlarged, in colours, contrast, light and noise of its own.
 
     python benchmarks/accuracy/varied_pictures.py RAW/Dataset111_CHAOST2 FOLDER
+    python benchmarks/accuracy/varied_pictures.py RAW/Dataset110_ACDC FOLDER --organ ventricle
 
-writes FOLDER/Dataset901_Kidneys: 104 training pictures of ten patients, 40 test pictures (`imagesTs`) of four
-others, and beside them the test pictures' labels (`labelsTs`), which `balrsam evaluate` compares. The same
-pictures every time.
+writes FOLDER/Dataset901_Kidneys (904_Livers, 905_Ventricles): 104 training pictures of ten volumes, 40 test
+pictures (`imagesTs`) of four volumes of other patients, and beside them their labels (`labelsTs`), which
+`balrsam evaluate` compares. The same pictures every time.
 
 It stands in for what nobody may pass on: photographs and endoscopies, where the object is large and no two
 pictures look alike. How methods rank on it says something of those; the figures themselves do not.
@@ -16,6 +17,7 @@ from __future__ import annotations
 import argparse
 import json
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -23,11 +25,23 @@ import SimpleITK
 from scipy import ndimage
 from skimage import io
 
-DATASET = "Dataset901_Kidneys"
-KIDNEYS = (2, 3)  # labels of CHAOS' right and left kidney
-TRAINING, TEST, PATIENTS = 104, 40, 10  # pictures, and patients whose pictures train
-FEWEST_VOXELS = 250  # of kidney in a slice that is shown
-SHARE = (0.03, 0.4)  # of a picture that is kidney
+
+class Organ(NamedTuple):
+    """What a dataset shows: its name, and which labels of the volumes it is."""
+
+    dataset: str
+    labels: tuple[int, ...]
+
+
+ORGANS = {
+    "kidney": Organ("Dataset901_Kidneys", (2, 3)),  # of CHAOS
+    "liver": Organ("Dataset904_Livers", (1,)),  # of CHAOS
+    "ventricle": Organ("Dataset905_Ventricles", (2, 3)),  # of ACDC: myocardium and cavity of the left one
+}
+TRAINING, TEST = 104, 40  # pictures
+VOLUMES, TEST_VOLUMES = 10, 4
+FEWEST_VOXELS = 250  # of the organ in a slice that is shown
+SHARE = (0.03, 0.4)  # of a picture that is the organ
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -59,17 +73,16 @@ def coloured(rng: np.random.Generator, grey_yx: FloatArray) -> FloatArray:
 
 
 def picture(
-    rng: np.random.Generator, image_zyx: npt.NDArray[np.generic], label_zyx: npt.NDArray[np.generic]
+    rng: np.random.Generator, image_zyx: npt.NDArray[np.generic], organ_zyx: npt.NDArray[np.bool_]
 ) -> tuple[FloatArray, npt.NDArray[np.bool_]]:
-    """A coloured picture (y, x, 3) of a part of a slice, and where its kidneys are (y, x)."""
-    kidneys = np.isin(label_zyx, KIDNEYS)
+    """A coloured picture (y, x, 3) of a part of a slice, and where its organ is (y, x)."""
     while True:
         height, width = int(rng.integers(280, 420)), int(rng.integers(320, 480))
-        z = rng.choice(np.flatnonzero(kidneys.sum((1, 2)) > FEWEST_VOXELS))
+        z = rng.choice(np.flatnonzero(organ_zyx.sum((1, 2)) > FEWEST_VOXELS))
         grey = image_zyx[z].astype(float)
         low, high = np.percentile(grey, [1, 99.5])
         grey = np.clip((grey - low) / (high - low), 0, 1)
-        centre = np.argwhere(kidneys[z])[rng.integers(kidneys[z].sum())] + rng.normal(0, 20, 2)
+        centre = np.argwhere(organ_zyx[z])[rng.integers(organ_zyx[z].sum())] + rng.normal(0, 20, 2)
         pixel, angle = rng.uniform(70, 200) / width, rng.uniform(0, 2 * np.pi)
         turn = pixel * np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
         if rng.random() < 0.5:
@@ -77,29 +90,31 @@ def picture(
         offset = centre - turn @ np.array([height / 2, width / 2])
         shown = ndimage.affine_transform(grey, turn, offset, (height, width), order=3)
         mask = (
-            ndimage.affine_transform(kidneys[z].astype(float), turn, offset, (height, width), order=1) > 0.5
+            ndimage.affine_transform(organ_zyx[z].astype(float), turn, offset, (height, width), order=1) > 0.5
         )
         if SHARE[0] < mask.mean() < SHARE[1]:
             return coloured(rng, np.clip(shown, 0, 1)), mask
 
 
-def read_volumes(chaos: Path) -> list[tuple[npt.NDArray[np.generic], npt.NDArray[np.generic]]]:
-    """Images and labels of a raw dataset's training cases, in order of their names."""
+def read_volumes(
+    raw: Path, labels: tuple[int, ...]
+) -> list[tuple[npt.NDArray[np.generic], npt.NDArray[np.bool_]]]:
+    """Images of a raw dataset's first training cases, in order of their names, and where the organ is."""
     pairs = []
-    for label in sorted((chaos / "labelsTr").iterdir()):
-        image = next((chaos / "imagesTr").glob(label.name.split(".")[0] + "*"))
+    for label in sorted((raw / "labelsTr").iterdir())[: VOLUMES + TEST_VOLUMES]:
+        image = next((raw / "imagesTr").glob(label.name.split(".")[0] + "*"))
         read = (SimpleITK.GetArrayFromImage(SimpleITK.ReadImage(str(path))) for path in (image, label))
-        pairs.append((next(read), next(read)))
+        pairs.append((next(read), np.isin(next(read), labels)))
     return pairs
 
 
-def write(chaos: Path, folder: Path) -> Path:
+def write(raw: Path, organ: str, folder: Path) -> Path:
     """Write the dataset below `folder`; returns where."""
-    target = folder / DATASET
+    target = folder / ORGANS[organ].dataset
     for name in ("imagesTr", "labelsTr", "imagesTs", "labelsTs"):
         (target / name).mkdir(parents=True)
-    volumes = read_volumes(chaos)
-    training, test = volumes[:PATIENTS], volumes[PATIENTS:]
+    volumes = read_volumes(raw, ORGANS[organ].labels)
+    training, test = volumes[:VOLUMES], volumes[VOLUMES:]
     rng = np.random.default_rng(0)
     for index in range(TRAINING + TEST):
         part, of = ("Tr", training) if index < TRAINING else ("Ts", test)
@@ -111,7 +126,7 @@ def write(chaos: Path, folder: Path) -> Path:
         io.imsave(target / f"labels{part}" / f"{case}.png", mask.astype(np.uint8), check_contrast=False)
     description = {
         "channel_names": {"0": "R", "1": "G", "2": "B"},
-        "labels": {"background": 0, "kidney": 1},
+        "labels": {"background": 0, organ: 1},
         "numTraining": TRAINING,
         "file_ending": ".png",
     }
@@ -124,10 +139,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("chaos", type=Path, help="the raw dataset of CHAOS T2 volumes")
+    parser.add_argument("raw", type=Path, help="the raw dataset of CHAOS T2's or ACDC's volumes")
     parser.add_argument("folder", type=Path, help="where the new dataset goes")
+    parser.add_argument("--organ", choices=ORGANS, default="kidney")
     arguments = parser.parse_args()
-    print(write(arguments.chaos, arguments.folder))
+    SimpleITK.ProcessObject.SetGlobalWarningDisplay(False)  # of ACDC's headers
+    print(write(arguments.raw, arguments.organ, arguments.folder))
 
 
 if __name__ == "__main__":

@@ -8,12 +8,12 @@ from benchmarks.accuracy.varied_pictures import SHARE, picture
 
 
 def test_pictures_show_the_labelled_part_turned_enlarged_and_coloured() -> None:
-    label = np.zeros((3, 120, 120), np.int16)
-    label[1, 50:75, 50:75] = 2
-    image = np.where(label > 0, 100.0, 10.0)
+    organ = np.zeros((3, 120, 120), bool)
+    organ[1, 50:75, 50:75] = True
+    image = np.where(organ, 100.0, 10.0)
     for seed in range(4):
-        drawn, mask = picture(np.random.default_rng(seed), image, label)
-        again, _ = picture(np.random.default_rng(seed), image, label)
+        drawn, mask = picture(np.random.default_rng(seed), image, organ)
+        again, _ = picture(np.random.default_rng(seed), image, organ)
         assert np.array_equal(drawn, again)
         assert drawn.shape == (*mask.shape, 3)
         assert drawn.min() >= 0 and drawn.max() <= 1
