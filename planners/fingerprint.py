@@ -29,7 +29,7 @@ from balrsam_pipeline.plan import (
     read_fingerprint,
     write_versioned,
 )
-from balrsam_pipeline.preprocessing.array_files import file_crc32
+from balrsam_pipeline.preprocessing import file_crc32
 from balrsam_pipeline.progress import track
 from planners.case_fingerprint import Measurement, MeasureTask, is_outdated, measure_case
 from planners.file_hashes import content_sha256, file_state

@@ -124,7 +124,7 @@ class AugmentationConfig:
         Args:
             strong: whether few patients are seen for long.
         """
-        from balrsam_pipeline.imageio.geometry import is_flat  # brings readers of images along
+        from balrsam_pipeline.imageio import is_flat  # brings readers of images along
 
         volumes = not is_flat(configuration.spacing_mm)
         pyramid = configuration.network.from_scratch and configuration.network.decoder == "pyramid"

@@ -11,8 +11,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from balrsam_pipeline.imageio import Geometry, Image
-from balrsam_pipeline.imageio.geometry import is_flat
+from balrsam_pipeline.imageio import Geometry, Image, is_flat
 from balrsam_pipeline.imageio.nifti import header_contradiction
 from balrsam_pipeline.imageio.turning import turn_to_one_of
 from balrsam_pipeline.plan import ChannelStatistics, Configuration, Plan

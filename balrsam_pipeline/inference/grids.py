@@ -5,8 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from balrsam_pipeline.errors import BalrsamError
-from balrsam_pipeline.imageio import read_geometry
-from balrsam_pipeline.imageio.geometry import spacing_differs
+from balrsam_pipeline.imageio import read_geometry, spacing_differs
 
 
 def difference_of_grids(image: Path, label: Path) -> str | None:

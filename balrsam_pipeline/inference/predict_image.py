@@ -15,8 +15,7 @@ import numpy.typing as npt
 import torch
 
 from balrsam_pipeline.errors import PredictionError
-from balrsam_pipeline.imageio import Geometry, Image
-from balrsam_pipeline.imageio.geometry import THICK_MM, is_flat
+from balrsam_pipeline.imageio import THICK_MM, Geometry, Image, is_flat
 from balrsam_pipeline.imageio.turning import Turn, turn_to_one_of
 from balrsam_pipeline.inference.export import ImageGrid, ProbabilitySink, WeightedSource, export_label
 from balrsam_pipeline.inference.grown import require_sensible_growth

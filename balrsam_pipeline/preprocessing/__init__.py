@@ -1,5 +1,6 @@
 """Preprocessing of one case, the same for training and prediction: crop, normalise, resample, store."""
 
+from balrsam_pipeline.preprocessing.array_files import file_crc32
 from balrsam_pipeline.preprocessing.case import (
     CaseProperties,
     PreprocessedCase,
@@ -40,6 +41,7 @@ __all__ = [
     "PreprocessedCase",
     "Resampling",
     "StoredCase",
+    "file_crc32",
     "is_small",
     "pack_case",
     "pack_of",

@@ -10,8 +10,8 @@ A small dataset is planned, preprocessed and trained on for four steps in this p
   there: a reader takes the name and its docstring for granted. The front of a subpackage of the function's
   own package counts as one file, that of another package as none;
 - a call that reaches behind a front (`from package.module import name`) is followed, whatever the package;
-- the vocabulary is not counted: errors, files, serialise, json_text, paths, layout, plan (with volume_plan
-  and plan_checks), data_layout, whole_folder, progress, logs, terminal, printable and processor.
+- the vocabulary is not counted: errors, files, serialise, json_text, paths, layout, plan (with network_plan,
+  volume_plan and plan_checks), data_layout, whole_folder, progress, logs, terminal, printable and processor.
 
 A return is a call to a file that was entered before, each pair of functions counted once.
 Prints JSON: the files in order, their number, the returns, and without any stop all files entered.
@@ -34,8 +34,9 @@ from typing import Any, NamedTuple
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGES = ("balrsam_pipeline", "planners", "trainers", "evaluation")
 VOCABULARY = (
-    *("errors", "files", "serialise", "json_text", "paths", "layout", "plan", "volume_plan", "plan_checks"),
-    *("data_layout", "whole_folder", "progress", "logs", "terminal", "printable", "processor"),
+    *("errors", "files", "serialise", "json_text", "paths", "layout", "data_layout", "whole_folder"),
+    *("plan", "network_plan", "volume_plan", "plan_checks"),
+    *("progress", "logs", "terminal", "printable", "processor"),
 )
 
 

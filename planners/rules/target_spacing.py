@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from balrsam_pipeline.imageio.geometry import THICK_MM, is_flat
+from balrsam_pipeline.imageio import THICK_MM, is_flat
 from balrsam_pipeline.plan import Fingerprint
 from planners.rules import Decision, numbers
 from planners.rules.configurations import flat_axis

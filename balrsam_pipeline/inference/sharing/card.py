@@ -10,7 +10,7 @@ from balrsam_pipeline.dataset import LabelScheme, read_description
 from balrsam_pipeline.errors import PredictionError
 from balrsam_pipeline.files import read_json
 from balrsam_pipeline.folds import ALL, FoldName, numbered
-from balrsam_pipeline.imageio.geometry import is_flat
+from balrsam_pipeline.imageio import is_flat
 from balrsam_pipeline.inference.model_folder import configuration_of, trained_folds
 from balrsam_pipeline.layout import ModelFolder
 from balrsam_pipeline.plan import read_plan

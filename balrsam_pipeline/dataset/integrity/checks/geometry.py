@@ -12,8 +12,13 @@ from pathlib import Path
 
 from balrsam_pipeline.dataset.integrity.report import Problem
 from balrsam_pipeline.errors import ImageError
-from balrsam_pipeline.imageio import Geometry, stored_orientation
-from balrsam_pipeline.imageio.geometry import direction_differs, origin_differs, spacing_differs
+from balrsam_pipeline.imageio import (
+    Geometry,
+    direction_differs,
+    origin_differs,
+    spacing_differs,
+    stored_orientation,
+)
 from balrsam_pipeline.imageio.nifti import header_contradiction
 from balrsam_pipeline.imageio.tiff import sidecar
 
