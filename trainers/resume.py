@@ -44,6 +44,7 @@ class RunState:
             "state": to_json(state),
             "step": state.step,
             "elapsed_s": self.budget.used_s(),
+            "once_s": self.budget.once_s(),
             "scaler": self.precision.scaler.state_dict(),
         }
         average = {f"ema/{name}": tensor for name, tensor in self.average.average.items()}

@@ -199,6 +199,10 @@ def _batches(
     in_loader = dataclasses.replace(config, augmentation=augmentation)
     base_sha256 = run_state.identity["base_sha256"]
     features = keep_features(data, config, run_state.model, base_sha256, (ranks.device.type, workers))
+    if features is not None:
+        filling = features.filling
+        filling.clock = CLOCKS[config.budget_clock]
+        run_state.budget.leave_out(lambda: filling.counted_s)
     rank, alive = (ranks.rank, ranks.world_size), request.continue_on_worker_loss
     return augmentation, features, open_loader(data, in_loader, rank, workers, alive, features)
 
@@ -266,14 +270,15 @@ def _run_state(
             expected=f"the SAM checkpoint that this run adapts, sha256 {checkpoint.metadata['base_sha256']}",
             fix="name that file with --checkpoint",
         )
-    used_s = float(checkpoint.metadata["elapsed_s"]) if checkpoint is not None else 0.0
+    before = checkpoint.metadata if checkpoint is not None else {}
+    used_s, once_s = (float(before.get(name, 0.0)) for name in ("elapsed_s", "once_s"))
     return RunState(
         model=model,
         weights=weights,
         optimiser=make_optimiser(model, config, partial(starts_as_sam, network)),
         average=WeightAverage(weights, config.ema_width),
         precision=precision,
-        budget=Budget(config, CLOCKS[config.budget_clock], used_s),
+        budget=Budget(config, CLOCKS[config.budget_clock], used_s, once_s),
         identity=identity,
     )
 

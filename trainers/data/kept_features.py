@@ -14,7 +14,9 @@ import dataclasses
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -32,6 +34,7 @@ from trainers.data.patches import PatchReader
 from trainers.data.sampling import Sample
 
 CONTENT = "content"  # in a file's metadata: of which image it was made
+Made = TypeVar("Made")
 Encode = Callable[[npt.NDArray[np.float32]], tuple[Tensor, ...]]
 
 
@@ -43,6 +46,7 @@ class Filling:
         views: that there are; `missing` of them were not kept when the run began.
         made, seconds: how many were made since, and in how long.
         shown: share of samples that show one.
+        clock: that of the budget; by it they took `counted_s`.
     """
 
     views: int = 0
@@ -50,6 +54,17 @@ class Filling:
     shown: float = 1.0
     made: int = 0
     seconds: float = 0.0
+    clock: Callable[[], float] = time.monotonic
+    counted_s: float = 0.0
+
+    def measured(self, make: Callable[[], Made]) -> Made:
+        """What `make` makes of one view, its time taken."""
+        began = (time.monotonic(), self.clock())
+        made = make()
+        self.made += 1
+        self.seconds += time.monotonic() - began[0]
+        self.counted_s += self.clock() - began[1]
+        return made
 
     def left_s(self, samples: int) -> float:
         """Seconds of it that are expected while `samples` more samples are drawn, all views alike."""
@@ -121,16 +136,18 @@ class KeptFeatures:
         content = self.content(sample.case)
         stored = _read(path, content, check=path not in self._sound) if path.is_file() else None
         if stored is None:
-            began = time.monotonic()
-            stored = self._compute(sample, reversed_z)
-            if self.writable:
-                _write(path, stored, content)
-            self.filling.made += 1
-            self.filling.seconds += time.monotonic() - began
+            stored = self.filling.measured(partial(self._made, sample, reversed_z, path, content))
             if not self.writable:  # what lies there may be damaged: not sound
                 return stored
         self._sound.add(path)
         return stored
+
+    def _made(self, sample: Sample, reversed_z: bool, path: Path, content: str) -> tuple[Tensor, ...]:
+        """Compute, and keep where that can be."""
+        maps = self._compute(sample, reversed_z)
+        if self.writable:
+            _write(path, maps, content)
+        return maps
 
     def _compute(self, sample: Sample, reversed_z: bool) -> tuple[Tensor, ...]:
         if self.copies is not None and self._number(sample):
