@@ -12,6 +12,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from support.tiny_vit import random_tiny_sam
@@ -153,6 +154,24 @@ def test_copies_of_other_settings_are_no_room(adapt, monkeypatch, caplog) -> Non
     config = request.config.completed(data.configuration, 1, data.training_cases)
     keep_features(data, config, build(data.configuration.network, request.base), base, ("cpu", 0))
     assert "(2 are kept already" in caplog.text
+
+
+def test_the_encoder_sees_copies_changed_in_intensity_also_where_the_device_changes_samples(adapt) -> None:
+    seen = []
+    for on_device in (False, True):
+        augmentation = AugmentationConfig(on_device=on_device, brightness_probability=1.0)
+        request = adapt("copies", augmentation=augmentation, feature_dropout=0.0)
+        data, base = open_fold(request), checkpoint_sha256(request.base)
+        config = request.config.completed(data.configuration, 1, data.training_cases)
+        model = build(data.configuration.network, request.base)
+        features = keep_features(data, config, model, base, ("cpu", 0))
+        assert features is not None and features.copies is not None
+        sample = Sample(case=data.fold.train[0], axis=0, slice_index=2, corner_yx=(0, 0), view=0.5)
+        copy = features.copies.encoded(sample, (0, 0), reversed_z=False)
+        seen += [features.copies.reader.read(each)[0] for each in (copy, sample)]
+    copied, plain, copied_for_device, _ = seen
+    np.testing.assert_array_equal(copied_for_device, copied)
+    assert not np.array_equal(copied, plain)
 
 
 def test_a_folder_that_cannot_be_written_gives_what_it_has(adapt, base, monkeypatch) -> None:

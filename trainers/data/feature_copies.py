@@ -27,7 +27,8 @@ MOST_COPIES = 7
 ENCODING_SHARE = 0.25  # of the time budget may go into encoding
 MOST_DROPOUT = 0.5
 FEW_SLICES = 20
-MOVED_PROBABILITY = 0.6  # of rotation and of scaling: a copy that is not moved would tell little
+# of rotation and of scaling, unless settings have none: a copy that is not moved would tell little
+MOVED_PROBABILITY = 0.6
 NAME_LETTERS = 8
 
 
@@ -80,7 +81,17 @@ def dropout(config: TrainingConfig, slices: int, *, tiles: bool = False) -> floa
 
 def copies_name(augmentation: AugmentationConfig) -> str:
     """What tells copies that were augmented so from others, at the end of a file's name."""
-    return json_sha256(to_json(augmentation))[:NAME_LETTERS]
+    return json_sha256({"drawn_from": to_json(_moved_often(augmentation))})[:NAME_LETTERS]
+
+
+def _moved_often(augmentation: AugmentationConfig) -> AugmentationConfig:
+    """The same with rotation and scaling as often as copies have them; what is off stays off."""
+    changed = {
+        name: MOVED_PROBABILITY
+        for name in ("rotation_probability", "scaling_probability")
+        if augmentation.probability(name) > 0
+    }
+    return dataclasses.replace(augmentation, **changed)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -143,9 +154,7 @@ class FeatureCopies:
     def _copy(self, sample: Sample, room_yx: tuple[int, int]) -> Sample:
         case = zlib.crc32(sample.case.encode())
         rng = np.random.default_rng((case, sample.axis, sample.slice_index, self.number(sample) or 0))
-        moved = dataclasses.replace(
-            self.augmentation, rotation_probability=MOVED_PROBABILITY, scaling_probability=MOVED_PROBABILITY
-        )
+        moved = _moved_often(self.augmentation)
         patch_yx = self.reader.patch_size
         geometry = draw_geometry(rng, moved, patch_yx, (False, False, False))
         shift_yx = draw_shift(rng, moved, patch_yx, room_yx)

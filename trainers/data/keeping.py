@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 import math
 import os
@@ -158,7 +159,8 @@ def keep_features(
     train, validation = data.sampling_cases(data.fold.train), data.sampling_cases(data.fold.val)
     computed_in = torch.bfloat16 if cpu_computes_bfloat16() else torch.float32
     key = features_key(base_sha256, configuration, computed_in)
-    kept = _kept_already(preprocessed, key, train, config.augmentation)
+    augmentation = dataclasses.replace(config.augmentation, on_device=False)  # the encoder's, not the batch's
+    kept = _kept_already(preprocessed, key, train, augmentation)
     writable = os.access(preprocessed.path, os.W_OK)
     room = sum(map(_size, kept)) + (shutil.disk_usage(preprocessed.path).free if writable else 0)
     machine = Machine(device=machine_of[0], workers=machine_of[1], room_bytes=room)
@@ -177,8 +179,8 @@ def keep_features(
         return None
     copied = FeatureCopies(
         count=count,
-        reader=PatchReader(data.store, configuration, config.augmentation),
-        augmentation=config.augmentation,
+        reader=PatchReader(data.store, configuration, augmentation),
+        augmentation=augmentation,
         without=dropout(config, shown, tiles=not whole) if model.mirrors_maps else 0.0,
         tiles=not whole,
     )

@@ -10,10 +10,12 @@ import pytest
 import torch
 
 from balrsam_pipeline.layout import PreprocessedFolder
+from balrsam_pipeline.plan import json_sha256
+from balrsam_pipeline.serialise import to_json
 from trainers.augmentation import Geometry2d
 from trainers.augmentation_config import AugmentationConfig
 from trainers.config import TrainingConfig
-from trainers.data.feature_copies import FeatureCopies, dropout, how_many
+from trainers.data.feature_copies import FeatureCopies, copies_name, dropout, how_many
 from trainers.data.kept_features import KeptFeatures
 from trainers.data.patches import PatchReader
 from trainers.data.sampling import Sample
@@ -95,6 +97,23 @@ def test_copies_differ_and_stay_as_they_are(kept, reader):
     assert len({picture.tobytes() for picture in pictures}) == 4
     again = dataclasses.replace(sample(0.26), geometry=Geometry2d(angle=-1.0), intensity_seed=99)
     np.testing.assert_array_equal(reader.read(kept.shown(again))[0], pictures[1])
+
+
+@pytest.mark.parametrize("probability", [None, 0.1, 0.9])
+def test_copies_are_moved_more_often_than_samples_but_not_what_settings_leave_still(reader, probability):
+    still = dataclasses.replace(GEOMETRY_ALONE, rotation_probability=0.0, scaling_probability=probability)
+    copies = FeatureCopies(count=1, reader=reader, augmentation=still)
+    asked = [dataclasses.replace(sample(0.6), slice_index=index) for index in range(300)]
+    shown = [copies.shown(each, (0, 0)).geometry for each in asked]
+    assert {geometry.angle for geometry in shown} == {0.0}
+    scaled = np.mean([geometry.scale != 1.0 for geometry in shown])
+    assert scaled == pytest.approx(0.6, abs=4 * np.sqrt(0.6 * 0.4 / 300))
+
+
+def test_maps_kept_where_still_copies_were_moved_are_not_read_again():
+    """Until copies heeded a probability of 0, names were hashes of the settings alone."""
+    still = AugmentationConfig(rotation_probability=0.0, scaling_probability=0.0)
+    assert copies_name(still) != json_sha256(to_json(still))[: len(copies_name(still))]
 
 
 def test_the_unaugmented_copy_is_moved_as_before(kept):
