@@ -23,7 +23,7 @@ from balrsam_pipeline.plan import read_plan, write_versioned
 from trainers import TrainRequest, train_fold
 from trainers.augmentation_config import AugmentationConfig
 from trainers.checkpoints import Checkpoint, CheckpointFolder, read_checkpoint
-from trainers.data import Sample, keep_features, keeping, open_fold
+from trainers.data import Sample, feature_copies, keep_features, keeping, open_fold
 from trainers.stopping import TrainingStopped
 from trainers.trainer import Trainer
 
@@ -136,6 +136,7 @@ def test_where_the_disk_has_little_room_what_is_kept_counts_as_room(adapt, monke
     for fold in (0, 1):
         latest(dataclasses.replace(adapt(f"again {fold}", "small_disk", **settings), fold=fold))
     assert caplog.text.count("of each slice itself and 1 augmented copies") == 3
+    assert caplog.text.count("no room for more of them (time allows 7)") == 3
 
 
 def test_copies_of_other_settings_are_no_room(adapt, monkeypatch, caplog) -> None:
@@ -154,6 +155,27 @@ def test_copies_of_other_settings_are_no_room(adapt, monkeypatch, caplog) -> Non
     config = request.config.completed(data.configuration, 1, data.training_cases)
     keep_features(data, config, build(data.configuration.network, request.base), base, ("cpu", 0))
     assert "(2 are kept already" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("patch", "expected"), [(48, (3, 0.5 * 20 / 35)), (16, (4, 0.5))], ids=["whole", "tiles"]
+)
+def test_folds_and_the_model_of_all_cases_show_as_many_copies_and_as_many_samples_without(
+    adapt, monkeypatch, patch, expected
+) -> None:
+    """Folds train on four of the five cases, "all" on five; they have 44 slices, so four of them about 35."""
+    # slices of 32 x 32 pixels, 69 % of a quarter each: 4.2 views of 35 in a quarter of a minute
+    once_s, megapixels = 15 / 4.2, 35 * 32 * 32 * 0.69 / 4 / 1e6
+    monkeypatch.setattr(feature_copies, "ENCODER_S_PER_MEGAPIXEL", once_s / megapixels)
+    request = adapt("alike", network=LAST_STAGE, max_minutes=1.0)
+    for fold in (0, 1, "all"):
+        data, base = open_fold(dataclasses.replace(request, fold=fold)), checkpoint_sha256(request.base)
+        cut = dataclasses.replace(data.configuration, patch_size=(patch, patch))
+        data, model = dataclasses.replace(data, configuration=cut), build(cut.network, request.base)
+        config = request.config.completed(cut, 1, data.training_cases)
+        features = keep_features(data, config, model, base, ("cpu", 0))
+        assert features is not None and features.copies is not None
+        assert (features.copies.count, features.copies.without) == expected, fold
 
 
 def test_the_encoder_sees_copies_changed_in_intensity_also_where_the_device_changes_samples(adapt) -> None:

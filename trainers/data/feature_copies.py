@@ -11,6 +11,7 @@ import dataclasses
 import math
 import zlib
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -33,19 +34,14 @@ NAME_LETTERS = 8
 
 
 def how_many(
-    configuration: Configuration,
-    config: TrainingConfig,
-    slices: int,
-    fits: int,
-    covering: float | None = None,
+    configuration: Configuration, config: TrainingConfig, slices: int, covering: float | None = None
 ) -> int:
     """Copies of each slice besides the unchanged one; where patches are tiles, tiles of each slice.
 
-    A function of settings and data alone, so that a run goes on as it began, on any machine.
+    A function of settings and data alone, so that a run goes on as it began wherever there is room for them.
 
     Args:
         slices: that are trained on.
-        fits: how many views of each slice there is room for on disk.
         covering: tiles that cover a slice; None where a patch shows all of it.
     """
     whole = covering is None
@@ -58,7 +54,7 @@ def how_many(
     views: float = most
     if config.max_minutes is not None:
         views = ENCODING_SHARE * 60 * config.max_minutes / once_s
-    return max(0, min(int(views), most, fits) - (1 if whole else 0))
+    return max(0, min(int(views), most) - (1 if whole else 0))
 
 
 def dropout(config: TrainingConfig, slices: int, *, tiles: bool = False) -> float:
@@ -86,7 +82,7 @@ def copies_name(augmentation: AugmentationConfig) -> str:
 
 def _moved_often(augmentation: AugmentationConfig) -> AugmentationConfig:
     """The same with rotation and scaling as often as copies have them; what is off stays off."""
-    changed = {
+    changed: dict[str, Any] = {
         name: MOVED_PROBABILITY
         for name in ("rotation_probability", "scaling_probability")
         if augmentation.probability(name) > 0

@@ -125,6 +125,13 @@ def slices(configuration: Configuration, cases: Iterable[SamplingCase]) -> int:
     return sum(case.shape_zyx[axis] for case in cases for axis in configuration.slicing_axes)
 
 
+def slices_of_largest_fold(data: FoldData) -> int:
+    """How many slices the largest fold of the cross-validation trains on, if cases were all as deep as the
+    mean: one number, so that all folds, and "all", train alike."""
+    cases = data.sampling_cases(data.fold.train + data.fold.val)
+    return round(slices(data.configuration, cases) * data.training_cases / len(cases))
+
+
 def copies(configuration: Configuration) -> int:
     """How many orders of a slice's channels the encoder sees: two where neighbours may be reversed."""
     reverses = set(configuration.slicing_axes) & set(configuration.mirror_axes)
@@ -162,16 +169,18 @@ def keep_features(
     augmentation = dataclasses.replace(config.augmentation, on_device=False)  # the encoder's, not the batch's
     kept = _kept_already(preprocessed, key, train, augmentation)
     writable = os.access(preprocessed.path, os.W_OK)
-    room = sum(map(_size, kept)) + (shutil.disk_usage(preprocessed.path).free if writable else 0)
+    free = shutil.disk_usage(preprocessed.path).free if writable else 0
+    room = min(MOST_BYTES, free + sum(map(_size, kept)))
     machine = Machine(device=machine_of[0], workers=machine_of[1], room_bytes=room)
     shapes = _map_shapes(configuration.network)
     one = sum(math.prod(shape) for shape in shapes) * DTYPE.itemsize
     why_not = why_not_kept(configuration, config, train, one * copies(configuration), machine, validation)
     whole = shows_whole_slices(configuration, (*train, *validation))
     shown, orders = slices(configuration, train), copies(configuration)
-    fits = int(min(MOST_BYTES, room) // max(1, one * orders * shown))
-    tiles = None if whole else covering(configuration, train)
-    count = how_many(configuration, config, shown * orders, fits, tiles)
+    largest, plain = slices_of_largest_fold(data), int(whole)
+    tiles = None if whole else covering(configuration, (*train, *validation))
+    wanted = how_many(configuration, config, largest * orders, tiles)
+    count = min(wanted, max(0, room // max(1, one * orders * shown) - plain))
     if not why_not and not whole and count == 0:
         why_not = "there is no time to encode a tile of every slice"
     if why_not:
@@ -181,12 +190,12 @@ def keep_features(
         count=count,
         reader=PatchReader(data.store, configuration, augmentation),
         augmentation=augmentation,
-        without=dropout(config, shown, tiles=not whole) if model.mirrors_maps else 0.0,
+        without=dropout(config, largest, tiles=not whole) if model.mirrors_maps else 0.0,
         tiles=not whole,
     )
-    views = shown * orders * (count + (1 if whole else 0))
+    views = shown * orders * (count + plain)
     filling = Filling(views=views, missing=max(0, views - len(kept)), shown=1 - copied.without)
-    _say_kept(copied, filling, len(kept), one)
+    _say_kept(copied, filling, len(kept), one, wanted if room < MOST_BYTES else count)
     return KeptFeatures(
         preprocessed=preprocessed,
         key=key,
@@ -216,7 +225,7 @@ def _kept_already(
     ]
 
 
-def _say_kept(copied: FeatureCopies, filling: Filling, kept: int, view_bytes: int) -> None:
+def _say_kept(copied: FeatureCopies, filling: Filling, kept: int, view_bytes: int, wanted: int) -> None:
     LOG.info(
         "keeping features of %d views of slices (%d are kept already; of each slice %s), %.1f MB each: the "
         "encoder runs once for each; %.0f%% of samples show the picture alone",
@@ -226,6 +235,12 @@ def _say_kept(copied: FeatureCopies, filling: Filling, kept: int, view_bytes: in
         view_bytes / 1e6,
         100 * copied.without,
     )
+    if copied.count < wanted:
+        LOG.info(
+            "the disk has no room for more of them (time allows %d): if this run is stopped and goes on with "
+            "more room, samples show other copies than they would have",
+            wanted,
+        )
 
 
 def _size(path: Path) -> int:
