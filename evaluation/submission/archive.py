@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import zipfile
+import zlib
 from collections.abc import Mapping
+from lzma import LZMAError
 from pathlib import Path
 
 from balrsam_pipeline.errors import PredictionError
@@ -13,6 +15,8 @@ from balrsam_pipeline.files import atomic_path
 EPOCH = (1980, 1, 1, 0, 0, 0)  # the earliest date that zip knows
 PACKED = (".gz", ".png", ".jpg", ".zip", ".npz")
 BLOCK = 2**20
+# what unpacking raises where bytes are others than were written, be they those that name the way of packing
+DAMAGE = (OSError, zipfile.BadZipFile, zlib.error, LZMAError, EOFError, RuntimeError, ValueError)
 
 
 def write_archive(path: Path, members: Mapping[str, Path]) -> None:
@@ -39,7 +43,7 @@ def verify_archive(path: Path, sha256: Mapping[str, str]) -> None:
         with zipfile.ZipFile(path) as archive:
             names = archive.namelist()
             content = {name: _member_sha256(archive, name) for name in names}
-    except (OSError, zipfile.BadZipFile) as problem:
+    except DAMAGE as problem:
         raise _damaged(path, str(problem)) from None
     if sorted(names) != sorted(sha256) or content != dict(sha256):
         raise _damaged(path, "other members or content than was written")
