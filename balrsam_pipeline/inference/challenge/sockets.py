@@ -13,6 +13,7 @@ from balrsam_pipeline.errors import PredictionError
 from balrsam_pipeline.files import read_json
 from balrsam_pipeline.imageio import write_image
 from balrsam_pipeline.imageio.dicom import find_series, read_series
+from balrsam_pipeline.imageio.dicom_files import folders_of
 
 INPUTS = "inputs.json"
 IMAGES = (".mha", ".tif", ".tiff", ".nii.gz", ".nii", ".png", ".jpg", ".jpeg")
@@ -76,7 +77,8 @@ def _image_in(folder: Path, slug: str, scratch: Path) -> Path:
     """The one image of a socket, whose folder may also be the file itself."""
     if folder.is_file():
         return folder
-    files = sorted(path for path in folder.rglob("*") if path.is_file()) if folder.is_dir() else []
+    places = folders_of(folder) if folder.is_dir() else []
+    files = sorted(path for place in places for path in place.iterdir() if path.is_file())
     images = [path for path in files if path.name.lower().endswith(IMAGES)]
     if len(images) == 1:
         return images[0]

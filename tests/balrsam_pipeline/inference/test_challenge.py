@@ -141,6 +141,19 @@ def test_a_socket_of_a_dicom_set_is_one_image(tmp_path: Path) -> None:
     assert read.geometry.spacing_mm == pytest.approx((2.5, 0.8, 0.7))
 
 
+def test_an_image_behind_a_link_is_found_once_and_links_that_lead_back_end(tmp_path: Path) -> None:
+    folder = inputs(tmp_path / "in", {"ct": "images/ct"})
+    file = image(tmp_path / "elsewhere" / "a.mha", 1)
+    place = folder / "images" / "ct"
+    place.mkdir(parents=True)
+    (place / "there").symlink_to(file.parent)
+    (place / "there_too").symlink_to(file.parent)
+    (place / "back").symlink_to(place)
+    (place / "above").symlink_to(tmp_path)
+    (found,) = case_of(folder, ("ct",), tmp_path / "scratch").images
+    assert found.samefile(file)
+
+
 def test_other_sockets_several_images_and_ways_out_are_refused(tmp_path: Path) -> None:
     folder = inputs(tmp_path / "in", {"ct": "images/ct"})
     with pytest.raises(PredictionError, match="expected: sockets mri"):
