@@ -35,6 +35,8 @@ from balrsam_pipeline.whole_numbers import whole_number
 LOG = logging.getLogger(__name__)
 LEAST_TILT_DEG = 0.1
 SEGMENTATION = "SEG"
+# modalities of what was made of images
+NO_IMAGE = (SEGMENTATION, "RTSTRUCT", "RTPLAN", "RTDOSE", "SR", "PR", "KO")
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +52,11 @@ class Series:
     study: str = ""
     uid: str = ""
     damaged: tuple[Path, ...] = ()
+
+    @property
+    def is_image(self) -> bool:
+        """Whether it can be a channel: neither a scout nor what was made of images."""
+        return self.modality not in NO_IMAGE and not self.is_localizer
 
 
 def find_series(folder: Path, *, tell: bool = True) -> tuple[Series, ...]:

@@ -29,7 +29,6 @@ from balrsam_pipeline.layout import GROUPS, IMAGES_TR, IMAGES_TS, LABELS_TR
 
 LOG = logging.getLogger(__name__)
 ENDING = ".nii.gz"
-NO_IMAGE = (SEGMENTATION, "RTSTRUCT", "SR", "PR")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -123,9 +122,10 @@ def _cases(conversion: Conversion, folder: Path, labelled: bool) -> dict[str, _J
     cases: dict[str, _Job] = {}
     for place in _case_folders(conversion, folder):
         series = find_series(place)
-        images = tuple(one for one in series if one.modality not in NO_IMAGE and not one.is_localizer)
-        for scout in (one for one in series if one.is_localizer):
-            LOG.warning("case %s: series %d left out: a scout (localizer)", place.name, scout.number)
+        images = tuple(one for one in series if one.is_image)
+        for other in (one for one in series if not one.is_image and one.modality != SEGMENTATION):
+            reason = "a scout (localizer)" if other.is_localizer else f"{other.modality} is no image"
+            LOG.warning("case %s: series %d left out: %s", place.name, other.number, reason)
         segmentations = [one.files[0] for one in series if one.modality == SEGMENTATION]
         label = _label(place, conversion.source / conversion.masks, segmentations) if labelled else None
         cases[place.name] = _Job(case=place.name, images=images, label=label)

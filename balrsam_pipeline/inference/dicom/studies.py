@@ -26,7 +26,6 @@ from balrsam_pipeline.paths import absolute
 from balrsam_pipeline.whole_numbers import whole_number
 
 LOG = logging.getLogger(__name__)
-NO_IMAGE = ("SEG", "RTSTRUCT", "RTPLAN", "RTDOSE", "SR", "PR", "KO")
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +55,7 @@ def holds_dicom(paths: Sequence[Path], *, volumes: bool = True, meant: bool = Fa
         return any(find_series(folder, tell=False) for folder in folders)
     if not any(_has_dicom_file(folder) for folder in folders):
         return False  # without having GDCM open thousands of images
-    count = sum(_is_image(series) for folder in folders for series in find_series(folder, tell=False))
+    count = sum(series.is_image for folder in folders for series in find_series(folder, tell=False))
     if count == 0:
         return False
     if not meant and not (volumes and all(known_ending(file, PICTURE_ENDINGS) for file in images)):
@@ -81,10 +80,6 @@ def _has_dicom_file(folder: Path) -> bool:
     )
 
 
-def _is_image(series: Series) -> bool:
-    return series.modality not in NO_IMAGE and not series.is_localizer
-
-
 def find_studies(folders: Sequence[Path], channels: Sequence[str], wanted: Sequence[str] = ()) -> Studies:
     """Sort the series of folders into cases: one per study, named by the folder that all its files lie in,
     and where several lie in folders of one name by as many of those above as tell them apart.
@@ -101,7 +96,7 @@ def find_studies(folders: Sequence[Path], channels: Sequence[str], wanted: Seque
     for folder in folders:
         of_folder: dict[str, list[Series]] = {}
         for one in find_series(folder):
-            if _is_image(one):
+            if one.is_image:
                 of_folder.setdefault(one.study, []).append(one)
         studies += [(_common_folder(series, folder), series) for series in of_folder.values()]
     names = _distinct_names({place for place, _ in studies})

@@ -256,6 +256,21 @@ def edit(file: Path, **fields: object) -> None:
     dataset.save_as(file)
 
 
+@pytest.mark.parametrize("modality", ["RTDOSE", "PR", "KO"])
+def test_what_was_made_of_images_is_no_channel_and_is_named(
+    tmp_path: Path, modality: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    folder = make_source(tmp_path / "source")
+    for number in range(3):
+        made = folder / "images" / f"patient{number}" / "made"
+        write_series(made, volume(number), f"{number + 1}", 2)
+        for file in made.iterdir():
+            edit(file, Modality=modality)
+    dataset = open_dataset(convert(tmp_path, folder, labels={"liver": 1, "spleen": 2}))
+    assert dataset.description.channel_names == ("CT",)
+    assert f"case patient1: series 2 left out: {modality} is no image" in caplog.messages
+
+
 def slices(folder: Path, case: str = "patient1") -> list[Path]:
     """The files of a case's series in the order of their positions."""
     files = (folder / "images" / case).rglob("*.dcm")
