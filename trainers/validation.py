@@ -106,8 +106,9 @@ class QuickValidation:
     """Foreground Dice of a model on fixed patches of validation cases: cheap enough for every epoch.
 
     Dice is taken over all patches of a case at once and averaged over the cases that show a class or region,
-    then over those: as whole images are scored. (nnU-Net's pseudo Dice is taken over the patches of all cases
-    at once, where large objects outweigh small ones.)
+    then over those: as whole images are scored, but that what is predicted in a case without the class or
+    region counts there, and not here. (nnU-Net's pseudo Dice is taken over the patches of all cases at once,
+    where large objects outweigh small ones.)
     """
 
     reader: PatchReader
