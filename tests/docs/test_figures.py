@@ -1,0 +1,39 @@
+"""Figures that the pages give as examples of a rule are those of the rule."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from types import SimpleNamespace
+
+from balrsam_pipeline.network import preset
+from planners.rules.checkpoint import encoder_shrink
+from trainers.config import TrainingConfig
+from trainers.data.feature_copies import how_many
+
+PAGES = Path(__file__).parents[2] / "docs"
+WORDS = ("none", "one", "two", "three", "four", "five", "six", "seven")
+
+
+def text(page: str) -> str:
+    """A page on one line."""
+    return " ".join((PAGES / page).read_text(encoding="utf-8").split())
+
+
+def test_augmented_copies_of_83_and_of_5_pictures() -> None:
+    def copies(minutes: int, pictures: int, shrink: int, stages: int) -> str:
+        seen = {"input_size": (224, 224), "encoder_shrink": shrink, "adapted_stages": stages}
+        network = dataclasses.replace(preset("vit_t", classes=2), decoder="pyramid", **seen)
+        configuration, config = SimpleNamespace(network=network), TrainingConfig(max_minutes=minutes)
+        return WORDS[how_many(configuration, config, pictures)]
+
+    assert (
+        f"83 pictures of 224×224 get {copies(5, 83, 1, 0)} in 5 minutes and {copies(20, 83, 1, 0)} each in "
+        f"20, at half the size and up to the last stage {copies(5, 83, 2, 1)} and {copies(20, 83, 2, 1)}; "
+        f"5 pictures get {copies(5, 5, 1, 0)}."
+    ) in text("training.md")
+
+
+def test_pictures_that_the_encoder_sees_at_half_the_size() -> None:
+    first = next(number for number in range(1, 100) if encoder_shrink(number, (224, 224), 100.0).value > 1)
+    assert f"from {first} slices of 224 × 224 pixels on it sees them at half the size" in text("planning.md")
