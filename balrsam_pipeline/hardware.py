@@ -61,8 +61,9 @@ def find_accelerator() -> Accelerator | None:
         return None
     import torch
 
-    if cuda_works():
-        properties = torch.cuda.get_device_properties(0)
+    cards = usable_cards()
+    if cards:
+        properties = torch.cuda.get_device_properties(cards[0])
         return Accelerator(
             kind="cuda",
             name=properties.name,
@@ -78,12 +79,8 @@ def find_accelerator() -> Accelerator | None:
 
 
 def found_gpus() -> tuple[str, ...]:
-    """The names of all CUDA devices here, those that `CUDA_VISIBLE_DEVICES` hides left out."""
-    if gpu_hint() is None or not cuda_works():
-        return ()
-    import torch
-
-    return tuple(f"cuda:{index}" for index in range(torch.cuda.device_count()))
+    """The names of all CUDA devices that can be used here; `CUDA_VISIBLE_DEVICES` hides others."""
+    return () if gpu_hint() is None else tuple(f"cuda:{index}" for index in usable_cards())
 
 
 def chosen_devices(words: Sequence[str], threads: int | None = None) -> tuple[str, ...]:
@@ -128,12 +125,14 @@ def best_device(index: int = 0) -> torch.device:
     """The device to compute on where none is named: a GPU of NVIDIA or AMD, else Apple's, else the CPU.
 
     Args:
-        index: of the GPU, where there are several.
+        index: among the GPUs that can be used, where there are several.
     """
     import torch
 
-    if cuda_works():
-        return torch.device("cuda", index)
+    cards = usable_cards()
+    if cards:
+        beyond = max(index, torch.cuda.device_count())  # which `checked_device` refuses
+        return torch.device("cuda", cards[index] if index < len(cards) else beyond)
     return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
 
 
@@ -141,7 +140,7 @@ def checked_device(name: str) -> torch.device:
     """The device of a name that somebody gave: "cpu", "cuda" (the current GPU), "cuda:1" or "mps".
 
     Raises:
-        UsageError: it is no device's name, or that device is not here.
+        UsageError: it is no device's name, or that device is not here, or PyTorch holds no code for it.
 
     Example:
         >>> checked_device("cpu")
@@ -176,20 +175,44 @@ def checked_device(name: str) -> torch.device:
             else "name another device (cpu), or none: the best there is will be taken; nvidia-smi lists GPUs "
             "that the driver sees",
         )
+    if device.type == "cuda" and not _is_compiled_for(device.index or 0):
+        raise _no_code_for(device)
     return device
 
 
-def cuda_works() -> bool:
-    """Whether this PyTorch sees a CUDA device and holds code for the first one: wheels leave old cards out,
+def _no_code_for(device: torch.device) -> UsageError:
+    """What is said of a GPU that is here, but that this PyTorch was not built for."""
+    import torch
+
+    card = device.index or 0
+    capability = ".".join(map(str, torch.cuda.get_device_capability(card)))
+    others = ", ".join(f"cuda:{index}" for index in usable_cards()) or "cpu"
+    return UsageError(
+        f"device '{device}'",
+        found=f"{torch.cuda.get_device_name(card)}, of compute capability {capability}",
+        expected=f"a GPU that PyTorch {torch.__version__} holds code for: "
+        f"{', '.join(torch.cuda.get_arch_list())}",
+        fix=f"name another device ({others}), or install a PyTorch that was built for this one (pytorch.org)",
+    )
+
+
+def usable_cards() -> tuple[int, ...]:
+    """The numbers of the CUDA devices that this PyTorch sees and holds code for: wheels leave old cards out,
     and a step on one would end with "no kernel image is available"."""
     import torch
 
     if not torch.cuda.is_available():
-        return False
+        return ()
+    return tuple(index for index in range(torch.cuda.device_count()) if _is_compiled_for(index))
+
+
+def _is_compiled_for(card: int) -> bool:
+    import torch
+
     compiled = torch.cuda.get_arch_list()
     if torch.version.hip or not compiled:
         return True
-    return has_code_for(torch.cuda.get_device_capability(0), compiled)
+    return has_code_for(torch.cuda.get_device_capability(card), compiled)
 
 
 def has_code_for(capability: tuple[int, int], compiled: Sequence[str]) -> bool:

@@ -29,6 +29,7 @@ def card(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     monkeypatch.setattr("shutil.which", lambda name: None)
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
     properties = SimpleNamespace(name="RTX", total_memory=24 * 2**30)
     monkeypatch.setattr(torch.cuda, "get_device_properties", lambda index: properties)
     return hint
@@ -78,7 +79,6 @@ def test_a_card_that_this_pytorch_holds_no_code_for_is_not_taken(
     """A V100 and a PyTorch for CUDA 13: it is there, but steps end with "no kernel image is available"."""
     card.touch()
     monkeypatch.setattr(torch.cuda, "get_arch_list", lambda: ["sm_75", "sm_80", "sm_90a", "compute_120"])
-    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda index: (7, 0))
     assert find_accelerator() is None
     assert found_gpus() == ()
@@ -87,6 +87,35 @@ def test_a_card_that_this_pytorch_holds_no_code_for_is_not_taken(
     assert find_accelerator() is not None
     assert found_gpus() == ("cuda:0",)
     assert best_device() == torch.device("cuda", 0)
+
+
+def test_of_several_cards_those_that_this_pytorch_holds_no_code_for_are_left_out(
+    card: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A GTX 10 first, then two RTX 30: folds, ranks and the planner take those two, and the first is refused
+    by name. A third rank would share a card, and its device is refused."""
+    card.touch()
+    capabilities = [(6, 1), (8, 6), (8, 6)]
+    memory = [8, 24, 24]
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 3)
+    monkeypatch.setattr(torch.cuda, "get_arch_list", lambda: ["sm_75", "sm_80", "sm_90", "compute_120"])
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda index: capabilities[index])
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda index: ["GTX 1080", "RTX", "RTX"][index])
+    monkeypatch.setattr(
+        torch.cuda,
+        "get_device_properties",
+        lambda index: SimpleNamespace(name="", total_memory=memory[index] * 2**30),
+    )
+    assert found_gpus() == ("cuda:1", "cuda:2")
+    assert [best_device(index) for index in (0, 1)] == [torch.device("cuda", 1), torch.device("cuda", 2)]
+    with pytest.raises(UsageError, match="3 GPUs"):
+        checked_device(str(best_device(2)))
+    found = find_accelerator()
+    assert found is not None and found.memory_gb == 24.0
+    assert checked_device("cuda:2") == torch.device("cuda", 2)
+    for name in ("cuda", "cuda:0"):
+        with pytest.raises(UsageError, match=rf"(?s)'{name}'.*GTX 1080.*6\.1.*sm_75.*cuda:1, cuda:2"):
+            checked_device(name)
 
 
 @pytest.mark.parametrize(("native", "expected"), [(True, torch.bfloat16), (False, torch.float16)])

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 from support.plans import example_plan
 
 from balrsam_pipeline import hardware
@@ -27,8 +26,7 @@ from balrsam_pipeline.run.try_machine import try_machine
 @pytest.fixture
 def four_gpus(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(hardware, "gpu_hint", lambda: "/dev/nvidia0")
-    monkeypatch.setattr(hardware, "cuda_works", lambda: True)
-    monkeypatch.setattr(torch.cuda, "device_count", lambda: 4)
+    monkeypatch.setattr(hardware, "usable_cards", lambda: (0, 1, 2, 3))
 
 
 def words(*devices: str, device: str | None = None) -> argparse.Namespace:
@@ -47,8 +45,7 @@ def test_all_gpus_are_taken_by_default_and_none_where_one_was_named() -> None:
 
 def test_one_gpu_trains_folds_one_after_the_other(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(hardware, "gpu_hint", lambda: "/dev/nvidia0")
-    monkeypatch.setattr(hardware, "cuda_works", lambda: True)
-    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    monkeypatch.setattr(hardware, "usable_cards", lambda: (0,))
     assert chosen_devices(["auto"]) == ()
 
 
