@@ -9,17 +9,16 @@ import re
 import subprocess
 import sys
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from queue import Queue
 from threading import Lock
 
 from balrsam_pipeline.errors import TrainingError
 from balrsam_pipeline.files import write_json
-from balrsam_pipeline.layout import ModelFolder
-from balrsam_pipeline.paths import threads_are_given
+from balrsam_pipeline.layout import FoldFolder, ModelFolder
+from balrsam_pipeline.paths import shown, threads_are_given
 from balrsam_pipeline.processor import usable_cores
 from balrsam_pipeline.progress import Phase, how_it_stands, phase
 from balrsam_pipeline.serialise import to_json
@@ -45,36 +44,55 @@ def train_over_devices(wanted: Sequence[TrainRequest], devices: Sequence[str]) -
         TrainingStopped: asked to stop; the same call goes on.
     """
     places = shares(devices[: len(wanted)])
-    running = _Trainings()
-    free: Queue[Share] = Queue()
-    for place in places:
-        free.put(place)
+    running, codes = _Trainings(), dict[str, int]()
+    waiting = deque(wanted)
 
-    def train_one(request: TrainRequest) -> int:
-        place = free.get()
-        try:
-            return running.train(place.given_to(request))
-        finally:
-            free.put(place)
+    def train_here(place: Share) -> None:
+        """Folds that wait, one after the other, until none does or a GPU has failed one: it may be the GPU's
+        fault, and would then be that of all that wait."""
+        for request in _taken(waiting):
+            name = _name(request)
+            codes[name] = code = running.train(place.given_to(request))
+            if code not in (0, TrainingStopped.exit_code) and place.device != "cpu":
+                LOG.warning("%s failed on %s, which is given no other fold", name, place.device)
+                return
 
     with running.told(), ThreadPoolExecutor(len(places)) as threads:
-        ends = [threads.submit(train_one, request) for request in wanted]
+        ends = [threads.submit(train_here, place) for place in places]
         try:
-            codes = [end.result() for end in ends]
-        except BaseException:
             for end in ends:
-                end.cancel()
+                end.result()
+        except BaseException:
+            waiting.clear()
             running.stop()
             raise
-    failed = {_name(each): code for each, code in zip(wanted, codes, strict=True) if code}
+    failed = {_name(each): codes[_name(each)] for each in wanted if codes.get(_name(each))}
     if failed:
-        kind = TrainingStopped if set(failed.values()) == {TrainingStopped.exit_code} else TrainingError
-        raise kind(
-            "; ".join(failed),
-            found=f"ended with exit codes {', '.join(map(str, failed.values()))}: {running.last_words()}",
-            expected="every fold trained",
-            fix="fix what they name, then run the same command again: it goes on",
-        )
+        raise _not_all_trained(wanted, failed, running.last_words(), [_name(each) for each in waiting])
+
+
+def _taken(waiting: deque[TrainRequest]) -> Iterator[TrainRequest]:
+    """What waits, taken out from the front, until nothing is left; several threads may do so."""
+    with suppress(IndexError):
+        while True:
+            yield waiting.popleft()
+
+
+def _not_all_trained(
+    wanted: Sequence[TrainRequest], failed: Mapping[str, int], last_words: str, left: Sequence[str]
+) -> TrainingError:
+    """What is raised where folds failed (name -> exit code), or were stopped; `left` are those not begun."""
+    kind = TrainingStopped if set(failed.values()) == {TrainingStopped.exit_code} else TrainingError
+    not_begun = f"; not begun, since no device was left for them: {', '.join(left)}" if left else ""
+    logs = [_folder(request).text_log for request in wanted if _name(request) in failed]
+    there = ", ".join(shown(log) for log in logs if log.is_file())
+    return kind(
+        "; ".join(failed),
+        found=f"ended with exit codes {', '.join(map(str, failed.values()))}: {last_words}{not_begun}",
+        expected="every fold trained",
+        fix=f"fix what they name{f' (logs: {there})' if there else ''}, then run the same command "
+        "again: it goes on",
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,6 +133,10 @@ def _name(request: TrainRequest) -> str:
     return f"{request.configuration}, fold {request.fold}"
 
 
+def _folder(request: TrainRequest) -> FoldFolder:
+    return ModelFolder(request.model_folder(str(request.configuration))).fold(request.fold)
+
+
 def _named(line: str, name: str) -> str:
     """A line that a training says, with its name before it unless that is in it.
 
@@ -138,9 +160,9 @@ class _Trainings:
 
     def train(self, request: TrainRequest) -> int:
         """Train a fold in a process of its own; its exit code."""
-        model = ModelFolder(request.model_folder(str(request.configuration)))
-        wait_for_former(model.fold(request.fold).path)  # of a run that was killed
-        settings = model.fold(request.fold).settings
+        folder = _folder(request)
+        wait_for_former(folder.path)  # of a run that was killed
+        settings = folder.settings
         write_json(settings, to_json(request.config))
         attached = (sys.executable, "-m", "balrsam_pipeline.execution.supervise")
         words = (*attached, sys.executable, "-m", "balrsam_pipeline", *request.to_argv(settings))
