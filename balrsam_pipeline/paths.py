@@ -89,16 +89,21 @@ def given_threads() -> int | None:
 
 
 def launcher_environment() -> dict[str, int]:
-    """Rank, local rank and world size as launchers set them, and how often torchrun has started all again; a
-    single process is rank 0 of 1.
+    """Rank, local rank, how many ranks there are in all and on this machine, as launchers set them, and how
+    often torchrun has started all again; a single process is rank 0 of 1.
+
+    Where a launcher does not say how many are on this machine, all of them are taken to be.
 
     Raises:
         UsageError: one of their variables is no number.
     """
+    world_size = _launched_as("WORLD_SIZE", 1)
+    here = _launched_as("LOCAL_WORLD_SIZE", world_size)
     return {
         "rank": _launched_as("RANK", 0),
         "local_rank": _launched_as("LOCAL_RANK", 0),
-        "world_size": _launched_as("WORLD_SIZE", 1),
+        "world_size": world_size,
+        "local_world_size": max(1, min(here, world_size)),
         "attempt": _launched_as("TORCHELASTIC_RESTART_COUNT", 0),
     }
 

@@ -32,7 +32,7 @@ from balrsam_pipeline.network import (
     starts_as_sam,
     trainable_state,
 )
-from balrsam_pipeline.paths import threads_are_given
+from balrsam_pipeline.paths import launcher_environment, threads_are_given
 from balrsam_pipeline.plan import NetworkPlan
 from balrsam_pipeline.processor import OtherWork, usable_cores
 from balrsam_pipeline.progress import Phase, phase
@@ -194,7 +194,7 @@ def _batches(
     """How samples are augmented on this device, what is kept of a frozen encoder, and what makes batches."""
     for name in config.augmentation.extensions:  # here, where a wrong name is told before anything is done
         loaded_once(name, "augmentation", TrainingError)
-    workers = default_loader_workers(ranks) if request.workers is None else request.workers
+    workers = default_loader_workers(ranks.device) if request.workers is None else request.workers
     augmentation = config.augmentation.on(ranks.device.type, volumes=data.configuration.network.depth > 0)
     in_loader = dataclasses.replace(config, augmentation=augmentation)
     base_sha256 = run_state.identity["base_sha256"]
@@ -308,9 +308,12 @@ def _base_checkpoint(request: TrainRequest, network: NetworkPlan) -> Path | None
     return request.base or obtain(network.base)
 
 
-def default_loader_workers(ranks: Ranks) -> int:
-    """Beside a GPU the cores make batches; on the CPU the network needs them, and patches cost it little."""
-    return workers_beside_gpu(usable_cores(), ranks.world_size) if ranks.device.type == "cuda" else 0
+def default_loader_workers(device: torch.device) -> int:
+    """Beside a GPU the cores make batches, shared among this machine's ranks; on the CPU the network needs
+    them, and patches cost it little."""
+    if device.type != "cuda":
+        return 0
+    return workers_beside_gpu(usable_cores(), launcher_environment()["local_world_size"])
 
 
 def _augmentation_on_device(

@@ -86,3 +86,19 @@ def test_a_launchers_variable_that_is_no_number_is_a_message_of_those_who_need_i
     assert is_first_rank() and launcher_environment()["rank"] == 0
     monkeypatch.setenv("RANK", "1")
     assert not is_first_rank() and launcher_environment()["rank"] == 1
+
+
+@pytest.mark.parametrize(
+    ("ranks", "here", "expected"),
+    [("32", "8", 8), ("32", "", 32), ("", "", 1), ("", "8", 1), ("4", "0", 1)],
+)
+def test_how_many_ranks_share_this_machine(
+    ranks: str, here: str, expected: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Four machines of eight; a launcher that does not say; one process, also beside leftovers."""
+    monkeypatch.setenv("WORLD_SIZE", ranks)
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", here)
+    assert launcher_environment()["local_world_size"] == expected
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", "many")
+    with pytest.raises(UsageError, match="unset LOCAL_WORLD_SIZE"):
+        launcher_environment()

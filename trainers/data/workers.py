@@ -21,6 +21,7 @@ from threadpoolctl import threadpool_limits
 from balrsam_pipeline.errors import BalrsamError, TrainingError
 from balrsam_pipeline.execution import hidden_main, worker_context
 from balrsam_pipeline.hardware import found_gpus
+from balrsam_pipeline.paths import launcher_environment
 from trainers.config import TrainingConfig
 from trainers.data.fold_data import FoldData
 from trainers.data.kept_features import KeptFeatures
@@ -70,7 +71,7 @@ def loader_of(source: BatchSource, workers: int, replace_lost: bool = False) -> 
     """What makes the batches of a source in up to `workers` processes, as many as there is room for."""
     if not workers:
         return InlineLoader(source)
-    room = room_for_batches(max(source.world_size, len(found_gpus())))
+    room = room_for_batches(max(launcher_environment()["local_world_size"], len(found_gpus())))
     size = fitted(workers, _Shapes.of(source).slot_bytes, room)
     return WorkerLoader(source, size, replace_lost) if size.workers else InlineLoader(source)
 
