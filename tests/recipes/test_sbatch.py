@@ -1,9 +1,10 @@
-"""The sbatch recipe with a SLURM that is not there: srun runs the command, scontrol notes what it is
-asked."""
+"""The sbatch recipe with a SLURM that is not there: srun notes its options and runs the command, scontrol
+notes what it is asked."""
 
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 from pathlib import Path
 
@@ -13,13 +14,14 @@ from trainers.stopping import TrainingStopped
 
 REPOSITORY = Path(__file__).resolve().parent.parent.parent
 RECIPE = REPOSITORY / "docs" / "recipes" / "train_folds.sbatch"
+CORES = "8"  # as `#SBATCH --cpus-per-task` of the recipe says
 
 
 def run(folder: Path, exit_code: int, array: bool = True) -> tuple[int, str, str]:
     """Run the recipe with a `balrsam` that ends with `exit_code`: (exit code, what it was called with, what
     scontrol was asked)."""
     commands = {
-        "srun": '"$@"',
+        "srun": f'while [[ "$1" == -* ]]; do echo "$1" >> {folder}/step; shift; done; "$@"',
         "balrsam": f'echo "$@" > {folder}/called; exit {exit_code}',
         "scontrol": f'echo "$@" >> {folder}/asked',
     }
@@ -29,6 +31,7 @@ def run(folder: Path, exit_code: int, array: bool = True) -> tuple[int, str, str
         path.write_text(f"#!/usr/bin/env bash\n{body}\n")
         path.chmod(0o755)
     environment = {**os.environ, "PATH": f"{folder / 'bin'}:{os.environ['PATH']}", "SLURM_JOB_ID": "12"}
+    environment["SLURM_CPUS_PER_TASK"] = CORES
     environment |= {"SLURM_ARRAY_JOB_ID": "11", "SLURM_ARRAY_TASK_ID": "3"} if array else {}
     words = ["bash", str(RECIPE), "Dataset004_Hippocampus", "2d", "--max-minutes", "20"]
     done = subprocess.run(words, env=environment, capture_output=True, text=True, cwd=folder)
@@ -53,6 +56,20 @@ def test_any_other_end_is_an_end(tmp_path: Path, exit_code: int) -> None:
         "train Dataset004_Hippocampus --configuration 2d --fold 3 --max-minutes 20",
         "",
     )
+
+
+def test_the_step_gets_the_cores_of_its_task(tmp_path: Path) -> None:
+    """Since SLURM 22.05 srun does not take them from the job: it has to be told."""
+    run(tmp_path, 0)
+    assert f"#SBATCH --cpus-per-task={CORES}\n" in RECIPE.read_text()
+    assert (tmp_path / "step").read_text().split() == [f"--cpus-per-task={CORES}"]
+
+
+@pytest.mark.parametrize("page", ["training.md", "cluster.md"])
+def test_jobs_of_the_documentation_say_how_many_cores_they_take(page: str) -> None:
+    text = (REPOSITORY / "docs" / page).read_text()
+    commands = re.findall(r"^ *(?:srun|sbatch) (?:.*\\\n)*.*", text, re.MULTILINE)
+    assert commands and all("--cpus-per-task" in command for command in commands)
 
 
 def test_without_an_array_it_says_what_is_missing(tmp_path: Path) -> None:
