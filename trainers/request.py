@@ -32,8 +32,9 @@ class TrainRequest:
         epochs_of_settings: the number of epochs in `config` is one of the file of settings, see `as_begun`.
         device: "cuda", "cuda:1", "cpu", "mps"; None chooses.
         workers: processes that make batches; None chooses, 0 makes them in the training process.
-        threads: that compute on a CPU; None tries in the first steps of a busy machine which number is
-            fastest. With a number, the same settings give the same weights on all machines of a kind.
+        threads: that compute on the CPU, and as many processes score the validation; None tries in the first
+            steps of a busy machine which number of threads is fastest, and scores with all cores. With a
+            number, the same settings give the same weights on all machines of a kind.
         accept_changed_settings: go on although settings differ from those the run was started with.
         continue_on_worker_loss: replace a worker process that died instead of ending the training.
         base: the SAM checkpoint to adapt; None looks in the cache.
@@ -70,7 +71,8 @@ class TrainRequest:
         "processes that make batches (default: chosen; 0: none)", default=None, metavar="N"
     )
     threads: int | None = option(
-        "threads that compute on a CPU (default: as many as are fastest in the first steps)",
+        "threads that compute on the CPU, and processes that score the validation (default: as many threads "
+        "as are fastest in the first steps, a process per core)",
         default=None,
         metavar="N",
     )

@@ -98,7 +98,8 @@ def _not_all_trained(
 @dataclass(frozen=True, slots=True)
 class Share:
     """A device, and the part of the machine's cores that goes with it: processes that make batches beside a
-    GPU, threads that compute on a CPU; None leaves them to the training."""
+    GPU, threads that compute on the CPU, of which there are as many processes that score; None leaves them to
+    the training."""
 
     device: str
     workers: int | None = None
@@ -116,14 +117,16 @@ def shares(devices: Sequence[str]) -> list[Share]:
 
     Where `OMP_NUM_THREADS` says how many threads compute, it says so for each of them.
     """
-    cores, cpus = usable_cores(), devices.count("cpu")
+    cores, cpus, given = usable_cores(), devices.count("cpu"), threads_are_given()
     places: list[Share] = []
     for device in devices:
-        if device == "cpu" and not threads_are_given():
+        if device == "cpu" and not given:
             place = sum(share.device == "cpu" for share in places)
             places.append(Share(device, threads=max(1, cores // cpus + (place < cores % cpus))))
         elif device.startswith("cuda"):
-            places.append(Share(device, workers=workers_beside_gpu(cores, len(devices))))
+            threads = None if given else max(1, cores // len(devices))
+            workers = workers_beside_gpu(cores, len(devices))
+            places.append(Share(device, workers=workers, threads=threads))
         else:
             places.append(Share(device))
     return places

@@ -36,12 +36,18 @@ def test_trainings_on_a_cpu_share_its_cores(
     assert {share.threads for share in devices.shares(places)} == {None}, "OMP_NUM_THREADS says it"
 
 
-def test_trainings_on_gpus_share_the_processes_that_make_batches(
-    make_request, monkeypatch: pytest.MonkeyPatch
+def test_trainings_on_gpus_share_the_processes_that_make_batches_and_those_that_score(
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    """At its end each scored its validation with a process per core of the whole machine."""
     monkeypatch.setattr(devices, "usable_cores", lambda: 16)
+    monkeypatch.setattr(devices, "threads_are_given", lambda: False)
     share = devices.shares(("cuda:0", "cuda:1"))[1]
-    assert (share.device, share.threads, share.workers) == ("cuda:1", None, devices.workers_beside_gpu(16, 2))
+    assert (share.device, share.threads, share.workers) == ("cuda:1", 8, devices.workers_beside_gpu(16, 2))
+    monkeypatch.setattr(devices, "usable_cores", lambda: 2)
+    assert [share.threads for share in devices.shares(("cuda:0", "cuda:1", "cuda:2"))] == [1, 1, 1]
+    monkeypatch.setattr(devices, "threads_are_given", lambda: True)
+    assert devices.shares(("cuda:0",))[0].threads is None, "OMP_NUM_THREADS says it"
 
 
 def test_what_a_training_is_asked_for_goes_before_its_share(make_request) -> None:
