@@ -53,9 +53,9 @@ class _Fold:
 def train_on_cluster(requests: Sequence[TrainRequest], where: ClusterTraining) -> None:
     """Train and validate every request's fold on the cluster; what was trained already ends at once.
 
-    Each takes as many of the GPUs that a worker declares as it has processes; where none declares any, a
-    worker takes one fold at a time. Which worker takes which is decided here, so that workers may come and
-    go.
+    Each takes as many of the GPUs that a worker declares as it has processes. A worker takes one fold at a
+    time: a second would train on the same GPUs, the first that the worker sees. Which worker takes which is
+    decided here, so that workers may come and go.
 
     Raises:
         TrainingError: folds that failed, with the end of what they printed; ClusterError: the cluster cannot
@@ -96,12 +96,13 @@ def _train_all(client: Any, waiting: deque[_Fold], processes: int, watch: Worker
 
     running: dict[Future[FoldEnd], _Fold] = {}
     failed: dict[str, str] = {}
-    slots = _Slots({}, gpus=False)
+    slots, warned = _Slots({}, gpus=False), False
     while waiting or running:
         if client.status != "running":
             raise connection_lost(client)
         workers = workers_of(client)
         slots = slots if workers is None else _slots(workers, processes)
+        warned = warned or _warn_of_idle_gpus(workers or {}, processes)
         watch.look(None if workers is None else slots.workers, time.monotonic())
         for worker in _free(slots, running):
             if waiting:
@@ -130,7 +131,7 @@ def _train_all(client: Any, waiting: deque[_Fold], processes: int, watch: Worker
 
 @dataclass(frozen=True, slots=True)
 class _Slots:
-    """How many folds each worker takes at a time."""
+    """How many folds each worker takes at a time: one or none."""
 
     folds: dict[str, int]
     gpus: bool
@@ -142,10 +143,32 @@ class _Slots:
 
 
 def _slots(workers: Mapping[str, Any], processes: int) -> _Slots:
-    gpus = {address: int(worker["resources"].get("GPU", 0)) for address, worker in workers.items()}
+    gpus = _declared_gpus(workers)
     if any(gpus.values()):
-        return _Slots({address: count // processes for address, count in gpus.items()}, gpus=True)
+        return _Slots({address: int(count >= processes) for address, count in gpus.items()}, gpus=True)
     return _Slots(dict.fromkeys(workers, 1), gpus=False)
+
+
+def _declared_gpus(workers: Mapping[str, Any]) -> dict[str, int]:
+    return {address: int(worker["resources"].get("GPU", 0)) for address, worker in workers.items()}
+
+
+def _warn_of_idle_gpus(workers: Mapping[str, Any], processes: int) -> bool:
+    """Whether a worker declares more GPUs than a fold takes; the one that declares most is warned of."""
+    gpus = _declared_gpus(workers)
+    most = max(gpus, key=lambda address: gpus[address], default="")
+    if not most or gpus[most] <= processes:
+        return False
+    LOG.warning(
+        "worker %s declares GPU=%d, and trains one fold at a time, with %d: start a worker per fold there "
+        "(CUDA_VISIBLE_DEVICES, --resources GPU=%d), or train with --gpus-per-fold %d",
+        most,
+        gpus[most],
+        processes,
+        processes,
+        gpus[most],
+    )
+    return True
 
 
 def _free(slots: _Slots, running: Mapping[Future[FoldEnd], _Fold]) -> list[str]:

@@ -91,11 +91,23 @@ def test_a_worker_trains_one_fold_at_a_time_where_none_declares_gpus() -> None:
 
 
 def test_a_fold_takes_as_many_gpus_as_it_has_processes() -> None:
-    played = PlayedCluster({"a": 4, "b": 1, "c": 0}, lambda *_: 0)
+    played = PlayedCluster({"a": 2, "b": 1, "c": 0, "d": 2}, lambda *_: 0)
     assert train_all(played, folds(4, processes=2), 2) == {}
-    assert {worker for _, worker in played.sent} == {"a"}
+    assert {worker for _, worker in played.sent} == {"a", "d"}
     assert max(played.at_once) == 2
     assert played.resources == [{"GPU": 2.0}] * 4
+
+
+@pytest.mark.parametrize("processes", [1, 2])
+def test_a_worker_with_more_gpus_than_a_fold_takes_trains_one_at_a_time_and_says_so(
+    processes: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A fold takes the first GPUs that its worker sees: two at a time would share them."""
+    played = PlayedCluster({"a": 4, "b": 4}, lambda *_: 0)
+    assert train_all(played, folds(6, processes), processes) == {}
+    assert max(played.at_once) == 2
+    (told,) = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
+    assert "GPU=4" in told and "--gpus-per-fold 4" in told and "CUDA_VISIBLE_DEVICES" in told
 
 
 def test_a_fold_whose_worker_is_lost_goes_on_elsewhere() -> None:
