@@ -99,7 +99,8 @@ class TrainingConfig:
         network_extension: names a function of one's own that changes the network (docs/extending.md); the
             model's plan then names it too.
         trainer_extension: names what trains in place of `trainers.trainer.Trainer`.
-        save_every_s: seconds between checkpoints (taken at the end of an epoch); 0 saves after every epoch.
+        save_every_s: seconds between checkpoints (taken at the end of an epoch), more where one takes long to
+            write (20 times as long); 0 saves after every epoch.
     """
 
     seed: int = option("seed of weights and samples (default: 0)", default=0, metavar="N")

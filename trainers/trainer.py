@@ -31,6 +31,7 @@ MOST_SKIPPED_IN_A_ROW = 10
 # in float16 the scaler skips steps of its own while it looks for a scale, each halving it from 65,536: only
 # below 1, after 17 in a row, is something else wrong than the scale
 MOST_SKIPPED_BY_SCALER = 17
+SAVES_APART = 20  # times what a checkpoint takes to write: 10 GB of a whole ViT-H would take half of a minute
 FORWARD_SHARE = 0.35  # of a training step
 COARSER = 2  # times smaller are images in the first `coarse_share` of the budget
 CLOCKS: dict[str, Callable[[], float]] = {"wall": time.monotonic, "cpu": time.process_time}
@@ -101,7 +102,7 @@ class Trainer:
 
     def __init__(self, parts: TrainerParts, state: TrainingState) -> None:
         self._parts, self.state = parts, state
-        self._saved_at = time.monotonic()
+        self._saved_at, self._saving_s = time.monotonic(), 0.0
         self._epochs_ended = 0
 
     def run(self) -> bool:
@@ -288,7 +289,8 @@ class Trainer:
     def _save_if_due(self, dice: float | None, whole: bool) -> None:
         """Save what is due; the Dice of a part of the patches beats none of all of them."""
         better = dice is not None and dice > self.state.best_dice and (whole or self.state.best_dice < 0)
-        due = time.monotonic() - self._saved_at >= self._parts.config.save_every_s
+        began, every_s = time.monotonic(), self._parts.config.save_every_s
+        due = not every_s or began - self._saved_at >= max(every_s, SAVES_APART * self._saving_s)
         if dice is not None:
             waiting = not better and not self.state.coarse
             self.state.epochs_since_best = self.state.epochs_since_best + 1 if waiting else 0
@@ -297,5 +299,6 @@ class Trainer:
         if due:
             self._parts.save(self.state, ("best", "latest") if better else ("latest",))  # which knows of it
             self._saved_at = time.monotonic()
+            self._saving_s = self._saved_at - began
         elif better:
             self._parts.save(self.state, ("best",))

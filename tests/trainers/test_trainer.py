@@ -215,6 +215,33 @@ def test_the_best_weights_are_written_before_the_checkpoint_that_knows_of_them()
     assert saved[0] == ("best", "latest")
 
 
+@pytest.mark.parametrize(("every_s", "expected"), [(60.0, [1, 11, 21, 24]), (0.0, [*range(1, 25), 24])])
+def test_checkpoints_that_take_long_to_write_are_written_less_often(
+    every_s: float, expected: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Epochs of 61 s and checkpoints of 30 s: the next follows after 20 × 30 s, ten epochs, not after one.
+    0 still saves after every epoch; the last is written when training ends."""
+    trainer, _ = make_trainer(Network(room=6))
+    now_s, saved = [0.0], list[int]()
+    monkeypatch.setattr("trainers.trainer.time.monotonic", lambda: now_s[0])
+
+    def dice(enough: Callable[[], bool]) -> float:
+        now_s[0] += 61.0
+        return 0.5
+
+    def save(state: TrainingState, kinds: tuple[str, ...]) -> None:
+        now_s[0] += 30.0
+        saved.append(state.step)
+
+    config = replace(CONFIG, epochs=None, max_steps=24, steps_per_epoch=1, save_every_s=every_s)
+    trainer._saved_at = 0.0
+    trainer._parts = replace(
+        trainer._parts, config=config, budget=Budget(config, lambda: 0.0), quick_dice=dice, save=save
+    )
+    assert trainer.run()
+    assert saved == expected
+
+
 def test_time_for_the_last_validation_is_judged_anew_once_images_are_seen_whole() -> None:
     trainer, _ = make_trainer(Network(room=6))
     judged: list[int] = []
