@@ -1,7 +1,7 @@
 """Layers of the network over volumes: dense convolutions, instance norm, tokens that attend to each other.
 
 Dense 3×3×3 convolutions cost about what depthwise ones do on CPUs (docs/network.md), so there are no others.
-Maps are channels-last in memory throughout.
+Maps are channels-last in memory on a CPU; on CUDA torch's group norm makes them channels-first (torch 2.13).
 
 Suffixes: b batch, c channels, z y x voxels, s tokens.
 """
