@@ -63,7 +63,8 @@ def configurations(
             names.append("3d")
     planned = {name: Decision(kind, _REASONS[name]) for name, kind in _WITHOUT_CONTEXT.items()}
     if "2.5d" in names:
-        context = context_slices(spacing_mm[across], from_scratch=from_scratch)
+        apart_mm = float(np.median([case.spacing_mm[across] for case in fingerprint.cases]))
+        context = context_slices(apart_mm, from_scratch=from_scratch)
         planned["2.5d"] = Decision(
             ConfigurationDraft(slicing_axes=(0,), context_slices=context.value), context.reason
         )
@@ -90,7 +91,7 @@ def context_slices(spacing_mm: float, *, from_scratch: bool) -> Decision[int]:
     """How many neighbours on each side `2.5d` feeds along with a slice.
 
     Args:
-        spacing_mm: from slice to slice.
+        spacing_mm: from slice to slice, as cases have it: `2.5d` never resamples across slices.
     """
     if not from_scratch:
         return Decision(

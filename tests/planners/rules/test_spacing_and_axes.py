@@ -240,6 +240,14 @@ def test_neighbouring_slices_reach_four_millimetres_where_sam_does_not_set_their
     assert context_slices(spacing_mm, from_scratch=from_scratch).value == expected
 
 
+def test_neighbouring_slices_are_counted_by_the_distance_that_they_keep() -> None:
+    """The target of 1.5 mm is for volumes that are resampled across slices, which 2.5d never does."""
+    mixed = make_fingerprint([(thick, 0.8, 0.8) for thick in (5.0, 1.5, 5.0, 5.0, 7.5)], (90, 512, 512))
+    planned = configurations(mixed, (1.5, 0.8, 0.8), 0, from_scratch=True)["2.5d"]
+    assert planned.value.context_slices == 1
+    assert "one neighbour on each side is fed along, 5 mm" in planned.reason
+
+
 def test_every_other_case_being_a_left_eye_does_not_hide_the_right_ones() -> None:
     pictures = lying([{"disc": 0.3}, {"disc": 0.7}] * 600, 2, "2D")
     assert mirror_axes(pictures, ("disc",), (0, 1, 2), (0,)).value == (1, 2)
