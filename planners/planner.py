@@ -172,9 +172,7 @@ def _configuration(name: str, draft: Decision[ConfigurationDraft], common: Commo
         antialias=size.shrink > 1 or size.fitted,
         reasons={
             "configuration": draft.reason,
-            "spacing_mm": common.spacing_mm.reason
-            + size.coarser_reason
-            + _kept_along_slices(draft.value, common.fingerprint),
+            "spacing_mm": _spacing_reason(draft.value, size, common),
             "transpose": common.order.reason,
             "normalization": common.schemes.reason,
             "normalize_inside_mask": common.inside.reason,
@@ -184,11 +182,14 @@ def _configuration(name: str, draft: Decision[ConfigurationDraft], common: Commo
     )
 
 
-def _kept_along_slices(draft: ConfigurationDraft, fingerprint: Fingerprint) -> str:
-    if draft.slicing_axes != (0,) or is_two_dimensional(fingerprint):
-        return ""
+def _spacing_reason(draft: ConfigurationDraft, size: Size, common: CommonDecisions) -> str:
+    reason = common.spacing_mm.reason
+    if draft.slicing_axes != (0,) or is_two_dimensional(common.fingerprint):
+        return reason + size.coarser_reason
+    if common.overrides.spacing_mm is None:
+        reason = target_spacing(common.fingerprint, common.order.value[0]).reason
     why = "they are far apart" if draft.stacks else "slices are segmented one by one"
-    return f"; across slices every case keeps its own, since {why}"
+    return f"{reason}{size.coarser_reason}; across slices every case keeps its own, since {why}"
 
 
 def _fit_network(

@@ -14,8 +14,14 @@ ANISOTROPY_THRESHOLD = 3.0  # nnU-Net's, for spacing and for voxel counts
 FINE_PERCENTILE = 10.0  # nnU-Net's: few cases are then interpolated across thick slices by much
 
 
-def target_spacing(fingerprint: Fingerprint) -> Decision[tuple[float, float, float]]:
+def target_spacing(
+    fingerprint: Fingerprint, across: int | None = None
+) -> Decision[tuple[float, float, float]]:
     """Spacing (z, y, x) in mm on the raw axes.
+
+    Args:
+        across: the raw axis along which cases keep their own spacing, so that the reason says nothing of a
+            finer one there; None where they are resampled along all.
 
     Source: nnU-Net v2, `ExperimentPlanner.determine_fullres_target_spacing`.
     """
@@ -37,11 +43,11 @@ def target_spacing(fingerprint: Fingerprint) -> Decision[tuple[float, float, flo
     ):
         fine = float(np.percentile(spacings[:, coarse], FINE_PERCENTILE))
         target[coarse] = fine if fine >= finest_allowed else finest_allowed + 1e-5
-        reason += (
-            f"; along axis {'zyx'[coarse]} slices are few and thick, so there the 10th percentile, "
-            f"{target[coarse]:.4g} mm, "
-            "keeps the detail of the finer cases"
-        )
+        if coarse != across:
+            reason += (
+                f"; along axis {'zyx'[coarse]} slices are few and thick, so there the 10th percentile, "
+                f"{target[coarse]:.4g} mm, keeps the detail of the finer cases"
+            )
     return Decision(_triple(target), reason)
 
 

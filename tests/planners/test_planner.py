@@ -162,6 +162,16 @@ def test_triplanar_patches_hold_slices_of_every_orientation() -> None:
     )  # all of 51 voxels in whole tokens, and 0.85 of 36, where that saves a third
 
 
+def test_spacings_that_slices_keep_are_not_said_to_be_made_finer() -> None:
+    """Few thick slices: the tenth percentile of their distances is what triplanar and 3d resample to."""
+    mixed = make_fingerprint([(thick, 0.8, 0.8) for thick in (3.0, 5.0, 5.0, 5.0)], (60, 200, 200))
+    planned = plan_dataset(mixed, DESCRIPTION, CPU).configurations
+    reasons = {name: configuration.reasons["spacing_mm"] for name, configuration in planned.items()}
+    assert "10th percentile" in reasons["3d"] and "keeps its own" not in reasons["3d"]
+    for name in ("2d", "2.5d"):
+        assert "(5 × 0.8 × 0.8 mm); across slices every case keeps its own" in reasons[name]
+
+
 def test_context_slices_are_channels() -> None:
     configurations = plan_dataset(make_fingerprint(), DESCRIPTION, CPU).configurations
     assert (configurations["2d"].network.input_channels, configurations["2.5d"].network.input_channels) == (
