@@ -18,22 +18,30 @@ from planners.rules import Decision
 # words in channel names -> domain; the first that fits decides. Matched as whole words, whatever their case.
 WORDS: tuple[tuple[Domain, str], ...] = (
     ("histopathology", r"h\W?&\W?e|h_?e|hematoxylin|haematoxylin|eosin|histology|histopathology|wsi"),
-    ("electron_microscopy", r"em|sem|tem|fib\W?sem|sbf\W?sem|stem|electron.*"),
+    (
+        "electron_microscopy",
+        r"em|sem|tem|fib[\W_]?sem|sbf[\W_]?sem|stem|electrons?|electron[\W_]?(micro|tomo)\w*",
+    ),
     (
         "light_microscopy",
-        r"dapi|gfp|rfp|yfp|cfp|mcherry|hoechst|fluo\w*|phase\w*|dic|brightfield|bright\W?field|nucle[ui]s?|nuclei"
-        r"|confocal|lightsheet|light\W?sheet|micro\w*|cells?|membrane|cytoplasm",
+        r"dapi|gfp|rfp|yfp|cfp|mcherry|hoechst|fluo(?!roscop|rescein|ro$)\w*|dic|bright[\W_]?field|nucle[ui]s?"
+        r"|nuclei|confocal|light[\W_]?sheet|micro(scop|graph)\w*|cells?|membrane|cytoplasm",
     ),
     (
         "medical",
-        r"ct|cbct|mri?|t1\w*|t2\w*|flair|adc|dwi|swi|pd\w*|pet|spect|us|ultrasound|echo\w*|x\W?ray|xr|cr|dx|mammo\w*"
-        r"|oct|cta|mra|bold|dce|cine|angio\w*",
+        r"ct|cbct|mri?|t1\w*|t2\w*|flair|adc|dwi|swi|pd\w*|magnitude|pet|spect|us|ultrasound|echo\w*|x\W?ray|xr|cr"
+        r"|dx|fluoro(scop\w*)?|mammo\w*|oct|cta|mra|bold|dce|cine|angio\w*|micro[\W_]?(ct|us|ultrasound|mri?)"
+        r"|(photo|opto)[\W_]?acoustic\w*",
     ),
     (
         "natural",
-        r"r|g|b|rgb|rgb_to_0_1|red|green|blue|fundus|endoscop\w*|colonoscop\w*|dermoscop\w*|photo\w*|colou?r",
+        r"r|g|b|rgb|rgb_to_0_1|red|green|blue|fundus|fluorescein.*|endoscop\w*|colonoscop\w*|dermoscop\w*"
+        r"|photo(s|graph\w*)?|colou?r",
     ),
+    ("light_microscopy", r"phase[\W_]?contrast"),  # of MR too, but there beside another channel
 )
+# and in pictures: volumes whose channel is called so are of MR, or the dataset's channels are scans in turn
+WORDS_OF_PICTURES: tuple[tuple[Domain, str], ...] = (("light_microscopy", r"phase"),)
 MICROSCOPY: tuple[Domain, ...] = ("histopathology", "electron_microscopy", "light_microscopy")
 # GB with which a backbone adapts at a useful input and batch size (docs/planning.md); largest first
 NEEDS_GB: tuple[tuple[Backbone, float], ...] = (
@@ -79,14 +87,17 @@ def _are_alike(channels: tuple[ChannelStatistics, ...]) -> bool:
     return max(max(values) - min(values) for values in (means, spreads)) <= ALIKE * max(spreads)
 
 
-def domain(channel_names: tuple[str, ...]) -> Decision[Domain]:
+def domain(channel_names: tuple[str, ...], *, pictures: bool = False) -> Decision[Domain]:
     """What kind of images the channel names speak of.
+
+    Args:
+        pictures: whether the images are 2D, not volumes.
 
     >>> domain(("CT",)).value, domain(("R", "G", "B")).value, domain(("DAPI", "GFP")).value
     ('medical', 'natural', 'light_microscopy')
     """
     said = ", ".join(channel_names)
-    for found, pattern in WORDS:
+    for found, pattern in WORDS + (WORDS_OF_PICTURES if pictures else ()):
         if any(re.fullmatch(pattern, name.strip(), re.IGNORECASE) for name in channel_names):
             return Decision(found, f"channels {said}: {DOMAIN_WORDS[found]}")
     return Decision("medical", f"channels {said} are of no kind known by name, so taken for medical images")
@@ -150,7 +161,7 @@ def base(
             f"{hardware}; {SMALL} (TinyViT) sees 256 pixels and was trained on eleven kinds of medical "
             "images",
         )
-    chosen = recommended(channel_names, hardware, backbone)
+    chosen = recommended(channel_names, hardware, backbone, pictures=pictures > 0)
     item = PUBLISHED[chosen.value]
     asked = "" if backbone is None else f"{backbone} was asked for; "
     return Decision(Base(backbone=item.backbone, checkpoint=item.name), asked + chosen.reason)
@@ -163,14 +174,19 @@ def largest_backbone(hardware: Hardware) -> Backbone:
 
 
 def recommended(
-    channel_names: tuple[str, ...], hardware: Hardware, backbone: Backbone | None = None
+    channel_names: tuple[str, ...],
+    hardware: Hardware,
+    backbone: Backbone | None = None,
+    *,
+    pictures: bool = False,
 ) -> Decision[str]:
     """The published checkpoint to adapt: of the images' own domain, as large as the hardware allows.
 
     Args:
         backbone: take this one, whatever the hardware.
+        pictures: whether the images are 2D, not volumes.
     """
-    kind = domain(channel_names)
+    kind = domain(channel_names, pictures=pictures)
     order = [name for name, _ in NEEDS_GB]
     allowed = [backbone] if backbone else order[order.index(largest_backbone(hardware)) :]
     for size in allowed:

@@ -33,7 +33,8 @@ PICTURE = {
 
 # channel names of pictures that are taken upright
 UPRIGHT = re.compile(
-    r"(?<![a-z])(x[\W_]?rays?|xr|cr|dx|cxr|radiograph\w*|mammo\w*|oct)(?![a-z])", re.IGNORECASE
+    r"(?<![a-z])(x[\W_]?rays?|xr|cr|dx|cxr|radiograph\w*|fluoro(scop\w*)?|mammo\w*|oct)(?![a-z])",
+    re.IGNORECASE,
 )
 
 # words of label names -> the anatomical axis whose directions they name, by the letters of orientation codes

@@ -27,11 +27,35 @@ from planners.rules.checkpoint import base, domain, largest_backbone, recommende
         (("DAPI", "GFP"), "light_microscopy"),
         (("fluorescence",), "light_microscopy"),
         (("H&E",), "histopathology"),
+        (("micrograph",), "light_microscopy"),
+        (("phase_contrast",), "light_microscopy"),
+        (("photograph",), "natural"),
+        (("fluorescein",), "natural"),  # angiography of the fundus
+        (("fluoroscopy",), "medical"),
+        (("phase_0", "phase_1"), "medical"),  # scans at several times
+        (("magnitude", "phase"), "medical"),
+        (("magnitude", "phase contrast"), "medical"),
+        (("T1", "phase1"), "medical"),
+        (("microUS",), "medical"),
+        (("micro-CT",), "medical"),
+        (("photoacoustic",), "medical"),
+        (("CT", "electron density"), "medical"),
         (("something",), "medical"),
     ],
 )
 def test_channel_names_tell_the_domain(names: tuple[str, ...], expected: str) -> None:
     assert domain(names).value == expected
+
+
+@pytest.mark.parametrize(
+    ("names", "expected"),
+    [(("phase",), "light_microscopy"), (("magnitude", "phase"), "medical"), (("phase_0",), "medical")],
+)
+def test_phase_alone_is_a_microscopes_in_pictures_and_a_scanners_in_volumes(
+    names: tuple[str, ...], expected: str
+) -> None:
+    assert domain(names, pictures=True).value == expected
+    assert domain(names).value == "medical"
 
 
 @pytest.mark.parametrize(

@@ -253,7 +253,9 @@ def test_every_other_case_being_a_left_eye_does_not_hide_the_right_ones() -> Non
     assert mirror_axes(pictures, ("disc",), (0, 1, 2), (0,)).value == (1, 2)
 
 
-@pytest.mark.parametrize("channel", ["X-ray", "chest_xray", "CXR", "OCT b-scan", "mammography"])
+@pytest.mark.parametrize(
+    "channel", ["X-ray", "chest_xray", "CXR", "OCT b-scan", "mammography", "fluoroscopy"]
+)
 def test_pictures_of_patients_who_stand_upright_are_not_turned_over(channel: str) -> None:
     pictures = make_fingerprint([(999.0, 1.0, 1.0)] * 3, (1, 64, 64), orientation="2D")
     decision = mirror_axes(pictures, ("lung",), (0, 1, 2), (0,), channel_names=(channel,))
