@@ -19,7 +19,7 @@ from dataclasses import dataclass, replace
 from balrsam_pipeline.plan import Surroundings
 from planners.hardware import Hardware
 from planners.rules import Decision
-from planners.rules.slices import Slices
+from planners.rules.slices import MIXED, Slices
 
 SIDES = (112, 224, 448, 672, 896)
 TOKEN = 16
@@ -135,7 +135,7 @@ def input_size(
         ordered: whether labels lie in one order from top to bottom in nearly all pictures, as layers of a
             retina do.
     """
-    slices = _holding_all(slices) if once else slices
+    slices = _holding_all(slices, largest) if once else slices
     longest = slices.longest
     if longest <= min(SIDES[1], largest) and not slices.mixed:
         if adapted:
@@ -194,13 +194,15 @@ def _cpu_side(slices: Slices, thickness_px: float, largest: int) -> int:
     return min(next(thick, largest), largest)
 
 
-def _holding_all(slices: Slices) -> Slices:
+def _holding_all(slices: Slices, largest: int) -> Slices:
     """The same with the size of the largest slice, so that a patch holds any whole: an encoder that runs once
-    for each slice has one view of it. Pictures of which one is much larger are resized by themselves."""
+    for each slice has one view of it. Pictures of which one is much larger are resized by themselves, as all
+    are that an input of `largest` pixels does not hold."""
     larger = max(slices.largest_yx) / slices.longest
-    if slices.mixed or not larger or larger > MOST_LARGER:
+    outgrown = slices.pictures and larger > MIXED and max(slices.largest_yx) > largest >= slices.longest
+    if slices.mixed or not larger or larger > MOST_LARGER or outgrown:
         return replace(slices, spread=max(slices.spread, larger))
-    return replace(slices, yx=slices.largest_yx)
+    return slices if slices.pictures and slices.longest > largest else replace(slices, yx=slices.largest_yx)
 
 
 def given_input_size(side: int, slices: Slices) -> Decision[Size]:

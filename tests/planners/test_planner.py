@@ -101,6 +101,19 @@ def test_colour_pictures_seen_whole_take_a_pretrained_encoder_and_tiles_do_not(
     assert ("a convolutional pyramid that takes in the encoder's output" in page) == (backbone == "vit_t")
 
 
+@pytest.mark.parametrize(("side", "larger"), [(700, 1000), (700, 800), (230, 300), (200, 290)])
+def test_one_larger_picture_does_not_cut_the_others_into_tiles(side: int, larger: int) -> None:
+    """It would leave its own thinnest label under four pixels; it is resized by itself, as the others are."""
+    shapes = [(1, side, side)] * 29 + [(1, larger, larger)]
+    thinnest = {"cell": 4.4 * max(side, 224) / 224}
+    fingerprint = in_colour(
+        make_fingerprint([(999.0, 1.0, 1.0)] * 30, thickness=thinnest, orientation="2D", shapes=shapes)
+    )
+    planned = plan_dataset(fingerprint, COLOUR, CPU).configurations["2d"]
+    assert (planned.network.backbone, planned.fitted_to) == ("vit_t", (224, 224))
+    assert "tiles" not in planned.reasons["backbone"]
+
+
 def test_greys_in_three_channels_are_no_colours() -> None:
     grey = make_fingerprint([(999.0, 1.0, 1.0)] * 30, (1, 500, 500), {"lung": 90.0}, "2D")
     grey = replace(grey, channel_statistics=grey.channel_statistics * 3)
