@@ -306,9 +306,12 @@ def _whole(slices: Slices, side: int, reason: str) -> Decision[Size]:
     if slices.pictures and (scale < 1 or slices.mixed):
         frame = (_up_near(side * slices.frame_yx[0]), _up_near(side * slices.frame_yx[1]))
         frame = (min(side, frame[0]), min(side, frame[1]))
-        each = "each resized by itself, since their sizes differ, " if slices.mixed else ""
+        stored = min(side, max(slices.largest_yx) or side)
+        patch = (_voxels(frame[0], side / stored), _voxels(frame[1], side / stored))
+        up_to = f" to {stored} pixels, as many as the largest has" if stored < side else ""
+        each = f"each resized by itself{up_to}, since their sizes differ, " if slices.mixed else ""
         return Decision(
-            Size(patch=frame, input=frame, shrink=1 / scale, fitted=True),
+            Size(patch=patch, input=frame, shrink=side / stored / scale, fitted=True),
             f"{reason}, {each}{scale:.2f} input pixels per pixel{padding}",
         )
     sizes = [side if size == slices.longest else min(side, _up_near(size * scale)) for size in slices.yx]

@@ -165,6 +165,22 @@ def test_pictures_of_mixed_sizes_and_orientations_have_a_square_frame() -> None:
     assert slices.picture_scale(fingerprint.cases[3]) == slices.longest / 3000
 
 
+@pytest.mark.parametrize(("largest", "stored"), [(300, (240, 300)), (896, (720, 896)), (2000, (720, 896))])
+def test_pictures_of_mixed_sizes_are_stored_no_larger_than_the_largest(
+    largest: int, stored: tuple[int, int]
+) -> None:
+    """The network enlarges them; 27 times as many pixels on disk held no more."""
+    mixed = Slices(
+        yx=(100, 125), frame_yx=(0.8, 1.0), pictures=True, spread=2.0, largest_yx=(largest // 2, largest)
+    )
+    size = input_size(mixed, 9.0, 896, adapted=True).value
+    assert size.input == (720, 896)
+    assert size.patch == pytest.approx(stored, abs=1)
+    assert size.fitted
+    assert size.scale == pytest.approx(896 / 125)
+    assert size.shrink == pytest.approx(125 / max(stored))
+
+
 @pytest.mark.parametrize(
     ("thickness", "scale", "stride"),
     [(30.0, 1.0, 4), (10.0, 1.0, 2), (4.4, 1.0, 1), (2.0, 1.0, 1), (2.0, 2.0, 2), (2.0, 4.0, 4)],
