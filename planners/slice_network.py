@@ -122,8 +122,9 @@ def _decoder_stride(
     name: str, thickness: float, size: Size, embedding_stride: int | None
 ) -> Decision[Stride]:
     """How fine SAM's decoder gives masks: it quarters the stride of what it embeds, and none are coarser."""
-    stride = mask_stride(name, thickness, size.scale)
-    return replace(stride, value=1) if embedding_stride == SMALL_STRIDE else stride
+    if embedding_stride == SMALL_STRIDE:
+        return Decision(1, "masks are as fine as the input: the decoder quarters its embedding's stride of 4")
+    return mask_stride(name, thickness, size.scale)
 
 
 def _size(

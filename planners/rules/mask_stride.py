@@ -97,14 +97,16 @@ def mask_stride(name: str, thickness_px: float, scale: float) -> Decision[Stride
         thickness_px: its thickness in voxels of the target spacing.
         scale: input pixels per voxel.
     """
+    limit = ""
     for stride in STRIDES:
         if stride > 1 and stride > COARSEST * scale:
+            limit = f", and at a coarser one these would span more than {COARSEST:g} voxels"
             continue
         if thickness_px * scale / stride >= ACROSS:
             return Decision(
                 stride,
                 f"the thinnest label, {name}, is {thickness_px:.1f} voxels thick: at stride {stride} it "
-                "still spans 4 mask pixels",
+                f"still spans {thickness_px * scale / stride:.1f} mask pixels{limit}",
             )
         if stride <= scale:
             return Decision(

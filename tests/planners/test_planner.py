@@ -204,6 +204,15 @@ def test_an_adapted_network_gets_batches_of_24_at_most_however_large_the_card(
     assert "more than 24" in adapted.reasons["batch_size"]
 
 
+def test_the_decoder_of_a_small_embedding_gives_masks_as_fine_as_the_input(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(network_package, "step_memory", lambda *_: SimpleNamespace(total=1))
+    planned = plan_dataset(make_fingerprint(), DESCRIPTION, Hardware(gpu_memory_gb=4)).configurations["2d"]
+    assert (planned.network.embedding_stride, planned.network.mask_stride) == (4, 1)
+    assert "as fine as the input" in planned.reasons["mask_stride"]
+
+
 @pytest.mark.slow
 def test_a_small_card_gets_a_smaller_input_until_a_useful_batch_fits() -> None:
     fingerprint = make_fingerprint([(1.0, 1.0, 1.0)], (100, 800, 800))

@@ -196,6 +196,22 @@ def test_a_mask_pixel_of_a_shrunk_slice_spans_few_voxels() -> None:
     assert COARSEST * 224 / 800 >= 2
 
 
+@pytest.mark.parametrize(
+    ("thickness", "scale", "spanned", "limited"),
+    [
+        (30.0, 1.0, "stride 4 it still spans 7.5", False),
+        (30.0, 0.6, "spans 4.5", False),
+        (180.0, 0.18, "stride 1 it still spans 32.4", True),
+    ],
+)
+def test_the_reason_for_a_mask_stride_says_what_the_label_spans_and_what_limits_it(
+    thickness: float, scale: float, spanned: str, limited: bool
+) -> None:
+    reason = mask_stride("mass", thickness, scale).reason
+    assert spanned in reason
+    assert ("more than 8 voxels" in reason) == limited
+
+
 def test_labels_are_measured_in_target_voxels() -> None:
     fingerprint = make_fingerprint([(3.0, 0.5, 0.5)], thickness={"organ": 40.0, "duct": 6.0})
     assert label_thickness(fingerprint, (1, 2), (1.0, 1.0)) == pytest.approx({"organ": 20.0, "duct": 3.0})
