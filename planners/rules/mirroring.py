@@ -12,6 +12,7 @@ from itertools import combinations
 
 from balrsam_pipeline.plan import CaseFingerprint, Fingerprint
 from planners.rules import Decision
+from planners.rules.configurations import is_two_dimensional
 from planners.rules.slices import Order
 
 ANATOMICAL = 3  # letters of an orientation code; pictures have another
@@ -34,6 +35,11 @@ PICTURE = {
 # channel names of pictures that are taken upright
 UPRIGHT = re.compile(
     r"(?<![a-z])(x[\W_]?rays?|xr|cr|dx|cxr|radiograph\w*|fluoro(scop\w*)?|mammo\w*|oct)(?![a-z])",
+    re.IGNORECASE,
+)
+# and of pictures that are slices of a scanner, in which patients lie in one way; micro-CT is of specimens
+SCANNED = re.compile(
+    r"(?<![a-z])(?<!micro[\W_])(ct|cta|cbct|mri?|mra|t1\w*|t2\w*|flair|adc|dwi|swi|pdw|pdfs|pet|spect)(?![a-z])",
     re.IGNORECASE,
 )
 
@@ -67,14 +73,14 @@ def mirror_axes(
     axes.
 
     Args:
-        channel_names: pictures of patients that are taken upright, such as X-rays, are not turned over.
+        channel_names: pictures of patients that are taken upright, such as X-rays, or are slices of CT or MR,
+            are not turned over.
         specimens: volumes of a microscope, which lie any way: as pictures, whatever their files say.
     """
     candidates: tuple[int, ...] = (0, 1, 2) if slicing_axes == (0, 1, 2) else (1, 2)
     orientation = Counter(case.orientation for case in fingerprint.cases).most_common(1)[0][0]
     if specimens or len(orientation) != ANATOMICAL:
-        upright = any(UPRIGHT.search(name) for name in channel_names)
-        return _picture_axes(fingerprint, label_names, order, candidates, upright=upright)
+        return _picture_axes(fingerprint, label_names, order, candidates, channel_names)
     by_name = {
         axis: letters for letters in _paired(label_names) for axis in _array_axes(orientation, letters, order)
     }
@@ -107,13 +113,14 @@ def _picture_axes(
     label_names: tuple[str, ...],
     order: Order,
     candidates: tuple[int, ...],
-    *,
-    upright: bool,
+    channel_names: tuple[str, ...],
 ) -> Decision[tuple[int, ...]]:
-    """All axes but those whose ends labels are named by, or lie at."""
+    """All axes but those whose ends labels are named by, or lie at, or channel names tell apart."""
     told = told_apart(fingerprint, label_names, order)
-    if upright and DOWN not in told:
-        told[DOWN] = "patients are pictured upright, as the channel names say"
+    if any(UPRIGHT.search(name) for name in channel_names):
+        told.setdefault(DOWN, "patients are pictured upright, as the channel names say")
+    elif is_two_dimensional(fingerprint) and any(SCANNED.search(name) for name in channel_names):
+        told.setdefault(DOWN, "patients lie in a scanner in one way, as the channel names say")
     return Decision(
         tuple(axis for axis in candidates if axis not in told),
         "; ".join(f"not along {'zyx'[axis]}: {reason}" for axis, reason in told.items())

@@ -263,3 +263,29 @@ def test_pictures_of_patients_who_stand_upright_are_not_turned_over(channel: str
     assert "upright" in decision.reason
     other = mirror_axes(pictures, ("lung",), (0, 1, 2), (0,), channel_names=("dermoscopy",))
     assert other.value == (1, 2)
+
+
+@pytest.mark.parametrize(
+    ("channels", "names", "expected"),
+    [
+        (("CT",), ("lung",), (2,)),
+        (("T1", "FLAIR"), ("lesion",), (2,)),
+        (("MRI",), ("kidney_left", "kidney_right"), ()),
+        (("ultrasound",), ("head",), (1, 2)),
+        (("micro-CT",), ("bone",), (1, 2)),  # specimens lie any way
+        (("Octane",), ("spot",), (1, 2)),
+    ],
+)
+def test_pictures_of_a_scanners_slices_are_mirrored_as_volumes_are(
+    channels: tuple[str, ...], names: tuple[str, ...], expected: tuple[int, ...]
+) -> None:
+    pictures = make_fingerprint([(999.0, 1.0, 1.0)] * 3, (1, 256, 256), orientation="2D")
+    decision = mirror_axes(pictures, names, (0, 1, 2), (0,), channel_names=channels)
+    assert decision.value == expected
+    assert ("in one way" in decision.reason) == (1 not in expected)
+
+
+def test_stacks_of_tiff_lie_any_way_whatever_scanner_their_channel_names() -> None:
+    stack = make_fingerprint([(1.0, 1.0, 1.0)], shape=WIDE)
+    found = mirror_axes(stack, ("bone",), (0, 1, 2), (0,), channel_names=("CT",), specimens=True)
+    assert found.value == (1, 2)
