@@ -1,14 +1,16 @@
-"""Overlapping tiles of a slice: where they lie, how it is padded to hold one, and what their pixels weigh."""
+"""Overlapping tiles of slices and volumes: where they lie, how an image is padded to hold one, and what their
+voxels weigh."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import reduce
 
 import numpy as np
 import numpy.typing as npt
 
-LEAST_WEIGHT = 1e-3  # of a voxel of a tile, the peak being 1
 SIGMA_SCALE = 1 / 8  # of the patch side; nnU-Net's compute_gaussian
 
 
@@ -49,17 +51,19 @@ def padding(size: int, patch: int) -> tuple[int, int]:
     return missing // 2, missing - missing // 2
 
 
-def gaussian_window(patch_yx: tuple[int, int]) -> npt.NDArray[np.float32]:
-    """Weights (y, x) of a tile's pixels: a Gaussian with its peak, 1, at the centre; never below 1e-3.
+def gaussian_window(patch: Sequence[int]) -> npt.NDArray[np.float32]:
+    """Weights of a tile's voxels, of the patch's shape: a Gaussian along each axis with its peak, 1, at the
+    centre.
 
-    That limit keeps the weighted mean exact to float32 where a pixel lies in one tile's corner alone.
+    There is no limit below: it would level voxels far from the centre along another axis, so that outer ones
+    of one tile weigh as much as inner ones of the next. The least weight is e^-8 per axis, 4e-11 in the
+    corners of volumes, and float32 keeps its digits down to 1e-38.
     """
-    rows, columns = (gaussian(side) for side in patch_yx)
-    window = np.outer(rows, columns)
-    return np.asarray(np.maximum(window / window.max(), LEAST_WEIGHT), dtype=np.float32)
+    window = reduce(np.multiply.outer, (_gaussian(side) for side in patch))
+    return np.asarray(window / window.max(), dtype=np.float32)
 
 
-def gaussian(side: int) -> npt.NDArray[np.float64]:
+def _gaussian(side: int) -> npt.NDArray[np.float64]:
     """Weights of a patch's voxels along one axis; the centre's is 1 where there is a voxel in the centre."""
     distance = np.arange(side) - (side - 1) / 2
     return np.asarray(np.exp(-0.5 * (distance / (side * SIGMA_SCALE)) ** 2), dtype=np.float64)

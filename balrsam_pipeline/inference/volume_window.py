@@ -13,13 +13,12 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import chain, combinations, product
 
-import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional
 
 from balrsam_pipeline.inference.averaging import BatchLimit, Network, mean_over_networks
-from balrsam_pipeline.inference.tiling import LEAST_WEIGHT, gaussian, padding, tile_starts
+from balrsam_pipeline.inference.tiling import gaussian_window, padding, tile_starts
 
 Zyx = tuple[int, int, int]
 Flip = tuple[int, ...]  # dimensions of a batch (b, c, z, y, x) that are mirrored
@@ -42,21 +41,6 @@ def volume_flips(mirror_axes: Sequence[int]) -> tuple[Flip, ...]:
     axes = sorted(mirror_axes)
     chosen = chain.from_iterable(combinations(axes, count) for count in range(len(axes) + 1))
     return tuple(tuple(axis + 2 for axis in each) for each in chosen)
-
-
-def volume_window(patch_zyx: Zyx, tiled: tuple[bool, bool, bool] = (True, True, True)) -> Tensor:
-    """Weights (z, y, x) of a patch's voxels: a Gaussian with its peak, 1, at the centre, and never nearly
-    0.
-
-    Args:
-        tiled: along which axes patches follow each other; along others all weigh alike, so that the limit
-            does not level the Gaussian far from the middle of whole slices.
-    """
-    z, y, x = (
-        gaussian(side) if several else np.ones(side) for side, several in zip(patch_zyx, tiled, strict=True)
-    )
-    window = z[:, None, None] * y[None, :, None] * x[None, None, :]
-    return torch.from_numpy(np.maximum(window / window.max(), LEAST_WEIGHT).astype(np.float32))
 
 
 def bytes_held(classes: int, shape_zyx: Sequence[int], patch_zyx: Zyx, slab: int) -> int:
@@ -103,8 +87,7 @@ class VolumeLogits:
         self._starts = [
             tile_starts(size, side, settings.tile_step) for size, side in zip(self._shape, patch, strict=True)
         ]
-        z, y, x = (len(starts) > 1 for starts in self._starts)
-        self._window = volume_window(patch, (z, y, x)).to(home)
+        self._window = torch.from_numpy(gaussian_window(patch)).to(home)
         self._rows, self._first = 0, 0  # rows of patches that are done; the first slice that is held
         self._held = 0  # slices, of as many as there is room for
         self._sums = torch.zeros(classes, patch[0], *self._shape[1:], device=home)

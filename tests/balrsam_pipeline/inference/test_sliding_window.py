@@ -208,3 +208,19 @@ def test_slices_larger_than_the_patch_are_seen_as_they_are() -> None:
     with torch.no_grad():
         plain, turned = (slice_logits([network], volume, (0, 2), each) for each in (settings, both))
     torch.testing.assert_close(plain, turned, rtol=0, atol=0)
+
+
+def test_wrong_outer_pixels_of_tiles_do_not_show_inside_nor_beside_the_borders_of_slices() -> None:
+    settings = SliceSettings(
+        patch_size=(32, 32), tile_step=0.5, batch_size=8, context_slices=0, mirrors=(Mirror(),)
+    )
+    rim = torch.zeros(32)
+    rim[:2] = rim[-2:] = 1
+
+    def wrong(batch: torch.Tensor) -> torch.Tensor:
+        return rim.expand_as(batch)
+
+    for size in ((80, 80), (32, 80)):
+        logits = slice_logits([wrong], torch.zeros(1, 1, *size), (0, 1), settings)[0, 0]
+        assert float(logits[:, 2:-2].max()) < 0.005
+        assert float(logits[:, 0].min()) > 0.999  # the outermost pixels are seen at a rim alone

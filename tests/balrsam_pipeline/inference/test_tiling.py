@@ -40,7 +40,18 @@ def test_the_window_peaks_at_the_centre_and_falls_to_the_edges_alike_on_both_sid
     assert window.max() == 1.0
     assert window[4, 5] == window[4, 6] == 1.0
     np.testing.assert_allclose(window, window[::-1, ::-1], rtol=1e-6)
-    assert window.min() >= 1e-3
+
+
+@given(patch=st.lists(st.integers(1, 12), min_size=2, max_size=3))
+def test_the_window_is_a_gaussian_along_each_axis_down_to_its_corners(patch: list[int]) -> None:
+    expected = np.ones(patch)
+    for place in np.ndindex(*patch):
+        for index, side in zip(place, patch, strict=True):
+            expected[place] *= np.exp(-0.5 * ((index - (side - 1) / 2) / (side / 8)) ** 2)
+    window = gaussian_window(patch)
+    assert window.dtype == np.float32
+    np.testing.assert_allclose(window, expected / expected.max(), rtol=1e-6)
+    assert window.min() > 3e-11  # float32 holds its digits down to 1e-38
 
 
 def test_a_slice_of_patch_size_is_one_tile() -> None:
