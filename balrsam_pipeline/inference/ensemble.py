@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from itertools import chain
 from pathlib import Path
+from statistics import mode
 
 import numpy as np
 import torch
@@ -16,7 +17,7 @@ import torch
 from balrsam_pipeline.errors import BalrsamError, PredictionError, first_of
 from balrsam_pipeline.execution import case_threads, folder_lock, run_cases
 from balrsam_pipeline.files import read_text, write_text
-from balrsam_pipeline.imageio import ALL_ENDINGS, Geometry, write_label
+from balrsam_pipeline.imageio import ALL_ENDINGS, write_label
 from balrsam_pipeline.inference.export import ImageGrid, ProbabilitySink, chunk_spans, decode, empty_label
 from balrsam_pipeline.inference.outputs import (
     files_of_case,
@@ -162,17 +163,20 @@ def _one_case(job: _Job, item: tuple[str, str]) -> Path:
             raise _unlike(other.path, first.path, "labels" if other.labels != first.labels else "geometry")
     labels, geometry = first.labels, first.geometry
     shares = np.array(list(job.weights.values()), dtype=np.float32) / sum(job.weights.values())
+    axis = mode(file.slicing_axis for file in files)  # of most files; others are read against their chunks
+    grid = ImageGrid.whole(geometry.shape_zyx, axis)
     label = empty_label(geometry.shape_zyx, labels)
+    slices = grid.cropped_view(label)
     with ExitStack() as stack:
         sink: ProbabilitySink | None = None
         if job.save_probabilities:
             path = probability_path(job.output, case)
-            sink = stack.enter_context(writing_probabilities(path, _whole(geometry), geometry, labels))
-        for start, stop in chunk_spans(labels.classes, geometry.shape_zyx):
+            sink = stack.enter_context(writing_probabilities(path, grid, geometry, labels))
+        for start, stop in chunk_spans(labels.classes, grid.cropped_shape):
             mean = torch.from_numpy(
-                sum(share * file.read(start, stop) for share, file in zip(shares, files, strict=True))
+                sum(share * file.read(start, stop, axis) for share, file in zip(shares, files, strict=True))
             )
-            label[start:stop] = decode(mean, labels, threshold=0.5).numpy()
+            slices[start:stop] = decode(mean, labels, threshold=0.5).numpy()
             if sink is not None:
                 sink(start, stop, mean)
     path = job.output / f"{case}{ending}"
@@ -244,13 +248,6 @@ def _joined(
         for member in manifest.members
     )
     return replace(manifests[0], members=members, postprocessing=postprocessing)
-
-
-def _whole(geometry: Geometry) -> ImageGrid:
-    depth, height, width = geometry.shape_zyx
-    return ImageGrid(
-        shape_zyx=geometry.shape_zyx, crop_zyx=((0, depth), (0, height), (0, width)), transpose=(0, 1, 2)
-    )
 
 
 def _unlike(path: Path, other: Path, what: str) -> PredictionError:

@@ -165,6 +165,17 @@ class ImageGrid:
     crop_zyx: tuple[tuple[int, int], tuple[int, int], tuple[int, int]]
     transpose: tuple[int, int, int]
 
+    @classmethod
+    def whole(cls, shape_zyx: tuple[int, int, int], slicing_axis: int = 0) -> ImageGrid:
+        """All of an image, its slices along `slicing_axis`."""
+        depth, height, width = shape_zyx
+        rows, columns = (axis for axis in range(3) if axis != slicing_axis)
+        return cls(
+            shape_zyx=shape_zyx,
+            crop_zyx=((0, depth), (0, height), (0, width)),
+            transpose=(slicing_axis, rows, columns),
+        )
+
     @property
     def cropped_shape(self) -> tuple[int, int, int]:
         """Shape of the crop box, axes transposed."""

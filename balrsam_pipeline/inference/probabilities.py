@@ -59,17 +59,26 @@ class ProbabilityFile:
                 fix="predict this case again with --save-probabilities",
             ) from None
 
-    def read(self, start: int, stop: int) -> npt.NDArray[np.float32]:
-        """Probabilities (K, stop - start, y, x) of the slices `start` to `stop`."""
-        return np.asarray(self._array[:, start:stop], dtype=np.float32)
+    @property
+    def slicing_axis(self) -> int:
+        """The axis (0 for z, 1 for y, 2 for x) along which slices lie each in chunks of their own; along
+        another all that the file holds is decompressed for one slice."""
+        sides = zip(self._array.chunks[1:], self._array.shape[1:], strict=True)
+        shares = [chunk / size for chunk, size in sides]
+        return shares.index(min(shares))
+
+    def read(self, start: int, stop: int, axis: int = 0) -> npt.NDArray[np.float32]:
+        """Probabilities (K, stop - start, h, w) of the slices `start` to `stop` along `axis`."""
+        slab = self._array[_slice_index(start, stop, axis)]
+        return np.asarray(np.moveaxis(slab, 1 + axis, 1), dtype=np.float32)
 
     def read_turned_back(self, index: int, turn: Turn) -> npt.NDArray[np.float32]:
-        """Probabilities (K, 1, y, x) of one slice of the image that `turn` made this file's from."""
-        axis = turn.order.index(0)  # of the turned array, along which the slice lies
-        size = self._array.shape[1 + axis]
-        position = size - 1 - index if turn.flipped[axis] else index
-        slab = np.asarray(self._array[_slice_index(position, axis)], dtype=np.float32)
-        return np.ascontiguousarray(turn.back(slab))
+        """Probabilities (K, 1, h, w) of one slice of the image that `turn` made this file's from, along that
+        image's axis which is this file's slicing axis."""
+        axis = self.slicing_axis
+        position = self._array.shape[1 + axis] - 1 - index if turn.flipped[axis] else index
+        slab = np.asarray(self._array[_slice_index(position, position + 1, axis)], dtype=np.float32)
+        return np.ascontiguousarray(np.moveaxis(turn.back(slab), 1 + turn.order[axis], 1))
 
 
 def probability_path(folder: Path, case: str) -> Path:
@@ -108,7 +117,8 @@ def writing_probabilities(
             for offset in range(stop - start):  # one slice fills whole chunks
                 plane = _background((shape[0], *_one_slice(grid.shape_zyx, slicing_axis)), labels)
                 _place(plane, probabilities[:, offset].numpy(), grid)
-                array[_slice_index(begin + start + offset, slicing_axis)] = plane
+                position = begin + start + offset
+                array[_slice_index(position, position + 1, slicing_axis)] = plane
 
         yield sink
         array.schunk.vlmeta[CHECKSUM] = _crc32(array)
@@ -129,12 +139,9 @@ def turned_probabilities(path: Path | None, turn: Turn, geometry: Geometry) -> I
         turned_path = folder / path.name
         yield turned_path
         turned = ProbabilityFile(turned_path)
-        depth, height, width = geometry.shape_zyx
-        whole = ImageGrid(
-            shape_zyx=geometry.shape_zyx, crop_zyx=((0, depth), (0, height), (0, width)), transpose=(0, 1, 2)
-        )
+        whole = ImageGrid.whole(geometry.shape_zyx, turn.order[turned.slicing_axis])
         with writing_probabilities(path, whole, geometry, turned.labels) as sink:
-            for start in range(depth):
+            for start in range(whole.cropped_shape[0]):
                 sink(start, start + 1, torch.from_numpy(turned.read_turned_back(start, turn)))
 
 
@@ -156,11 +163,8 @@ def _one_slice(shape_zyx: tuple[int, int, int], axis: int) -> tuple[int, int, in
     return depth, height, width
 
 
-def _slice_index(position: int, axis: int) -> tuple[slice, ...]:
-    return (
-        slice(None),
-        *(slice(position, position + 1) if index == axis else slice(None) for index in range(3)),
-    )
+def _slice_index(start: int, stop: int, axis: int) -> tuple[slice, ...]:
+    return (slice(None), *(slice(start, stop) if index == axis else slice(None) for index in range(3)))
 
 
 def _background(shape_kzyx: tuple[int, ...], labels: LabelScheme) -> npt.NDArray[np.float16]:
@@ -174,7 +178,7 @@ def _write_background(array: blosc2.NDArray, positions: list[int], axis: int, la
     if labels.has_regions:
         return
     for position in positions:
-        index = _slice_index(position, axis)
+        index = _slice_index(position, position + 1, axis)
         array[(slice(0, 1), *index[1:])] = np.ones((1, *_one_slice(array.shape[1:], axis)), dtype=np.float16)
 
 

@@ -5,10 +5,14 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from dataclasses import replace
+from itertools import zip_longest
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
+import blosc2
 import numpy as np
+import numpy.typing as npt
 import pytest
 import torch
 from safetensors.torch import save_file
@@ -128,6 +132,39 @@ def image_folder(tmp_path: Path) -> Callable[..., Path]:
         return folder
 
     return write
+
+
+class CountedReads:
+    """Stands for an array of blosc2 on disk, and counts how many chunks are decompressed."""
+
+    def __init__(self, array: blosc2.NDArray, counts: SimpleNamespace) -> None:
+        self._array, self._counts = array, counts
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._array, name)
+
+    def __getitem__(self, index: tuple[slice, ...]) -> npt.NDArray[Any]:
+        touched = 1
+        sides = zip_longest(self._array.shape, self._array.chunks, index, fillvalue=slice(None))
+        for size, chunk, part in sides:
+            touched *= len({place // chunk for place in range(size)[part]})
+        self._counts.read += touched
+        return self._array[index]
+
+
+@pytest.fixture
+def opened(monkeypatch: pytest.MonkeyPatch) -> list[SimpleNamespace]:
+    """Of every blosc2 file that the test opens the number of its `chunks`, and of those `read`."""
+    files: list[SimpleNamespace] = []
+    open_file = blosc2.open
+
+    def open_counted(path: str, mode: str) -> CountedReads:
+        array = open_file(path, mode=mode)
+        files.append(SimpleNamespace(chunks=array.schunk.nchunks, read=0))
+        return CountedReads(array, files[-1])
+
+    monkeypatch.setattr(blosc2, "open", open_counted)
+    return files
 
 
 @pytest.fixture(scope="session")

@@ -4,15 +4,27 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import torch
 
 from balrsam_pipeline.cli import main
 from balrsam_pipeline.execution import folder_lock
-from balrsam_pipeline.imageio import read_label
+from balrsam_pipeline.imageio import Geometry, read_label, write_label
+from balrsam_pipeline.inference import ensemble
+from balrsam_pipeline.inference.ensemble import ensemble_folders
+from balrsam_pipeline.inference.export import ImageGrid, chunk_spans
 from balrsam_pipeline.inference.postprocessing import Postprocessing, PostprocessingStep, write_postprocessing
+from balrsam_pipeline.inference.prediction_json import Manifest, write_manifest
+from balrsam_pipeline.inference.probabilities import (
+    ProbabilityFile,
+    probability_path,
+    writing_probabilities,
+)
 from balrsam_pipeline.outdated import STALE_NS
 
 Folders = Callable[..., Path]
@@ -167,3 +179,39 @@ def test_npz_files_are_averaged_as_the_same_voxels_in_nifti(
     with np.load(tmp_path / "npz" / "mean" / "case0.npz") as opened:
         expected = read_label(tmp_path / "nifti" / "mean" / "case0.nii.gz").data[0]
         np.testing.assert_array_equal(opened["segs"], expected)
+
+
+@pytest.mark.parametrize("axis", [0, 1, 2])
+def test_probabilities_are_averaged_slice_by_slice_as_they_lie_on_disk(
+    fakes: SimpleNamespace,
+    opened: list[SimpleNamespace],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    axis: int,
+) -> None:
+    """Slices along another axis were each decompressed with all others."""
+    geometry, labels = (
+        Geometry(dimension=3, shape_zyx=(5, 6, 7), spacing_mm=(1.0,) * 3),
+        fakes.plain_labels(2),
+    )
+    manifest = Manifest(
+        members=(), mirror=True, tile_step=0.5, labels=labels, postprocessing=Postprocessing()
+    )
+    grid, weights = ImageGrid.whole(geometry.shape_zyx, axis), {tmp_path / "a": 1.0, tmp_path / "b": 3.0}
+    mean = np.zeros((3, *geometry.shape_zyx), np.float32)
+    for seed, (folder, weight) in enumerate(weights.items()):
+        write_manifest(folder, manifest)
+        values = np.random.default_rng(seed).random(mean.shape).astype(np.float16).astype(np.float32)
+        mean += values * (weight / 4)
+        write_label(folder / "c.nii.gz", np.zeros(geometry.shape_zyx, np.uint8), geometry)
+        with writing_probabilities(probability_path(folder, "c"), grid, geometry, labels) as sink:
+            slices = np.ascontiguousarray(grid.cropped_view(values))
+            sink(0, slices.shape[1], torch.from_numpy(slices))
+    monkeypatch.setattr(ensemble, "chunk_spans", partial(chunk_spans, chunk_bytes=1))
+    out = tmp_path / "out"
+    ensemble_folders(weights, out, Postprocessing(), save_probabilities=True)
+    assert [file.read for file in opened] == [file.chunks for file in opened]
+    assert len(opened) == 2 and opened[0].chunks == geometry.shape_zyx[axis]
+    np.testing.assert_array_equal(read_label(out / "c.nii.gz").data[0], mean.argmax(0))
+    saved = ProbabilityFile(probability_path(out, "c")).read(0, 5)
+    np.testing.assert_array_equal(saved, mean.astype(np.float16))

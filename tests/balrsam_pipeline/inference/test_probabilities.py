@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import blosc2
 import numpy as np
@@ -13,8 +14,14 @@ import torch
 from balrsam_pipeline.dataset.labels import LabelScheme
 from balrsam_pipeline.errors import PredictionError
 from balrsam_pipeline.imageio import Geometry
+from balrsam_pipeline.imageio.turning import turn_to
 from balrsam_pipeline.inference.export import ImageGrid
-from balrsam_pipeline.inference.probabilities import CHECKSUM, ProbabilityFile, writing_probabilities
+from balrsam_pipeline.inference.probabilities import (
+    CHECKSUM,
+    ProbabilityFile,
+    turned_probabilities,
+    writing_probabilities,
+)
 
 SHAPE = (6, 16, 20)
 LABELS = LabelScheme(
@@ -85,3 +92,25 @@ def test_metadata_of_another_kind_are_a_message(tmp_path: Path, metadata: str) -
     array.schunk.vlmeta["balrsam"] = metadata
     with pytest.raises(PredictionError, match="c_probabilities"):
         ProbabilityFile(path)
+
+
+@pytest.mark.parametrize("orientation", ["RAS", "PIR", "SAL"])
+@pytest.mark.parametrize("slicing_axis", [0, 1, 2])
+def test_turning_back_reads_every_chunk_once(
+    tmp_path: Path, opened: list[SimpleNamespace], orientation: str, slicing_axis: int
+) -> None:
+    path = tmp_path / "c_probabilities.b2nd"
+    stored = Geometry(dimension=3, shape_zyx=(5, 6, 7), spacing_mm=(1.0, 1.0, 1.0))
+    turn = turn_to(stored, orientation)
+    assert turn is not None
+    turned = turn.geometry(stored)
+    grid = ImageGrid.whole(turned.shape_zyx, slicing_axis)
+    organ = np.random.default_rng(0).random((1, *turned.shape_zyx)).astype(np.float16)
+    values = np.concatenate([1 - organ, organ])
+    with turned_probabilities(path, turn, stored) as turned_path:
+        assert turned_path is not None
+        with writing_probabilities(turned_path, grid, turned, LABELS) as sink:
+            slices = np.ascontiguousarray(grid.cropped_view(values), dtype=np.float32)
+            sink(0, slices.shape[1], torch.from_numpy(slices))
+    assert opened[0].read == opened[0].chunks == turned.shape_zyx[slicing_axis]
+    np.testing.assert_array_equal(ProbabilityFile(path).read(0, 5), turn.back(values))
