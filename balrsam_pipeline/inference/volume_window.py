@@ -94,8 +94,8 @@ class VolumeLogits:
         self._weights = torch.zeros(patch[0], *self._shape[1:], device=home)
 
     def take(self, start: int, stop: int) -> Tensor:
-        """Logits (K, stop - start, y, x) of the next slices, float32 at home; those before `stop` are
-        forgotten.
+        """Logits (K, stop - start, y, x) of the next slices, float32 at home; those before `start` may be
+        forgotten then, those before `stop` in the next call.
 
         Raises:
             ValueError: slices from `start` on are forgotten already.
@@ -105,11 +105,12 @@ class VolumeLogits:
         if first < self._first:
             raise ValueError(f"slices from {start} are forgotten; they are read front to back")
         while self._rows < len(self._starts[0]) and self._starts[0][self._rows] < last:
-            self._add_row(self._starts[0][self._rows])
+            depth = self._starts[0][self._rows]
+            self._forget(min(first, depth) - self._first)
+            self._add_row(depth)
             self._rows += 1
         span = slice(first - self._first, last - self._first)
         logits = self._sums[:, span] / self._weights[span]
-        self._forget(span.stop)
         height, width = (
             size - sum(margin) for size, margin in zip(self._shape[1:], self._margins[1:], strict=True)
         )
@@ -146,7 +147,10 @@ class VolumeLogits:
                     total = None
 
     def _forget(self, count: int) -> None:
-        """Move what is held to the front, over the first `count` slices; in place, since it may be large."""
+        """Move what is held to the front, over the first `count` slices; in place, since it may be large, and
+        only where a row of patches needs the room, since it takes time."""
+        if count == 0:
+            return
         self._first, kept = self._first + count, max(0, self._held - count)
         for number in range(kept):
             self._sums[:, number] = self._sums[:, number + count]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 import pytest
@@ -111,6 +112,40 @@ def test_the_memory_that_is_reckoned_with_is_never_less_than_what_is_held(depth:
         stream.take(start, min(depth, start + slab))
         held = max(held, stream._sums.nbytes + stream._weights.nbytes)
     assert held <= bytes_held(2, (depth, 8, 5), PATCH, slab)
+
+
+class Copies(TorchDispatchMode):
+    """Adds up the numbers that are copied from tensor to tensor."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.numbers = 0
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):  # type: ignore[no-untyped-def]
+        if func.overloadpacket.__name__ == "copy_":
+            self.numbers += args[1].numel()
+        return func(*args, **(kwargs or {}))
+
+
+@pytest.mark.parametrize("slab", [1, 3, 25])
+def test_what_is_held_is_moved_once_for_each_row_of_patches(slab: int) -> None:
+    """For each slab it would be moved as often as a patch has slices."""
+    classes, depth, size = 2, 100, (20, 8, 8)
+    stream = VolumeLogits([two_classes], torch.randn(1, depth, 8, 8), classes, settings(patch_zyx=size))
+    with Copies() as copies:
+        for start in range(0, depth, slab):
+            stream.take(start, min(depth, start + slab))
+    rows = len(tile_starts(depth, size[0], 0.5))
+    assert copies.numbers <= rows * (classes + 1) * math.prod(size)
+
+
+def test_slices_that_nobody_asks_for_are_passed_over() -> None:
+    image = torch.randn(1, 40, 6, 6)
+    whole = VolumeLogits([_weighted], image, 1, settings()).take(0, 40)
+    stream = VolumeLogits([_weighted], image, 1, settings())
+    for start, stop in ((2, 3), (9, 12), (30, 33), (39, 40)):
+        torch.testing.assert_close(stream.take(start, stop), whole[:, start:stop])
+    assert stream._sums.shape[1] <= PATCH[0] + 2
 
 
 CARD = torch.device("meta")  # stands for a GPU: it computes shapes alone, and what leaves it is zeros
