@@ -19,7 +19,7 @@ from balrsam_pipeline.imageio import THICK_MM, Geometry, Image, is_flat
 from balrsam_pipeline.imageio.turning import Turn, turn_to_one_of
 from balrsam_pipeline.inference.export import ImageGrid, ProbabilitySink, WeightedSource, export_label
 from balrsam_pipeline.inference.grown import require_sensible_growth
-from balrsam_pipeline.inference.logits import ArrayLogits, LogitSource
+from balrsam_pipeline.inference.logits import ArrayLogits, LazyLogits, LogitSource
 from balrsam_pipeline.inference.members import Member, common_orientations, require_channels
 from balrsam_pipeline.inference.predictor import Predictor
 from balrsam_pipeline.inference.probabilities import turned_probabilities, writing_probabilities
@@ -195,10 +195,20 @@ def _label_of_turned(
     del prepared
     labels = members[0].predictor.labels
     with clock.stage("export"), ExitStack() as stack:
+        if _has_sums(members, sources):
+            stack.enter_context(network_lock.hold_sums())
         sink: ProbabilitySink | None = None
         if probabilities is not None:
             sink = stack.enter_context(writing_probabilities(probabilities, grid, image.geometry, labels))
         return export_label(sources, grid, labels, sink)
+
+
+def _has_sums(members: Sequence[Member], sources: Sequence[WeightedSource]) -> bool:
+    """Whether logits are added up over patches of a volume while they are read."""
+    return any(
+        item.predictor.volumes and isinstance(each.source, LazyLogits)
+        for item, each in zip(members, sources, strict=True)
+    )
 
 
 def _preprocess(image: Image, members: Sequence[Member]) -> list[PreprocessedCase]:

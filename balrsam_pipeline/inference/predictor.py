@@ -12,6 +12,7 @@ import tempfile
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 import numpy.typing as npt
@@ -152,11 +153,13 @@ class Predictor:
             with network_lock.hold():
                 return ArrayLogits(self._finished(self._held(image_czyx)))
         if (self.volumes or self.configuration.slicing_axes == (0,)) and not in_one_piece:
-            slabs = self._slabs(image_czyx)
+            slabs = cache(
+                lambda: self._slabs(image_czyx)
+            )  # when it is this case's turn, for room is seen then
 
             def compute(start: int, stop: int) -> Tensor:
                 with network_lock.hold(), torch.inference_mode():
-                    slab = slabs(start, stop)
+                    slab = slabs()(start, stop)
                     return self._finished(slab.to(self._home(slab.nbytes)))
 
             return LazyLogits(compute, shape[0], (depth, height, width), self._slab_size(shape, 0))

@@ -47,12 +47,13 @@ class StageClock:
 
 
 class NetworkLock:
-    """Lets one thread at a time run the network; the time spent waiting is counted apart from the
-    network's."""
+    """Lets one thread at a time run the network, and one hold the sums of a volume; the time spent waiting is
+    counted apart from the network's."""
 
     def __init__(self, clock: StageClock) -> None:
         self._clock = clock
         self._lock = threading.Lock()
+        self._sums_lock = threading.Lock()
 
     @contextmanager
     def hold(self) -> Iterator[None]:
@@ -64,6 +65,17 @@ class NetworkLock:
                 yield
         finally:
             self._lock.release()
+
+    @contextmanager
+    def hold_sums(self) -> Iterator[None]:
+        """Wait until no other case holds sums over patches of a volume, which are classes × a patch's depth ×
+        a slice: taken before the network is, and kept until the last slab is read."""
+        with self._clock.stage("waiting"):
+            self._sums_lock.acquire()
+        try:
+            yield
+        finally:
+            self._sums_lock.release()
 
 
 def stage_table(seconds: Mapping[str, float], cases: int, wall_s: float) -> str:

@@ -47,11 +47,16 @@ def bytes_held(classes: int, shape_zyx: Sequence[int], patch_zyx: Zyx, slab: int
     """The most that sums and weights of a volume take where `slab` slices are taken at a time.
 
     Example:
-        >>> bytes_held(3, (500, 64, 64), (32, 64, 64), slab=10) == 4 * (3 + 1) * (10 + 32) * 64 * 64
+        >>> bytes_held(3, (500, 64, 64), (32, 64, 64), slab=10) == 4 * (3 + 1) * (9 + 32) * 64 * 64
         True
     """
     depth, height, width = (max(sides) for sides in zip(shape_zyx, patch_zyx, strict=True))
-    return 4 * (classes + 1) * min(depth, slab + patch_zyx[0]) * height * width
+    return 4 * (classes + 1) * _slices_held(depth, patch_zyx[0], slab) * height * width
+
+
+def _slices_held(depth: int, patch_depth: int, slab: int) -> int:
+    """The most slices that patches reach while a slab is computed: the last may begin at its last slice."""
+    return min(depth, slab - 1 + patch_depth)
 
 
 class VolumeLogits:
@@ -90,8 +95,8 @@ class VolumeLogits:
         self._window = torch.from_numpy(gaussian_window(patch)).to(home)
         self._rows, self._first = 0, 0  # rows of patches that are done; the first slice that is held
         self._held = 0  # slices, of as many as there is room for
-        self._sums = torch.zeros(classes, patch[0], *self._shape[1:], device=home)
-        self._weights = torch.zeros(patch[0], *self._shape[1:], device=home)
+        self._sums = torch.zeros(classes, 0, *self._shape[1:], device=home)
+        self._weights = torch.zeros(0, *self._shape[1:], device=home)
 
     def take(self, start: int, stop: int) -> Tensor:
         """Logits (K, stop - start, y, x) of the next slices, float32 at home; those before `start` may be
@@ -104,6 +109,7 @@ class VolumeLogits:
         first, last = start + before, stop + before
         if first < self._first:
             raise ValueError(f"slices from {start} are forgotten; they are read front to back")
+        self._make_room(_slices_held(self._shape[0], self._settings.patch_zyx[0], last - first))
         while self._rows < len(self._starts[0]) and self._starts[0][self._rows] < last:
             depth = self._starts[0][self._rows]
             self._forget(min(first, depth) - self._first)
@@ -116,15 +122,21 @@ class VolumeLogits:
         )
         return logits[:, :, top : top + height, left : left + width]
 
+    def _make_room(self, slices: int) -> None:
+        """Have room for so many slices: once, unless a later slab is larger than the first."""
+        held, missing = self._held, slices - self._sums.shape[1]
+        if missing <= 0:
+            return
+        sums, weights = self._sums, self._weights
+        self._sums = sums.new_zeros(len(sums), slices, *sums.shape[2:])
+        self._weights = weights.new_zeros(slices, *weights.shape[1:])
+        self._sums[:, :held], self._weights[:held] = sums[:, :held], weights[:held]
+
     def _add_row(self, depth: int) -> None:
         """Compute and add all patches that begin at `depth`."""
         patch, window = self._settings.patch_zyx, self._window
         base = depth - self._first
         self._held = base + patch[0]
-        missing = self._held - self._sums.shape[1]
-        if missing > 0:
-            self._sums = functional.pad(self._sums, (0, 0, 0, 0, 0, missing))
-            self._weights = functional.pad(self._weights, (0, 0, 0, 0, 0, missing))
         for y, x, copies_kzyx in self._sums_of_copies(depth):
             where = (slice(base, base + patch[0]), slice(y, y + patch[1]), slice(x, x + patch[2]))
             self._sums[(slice(None), *where)].addcmul_(copies_kzyx.to(window.device), window)

@@ -5,7 +5,10 @@ from __future__ import annotations
 import dataclasses
 import errno
 import os
+import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from itertools import groupby
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -26,14 +29,18 @@ from balrsam_pipeline.inference import (
     PostprocessingStep,
     Predictor,
     PredictorOptions,
+    export,
     predict,
     predict_array,
     predict_cases,
     predict_files,
 )
+from balrsam_pipeline.inference import predictor as predictor_module
+from balrsam_pipeline.inference.export import chunk_spans
 from balrsam_pipeline.inference.logits import ArrayLogits, LazyLogits
 from balrsam_pipeline.inference.predict_image import label_of_image
 from balrsam_pipeline.inference.predictor import count_patches
+from balrsam_pipeline.inference.timing import NetworkLock, StageClock
 from balrsam_pipeline.network import preset
 from balrsam_pipeline.plan import Plan
 
@@ -166,6 +173,48 @@ def test_patches_of_volumes_are_added_up_where_twice_their_sums_have_room(
     slab = predictor._slabs(np.zeros((1, 11, 20, 14), np.float32))(0, 3)
     assert slab.device.type == "meta"
     assert sizes == [2 * 4 * (3 + 1) * 11 * 20 * 16]  # classes and weights; the patch is 16 wide
+
+
+class NotesIntensities(torch.nn.Module):
+    """Tells cases of one intensity each apart."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.seen: list[float] = []
+
+    def forward(self, image: torch.Tensor) -> torch.Tensor:
+        self.seen.append(float(image.max()))
+        return torch.cat([image] * 3, dim=1)
+
+
+def test_sums_of_one_volume_are_held_at_a_time(
+    fakes: SimpleNamespace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They are a patch deep, for every class: cases in flight took turns at them, slab by slab."""
+    monkeypatch.setattr(predictor_module, "SLAB_BYTES", 1)
+    monkeypatch.setattr(export, "chunk_spans", lambda classes, shape, _: chunk_spans(classes, shape, 1))
+    read = LazyLogits.read
+
+    def read_slowly(self: LazyLogits, start: int, stop: int) -> torch.Tensor:
+        time.sleep(0.005)  # in which others would come to the network
+        return read(self, start, stop)
+
+    monkeypatch.setattr(LazyLogits, "read", read_slowly)
+    options, network = PredictorOptions(device="cpu", amp=False, held_bytes=0), NotesIntensities()
+    members = [Member(predictor_of(fakes, volume_plan(fakes), [network], options))]
+    lock, geometry = (
+        NetworkLock(StageClock()),
+        Geometry(dimension=3, shape_zyx=(24, 16, 16), spacing_mm=(1.0,) * 3),
+    )
+
+    def one_case(intensity: float) -> None:
+        image = Image(np.full((1, *geometry.shape_zyx), intensity, np.float32), geometry)
+        label_of_image("case", image, members, network_lock=lock)
+
+    with ThreadPoolExecutor(3) as threads:
+        list(threads.map(one_case, (1.0, 2.0, 3.0)))
+    assert len(network.seen) > 6
+    assert len([key for key, _ in groupby(network.seen)]) == 3
 
 
 def test_slabs_that_were_computed_on_several_devices_make_one() -> None:

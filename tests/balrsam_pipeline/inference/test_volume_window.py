@@ -114,6 +114,30 @@ def test_the_memory_that_is_reckoned_with_is_never_less_than_what_is_held(depth:
     assert held <= bytes_held(2, (depth, 8, 5), PATCH, slab)
 
 
+class Made(TorchDispatchMode):
+    """Adds up the bytes of tensors that are made of zeros or padded."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.bytes = 0
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):  # type: ignore[no-untyped-def]
+        made = func(*args, **(kwargs or {}))
+        if func.overloadpacket.__name__ in ("zeros", "new_zeros", "constant_pad_nd"):
+            self.bytes += made.nbytes
+        return made
+
+
+@pytest.mark.parametrize(("depth", "slab"), [(60, 1), (60, 7), (60, 60)])
+def test_room_for_sums_is_made_once(depth: int, slab: int) -> None:
+    """Where it grew, the smaller and the larger were there for a moment."""
+    with Made() as made:
+        stream = VolumeLogits([two_classes], torch.randn(1, depth, 8, 8), 2, settings())
+        for start in range(0, depth, slab):
+            stream.take(start, min(depth, start + slab))
+    assert made.bytes <= bytes_held(2, (depth, 8, 8), PATCH, slab)
+
+
 class Copies(TorchDispatchMode):
     """Adds up the numbers that are copied from tensor to tensor."""
 
