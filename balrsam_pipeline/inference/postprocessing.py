@@ -17,6 +17,7 @@ from balrsam_pipeline.files import read_json, write_json
 from balrsam_pipeline.imageio import Geometry
 from balrsam_pipeline.serialise import from_json, to_json
 from balrsam_pipeline.voxels.components import connected_components
+from balrsam_pipeline.voxels.cropping import crop, label_box
 
 LabelType = TypeVar("LabelType", bound=np.integer[Any])
 SizeUnit = Literal["mm3", "mm2", "pixels", "share"]
@@ -104,17 +105,29 @@ def apply_postprocessing(
     """
     require_rules_fit(postprocessing, labels)
     for step in postprocessing.steps:
-        mask = np.logical_or.reduce([labels.mask(label_zyx, name) for name in step.names])
-        dropped = dropped_voxels(mask, geometry, step)
+        mask = np.zeros(label_zyx.shape, dtype=np.bool_)
+        for name in step.names:
+            mask |= labels.mask(label_zyx, name)
+        box = label_box(mask)
+        if box is None:
+            continue
+        one = 1 / mask.size if step.unit == "share" else voxel_size(geometry)
+        dropped = dropped_voxels(crop(mask[None], box)[0], one, step)
         if dropped.any():
-            label_zyx = np.where(dropped, label_zyx.dtype.type(labels.value_around(step.names)), label_zyx)
+            label_zyx = label_zyx.copy()
+            crop(label_zyx[None], box)[0][dropped] = labels.value_around(step.names)
     return label_zyx
 
 
 def dropped_voxels(
-    mask_zyx: npt.NDArray[np.bool_], geometry: Geometry, step: PostprocessingStep
+    mask_zyx: npt.NDArray[np.bool_], one: float, step: PostprocessingStep
 ) -> npt.NDArray[np.bool_]:
-    """Voxels of the mask that a rule turns into background."""
+    """Voxels of the mask that a rule turns into background.
+
+    Args:
+        mask_zyx: what is cleaned; its box is enough.
+        one: the size of a voxel, in the unit of the rule's minimum size.
+    """
     components, count = connected_components(mask_zyx)
     sizes = np.bincount(components.ravel(), minlength=count + 1)
     dropped = np.zeros(count + 1, dtype=bool)
@@ -122,8 +135,9 @@ def dropped_voxels(
         dropped[1:] = True
         dropped[1 + int(sizes[1:].argmax())] = False
     if step.kind == "minimum_size":
-        one = 1 / mask_zyx.size if step.unit == "share" else voxel_size(geometry)
         dropped[1:] = sizes[1:] * one < step.minimum_size
+    if not dropped.any():
+        return np.zeros(mask_zyx.shape, dtype=np.bool_)
     return np.asarray(dropped[components], dtype=np.bool_)
 
 

@@ -52,8 +52,8 @@ def foreground_box(
     return sides[0], sides[1], sides[2]
 
 
-def label_box(label_zyx: npt.NDArray[np.integer], ignore_value: int | None = None) -> Box | None:
-    """The smallest box that holds every labelled voxel; None where there is none."""
+def label_box(label_zyx: npt.NDArray[np.integer | np.bool_], ignore_value: int | None = None) -> Box | None:
+    """The smallest box that holds every labelled voxel, or every one of a mask; None where there is none."""
     reach_zyx = np.zeros(label_zyx.shape[:2], dtype=bool)
     columns = np.zeros(label_zyx.shape[2], dtype=bool)
     for z, plane_yx in enumerate(label_zyx):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -20,10 +21,11 @@ from balrsam_pipeline.inference import (
     Postprocessing,
     PostprocessingStep,
     apply_postprocessing,
+    postprocessing,
     read_postprocessing,
     write_postprocessing,
 )
-from balrsam_pipeline.inference.postprocessing import dropped_voxels, size_unit, voxel_size
+from balrsam_pipeline.inference.postprocessing import SizeUnit, size_unit, voxel_size
 
 CORNERS = np.ones((3, 3, 3))
 
@@ -32,20 +34,41 @@ def geometry(shape: tuple[int, ...]) -> Geometry:
     return Geometry(dimension=3, shape_zyx=shape, spacing_mm=(3.0, 1.0, 0.5))
 
 
-@given(mask=hnp.arrays(bool, hnp.array_shapes(min_dims=3, max_dims=3, max_side=6)), minimum=st.floats(0, 12))
+@given(
+    label=hnp.arrays(
+        np.uint8,
+        hnp.array_shapes(min_dims=3, max_dims=3, max_side=7),
+        elements=st.sampled_from([0, 0, 1, 2, 3]),
+        fill=st.just(0),
+    ),
+    names=st.sampled_from([("l1",), ("l1", "l3")]),
+    minimum=st.floats(0, 12),
+    unit=st.sampled_from(["mm3", "share"]),
+)
 @settings(deadline=None, max_examples=80)
-def test_what_is_dropped_agrees_with_scipy(mask: np.ndarray, minimum: float) -> None:
+def test_what_is_dropped_agrees_with_scipy(
+    fakes: SimpleNamespace, label: np.ndarray, names: tuple[str, ...], minimum: float, unit: SizeUnit
+) -> None:
+    mask = (label == 1) | (label == 3 if len(names) > 1 else False)
     components, count = ndimage.label(mask, structure=CORNERS)
     sizes = ndimage.sum_labels(mask, components, range(1, count + 1))
-    small = dropped_voxels(
-        mask,
-        geometry(mask.shape),
-        PostprocessingStep(kind="minimum_size", names=("l1",), minimum_size=minimum),
+    one, minimum = (1 / label.size, minimum / 40) if unit == "share" else (1.5, minimum)
+
+    def cleaned(**rule: Any) -> np.ndarray:
+        before, step = label.copy(), PostprocessingStep(names=names, **rule)
+        after = apply_postprocessing(
+            label, geometry(label.shape), fakes.plain_labels(3), Postprocessing(steps=(step,))
+        )
+        np.testing.assert_array_equal(label, before)
+        return after
+
+    small = np.isin(components, 1 + np.flatnonzero(sizes * one < minimum))
+    np.testing.assert_array_equal(
+        cleaned(kind="minimum_size", minimum_size=minimum, unit=unit), np.where(small, 0, label)
     )
-    np.testing.assert_array_equal(small, np.isin(components, 1 + np.flatnonzero(sizes * 1.5 < minimum)))
-    rest = mask & ~dropped_voxels(
-        mask, geometry(mask.shape), PostprocessingStep(kind="largest_component", names=("l1",))
-    )
+    largest = cleaned(kind="largest_component")
+    np.testing.assert_array_equal(largest[~mask], label[~mask])
+    rest = mask & (largest != 0)
     assert rest.sum() == (sizes.max() if count else 0)
     assert ndimage.label(rest, structure=CORNERS)[1] == min(count, 1)
 
@@ -77,6 +100,27 @@ def test_what_a_region_drops_is_what_holds_it(name: str, expected: int) -> None:
     step = PostprocessingStep(kind="minimum_size", names=(name,), minimum_size=4, unit="pixels")
     cleaned = apply_postprocessing(label, geometry(label.shape), labels, Postprocessing(steps=(step,)))
     np.testing.assert_array_equal(cleaned, expected)
+
+
+def test_what_a_rule_looks_at_is_the_box_of_its_labels(
+    fakes: SimpleNamespace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of the whole volume, it would take 18 bytes a voxel and 18 times as long."""
+    looked_at: list[tuple[int, ...]] = []
+
+    def noted(mask_zyx: np.ndarray) -> tuple[np.ndarray, int]:
+        looked_at.append(mask_zyx.shape)
+        return ndimage.label(mask_zyx, structure=CORNERS)
+
+    monkeypatch.setattr(postprocessing, "connected_components", noted)
+    label = np.zeros((40, 50, 60), dtype=np.uint8)
+    label[3:7, 10:20, 30:33] = label[5, 22, 40] = 1
+    label[39, 49, 59] = 2
+    steps = [PostprocessingStep(kind="largest_component", names=(name,)) for name in ("l1", "l2", "l3")]
+    rules = Postprocessing(steps=tuple(steps))
+    cleaned = apply_postprocessing(label, geometry(label.shape), fakes.plain_labels(3), rules)
+    assert looked_at == [(4, 13, 11), (1, 1, 1)]
+    assert (label != cleaned).sum() == 1 and cleaned[5, 22, 40] == 0
 
 
 def test_sizes_of_2d_images_are_areas() -> None:
