@@ -37,6 +37,9 @@ from balrsam_pipeline.processor import usable_cores
 
 SLAB_BYTES = 128 * 2**20  # logits computed at once
 ROOM = 4  # times their own size that logits need on a GPU to wait there: resampled, they are there twice more
+SUMS_ROOM = (
+    2  # times that sums of volumes, which are not resampled, need with a slab: the networks need some too
+)
 BATCH_BYTES = 256 * 2**20  # logits of one batch of patches
 VOLUME = 3  # dimensions
 GPU_BATCH, GPU_VOLUMES = 16, 4  # patches, of slices and of volumes
@@ -177,15 +180,15 @@ class Predictor:
         self._add_all_logits(image_czyx, total)
         return total
 
-    def _home(self, size: int) -> torch.device:
-        """Where logits of `size` bytes wait for the export: on a GPU that has room for them and for what is
-        made of them, so that nothing but labels is copied out of it."""
+    def _home(self, size: int, times: int = ROOM) -> torch.device:
+        """Where logits of `size` bytes wait for the export: on a GPU that has room for `times` as much (them
+        and what is made of them), so that nothing but labels is copied out of it."""
         if self.device.type != "cuda":
             return torch.device("cpu")
         free, _ = torch.cuda.mem_get_info(self.device)
         # what the allocator keeps of earlier batches is no longer free to others, but to us it is
         idle = torch.cuda.memory_reserved(self.device) - torch.cuda.memory_allocated(self.device)
-        return self.device if ROOM * size <= free + idle else torch.device("cpu")
+        return self.device if times * size <= free + idle else torch.device("cpu")
 
     def _finished(self, logits: Tensor) -> Tensor:
         """The same, computed: a GPU works on behind our back, and the clock shall know for what."""
@@ -226,7 +229,9 @@ class Predictor:
         networks = [self._autocasting(model) for model in self.models]
         image, classes, shape = torch.from_numpy(image_czyx), self.labels.classes, image_czyx.shape[1:]
         slab = self._slab_size((classes, *shape), 0)
-        home = self._home(2 * bytes_held(classes, shape, settings.patch_zyx, slab))  # twice while they grow
+        sums = bytes_held(classes, shape, settings.patch_zyx, slab)
+        taken = 4 * classes * min(slab, shape[0]) * math.prod(shape[1:])
+        home = self._home(sums + taken, SUMS_ROOM)
         return VolumeLogits(networks, image, classes, settings, self.device, home).take
 
     def _autocasting(self, model: nn.Module) -> Network:

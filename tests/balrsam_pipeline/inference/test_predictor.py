@@ -159,20 +159,24 @@ def test_volumes_are_predicted_patch_by_patch(fakes: SimpleNamespace, held_bytes
     assert count_patches(predictor.configuration, (11, 20, 14)) == 2 * 2 * 1 * 8
 
 
-def test_patches_of_volumes_are_added_up_where_twice_their_sums_have_room(
+def test_patches_of_volumes_are_added_up_where_half_the_room_holds_their_sums_and_a_slab(
     fakes: SimpleNamespace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The device without data stands for a GPU that has room; sums are copied once where they grow."""
+    """The device without data stands for a GPU that has room; the other half is left to the networks."""
     predictor, sizes = predictor_of(fakes, volume_plan(fakes), [fakes.PixelNetwork()]), []
 
-    def home(size: int) -> torch.device:
-        sizes.append(size)
+    def home(size: int, times: int) -> torch.device:
+        sizes.append(size * times)
         return torch.device("meta")
 
     monkeypatch.setattr(predictor, "_home", home)
     slab = predictor._slabs(np.zeros((1, 11, 20, 14), np.float32))(0, 3)
     assert slab.device.type == "meta"
-    assert sizes == [2 * 4 * (3 + 1) * 11 * 20 * 16]  # classes and weights; the patch is 16 wide
+    sums, taken = (
+        4 * (3 + 1) * 11 * 20 * 16,
+        4 * 3 * 11 * 20 * 14,
+    )  # classes and weights; the patch is 16 wide
+    assert sizes == [2 * (sums + taken)]
 
 
 class NotesIntensities(torch.nn.Module):
@@ -489,5 +493,6 @@ def test_logits_wait_on_the_card_where_free_and_idle_memory_hold_them_four_times
     monkeypatch.setattr(torch.cuda, "memory_allocated", lambda device: 50)
     predictor.device = torch.device("cuda", 1)
     assert predictor._home(100).type == home
+    assert predictor._home(200, times=2).type == home
     predictor.device = torch.device("cpu")
     assert predictor._home(1).type == "cpu"
