@@ -54,12 +54,13 @@ def prepare(
     return resolve_roots(raw, preprocessed, work / backbone / "results")
 
 
-def fewer_cases(folds: Sequence[Fold], number: int, count: int | None) -> list[Fold]:
-    """The folds, of one of them only `count` training cases left."""
-    fold = folds[number]
-    shuffled = np.random.default_rng(0).permutation(sorted(fold.train)).tolist()
-    train = tuple(sorted(shuffled[:count])) if count else fold.train
-    return [*folds[:number], dataclasses.replace(fold, train=train), *folds[number + 1 :]]
+def fewer_cases(folds: Sequence[Fold], count: int | None) -> list[Fold]:
+    """The folds with `count` training cases each: settings follow the largest of them."""
+    shuffled = [np.random.default_rng(0).permutation(sorted(fold.train)).tolist() for fold in folds]
+    return [
+        dataclasses.replace(fold, train=tuple(sorted(cases[:count])))
+        for fold, cases in zip(folds, shuffled, strict=True)
+    ]
 
 
 def run(
@@ -74,7 +75,7 @@ def run(
         (target / path.name).symlink_to(path.resolve())
     folds = PreprocessedFolder(target).folds
     folds.unlink()
-    chosen = fewer_cases(read_folds(PreprocessedFolder(source).folds), arguments.fold, arguments.cases)
+    chosen = fewer_cases(read_folds(PreprocessedFolder(source).folds), arguments.cases)
     write_folds(folds, chosen)
     plan = read_plan(PreprocessedFolder(target).plan)
     config = dataclasses.replace(
