@@ -121,10 +121,10 @@ class Trainer:
         )
         stopped, progress = parts.ranks.agree(bool(parts.stop), self._progress())
         while progress < 1.0 and not stopped:
-            batch, began = batches.take(), (time.monotonic(), parts.budget.used_s())
+            batch, began = batches.take(), (time.monotonic(), parts.budget.repeated_s())
             self.step(batch, progress, batches.fetch)
             if not self._epochs_ended:
-                parts.budget.reserve(self._validation_s(parts.budget.used_s() - began[1]))
+                parts.budget.reserve(self._validation_s(parts.budget.repeated_s() - began[1]))
             if parts.ranks.first:
                 mean_loss = state.loss_sum / max(1, state.loss_steps)
                 parts.pace.stepped(state.step, mean_loss, time.monotonic() - began[0])
@@ -250,7 +250,7 @@ class Trainer:
             )
 
     def _end_epoch(self, progress: float) -> None:
-        parts, state, began_s = self._parts, self.state, self._parts.budget.used_s()
+        parts, state, began_s = self._parts, self.state, self._parts.budget.repeated_s()
         self._epochs_ended += 1
         if parts.ranks.first:
             dice, whole = self._quick_dice()
@@ -273,7 +273,7 @@ class Trainer:
             self._save_if_due(dice, whole)
             parts.pace.validated(dice, coarse=state.coarse)
         state.loss_sum, state.loss_steps = 0.0, 0
-        parts.budget.reserve(parts.budget.used_s() - began_s)
+        parts.budget.reserve(parts.budget.repeated_s() - began_s)
 
     def _quick_dice(self) -> tuple[float | None, bool]:
         """The Dice of the quick validation, and whether it saw all of its patches before time was up."""

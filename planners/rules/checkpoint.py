@@ -20,12 +20,13 @@ WORDS: tuple[tuple[Domain, str], ...] = (
     ("histopathology", r"h\W?&\W?e|h_?e|hematoxylin|haematoxylin|eosin|histology|histopathology|wsi"),
     (
         "electron_microscopy",
-        r"em|sem|tem|fib[\W_]?sem|sbf[\W_]?sem|stem|electrons?|electron[\W_]?(micro|tomo)\w*",
+        r"em|sem|tem|fib[\W_]?sem|sbf[\W_]?sem|stem|electron(?!.*densit).*",
     ),
     (
         "light_microscopy",
         r"dapi|gfp|rfp|yfp|cfp|mcherry|hoechst|fluo(?!roscop|rescein|ro$)\w*|dic|bright[\W_]?field|nucle[ui]s?"
-        r"|nuclei|confocal|light[\W_]?sheet|micro(scop|graph)\w*|cells?|membrane|cytoplasm",
+        r"|nuclei|confocal|light[\W_]?sheet|cells?|membrane|cytoplasm"
+        r"|micro(?![\W_]?(ct|us|ultrasound|mri?|pet|spect|bleed|calci|bubble))\w*",
     ),
     (
         "medical",
@@ -36,7 +37,7 @@ WORDS: tuple[tuple[Domain, str], ...] = (
     (
         "natural",
         r"r|g|b|rgb|rgb_to_0_1|red|green|blue|fundus|fluorescein.*|endoscop\w*|colonoscop\w*|dermoscop\w*"
-        r"|photo(s|graph\w*)?|colou?r",
+        r"|photo(?![\W_]?acoustic)\w*|colou?r",
     ),
     ("light_microscopy", r"phase[\W_]?contrast"),  # of MR too, but there beside another channel
 )

@@ -108,6 +108,7 @@ def mask_stride(name: str, thickness_px: float, scale: float) -> Decision[Stride
                 f"the thinnest label, {name}, is {thickness_px:.1f} voxels thick: at stride {stride} it "
                 f"still spans {thickness_px * scale / stride:.1f} mask pixels{limit}",
             )
+        limit = ""  # the label decides
         if stride <= scale:
             return Decision(
                 stride,

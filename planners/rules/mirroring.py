@@ -39,7 +39,8 @@ UPRIGHT = re.compile(
 )
 # and of pictures that are slices of a scanner, in which patients lie in one way; micro-CT is of specimens
 SCANNED = re.compile(
-    r"(?<![a-z])(?<!micro[\W_])(ct|cta|cbct|mri?|mra|t1\w*|t2\w*|flair|adc|dwi|swi|pdw|pdfs|pet|spect)(?![a-z])",
+    r"(?<![a-zµμ])(?<!micro[\W_])(?<!nano[\W_])(ct|cta|cbct|mri?|mra|fmri|t1\w*|t2\w*|flair|adc|dwi|swi|pd|pdw|pdfs"
+    r"|cine|dce|bold|pet|spect)(?![a-z])",
     re.IGNORECASE,
 )
 

@@ -43,6 +43,16 @@ def test_work_that_is_done_once_takes_time_and_moves_the_run_no_further():
     assert budget.progress(0) == 1.0 and budget.is_used_up()
 
 
+def test_what_comes_again_is_told_from_what_is_done_once():
+    clock, once_s = Clock(), 0.0
+    budget = Budget(TrainingConfig(epochs=None, max_minutes=1), clock, used_s=20.0, once_s=5.0)
+    budget.leave_out(lambda: once_s)
+    began_s = budget.repeated_s()
+    clock.now_s += 12.0
+    once_s = 10.0
+    assert budget.repeated_s() - began_s == pytest.approx(2.0), "a validation of 2 s, which encoded for 10"
+
+
 def test_an_epoch_budget_counts_steps():
     budget = Budget(TrainingConfig(epochs=4, steps_per_epoch=25), Clock())
     assert [budget.progress(step) for step in (0, 50, 100)] == [0.0, 0.5, 1.0]

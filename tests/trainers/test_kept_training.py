@@ -136,7 +136,7 @@ def test_where_the_disk_has_little_room_what_is_kept_counts_as_room(adapt, monke
     for fold in (0, 1):
         latest(dataclasses.replace(adapt(f"again {fold}", "small_disk", **settings), fold=fold))
     assert caplog.text.count("of each slice itself and 1 augmented copies") == 3
-    assert caplog.text.count("no room for more of them (time allows 7)") == 3
+    assert caplog.text.count("no room for more of them (of 7)") == 3
 
 
 def test_copies_of_other_settings_are_no_room(adapt, monkeypatch, caplog) -> None:
@@ -176,6 +176,19 @@ def test_folds_and_the_model_of_all_cases_show_as_many_copies_and_as_many_sample
         features = keep_features(data, config, model, base, ("cpu", 0))
         assert features is not None and features.copies is not None
         assert (features.copies.count, features.copies.without) == expected, fold
+
+
+def test_what_may_be_kept_at_most_limits_all_folds_alike(adapt, monkeypatch) -> None:
+    """Five views of the 35 slices of a fold fit, so four copies, though "all" trains on 44."""
+    monkeypatch.setattr(keeping, "MOST_BYTES", int(5.1 * 35 * 2 * 8 * 8 * (256 + 160)))
+    request = adapt("most")
+    for fold in (0, 1, "all"):
+        data, base = open_fold(dataclasses.replace(request, fold=fold)), checkpoint_sha256(request.base)
+        config = request.config.completed(data.configuration, 1, data.training_cases)
+        model = build(data.configuration.network, request.base)
+        features = keep_features(data, config, model, base, ("cpu", 0))
+        assert features is not None and features.copies is not None
+        assert features.copies.count == 4, fold
 
 
 def test_the_encoder_sees_copies_changed_in_intensity_also_where_the_device_changes_samples(adapt) -> None:
@@ -223,6 +236,12 @@ def test_a_folder_that_cannot_be_written_gives_what_it_has(adapt, base, monkeypa
     for _ in range(2):
         assert all(map(torch.equal, read_all(), expected))
     assert not any(damaged.read_bytes())
+    features = keep_features(data, config, model, sha256, ("cpu", 0))
+    assert features is not None
+    case = damaged.parent.name
+    for index in range(data.store.shape(case)[0]):
+        features.read(Sample(case=case, axis=0, slice_index=index, corner_yx=(0, 0)))
+    assert features.filling.counted_s == 0, "what is made whenever it is shown is not done once"
     damaged.unlink()
     assert keep_features(data, config, model, sha256, ("cpu", 0)) is None
 

@@ -11,6 +11,7 @@ import dataclasses
 import math
 import zlib
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -75,11 +76,13 @@ def dropout(config: TrainingConfig, slices: int, *, tiles: bool = False) -> floa
     return MOST_DROPOUT * min(1.0, FEW_SLICES / max(1, slices))
 
 
+@cache
 def copies_name(augmentation: AugmentationConfig) -> str:
     """What tells copies that were augmented so from others, at the end of a file's name."""
     return json_sha256({"drawn_from": to_json(_moved_often(augmentation))})[:NAME_LETTERS]
 
 
+@cache
 def _moved_often(augmentation: AugmentationConfig) -> AugmentationConfig:
     """The same with rotation and scaling as often as copies have them; what is off stays off."""
     changed: dict[str, Any] = {

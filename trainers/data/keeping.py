@@ -66,6 +66,7 @@ def why_not_kept(
     slice_bytes: int,
     machine: Machine,
     validation: Sequence[SamplingCase] = (),
+    largest: int = 0,
 ) -> str:
     """Why the encoder has to run in every step; empty where its output can be kept.
 
@@ -73,10 +74,12 @@ def why_not_kept(
         cases: that are trained on.
         slice_bytes: of the maps of one slice, all copies together.
         validation: cases that are validated on.
+        largest: slices that the largest fold trains on, since all folds are kept alike.
     """
     network = configuration.network
     constant = network.input_channels == IMAGE_CHANNELS or network.projection == "fixed"
     needed = slice_bytes * slices(configuration, cases)
+    at_most = max(needed, slice_bytes * largest)
     reasons = {
         f"on {machine.device} it takes little of a step": machine.device != "cpu",
         "worker processes make the batches": machine.workers > 0,
@@ -89,7 +92,7 @@ def why_not_kept(
         "patches show parts of slices, and what it makes of them goes into SAM's decoder": (
             network.decoder != "pyramid" and not shows_whole_slices(configuration, (*cases, *validation))
         ),
-        f"its output would take {needed / 1e9:.1f} GB": needed > min(MOST_BYTES, machine.room_bytes),
+        f"its output would take {at_most / 1e9:.1f} GB": at_most > MOST_BYTES or needed > machine.room_bytes,
     }
     return next((reason for reason, holds in reasons.items() if holds), "")
 
@@ -170,16 +173,17 @@ def keep_features(
     kept = _kept_already(preprocessed, key, train, augmentation)
     writable = os.access(preprocessed.path, os.W_OK)
     free = shutil.disk_usage(preprocessed.path).free if writable else 0
-    room = min(MOST_BYTES, free + sum(map(_size, kept)))
+    room = free + sum(map(_size, kept))
     machine = Machine(device=machine_of[0], workers=machine_of[1], room_bytes=room)
     shapes = _map_shapes(configuration.network)
     one = sum(math.prod(shape) for shape in shapes) * DTYPE.itemsize
-    why_not = why_not_kept(configuration, config, train, one * copies(configuration), machine, validation)
     whole = shows_whole_slices(configuration, (*train, *validation))
     shown, orders = slices(configuration, train), copies(configuration)
     largest, plain = slices_of_largest_fold(data), int(whole)
+    why_not = why_not_kept(configuration, config, train, one * orders, machine, validation, largest)
     tiles = None if whole else covering(configuration, (*train, *validation))
     wanted = how_many(configuration, config, largest * orders, tiles)
+    wanted = min(wanted, max(0, MOST_BYTES // max(1, one * orders * largest) - plain))
     count = min(wanted, max(0, room // max(1, one * orders * shown) - plain))
     if not why_not and not whole and count == 0:
         why_not = "there is no time to encode a tile of every slice"
@@ -195,7 +199,14 @@ def keep_features(
     )
     views = shown * orders * (count + plain)
     filling = Filling(views=views, missing=max(0, views - len(kept)), shown=1 - copied.without)
-    _say_kept(copied, filling, len(kept), one, wanted if room < MOST_BYTES else count)
+    _say_kept(copied, filling, len(kept), one)
+    if count < wanted:
+        LOG.info(
+            "%s more of them (of %d): where this run goes on with more room, samples show other copies than "
+            "they would have",
+            "the disk has no room for" if writable else "the folder cannot be written, so there are no",
+            wanted,
+        )
     return KeptFeatures(
         preprocessed=preprocessed,
         key=key,
@@ -225,7 +236,7 @@ def _kept_already(
     ]
 
 
-def _say_kept(copied: FeatureCopies, filling: Filling, kept: int, view_bytes: int, wanted: int) -> None:
+def _say_kept(copied: FeatureCopies, filling: Filling, kept: int, view_bytes: int) -> None:
     LOG.info(
         "keeping features of %d views of slices (%d are kept already; of each slice %s), %.1f MB each: the "
         "encoder runs once for each; %.0f%% of samples show the picture alone",
@@ -235,12 +246,6 @@ def _say_kept(copied: FeatureCopies, filling: Filling, kept: int, view_bytes: in
         view_bytes / 1e6,
         100 * copied.without,
     )
-    if copied.count < wanted:
-        LOG.info(
-            "the disk has no room for more of them (time allows %d): if this run is stopped and goes on with "
-            "more room, samples show other copies than they would have",
-            wanted,
-        )
 
 
 def _size(path: Path) -> int:

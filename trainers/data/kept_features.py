@@ -135,18 +135,19 @@ class KeptFeatures:
         path = self.preprocessed.features(self.key, sample.case, view)
         content = self.content(sample.case)
         stored = _read(path, content, check=path not in self._sound) if path.is_file() else None
+        if (
+            stored is None and not self.writable
+        ):  # done again whenever it is shown; what lies there is not sound
+            return self._compute(sample, reversed_z)
         if stored is None:
             stored = self.filling.measured(partial(self._made, sample, reversed_z, path, content))
-            if not self.writable:  # what lies there may be damaged: not sound
-                return stored
         self._sound.add(path)
         return stored
 
     def _made(self, sample: Sample, reversed_z: bool, path: Path, content: str) -> tuple[Tensor, ...]:
-        """Compute, and keep where that can be."""
+        """Compute and keep."""
         maps = self._compute(sample, reversed_z)
-        if self.writable:
-            _write(path, maps, content)
+        _write(path, maps, content)
         return maps
 
     def _compute(self, sample: Sample, reversed_z: bool) -> tuple[Tensor, ...]:

@@ -34,6 +34,10 @@ class Budget:
         """Seconds used so far, over all processes that worked on the run."""
         return self._used_s + self._clock() - self._started_s
 
+    def repeated_s(self) -> float:
+        """Of the seconds used so far, those of work that comes again: steps and quick validations."""
+        return self.used_s() - self.once_s()
+
     def once_s(self) -> float:
         """Of the seconds used so far, those of work that is done once."""
         return self._once_before_s + (self._once() if self._once is not None else 0.0)
@@ -55,7 +59,7 @@ class Budget:
         if self.limit_s is not None:
             once_s = self.once_s()
             for_steps_s = self.limit_s - self._reserved_s - once_s
-            shares.append((self.used_s() - once_s) / for_steps_s if for_steps_s > 0 else 1.0)
+            shares.append(self.repeated_s() / for_steps_s if for_steps_s > 0 else 1.0)
         return min(1.0, max(shares))
 
     def is_used_up(self) -> bool:

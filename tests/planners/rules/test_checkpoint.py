@@ -40,6 +40,11 @@ from planners.rules.checkpoint import base, domain, largest_backbone, recommende
         (("micro-CT",), "medical"),
         (("photoacoustic",), "medical"),
         (("CT", "electron density"), "medical"),
+        (("microtubules",), "light_microscopy"),
+        (("microglia",), "light_microscopy"),
+        (("electron microscopy image",), "electron_microscopy"),
+        (("Electron Microscopy (SEM)",), "electron_microscopy"),
+        (("photo_rgb",), "natural"),
         (("something",), "medical"),
     ],
 )

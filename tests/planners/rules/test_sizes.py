@@ -202,6 +202,7 @@ def test_a_mask_pixel_of_a_shrunk_slice_spans_few_voxels() -> None:
         (30.0, 1.0, "stride 4 it still spans 7.5", False),
         (30.0, 0.6, "spans 4.5", False),
         (180.0, 0.18, "stride 1 it still spans 32.4", True),
+        (20.0, 0.3, "stride 1 it still spans 6.0", False),  # at 2 it would span 3, and these 6.7 voxels
     ],
 )
 def test_the_reason_for_a_mask_stride_says_what_the_label_spans_and_what_limits_it(

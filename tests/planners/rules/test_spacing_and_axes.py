@@ -273,6 +273,8 @@ def test_pictures_of_patients_who_stand_upright_are_not_turned_over(channel: str
         (("MRI",), ("kidney_left", "kidney_right"), ()),
         (("ultrasound",), ("head",), (1, 2)),
         (("micro-CT",), ("bone",), (1, 2)),  # specimens lie any way
+        (("µCT",), ("bone",), (1, 2)),
+        (("fMRI",), ("bone",), (2,)),
         (("Octane",), ("spot",), (1, 2)),
     ],
 )
