@@ -9,6 +9,7 @@ given up and named.
 from __future__ import annotations
 
 import logging
+import traceback
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import (
     FIRST_COMPLETED,
@@ -139,9 +140,19 @@ def _outcome(case: str, compute: Callable[[], Result], error: type[BalrsamError]
     except ClusterError:
         raise
     except BalrsamError as problem:
+        _clear_frames(problem)
         return Outcome(case, None, problem)
     except Exception as problem:  # one case must not stop the others; the error is reported with the case
         return Outcome(case, None, _unexpected(case, problem, error))
+
+
+def _clear_frames(problem: BaseException) -> None:
+    """Let go of what a failed case held, its image and logits: outcomes are kept until the run ends, and with
+    an error the frames of its traceback and of those that led to it."""
+    each: BaseException | None = problem
+    while each is not None:
+        traceback.clear_frames(each.__traceback__)
+        each = each.__cause__ or each.__context__
 
 
 def _unexpected(case: str, problem: BaseException, error: type[BalrsamError]) -> BalrsamError:

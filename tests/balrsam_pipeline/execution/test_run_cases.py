@@ -1,16 +1,19 @@
 from __future__ import annotations
 
+import gc
 import logging
 import os
 import signal
 import time
+import weakref
+from functools import partial
 from pathlib import Path
 
 import pytest
 from support.faulty import die_once, sleep_if_one
 
 from balrsam_pipeline.errors import DatasetError, PreprocessingError
-from balrsam_pipeline.execution import case_threads, local_executor, run_cases
+from balrsam_pipeline.execution import case_threads, local_executor, run_cases, run_with_limit
 
 
 def square(value: int) -> int:
@@ -55,6 +58,39 @@ def test_failing_cases_are_reported_and_the_others_finish(workers: int) -> None:
     assert isinstance(outcomes["3"].error, PreprocessingError)
     assert "ValueError: three" in str(outcomes["3"].error)
     assert isinstance(outcomes["4"].error, DatasetError)
+
+
+class Sums:
+    """What takes memory for as long as a case is worked on."""
+
+
+def fail_holding_sums(made: weakref.WeakSet[Sums]) -> None:
+    sums, error = Sums(), DatasetError("case", found="a", expected="b", fix="-")
+    made.add(sums)
+    try:
+        _fail_holding_more(made)
+    except ValueError:
+        raise error from None
+
+
+def _fail_holding_more(made: weakref.WeakSet[Sums]) -> None:
+    sums = Sums()
+    made.add(sums)
+    raise ValueError("no")
+
+
+@pytest.mark.parametrize("way", ["here", "in threads", "with a limit"])
+def test_a_failed_case_lets_go_of_what_it_held(way: str) -> None:
+    """Its error, kept until the run ends, has a traceback, whose frames kept all of the case."""
+    made: weakref.WeakSet[Sums] = weakref.WeakSet()
+    limited = partial(run_with_limit, fail_holding_sums, limit_s=9.0)
+    function = limited if way == "with a limit" else fail_holding_sums
+    with case_threads(2) as executor:
+        items, threads = {str(n): made for n in range(3)}, None if way == "here" else executor
+        outcomes = list(run_cases(function, items, threads, 2))
+    gc.collect()  # a frame and the error that it holds make a circle
+    assert [type(outcome.error) for outcome in outcomes] == [DatasetError] * 3
+    assert len(made) == 0
 
 
 def test_a_case_that_kills_its_worker_every_time_is_named_and_all_others_finish(tmp_path: Path) -> None:
