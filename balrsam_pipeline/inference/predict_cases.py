@@ -202,7 +202,8 @@ def _here(
     options: FileOptions,
     clock: StageClock,
 ) -> Iterator[Outcome[Path]]:
-    one_case = partial(_predict_case, _Job(members, output, options, clock, NetworkLock(clock)))
+    network_lock = NetworkLock(clock, sums_in_turn=options.case_timeout_s is None)
+    one_case = partial(_predict_case, _Job(members, output, options, clock, network_lock))
     if options.case_timeout_s is not None:
         one_case = partial(run_with_limit, one_case, limit_s=options.case_timeout_s)
     with case_threads(options.workers) as executor:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, nullcontext
 from pathlib import Path
 
 import numpy as np
@@ -195,18 +195,19 @@ def _label_of_turned(
     del prepared
     labels = members[0].predictor.labels
     with clock.stage("export"), ExitStack() as stack:
-        if _has_sums(members, sources):
-            stack.enter_context(network_lock.hold_sums())
         sink: ProbabilitySink | None = None
         if probabilities is not None:
             sink = stack.enter_context(writing_probabilities(probabilities, grid, image.geometry, labels))
-        return export_label(sources, grid, labels, sink)
+        with network_lock.hold_sums() if _have_large_sums(members, sources) else nullcontext():
+            label = export_label(sources, grid, labels, sink)
+            sources.clear()  # and the sums with them, before it is another case's turn
+        return label
 
 
-def _has_sums(members: Sequence[Member], sources: Sequence[WeightedSource]) -> bool:
-    """Whether logits are added up over patches of a volume while they are read."""
+def _have_large_sums(members: Sequence[Member], sources: Sequence[WeightedSource]) -> bool:
+    """Whether logits are added up, in much memory, over patches of a volume while they are read."""
     return any(
-        item.predictor.volumes and isinstance(each.source, LazyLogits)
+        isinstance(each.source, LazyLogits) and item.predictor.has_large_sums(each.source.shape_zyx)
         for item, each in zip(members, sources, strict=True)
     )
 

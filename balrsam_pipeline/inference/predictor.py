@@ -125,6 +125,11 @@ class Predictor:
         """Whether slices seen whole are predicted rotated too."""
         return self.options.mirror and all(getattr(model, "predicts_rotated", False) for model in self.models)
 
+    def has_large_sums(self, shape_zyx: Sequence[int]) -> bool:
+        """Whether logits of a preprocessed volume of this shape are added up over patches in more memory than
+        those of any case may take (`held_bytes`)."""
+        return self.volumes and self._bytes_of_sums(shape_zyx) > self.options.held_bytes
+
     @torch.inference_mode()
     def predict_preprocessed(self, image_czyx: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
         """Logits (K, z, y, x) of a preprocessed image (channel, z, y, x), averaged over orientations,
@@ -164,7 +169,8 @@ class Predictor:
                     return self._finished(slab.to(self._home(slab.nbytes)))
 
             return LazyLogits(compute, shape[0], (depth, height, width), self._slab_size(shape, 0))
-        with network_lock.hold(), tempfile.TemporaryFile() as file:
+        turn = network_lock.hold_sums() if self.has_large_sums(shape[1:]) else nullcontext()
+        with turn, network_lock.hold(), tempfile.TemporaryFile() as file:
             if hasattr(os, "posix_fallocate"):  # a full disk is an error here; in the map it kills us
                 os.posix_fallocate(file.fileno(), 0, 2 * math.prod(shape))
             on_disk: npt.NDArray[np.float16] = np.memmap(file, dtype=np.float16, mode="w+", shape=shape)
@@ -226,11 +232,15 @@ class Predictor:
         )
         networks = [self._autocasting(model) for model in self.models]
         image, classes, shape = torch.from_numpy(image_czyx), self.labels.classes, image_czyx.shape[1:]
-        slab = self._slab_size((classes, *shape), 0)
-        sums = bytes_held(classes, shape, settings.patch_zyx, slab)
-        taken = 4 * classes * min(slab, shape[0]) * math.prod(shape[1:])
-        home = self._home(sums + taken, SUMS_ROOM)
+        taken = 4 * classes * min(self._slab_size((classes, *shape), 0), shape[0]) * math.prod(shape[1:])
+        home = self._home(self._bytes_of_sums(shape) + taken, SUMS_ROOM)
         return VolumeLogits(networks, image, classes, settings, self.device, home).take
+
+    def _bytes_of_sums(self, shape_zyx: Sequence[int]) -> int:
+        """What sums over patches of a volume take while it is read slab by slab."""
+        classes, (depth, height, width) = self.labels.classes, self.configuration.patch_shape
+        slab = self._slab_size((classes, *shape_zyx), 0)
+        return bytes_held(classes, shape_zyx, (depth, height, width), slab)
 
     def _autocasting(self, model: nn.Module) -> Network:
         def run(batch_bczyx: Tensor) -> Tensor:

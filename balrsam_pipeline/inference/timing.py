@@ -47,11 +47,18 @@ class StageClock:
 
 
 class NetworkLock:
-    """Lets one thread at a time run the network, and one hold the sums of a volume; the time spent waiting is
-    counted apart from the network's."""
+    """Lets one thread at a time run the network, and one hold large sums of a volume; the time spent waiting
+    is counted apart from the network's."""
 
-    def __init__(self, clock: StageClock) -> None:
-        self._clock = clock
+    def __init__(self, clock: StageClock, *, sums_in_turn: bool = True) -> None:
+        """Have both free.
+
+        Args:
+            clock: counts the stages "network" and "waiting".
+            sums_in_turn: False where a thread may be given up, which would keep the sums for ever: then
+                nobody waits for them.
+        """
+        self._clock, self._sums_in_turn = clock, sums_in_turn
         self._lock = threading.Lock()
         self._sums_lock = threading.Lock()
 
@@ -68,8 +75,11 @@ class NetworkLock:
 
     @contextmanager
     def hold_sums(self) -> Iterator[None]:
-        """Wait until no other case holds sums over patches of a volume, which are classes × a patch's depth ×
-        a slice: taken before the network is, and kept until the last slab is read."""
+        """Wait until no other case holds large sums over patches of a volume, which are classes × a patch's
+        depth × a slice: taken before the network is, and kept until the last slab is read."""
+        if not self._sums_in_turn:
+            yield
+            return
         with self._clock.stage("waiting"):
             self._sums_lock.acquire()
         try:

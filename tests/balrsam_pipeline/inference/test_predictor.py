@@ -5,10 +5,11 @@ from __future__ import annotations
 import dataclasses
 import errno
 import os
+import threading
 import time
+import weakref
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from itertools import groupby
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -21,6 +22,7 @@ from torch.utils._pytree import tree_leaves
 
 from balrsam_pipeline.dataset import CaseFiles, image_cases
 from balrsam_pipeline.errors import PredictionError
+from balrsam_pipeline.execution import CaseStalled, run_with_limit
 from balrsam_pipeline.imageio import Geometry, Image, read_geometry, read_image, read_label
 from balrsam_pipeline.inference import (
     FileOptions,
@@ -36,11 +38,13 @@ from balrsam_pipeline.inference import (
     predict_files,
 )
 from balrsam_pipeline.inference import predictor as predictor_module
+from balrsam_pipeline.inference import probabilities as probabilities_module
 from balrsam_pipeline.inference.export import chunk_spans
 from balrsam_pipeline.inference.logits import ArrayLogits, LazyLogits
 from balrsam_pipeline.inference.predict_image import label_of_image
 from balrsam_pipeline.inference.predictor import count_patches
 from balrsam_pipeline.inference.timing import NetworkLock, StageClock
+from balrsam_pipeline.inference.volume_window import VolumeLogits
 from balrsam_pipeline.network import preset
 from balrsam_pipeline.plan import Plan
 
@@ -172,53 +176,155 @@ def test_patches_of_volumes_are_added_up_where_half_the_room_holds_their_sums_an
     monkeypatch.setattr(predictor, "_home", home)
     slab = predictor._slabs(np.zeros((1, 11, 20, 14), np.float32))(0, 3)
     assert slab.device.type == "meta"
-    sums, taken = (
-        4 * (3 + 1) * 11 * 20 * 16,
-        4 * 3 * 11 * 20 * 14,
-    )  # classes and weights; the patch is 16 wide
-    assert sizes == [2 * (sums + taken)]
+    sums = 4 * (3 + 1) * 11 * 20 * 16  # classes and weights; the patch is 16 wide
+    assert sizes == [2 * (sums + 4 * 3 * 11 * 20 * 14)]
 
 
-class NotesIntensities(torch.nn.Module):
-    """Tells cases of one intensity each apart."""
+class ThreeClasses(torch.nn.Module):
+    """The image, thrice; `doing` is called first."""
 
-    def __init__(self) -> None:
+    def __init__(self, doing: Callable[[], object] = lambda: None) -> None:
         super().__init__()
-        self.seen: list[float] = []
+        self.doing = doing
 
     def forward(self, image: torch.Tensor) -> torch.Tensor:
-        self.seen.append(float(image.max()))
+        self.doing()
         return torch.cat([image] * 3, dim=1)
 
 
-def test_sums_of_one_volume_are_held_at_a_time(
-    fakes: SimpleNamespace, monkeypatch: pytest.MonkeyPatch
+def large_volume_members(
+    fakes: SimpleNamespace, network: torch.nn.Module, held_bytes: int = 0, **changes: object
+) -> list[Member]:
+    options = PredictorOptions(device="cpu", amp=False, held_bytes=held_bytes)
+    return [Member(predictor_of(fakes, volume_plan(fakes, **changes), [network], options))]
+
+
+def label_of_ones(members: list[Member], lock: NetworkLock, probabilities: Path | None = None) -> None:
+    """Predict 24 × 16 × 16 voxels."""
+    geometry = Geometry(dimension=3, shape_zyx=(24, 16, 16), spacing_mm=(1.0,) * 3)
+    image = Image(np.ones((1, *geometry.shape_zyx), np.float32), geometry)
+    label_of_image("case", image, members, network_lock=lock, probabilities=probabilities)
+
+
+def nobody_holds_sums(lock: NetworkLock) -> bool:
+    def take(_: None) -> None:
+        with lock.hold_sums():
+            pass
+
+    try:
+        run_with_limit(take, None, 0.3)
+    except CaseStalled:
+        return False
+    return True
+
+
+@pytest.mark.parametrize(
+    ("held_bytes", "at_once"),
+    [
+        (4 * (3 + 1) * 8 * 16 * 16 - 1, 1),  # classes and weights, a patch deep
+        (4 * (3 + 1) * 8 * 16 * 16, 3),  # no more than any case may hold
+    ],
+)
+def test_cases_take_turns_at_sums_of_volumes_that_are_larger_than_what_each_may_hold(
+    fakes: SimpleNamespace, monkeypatch: pytest.MonkeyPatch, held_bytes: int, at_once: int
 ) -> None:
-    """They are a patch deep, for every class: cases in flight took turns at them, slab by slab."""
+    """They are a patch deep, for every class: cases in flight took turns at the network, slab by slab."""
     monkeypatch.setattr(predictor_module, "SLAB_BYTES", 1)
     monkeypatch.setattr(export, "chunk_spans", lambda classes, shape, _: chunk_spans(classes, shape, 1))
-    read = LazyLogits.read
+    together, read = threading.Barrier(3), LazyLogits.read
+    inside: set[int] = set()
+    most: list[int] = []
 
     def read_slowly(self: LazyLogits, start: int, stop: int) -> torch.Tensor:
+        inside.add(id(self))
+        most.append(len(inside))
+        if start == 0 and at_once == 3:
+            together.wait(60)
         time.sleep(0.005)  # in which others would come to the network
-        return read(self, start, stop)
+        slab = read(self, start, stop)
+        if stop == 24:
+            inside.remove(id(self))
+        return slab
 
     monkeypatch.setattr(LazyLogits, "read", read_slowly)
-    options, network = PredictorOptions(device="cpu", amp=False, held_bytes=0), NotesIntensities()
-    members = [Member(predictor_of(fakes, volume_plan(fakes), [network], options))]
-    lock, geometry = (
-        NetworkLock(StageClock()),
-        Geometry(dimension=3, shape_zyx=(24, 16, 16), spacing_mm=(1.0,) * 3),
-    )
-
-    def one_case(intensity: float) -> None:
-        image = Image(np.full((1, *geometry.shape_zyx), intensity, np.float32), geometry)
-        label_of_image("case", image, members, network_lock=lock)
-
+    members = large_volume_members(fakes, ThreeClasses(), held_bytes)
+    lock = NetworkLock(StageClock())
     with ThreadPoolExecutor(3) as threads:
-        list(threads.map(one_case, (1.0, 2.0, 3.0)))
-    assert len(network.seen) > 6
-    assert len([key for key, _ in groupby(network.seen)]) == 3
+        list(threads.map(lambda _: label_of_ones(members, lock), range(3)))
+    assert max(most) == at_once
+
+
+def test_a_case_that_fails_leaves_the_sums_to_the_next(fakes: SimpleNamespace) -> None:
+    def fail() -> None:
+        raise RuntimeError("the card is gone")
+
+    lock = NetworkLock(StageClock())
+    with pytest.raises(RuntimeError, match="gone"):
+        label_of_ones(large_volume_members(fakes, ThreeClasses(fail)), lock)
+    assert nobody_holds_sums(lock)
+
+
+def test_sums_are_gone_and_left_to_the_next_case_before_the_file_of_probabilities_is_finished(
+    fakes: SimpleNamespace, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Checksum and sync of gigabytes take a while."""
+    made: weakref.WeakSet[VolumeLogits] = weakref.WeakSet()
+    lock, seen, checksum = NetworkLock(StageClock()), [], probabilities_module._crc32
+
+    def checksum_noted(array: object) -> int:
+        seen.append((nobody_holds_sums(lock), len(made)))
+        return checksum(array)  # type: ignore[arg-type]
+
+    class Noted(VolumeLogits):
+        def __init__(self, *words: object) -> None:
+            super().__init__(*words)  # type: ignore[arg-type]
+            made.add(self)
+
+    monkeypatch.setattr(probabilities_module, "_crc32", checksum_noted)
+    monkeypatch.setattr(predictor_module, "VolumeLogits", Noted)
+    label_of_ones(large_volume_members(fakes, ThreeClasses()), lock, tmp_path / "p_probabilities.b2nd")
+    assert seen == [(True, 0)]
+
+
+def test_logits_of_a_volume_in_one_piece_wait_for_the_sums_of_others(fakes: SimpleNamespace) -> None:
+    """As an ensemble over other slicing axes computes them: they are added up just so."""
+    lock, seen = NetworkLock(StageClock()), []
+    slices = predictor_of(fakes, fakes.make_plan(), [fakes.PixelNetwork()])
+    network = ThreeClasses(lambda: seen or seen.append(nobody_holds_sums(lock)))
+    turned = large_volume_members(fakes, network, transpose=(1, 0, 2))
+    label_of_ones([Member(slices), *turned], lock)
+    assert seen == [False]
+    assert nobody_holds_sums(lock)
+
+
+def test_a_case_that_hangs_beyond_its_time_takes_no_other_along(
+    fakes: SimpleNamespace,
+    image_folder: Callable[..., Path],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Its thread cannot be stopped, so nobody may wait for the sums that it has."""
+    released, hangs, read = threading.Event(), iter([True]), LazyLogits.read
+
+    def read_or_hang(self: LazyLogits, start: int, stop: int) -> torch.Tensor:
+        slab = read(self, start, stop)
+        if next(hangs, False):
+            released.wait(120)
+        return slab
+
+    monkeypatch.setattr(LazyLogits, "read", read_or_hang)
+    (member,) = large_volume_members(fakes, ThreeClasses())
+    try:
+        report = predict_files(
+            member.predictor,
+            image_cases(image_folder(5), ".nii.gz", 1),
+            tmp_path / "out",
+            FileOptions(workers=2, case_timeout_s=6.0),
+        )
+    finally:
+        released.set()
+    assert len(report.failed) == 1
+    assert len(report.written) == 4
 
 
 def test_slabs_that_were_computed_on_several_devices_make_one() -> None:
