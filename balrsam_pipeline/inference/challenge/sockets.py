@@ -93,12 +93,12 @@ def _image_in(folder: Path, slug: str, scratch: Path) -> Path:
 
 
 def _joined(folder: Path, slug: str, scratch: Path) -> Path:
-    """A DICOM series as one file."""
-    series = [one for one in find_series(folder) if not one.is_localizer]
+    """A DICOM series as one file; scouts and what was made of images are passed over."""
+    series = [one for one in find_series(folder) if one.is_image]
     if len(series) != 1:
         raise PredictionError(
             folder,
-            found=f"{len(series)} DICOM series in socket '{slug}'",
+            found=f"{len(series)} DICOM series of images in socket '{slug}'",
             expected="one",
             fix="check the input's layout",
         )

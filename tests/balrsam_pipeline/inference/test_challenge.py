@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 import SimpleITK as sitk
 
@@ -109,22 +110,20 @@ def test_sockets_give_channels_in_the_order_of_the_model(tmp_path: Path, word: s
     assert tuple(sorted(sockets_of(folder))) == tuple(sorted(SLUGS))
 
 
-def test_a_socket_of_a_dicom_set_is_one_image(tmp_path: Path) -> None:
-    folder = inputs(tmp_path / "in", {"ct": "dicom/ct"})
-    place = folder / "dicom" / "ct"
-    place.mkdir(parents=True)
-    voxels = np.arange(60, dtype=np.int16).reshape(3, 4, 5)
-    for number in range(3):
-        one = sitk.GetImageFromArray(voxels[number])
+def write_dicom(place: Path, voxels: npt.NDArray[np.int16], modality: str = "CT", number: int = 4) -> None:
+    """Write a series of voxels of 2.5 × 0.8 × 0.7 mm (z, y, x)."""
+    place.mkdir(parents=True, exist_ok=True)
+    for z in range(len(voxels)):
+        one = sitk.GetImageFromArray(voxels[z])
         one.SetSpacing((0.7, 0.8))
         tags = {
             "0008|0016": "1.2.840.10008.5.1.4.1.1.2",
-            "0008|0060": "CT",
+            "0008|0060": modality,
             "0020|000d": "1.2.3",
-            "0020|000e": "1.2.3.4",
-            "0020|0013": str(number + 1),
-            "0008|0018": f"1.2.3.4.{number + 1}",
-            "0020|0032": f"0\\0\\{number * 2.5}",
+            "0020|000e": f"1.2.3.{number}",
+            "0020|0013": str(z + 1),
+            "0008|0018": f"1.2.3.{number}.{z + 1}",
+            "0020|0032": f"0\\0\\{z * 2.5}",
             "0020|0037": "1\\0\\0\\0\\1\\0",
             "0028|1052": "0",
             "0028|1053": "1",
@@ -133,12 +132,30 @@ def test_a_socket_of_a_dicom_set_is_one_image(tmp_path: Path) -> None:
             one.SetMetaData(tag, value)
         writer = sitk.ImageFileWriter()
         writer.KeepOriginalImageUIDOn()
-        writer.SetFileName(str(place / f"{number}.dcm"))
+        writer.SetFileName(str(place / f"{number}_{z}.dcm"))
         writer.Execute(one)
+
+
+@pytest.mark.parametrize("beside", [None, "RTDOSE", "KO"])
+def test_a_socket_of_a_dicom_set_is_one_image(tmp_path: Path, beside: str | None) -> None:
+    """What was made of the series, and lies beside it, is none."""
+    folder = inputs(tmp_path / "in", {"ct": "dicom/ct"})
+    voxels = np.arange(60, dtype=np.int16).reshape(3, 4, 5)
+    write_dicom(folder / "dicom" / "ct", voxels)
+    if beside is not None:
+        write_dicom(folder / "dicom" / "ct", voxels, beside, number=5)
     (file,) = case_of(folder, ("ct",), tmp_path / "scratch").images
     read = read_image([file])
     np.testing.assert_array_equal(read.data[0], voxels)
     assert read.geometry.spacing_mm == pytest.approx((2.5, 0.8, 0.7))
+
+
+def test_a_socket_of_several_dicom_series_is_refused(tmp_path: Path) -> None:
+    folder = inputs(tmp_path / "in", {"ct": "dicom/ct"})
+    for number in (4, 5):
+        write_dicom(folder / "dicom" / "ct", np.zeros((3, 4, 5), np.int16), number=number)
+    with pytest.raises(PredictionError, match="2 DICOM series of images in socket 'ct'"):
+        case_of(folder, ("ct",), tmp_path / "scratch")
 
 
 def test_an_image_behind_a_link_is_found_once_and_links_that_lead_back_end(tmp_path: Path) -> None:
