@@ -15,7 +15,7 @@ import numpy.typing as npt
 from balrsam_pipeline.dataset.converters.conversion import Conversion, Converted, finish, run_all
 from balrsam_pipeline.dataset.converters.dicom_channels import order_series
 from balrsam_pipeline.dataset.converters.segmentation import read_segmentation, segment_names
-from balrsam_pipeline.dataset.converters.source_files import stem_of, warn_of_passed_over
+from balrsam_pipeline.dataset.converters.source_files import listed, stem_of, warn_of_passed_over
 from balrsam_pipeline.dataset.converters.value_map import apply_value_map
 from balrsam_pipeline.dataset.integrity.checks.geometry import check_same_grid
 from balrsam_pipeline.dataset.new_folder import new_folder
@@ -120,16 +120,32 @@ def _read_label(path: Path, geometry: Geometry, task: _Task) -> npt.NDArray[Any]
 
 def _cases(conversion: Conversion, folder: Path, labelled: bool) -> dict[str, _Job]:
     cases: dict[str, _Job] = {}
+    left_out: dict[str, tuple[Series, ...]] = {}
     for place in _case_folders(conversion, folder):
         series = find_series(place)
         images = tuple(one for one in series if one.is_image)
-        for other in (one for one in series if not one.is_image and one.modality != SEGMENTATION):
-            reason = "a scout (localizer)" if other.is_localizer else f"{other.modality} is no image"
-            LOG.warning("case %s: series %d left out: %s", place.name, other.number, reason)
         segmentations = [one.files[0] for one in series if one.modality == SEGMENTATION]
+        left_out[place.name] = tuple(
+            one for one in series if not one.is_image and one.modality != SEGMENTATION
+        )
         label = _label(place, conversion.source / conversion.masks, segmentations) if labelled else None
         cases[place.name] = _Job(case=place.name, images=images, label=label)
+    _warn_of_left_out(folder, left_out)
     return cases
+
+
+def _warn_of_left_out(folder: Path, series_of_cases: Mapping[str, tuple[Series, ...]]) -> None:
+    """Name each scout; of what was made of images, which treatment plans bring for every case, each kind."""
+    cases_of: dict[str, list[str]] = {}  # modality -> case of each series
+    for case, series in series_of_cases.items():
+        for one in series:
+            if one.is_localizer:
+                LOG.warning("case %s: series %d left out: a scout (localizer)", case, one.number)
+            else:
+                cases_of.setdefault(one.modality, []).append(case)
+    for modality, cases in sorted(cases_of.items()):
+        names = listed(list(dict.fromkeys(cases)))
+        LOG.warning("%s: %s is no image, %d series left out, of %s", folder, modality, len(cases), names)
 
 
 def _case_folders(conversion: Conversion, folder: Path) -> list[Path]:

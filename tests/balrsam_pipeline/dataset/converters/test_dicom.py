@@ -256,10 +256,11 @@ def edit(file: Path, **fields: object) -> None:
     dataset.save_as(file)
 
 
-@pytest.mark.parametrize("modality", ["RTDOSE", "PR", "KO"])
-def test_what_was_made_of_images_is_no_channel_and_is_named(
+@pytest.mark.parametrize("modality", ["RTDOSE", "RTSTRUCT", "PR", "KO"])
+def test_what_was_made_of_images_is_no_channel_and_is_named_once_for_all_cases(
     tmp_path: Path, modality: str, caplog: pytest.LogCaptureFixture
 ) -> None:
+    """Treatment plans bring some for every case."""
     folder = make_source(tmp_path / "source")
     for number in range(3):
         made = folder / "images" / f"patient{number}" / "made"
@@ -268,7 +269,9 @@ def test_what_was_made_of_images_is_no_channel_and_is_named(
             edit(file, Modality=modality)
     dataset = open_dataset(convert(tmp_path, folder, labels={"liver": 1, "spleen": 2}))
     assert dataset.description.channel_names == ("CT",)
-    assert f"case patient1: series 2 left out: {modality} is no image" in caplog.messages
+    assert [said for said in caplog.messages if modality in said] == [
+        f"{folder / 'images'}: {modality} is no image, 3 series left out, of patient0, patient1, patient2"
+    ]
 
 
 def slices(folder: Path, case: str = "patient1") -> list[Path]:
