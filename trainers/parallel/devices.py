@@ -11,8 +11,9 @@ import sys
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from threading import Lock
 
 from balrsam_pipeline.errors import TrainingError
@@ -29,6 +30,7 @@ from trainers.stopping import TrainingStopped
 
 LOG = logging.getLogger(__name__)
 LAST_LINES = 4  # of a training that failed: what, where, and how to mend it
+MOST_FAILURES = 2  # of a device, in a row
 STAMP = re.compile(r"^\d{4}-\d\d-\d\d \d\d:\d\d:\d\d  ")  # before what another process logs
 
 
@@ -45,17 +47,13 @@ def train_over_devices(wanted: Sequence[TrainRequest], devices: Sequence[str]) -
     """
     places = shares(devices[: len(wanted)])
     running, codes = _Trainings(), dict[str, int]()
-    waiting = deque(wanted)
+    waiting, former = _Waiting(wanted, [place.device for place in places]), _written(wanted)
 
     def train_here(place: Share) -> None:
-        """Folds that wait, one after the other, until none does or a GPU has failed one: it may be the GPU's
-        fault, and would then be that of all that wait."""
-        for request in _taken(waiting):
-            name = _name(request)
-            codes[name] = code = running.train(place.given_to(request))
-            if code not in (0, TrainingStopped.exit_code) and place.device != "cpu":
-                LOG.warning("%s failed on %s, which is given no other fold", name, place.device)
-                return
+        """Folds that wait, one after the other, until none does or the device is given no other."""
+        while (request := waiting.take(place.device)) is not None:
+            codes[_name(request)] = code = running.train(place.given_to(request))
+            waiting.note(place.device, request, code)
 
     with running.told(), ThreadPoolExecutor(len(places)) as threads:
         ends = [threads.submit(train_here, place) for place in places]
@@ -66,29 +64,80 @@ def train_over_devices(wanted: Sequence[TrainRequest], devices: Sequence[str]) -
             waiting.clear()
             running.stop()
             raise
-    failed = {_name(each): codes[_name(each)] for each in wanted if codes.get(_name(each))}
+    failed = [each for each in wanted if codes.get(_name(each))]
     if failed:
-        raise _not_all_trained(wanted, failed, running.last_words(), [_name(each) for each in waiting])
+        ended_with = {_name(each): codes[_name(each)] for each in failed}
+        raise _not_all_trained(ended_with, running.last_words(), _logs_since(failed, former))
 
 
-def _taken(waiting: deque[TrainRequest]) -> Iterator[TrainRequest]:
-    """What waits, taken out from the front, until nothing is left; several threads may do so."""
-    with suppress(IndexError):
-        while True:
-            yield waiting.popleft()
+class _Waiting:
+    """Folds that wait, and which devices are given more of them; several threads take from it.
+
+    What fails may be the device's fault, and would then be that of all that wait, or the fold's, or that of
+    its configuration. So a device that failed one is given one of another configuration next, where one
+    waits; and none any more after MOST_FAILURES in a row, unless another device failed the same
+    configuration too, or it is the last.
+    """
+
+    def __init__(self, wanted: Sequence[TrainRequest], devices: Sequence[str]) -> None:
+        self._folds, self._lock = list(wanted), Lock()
+        self._left = set(devices)
+        self._in_a_row: dict[str, list[str | None]] = {device: [] for device in devices}
+        self._failed_on: dict[str | None, set[str]] = {}
+
+    def take(self, device: str) -> TrainRequest | None:
+        """The next fold for the device; None where none waits, or it is given no other."""
+        with self._lock:
+            if not self._folds or device not in self._left:
+                return None
+            failed = self._in_a_row[device]
+            others = (at for at, fold in enumerate(self._folds) if fold.configuration not in failed)
+            return self._folds.pop(next(others, 0))
+
+    def note(self, device: str, request: TrainRequest, code: int) -> None:
+        """A training there ended with this exit code."""
+        with self._lock:
+            if code == 0:
+                self._in_a_row[device].clear()
+            if code in (0, TrainingStopped.exit_code) or device == "cpu":
+                return
+            devices = self._failed_on.setdefault(request.configuration, set())
+            devices.add(device)
+            if devices != {device}:
+                return
+            self._in_a_row[device].append(request.configuration)
+            if len(self._in_a_row[device]) >= MOST_FAILURES and self._left > {device}:
+                self._left.remove(device)
+                LOG.warning(
+                    "%s failed on %s, as did what was trained there before: it is given no other fold",
+                    _name(request),
+                    device,
+                )
+
+    def clear(self) -> None:
+        """Have none wait any more."""
+        with self._lock:
+            self._folds.clear()
 
 
-def _not_all_trained(
-    wanted: Sequence[TrainRequest], failed: Mapping[str, int], last_words: str, left: Sequence[str]
-) -> TrainingError:
-    """What is raised where folds failed (name -> exit code), or were stopped; `left` are those not begun."""
+def _written(wanted: Sequence[TrainRequest]) -> dict[Path, int]:
+    """When each of the logs that are there was last written (ns)."""
+    logs = [_folder(request).text_log for request in wanted]
+    return {log: log.stat().st_mtime_ns for log in logs if log.is_file()}
+
+
+def _logs_since(requests: Sequence[TrainRequest], former: Mapping[Path, int]) -> list[Path]:
+    """The logs of trainings that have been written since `former`."""
+    return [log for log, written_ns in _written(requests).items() if former.get(log) != written_ns]
+
+
+def _not_all_trained(failed: Mapping[str, int], last_words: str, logs: Sequence[Path]) -> TrainingError:
+    """What is raised where folds failed (name -> exit code), or were stopped."""
     kind = TrainingStopped if set(failed.values()) == {TrainingStopped.exit_code} else TrainingError
-    not_begun = f"; not begun, since no device was left for them: {', '.join(left)}" if left else ""
-    logs = [_folder(request).text_log for request in wanted if _name(request) in failed]
-    there = ", ".join(shown(log) for log in logs if log.is_file())
+    there = ", ".join(map(shown, logs))
     return kind(
         "; ".join(failed),
-        found=f"ended with exit codes {', '.join(map(str, failed.values()))}: {last_words}{not_begun}",
+        found=f"ended with exit codes {', '.join(map(str, failed.values()))}: {last_words}",
         expected="every fold trained",
         fix=f"fix what they name{f' (logs: {there})' if there else ''}, then run the same command "
         "again: it goes on",
