@@ -17,9 +17,9 @@ RECIPE = REPOSITORY / "docs" / "recipes" / "train_folds.sbatch"
 CORES = "8"  # as `#SBATCH --cpus-per-task` of the recipe says
 
 
-def run(folder: Path, exit_code: int, array: bool = True) -> tuple[int, str, str]:
+def run(folder: Path, exit_code: int, array: bool = True, cores: str | None = CORES) -> tuple[int, str, str]:
     """Run the recipe with a `balrsam` that ends with `exit_code`: (exit code, what it was called with, what
-    scontrol was asked)."""
+    scontrol was asked). SLURM says how many cores a task has only where the job asked for them."""
     commands = {
         "srun": f'while [[ "$1" == -* ]]; do echo "$1" >> {folder}/step; shift; done; "$@"',
         "balrsam": f'echo "$@" > {folder}/called; exit {exit_code}',
@@ -31,7 +31,8 @@ def run(folder: Path, exit_code: int, array: bool = True) -> tuple[int, str, str
         path.write_text(f"#!/usr/bin/env bash\n{body}\n")
         path.chmod(0o755)
     environment = {**os.environ, "PATH": f"{folder / 'bin'}:{os.environ['PATH']}", "SLURM_JOB_ID": "12"}
-    environment["SLURM_CPUS_PER_TASK"] = CORES
+    environment.pop("SLURM_CPUS_PER_TASK", None)
+    environment |= {} if cores is None else {"SLURM_CPUS_PER_TASK": cores}
     environment |= {"SLURM_ARRAY_JOB_ID": "11", "SLURM_ARRAY_TASK_ID": "3"} if array else {}
     words = ["bash", str(RECIPE), "Dataset004_Hippocampus", "2d", "--max-minutes", "20"]
     done = subprocess.run(words, env=environment, capture_output=True, text=True, cwd=folder)
@@ -63,6 +64,22 @@ def test_the_step_gets_the_cores_of_its_task(tmp_path: Path) -> None:
     run(tmp_path, 0)
     assert f"#SBATCH --cpus-per-task={CORES}\n" in RECIPE.read_text()
     assert (tmp_path / "step").read_text().split() == [f"--cpus-per-task={CORES}"]
+
+
+def test_a_job_that_did_not_ask_for_cores_trains_with_what_it_gets(tmp_path: Path) -> None:
+    code, called, _ = run(tmp_path, 0, cores=None)
+    assert (code, called) == (0, "train Dataset004_Hippocampus --configuration 2d --fold 3 --max-minutes 20")
+    assert not (tmp_path / "step").exists()
+
+
+def test_the_line_of_the_documentation_hands_on_cores_where_slurm_says_them(tmp_path: Path) -> None:
+    text = (REPOSITORY / "docs" / "training.md").read_text()
+    (command,) = re.findall(r"^srun (?:.*\\\n)*.*", text, re.MULTILINE)
+    for given, expected in (("", "train 4 --fold 0"), ("8", "--cpus-per-task=8 balrsam train 4 --fold 0")):
+        variable = f"SLURM_CPUS_PER_TASK={given}; " if given else "unset SLURM_CPUS_PER_TASK; "
+        script = f'set -u; srun() {{ echo "$@"; }}; {variable}{command}'
+        done = subprocess.run(["bash", "-c", script], capture_output=True, text=True)
+        assert done.stdout.strip().removeprefix("balrsam ") == expected, done.stderr
 
 
 @pytest.mark.parametrize("page", ["training.md", "cluster.md"])
