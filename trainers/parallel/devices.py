@@ -19,7 +19,7 @@ from threading import Lock
 from balrsam_pipeline.errors import TrainingError
 from balrsam_pipeline.files import write_json
 from balrsam_pipeline.layout import FoldFolder, ModelFolder
-from balrsam_pipeline.paths import shown, threads_are_given
+from balrsam_pipeline.paths import given_threads, shown
 from balrsam_pipeline.processor import usable_cores
 from balrsam_pipeline.progress import Phase, how_it_stands, phase
 from balrsam_pipeline.serialise import to_json
@@ -164,18 +164,18 @@ class Share:
 def shares(devices: Sequence[str]) -> list[Share]:
     """The cores of this machine shared among devices, of which one may be named several times.
 
-    Where `OMP_NUM_THREADS` says how many threads compute, it says so for each of them.
+    Where `OMP_NUM_THREADS` says how many threads compute, it says so for each on a CPU.
     """
-    cores, cpus, given = usable_cores(), devices.count("cpu"), threads_are_given()
+    cores, cpus, given = usable_cores(), devices.count("cpu"), given_threads()
     places: list[Share] = []
     for device in devices:
-        if device == "cpu" and not given:
+        if device == "cpu":
             place = sum(share.device == "cpu" for share in places)
-            places.append(Share(device, threads=max(1, cores // cpus + (place < cores % cpus))))
+            shared = max(1, cores // cpus + (place < cores % cpus))
+            places.append(Share(device, threads=min(given, cores) if given else shared))
         elif device.startswith("cuda"):
-            threads = None if given else max(1, cores // len(devices))
             workers = workers_beside_gpu(cores, len(devices))
-            places.append(Share(device, workers=workers, threads=threads))
+            places.append(Share(device, workers=workers, threads=max(1, cores // len(devices))))
         else:
             places.append(Share(device))
     return places

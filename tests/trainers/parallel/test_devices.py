@@ -30,24 +30,35 @@ def test_trainings_on_a_cpu_share_its_cores(
     cores: int, places: tuple[str, ...], threads: list[int | None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(devices, "usable_cores", lambda: cores)
-    monkeypatch.setattr(devices, "threads_are_given", lambda: False)
-    assert [share.threads for share in devices.shares(places)] == threads
-    monkeypatch.setattr(devices, "threads_are_given", lambda: True)
-    assert {share.threads for share in devices.shares(places)} == {None}, "OMP_NUM_THREADS says it"
+    for said in ("", "0", "many"):
+        monkeypatch.setenv("OMP_NUM_THREADS", said)
+        assert [share.threads for share in devices.shares(places)] == threads
+
+
+def test_trainings_on_a_cpu_compute_and_score_with_the_threads_that_openmp_is_told(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Where it said so, each scored its validation with a process per core of the whole machine."""
+    monkeypatch.setattr(devices, "usable_cores", lambda: 8)
+    monkeypatch.setenv("OMP_NUM_THREADS", "3,1")
+    assert [share.threads for share in devices.shares(("cpu", "cpu", "mps"))] == [3, 3, None]
+    monkeypatch.setenv("OMP_NUM_THREADS", "9000")
+    assert devices.shares(("cpu", "cpu"))[0].threads == 8, "no more than there are cores"
 
 
 def test_trainings_on_gpus_share_the_processes_that_make_batches_and_those_that_score(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """At its end each scored its validation with a process per core of the whole machine."""
+    """At its end each scored its validation with a process per core of the whole machine; threads that
+    compute are of no matter there, and so is what OpenMP is told of them."""
     monkeypatch.setattr(devices, "usable_cores", lambda: 16)
-    monkeypatch.setattr(devices, "threads_are_given", lambda: False)
     share = devices.shares(("cuda:0", "cuda:1"))[1]
     assert (share.device, share.threads, share.workers) == ("cuda:1", 8, devices.workers_beside_gpu(16, 2))
     monkeypatch.setattr(devices, "usable_cores", lambda: 2)
     assert [share.threads for share in devices.shares(("cuda:0", "cuda:1", "cuda:2"))] == [1, 1, 1]
-    monkeypatch.setattr(devices, "threads_are_given", lambda: True)
-    assert devices.shares(("cuda:0",))[0].threads is None, "OMP_NUM_THREADS says it"
+    for said in ("", "4"):
+        monkeypatch.setenv("OMP_NUM_THREADS", said)
+        assert devices.shares(("cuda:0", "cuda:1"))[0].threads == 1
 
 
 def test_what_a_training_is_asked_for_goes_before_its_share(make_request) -> None:
