@@ -102,13 +102,14 @@ def _train_all(client: Any, waiting: deque[_Fold], processes: int, watch: Worker
             raise connection_lost(client)
         workers = workers_of(client)
         slots = slots if workers is None else _slots(workers, processes)
-        warned = warned or _warn_of_idle_gpus(workers or {}, processes)
         watch.look(None if workers is None else slots.workers, time.monotonic())
         for worker in _free(slots, running):
             if waiting:
                 fold = waiting.popleft()
                 fold.worker = worker
                 running[_send(client, fold, bool(slots.gpus))] = fold
+        if waiting and not warned:  # though every free worker has been given one
+            warned = _warn_of_idle_gpus(workers or {}, processes)
         done, _ = (
             wait(running, timeout=LOOK_EVERY_S, return_when=FIRST_COMPLETED) if running else (set(), set())
         )

@@ -110,6 +110,14 @@ def test_a_worker_with_more_gpus_than_a_fold_takes_trains_one_at_a_time_and_says
     assert "GPU=4" in told and "--gpus-per-fold 4" in told and "CUDA_VISIBLE_DEVICES" in told
 
 
+@pytest.mark.parametrize(("gpus", "count"), [({"a": 4}, 1), ({"a": 4, "b": 4}, 2), ({"a": 1, "b": 4}, 2)])
+def test_gpus_for_which_no_fold_waits_are_no_matter(
+    gpus: dict[str, int], count: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    assert train_all(PlayedCluster(gpus, lambda *_: 0), folds(count), 1) == {}
+    assert [record for record in caplog.records if record.levelname == "WARNING"] == []
+
+
 def test_a_fold_whose_worker_is_lost_goes_on_elsewhere() -> None:
     def act(played: PlayedCluster, fold: str, worker: str) -> int | None:
         if worker == "a":
