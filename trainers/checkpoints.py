@@ -106,15 +106,20 @@ class CheckpointFolder:
     def settings(self) -> dict[str, Any] | None:
         """The settings that the run was begun with, by the header of its newest sound checkpoint; None where
         there is none."""
-        for path in (self.path(kind) for kind in ("latest", "previous", "final")):
-            try:
-                with safe_open(path, framework="pt") as file:
-                    settings = _content(path, dict(file.metadata() or {})).get("settings")
-            except (OSError, SafetensorError, CheckpointError):
-                continue
+        for kind in ("latest", "previous", "final"):
+            settings = (self.header(kind) or {}).get("settings")
             if isinstance(settings, dict):
                 return settings
         return None
+
+    def header(self, kind: str) -> dict[str, Any] | None:
+        """The metadata of a checkpoint, without its tensors; None where there is none that can be read."""
+        path = self.path(kind)
+        try:
+            with safe_open(path, framework="pt") as file:
+                return _content(path, dict(file.metadata() or {}))
+        except (OSError, SafetensorError, CheckpointError):
+            return None
 
     def remove_leftovers(self) -> None:
         """Delete temporary files that a killed run left behind: ours (`.tmp-…`) and those of safetensors

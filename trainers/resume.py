@@ -74,6 +74,31 @@ class RunState:
         return {parameter: name for name, parameter in self.model.named_parameters()}
 
 
+def best_ahead(folder: CheckpointFolder, latest: Checkpoint | None) -> TrainingState | None:
+    """Where training stood when its best weights were saved, if that was after the checkpoint that it goes on
+    from: `latest`, None where it begins."""
+    header = folder.header("best") if latest is not None else None
+    if latest is None or header is None or "state" not in header:
+        return None
+    state = from_json(TrainingState, header["state"], "checkpoint", TrainingError)
+    return state if state.step > latest.metadata["step"] else None
+
+
+def save_kinds(
+    run_state: RunState,
+    folder: CheckpointFolder,
+    ahead: TrainingState | None,
+    state: TrainingState,
+    kinds: tuple[str, ...],
+) -> None:
+    """Write the checkpoints of these kinds, in this order; but what was best `ahead` of the one that training
+    went on from stays until something better comes. Smaller images are no match for whole ones."""
+    for kind in kinds:
+        better = ahead is None or (not state.coarse, state.best_dice) >= (not ahead.coarse, ahead.best_dice)
+        if kind != "best" or better:
+            run_state.save(folder, state, kind)
+
+
 @contextmanager
 def averaged_weights(run_state: RunState) -> Iterator[None]:
     """The model with its averaged weights inside, with its own afterwards, to the bit."""

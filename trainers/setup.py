@@ -59,7 +59,7 @@ from trainers.optimisation import Precision, WeightAverage, choose_precision, ma
 from trainers.pace import Budget, Pace, ThreadChoice
 from trainers.parallel import Ranks, sum_over_ranks
 from trainers.request import TrainRequest
-from trainers.resume import RunState, averaged_weights, refuse_changed_settings
+from trainers.resume import RunState, averaged_weights, best_ahead, refuse_changed_settings, save_kinds
 from trainers.stopping import StopRequest
 from trainers.trainer import CLOCKS, Trainer, TrainerParts, TrainingState
 from trainers.validation import QuickValidation, expected_validation_s
@@ -129,6 +129,7 @@ def assemble(
     precision = choose_precision(ranks.device, config.amp)
     run_state = _run_state(request, data, config, precision, checkpoint)
     state = run_state.restore(checkpoint) if checkpoint is not None else TrainingState()
+    ahead = best_ahead(checkpoints, checkpoint)
     augmentation, features, loader = _batches(request, data, config, ranks, run_state)
     logger = open_loggers(data.folder, state.step, request.loggers) if ranks.first else Loggers(())
     model, forward = run_state.model, TrainingForward(run_state.model)
@@ -156,7 +157,9 @@ def assemble(
             quick_dice=partial(_averaged_dice, quick, run_state) if data.fold.val else None,
             train_coarser=forward.train_coarser,
             compute_again=forward.compute_again,
-            save=partial(_save, run_state, checkpoints) if ranks.first else lambda state, kinds: None,
+            save=partial(save_kinds, run_state, checkpoints, ahead)
+            if ranks.first
+            else lambda state, kinds: None,
         )
         yield Run(
             trainer=_trainer(config)(parts, state),
@@ -221,13 +224,6 @@ def _thread_choice(request: TrainRequest, ranks: Ranks) -> ThreadChoice | None:
 def _averaged_dice(quick: QuickValidation, run_state: RunState, enough: Callable[[], bool]) -> float:
     with averaged_weights(run_state):
         return quick.dice(run_state.model, enough)
-
-
-def _save(
-    run_state: RunState, checkpoints: CheckpointFolder, state: TrainingState, kinds: tuple[str, ...]
-) -> None:
-    for kind in kinds:
-        run_state.save(checkpoints, state, kind)
 
 
 def _run_state(
