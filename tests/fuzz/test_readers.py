@@ -34,6 +34,12 @@ def test_a_few_damaged_files_of_every_kind_are_read_or_refused(tmp_path: Path) -
     assert sum(line.startswith("at ") for line in lines) == 10 * len(NAMES)
 
 
+def test_the_page_on_running_says_how_many_they_are() -> None:
+    page = " ".join((TESTS.parent / "docs" / "running.md").read_text(encoding="utf-8").split())
+    kinds = len(NAMES)
+    assert f"{INPUTS} damaged files of each of {kinds} kinds in the slow suite ({kinds * INPUTS:,})" in page
+
+
 def found_before() -> list[Path]:
     return sorted(path for path in (TESTS / "fuzz" / "findings").rglob("*") if path.is_file())
 
