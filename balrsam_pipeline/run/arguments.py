@@ -103,8 +103,8 @@ def _add_where(parser: argparse.ArgumentParser) -> None:
         "--workers",
         type=int,
         metavar="N",
-        help="processes for planning and for scoring the test cases (default: one per core; validations "
-        "are scored by --threads), cases in flight in prediction (default: 3)",
+        help="processes for planning, choosing and scoring the test cases (default: one per core; folds are "
+        "scored by --threads), cases in flight in prediction (default: 3)",
     )
 
 

@@ -31,7 +31,8 @@ class RunRequest:
         device: "cuda", "cpu", …; None chooses.
         devices: GPUs to train folds on at the same time, or the CPU as often as trainings share it; none
             trains them one after the other.
-        workers: processes for planning, prediction and scoring of the test cases; None takes one per core.
+        workers: processes for planning, choosing, prediction and scoring of the test cases; None takes one
+            per core.
         cluster: where cases are worked on and folds are trained; None is here.
         options: command -> option -> words: what is handed on to one step alone, see `handed_on`.
     """

@@ -50,12 +50,14 @@ def root_words(request: RunRequest) -> tuple[str, ...]:
     return tuple(word for name, folder in zip(SHARED, folders, strict=True) for word in (name, str(folder)))
 
 
+def process_words(request: RunRequest) -> tuple[str, ...]:
+    """How many processes."""
+    return ("--workers", str(request.workers)) if request.workers else ()
+
+
 def worker_words(request: RunRequest) -> tuple[str, ...]:
     """How many workers, and the cluster."""
-    return (
-        *(("--workers", str(request.workers)) if request.workers else ()),
-        *cluster_words(request.cluster),
-    )
+    return (*process_words(request), *cluster_words(request.cluster))
 
 
 def given_paths(paths: Mapping[str, Path | None]) -> dict[str, Path]:

@@ -85,6 +85,13 @@ def test_an_effort_stands_for_folds_time_and_configurations(
     assert prefer or "--prefer" not in str(choosing[0])
 
 
+def test_every_step_that_works_in_processes_is_told_how_many(tmp_path: Path) -> None:
+    chosen = dataclasses.replace(request(tmp_path), workers=3)
+    steps = [planning_step(chosen), *steps_after_planning(chosen, PLAN, range(5))]
+    told = {step.command for step in steps if "--workers 3" in str(step)}
+    assert told == {"plan_and_preprocess", "find_best_configuration"}, "training has --threads"
+
+
 def test_what_the_user_chose_goes_before_an_effort(tmp_path: Path) -> None:
     own = {"find_best_configuration": {"--prefer": ("speed",)}}
     chosen = with_effort(
