@@ -136,7 +136,7 @@ def test_where_the_disk_has_little_room_what_is_kept_counts_as_room(adapt, monke
     for fold in (0, 1):
         latest(dataclasses.replace(adapt(f"again {fold}", "small_disk", **settings), fold=fold))
     assert caplog.text.count("of each slice itself and 1 augmented copies") == 3
-    assert caplog.text.count("no room for more of them (of 7)") == 3
+    assert caplog.text.count("no room for more than 1 of 7 copies") == 3
 
 
 def test_copies_of_other_settings_are_no_room(adapt, monkeypatch, caplog) -> None:

@@ -178,13 +178,9 @@ def keep_features(
     shapes = _map_shapes(configuration.network)
     one = sum(math.prod(shape) for shape in shapes) * DTYPE.itemsize
     whole = shows_whole_slices(configuration, (*train, *validation))
-    shown, orders = slices(configuration, train), copies(configuration)
-    largest, plain = slices_of_largest_fold(data), int(whole)
-    why_not = why_not_kept(configuration, config, train, one * orders, machine, validation, largest)
-    tiles = None if whole else covering(configuration, (*train, *validation))
-    wanted = how_many(configuration, config, largest * orders, tiles)
-    wanted = min(wanted, max(0, MOST_BYTES // max(1, one * orders * largest) - plain))
-    count = min(wanted, max(0, room // max(1, one * orders * shown) - plain))
+    largest, a_slice = slices_of_largest_fold(data), one * copies(configuration)
+    why_not = why_not_kept(configuration, config, train, a_slice, machine, validation, largest)
+    count = 0 if why_not else _copies_of_a_slice(data, config, a_slice, room, writable)
     if not why_not and not whole and count == 0:
         why_not = "there is no time to encode a tile of every slice"
     if why_not:
@@ -197,16 +193,9 @@ def keep_features(
         without=dropout(config, largest, tiles=not whole) if model.mirrors_maps else 0.0,
         tiles=not whole,
     )
-    views = shown * orders * (count + plain)
+    views = slices(configuration, train) * copies(configuration) * (count + int(whole))
     filling = Filling(views=views, missing=max(0, views - len(kept)), shown=1 - copied.without)
     _say_kept(copied, filling, len(kept), one)
-    if count < wanted:
-        LOG.info(
-            "%s more of them (of %d): where this run goes on with more room, samples show other copies than "
-            "they would have",
-            "the disk has no room for" if writable else "the folder cannot be written, so there are no",
-            wanted,
-        )
     return KeptFeatures(
         preprocessed=preprocessed,
         key=key,
@@ -219,6 +208,27 @@ def keep_features(
         filling=filling,
         writable=writable,
     )
+
+
+def _copies_of_a_slice(
+    data: FoldData, config: TrainingConfig, slice_bytes: int, room_bytes: int, writable: bool
+) -> int:
+    """As many as time and `MOST_BYTES` allow in the largest fold; fewer where this one's have no room."""
+    configuration, cases = data.configuration, data.sampling_cases(data.fold.train + data.fold.val)
+    whole, largest = shows_whole_slices(configuration, cases), slices_of_largest_fold(data)
+    tiles = None if whole else covering(configuration, cases)
+    wanted = how_many(configuration, config, largest * copies(configuration), tiles)
+    wanted = min(wanted, max(0, MOST_BYTES // max(1, slice_bytes * largest) - int(whole)))
+    shown = slices(configuration, data.sampling_cases(data.fold.train))
+    count = min(wanted, max(0, room_bytes // max(1, slice_bytes * shown) - int(whole)))
+    if count < wanted:
+        LOG.info(
+            "%s than %d of %d copies of each slice: if this run goes on with more room, samples show others",
+            "the disk has no room for more" if writable else "a folder that cannot be written holds no more",
+            count,
+            wanted,
+        )
+    return count
 
 
 def _kept_already(
