@@ -1,15 +1,13 @@
-"""What a network has besides where it sees patches of volumes instead of slices, and what that costs."""
+"""What a network has besides where it sees patches of volumes instead of slices."""
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 from balrsam_pipeline.plan_checks import require
 
 Zyx = tuple[int, int, int]
 LARGEST_DEPTH, LARGEST_WIDTH, MOST_LEVELS = 4096, 2**12, 7
-CONVOLUTIONS = 4  # about as many of a level's own width: two on the way down, the rest on the way up
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,12 +47,3 @@ class VolumePlan:
             before = strides[-1]
             strides.append((before[0] * z, before[1] * y, before[2] * x))
         return tuple(strides)
-
-    @property
-    def multiply_adds_per_voxel(self) -> float:
-        """Of the convolutions, about: what a configuration costs in comparison with others."""
-        levels = zip(self.strides, self.kernels, self.widths, strict=True)
-        return sum(
-            CONVOLUTIONS * math.prod(kernel) * width**2 / math.prod(stride)
-            for stride, kernel, width in levels
-        )

@@ -30,6 +30,7 @@ from .presets import preset as preset
 from .profiling import NetworkCost as NetworkCost
 from .profiling import count_cost as count_cost
 from .profiling import describe_network as describe_network
+from .profiling import prediction_multiply_adds as prediction_multiply_adds
 from .step_memory import StepMemory as StepMemory
 from .step_memory import step_memory as step_memory
 from .trained_weights import TENSORS_CHECKSUM as TENSORS_CHECKSUM

@@ -1,4 +1,4 @@
-"""The one table of backbones: sizes of every ViT that a plan can name, and what they cost; without torch."""
+"""Sizes of every plain ViT that a plan can name, and what TinyViT costs on a CPU; without torch."""
 
 from __future__ import annotations
 
@@ -8,8 +8,6 @@ from balrsam_pipeline.plan import Backbone
 
 PATCH = 16  # pixels per side of a token
 DECODER_MLP = 2048  # hidden width of the mask decoder's MLPs, in every file of SAM's family
-# TinyViT costs about as much per position of its embedding as a ViT of width 256 and ten blocks
-TINY_VIT_PER_TOKEN = 12 * 10 * 256**2
 # TinyViT without a stride on a CPU, in float32: core-seconds for a million pixels (one Intel Xeon; an
 # older measurement on a busy machine gave twice as many)
 ENCODER_S_PER_MEGAPIXEL = 16.0
@@ -28,11 +26,6 @@ class BackboneShape:
     global_blocks: tuple[int, ...]
     decoder_mlp: int = DECODER_MLP
 
-    @property
-    def multiply_adds_per_token(self) -> int:
-        """Of all linear layers; a block has 4 × width² in its attention and 8 × width² in its MLP."""
-        return 12 * self.depth * self.width**2
-
 
 BACKBONES: dict[Backbone, BackboneShape] = {
     "vit_mini": BackboneShape(width=192, depth=6, heads=3, global_blocks=(2, 5), decoder_mlp=512),
@@ -45,8 +38,3 @@ BACKBONES: dict[Backbone, BackboneShape] = {
 def decoder_mlp(backbone: Backbone) -> int:
     """Hidden width of the mask decoder's MLPs."""
     return BACKBONES[backbone].decoder_mlp if backbone in BACKBONES else DECODER_MLP
-
-
-def multiply_adds_per_token(backbone: Backbone) -> int:
-    """Of the encoder's layers, per position of its image embedding."""
-    return BACKBONES[backbone].multiply_adds_per_token if backbone in BACKBONES else TINY_VIT_PER_TOKEN

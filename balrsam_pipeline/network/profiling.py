@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor, nn
@@ -94,8 +94,7 @@ def count_cost(network: NetworkPlan, patch_shape: tuple[int, ...], batch_size: i
     """Count a training step of a plan's network on patches (y, x) or (z, y, x), on the meta device."""
     model = meta_network(network)
     image = torch.empty(batch_size, network.input_channels, *patch_shape, device="meta")
-    attention = {torch.ops.aten._scaled_dot_product_flash_attention_for_cpu: _attention_flops}
-    with FlopCounterMode(display=False, custom_mapping=attention) as flops, count_saved_bytes(model) as saved:
+    with _flop_counter() as flops, count_saved_bytes(model) as saved:
         output = model.forward_training(image)
     del output
     return NetworkCost(
@@ -108,6 +107,16 @@ def count_cost(network: NetworkPlan, patch_shape: tuple[int, ...], batch_size: i
             for part, inside in PARTS.items()
         },
     )
+
+
+def prediction_multiply_adds(network: NetworkPlan) -> int:
+    """Multiply-adds by which a network predicts one input of its plan's size, counted on the meta device;
+    what a user's own package changes is left out."""
+    model = meta_network(replace(network, extension="")).eval().requires_grad_(False)
+    image = torch.empty(1, network.input_channels, *network.input_shape, device="meta")
+    with _flop_counter() as flops:
+        model(image)
+    return flops.get_total_flops() // 2
 
 
 def describe_network(network: NetworkPlan) -> str:
@@ -159,6 +168,11 @@ def _storage(tensor: Tensor) -> int:
 
 def _same(tensor: Tensor) -> Tensor:
     return tensor
+
+
+def _flop_counter() -> FlopCounterMode:
+    attention = {torch.ops.aten._scaled_dot_product_flash_attention_for_cpu: _attention_flops}
+    return FlopCounterMode(display=False, custom_mapping=attention)
 
 
 def _attention_flops(query: torch.Size, key: torch.Size, value: torch.Size, *_: object, **__: object) -> int:

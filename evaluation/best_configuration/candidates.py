@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import combinations
 
-from balrsam_pipeline.network.backbone_shapes import multiply_adds_per_token
 from balrsam_pipeline.plan import Configuration
 
 STACKS_A_SLICE = 2  # in which it is seen, since they overlap by half
@@ -28,20 +27,20 @@ class Candidate:
 
 
 def prediction_cost(configuration: Configuration) -> float:
-    """Multiply-adds of the ViT per voxel (of convolutions over volumes, where there are), in thousands: a
-    relative cost that is the same on every machine.
+    """Multiply-adds of the network per voxel of a patch, in thousands: a relative cost that is the same on
+    every machine.
 
-    Context slices count a hundredth each, so that of two configurations alike otherwise the one with fewer
-    channels is cheaper.
+    Each orientation counts, and that stacks overlap; overlaps of tiles and mirrored copies do not, which
+    depend on the images and on how they are predicted.
     """
-    if configuration.network.volume is not None:
-        return round(configuration.network.volume.multiply_adds_per_voxel / 1000, 3)
-    per_token = multiply_adds_per_token(configuration.network.backbone)
-    tokens = math.prod(configuration.network.input_size) / configuration.network.embedding_stride**2
-    stacked = configuration.network.stack > 0
-    axes = STACKS_A_SLICE if stacked else len(configuration.slicing_axes)
-    passes = axes * (1 + 0.01 * configuration.context_slices)
-    return round(passes * tokens * per_token / math.prod(configuration.patch_size) / 1000, 3)
+    from balrsam_pipeline.network import prediction_multiply_adds  # loads torch
+
+    network = configuration.network
+    passes = 1 if network.volume is not None else len(configuration.slicing_axes)
+    if network.stack:
+        passes = STACKS_A_SLICE
+    seen = prediction_multiply_adds(network)
+    return round(passes * seen / math.prod(configuration.patch_shape) / 1000, 3)
 
 
 def candidates(configurations: Sequence[Configuration], ensembles: bool = True) -> tuple[Candidate, ...]:
@@ -50,10 +49,9 @@ def candidates(configurations: Sequence[Configuration], ensembles: bool = True) 
     sizes = [1]
     if ensembles:
         sizes += [size for size in (2, len(configurations)) if size >= 2 and size <= len(configurations)]
+    costs = {item.name: prediction_cost(item) for item in configurations}
     return tuple(
-        Candidate(
-            configurations=tuple(item.name for item in group), cost=round(sum(map(prediction_cost, group)), 3)
-        )
+        Candidate(configurations=group, cost=round(sum(costs[name] for name in group), 3))
         for size in dict.fromkeys(sizes)
-        for group in combinations(configurations, size)
+        for group in combinations(costs, size)
     )
