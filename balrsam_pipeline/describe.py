@@ -112,7 +112,15 @@ def _names(plan: Plan, description: DatasetDescription) -> str:
     return _paragraph(
         f"To be found: {len(names)} {kind}, {', '.join(names)}.{ignore} "
         f"Planned: {configurations}; if none is named, {plan.default_configuration} is trained{beside}."
+        f"{_planned_for(plan.gpu_memory_gb)}"
     )
+
+
+def _planned_for(gpu_memory_gb: float | None) -> str:
+    """The machine, in a sentence; nothing where an older plan does not say."""
+    if gpu_memory_gb is None:
+        return ""
+    return f" Planned for: a GPU of {gpu_memory_gb:.3g} GB." if gpu_memory_gb else " Planned for: a CPU."
 
 
 def _configuration(configuration: Configuration, known: dict[str, str], plan: Plan) -> str:

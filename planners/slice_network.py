@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import replace
+from functools import partial
 from operator import itemgetter
 
 from balrsam_pipeline.hardware import USABLE_SHARE
@@ -32,10 +33,12 @@ from planners.rules.configurations import (
     ConfigurationDraft,
 )
 from planners.rules.input_size import (
+    SIDES,
     Size,
     given_input_size,
     given_tiles,
     input_size,
+    memory_reason,
     surroundings,
 )
 from planners.rules.mask_stride import Stride, label_thickness, mask_stride, pyramid_stride, pyramid_width
@@ -142,16 +145,20 @@ def _size(
     if overrides.input_size is not None:
         return given_input_size(overrides.input_size, slices)
     cpu = common.hardware.gpu_memory_gb is None
-    return input_size(
+    at_most = partial(
+        input_size,
         slices,
         min(thick_px),
-        side,
         thickest_px=max(thick_px),
         cpu=cpu,
         adapted=adapted,
         once=once,
         ordered=common.ordered,
     )
+    size = at_most(side)
+    if cpu or size.value == at_most(SIDES[-1]).value:
+        return size
+    return Decision(size.value, size.reason + memory_reason(common.hardware, side))
 
 
 def batch_size(network: NetworkPlan, size: Size, common: CommonDecisions) -> tuple[Decision[int], bool]:

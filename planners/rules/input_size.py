@@ -110,6 +110,14 @@ def largest_side(hardware: Hardware) -> int:
     return next(side for needed, side in _LARGEST_BY_GB if hardware.gpu_memory_gb >= needed)
 
 
+def memory_reason(hardware: Hardware, side: int) -> str:
+    """What a GPU's memory adds to the reason of a size that would be another at a longer side than `side`."""
+    memory = f"{hardware.gpu_memory_gb or 0:.3g} GB"
+    if side == largest_side(hardware):
+        return f"; a GPU of {memory}: at most {side}"
+    return f"; at {SIDES[SIDES.index(side) + 1]} too few samples fit into {memory}"
+
+
 def input_size(
     slices: Slices,
     thickness_px: float,

@@ -13,7 +13,7 @@ import balrsam_pipeline.network as network_package
 from balrsam_pipeline.dataset import DatasetDescription, LabelScheme
 from balrsam_pipeline.describe import plan_page
 from balrsam_pipeline.errors import DatasetError
-from balrsam_pipeline.plan import Fingerprint, read_plan, write_versioned
+from balrsam_pipeline.plan import Fingerprint, NetworkPlan, read_plan, write_versioned
 from planners.hardware import Hardware
 from planners.overrides import Overrides
 from planners.planner import plan_dataset
@@ -53,6 +53,11 @@ def test_what_the_user_decided_is_carried_out_and_recorded() -> None:
     assert configuration.spacing_mm == (2.0, 0.5, 0.5)
     assert not configuration.network.from_scratch
     assert set(plan.overrides) == {"backbone", "input_size", "batch_size", "spacing_mm"}
+
+
+def squares(side: int) -> Fingerprint:
+    """Colour pictures of `side` × `side` pixels with large objects."""
+    return in_colour(make_fingerprint([(1.0, 1.0, 1.0)], (1, side, side)))
 
 
 def in_colour(fingerprint: Fingerprint) -> Fingerprint:
@@ -224,6 +229,49 @@ def test_a_small_card_gets_a_smaller_input_until_a_useful_batch_fits() -> None:
     ]
     assert max(plans[0].network.input_size) < max(plans[1].network.input_size)
     assert all(plan.batch_size >= 2 for plan in plans)
+
+
+@pytest.mark.parametrize(
+    ("memory_gb", "side", "told"),
+    [(7.0, 448, "a GPU of 7 GB: at most 448"), (9.0, 672, "a GPU of 9 GB: at most 672"), (20.0, 896, "")],
+)
+def test_the_size_says_where_memory_chose_it(
+    memory_gb: float, side: int, told: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(network_package, "step_memory", lambda *_: SimpleNamespace(total=1))
+    planned = plan_dataset(squares(1024), COLOUR, Hardware(gpu_memory_gb=memory_gb)).configurations["2d"]
+    assert max(planned.network.input_size) == side
+    assert told in planned.reasons["patch_size"]
+    assert bool(told) == ("GB" in planned.reasons["patch_size"])
+
+
+def test_small_slices_are_not_said_to_follow_from_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(network_package, "step_memory", lambda *_: SimpleNamespace(total=1))
+    planned = plan_dataset(make_fingerprint(), DESCRIPTION, Hardware(gpu_memory_gb=7)).configurations["2d"]
+    assert "GB" not in planned.reasons["patch_size"]
+
+
+def test_the_size_says_where_too_few_samples_of_a_larger_one_fit(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As if a step took 9 GB a sample at 896 pixels, and 9 GB for all of them at fewer."""
+
+    def step(network: NetworkPlan, _: object, batch: int) -> SimpleNamespace:
+        return SimpleNamespace(total=9 * 2**30 * (batch if max(network.input_size) == 896 else 1))
+
+    monkeypatch.setattr(network_package, "step_memory", step)
+    planned = plan_dataset(squares(1024), COLOUR, Hardware(gpu_memory_gb=16)).configurations["2d"]
+    assert max(planned.network.input_size) == 672
+    assert "at 896 too few samples fit into 16 GB" in planned.reasons["patch_size"]
+
+
+@pytest.mark.parametrize(("memory_gb", "told"), [(None, "a CPU"), (23.64, "a GPU of 23.6 GB")])
+def test_the_page_tells_what_was_planned_for(
+    memory_gb: float | None, told: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(network_package, "step_memory", lambda *_: SimpleNamespace(total=1))
+    fingerprint = make_fingerprint()
+    plan = plan_dataset(fingerprint, DESCRIPTION, Hardware(gpu_memory_gb=memory_gb))
+    assert f"Planned for: {told}." in " ".join(plan_page(plan, fingerprint, DESCRIPTION).split())
+    assert "Planned for" not in plan_page(replace(plan, gpu_memory_gb=None), fingerprint, DESCRIPTION)
 
 
 def test_the_page_tells_what_and_why() -> None:
