@@ -38,7 +38,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "compare": ("evaluation.cli", "compare two scored sets of predictions"),
     "plot": ("evaluation.plot.cli", "overlay pictures of predictions and references"),
     "submit": ("evaluation.submission.cli", "check and pack a leaderboard submission"),
-    "describe": ("balrsam_pipeline.describe", "a plan or a network in plain words"),
+    "describe": ("balrsam_pipeline.describe.cli", "a plan or a network in plain words"),
     "download_checkpoint": ("balrsam_pipeline.network.cli", "fetch an official SAM checkpoint"),
     "export_model": ("balrsam_pipeline.inference.cli", "pack a trained model into one file to share"),
     "install_model": ("balrsam_pipeline.inference.cli", "unpack a shared model"),

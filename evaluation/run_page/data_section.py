@@ -9,7 +9,7 @@ from statistics import median
 from markupsafe import Markup
 
 from balrsam_pipeline.dataset import RawDataset
-from balrsam_pipeline.describe import HEADINGS
+from balrsam_pipeline.describe.page import HEADINGS
 from balrsam_pipeline.plan import CaseFingerprint, Configuration, Fingerprint, Plan
 from evaluation.reports.html.charts import group_boxes
 from evaluation.reports.html.markup import Cell, Row, Table, number

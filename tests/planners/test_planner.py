@@ -11,7 +11,7 @@ from support.fingerprints import make_fingerprint
 
 import balrsam_pipeline.network as network_package
 from balrsam_pipeline.dataset import DatasetDescription, LabelScheme
-from balrsam_pipeline.describe import plan_page
+from balrsam_pipeline.describe.page import plan_page
 from balrsam_pipeline.errors import DatasetError
 from balrsam_pipeline.plan import Fingerprint, NetworkPlan, read_plan, write_versioned
 from planners.hardware import Hardware

@@ -11,7 +11,7 @@ from support.fingerprints import make_fingerprint
 
 import balrsam_pipeline.network as network_package
 from balrsam_pipeline.dataset import DatasetDescription, LabelScheme
-from balrsam_pipeline.describe import plan_page
+from balrsam_pipeline.describe.page import plan_page
 from balrsam_pipeline.hardware import USABLE_SHARE, GiB
 from balrsam_pipeline.network import preset, step_memory
 from balrsam_pipeline.plan import Configuration, NetworkPlan

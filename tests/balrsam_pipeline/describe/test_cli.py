@@ -1,11 +1,16 @@
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
 from pathlib import Path
+from typing import get_args
 
 import pytest
 
 from balrsam_pipeline.cli import main
+from balrsam_pipeline.network import preset
+from balrsam_pipeline.plan import Backbone
 
 
 def test_vit_h_trains_the_share_that_the_paper_states(capsys: pytest.CaptureFixture[str]) -> None:
@@ -37,3 +42,24 @@ def test_a_dataset_without_a_plan_is_told_how_to_get_one(
 def test_an_input_size_that_cannot_be_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["describe", "--backbone", "vit_b", "--input-size", "100"]) == 2
     assert "multiples of 16" in capsys.readouterr().err
+
+
+def test_a_plan_is_described_and_a_usage_error_told_without_torch(test_data: Path, tmp_path: Path) -> None:
+    """Loading it takes two seconds."""
+    folders = ["--raw", str(test_data / "raw"), "--preprocessed", str(tmp_path)]
+    for words in (["describe"], ["describe", "4", *folders]):
+        script = (
+            f"import sys; from balrsam_pipeline.cli import main; print(main({words}), 'torch' in sys.modules)"
+        )
+        done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+        assert done.stdout.split() == ["2", "False"]
+
+
+def test_help_tells_the_side_of_every_backbone(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["describe", "--help"])
+    told = " ".join(capsys.readouterr().out.split())
+    default, *others = re.findall(r"side of the input \(default: (.*?)\)", told)[0].split("; ")
+    sides = {name: int(part.split(": ")[1]) for part in others for name in part.split(": ")[0].split(" and ")}
+    for backbone in get_args(Backbone):
+        assert sides.get(backbone, int(default)) == preset(backbone).input_size[0]
