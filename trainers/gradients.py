@@ -7,10 +7,12 @@ batch's.
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import torch
 from torch import Tensor, nn
 
-from trainers.losses import SegmentationLoss
+from trainers.losses import LossSums, SegmentationLoss
 from trainers.optimisation import Precision
 
 
@@ -41,13 +43,14 @@ def accumulate(
     total: Tensor | None = None
     with torch.no_grad():
         for piece, label in zip(divided, labels, strict=True):
-            sums = _sums(forward, loss, precision, piece, label)
+            sums = _sums(forward, loss, precision, piece, label).vector
             total = sums if total is None else total + sums
     if total is None:
         raise ValueError("a batch without samples")
     for piece, label in zip(divided, labels, strict=True):
         own = _sums(forward, loss, precision, piece, label)
-        value = loss.of_sums(total + own - own.detach()).total
+        whole = total + own.vector - own.vector.detach()
+        value = loss.of_sums(replace(own, vector=whole)).total
         _backward(precision, value)
     return value.detach()
 
@@ -58,7 +61,7 @@ def _sums(
     precision: Precision,
     inputs: tuple[Tensor, ...],
     label: Tensor,
-) -> Tensor:
+) -> LossSums:
     with precision.autocast():
         logits_bkhw, boundary_b1hw, *coarser = forward(*inputs)
     return loss.sums(logits_bkhw, boundary_b1hw, label, coarser)

@@ -38,6 +38,22 @@ class LossValue:
     parts: dict[str, Tensor]
 
 
+@dataclass(frozen=True, slots=True)
+class LossSums:
+    """What the loss of some samples is a function of.
+
+    Attributes:
+        vector: sums of each level of masks, finest first, of the boundary, and of a loss of the user's own;
+            those of several batches or ranks add up.
+        levels: of masks.
+        boundary: how many of the sums are the boundary's; 0 without one.
+    """
+
+    vector: Tensor
+    levels: int
+    boundary: int
+
+
 class SegmentationLoss:
     """The training loss of one label scheme.
 
@@ -73,37 +89,37 @@ class SegmentationLoss:
         boundary_logits_b1yx: Tensor | None,
         label_byx: Tensor,
         coarser_logits: Sequence[Tensor] = (),
-    ) -> Tensor:
-        """The sums that the loss of these samples is a function of, in one vector; those of several batches
-        add up."""
+    ) -> LossSums:
+        """The sums that the loss of these samples is a function of."""
         scheme = self._scheme_on(logits_bkyx.device)
         sums = [class_sums(logits_bkyx, label_byx, scheme)]
         for coarser_bkyx in coarser_logits:
             sums.append(class_sums(coarser_bkyx, _thinned(label_byx, coarser_bkyx), scheme))
+        levels, boundary = len(sums), 0
         if boundary_logits_b1yx is not None:
             sums.append(boundary_sums(boundary_logits_b1yx, label_byx, scheme))
+            boundary = len(sums[-1])
         if self._own is not None:
             name = self._config.extension
             sums.append(own_sums(self._own, name, logits_bkyx, label_byx, self._labels))
-        return torch.cat(sums)
+        return LossSums(torch.cat(sums), levels, boundary)
 
-    def of_sums(self, sums: Tensor) -> LossValue:
+    def of_sums(self, sums: LossSums) -> LossValue:
         """The loss whose sums (added over ranks where there are several) these are."""
-        sums = sums if self._reduce is None else self._reduce(sums)
-        sums, own = (sums[:-OWN_SUMS], sums[-OWN_SUMS:]) if self._own is not None else (sums, None)
+        vector = sums.vector if self._reduce is None else self._reduce(sums.vector)
         labels = len(self._labels.names) if self._labels.has_regions else self._labels.classes - 1
-        per_level = 3 * labels + ENTROPY_SUMS  # more than the boundary's sums
-        levels, of_boundary = divmod(len(sums), per_level)
-        parts = self._parts(sums[:per_level], labels)
+        per_level = 3 * labels + ENTROPY_SUMS
+        sizes = [*[per_level] * sums.levels, sums.boundary, OWN_SUMS if self._own is not None else 0]
+        *levels, boundary, own = torch.split(vector, sizes)
+        parts = self._parts(levels[0], labels)
         total = self._weighted(parts)
-        for level in range(1, levels):
-            coarser = self._parts(sums[level * per_level : (level + 1) * per_level], labels)
-            total = total + COARSER_WEIGHT**level * self._weighted(coarser)
-        if of_boundary:
-            entropy_sum, count, both, either = sums[-of_boundary:]
+        for level, coarser in enumerate(levels[1:], start=1):
+            total = total + COARSER_WEIGHT**level * self._weighted(self._parts(coarser, labels))
+        if sums.boundary:
+            entropy_sum, count, both, either = boundary
             parts["boundary"] = entropy_sum / count.clamp_min(1) + 1 - (2 * both + SMOOTH) / (either + SMOOTH)
             total = total + self._config.boundary * parts["boundary"]
-        if own is not None:
+        if self._own is not None:
             parts["extension"] = of_own_sums(own)
             total = total + self._config.extension_weight * parts["extension"]
         return LossValue(total, {name: value.detach() for name, value in parts.items()})

@@ -162,6 +162,7 @@ def test_a_loss_of_one_s_own_is_the_batch_s_mean_in_pieces_too(package):
     config = LossConfig(extension="my_lab.mean:squared", extension_weight=2.0, boundary=0.0)
     loss, plain = SegmentationLoss(CLASSES, config), SegmentationLoss(CLASSES, LossConfig(boundary=0.0))
     expected = plain(logits, None, label).total + 2 * (logits[:, 0] - label).square().mean()
-    pieces = loss.sums(logits[:2], None, label[:2]) + loss.sums(logits[2:], None, label[2:])
+    first, second = loss.sums(logits[:2], None, label[:2]), loss.sums(logits[2:], None, label[2:])
+    pieces = dataclasses.replace(first, vector=first.vector + second.vector)
     torch.testing.assert_close(loss(logits, None, label).total, expected)
     torch.testing.assert_close(loss.of_sums(pieces).total, expected)

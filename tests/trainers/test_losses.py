@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -7,6 +9,7 @@ from scipy import ndimage
 
 from balrsam_pipeline.dataset.labels import LabelScheme
 from balrsam_pipeline.network.loss_sums import boundary_target
+from trainers import losses
 from trainers.config import LossConfig
 from trainers.losses import SegmentationLoss, one_hot, region_target
 
@@ -55,6 +58,15 @@ def test_dice_of_hard_probabilities_is_the_overlap_of_sets():
         for k in (1, 2)
     ]
     assert parts["dice"].item() == pytest.approx(1 - float(sum(dices)) / 2, abs=1e-5)
+
+
+def test_sums_of_the_boundary_are_never_taken_for_those_of_a_level_of_masks(monkeypatch):
+    """With one label a level of masks has five sums: a boundary of five was one more level, silently."""
+    one = replace(CLASSES, names=("a",), values=((1,),), largest=1)
+    logits, label = torch.randn(2, 2, 8, 8), torch.randint(0, 2, (2, 8, 8))
+    monkeypatch.setattr(losses, "boundary_sums", lambda *_: torch.ones(5))
+    with pytest.raises(ValueError, match="unpack"):
+        SegmentationLoss(one, LossConfig())(logits, torch.randn(2, 1, 2, 2), label)
 
 
 def test_a_perfect_prediction_costs_nothing():
