@@ -254,10 +254,6 @@ def _predict_case(job: _Job, files: CaseFiles) -> Path:
     return path
 
 
-def _output_path(files: CaseFiles, output: Path) -> Path:
-    return output / prediction_name(files)
-
-
 def _manifest(
     members: Sequence[Member], options: FileOptions, series: Mapping[str, SeriesRecord]
 ) -> Manifest:

@@ -7,7 +7,6 @@ from .builder import build as build
 from .builder import laid_out as laid_out
 from .builder import random_model as random_model
 from .checkpoints import checkpoint_sha256 as checkpoint_sha256
-from .checkpoints import sam_kind as sam_kind
 from .checkpoints import tensors_crc32 as tensors_crc32
 from .download import obtain as obtain
 from .features import Features as Features

@@ -153,7 +153,7 @@ def tensors_crc32(tensors: Mapping[str, Tensor]) -> int:
 
 
 @dataclass(frozen=True, slots=True)
-class SamKind:
+class _SamKind:
     """Which encoder a SAM file holds."""
 
     backbone: Backbone
@@ -166,15 +166,6 @@ class SamKind:
         return f"vit_t with embedding_stride {self.embedding_stride} (as {of})"
 
 
-def sam_kind(path: Path) -> SamKind:
-    """Which encoder a SAM checkpoint holds, from its content.
-
-    Raises:
-        CheckpointError: as `read_tensors`; or no encoder that is known here.
-    """
-    return _kind(_without_prefix(read_tensors(path), path), path)
-
-
 def read_sam(path: Path, backbone: Backbone, embedding_stride: Literal[4, 16] = 16) -> dict[str, Tensor]:
     """The tensors of a SAM checkpoint under SAM's own names, every one present and of the right shape.
 
@@ -183,7 +174,7 @@ def read_sam(path: Path, backbone: Backbone, embedding_stride: Literal[4, 16] = 
         another backbone.
     """
     tensors = _without_prefix(read_tensors(path), path)
-    planned, found = SamKind(backbone, embedding_stride), _kind(tensors, path)
+    planned, found = _SamKind(backbone, embedding_stride), _kind(tensors, path)
     if found != planned:
         raise CheckpointError(
             path,
@@ -278,13 +269,13 @@ def _without_prefix(tensors: dict[str, Tensor], path: Path) -> dict[str, Tensor]
     return {key.removeprefix(prefix): tensor for key, tensor in tensors.items()}
 
 
-def _kind(tensors: dict[str, Tensor], path: Path) -> SamKind:
+def _kind(tensors: dict[str, Tensor], path: Path) -> _SamKind:
     if TINY_ANCHOR in tensors:
-        return SamKind("vit_t", 16 if tensors[TINY_ANCHOR].shape[-1] == STRIDED_KERNEL else 4)
+        return _SamKind("vit_t", 16 if tensors[TINY_ANCHOR].shape[-1] == STRIDED_KERNEL else 4)
     width = tensors[ANCHOR].shape[0] if tensors[ANCHOR].dim() else 0
     for backbone, shape in BACKBONES.items():
         if shape.width == width:
-            return SamKind(backbone)
+            return _SamKind(backbone)
     known = ", ".join(f"{backbone} {shape.width}" for backbone, shape in BACKBONES.items())
     raise CheckpointError(
         path,
@@ -294,7 +285,7 @@ def _kind(tensors: dict[str, Tensor], path: Path) -> SamKind:
     )
 
 
-def _shapes(kind: SamKind) -> dict[str, tuple[int, ...]]:
+def _shapes(kind: _SamKind) -> dict[str, tuple[int, ...]]:
     if kind.backbone != "vit_t":
         return stock_shapes(kind.backbone)
     others = {

@@ -35,12 +35,6 @@ def write_summary(summary: Summary, path: Path, strata: Strata | None = None) ->
     write_json(path, _content(summary, strata))
 
 
-def summary_to_json(summary: Summary, strata: Strata | None = None) -> dict[str, Any]:
-    """A summary as JSON values: nnU-Net's three keys, then ours."""
-    content = _content(summary, strata)
-    return content | {"metric_per_case": [case.to_json() for case in content["metric_per_case"]]}
-
-
 def _content(summary: Summary, strata: Strata | None) -> dict[str, Any]:
     means = {key: _mean_of_label(summary, label) for label, key in summary.labels.items()}
     titles = list(next(iter(means.values()), {}))

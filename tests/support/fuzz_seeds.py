@@ -90,7 +90,7 @@ def _summary() -> bytes:
 
     from balrsam_pipeline.dataset.labels import LabelScheme
     from evaluation import EvaluationOptions, evaluate_folders
-    from evaluation.reports.summary_json import summary_to_json
+    from evaluation.reports.summary_json import write_summary
 
     labels = LabelScheme(
         names=("organ",), values=((1,),), has_regions=False, region_order=(), ignore_value=None, largest=1
@@ -105,7 +105,8 @@ def _summary() -> bytes:
         summary = evaluate_folders(
             Path(folder) / "predictions", Path(folder) / "references", labels, ".nii.gz", options
         )
-    return _json(summary_to_json(summary))
+        write_summary(summary, path := Path(folder) / "summary.json")
+        return path.read_bytes()
 
 
 def _nnunet_summary() -> bytes:
