@@ -46,7 +46,7 @@ class NetworkPlan:
     for each image; of a ViT all blocks are adapted.
 
     `pixels` says what the encoder was shown in its own training, `input_ranges` which values of each input
-    channel are black and white (`network/value_range.py`); empty: the encoder sees the input as it is.
+    channel are black and white (`planners/rules/value_range.py`); empty: the encoder sees the input as it is.
     With `projection` "fixed", channels other than three are combined as at the start, without training: then
     nothing before the adapted stages changes.
 

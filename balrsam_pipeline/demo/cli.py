@@ -12,7 +12,7 @@ from balrsam_pipeline.hardware import chosen_devices
 from balrsam_pipeline.layout import ResultsFolder
 from balrsam_pipeline.paths import Roots, compute_with_threads, find_dataset, shown
 from balrsam_pipeline.run.cli import run_all
-from balrsam_pipeline.run.pages import first_page
+from balrsam_pipeline.run.page_keeper import first_page
 from balrsam_pipeline.run.request import RunRequest
 
 CONFIGURATIONS = ("2d", "2.5d")  # two, so that there is something to ensemble

@@ -12,9 +12,10 @@ from pathlib import Path
 
 from balrsam_pipeline.dataset import CaseFiles
 from balrsam_pipeline.dataset.cases import prediction_name
+from balrsam_pipeline.errors import BalrsamError
 from balrsam_pipeline.execution.whole_folder import SCRATCH
 from balrsam_pipeline.files import final_name
-from balrsam_pipeline.inference.grids import difference_of_grids
+from balrsam_pipeline.imageio import read_geometry, spacing_differs
 from balrsam_pipeline.inference.outputs import (
     files_of_case,
     mark_all,
@@ -161,3 +162,28 @@ def remove_leftovers(cases: Mapping[str, CaseFiles], output: Path) -> None:
             path.unlink(missing_ok=True)
         elif name.removesuffix(SCRATCH) in ours and path.is_dir() and not path.is_symlink():
             shutil.rmtree(path, ignore_errors=True)
+
+
+def difference_of_grids(image: Path, label: Path) -> str | None:
+    """How the headers of an image and of its label map differ, in words: shape, or of volumes the spacing (a
+    PNG keeps none). None where they do not, and where the image cannot be read, which is reported when it is
+    predicted or evaluated.
+    """
+    try:
+        expected = read_geometry(image)
+    except BalrsamError:
+        return None
+    try:
+        found = read_geometry(label)
+    except BalrsamError as problem:
+        return f"{label.name} cannot be read ({problem.found})"
+    if found.shape_zyx != expected.shape_zyx:
+        return f"{label.name} has {_times(found.shape_zyx)} voxels, its image {_times(expected.shape_zyx)}"
+    if expected.dimension == found.dimension == 3 and spacing_differs(expected, found):
+        own, other = _times(found.spacing_mm), _times(expected.spacing_mm)
+        return f"{label.name} has voxels of {own} mm, its image {other}"
+    return None
+
+
+def _times(sizes: tuple[float, float, float]) -> str:
+    return " × ".join(f"{size:.6g}" for size in sizes)

@@ -9,7 +9,7 @@ from .builder import random_model as random_model
 from .checkpoints import checkpoint_sha256 as checkpoint_sha256
 from .checkpoints import tensors_crc32 as tensors_crc32
 from .download import obtain as obtain
-from .features import Features as Features
+from .layers import Features as Features
 from .layers import shrunk as shrunk
 from .load_sam import starts_as_sam as starts_as_sam
 from .loss_sums import ENTROPY_SUMS as ENTROPY_SUMS

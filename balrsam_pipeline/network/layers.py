@@ -1,9 +1,10 @@
-"""Layers that encoder, decoder and CDEN share."""
+"""Layers that encoder, decoder and CDEN share, and what of an encoder can be kept and used again."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -18,6 +19,20 @@ RECOMPUTE_TOKENS = (
 # whose memory is not what is counted
 CUDA_ATTENTION = [SDPBackend.FLASH_ATTENTION, SDPBackend.EFFICIENT_ATTENTION, SDPBackend.MATH]
 BATCH = 16  # images from which oneDNN is chosen whatever the number of threads
+
+
+class Features(NamedTuple):
+    """Output of an encoder's `prefix`, input of its `suffix`; tensors alone, to be stored and stacked.
+
+    Attributes:
+        tokens_byxc: (b, y, x, c), what the suffix goes on from; the image embedding itself where no block is
+            trained.
+        early_byxc: (b, y, x, c), the early feature that CDEN reads, where the suffix neither computes it nor
+            starts from it.
+    """
+
+    tokens_byxc: Tensor
+    early_byxc: Tensor | None = None
 
 
 def project(tokens: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:

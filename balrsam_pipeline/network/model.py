@@ -15,8 +15,7 @@ from balrsam_pipeline.network.backbone import EMBEDDING
 from balrsam_pipeline.network.cden import Cden
 from balrsam_pipeline.network.decoder import DetailMap, MaskDecoder
 from balrsam_pipeline.network.encoder import ImageEncoder
-from balrsam_pipeline.network.features import Features
-from balrsam_pipeline.network.layers import shrunk
+from balrsam_pipeline.network.layers import Features, shrunk
 from balrsam_pipeline.network.pixels import ToEncoderStatistics, ToUnitRange
 from balrsam_pipeline.network.pyramid import Pyramid
 from balrsam_pipeline.network.stack import as_slices, as_volumes

@@ -1,8 +1,8 @@
 """Pixels as the encoder saw them: from our normalisation to what it was shown in its own training.
 
 First each channel is brought to 0–1 (black to white), clipped, then channels other than three are combined to
-three, then they get the statistics of the encoder. The rule is planned once (`value_range.py`, in the plan's
-`input_ranges`), the network holds it as constants.
+three, then they get the statistics of the encoder. The rule is planned once
+(`planners/rules/value_range.py`, in the plan's `input_ranges`), the network holds it as constants.
 
 Suffixes: b batch, c channels, y x pixels.
 """

@@ -17,8 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from balrsam_pipeline.network.backbone import EMBEDDING
-from balrsam_pipeline.network.features import Features
-from balrsam_pipeline.network.layers import LayerNorm2d, recompute
+from balrsam_pipeline.network.layers import Features, LayerNorm2d, recompute
 from balrsam_pipeline.network.tiny_vit_layers import (
     MbConv,
     PatchEmbedding,

@@ -20,8 +20,7 @@ from torch.nn import functional
 from balrsam_pipeline.network.backbone import EMBEDDING, MASK_TOKENS
 from balrsam_pipeline.network.backbone_shapes import BACKBONES
 from balrsam_pipeline.network.decoder import UPSCALED, Hypernetworks, Transformer
-from balrsam_pipeline.network.features import Features
-from balrsam_pipeline.network.layers import Linear, shrunk
+from balrsam_pipeline.network.layers import Features, Linear, shrunk
 from balrsam_pipeline.network.model import TrainingOutput
 from balrsam_pipeline.network.volume_layers import ConvBlock, Fuse3d, TokenBlock
 from balrsam_pipeline.plan import NetworkPlan

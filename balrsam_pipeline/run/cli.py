@@ -28,8 +28,7 @@ from balrsam_pipeline.run.execute import (
 )
 from balrsam_pipeline.run.file_hashes import ContentHashes
 from balrsam_pipeline.run.invalidate import remove_leftovers
-from balrsam_pipeline.run.page_keeper import page_kept, write_page
-from balrsam_pipeline.run.pages import first_page
+from balrsam_pipeline.run.page_keeper import first_page, page_kept, write_page
 from balrsam_pipeline.run.report import dry_run_lines, remembered, status_lines, time_line
 from balrsam_pipeline.run.request import RunRequest
 from balrsam_pipeline.run.step import Step

@@ -1,4 +1,5 @@
-"""The page of a run, written anew while the run goes on: at the start, once a minute, and at the end."""
+"""The page of a run, written anew while the run goes on: at the start, once a minute, and at the end; and
+which page to look at first."""
 
 from __future__ import annotations
 
@@ -6,9 +7,11 @@ import logging
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 from balrsam_pipeline.command import load_command, parser_of
 from balrsam_pipeline.errors import BalrsamError
+from balrsam_pipeline.layout import ResultsFolder
 from balrsam_pipeline.run.request import RunRequest
 
 LOG = logging.getLogger(__name__)
@@ -51,3 +54,16 @@ def page_kept(request: RunRequest, every_s: float = EVERY_S) -> Iterator[None]:
     finally:
         over.set()
         writer.join()
+
+
+def first_page(results: ResultsFolder) -> Path | None:
+    """The page to look at first, of those that are there: the whole run, predictions, cross-validation, a
+    fold's validation."""
+    models = results.models()
+    pages = (
+        results.index,
+        results.predictions.evaluation.report,
+        *(model.crossval.report for model in models),
+        *(model.fold(number).validation.report for model in models for number in model.folds()),
+    )
+    return next((page for page in pages if page.is_file()), None)

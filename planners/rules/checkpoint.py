@@ -10,10 +10,10 @@ from typing import Any
 from balrsam_pipeline.fingerprint import ChannelStatistics, Fingerprint
 from balrsam_pipeline.network import ENCODER_S_PER_MEGAPIXEL, FROM_SCRATCH, preset
 from balrsam_pipeline.network.official_checkpoints import DOMAIN_WORDS, PUBLISHED, Domain, published
-from balrsam_pipeline.network.value_range import value_range
 from balrsam_pipeline.plan import TINY_VIT_STAGES, Backbone, NetworkPlan, Normalization, Shrink
 from planners.hardware import Hardware
 from planners.rules import Decision
+from planners.rules.value_range import value_range
 
 # words in channel names -> domain; the first that fits decides. Matched as whole words, whatever their case.
 WORDS: tuple[tuple[Domain, str], ...] = (

@@ -10,7 +10,7 @@ import pytest
 from balrsam_pipeline.dataset import CaseFiles
 from balrsam_pipeline.dataset.cases import prediction_name
 from balrsam_pipeline.imageio import Geometry, Image, read_geometry, write_image, write_label
-from balrsam_pipeline.inference.grids import difference_of_grids
+from balrsam_pipeline.inference.start import difference_of_grids
 
 
 def written(folder: Path, ending: str, shape: tuple[int, int, int]) -> tuple[Path, Path]:

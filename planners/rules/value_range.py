@@ -1,7 +1,4 @@
-"""Which normalised values of a channel are black and white to an encoder: planned once, as `input_ranges`.
-
-Imports no torch.
-"""
+"""Which normalised values of a channel are black and white to an encoder: planned once, as `input_ranges`."""
 
 from __future__ import annotations
 
