@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import locale
-import multiprocessing
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -53,11 +52,10 @@ def pytest_configure(config: pytest.Config) -> None:
         return  # the tests run in other processes
     import torch
 
-    from balrsam_pipeline.execution import executors
+    from balrsam_pipeline.execution.executors import preload
 
     torch.set_num_threads(1)
-    executors._PRELOADED += IN_WORKERS
-    multiprocessing.set_forkserver_preload(executors._PRELOADED)
+    preload(IN_WORKERS)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

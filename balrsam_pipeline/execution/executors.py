@@ -16,6 +16,12 @@ from balrsam_pipeline.processor import usable_cores
 _PRELOADED = ["blosc2", "planners.scan", "planners.preprocess"]
 
 
+def preload(modules: Sequence[str]) -> None:
+    """Have the fork server import these modules, too; of no use once it has started."""
+    _PRELOADED.extend(modules)
+    multiprocessing.set_forkserver_preload(_PRELOADED)
+
+
 def start_workers_early() -> None:
     """Let the fork server import what workers need, once for all of them, while this process still imports.
 

@@ -23,7 +23,6 @@ from trainers.data.fold_data import open_fold
 from trainers.parallel.ddp import Ranks, local_device
 from trainers.setup import assemble
 from trainers.stopping import StopRequest
-from trainers.trainer import Trainer
 
 WARM_UP = 3
 FILL = 40  # batches drawn first, so that small datasets lie in memory as they do for nearly all of a training
@@ -44,7 +43,7 @@ def measure(request: TrainRequest, steps: int) -> dict[str, object]:
             _timed(
                 wall,
                 "forward and backward",
-                lambda batch=batch: Trainer._backward(run.trainer, batch),
+                lambda batch=batch: run.trainer._backward(batch, lambda: None),
                 device,
             )
             _timed(wall, "optimiser", parts.optimiser.step, device)

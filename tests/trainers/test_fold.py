@@ -229,14 +229,14 @@ def test_intensities_may_be_changed_on_the_device_instead_of_in_the_loader(make_
 
 @pytest.mark.usefixtures("training_only")
 def test_one_non_finite_batch_is_skipped_and_training_goes_on(make_request, monkeypatch):
-    original = Trainer._backward
+    original = Trainer.step
 
-    def backward(self, batch, fetch):
+    def step(self, batch, progress, fetch):
         if self.state.step == 3:
             batch.inputs[0][:] = float("nan")
-        return original(self, batch, fetch)
+        original(self, batch, progress, fetch)
 
-    monkeypatch.setattr(Trainer, "_backward", backward)
+    monkeypatch.setattr(Trainer, "step", step)
     result = train_fold(make_request())
     final = read_checkpoint(CheckpointFolder(result.folder).path("final"))
     assert all(torch.isfinite(tensor).all() for tensor in final.tensors.values())
@@ -246,12 +246,12 @@ def test_one_non_finite_batch_is_skipped_and_training_goes_on(make_request, monk
 
 
 def test_running_out_of_memory_names_the_remedies(make_request, monkeypatch):
-    def greedy(self, batch, fetch):
+    def greedy(self, batch, progress, fetch):
         raise RuntimeError(
             "[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried to allocate 99 bytes"
         )
 
-    monkeypatch.setattr(Trainer, "_backward", greedy)
+    monkeypatch.setattr(Trainer, "step", greedy)
     with pytest.raises(TrainingError, match="--batch-size 1"):
         train_fold(make_request())
 
