@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from balrsam_pipeline.command import BEGINS_ANEW, Command, CommandFiles
 from balrsam_pipeline.errors import PARTLY, EvaluationError, first_of
-from balrsam_pipeline.execution_options import add_execution_arguments, execution_of
+from balrsam_pipeline.execution.cli_options import add_execution_arguments, execution_of
 from balrsam_pipeline.layout import EVALUATION, SUMMARY, PredictionFolder
 from balrsam_pipeline.protect import require_apart, require_folder_place
 from balrsam_pipeline.terminal import painted

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, get_args
 
 from balrsam_pipeline.command import Command, CommandFiles, add_roots, roots_of
 from balrsam_pipeline.errors import PARTLY, UsageError
-from balrsam_pipeline.execution_options import add_execution_arguments, execution_of
+from balrsam_pipeline.execution.cli_options import add_execution_arguments, execution_of
 from balrsam_pipeline.layout import PlanFolder, PreprocessedFolder, StoredFiles, stored_files
 from balrsam_pipeline.paths import find_dataset
 from balrsam_pipeline.plan import Backbone, Plan

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from balrsam_pipeline.command import Command, CommandFiles, add_roots, roots_of
 from balrsam_pipeline.errors import UsageError
-from balrsam_pipeline.execution_options import add_cluster_arguments, cluster_of
+from balrsam_pipeline.execution.cli_options import add_cluster_arguments, cluster_of
 from balrsam_pipeline.folds import fold_number
 from balrsam_pipeline.hardware import checked_device, chosen_devices
 from balrsam_pipeline.layout import ModelFolder, ResultsFolder

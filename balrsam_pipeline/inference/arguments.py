@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from balrsam_pipeline.execution_options import add_execution_arguments
+from balrsam_pipeline.execution.cli_options import add_execution_arguments
 from balrsam_pipeline.folds import fold_name
 from balrsam_pipeline.plan_names import UNNAMED, plan_name
 

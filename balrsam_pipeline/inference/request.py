@@ -14,7 +14,7 @@ from balrsam_pipeline.command import roots_of
 from balrsam_pipeline.dataset import read_description
 from balrsam_pipeline.errors import PredictionError, UsageError
 from balrsam_pipeline.execution import ExecutionOptions, folder_lock
-from balrsam_pipeline.execution_options import execution_of
+from balrsam_pipeline.execution.cli_options import execution_of
 from balrsam_pipeline.files import read_text, write_text
 from balrsam_pipeline.imageio import is_flat
 from balrsam_pipeline.inference.best_configuration import read_best

@@ -16,8 +16,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from balrsam_pipeline.network.adapters import Lora
-from balrsam_pipeline.network.backbone import WINDOW
 from balrsam_pipeline.network.layers import Linear, fused_attention, project
+from balrsam_pipeline.network.stock_sam import WINDOW
 
 TokenGrid = tuple[int, int]
 

@@ -16,10 +16,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from balrsam_pipeline.network.backbone import EMBEDDING
 from balrsam_pipeline.network.decoder import UPSCALED, DetailMap
 from balrsam_pipeline.network.layers import RECOMPUTE_TOKENS, LayerNorm2d, recompute
 from balrsam_pipeline.network.stack import AlongSlices
+from balrsam_pipeline.network.stock_sam import EMBEDDING
 from balrsam_pipeline.plan import NetworkPlan
 
 

@@ -18,8 +18,8 @@ from torch import Tensor
 from balrsam_pipeline.errors import CheckpointError
 from balrsam_pipeline.files import ESCAPED
 from balrsam_pipeline.imageio.content import POINTERS
-from balrsam_pipeline.network.backbone import stock_shapes
 from balrsam_pipeline.network.backbone_shapes import BACKBONES
+from balrsam_pipeline.network.stock_sam import stock_shapes
 from balrsam_pipeline.network.tiny_vit_weights import CLASSIFIER, tiny_vit_shapes
 from balrsam_pipeline.plan import Backbone
 from balrsam_pipeline.printable import is_utf8, listed

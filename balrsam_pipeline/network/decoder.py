@@ -16,10 +16,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from balrsam_pipeline.network.backbone import EMBEDDING, MASK_TOKENS
 from balrsam_pipeline.network.backbone_shapes import decoder_mlp
 from balrsam_pipeline.network.layers import RECOMPUTE_TOKENS, Mlp, fused_attention, project, recompute
 from balrsam_pipeline.network.stack import AcrossSlices
+from balrsam_pipeline.network.stock_sam import EMBEDDING, MASK_TOKENS
 from balrsam_pipeline.network.tensor_attention import ImageToToken, LowRankTokenToImage, TokenToImage
 from balrsam_pipeline.plan import NetworkPlan
 

@@ -12,9 +12,9 @@ from torch.nn import functional
 
 from balrsam_pipeline.network.adapters import Bottleneck, Lora
 from balrsam_pipeline.network.attention import Attention, TokenGrid, one_hot_positions, window_of
-from balrsam_pipeline.network.backbone import EMBEDDING
 from balrsam_pipeline.network.backbone_shapes import BACKBONES, PATCH
 from balrsam_pipeline.network.layers import Features, LayerNorm2d, Mlp, project, recompute
+from balrsam_pipeline.network.stock_sam import EMBEDDING
 from balrsam_pipeline.plan import NetworkPlan
 
 

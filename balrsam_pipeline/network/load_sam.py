@@ -14,11 +14,11 @@ from torch import Tensor
 from torch.nn import functional
 
 from balrsam_pipeline.network.attention import window_of
-from balrsam_pipeline.network.backbone import MASK_TOKENS
 from balrsam_pipeline.network.backbone_shapes import BACKBONES, PATCH
 from balrsam_pipeline.network.checkpoints import refuse_mismatch
 from balrsam_pipeline.network.hosvd import shared_latent
 from balrsam_pipeline.network.model import BalrSam
+from balrsam_pipeline.network.stock_sam import MASK_TOKENS
 from balrsam_pipeline.network.tiny_vit_weights import tiny_vit_weights
 from balrsam_pipeline.plan import NetworkPlan
 

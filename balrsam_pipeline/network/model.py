@@ -11,7 +11,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from balrsam_pipeline.network.backbone import EMBEDDING
 from balrsam_pipeline.network.cden import Cden
 from balrsam_pipeline.network.decoder import DetailMap, MaskDecoder
 from balrsam_pipeline.network.encoder import ImageEncoder
@@ -19,6 +18,7 @@ from balrsam_pipeline.network.layers import Features, shrunk
 from balrsam_pipeline.network.pixels import ToEncoderStatistics, ToUnitRange
 from balrsam_pipeline.network.pyramid import Pyramid
 from balrsam_pipeline.network.stack import as_slices, as_volumes
+from balrsam_pipeline.network.stock_sam import EMBEDDING
 from balrsam_pipeline.network.tiny_vit import TinyVit
 from balrsam_pipeline.plan import NetworkPlan
 

@@ -9,10 +9,10 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from balrsam_pipeline.network.backbone import EMBEDDING
 from balrsam_pipeline.network.checkpoints import read_sam
 from balrsam_pipeline.network.load_sam import ATTENTIONS, load_low_rank_start
 from balrsam_pipeline.network.model import BalrSam
+from balrsam_pipeline.network.stock_sam import EMBEDDING
 
 
 def measure_second_moments(model: BalrSam, images: Iterable[Tensor]) -> tuple[Tensor, ...]:

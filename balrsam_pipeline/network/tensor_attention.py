@@ -20,7 +20,7 @@ import torch
 from torch import Tensor, nn
 
 from balrsam_pipeline.network.attend import FewTokens, attend, read_few
-from balrsam_pipeline.network.backbone import EMBEDDING
+from balrsam_pipeline.network.stock_sam import EMBEDDING
 
 HEADS = 8
 INNER = 128  # channels of q, k and v in SAM's cross attention, over all heads

@@ -16,8 +16,8 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor, nn
 
-from balrsam_pipeline.network.backbone import EMBEDDING
 from balrsam_pipeline.network.layers import Features, LayerNorm2d, recompute
+from balrsam_pipeline.network.stock_sam import EMBEDDING
 from balrsam_pipeline.network.tiny_vit_layers import (
     MbConv,
     PatchEmbedding,

@@ -17,11 +17,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from balrsam_pipeline.network.backbone import EMBEDDING, MASK_TOKENS
 from balrsam_pipeline.network.backbone_shapes import BACKBONES
 from balrsam_pipeline.network.decoder import UPSCALED, Hypernetworks, Transformer
 from balrsam_pipeline.network.layers import Features, Linear, shrunk
 from balrsam_pipeline.network.model import TrainingOutput
+from balrsam_pipeline.network.stock_sam import EMBEDDING, MASK_TOKENS
 from balrsam_pipeline.network.volume_layers import ConvBlock, Fuse3d, TokenBlock
 from balrsam_pipeline.plan import NetworkPlan
 from balrsam_pipeline.volume_plan import VolumePlan, Zyx

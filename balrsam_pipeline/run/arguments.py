@@ -8,7 +8,7 @@ from pathlib import Path
 
 from balrsam_pipeline.command import add_roots, roots_of
 from balrsam_pipeline.errors import UsageError
-from balrsam_pipeline.execution_options import add_cluster_arguments, cluster_of
+from balrsam_pipeline.execution.cli_options import add_cluster_arguments, cluster_of
 from balrsam_pipeline.folds import fold_name
 from balrsam_pipeline.hardware import best_device, checked_device, chosen_devices, cpu_devices
 from balrsam_pipeline.layout import RawFolder

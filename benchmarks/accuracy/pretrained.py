@@ -17,8 +17,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from balrsam_pipeline.network.backbone import SAM_GRID, stock_sam
 from balrsam_pipeline.network.load_sam import resize_position_embedding, resize_relative_table
+from balrsam_pipeline.network.stock_sam import SAM_GRID, stock_sam
 from balrsam_pipeline.plan import Backbone
 from trainers.checkpoints import read_checkpoint
 

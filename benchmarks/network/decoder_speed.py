@@ -20,8 +20,8 @@ from torch import Tensor, nn
 
 from balrsam_pipeline.allocator import keep_freed_memory
 from balrsam_pipeline.network import preset
-from balrsam_pipeline.network.backbone import EMBEDDING, sam_modeling
 from balrsam_pipeline.network.decoder import MaskDecoder
+from balrsam_pipeline.network.stock_sam import EMBEDDING, sam_modeling
 from balrsam_pipeline.plan import DecoderAttention
 
 FORMS: tuple[DecoderAttention, ...] = ("exact", "low_rank")

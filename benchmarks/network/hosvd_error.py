@@ -14,9 +14,9 @@ import torch
 from torch import Tensor
 
 from balrsam_pipeline.network import find_checkpoint
-from balrsam_pipeline.network.backbone import stock_sam
 from balrsam_pipeline.network.checkpoints import read_sam
 from balrsam_pipeline.network.load_sam import ATTENTIONS
+from balrsam_pipeline.network.stock_sam import stock_sam
 
 RANKS = (8, 16, 32, 64, 96, 128, 192, 256)
 

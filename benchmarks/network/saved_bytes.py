@@ -23,9 +23,9 @@ from torch import Tensor, nn
 
 import balrsam_pipeline.network.decoder as decoder
 from balrsam_pipeline.network import count_cost, preset
-from balrsam_pipeline.network.backbone import EMBEDDING, sam_modeling
 from balrsam_pipeline.network.decoder import MaskDecoder
 from balrsam_pipeline.network.profiling import count_saved_bytes
+from balrsam_pipeline.network.stock_sam import EMBEDDING, sam_modeling
 from balrsam_pipeline.plan import DecoderAttention
 
 MIB = 2**20

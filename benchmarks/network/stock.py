@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from balrsam_pipeline.network.adapters import Lora
-from balrsam_pipeline.network.backbone import stock_sam
+from balrsam_pipeline.network.stock_sam import stock_sam
 from balrsam_pipeline.plan import Backbone
 
 

@@ -9,7 +9,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from balrsam_pipeline.network.backbone import stock_shapes
+from balrsam_pipeline.network.stock_sam import stock_shapes
 from balrsam_pipeline.network.tiny_vit_weights import tiny_vit_shapes
 
 

@@ -13,7 +13,7 @@ from support.volumes import volume_configuration, volume_network
 
 from balrsam_pipeline.dataset import make_folds, open_dataset, read_case, write_folds
 from balrsam_pipeline.demo.generate import DATASET_NAME, DemoSize, generate_dataset
-from balrsam_pipeline.network.backbone import stock_sam
+from balrsam_pipeline.network.stock_sam import stock_sam
 from balrsam_pipeline.paths import Roots
 from balrsam_pipeline.plan import (
     ChannelStatistics,

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from balrsam_pipeline.errors import BalrsamError, CheckpointError
 from balrsam_pipeline.network import BalrSam, build, load_trained, start_on_images
-from balrsam_pipeline.network.backbone import stock_sam
+from balrsam_pipeline.network.stock_sam import stock_sam
 from balrsam_pipeline.plan import NetworkPlan, read_plan
 from trainers import TrainRequest, train_fold
 from trainers.checkpoints import CheckpointFolder, read_checkpoint

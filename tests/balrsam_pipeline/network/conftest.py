@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import nn
 
-from balrsam_pipeline.network.backbone import stock_sam
+from balrsam_pipeline.network.stock_sam import stock_sam
 from balrsam_pipeline.plan import Backbone, NetworkPlan
 
 Checkpoint = tuple[nn.Module, Path]

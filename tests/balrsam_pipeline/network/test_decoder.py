@@ -12,10 +12,10 @@ import torch
 from torch import Tensor, nn
 
 from balrsam_pipeline.network.adapters import Lora
-from balrsam_pipeline.network.backbone import sam_modeling, stock_sam
 from balrsam_pipeline.network.decoder import Hypernetworks, MaskDecoder
 from balrsam_pipeline.network.hosvd import shared_latent
 from balrsam_pipeline.network.profiling import count_saved_bytes
+from balrsam_pipeline.network.stock_sam import sam_modeling, stock_sam
 from balrsam_pipeline.network.tensor_attention import ImageToToken, LowRankTokenToImage, TokenToImage
 from balrsam_pipeline.plan import NetworkPlan
 

@@ -12,11 +12,11 @@ from support.plans import example_plan
 from torch.nn import functional
 from torch.overrides import TorchFunctionMode
 
-from balrsam_pipeline.network.backbone import sam_modeling
 from balrsam_pipeline.network.builder import random_model
 from balrsam_pipeline.network.cuda_policy import cuda_policy
 from balrsam_pipeline.network.layers import LayerNorm2d, Linear, project, shrunk
 from balrsam_pipeline.network.profiling import count_saved_bytes
+from balrsam_pipeline.network.stock_sam import sam_modeling
 
 
 @pytest.mark.parametrize("shape", [(32, 7, 5, 24), (1, 64, 24), (3, 5, 24), (24,)])

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from balrsam_pipeline.network import build
-from balrsam_pipeline.network.backbone import sam_modeling, stock_sam
+from balrsam_pipeline.network.stock_sam import sam_modeling, stock_sam
 from balrsam_pipeline.plan import Backbone, NetworkPlan
 
 MakeCheckpoint = Callable[[Backbone], tuple[nn.Module, Path]]

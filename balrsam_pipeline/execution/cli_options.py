@@ -6,8 +6,7 @@ import argparse
 from pathlib import Path
 
 from balrsam_pipeline.errors import UsageError, installing
-from balrsam_pipeline.execution import ClusterOptions, ExecutionOptions
-from balrsam_pipeline.execution.options import WORKERS_WITHIN_S
+from balrsam_pipeline.execution.options import WORKERS_WITHIN_S, ClusterOptions, ExecutionOptions
 
 
 def add_cluster_arguments(parser: argparse.ArgumentParser) -> None:
