@@ -116,7 +116,7 @@ def prediction_multiply_adds(network: NetworkPlan) -> int:
     image = torch.empty(1, network.input_channels, *network.input_shape, device="meta")
     with _flop_counter() as flops:
         model(image)
-    return flops.get_total_flops() // 2
+    return int(flops.get_total_flops()) // 2
 
 
 def describe_network(network: NetworkPlan) -> str:
