@@ -1,4 +1,4 @@
-"""What a sub-command is: each package's `cli.py` offers its own, and `balrsam_pipeline/cli.py` lists them."""
+"""What a sub-command is: each package's `cli.py` offers its own, and `COMMANDS` here lists them."""
 
 from __future__ import annotations
 
