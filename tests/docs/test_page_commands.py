@@ -91,7 +91,7 @@ def work(tmp_path_factory: pytest.TempPathFactory) -> Path:
             folder / "STUDIES" / study, KINDS["oblique"], 1, "t2", study="1" if study == "anna" else "2"
         )
     (folder / "codes.json").write_text(block("prediction.md", "DICOM in and out", "json")[0])
-    (folder / "brats.json").write_text(block("prediction.md", "Submissions", "json")[0])
+    (folder / "brats.json").write_text(block("submissions.md", "Submissions", "json")[0])
     (folder / "validation-box" / "imgs").mkdir(parents=True)
     voxels = np.random.default_rng(0).integers(0, 255, SHAPE).astype(np.uint8)
     np.savez_compressed(folder / "validation-box" / "imgs" / "MR_a_0001.npz", imgs=voxels, spacing=(1, 1, 3))
@@ -173,7 +173,7 @@ def test_rules_are_chosen_and_applied_by_themselves(work: Path) -> None:
             shutil.copy(source, work / folder)
     shutil.copytree(work / "predictions", work / "others")
     shutil.copy(work / "raw" / DATASET / "dataset.json", work)
-    run("prediction.md", "By itself")
+    run("best_configuration.md", "Postprocessing by itself")
     assert {path.name for path in (work / "cleaned").glob("*.nii.gz")} == {path.name for path in validation}
 
 
@@ -185,7 +185,7 @@ def test_submissions_have_the_names_of_their_leaderboards(work: Path) -> None:
         ("amos22/imagesVa", "predictions_amos"),
     ):
         assert main(["predict", "-i", source, "-o", output, "-d", DATASET, "--best", "--device", "cpu"]) == 0
-    run("prediction.md", "Submissions")
+    run("submissions.md", "Submissions")
     names = {}
     for archive in work.glob("*.zip"):
         with zipfile.ZipFile(archive) as opened:
@@ -201,7 +201,7 @@ def test_submissions_have_the_names_of_their_leaderboards(work: Path) -> None:
         "brats.zip": ["t_1.nii.gz", "t_2.nii.gz"],
     }
     assert (work / "table.csv").read_text().startswith("id,rle\n")
-    run("prediction.md", "Containers")
+    run("submissions.md", "Containers")
     assert (work / "algorithm" / "Dockerfile").is_file() and (work / "team" / "code" / "predict.sh").is_file()
 
 
