@@ -33,10 +33,10 @@ class AugmentationConfig:
     of its range; transforms come in the order of these settings. A new one goes last, so that samples of a
     seed stay as they were: its two settings here, and a file beside the others.
 
-    `rotation_degrees` None takes 30 where the plan does not mirror along both axes of a slice, as of patients,
-    who lie one way, and elsewhere nnU-Net's rule: 180 for nearly square patches, 15 where one side exceeds
-    1.5 times the other;
-    `translation_probability` None takes 0.5, and none for `vit_mini`, which was measured without.
+    `rotation_degrees` None takes 30 where the plan does not mirror along both axes of a slice, as of
+    patients, who lie one way, and elsewhere nnU-Net's rule: 180 for nearly square patches, 15 where one side
+    exceeds 1.5 times the other; `translation_probability` None takes 0.5, and none for `vit_mini`, which was
+    measured without.
     Probabilities of rotation, scaling, intensity curves and bending that are None follow the number of
     training volumes. A CUDA device changes intensities itself, a batch at a time, since the loader would
     starve it; `in_loader` has it done by the loader there too, `on_device` on other devices as well.

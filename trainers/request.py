@@ -79,8 +79,7 @@ class TrainRequest:
     accept_changed_settings: bool = option("go on although settings differ from the start", default=False)
     continue_on_worker_loss: bool = option("replace a worker process that was killed", default=False)
     base: Path | None = option(
-        "the SAM checkpoint to adapt (default: from the cache); of balrsam train --only-validate: final "
-        "(default), best or latest",
+        "the SAM checkpoint to adapt (default: from the cache)",
         default=None,
         metavar="FILE",
         names=("--checkpoint",),
@@ -88,7 +87,11 @@ class TrainRequest:
     init_from: Path | None = option(
         "start from the weights of a trained checkpoint", default=None, metavar="FILE"
     )
-    only_validate: bool = option("validate the trained fold again, and train nothing", default=False)
+    only_validate: bool = option(
+        "validate the trained fold again, and train nothing; --checkpoint then says which of its weights: "
+        "final (default), best or latest",
+        default=False,
+    )
     weights: CheckpointKind = "final"
     loggers: tuple[str, ...] = option(
         "log there too (wants the package installed)",

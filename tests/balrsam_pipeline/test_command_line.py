@@ -6,6 +6,7 @@ After a change that is meant, write the list anew: python tests/balrsam_pipeline
 from __future__ import annotations
 
 import argparse
+import re
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,8 @@ import pytest
 from balrsam_pipeline.cli import COMMANDS, load_command, parser_of
 
 AGREED = Path(__file__).with_name("command_line.txt")
+OTHERS = {"--list"}  # of `balrsam download_checkpoint`, which help names beside it
+OPTION = re.compile(r"(?<![\w-])--[a-z][a-z-]+")
 
 
 def described(action: argparse.Action) -> str:
@@ -37,6 +40,14 @@ def command_line(name: str) -> list[str]:
 def test_the_command_line_is_as_agreed(name: str) -> None:
     agreed = AGREED.read_text(encoding="utf-8").splitlines()
     assert command_line(name) == [line for line in agreed if line.startswith(f"{name} ")]
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_help_speaks_of_options_that_the_command_has(name: str) -> None:
+    actions = parser_of(name, load_command(name))._actions
+    known = {word for action in actions for word in action.option_strings}
+    told = {word for action in actions for word in OPTION.findall(action.help or "")}
+    assert told - known <= OTHERS
 
 
 if __name__ == "__main__":
