@@ -2,10 +2,11 @@
 
 Two questions decide. How thin is the thinnest label: it must stay `THIN` input pixels thick, or a resized
 slice hides it. And what does a pixel's label depend on: an outline of an organ on all of the slice, so that a
-tile cut out of a head or a lesion says neither inside nor outside (the project's first measurements, 28 November
-2026, which docs/benchmarks.md does not hold: fetal heads 0.58 in tiles of 128, 0.92 whole at 224). So slices are seen whole, made smaller if they
-must be, and tiles are for vessels and the like. In volumes, and where both thin and large labels are there,
-`THINNEST` pixels must do. Tiles are no finer than their thinnest label needs.
+tile cut out of a head or a lesion says neither inside nor outside (fetal heads scored 0.58 in tiles of 128
+and 0.92 whole at 224, in the project's first measurements, 28 November 2026, which docs/benchmarks.md does
+not hold). So slices are seen whole, made smaller if they must be, and tiles are for vessels and the like. In
+volumes, and where both thin and large labels are there, `THINNEST` pixels must do. Tiles are no finer than
+their thinnest label needs.
 
 SAM attends within windows of 14×14 tokens of 16 pixels: sizes whose token grid is no multiple of 14 pay for
 padding above 224.
