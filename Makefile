@@ -63,7 +63,7 @@ docs: $(VENV)/.installed-docs
 
 wheel:
 	test -x $(VENV)/release/bin/python || $(PYTHON) -m venv $(VENV)/release
-	@$(VENV)/release/bin/python -m pip install -qq --disable-pip-version-check build==1.6.1 twine==7.0.0
+	@$(VENV)/release/bin/python -m pip install -qq --disable-pip-version-check -c constraints.txt build twine
 	$(VENV)/release/bin/python -m build --outdir dist .
 	$(VENV)/release/bin/twine check --strict dist/*
 
