@@ -38,8 +38,8 @@ def called(
     return done.returncode, done.stdout + done.stderr, calls.read_text().splitlines()
 
 
-@pytest.mark.parametrize(("environment", "installs"), [({}, False), ({"CI": "1"}, True)])
-def test_a_browser_is_installed_in_ci_alone(
+@pytest.mark.parametrize(("environment", "installs"), [({"CI": "0"}, False), ({}, True)])
+def test_a_browser_is_installed_unless_that_is_refused(
     tmp_path: Path, environment: dict[str, str], installs: bool
 ) -> None:
     programs = {"id": "echo 0\n", "apt-get": "", "make": ""}
