@@ -103,13 +103,13 @@ class CheckpointFolder:
             )
         return None
 
-    def settings(self) -> dict[str, Any] | None:
-        """The settings that the run was begun with, by the header of its newest sound checkpoint; None where
-        there is none."""
+    def begun(self) -> dict[str, Any] | None:
+        """What the run was begun with (its "settings" among that), by the header of its newest sound
+        checkpoint; None where there is none."""
         for kind in ("latest", "previous", "final"):
-            settings = (self.header(kind) or {}).get("settings")
-            if isinstance(settings, dict):
-                return settings
+            header = self.header(kind)
+            if header is not None and isinstance(header.get("settings"), dict):
+                return header
         return None
 
     def header(self, kind: str) -> dict[str, Any] | None:

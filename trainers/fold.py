@@ -28,6 +28,7 @@ from balrsam_pipeline.plan import Configuration, read_plan, write_versioned
 from balrsam_pipeline.progress import in_words, phase
 from balrsam_pipeline.serialise import to_json
 from evaluation import Summary, read_summary
+from trainers.changed_cases import refuse_changed_cases
 from trainers.changed_settings import as_begun
 from trainers.checkpoints import CheckpointFolder, read_checkpoint
 from trainers.config import TrainingConfig
@@ -49,7 +50,8 @@ def train_fold(request: TrainRequest) -> FoldResult:
     validate on). What is done already is not done again.
 
     Raises:
-        TrainingError: data are missing, settings changed, the loss stays non-finite, memory or disk run out.
+        TrainingError: data are missing, settings or cases changed, the loss stays non-finite, memory or disk
+            run out.
         TrainingStopped: a signal asked to stop; all is saved and the same call goes on.
     """
     _take_threads(request)
@@ -57,11 +59,12 @@ def train_fold(request: TrainRequest) -> FoldResult:
     network = data.configuration.network
     require_starting_points(network, request.base, request.init_from, request.planning)
     world_size = launcher_environment()["world_size"]
-    begun = CheckpointFolder(data.folder).settings()
+    begun = CheckpointFolder(data.folder).begun()
     config = request.config
     if begun is not None:
+        refuse_changed_cases(data, begun)
         of_file = request.epochs_of_settings and not request.accept_changed_settings
-        config = as_begun(config, begun, epochs_of_file=of_file)
+        config = as_begun(config, begun["settings"], epochs_of_file=of_file)
     config = config.completed(data.configuration, world_size, data.training_cases)
     if config.patience is not None and not data.fold.val:
         raise TrainingError(
@@ -81,13 +84,20 @@ def train_fold(request: TrainRequest) -> FoldResult:
             if first:
                 LOG.info("%s: trained on all cases; nothing validates it", shown(data.folder))
             return FoldResult(folder=data.folder, summary=None, already_done=done)
-        if done and files.validation.summary.is_file():
+        scored = _scores(data) if done else None
+        if scored is not None:
             LOG.info("%s: trained and validated already; nothing to do", shown(data.folder))
-            summary = read_summary(files.validation.summary)
-            return FoldResult(folder=data.folder, summary=summary, already_done=True)
+            return FoldResult(folder=data.folder, summary=scored, already_done=True)
         with folder_lock(data.folder):
             summary = _validate(request, data, device)
     return FoldResult(folder=data.folder, summary=summary, already_done=False)
+
+
+def _scores(data: FoldData) -> Summary | None:
+    """The scores of the fold's validation cases; None where there are none, or of other cases."""
+    path = FoldFolder(data.folder).validation.summary
+    summary = read_summary(path) if path.is_file() else None
+    return summary if summary is not None and set(summary.cases) == set(data.fold.val) else None
 
 
 def _say_what_is_not_heeded(request: TrainRequest, config: TrainingConfig) -> None:
@@ -112,7 +122,8 @@ def validate_trained(request: TrainRequest) -> FoldResult:
     checkpoint are made again; those of another kind have a folder of their own.
 
     Raises:
-        TrainingError: there is no such checkpoint, or the fold has no validation cases.
+        TrainingError: there is no such checkpoint, the fold has no validation cases, or its cases are not
+            those that the weights were trained with.
     """
     _take_threads(request)
     data = open_fold(request)
@@ -129,6 +140,7 @@ def validate_trained(request: TrainRequest) -> FoldResult:
             if data.fold.val
             else "validate a fold of the cross-validation, or score its predictions of other images",
         )
+    refuse_changed_cases(data, CheckpointFolder(data.folder).header(request.weights) or {})
     plan = read_plan(ModelFolder(data.folder.parent).plan)
     data = replace(data, plan=plan, configuration=plan.configuration(data.configuration.name))
     require_starting_points(data.configuration.network, request.base, None, request.planning)

@@ -254,6 +254,7 @@ def _run_state(
         "classes": list(class_names(data.labels)),
         "mirror_axes": list(data.configuration.mirror_axes),
         "plan_sha256": data.plan.sha256(),
+        "cases_sha256": data.fold.sha256(),
         "base_sha256": checkpoint_sha256(base) if base is not None else "",
         "base_path": str(base.resolve()) if base is not None else "",
         "settings": to_json(config),

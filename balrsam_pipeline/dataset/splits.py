@@ -4,7 +4,9 @@ makes."""
 from __future__ import annotations
 
 import csv
+import hashlib
 import io
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,6 +30,10 @@ class Fold:
 
     train: tuple[str, ...]
     val: tuple[str, ...]
+
+    def sha256(self) -> str:
+        """Of the names of the cases, in hexadecimal: what tells whether weights have seen the same ones."""
+        return hashlib.sha256(json.dumps([self.train, self.val]).encode()).hexdigest()
 
 
 def make_folds(cases: Sequence[str], groups: Mapping[str, str] | None = None) -> tuple[Fold, ...]:

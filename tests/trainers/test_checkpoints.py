@@ -66,17 +66,17 @@ def test_a_damaged_latest_falls_back_to_the_previous_one(tmp_path, damage, caplo
 
 def test_settings_are_those_of_the_newest_sound_header(tmp_path):
     folder = CheckpointFolder(tmp_path)
-    assert folder.settings() is None
+    assert folder.begun() is None
     for step in (1, 2):
         begun = checkpoint(step)
         folder.save_latest(Checkpoint(begun.tensors, begun.metadata | {"settings": {"seed": step}}))
-    assert folder.settings() == {"seed": 2}
+    assert folder.begun()["settings"] == {"seed": 2}
     folder.path("latest").write_bytes(b"no checkpoint")
-    assert folder.settings() == {"seed": 1}
+    assert folder.begun()["settings"] == {"seed": 1}
     folder.path("previous").write_bytes(b"")
-    assert folder.settings() is None
+    assert folder.begun() is None
     folder.save("final", checkpoint(3))  # without settings
-    assert folder.settings() is None
+    assert folder.begun() is None
 
 
 def test_without_a_sound_checkpoint_the_message_says_what_to_delete(tmp_path):

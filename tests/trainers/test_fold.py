@@ -12,6 +12,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 
+from balrsam_pipeline.dataset import read_folds, write_folds
 from balrsam_pipeline.errors import TrainingError
 from balrsam_pipeline.inference import PredictorOptions, load_predictor
 from balrsam_pipeline.inference.model_folder import find_model, trained_folds
@@ -19,10 +20,11 @@ from balrsam_pipeline.inference.sharing.install import install_model
 from balrsam_pipeline.inference.sharing.pack import ExportRequest, export_model
 from balrsam_pipeline.layout import ModelFolder, PreprocessedFolder
 from balrsam_pipeline.plan import read_plan, write_versioned
+from evaluation import read_summary
 from evaluation.best_configuration.find import BestRequest, find_best_configuration
 from trainers import fold as fold_module
 from trainers.augmentation_config import SHARES, AugmentationConfig
-from trainers.checkpoints import CheckpointFolder, read_checkpoint
+from trainers.checkpoints import Checkpoint, CheckpointFolder, read_checkpoint, write_checkpoint
 from trainers.data import open_fold
 from trainers.fold import train_fold, validate_trained
 from trainers.loggers.jsonl import read_log
@@ -166,6 +168,87 @@ def test_a_run_begun_without_the_epochs_of_its_settings_file_goes_on_without_the
     folder = train_fold(dataclasses.replace(typed, epochs_of_settings=True)).folder
     assert json.loads((folder / "run.json").read_text())["steps"] == 6, "not the 4 of 2 epochs"
     assert "the 2 epochs of --settings do not end it" in caplog.text
+
+
+@pytest.fixture
+def with_folds(make_request, tmp_path):
+    """A request whose folds are changed by calling it with other ones."""
+    request = make_request()
+    preprocessed = tmp_path / "own_folds"
+    shutil.copytree(request.roots.preprocessed, preprocessed)
+    path = PreprocessedFolder(preprocessed / request.dataset.name).folds
+
+    def change(folds=None, **settings):
+        if folds is not None:
+            write_folds(path, folds)
+        changed = make_request(**settings)
+        return dataclasses.replace(
+            changed, roots=dataclasses.replace(changed.roots, preprocessed=preprocessed)
+        )
+
+    return change, read_folds(path)
+
+
+def without_record_of_cases(path):
+    """A checkpoint as earlier versions wrote it."""
+    checkpoint = read_checkpoint(path)
+    metadata = {name: value for name, value in checkpoint.metadata.items() if name != "cases_sha256"}
+    assert metadata != checkpoint.metadata
+    write_checkpoint(path, Checkpoint(checkpoint.tensors, metadata))
+
+
+@pytest.mark.usefixtures("training_only")
+@pytest.mark.parametrize("recorded", [True, False])
+def test_a_finished_fold_is_neither_done_nor_validated_where_its_cases_changed(with_folds, recorded):
+    """Fold 0 now validates what fold 1 did: cases that the weights of fold 0 have trained on."""
+    change, folds = with_folds
+    folder = train_fold(change(epochs=1)).folder
+    if not recorded:
+        without_record_of_cases(CheckpointFolder(folder).path("final"))
+        without_record_of_cases(CheckpointFolder(folder).path("latest"))
+    other = change((folds[1], folds[0], *folds[2:]), epochs=1)
+    run = (folder / "run.json").read_bytes()
+    (moved,) = folds[1].val
+    for call in (train_fold, validate_trained):
+        for accepted in (False, True):
+            with pytest.raises(
+                TrainingError, match=f"to validate although it trained on them: {moved}"
+            ) as no:
+                call(dataclasses.replace(other, accept_changed_settings=accepted))
+            assert str(folder) in no.value.fix and "--results" in no.value.fix
+    assert (folder / "run.json").read_bytes() == run
+    assert train_fold(change(folds, epochs=1)).folder == folder
+
+
+@pytest.mark.usefixtures("training_only")
+@pytest.mark.parametrize("recorded", [True, False])
+def test_an_interrupted_fold_does_not_go_on_with_other_cases(with_folds, monkeypatch, recorded):
+    change, folds = with_folds
+    with monkeypatch.context() as patch:
+        stop_at(patch, 2)
+        with pytest.raises(TrainingStopped):
+            train_fold(change())
+    folder = change().model_folder("2d") / "fold_0"
+    if not recorded:
+        without_record_of_cases(CheckpointFolder(folder).path("latest"))
+    run = (folder / "run.json").read_bytes()
+    fewer = dataclasses.replace(folds[0], train=folds[0].train[1:])
+    with pytest.raises(TrainingError, match=f"no longer among its cases: {folds[0].train[0]}"):
+        train_fold(dataclasses.replace(change((fewer, *folds[1:])), accept_changed_settings=True))
+    assert (folder / "run.json").read_bytes() == run
+    assert train_fold(change(folds)).folder == folder
+
+
+def test_scores_of_other_cases_than_the_fold_validates_are_made_again(with_folds):
+    change, folds = with_folds
+    first = train_fold(change(epochs=1))
+    summary = first.folder / "validation" / "summary.json"
+    (own,), (other,) = folds[0].val, folds[1].val
+    summary.write_text(summary.read_text().replace(own, other))
+    assert read_summary(summary).cases == (other,)
+    again = train_fold(change(epochs=1))
+    assert not again.already_done and again.summary is not None
+    assert again.summary.cases == folds[0].val == read_summary(summary).cases
 
 
 def test_folds_and_the_model_of_all_cases_follow_one_number_of_training_cases(make_request):
