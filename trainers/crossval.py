@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from balrsam_pipeline.dataset import read_folds
+from balrsam_pipeline.dataset import read_folds, require_validated_once
 from balrsam_pipeline.errors import TrainingError
 from balrsam_pipeline.execution import folder_lock
 from balrsam_pipeline.layout import ModelFolder, PreprocessedFolder, ScoredFolder
@@ -61,6 +61,7 @@ def cross_validate(request: CrossvalRequest) -> CrossvalResult:
 
     Raises:
         TrainingError: a fold could not be trained.
+        DatasetError: two of the folds validate the same case.
         TrainingStopped: asked to stop; the same call goes on.
     """
     configuration, folds = _completed(request)
@@ -116,7 +117,11 @@ def _folds_of(requests: Sequence[CrossvalRequest]) -> list[TrainRequest]:
 
 
 def _completed(request: CrossvalRequest) -> tuple[str, tuple[int, ...]]:
-    """The configuration and the folds, with the plan's where the request leaves them open."""
+    """The configuration and the folds, with the plan's where the request leaves them open.
+
+    Raises:
+        TrainingError: the dataset is not planned; DatasetError: a case is validated by two of the folds.
+    """
     train = request.train
     preprocessed = PreprocessedFolder(train.roots.preprocessed / train.dataset.name)
     for path in (preprocessed.folds, train.planned.plan):
@@ -128,8 +133,11 @@ def _completed(request: CrossvalRequest) -> tuple[str, tuple[int, ...]]:
                 fix=train.planning,
             )
     configuration = train.configuration or read_plan(train.planned.plan).default_configuration
-    folds = request.folds if request.folds is not None else range(len(read_folds(preprocessed.folds)))
-    return configuration, tuple(dict.fromkeys(folds))  # one that is named twice is trained and counted once
+    split = read_folds(preprocessed.folds)
+    folds = request.folds if request.folds is not None else range(len(split))
+    chosen = tuple(dict.fromkeys(folds))  # one that is named twice is trained and counted once
+    require_validated_once(preprocessed.folds, split, chosen)
+    return configuration, chosen
 
 
 def _pooled_before(folder: Path, summary: Summary) -> bool:

@@ -30,4 +30,5 @@ from .splits import folds_of as folds_of
 from .splits import make_folds as make_folds
 from .splits import read_folds as read_folds
 from .splits import read_groups as read_groups
+from .splits import require_validated_once as require_validated_once
 from .splits import write_folds as write_folds

@@ -18,9 +18,10 @@ from balrsam_pipeline.dataset.raw import RawDataset
 from balrsam_pipeline.errors import DatasetError
 from balrsam_pipeline.files import read_json, read_text, write_json, write_text
 from balrsam_pipeline.layout import GROUPS, SPLITS_FINAL
-from balrsam_pipeline.printable import as_text, taken_back
+from balrsam_pipeline.printable import as_text, plural, taken_back
 
 FOLDS = 5
+SHOWN = 5  # cases that a message names
 SEED = 12345  # nnU-Net's, so that numbers compare fold by fold
 
 
@@ -120,6 +121,73 @@ def folds_of(dataset: RawDataset) -> tuple[Fold, ...]:
         _require_known(groups, group_of, cases)
         return make_folds(cases, group_of)
     return make_folds(cases)
+
+
+def validated_twice(folds: Mapping[int, Sequence[str]]) -> dict[str, tuple[int, ...]]:
+    """The cases that several folds validate, as random splits do: case -> those folds, ascending.
+
+    Args:
+        folds: number of a fold -> its validation cases.
+
+    Example:
+        >>> validated_twice({0: ("a", "b"), 1: ("c",), 3: ("b",)})
+        {'b': (0, 3)}
+    """
+    found: dict[str, list[int]] = {}
+    for number, cases in sorted(folds.items()):
+        for case in cases:
+            found.setdefault(case, []).append(number)
+    return {case: tuple(numbers) for case, numbers in sorted(found.items()) if len(numbers) > 1}
+
+
+def in_which_folds(twice: Mapping[str, Sequence[int]]) -> str:
+    """What `validated_twice` found, for a message.
+
+    Example:
+        >>> in_which_folds({"b": (0, 3)})
+        'b in folds 0 3'
+    """
+    found = [f"{case} in folds {' '.join(map(str, numbers))}" for case, numbers in twice.items()]
+    return "; ".join(found[:SHOWN]) + (f" and {len(found) - SHOWN} more" if len(found) > SHOWN else "")
+
+
+def folds_apart(folds: Mapping[int, Sequence[str]]) -> tuple[int, ...]:
+    """Folds that validate no case twice: the first, and each that shares none with those before.
+
+    Example:
+        >>> folds_apart({0: ("a", "b"), 1: ("b", "c"), 2: ("c",)})
+        (0, 2)
+    """
+    taken: set[str] = set()
+    apart = []
+    for number, cases in sorted(folds.items()):
+        if taken.isdisjoint(cases):
+            taken |= set(cases)
+            apart.append(number)
+    return tuple(apart)
+
+
+def require_validated_once(path: Path, folds: Sequence[Fold], chosen: Sequence[int]) -> None:
+    """Check that the scores of folds can be pooled: no case is validated by two of them.
+
+    Args:
+        path: where the folds are from.
+        folds: all of them.
+        chosen: the numbers of those that are pooled.
+
+    Raises:
+        DatasetError: a case is validated twice; the message names it, its folds, and folds that are apart.
+    """
+    cases = {number: folds[number].val for number in chosen if 0 <= number < len(folds)}
+    twice = validated_twice(cases)
+    if twice:
+        raise DatasetError(
+            path,
+            found=f"{plural(len(twice), 'case')} validated by several folds: {in_which_folds(twice)}",
+            expected="a case in the validation of one fold, since scores of folds are pooled",
+            fix=f"pool folds that share none (--folds {' '.join(map(str, folds_apart(cases)))}), train the "
+            f"others alone (balrsam train DATASET --fold N), or correct {SPLITS_FINAL} and plan again",
+        )
 
 
 def read_groups(path: Path) -> dict[str, str]:

@@ -10,9 +10,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 from balrsam_pipeline.command import Command, add_roots, roots_of
+from balrsam_pipeline.dataset import read_folds, require_validated_once
 from balrsam_pipeline.errors import PARTLY, UsageError
 from balrsam_pipeline.execution.lock import folder_lock
-from balrsam_pipeline.layout import ResultsFolder
+from balrsam_pipeline.folds import numbered
+from balrsam_pipeline.layout import PreprocessedFolder, ResultsFolder
 from balrsam_pipeline.logs import also_logged_to
 from balrsam_pipeline.paths import find_dataset, shown
 from balrsam_pipeline.progress import in_words
@@ -56,6 +58,7 @@ def run_all(request: RunRequest, dry_run: bool = False, wait: bool = False) -> i
 
     Raises:
         UsageError: another run is at work on this dataset.
+        DatasetError: a case is validated by several of the folds, whose scores are pooled.
     """
     if dry_run:
         print("\n".join(dry_run_lines(request)))
@@ -85,6 +88,7 @@ def _run_locked(request: RunRequest, note: Callable[[str], None]) -> int:
     code = _run_step(first, request, hashes, ("1/?", note))
     if code != FINISHED:
         return code
+    _require_folds_apart(request)
     if expected := time_line(request, hashes):
         print(f"\nThe other steps, {expected}", flush=True)
     steps, worst = known_steps(request)[1:], FINISHED
@@ -102,6 +106,17 @@ def _run_locked(request: RunRequest, note: Callable[[str], None]) -> int:
     hashes.save()
     remove_leftovers(folders)
     return worst
+
+
+def _require_folds_apart(request: RunRequest) -> None:
+    """Before any fold is trained: the scores of all are pooled in the end.
+
+    Raises:
+        DatasetError: a case is validated by several of the folds.
+    """
+    path = PreprocessedFolder(request.preprocessed).folds
+    folds = read_folds(path)
+    require_validated_once(path, folds, numbered(request.folds or range(len(folds))))
 
 
 def _run_step(

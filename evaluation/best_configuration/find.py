@@ -29,6 +29,7 @@ from evaluation.best_configuration.folds import (
     fold_cases,
     folds_of,
     not_compared,
+    require_distinct_cases,
     trained_configurations,
 )
 from evaluation.best_configuration.ranking import Preference, rank
@@ -71,8 +72,8 @@ def find_best_configuration(request: BestRequest) -> tuple[BestConfiguration, Pa
         The choice, and the file.
 
     Raises:
-        EvaluationError: nothing is trained, the configurations have no fold in common, or a validated case is
-            no longer in the raw dataset.
+        EvaluationError: nothing is trained, the configurations have no fold in common, a case was validated
+            by two folds, or is no longer in the raw dataset.
         PredictionError: an ensemble could not be predicted.
     """
     raw = open_dataset(request.dataset)
@@ -94,10 +95,13 @@ def _choose(request: BestRequest, raw: RawDataset, results: Path) -> tuple[BestC
     if request.folds is None and (left_out := not_compared(folders, folds)):
         LOG.warning("%s", left_out)
     _require_same_cases(folders, folds)
-    pairs = {
-        item: _pairs(item, request, raw, folders, folds)
-        for item in candidates(list(plans.values()), request.ensembles)
+    compared = candidates(list(plans.values()), request.ensembles)
+    own = {
+        item: folds_of(folders, item.configurations) if request.folds is None else folds for item in compared
     }
+    for item in compared:
+        require_distinct_cases(folders[item.configurations[0]], own[item])
+    pairs = {item: _pairs(item, request, raw, folders, folds) for item in compared}
     labels = raw.description.labels
     boards = {
         item: ScoreBoard(pairs=found, labels=labels, workers=request.workers, distances=False, by_index=True)
@@ -105,7 +109,6 @@ def _choose(request: BestRequest, raw: RawDataset, results: Path) -> tuple[BestC
     }
     tables = {item: board.score([()])[()].dice_cl for item, board in boards.items()}
     scores, chosen, reason = rank(tables, request.prefer)
-    own = {item: folds_of(folders, item.configurations) if request.folds is None else folds for item in pairs}
     rules: dict[Candidate, Postprocessing] = {}
     for item in pairs:
         if len(item.configurations) == 1 or item == chosen:

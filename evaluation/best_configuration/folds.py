@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from balrsam_pipeline.dataset.splits import folds_apart, in_which_folds, validated_twice
 from balrsam_pipeline.errors import EvaluationError
 from balrsam_pipeline.layout import ModelFolder, ResultsFolder
+from balrsam_pipeline.printable import plural
 from evaluation.reports.summary_json import read_summary
 
 
@@ -76,6 +78,23 @@ def not_compared(folders: Mapping[str, Path], folds: Sequence[int]) -> str:
         if any(left_out.values())
         else ""
     )
+
+
+def require_distinct_cases(folder: Path, folds: Sequence[int]) -> None:
+    """Check that a model's folds can be scored together: none has validated a case of another.
+
+    Raises:
+        EvaluationError: a case was validated twice.
+    """
+    cases = {fold: fold_cases(folder, fold) for fold in folds}
+    twice = validated_twice(cases)
+    if twice:
+        raise EvaluationError(
+            folder,
+            found=f"{plural(len(twice), 'case')} validated by several folds: {in_which_folds(twice)}",
+            expected="a case in the validation of one fold, since their scores are taken together",
+            fix=f"choose folds that share none: --folds {' '.join(map(str, folds_apart(cases)))}",
+        )
 
 
 def _of_each(folds: Mapping[str, Sequence[int]]) -> str:

@@ -1,8 +1,14 @@
 from __future__ import annotations
 
+import shutil
 from dataclasses import replace
 
+import pytest
+
+from balrsam_pipeline.dataset import read_folds, write_folds
+from balrsam_pipeline.errors import DatasetError
 from balrsam_pipeline.execution.lock import LOCK_NAME
+from balrsam_pipeline.layout import PreprocessedFolder
 from evaluation import read_summary
 from evaluation.reports.summary_json import write_summary
 from trainers.crossval import CrossvalRequest, cross_validate, train_all_over_devices
@@ -40,6 +46,25 @@ def test_scores_are_pooled_anew_where_a_fold_was_validated_anew(make_request):
     written = {path: path.stat().st_mtime_ns for path in again.folder.iterdir()}
     assert cross_validate(request).already_done
     assert {path: path.stat().st_mtime_ns for path in again.folder.iterdir()} == written
+
+
+def test_folds_that_validate_a_case_twice_are_refused_before_any_is_trained(
+    make_request, tmp_path, monkeypatch
+):
+    """As random splits of a user's own may; one of them alone is trained like any other."""
+    request = make_request()
+    preprocessed = tmp_path / "random_splits"
+    shutil.copytree(request.roots.preprocessed, preprocessed)
+    path = PreprocessedFolder(preprocessed / request.dataset.name).folds
+    first, second, *_ = read_folds(path)
+    write_folds(path, (first, second, first))
+    request = replace(request, roots=replace(request.roots, preprocessed=preprocessed))
+    monkeypatch.setattr("trainers.crossval.train_fold", lambda *_: pytest.fail("trained"))
+    monkeypatch.setattr("trainers.crossval.train_over_devices", lambda wanted, _: len(wanted))
+    for folds in (None, (0, 2)):
+        with pytest.raises(DatasetError, match=f"{first.val[0]} in folds 0 2"):
+            cross_validate(CrossvalRequest(train=request, folds=folds))
+    train_all_over_devices([CrossvalRequest(train=request, folds=(1, 2))], ("cpu", "cpu"))
 
 
 def test_a_fold_that_is_named_twice_is_one(make_request, monkeypatch):

@@ -23,7 +23,15 @@ from balrsam_pipeline.dataset.integrity.checks.scheme import check_description
 from balrsam_pipeline.dataset.integrity.checks.structure import check_files
 from balrsam_pipeline.dataset.integrity.report import IntegrityReport, Problem, of_test_case, problem_of
 from balrsam_pipeline.dataset.raw import RawDataset, open_dataset
-from balrsam_pipeline.dataset.splits import Fold, blocks_advice, make_folds, read_folds, read_groups
+from balrsam_pipeline.dataset.splits import (
+    Fold,
+    blocks_advice,
+    in_which_folds,
+    make_folds,
+    read_folds,
+    read_groups,
+    validated_twice,
+)
 from balrsam_pipeline.errors import DatasetError
 from balrsam_pipeline.execution import local_executor, run_cases
 from balrsam_pipeline.layout import DESCRIPTION, GROUPS, IMAGES_TR, SPLITS_FINAL
@@ -149,17 +157,30 @@ def _check_folds(dataset: RawDataset, training: Sequence[CaseFacts]) -> list[Pro
             problem = replace(problem, fix=blocks_advice(dataset.description.file_ending))
         return [*problems, problem]
     if from_file:
-        named = {case for fold in folds for case in (*fold.train, *fold.val)}
-        problems += _check_names(SPLITS_FINAL, "split_unknown_case", named, cases)
-        unused = sorted(set(cases) - named)
-        if unused:
-            found = f"{len(unused)} case(s) in no fold: {', '.join(unused[:6])}"
-            fix = "add them to splits_final.json, or leave them out on purpose"
-            problems.append(
-                Problem("split_missing_case", SPLITS_FINAL, found, "all training cases", fix, "warning")
-            )
+        problems += _check_splits(folds, cases)
     problems += check_label_use(training, folds, dataset.description)
     problems += check_patients(folds, groups, from_file)
+    return problems
+
+
+def _check_splits(folds: Sequence[Fold], cases: Sequence[str]) -> list[Problem]:
+    """What is wrong with the folds of splits_final.json: cases that it invents, leaves out or validates
+    twice."""
+    named = {case for fold in folds for case in (*fold.train, *fold.val)}
+    problems = _check_names(SPLITS_FINAL, "split_unknown_case", named, cases)
+    unused = sorted(set(cases) - named)
+    if unused:
+        found = f"{len(unused)} case(s) in no fold: {', '.join(unused[:6])}"
+        fix = "add them to splits_final.json, or leave them out on purpose"
+        problems.append(
+            Problem("split_missing_case", SPLITS_FINAL, found, "all training cases", fix, "warning")
+        )
+    twice = validated_twice({number: fold.val for number, fold in enumerate(folds)})
+    if twice:
+        found = f"{len(twice)} case(s) validated by several folds: {in_which_folds(twice)}"
+        fix = "correct splits_final.json, or train such folds alone (train --fold N): they are not pooled"
+        once = "a case in the validation of one fold"
+        problems.append(Problem("split_repeated_case", SPLITS_FINAL, found, once, fix, "warning"))
     return problems
 
 

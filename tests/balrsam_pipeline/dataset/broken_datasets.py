@@ -646,6 +646,12 @@ CATALOGUE = (
         "warning",
     ),
     Broken(
+        "split_repeated_case",
+        "splits_final.json",
+        lambda f: write_splits(f, lambda s: [*s, s[0]]),
+        "warning",
+    ),
+    Broken(
         "groups_file", "groups.csv", lambda f: (f / "groups.csv").write_text("organ_000,p1\norgan_000,p2\n")
     ),
     Broken(

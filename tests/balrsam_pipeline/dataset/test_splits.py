@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from sklearn.model_selection import KFold
 
 from balrsam_pipeline.dataset import Fold, make_folds, read_folds, read_groups, write_folds
-from balrsam_pipeline.dataset.splits import write_groups
+from balrsam_pipeline.dataset.splits import require_validated_once, write_groups
 from balrsam_pipeline.errors import DatasetError
 
 
@@ -50,6 +50,19 @@ def test_folds_survive_their_file(tmp_path: Path) -> None:
     write_folds(tmp_path / "splits_final.json", folds)
     assert read_folds(tmp_path / "splits_final.json") == folds
     assert set(json.loads((tmp_path / "splits_final.json").read_text())[0]) == {"train", "val"}
+
+
+def test_folds_that_validate_a_case_twice_are_not_pooled_and_those_apart_are(tmp_path: Path) -> None:
+    names = ("a", "b", "c", "d")
+    folds = [
+        Fold(train=tuple(name for name in names if name not in val), val=val)
+        for val in (("a", "b"), ("c", "d"), ("b", "c"))
+    ]
+    path = tmp_path / "splits.json"
+    require_validated_once(path, folds, (0, 1))
+    require_validated_once(path, folds, (2,))
+    with pytest.raises(DatasetError, match=r"(?s)b in folds 0 2; c in folds 1 2.*--folds 0 1"):
+        require_validated_once(path, folds, (0, 1, 2))
 
 
 @pytest.mark.parametrize(

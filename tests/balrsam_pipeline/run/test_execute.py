@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 import shutil
@@ -10,8 +11,11 @@ from pathlib import Path
 
 import pytest
 
-from balrsam_pipeline.errors import PredictionError
+from balrsam_pipeline.dataset import Fold, write_folds
+from balrsam_pipeline.errors import DatasetError, PredictionError
+from balrsam_pipeline.layout import PreprocessedFolder
 from balrsam_pipeline.paths import Roots
+from balrsam_pipeline.run.cli import run_all
 from balrsam_pipeline.run.execute import check, records_folder, run_step
 from balrsam_pipeline.run.file_hashes import ContentHashes
 from balrsam_pipeline.run.request import RunRequest
@@ -186,6 +190,24 @@ def test_a_killed_step_is_told_as_interrupted(job: Job, monkeypatch: pytest.Monk
     path = records_folder(job.request) / "copy.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | {"state": "running", "outputs": {}}))
     assert job.said()[0] == "interrupted"
+
+
+def test_folds_that_validate_a_case_twice_end_a_run_before_any_is_trained(
+    job: Job, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Their scores are pooled in the end; one of them alone is trained like any other, as is "all"."""
+    done: list[str] = []
+    monkeypatch.setattr("balrsam_pipeline.run.cli._run_step", lambda step, *_: done.append(step.name) or 0)
+    monkeypatch.setattr("balrsam_pipeline.run.cli.page_kept", lambda _: contextlib.nullcontext())
+    monkeypatch.setattr("balrsam_pipeline.run.cli.known_steps", lambda _: (COPY, COPY))
+    for name in ("time_line", "write_page", "remember_request"):
+        monkeypatch.setattr(f"balrsam_pipeline.run.cli.{name}", lambda *_: "")
+    folds = (Fold(train=("b",), val=("a",)), Fold(train=("c",), val=("a", "b")))
+    write_folds(PreprocessedFolder(job.request.preprocessed).folds, folds)
+    with pytest.raises(DatasetError, match="a in folds 0 1"):
+        run_all(job.request)
+    assert len(done) == 1, "planning"
+    assert run_all(dataclasses.replace(job.request, folds=(1, "all"))) == 0
 
 
 @pytest.mark.parametrize("content", ["", "{", "[]", '{"step": 3}', '{"outputs": {"../../x": 1}}'])

@@ -214,6 +214,18 @@ def test_a_case_that_was_withdrawn_is_named(tmp_path: Path, capsys: pytest.Captu
         assert "validated but no longer in the dataset: c3" in told and "plan_and_preprocess" in told
 
 
+def test_a_case_that_two_folds_validated_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """It would count twice, or once with the prediction of whichever fold came last."""
+    raw, results = make_raw(tmp_path / "raw" / NAME), tmp_path / "results"
+    model = results / NAME / "2d__balrsam"
+    make_model(model, "2d", raw, flips=0.1, folds=2)
+    validate(model / "fold_1" / "validation", raw, 0.1, range(2, 6))
+    assert main(["find_best_configuration", str(raw), "--results", str(results)]) == 2
+    told = capsys.readouterr().err
+    assert "c2 in folds 0 1; c4 in folds 0 1" in told and "--folds 0" in told
+    assert main(["find_best_configuration", str(raw), "--results", str(results), "--folds", "1"]) == 0
+
+
 @pytest.mark.parametrize("prefer", ["speed", "accuracy"])
 def test_a_configuration_that_is_not_finished_takes_no_fold_from_the_others(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture[str], prefer: str
