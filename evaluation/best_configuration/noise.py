@@ -20,9 +20,10 @@ def compare(
 ) -> tuple[float | None, str | None]:
     """Compare a candidate with the best on one set of cases.
 
-    They tie where a paired Wilcoxon test cannot tell them apart, and the mean difference is small or its
-    bootstrap interval includes 0: the test counts how many cases get worse, so that a few that fail badly
-    show in the interval alone. With few cases only a small difference is a tie.
+    They tie where no paired Wilcoxon test says that the best is better, and the mean difference is small or
+    its bootstrap interval includes 0: the test counts how many cases get worse, so that a few that fail badly
+    show in the interval alone. With few cases only a small difference is a tie. Where the test favours the
+    other one, whose mean a few failures lowered, it is no proof against it.
 
     Args:
         best_cl, other_cl: Dice (cases, labels), NaN in the same places, where a case has none.
@@ -30,13 +31,16 @@ def compare(
     Returns:
         The p value (None without cases); and why they tie, in plain words, or None where they do not.
     """
-    p_value = paired_test(case_values(best_cl), case_values(other_cl), True).p_value
-    if p_value is None:
+    test = paired_test(case_values(best_cl), case_values(other_cl), True)
+    p_value = test.p_value
+    if p_value is None or test.effect is None:
         return None, "no case tells them apart"
-    if p_value < NOISE_P:
+    if p_value < NOISE_P and test.effect > 0:
         return p_value, None
     cases = int((~np.isnan(best_cl)).any(axis=1).sum())
     tested = f"paired Wilcoxon test, p = {p_value:.3g}"
+    if p_value < NOISE_P:
+        tested = f"better in most cases by a {tested}"
     if round(mean_dice(best_cl)[0] - mean_dice(other_cl)[0], 12) <= SMALL_DICE:
         few = f"too few cases to test, {cases}" if cases < FEWEST_TESTED else tested
         return p_value, f"{few}; a difference of at most {SMALL_DICE:g} is small"

@@ -173,6 +173,21 @@ def test_a_candidate_that_fails_on_some_cases_is_not_within_noise() -> None:
     assert chosen == DEAR and not scores[1].tied_with_best
 
 
+def test_a_test_that_favours_the_cheaper_one_is_no_proof_against_it() -> None:
+    """Better by 0.01 in 38 of 40 cases, failing in 2, which decide the mean: the interval includes 0."""
+    dear = 0.84 + 0.01 * np.random.default_rng(0).random((40, 1))
+    cheap = dear + 0.01
+    cheap[:2] -= 0.5
+    scores, chosen, reason = rank({DEAR: dear, CHEAP: cheap})
+    assert scores[0].configurations == ("triplanar",) and scores[1].p_value is not None
+    assert scores[1].p_value < 0.001
+    assert chosen == CHEAP and scores[1].tied_with_best
+    assert "(better in most cases by a paired Wilcoxon test, p = " in reason and "includes 0" in reason
+    cheap[:8] -= 0.5  # eight failures are beyond chance
+    scores, chosen, _ = rank({DEAR: dear, CHEAP: cheap})
+    assert chosen == DEAR and not scores[1].tied_with_best
+
+
 def test_a_small_difference_of_many_cases_needs_no_interval_but_a_test() -> None:
     """Differences of 0.008 and -0.002 in turn have the mean 0.003; a constant 0.003 shows in every case."""
     dear = np.full((40, 1), 0.8)
