@@ -15,6 +15,7 @@ from balrsam_pipeline.errors import TrainingError
 from balrsam_pipeline.execution import folder_lock
 from balrsam_pipeline.layout import ModelFolder, PreprocessedFolder, ScoredFolder
 from balrsam_pipeline.plan import read_plan
+from balrsam_pipeline.pooled import part_of_fold
 from evaluation import Summary, pool, read_summary, write_reports
 from evaluation.statistics import bootstrap_means
 from trainers.fold import train_fold
@@ -68,7 +69,7 @@ def cross_validate(request: CrossvalRequest) -> CrossvalResult:
     train = dataclasses.replace(request.train, configuration=configuration)
     results = [train_fold(dataclasses.replace(train, fold=fold)) for fold in folds]
     summaries = [result.summary for result in results if result.summary is not None]
-    summary = pool(summaries, [f"fold {fold}" for fold in folds])
+    summary = pool(summaries, [part_of_fold(fold) for fold in folds])
     folder = ModelFolder(train.model_folder(configuration)).crossval.path
     with folder_lock(folder):  # where all is done too: a call killed last of all has left its lock
         already_done = all(result.already_done for result in results) and _pooled_before(folder, summary)

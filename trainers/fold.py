@@ -40,7 +40,7 @@ from trainers.request import FoldResult, TrainRequest
 from trainers.resume import refuse_changed_settings
 from trainers.setup import assemble
 from trainers.stopping import StopRequest, TrainingStopped, stop_on_signals
-from trainers.validation import validate_fold, was_interrupted
+from trainers.validation import forget_scores, validate_fold, was_interrupted
 
 LOG = logging.getLogger(__name__)
 
@@ -163,7 +163,7 @@ def _train_if_due(request: TrainRequest, data: FoldData, config: TrainingConfig,
             checkpoints.remove_leftovers()
             done = _finished(checkpoints, data, config, request)
             if not done:
-                FoldFolder(data.folder).validation.summary.unlink(missing_ok=True)  # it is of other weights
+                forget_scores(data.folder)
                 _write_model_folder(data)
         with name_lost_ranks(ranks):
             done, _ = ranks.agree(done, 0.0)
@@ -211,6 +211,7 @@ def _finished(
         "training goes on from the latest checkpoint",
         shown(data.folder),
     )
+    forget_scores(data.folder)
     final.unlink()
     shutil.rmtree(FoldFolder(data.folder).validation.path, ignore_errors=True)
     return False

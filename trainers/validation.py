@@ -13,7 +13,8 @@ import torch
 from torch import Tensor, nn
 
 from balrsam_pipeline.dataset import CaseFiles, LabelScheme, prediction_name
-from balrsam_pipeline.errors import PredictionError, TrainingError
+from balrsam_pipeline.errors import BalrsamError, PredictionError, TrainingError
+from balrsam_pipeline.files import read_json
 from balrsam_pipeline.inference import (
     FileOptions,
     PredictionReport,
@@ -23,9 +24,10 @@ from balrsam_pipeline.inference import (
     hash_weights,
     predict_files,
 )
-from balrsam_pipeline.layout import CheckpointKind, FoldFolder, PredictionFolder, ScoredFolder
+from balrsam_pipeline.layout import CheckpointKind, FoldFolder, ModelFolder, PredictionFolder, ScoredFolder
 from balrsam_pipeline.network import VOLUME_LABELS, Features, load_trained
 from balrsam_pipeline.paths import shown
+from balrsam_pipeline.pooled import pooled_folds
 from evaluation import EvaluationOptions, Pair, Summary, evaluate_pairs, write_reports
 from trainers.data import FoldData, KeptFeatures, PatchReader, Sample
 from trainers.losses import one_hot, region_target
@@ -43,6 +45,32 @@ def expected_validation_s(data: FoldData, patch_s: float) -> float:
 def was_interrupted(folder: ScoredFolder) -> bool:
     """Whether a validation was begun in a folder and has not come to its end."""
     return PredictionFolder(folder.path).manifest.is_file() and not folder.summary.is_file()
+
+
+def forget_scores(folder: Path) -> None:
+    """Before a fold is trained: remove its scores, and what was pooled and chosen with them. They are of
+    other weights.
+
+    Args:
+        folder: the fold's.
+    """
+    own, pooled = FoldFolder(folder).validation.summary, ModelFolder(folder.parent).crossval
+    if own.is_file() or _is_pooled(folder):
+        pooled.summary.unlink(missing_ok=True)
+        pooled.postprocessing.unlink(missing_ok=True)
+    own.unlink(missing_ok=True)
+
+
+def _is_pooled(folder: Path) -> bool:
+    """Whether the model's pooled scores say that they are of this fold too, though its own may be gone."""
+    model = ModelFolder(folder.parent)
+    if not model.crossval.summary.is_file():
+        return False
+    try:
+        folds = pooled_folds(read_json(model.crossval.summary))
+    except BalrsamError:
+        return True  # of nobody knows what
+    return folder in (model.fold(fold).path for fold in folds)
 
 
 def validate_fold(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from balrsam_pipeline.errors import PredictionError
@@ -41,6 +41,8 @@ class BestConfiguration:
         postprocessing: steps for the chosen candidate.
         reason: why it was chosen, in plain words.
         candidates: every candidate, best first.
+        weights_sha256: configuration -> fold -> SHA-256 of its final checkpoint, of those that predict; empty
+            in what earlier versions chose.
     """
 
     schema_version: int = 1
@@ -50,6 +52,7 @@ class BestConfiguration:
     postprocessing: Postprocessing
     reason: str
     candidates: tuple[CandidateScore, ...]
+    weights_sha256: dict[str, dict[str, str]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         for name in self.configurations:

@@ -46,11 +46,14 @@ class PostprocessingStep:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Postprocessing:
-    """Rules in the order in which they are applied; `reasons` says for people what was tried and gained."""
+    """Rules in the order in which they are applied; `reasons` says for people what was tried and gained,
+    `weights_sha256` with which weights: fold -> SHA-256 of its final checkpoint, empty where that is not
+    known."""
 
     schema_version: int = 2
     steps: tuple[PostprocessingStep, ...] = ()
     reasons: tuple[str, ...] = ()
+    weights_sha256: dict[str, str] = field(default_factory=dict, compare=False)
 
 
 def read_postprocessing(path: Path) -> Postprocessing:

@@ -10,12 +10,12 @@ import numpy.typing as npt
 
 from balrsam_pipeline.errors import PredictionError
 from balrsam_pipeline.imageio import read_image, write_label
+from balrsam_pipeline.inference.chosen_with import rules_of
 from balrsam_pipeline.inference.members import Member
 from balrsam_pipeline.inference.model_folder import load_predictor
-from balrsam_pipeline.inference.postprocessing import apply_postprocessing, read_postprocessing
+from balrsam_pipeline.inference.postprocessing import apply_postprocessing
 from balrsam_pipeline.inference.predict_image import label_of_image, predict_array
 from balrsam_pipeline.inference.predictor import Predictor, PredictorOptions
-from balrsam_pipeline.layout import ModelFolder
 from balrsam_pipeline.protect import require_not_read
 
 File = Path | str
@@ -69,11 +69,9 @@ def predict(
         require_not_read([Path(output)], files)
     read = read_image(files)
     label_zyx = label_of_image(files[0].name, read, (Member(predictor),), file=files[0])
-    rules = None if isinstance(model, Predictor) else ModelFolder(Path(model)).crossval.postprocessing
-    if rules is not None and rules.is_file():
-        label_zyx = apply_postprocessing(
-            label_zyx, read.geometry, predictor.labels, read_postprocessing(rules)
-        )
+    if not isinstance(model, Predictor):
+        rules = rules_of(Path(model))
+        label_zyx = apply_postprocessing(label_zyx, read.geometry, predictor.labels, rules)
     if output is not None:
         write_label(Path(output), label_zyx, read.geometry, like=files[0])
     return label_zyx

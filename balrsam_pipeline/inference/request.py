@@ -18,6 +18,7 @@ from balrsam_pipeline.execution.cli_options import execution_of
 from balrsam_pipeline.files import read_text, write_text
 from balrsam_pipeline.imageio import is_flat
 from balrsam_pipeline.inference.best_configuration import read_best
+from balrsam_pipeline.inference.chosen_with import rules_of, warn_of_other_weights
 from balrsam_pipeline.inference.cluster import Models, OnCluster
 from balrsam_pipeline.inference.dicom.codes import codes_of
 from balrsam_pipeline.inference.dicom.inputs import DicomInputs, dicom_inputs
@@ -195,10 +196,12 @@ def model_choice(arguments: argparse.Namespace) -> ModelChoice:
         best = read_best(results)
         folders = tuple(model_folder(roots, results.name, name) for name in best.configurations)
         folds, postprocessing = folds or best.folds, best.postprocessing
+        for name, folder in zip(best.configurations, folders, strict=True):
+            warn_of_other_weights("the best configuration", folder, folds, best.weights_sha256.get(name, {}))
     else:
         folders = _named(arguments, roots_of(arguments))
     if len(folders) == 1 and not arguments.best:
-        postprocessing = _postprocessing_of(folders[0])
+        postprocessing = rules_of(folders[0], folds)
     weights = tuple(arguments.weights or [1.0] * len(folders))
     if len(weights) != len(folders) or not all(0 < weight < math.inf for weight in weights):
         raise UsageError(
@@ -266,11 +269,6 @@ def predictor_options(arguments: argparse.Namespace) -> PredictorOptions:
 def _named(arguments: argparse.Namespace, roots: Roots) -> tuple[Path, ...]:
     names: Sequence[str | None] = arguments.configuration or (None,)
     return tuple(find_model(arguments.dataset, name, roots, arguments.plan) for name in names)
-
-
-def _postprocessing_of(folder: Path) -> Postprocessing:
-    path = ModelFolder(folder).crossval.postprocessing
-    return read_postprocessing(path) if path.is_file() else Postprocessing()
 
 
 def chosen_postprocessing(arguments: argparse.Namespace, choice: ModelChoice) -> Postprocessing:

@@ -15,6 +15,7 @@ from balrsam_pipeline.errors import EvaluationError
 from balrsam_pipeline.execution import folder_lock
 from balrsam_pipeline.folds import ALL
 from balrsam_pipeline.inference.best_configuration import BestConfiguration, write_best
+from balrsam_pipeline.inference.chosen_with import final_weights
 from balrsam_pipeline.inference.postprocessing import Postprocessing, write_postprocessing
 from balrsam_pipeline.layout import ModelFolder, RawFolder, ResultsFolder
 from balrsam_pipeline.paths import Roots, model_folder, shown
@@ -117,8 +118,9 @@ def _choose(request: BestRequest, raw: RawDataset, results: Path) -> tuple[BestC
             found = {**pairs[item], **_pairs(item, request, raw, folders, further)}
             rules[item] = _rules(request, raw, folders[item.configurations[0]], own[item], found)
         if len(item.configurations) == 1:
-            model = ModelFolder(folders[item.configurations[0]])
-            write_postprocessing(model.crossval.postprocessing, rules[item])
+            folder = folders[item.configurations[0]]
+            noted = replace(rules[item], weights_sha256=final_weights(folder, own[item]))
+            write_postprocessing(ModelFolder(folder).crossval.postprocessing, noted)
     best = BestConfiguration(
         dataset=raw.name,
         configurations=chosen.configurations,
@@ -126,6 +128,7 @@ def _choose(request: BestRequest, raw: RawDataset, results: Path) -> tuple[BestC
         postprocessing=rules[chosen],
         reason=reason,
         candidates=scores,
+        weights_sha256={name: final_weights(folders[name], own[chosen]) for name in chosen.configurations},
     )
     return best, write_best(results, best)
 

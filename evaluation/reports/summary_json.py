@@ -16,6 +16,7 @@ from balrsam_pipeline import __version__
 from balrsam_pipeline.errors import EvaluationError
 from balrsam_pipeline.files import read_json, write_json
 from balrsam_pipeline.layout import SUMMARY
+from balrsam_pipeline.pooled import OURS
 from balrsam_pipeline.serialise import from_json, to_json
 from evaluation.metrics.lesions import Detection
 from evaluation.metrics.options import EvaluationOptions
@@ -26,7 +27,6 @@ from evaluation.reports.strata import Strata, by_stratum
 from evaluation.summary import PairPaths, Summary, counted_metric, lesions_of, status_counts
 
 SCHEMA_VERSION = 1
-OURS = "balrsam"  # the key of what nnU-Net's summary does not have
 _COUNTS = {"TP": "true_positives", "FP": "false_positives", "FN": "false_negatives", "TN": "true_negatives"}
 
 

@@ -15,8 +15,11 @@ import SimpleITK as sitk
 import torch
 
 from balrsam_pipeline.dataset import open_dataset
+from balrsam_pipeline.files import write_json
+from balrsam_pipeline.inference import Postprocessing
+from balrsam_pipeline.inference.postprocessing import write_postprocessing
 from balrsam_pipeline.inference.predict_image import label_of_image
-from balrsam_pipeline.layout import FoldFolder
+from balrsam_pipeline.layout import FoldFolder, ModelFolder
 from evaluation import Summary
 from trainers import validation
 from trainers.data import FoldData, open_fold
@@ -116,6 +119,27 @@ def test_scores_of_former_weights_do_not_pass_for_those_of_a_fold_trained_anew(
     folder.checkpoint("final").unlink()
     train_fold(make_request(epochs=1))
     assert not folder.validation.summary.exists()
+
+
+@pytest.mark.parametrize("begun", ["anew", "further"])
+def test_what_was_pooled_and_chosen_with_former_weights_goes_when_the_fold_is_trained_again(
+    trained: FoldData, make_request: Callable[..., TrainRequest], begun: str
+) -> None:
+    """What other folds alone were pooled to, and rules that were chosen with them, stay."""
+    crossval = ModelFolder(trained.folder.parent).crossval
+    further = dataclasses.replace(make_request(epochs=2), accept_changed_settings=True)
+    request = further if begun == "further" else make_request(epochs=1)
+    for fold, stay in ((1, True), (0, False)):
+        write_json(crossval.summary, {"balrsam": {"groups": {CASES[0]: f"fold {fold}"}}})
+        write_postprocessing(crossval.postprocessing, Postprocessing())
+        if begun == "anew":
+            shutil.rmtree(trained.folder)
+        else:
+            request = dataclasses.replace(
+                request, config=dataclasses.replace(request.config, epochs=(request.config.epochs or 0) + 1)
+            )
+        train_fold(request)
+        assert [crossval.summary.is_file(), crossval.postprocessing.is_file()] == [stay, stay]
 
 
 def test_a_label_whose_header_was_lost_is_scored_by_index_as_it_was_trained_on(

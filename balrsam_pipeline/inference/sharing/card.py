@@ -15,6 +15,7 @@ from balrsam_pipeline.inference.model_folder import configuration_of, trained_fo
 from balrsam_pipeline.layout import ModelFolder
 from balrsam_pipeline.plan import read_plan
 from balrsam_pipeline.plan_names import words_of_model
+from balrsam_pipeline.pooled import pooled_folds
 
 
 def model_card(
@@ -82,7 +83,11 @@ def _configuration(folder: Path, folds: Sequence[FoldName] | None, labels: Label
     summary = ModelFolder(folder).crossval.summary
     if not summary.is_file():
         return [*lines, "No cross-validation summary was found.", ""]
-    return lines + _scores(read_json(summary, PredictionError), labels)
+    content = read_json(summary, PredictionError)
+    scored = pooled_folds(content)
+    named = f"fold{'s' if len(scored) > 1 else ''} {', '.join(map(str, scored))}"
+    said = [f"Scores are of the validation of {named}:", ""] if scored else []
+    return lines + said + _scores(content, labels)
 
 
 def _folds(folds: Sequence[FoldName]) -> str:

@@ -20,6 +20,7 @@ from balrsam_pipeline.inference.sharing.card import model_card
 from balrsam_pipeline.inference.sharing.manifest import NAME, ModelManifest, SharedFile
 from balrsam_pipeline.layout import ModelFolder, ResultsFolder
 from balrsam_pipeline.plan import read_plan
+from balrsam_pipeline.pooled import FOLDS, pooled_folds
 from balrsam_pipeline.serialise import to_json
 
 EPOCH = (1980, 1, 1, 0, 0, 0)
@@ -112,11 +113,11 @@ def _choice(results: ResultsFolder, folds: tuple[FoldName, ...] | None) -> bytes
 
 
 def _without_cases(summary: Path) -> bytes:
-    """The means of a summary alone: case names and paths of the training data stay at home."""
+    """The means of a summary alone, and of which folds they are: case names and paths of the training data
+    stay at home."""
     content = read_json(summary, PredictionError)
-    return json.dumps(
-        {key: content[key] for key in ("foreground_mean", "mean") if key in content}, indent=2
-    ).encode()
+    kept = {key: content[key] for key in ("foreground_mean", "mean") if key in content}
+    return json.dumps(kept | {FOLDS: pooled_folds(content)}, indent=2).encode()
 
 
 def _write_zip(path: Path, files: dict[str, Content]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import random
 import shutil
@@ -186,6 +187,46 @@ def test_a_models_own_postprocessing_is_applied(
         == 0
     )
     assert not labels_of(tmp_path / "out")["case0.nii.gz"].any()
+
+
+@pytest.mark.parametrize("chosen", ["rules", "best"])
+def test_what_was_chosen_with_other_weights_than_those_of_now_is_told(
+    image_folder: Folders,
+    model_folder: Folders,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+    chosen: str,
+) -> None:
+    """The oracle is a hash by hand. What earlier versions chose notes no weights, and is not doubted."""
+    model = model_folder(folds=(0, 1))
+    own = hashlib.sha256((model / "fold_0" / "checkpoint_final.safetensors").read_bytes()).hexdigest()
+    words = ["predict", "-i", str(image_folder(1)), *CPU]
+    words += ["--model", str(model)] if chosen == "rules" else ["-d", "900", "--best"]
+    words += [] if chosen == "rules" else ["--results", str(tmp_path / "results")]
+    notes: tuple[tuple[dict[str, str], bool], ...]
+    notes = (({}, False), ({"0": own}, False), ({"0": own, "1": "f" * 64}, True))
+    for number, (noted, doubted) in enumerate(notes):
+        if chosen == "rules":
+            rules = Postprocessing(weights_sha256=noted)
+            write_postprocessing(model / "crossval" / "postprocessing.json", rules)
+        else:
+            best = BestConfiguration(
+                dataset="Dataset900_Test",
+                configurations=("2d",),
+                folds=(0, 1),
+                postprocessing=Postprocessing(),
+                reason="",
+                candidates=(),
+                weights_sha256={"2d": noted},
+            )
+            write_best(model.parent, best)
+        caplog.clear()
+        assert main([*words, "-o", str(tmp_path / f"out{number}")]) == 0
+        told = "fold 1 has been trained again since; choose again: balrsam find_best_configuration"
+        assert (told in caplog.text) == doubted
+    caplog.clear()
+    assert main([*words, "--folds", "0", "-o", str(tmp_path / "out")]) == 0
+    assert "trained again" not in caplog.text, "the fold that was does not predict"
 
 
 def test_ensembling_folders_equals_ensembling_models_and_a_numpy_mean(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import logging
 import os
@@ -187,6 +188,17 @@ def test_a_model_trained_again_is_ensembled_again(tmp_path: Path) -> None:
         False,
         True,
     ]
+
+
+def test_the_choice_notes_with_which_weights_it_was_made(tmp_path: Path) -> None:
+    raw, results = make_raw(tmp_path / "raw" / NAME), tmp_path / "results"
+    model = results / NAME / "2d__balrsam"
+    make_model(model, "2d", raw, flips=0.1, folds=2)
+    assert main(["find_best_configuration", str(raw), "--results", str(results)]) == 0
+    files = {str(fold): model / f"fold_{fold}" / "checkpoint_final.safetensors" for fold in (0, 1)}
+    noted = {fold: hashlib.sha256(path.read_bytes()).hexdigest() for fold, path in files.items()}
+    assert read_best(results / NAME).weights_sha256 == {"2d": noted}
+    assert read_postprocessing(model / "crossval" / "postprocessing.json").weights_sha256 == noted
 
 
 def test_nothing_trained_is_said_plainly(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

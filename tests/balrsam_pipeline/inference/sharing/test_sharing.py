@@ -88,6 +88,28 @@ def test_the_card_shows_the_numbers_and_case_names_stay_at_home(shared: Path) ->
     assert b"secret" not in everything
 
 
+def test_the_card_says_of_which_folds_its_scores_are(model_folder: Folders, tmp_path: Path) -> None:
+    """Both folds are in the file, but a cross-validation of fold 0 alone came last. So it is when the model
+    is shared once more from where it was installed, where no cases are named."""
+    folder = model_folder(folds=(0, 1))
+    summary = {
+        "foreground_mean": {"Dice": 0.87},
+        "mean": {},
+        "metric_per_case": [{"case": "secret"}],
+        "balrsam": {"groups": {"secret": "fold 0"}},
+    }
+    (folder / "crossval").mkdir()
+    (folder / "crossval" / "summary.json").write_text(json.dumps(summary))
+    for number, results in enumerate((folder.parent, tmp_path / "there" / "Dataset900_Test")):
+        archive = tmp_path / f"{number}.zip"
+        export_model(ExportRequest(folders=(results / "2d__balrsam",), output=archive))
+        with zipfile.ZipFile(archive) as content:
+            card = content.read("README.md").decode()
+            assert b"secret" not in content.read("Dataset900_Test/2d__balrsam/crossval/summary.json")
+        assert "- folds 0, 1\n" in card and "Scores are of the validation of fold 0:" in card
+        install_model(archive, tmp_path / "there", overwrite=True)
+
+
 def test_the_card_of_an_ensemble_says_how_to_predict_with_all_of_it(
     model_folder: Folders, tmp_path: Path
 ) -> None:
