@@ -19,7 +19,7 @@ from evaluation.metrics.registry import keys_of, metric_of
 from evaluation.metrics.score_case import LabelScore, score_pair
 from evaluation.pairs import Pair, find_pairs, read_pair
 from evaluation.request import resolve
-from evaluation.summary import PairPaths, Summary
+from evaluation.summary import PairPaths, Summary, label_key
 
 LOG = logging.getLogger(__name__)
 
@@ -220,7 +220,7 @@ def _summarise(
     for warning in warnings:
         LOG.warning("%s", warning)
     return Summary(
-        labels={name: _nnunet_key(values) for name, values in zip(labels.names, labels.values, strict=True)},
+        labels={name: label_key(values) for name, values in zip(labels.names, labels.values, strict=True)},
         rows=tuple(row for case in cases for row in scored[case].rows),
         options=options,
         unit="voxels" if options.rules.unit_spacing else "mm" if "mm" in units else "px",
@@ -245,7 +245,3 @@ def _mixed_units(scored: Mapping[str, _Scored], options: EvaluationOptions) -> l
         f"and those of the others in mm, and means over all mix both: {listed(without)}; score the two kinds "
         "apart (--cases), or give all a spacing"
     ]
-
-
-def _nnunet_key(values: tuple[int, ...]) -> str:
-    return str(values[0]) if len(values) == 1 else str(tuple(values))

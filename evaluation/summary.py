@@ -201,6 +201,16 @@ def aggregate(values: Sequence[float | None]) -> Aggregate:
     )
 
 
+def label_key(values: Sequence[int]) -> str:
+    """What a label or region is called in `Summary.labels`: by its values, as nnU-Net calls it.
+
+    Example:
+        >>> label_key((2,)), label_key((1, 3))
+        ('2', '(1, 3)')
+    """
+    return str(values[0]) if len(values) == 1 else str(tuple(values))
+
+
 def pool(summaries: Sequence[Summary], names: Sequence[str] | None = None) -> Summary:
     """Put the cases of several evaluations together, as for the folds of a cross-validation.
 

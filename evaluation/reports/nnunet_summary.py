@@ -11,23 +11,37 @@ from balrsam_pipeline.imageio import file_ending_of
 from evaluation.metrics.options import EvaluationOptions
 from evaluation.metrics.registry import keys_of
 from evaluation.metrics.score_case import Counts, LabelScore, overlap_metrics
-from evaluation.summary import PairPaths, Summary
+from evaluation.summary import PairPaths, Summary, label_key
 
 
 def from_nnunet(value: dict[str, Any]) -> Summary:
-    """A summary from the JSON value of nnU-Net's summary.json; labels go by their keys ('1').
+    """A summary from the JSON value of nnU-Net's summary.json; labels go by their keys ('1'), written as ours
+    are.
 
     Raises:
         KeyError, TypeError: the value does not have nnU-Net's layout.
     """
     options = EvaluationOptions(metrics=("overlap",))
-    labels = {key: key for key in value["mean"]}
+    keys = {_our_key(key): key for key in value["mean"]}
     rows, files = [], {}
     for entry in sorted(value["metric_per_case"], key=_case_of):
         case = _case_of(entry)
         files[case] = PairPaths(prediction=entry["prediction_file"], reference=entry["reference_file"])
-        rows += [_row(case, key, entry["metrics"][key], options) for key in labels]
+        rows += [_row(case, label, entry["metrics"][key], options) for label, key in keys.items()]
+    labels = {label: label for label in keys}
     return Summary(labels=labels, rows=tuple(rows), options=options, unit="mm", files=files)
+
+
+def _our_key(key: str) -> str:
+    """The key that a region has here: its values ascending, one alone without brackets.
+
+    Example:
+        >>> _our_key("(3, 1)"), _our_key("(3,)"), _our_key("2")
+        ('(1, 3)', '3', '2')
+    """
+    if not key.startswith("("):
+        return key
+    return label_key(sorted(int(value) for value in key.strip("()").split(",") if value.strip()))
 
 
 def _case_of(entry: dict[str, Any]) -> str:

@@ -232,6 +232,17 @@ def test_a_case_is_compared_with_itself_whatever_the_order_of_the_cases() -> Non
     assert page.count("<td>tie</td>") == 3
 
 
+def test_regions_of_nnunets_summary_are_those_of_ours_however_they_are_written() -> None:
+    """nnU-Net's keys are `str` of a region as dataset.json has it; a region of one label is a tuple too."""
+    numbers = {"TP": 8, "FP": 2, "FN": 2, "TN": 88}
+    regions = [(1, 2, 3), (3, 1), (3,), 2]
+    entry = {"reference_file": "truth/a.nii.gz", "prediction_file": "predicted/a.nii.gz"}
+    keys = {str(region): numbers for region in regions}
+    theirs = from_nnunet({"mean": keys, "metric_per_case": [entry | {"metrics": keys}]})
+    assert tuple(theirs.labels.values()) == ("(1, 2, 3)", "(1, 3)", "3", "2")
+    assert [row.counts.true_positives for row in theirs.rows] == [8] * 4
+
+
 def test_nnunets_summary_of_pictures_is_compared_by_overlap_whatever_the_unit_of_distances() -> None:
     theirs = nnunets({"a": 8, "b": 6}, ".png")
     ours = replace(theirs, unit="px")
