@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from balrsam_pipeline.folds import FoldName
+from balrsam_pipeline.inference.best_configuration import BestConfiguration
 from balrsam_pipeline.inference.postprocessing import Postprocessing, read_postprocessing
 from balrsam_pipeline.layout import ModelFolder
 from balrsam_pipeline.printable import listed
@@ -44,6 +45,31 @@ def rules_of(folder: Path, folds: Sequence[FoldName] | None = None) -> Postproce
     rules = read_postprocessing(path)
     warn_of_other_weights("the postprocessing", folder, folds, rules.weights_sha256)
     return replace(rules, weights_sha256={})  # with the weights of now they are noted in prediction.json
+
+
+def warn_of_further_folds(best: BestConfiguration, folders: Sequence[Path]) -> None:
+    """Warn where every chosen model has finished further folds since: the choice keeps to those of its day.
+
+    Args:
+        folders: of the chosen models.
+    """
+    finished = set.intersection(*(_finished(folder) for folder in folders))
+    further = sorted(finished - set(best.folds))
+    if further and finished > set(best.folds):
+        LOG.warning(
+            "the best configuration was chosen when fold %s had been trained, and predicts with that alone; "
+            "fold %s has been trained since: choose again (balrsam find_best_configuration %s), or name the "
+            "folds (--folds %s)",
+            listed(best.folds),
+            listed(further),
+            best.dataset,
+            " ".join(map(str, sorted(finished))),
+        )
+
+
+def _finished(folder: Path) -> set[int]:
+    model = ModelFolder(folder)
+    return {fold for fold in model.folds() if model.fold(fold).checkpoint("final").is_file()}
 
 
 def warn_of_other_weights(

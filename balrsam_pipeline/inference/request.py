@@ -18,7 +18,7 @@ from balrsam_pipeline.execution.cli_options import execution_of
 from balrsam_pipeline.files import read_text, write_text
 from balrsam_pipeline.imageio import is_flat
 from balrsam_pipeline.inference.best_configuration import read_best
-from balrsam_pipeline.inference.chosen_with import rules_of, warn_of_other_weights
+from balrsam_pipeline.inference.chosen_with import rules_of, warn_of_further_folds, warn_of_other_weights
 from balrsam_pipeline.inference.cluster import Models, OnCluster
 from balrsam_pipeline.inference.dicom.codes import codes_of
 from balrsam_pipeline.inference.dicom.inputs import DicomInputs, dicom_inputs
@@ -195,6 +195,8 @@ def model_choice(arguments: argparse.Namespace) -> ModelChoice:
         results = find_results(arguments.dataset, roots)
         best = read_best(results)
         folders = tuple(model_folder(roots, results.name, name) for name in best.configurations)
+        if folds is None:
+            warn_of_further_folds(best, folders)
         folds, postprocessing = folds or best.folds, best.postprocessing
         for name, folder in zip(best.configurations, folders, strict=True):
             warn_of_other_weights("the best configuration", folder, folds, best.weights_sha256.get(name, {}))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import hashlib
 import json
 import random
@@ -17,10 +18,13 @@ import pytest
 from support.warm import WarmPython
 
 from balrsam_pipeline.cli import main
+from balrsam_pipeline.command import add_roots
 from balrsam_pipeline.imageio import read_label
 from balrsam_pipeline.inference import PredictorOptions, load_predictor, predict_array
+from balrsam_pipeline.inference.arguments import add_models
 from balrsam_pipeline.inference.best_configuration import BestConfiguration, write_best
 from balrsam_pipeline.inference.postprocessing import Postprocessing, PostprocessingStep, write_postprocessing
+from balrsam_pipeline.inference.request import model_choice
 
 Folders = Callable[..., Path]
 Change = Callable[[dict[str, dict[str, object]]], object]
@@ -227,6 +231,33 @@ def test_what_was_chosen_with_other_weights_than_those_of_now_is_told(
     caplog.clear()
     assert main([*words, "--folds", "0", "-o", str(tmp_path / "out")]) == 0
     assert "trained again" not in caplog.text, "the fold that was does not predict"
+
+
+def test_folds_that_were_trained_since_the_choice_are_told(
+    model_folder: Folders, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """One that all models of the ensemble have, and that is not the one of all cases."""
+    folders = [model_folder("2d", (0, 1, 2, "all")), model_folder("2.5d", (0, 1), context_slices=0)]
+    parser = argparse.ArgumentParser()
+    add_models(parser)
+    add_roots(parser)
+    parser.set_defaults(weights=None, checkpoint="final", base=None)
+    words = ["-d", "900", "--best", "--results", str(tmp_path / "results")]
+    for folds, more, told in (((0,), (), True), ((0, 1), (), False), ((0,), ("--folds", "0"), False)):
+        best = BestConfiguration(
+            dataset="Dataset900_Test",
+            configurations=("2d", "2.5d"),
+            folds=folds,
+            postprocessing=Postprocessing(),
+            reason="",
+            candidates=(),
+        )
+        write_best(folders[0].parent, best)
+        caplog.clear()
+        choice = model_choice(parser.parse_args([*words, *more]))
+        assert choice.folds == folds
+        assert ("fold 1 has been trained since" in caplog.text) == told
+        assert ("--folds 0 1" in caplog.text) == ("find_best_configuration" in caplog.text) == told
 
 
 def test_ensembling_folders_equals_ensembling_models_and_a_numpy_mean(
