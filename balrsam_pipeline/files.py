@@ -55,6 +55,18 @@ def atomic_path(path: Path, durable: bool = True) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
+def file_stamp(path: Path) -> tuple[int, int, int, int]:
+    """What shows that a file was written to: size, times of the last change of its content and of its inode
+    (ns), and the inode. The last but one no program can set: a modification time that was put back does not
+    hide a change. A copy has another stamp, so that where stamps differ content decides.
+
+    Raises:
+        OSError: there is no such file.
+    """
+    status = path.stat()
+    return status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino
+
+
 def temporary_sibling(path: Path) -> Path:
     """A name beside `path` for what becomes it in the end: of this process and host, and not to be
     guessed."""

@@ -19,7 +19,7 @@ from balrsam_pipeline.fingerprint import BACKGROUND
 from balrsam_pipeline.imageio import Image
 from balrsam_pipeline.plan import CaseFingerprint, ChannelStatistics
 from balrsam_pipeline.voxels import foreground_box
-from planners.file_hashes import content_sha256
+from planners.case_content import content_sha256
 from planners.pooling import kept_values
 
 MEASURED_BY = 2  # the version of what is measured here (`CaseFingerprint.measured_by`)

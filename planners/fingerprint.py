@@ -31,8 +31,8 @@ from balrsam_pipeline.plan import (
 )
 from balrsam_pipeline.preprocessing import file_crc32
 from balrsam_pipeline.progress import track
+from planners.case_content import content_sha256, file_state
 from planners.case_fingerprint import Measurement, MeasureTask, is_outdated, measure_case
-from planners.file_hashes import content_sha256, file_state
 from planners.measured import Measured, Place, places_of, read_values, start_measuring
 from planners.pooling import pooled_percentiles
 

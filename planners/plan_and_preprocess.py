@@ -23,7 +23,7 @@ from balrsam_pipeline.dataset import (
 from balrsam_pipeline.errors import BalrsamError, CheckpointError, DatasetError, PlanError
 from balrsam_pipeline.execution import ExecutionOptions, folder_lock, open_executor
 from balrsam_pipeline.execution.whole_folder import tree_state_sha256
-from balrsam_pipeline.files import read_json, write_json
+from balrsam_pipeline.files import file_stamp, read_json, write_json
 from balrsam_pipeline.layout import PlanFolder, PreprocessedFolder, RawFolder
 from balrsam_pipeline.network import obtain
 from balrsam_pipeline.plan import Plan, read_plan, write_versioned
@@ -122,7 +122,7 @@ def scan_once(
         DatasetError: there are errors; the message is their table.
     """
     path = PreprocessedFolder(folder).integrity
-    state = tree_state_sha256(dataset.folder)
+    state = tree_state_sha256(dataset.folder, file_stamp)
     if _passed_before(path, state):
         return None
     found = check_files(dataset)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -62,10 +62,17 @@ def is_made(target: Path, made_of: str) -> bool:
         return False
 
 
-def tree_state_sha256(folder: Path) -> str:
-    """SHA-256 of names, sizes and modification times of every file below a folder."""
+def size_and_date(path: Path) -> tuple[int, ...]:
+    """Size and modification time (ns) of a file: what a copy keeps."""
+    status = path.stat()
+    return status.st_size, status.st_mtime_ns
+
+
+def tree_state_sha256(folder: Path, stamp: Callable[[Path], tuple[int, ...]] = size_and_date) -> str:
+    """SHA-256 of the names of all files below a folder, and of what `stamp` says of each: by default what
+    stays when the folder is copied; `files.file_stamp` where a change must not be missed."""
     entries = sorted(
-        f"{path.relative_to(folder)}:{path.stat().st_size}:{path.stat().st_mtime_ns}"
+        ":".join([str(path.relative_to(folder)), *map(str, stamp(path))])
         for path in folder.rglob("*")
         if path.is_file()
     )

@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from balrsam_pipeline.errors import BalrsamError
-from balrsam_pipeline.files import read_json, write_json
+from balrsam_pipeline.files import file_stamp, read_json, write_json
 
 SETTLED_S = (
     1.0  # a file changed this recently could change again within the same tick of the file system's clock
@@ -18,10 +18,7 @@ THREADS = 4  # hashing leaves Python's lock; a disk gains nothing from more
 
 
 class ContentHashes:
-    """SHA-256 of files, remembered by size, times of change and inode.
-
-    The time of the last change of the inode (ctime) is among them, which no program can set: putting the
-    modification time back does not hide a change.
+    """SHA-256 of files, remembered by their stamps (`files.file_stamp`).
 
     Args:
         path: where they are kept between runs; a damaged or missing file means that all is read anew.
@@ -56,13 +53,13 @@ class ContentHashes:
             self._changed = False
 
     def _hash(self, path: Path) -> str:
-        state, key = _state(path), str(path.absolute())
+        state, key = [*file_stamp(path)], str(path.absolute())
         known = self._known.get(key)
         if known is not None and known[:4] == state:
             return str(known[4])
         with path.open("rb") as file:
             found = hashlib.file_digest(file, "sha256").hexdigest()
-        if time.time_ns() - state[2] > SETTLED_S * 1e9 and _state(path) == state:
+        if time.time_ns() - state[2] > SETTLED_S * 1e9 and [*file_stamp(path)] == state:
             self._known[key] = [*state, found]
             self._changed = True
         return found
@@ -84,8 +81,3 @@ def find_files(patterns: Iterable[str], bases: Mapping[str, Path]) -> dict[str, 
             if path.is_file() and not path.name.startswith("."):
                 found[f"{base}/{path.relative_to(folder).as_posix()}"] = path
     return dict(sorted(found.items()))
-
-
-def _state(path: Path) -> list[int]:
-    status = path.stat()
-    return [status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino]

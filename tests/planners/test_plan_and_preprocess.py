@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import gzip
 import json
+import os
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -119,6 +122,32 @@ def test_a_second_run_does_nothing_and_a_changed_case_alone_is_redone(
         path.name.removesuffix(".b2nd") for path, time in before.items() if path.stat().st_mtime_ns != time
     }
     assert changed == {"case_03", "case_03_label", "case_03_foreground"}
+
+
+def test_a_change_is_seen_though_size_and_date_were_put_back(
+    tmp_path: Path, prepare: Prepare, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As rsync -t and tools that correct images in place leave it; a copy of the same content is as good."""
+    folder = volume_dataset(tmp_path / "raw" / "Dataset109_Date")
+    path = folder / "imagesTr" / "case_03_0000.nii.gz"
+    content = bytearray(gzip.decompress(path.read_bytes()))
+    path.write_bytes(gzip.compress(bytes(content), 0, mtime=0))  # stored, so that the size stays
+    prepare(folder)
+    before, checked = path.stat(), next((tmp_path / "pre").rglob("integrity.json"))
+    passed = json.loads(checked.read_text())["dataset_state_sha256"]
+    content[-1] ^= 1
+    path.write_bytes(gzip.compress(bytes(content), 0, mtime=0))
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+    after = path.stat()
+    assert (after.st_size, after.st_mtime_ns) == (before.st_size, before.st_mtime_ns)
+    capsys.readouterr()
+    prepare(folder)
+    assert "6 cases, 1 measured anew" in capsys.readouterr().out
+    assert json.loads(checked.read_text())["dataset_state_sha256"] != passed
+    shutil.copy2(path, path.with_name("copy"))
+    path.with_name("copy").replace(path)
+    prepare(folder)
+    assert "6 cases, 0 measured anew" in capsys.readouterr().out
 
 
 def test_single_slices_in_nifti_are_slices(tmp_path: Path, prepare: Prepare) -> None:

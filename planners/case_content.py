@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from balrsam_pipeline.dataset import CaseFiles, DatasetDescription
+from balrsam_pipeline.files import file_stamp
 from balrsam_pipeline.serialise import to_json
 
 _READ_BYTES = 2**20
@@ -32,14 +33,14 @@ def content_sha256(files: CaseFiles, description: DatasetDescription) -> str:
 
 
 def file_state(files: CaseFiles, description: DatasetDescription) -> str:
-    """What dataset.json says, and names, sizes and modification times of a case's files: while it stays,
+    """What dataset.json says, and names and stamps of a case's files (`files.file_stamp`): while it stays,
     nothing need be read."""
     meaning = hashlib.sha256(_meaning(description)).hexdigest()
     return " ".join([meaning, *_stamps(case_paths(files))])
 
 
 def _stamps(paths: Sequence[Path]) -> list[str]:
-    return [f"{path.name}:{path.stat().st_size}:{path.stat().st_mtime_ns}" for path in paths]
+    return [":".join([path.name, *map(str, file_stamp(path))]) for path in paths]
 
 
 def _meaning(description: DatasetDescription) -> bytes:
