@@ -6,6 +6,10 @@ from dataclasses import dataclass
 
 from balrsam_pipeline.hardware import GiB, find_accelerator
 
+# of the memory that a card is sold with, torch reports at least as much: of 8 GB 7.6 to 7.9, of 16 GB 14.6
+# (T4, which checks for errors) to 15.8, of 6 GB 5.7, of 48 GB 44.4 (L40S) to 47.5, of 80 GB 79.1
+REPORTED_SHARE = 0.9
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Hardware:
@@ -19,6 +23,16 @@ class Hardware:
     def memory_bytes(self) -> int | None:
         """The card's memory in bytes, None for a CPU."""
         return None if self.gpu_memory_gb is None else int(self.gpu_memory_gb * GiB)
+
+    def is_sold_with(self, gpu_memory_gb: float) -> bool:
+        """Whether this is a card that is sold with so much memory, or more, of which less is reported; a CPU
+        is one of 0 GB.
+
+        Example:
+            >>> Hardware(gpu_memory_gb=7.8).is_sold_with(8), Hardware(gpu_memory_gb=6).is_sold_with(8)
+            (True, False)
+        """
+        return (self.gpu_memory_gb or 0.0) >= REPORTED_SHARE * gpu_memory_gb
 
     def __str__(self) -> str:
         if self.gpu_memory_gb is None:

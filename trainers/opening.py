@@ -3,6 +3,7 @@ after it."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 
 import torch
@@ -59,11 +60,12 @@ def planned_for_less(plan: Plan, gpu_memory_bytes: int, planning: str) -> str:
     """
     if plan.gpu_memory_gb != 0 or not gpu_memory_bytes:
         return ""
-    memory_gb = int(gpu_memory_bytes / GiB)
-    decided = f" {plan.decisions()}" if plan.overrides else ""
+    options = f"--gpu-memory-gb {math.floor(10 * gpu_memory_bytes / GiB) / 10:g}"
+    if plan.overrides:
+        options += f" {plan.decisions()}"
     return (
         "warning: this plan was made for a CPU, and trains on a GPU: its network, images and batches are "
-        f"smaller than they could be. To plan for this GPU: {planning} --gpu-memory-gb {memory_gb}{decided} "
+        f"smaller than they could be. To plan for this GPU: {planning} {options} "
         "(what is trained already wants the former plan: another --results, or another --plan NAME)"
     )
 

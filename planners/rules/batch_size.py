@@ -72,9 +72,9 @@ def shares(needed: int, memory_bytes: int) -> str:
     """Bytes of a card in words.
 
     >>> shares(3 * 2**30, 4 * 2**30)
-    '3.0 of 4 GB (75 %)'
+    '3.0 of 4.0 GB (75 %)'
     """
-    return f"{needed / 2**30:.1f} of {memory_bytes / 2**30:.0f} GB ({100 * needed / memory_bytes:.0f} %)"
+    return f"{needed / 2**30:.1f} of {memory_bytes / 2**30:.1f} GB ({100 * needed / memory_bytes:.0f} %)"
 
 
 def checkpointed_blocks(input_yx: tuple[int, int], *, from_scratch: bool, every: int = 0) -> Decision[int]:

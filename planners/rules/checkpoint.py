@@ -44,10 +44,11 @@ WORDS: tuple[tuple[Domain, str], ...] = (
 # and in pictures: volumes whose channel is called so are of MR, or the dataset's channels are scans in turn
 WORDS_OF_PICTURES: tuple[tuple[Domain, str], ...] = (("light_microscopy", r"phase"),)
 MICROSCOPY: tuple[Domain, ...] = ("histopathology", "electron_microscopy", "light_microscopy")
-# GB with which a backbone adapts at a useful input and batch size (docs/planning.md); largest first
+# GB of the cards, as they are sold, on which a backbone adapts at a useful input and batch size
+# (docs/planning.md); largest first
 NEEDS_GB: tuple[tuple[Backbone, float], ...] = (
-    ("vit_h", 70.0),
-    ("vit_l", 38.0),
+    ("vit_h", 80.0),
+    ("vit_l", 40.0),
     ("vit_b", 6.0),
     ("vit_t", 0.0),
 )
@@ -170,8 +171,7 @@ def base(
 
 def largest_backbone(hardware: Hardware) -> Backbone:
     """The largest backbone that adapts on the hardware; on a CPU TinyViT."""
-    memory = hardware.gpu_memory_gb or 0.0
-    return next(backbone for backbone, needed in NEEDS_GB if memory >= needed)
+    return next(backbone for backbone, needed in NEEDS_GB if hardware.is_sold_with(needed))
 
 
 def recommended(

@@ -61,7 +61,7 @@ ENLARGE = 8.0  # but a voxel becomes no larger than half a token
 
 WIDER: tuple[Surroundings, ...] = (2, 4, 8)  # than a tile: the least that shows all of a slice
 
-_LARGEST_BY_GB = ((16.0, 896), (8.0, 672), (0.0, 448))
+_LARGEST_BY_GB = ((16.0, 896), (8.0, 672), (0.0, 448))  # of memory, as cards are sold
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -108,7 +108,7 @@ def largest_side(hardware: Hardware) -> int:
     more with memory."""
     if hardware.gpu_memory_gb is None:
         return 224
-    return next(side for needed, side in _LARGEST_BY_GB if hardware.gpu_memory_gb >= needed)
+    return next(side for needed, side in _LARGEST_BY_GB if hardware.is_sold_with(needed))
 
 
 def memory_reason(hardware: Hardware, side: int) -> str:

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from balrsam_pipeline.hardware import GiB
 from balrsam_pipeline.plan import Fingerprint
 from balrsam_pipeline.volume_plan import VolumePlan, Zyx
 from planners.hardware import Hardware
@@ -19,7 +18,8 @@ from planners.rules.slices import Order
 # On a CPU a step has to be quick: two patches of this many voxels take about a second and a half of a core.
 CPU_VOXELS = 2**17
 GPU_VOXELS = 2**21  # 128 × 128 × 128, nnU-Net's on 11 GB
-SMALL_GPU_VOXELS, SMALL_GPU_GB = 2**19, 6.0
+GPU_GB = 6.0  # below, as cards are sold,
+SMALL_GPU_VOXELS = 2**19
 # of the volumes' sides the percentile that a small volume's patch holds, but for a tenth: 41 voxels in 40, as
 # one token more along an axis makes every step a fifth longer
 NEARLY_ALL, COVER = 90.0, 0.9
@@ -80,7 +80,7 @@ def most_voxels(hardware: Hardware) -> int:
     """The largest patch for a hardware."""
     if hardware.memory_bytes is None:
         return CPU_VOXELS
-    return GPU_VOXELS if hardware.memory_bytes > SMALL_GPU_GB * GiB else SMALL_GPU_VOXELS
+    return GPU_VOXELS if hardware.is_sold_with(GPU_GB) else SMALL_GPU_VOXELS
 
 
 def volume_patch(volumes: Volumes, limit: int, fits: Callable[[Levels], bool]) -> Decision[Levels]:

@@ -23,6 +23,11 @@ def test_what_was_decided_for_the_plan_is_in_that_command() -> None:
     assert "--gpu-memory-gb 40 --backbone vit_b" in planned_for_less(plan, 40 * GiB, PLANNING)
 
 
+def test_the_memory_in_that_command_is_no_more_than_the_card_reports() -> None:
+    said = planned_for_less(FOR_CPU, int(7.79 * GiB), PLANNING)
+    assert "--gpu-memory-gb 7.7 " in said
+
+
 def test_other_plans_and_other_devices_are_not_told() -> None:
     assert planned_for_less(FOR_CPU, 0, PLANNING) == ""
     assert planned_for_less(replace(FOR_CPU, gpu_memory_gb=8.0), 40 * GiB, PLANNING) == ""

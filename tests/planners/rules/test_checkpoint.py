@@ -103,6 +103,15 @@ def test_more_memory_allows_larger_backbones() -> None:
 
 
 @pytest.mark.parametrize(
+    ("reported", "backbone"), [(5.7, "vit_b"), (39.4, "vit_l"), (44.4, "vit_l"), (79.1, "vit_h")]
+)
+def test_a_card_gets_the_backbone_of_the_size_it_is_sold_as_though_torch_reports_less(
+    reported: float, backbone: str
+) -> None:
+    assert largest_backbone(Hardware(gpu_memory_gb=reported)) == backbone
+
+
+@pytest.mark.parametrize(
     ("memory", "backbone", "expected"),
     [
         (None, None, ("cnn", "")),

@@ -280,6 +280,17 @@ def test_more_memory_allows_longer_sides() -> None:
 
 
 @pytest.mark.parametrize(
+    ("sold", "reported"), [(8.0, (7.7, 7.9)), (16.0, (14.6, 15.7)), (11.0, (10.6, 10.8))]
+)
+def test_a_card_gets_the_side_of_the_size_it_is_sold_as_though_torch_reports_less(
+    sold: float, reported: tuple[float, ...]
+) -> None:
+    named = largest_side(Hardware(gpu_memory_gb=sold))
+    assert [largest_side(Hardware(gpu_memory_gb=memory)) for memory in reported] == [named] * len(reported)
+    assert largest_side(Hardware(gpu_memory_gb=6.0)) == 448, "and not of the next larger one"
+
+
+@pytest.mark.parametrize(
     ("thickness", "scale", "expected"), [(6.6, 0.9, 2), (5.0, 1.0, 2), (4.9, 1.0, 1), (60, 0.2, 2)]
 )
 def test_a_pyramids_masks_have_half_the_inputs_resolution_unless_labels_are_thin(

@@ -84,6 +84,7 @@ def test_a_cpu_gets_two_patches_and_a_network_over_them() -> None:
 def test_more_memory_allows_larger_patches() -> None:
     limits = [most_voxels(Hardware(gpu_memory_gb=gb)) for gb in (None, 4, 24)]
     assert limits == sorted(limits) and len(set(limits)) == len(limits)
+    assert [most_voxels(Hardware(gpu_memory_gb=gb)) for gb in (5.7, 6)] == [limits[2]] * 2, "6 GB, as sold"
 
 
 @pytest.mark.parametrize("from_scratch", [True, False])
