@@ -70,6 +70,7 @@ def _add_overrides(parser: argparse.ArgumentParser) -> None:
         metavar="GB",
         help="memory to plan for; 0 is a CPU (default: that of the GPU here)",
     )
+    parser.add_argument("--device", choices=("cpu",), help="plan for the CPU here, though there may be a GPU")
     parser.add_argument(
         "--backbone",
         choices=get_args(Backbone),
@@ -145,7 +146,7 @@ def run_planning(arguments: argparse.Namespace) -> int:
     request = PlanRequest(
         raw=find_dataset(arguments.dataset, roots),
         preprocessed=execution.shared(roots.preprocessed),
-        hardware=detect_hardware(arguments.gpu_memory_gb),
+        hardware=detect_hardware(arguments.gpu_memory_gb, cpu=arguments.device == "cpu"),
         overrides=overrides,
         configurations=tuple(arguments.configurations) if arguments.configurations else None,
         like=find_plan(arguments.like, roots.preprocessed) if arguments.like else None,

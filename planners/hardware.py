@@ -14,10 +14,11 @@ REPORTED_SHARE = 0.9
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Hardware:
     """`gpu_memory_gb` is None for training on a CPU; `given` tells whether the user said so or it was
-    detected."""
+    detected, and `because` why there is a CPU alone though something speaks for more."""
 
     gpu_memory_gb: float | None
     given: bool = False
+    because: str = ""
 
     @property
     def memory_bytes(self) -> int | None:
@@ -36,14 +37,16 @@ class Hardware:
 
     def __str__(self) -> str:
         if self.gpu_memory_gb is None:
-            return (
-                "training on a CPU, as asked" if self.given else "no GPU was found, so training is on a CPU"
-            )
+            because = self.because or "no GPU was found"
+            return "training on a CPU, as asked" if self.given else f"{because}, so training is on a CPU"
         return f"a GPU of {self.gpu_memory_gb:g} GB {'was asked for' if self.given else 'was found'}"
 
 
-def detect_hardware(gpu_memory_gb: float | None) -> Hardware:
+def detect_hardware(gpu_memory_gb: float | None, *, cpu: bool = False) -> Hardware:
     """The hardware that the user names (0 is a CPU), else that of the first GPU here, else a CPU.
+
+    Args:
+        cpu: training is to be on the CPU of this machine, whatever else it has.
 
     Example:
         >>> print(detect_hardware(0))
@@ -57,4 +60,6 @@ def detect_hardware(gpu_memory_gb: float | None) -> Hardware:
     if found is None or found.kind != "cuda":
         # Apple's GPU trains the small networks that are planned for a CPU
         return Hardware(gpu_memory_gb=None)
+    if cpu:
+        return Hardware(gpu_memory_gb=None, because=f"the {found.name} here is left alone, as asked")
     return Hardware(gpu_memory_gb=found.memory_gb)

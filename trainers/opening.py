@@ -46,27 +46,35 @@ def opening_lines(request: TrainRequest, data: FoldData, config: TrainingConfig,
     yield f"budget: {_budget(config)}{begun}" + (f"; then {_validation(data)}" if data.fold.val else "")
     device = run.precision.device
     memory = torch.cuda.get_device_properties(device).total_memory if device.type == "cuda" else 0
-    if warning := planned_for_less(data.plan, memory, request.planning):
+    if warning := planned_for_another(data.plan, memory, request.planning):
         yield warning
     yield f"into {shown(data.folder)}, this log too: {FoldFolder(data.folder).text_log.name}"
 
 
-def planned_for_less(plan: Plan, gpu_memory_bytes: int, planning: str) -> str:
-    """What is said where a plan for a CPU trains on a GPU; empty where it does not.
+def planned_for_another(plan: Plan, gpu_memory_bytes: int, planning: str) -> str:
+    """What is said where a plan for a CPU trains on a GPU, or one for a GPU without; empty where neither.
 
     Args:
         gpu_memory_bytes: of the GPU that trains; 0 where none does.
         planning: the command that makes the plan.
     """
-    if plan.gpu_memory_gb != 0 or not gpu_memory_bytes:
+    if plan.gpu_memory_gb is None or (plan.gpu_memory_gb > 0) == (gpu_memory_bytes > 0):
         return ""
-    options = f"--gpu-memory-gb {math.floor(10 * gpu_memory_bytes / GiB) / 10:g}"
-    if plan.overrides:
-        options += f" {plan.decisions()}"
+    decided = f" {plan.decisions()}" if plan.overrides else ""
+    if gpu_memory_bytes:
+        memory_gb = math.floor(10 * gpu_memory_bytes / GiB) / 10
+        what = (
+            "made for a CPU, and trains on a GPU: its network, images and batches are smaller than they "
+            f"could be. To plan for this GPU: {planning} --gpu-memory-gb {memory_gb:g}"
+        )
+    else:
+        what = (
+            f"made for a GPU of {plan.gpu_memory_gb:g} GB, and trains without: its steps may take minutes. "
+            f"To plan for the CPU: {planning} --device cpu"
+        )
     return (
-        "warning: this plan was made for a CPU, and trains on a GPU: its network, images and batches are "
-        f"smaller than they could be. To plan for this GPU: {planning} {options} "
-        "(what is trained already wants the former plan: another --results, or another --plan NAME)"
+        f"warning: this plan was {what}{decided} (what is trained already wants the former plan: another "
+        "--results, or another --plan NAME)"
     )
 
 

@@ -37,7 +37,7 @@ _EVERYWHERE = {
     "tls_key",
 }
 _DECIDED = {
-    "plan_and_preprocess": {"configurations", "plan", "keep_plan", "workers"},
+    "plan_and_preprocess": {"configurations", "plan", "keep_plan", "workers", "device"},
     "train": {
         "configuration",
         "plan",

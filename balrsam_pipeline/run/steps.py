@@ -33,6 +33,7 @@ from balrsam_pipeline.run.words import (
     device_words,
     given_paths,
     plan_words,
+    planned_device_words,
     process_words,
     root_words,
     training_words,
@@ -49,7 +50,7 @@ def planning_step(request: RunRequest) -> Step:
     return make_step(
         request,
         "plan_and_preprocess",
-        (*words, *plan_words(request)),
+        (*words, *plan_words(request), *planned_device_words(request)),
         name=_preparing(request),
         title="Measure, plan, preprocess",
         settings={"--configurations": " ".join(names or ("all",))},

@@ -32,6 +32,14 @@ def device_words(request: RunRequest) -> tuple[str, ...]:
     return ("--device", request.device) if request.device else ()
 
 
+def planned_device_words(request: RunRequest) -> tuple[str, ...]:
+    """The CPU, where all is to be trained there and no other memory is named: a plan for a GPU that is left
+    alone would train for days."""
+    on_cpu = {request.device, *request.devices} - {None} == {"cpu"}
+    named = "--gpu-memory-gb" in request.options.get("plan_and_preprocess", {})
+    return ("--device", "cpu") if on_cpu and not named else ()
+
+
 def where_words(request: RunRequest) -> tuple[str, ...]:
     """The device and the folders, as words for a command."""
     return (*device_words(request), *root_words(request))

@@ -67,6 +67,18 @@ def test_the_planner_sees_what_training_takes(card: Path) -> None:
     assert best_device(1) == torch.device("cuda", 1)
 
 
+def test_a_card_that_is_left_alone_is_not_planned_for_and_the_reason_says_so(card: Path) -> None:
+    from planners.hardware import detect_hardware
+
+    assert str(detect_hardware(None, cpu=True)) == str(detect_hardware(None)), "there is none"
+    card.touch()
+    left_alone = detect_hardware(None, cpu=True)
+    assert left_alone.gpu_memory_gb is None
+    assert not left_alone.given, "so that what the network needs is fetched: it trains here"
+    assert str(left_alone) == "the RTX here is left alone, as asked, so training is on a CPU"
+    assert detect_hardware(24, cpu=True).gpu_memory_gb == 24, "named memory goes first"
+
+
 def test_apples_gpu_is_taken_where_there_is_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     monkeypatch.setattr(torch.backends.mps, "is_available", lambda: True)

@@ -16,7 +16,7 @@ from balrsam_pipeline.run.execute import remember_request
 from balrsam_pipeline.run.report import remembered
 
 DECIDED_BY_A_RUN = {
-    "plan_and_preprocess": {"--configurations", "--keep-plan", "--workers"},
+    "plan_and_preprocess": {"--configurations", "--keep-plan", "--workers", "--device"},
     "train": {"--configuration", "--fold", "--only-validate"},
     "predict": {
         *("--input", "--output", "--model", "--dataset", "--configuration", "--best", "--folds", "--weights"),

@@ -42,6 +42,26 @@ def test_choices_reach_the_commands(tmp_path: Path) -> None:
     assert "--workers 3" in str(planning_step(chosen))
 
 
+@pytest.mark.parametrize(
+    ("choices", "planned"),
+    [
+        ({"device": "cpu"}, True),
+        ({"device": "cpu", "devices": ("cpu", "cpu")}, True),
+        ({"devices": ("cpu", "cpu")}, True),
+        ({}, False),
+        ({"device": "cuda:1"}, False),
+        ({"devices": ("cpu", "cuda:0")}, False),
+        ({"device": "cpu", "options": {"plan_and_preprocess": {"--gpu-memory-gb": ("24",)}}}, False),
+    ],
+)
+def test_a_run_on_a_cpu_plans_for_it_unless_other_memory_is_named(
+    choices: dict[str, object], planned: bool, tmp_path: Path
+) -> None:
+    step = planning_step(request(tmp_path, **choices))
+    assert ("--device cpu" in str(step)) == planned
+    assert "--device" not in step.settings, "no input: another device makes no plan outdated"
+
+
 def test_every_planned_configuration_is_trained_where_that_is_asked_for(tmp_path: Path) -> None:
     one = PLAN.configuration("2d")
     both = dataclasses.replace(
