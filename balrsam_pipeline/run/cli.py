@@ -96,8 +96,11 @@ def _run_locked(request: RunRequest, note: Callable[[str], None]) -> int:
     for number, step in enumerate(steps, 2):
         if not checked and step.command in TRAINING and check(step, request, hashes).status != "done":
             print("\nThis machine:", flush=True)
-            if not try_machine(request, note, run_command):
+            tried = try_machine(request, note, run_command)
+            if not tried.good:
                 print("Training is tried all the same.", flush=True)
+            if tried.fold_s is not None:
+                print(f"\nBy these steps, {time_line(request, hashes, tried.fold_s)}", flush=True)
             checked = True
         code = _run_step(step, request, hashes, (f"{number}/{len(steps) + 1}", note))
         if code not in (FINISHED, PARTLY):

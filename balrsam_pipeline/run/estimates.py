@@ -36,11 +36,12 @@ class Estimate:
 UNKNOWN = Estimate(None, "")
 
 
-def estimate(step: Step, request: RunRequest, folder: Path) -> Estimate:
+def estimate(step: Step, request: RunRequest, folder: Path, fold_s: float | None = None) -> Estimate:
     """How long a step that is not done will take.
 
     Args:
         folder: where the run's records lie.
+        fold_s: seconds that a fold is expected to train where nothing else tells.
     """
     fold = FOLD.fullmatch(step.name)
     if fold is not None:
@@ -48,9 +49,10 @@ def estimate(step: Step, request: RunRequest, folder: Path) -> Estimate:
         record = read_record(folder, together) if together is not None else None
         if together is not None and (record is None or record.state != "done"):
             return Estimate(0.0, f"trained by {together}")
-        return _training(request, folder, fold["configuration"], fold["fold"])
+        expected = _training(request, folder, fold["configuration"], fold["fold"])
+        return _tried(fold_s) if expected is UNKNOWN else expected
     if step.name == on_devices(request):
-        return _side_by_side(step, request)
+        return _side_by_side(step, request, fold_s)
     record = read_record(folder, step.name)
     if record is not None and record.seconds is not None:
         return Estimate(record.seconds, "as last time")
@@ -78,7 +80,15 @@ def fold_folder(request: RunRequest, configuration: str, fold: str) -> Path:
     return ResultsFolder(request.results).model(configuration).fold(fold).path
 
 
-def _side_by_side(step: Step, request: RunRequest) -> Estimate:
+def _tried(fold_s: float | None) -> Estimate:
+    return (
+        UNKNOWN
+        if fold_s is None
+        else Estimate(fold_s, "by the steps that were tried; validation not counted")
+    )
+
+
+def _side_by_side(step: Step, request: RunRequest, fold_s: float | None) -> Estimate:
     """Trainings that share devices: what is left of each, begun on the first that is free."""
     devices = [0.0] * max(1, min(len(request.devices), len(step.outputs)))
     for label in step.outputs:
@@ -87,10 +97,11 @@ def _side_by_side(step: Step, request: RunRequest) -> Estimate:
         if checkpoint.is_file():
             continue
         left = _by_own_log(checkpoint.parent) or _by_budget(request)
+        left = _tried(fold_s) if left is UNKNOWN else left
         if left.seconds is None:
             return UNKNOWN
         devices[devices.index(min(devices))] += left.seconds
-    return Estimate(max(devices), "--max-minutes or what is left by their logs")
+    return Estimate(max(devices), "--max-minutes, the steps tried, or what is left by their logs")
 
 
 def _by_budget(request: RunRequest) -> Estimate:

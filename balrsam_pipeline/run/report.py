@@ -77,11 +77,15 @@ def dry_run_lines(request: RunRequest) -> list[str]:
     return lines
 
 
-def time_line(request: RunRequest, hashes: ContentHashes) -> str:
-    """How long the steps that are not done will take together; empty where all are."""
+def time_line(request: RunRequest, hashes: ContentHashes, fold_s: float | None = None) -> str:
+    """How long the steps that are not done will take together; empty where all are.
+
+    Args:
+        fold_s: seconds that a fold is expected to train where nothing else tells.
+    """
     folder = records_folder(request)
     undone = [step for step in known_steps(request) if check(step, request, hashes).status != "done"]
-    expected = [estimate(step, request, folder).seconds for step in undone]
+    expected = [estimate(step, request, folder, fold_s).seconds for step in undone]
     return _time_line(sum(item or 0.0 for item in expected), expected.count(None)) if undone else ""
 
 

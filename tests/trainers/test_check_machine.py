@@ -116,6 +116,22 @@ def test_volumes_are_laid_out_as_training_lays_them_out() -> None:
     assert weight.is_contiguous(memory_format=torch.channels_last_3d)
 
 
+def test_the_time_of_the_planned_steps_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = iter(range(100))
+    monkeypatch.setattr(Bench, "step", lambda self: None)
+    monkeypatch.setattr(module, "_memory", lambda *_: (2**30, 2**30))
+    monkeypatch.setattr(module, "time", SimpleNamespace(monotonic=lambda: next(clock)))  # a step takes 1 s
+    made_up = generated_subject(CPU, None)
+    planned = dataclasses.replace(made_up, steps=36_000)
+    finding, _ = check_step(planned, CPU, going=None)
+    assert "the planned 36,000 steps of a fold take about 10.0 h" in finding.said
+    assert finding.figures["planned_s"] == 36_000 and finding.figures["epoch_s"] == 100
+    assert "planned_s" not in check_step(planned, CPU, going=None, short=True)[0].figures, (
+        "a first step alone"
+    )
+    assert "planned" not in check_step(made_up, CPU, going=None)[0].said
+
+
 def test_memory_above_what_was_counted_and_memory_that_runs_out_fall_short(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

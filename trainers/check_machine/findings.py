@@ -21,7 +21,7 @@ from balrsam_pipeline.network import step_memory
 from balrsam_pipeline.network.live_bytes import LiveBytes
 from balrsam_pipeline.network.step_memory import Policy
 from balrsam_pipeline.processor import usable_cores
-from balrsam_pipeline.progress import Phase
+from balrsam_pipeline.progress import Phase, in_words
 from trainers.check_machine.bench import Bench, set_up
 from trainers.check_machine.subject import Subject
 from trainers.checkpoints import CheckpointFolder
@@ -138,6 +138,9 @@ def check_step(
     finite = bench.state.skipped_in_a_row == 0
     pieces, fits = bench.state.pieces, memory is None or memory[0] <= MEMORY_TOLERANCE * memory[1]
     said = f"a step with {batch} patches takes {seconds:.2f} s, {batch / seconds:.1f} patches a second"
+    planned_s = None if quick or subject.steps is None else subject.steps * seconds
+    if planned_s is not None:
+        said += f"; the planned {subject.steps:,} steps of a fold take about {in_words(planned_s)}"
     if memory is not None:
         said += f"; its peak is {memory[0] / GiB:.2f} GB, counted were {memory[1] / GiB:.2f}"
     fix = (
@@ -147,6 +150,8 @@ def check_step(
         "--batch-size"
     )
     figures = {"batch": batch, "step_s": seconds, "patches_per_s": batch / seconds, "pieces": pieces}
+    if planned_s is not None:
+        figures |= {"planned_s": planned_s, "epoch_s": subject.config.steps_per_epoch * seconds}
     if memory is not None:
         figures |= {"peak_bytes": memory[0], "counted_bytes": memory[1]}
     finding = Finding(

@@ -33,6 +33,8 @@ class Subject:
         what: it is, in words.
         config: settings, completed by the plan, for the device.
         loader: number of worker processes -> what makes batches.
+        steps: of the training of a fold as planned; None where that is not known, or a step of it is another
+            one than those tried: what a frozen encoder makes of a slice may be kept.
     """
 
     what: str
@@ -41,6 +43,7 @@ class Subject:
     labels: LabelScheme
     config: TrainingConfig
     loader: Callable[[int], BatchLoader]
+    steps: int | None = None
 
 
 def subject_of_dataset(request: TrainRequest, device: torch.device) -> Subject:
@@ -51,6 +54,7 @@ def subject_of_dataset(request: TrainRequest, device: torch.device) -> Subject:
     """
     data: FoldData = open_fold(request)
     config = _on(request.config, data.configuration, device, data.training_cases)
+    kept = data.configuration.network.backbone == "vit_t" and data.configuration.network.decoder == "pyramid"
     return Subject(
         what=f"{data.plan.dataset}, configuration {data.configuration.name}",
         plan=data.plan,
@@ -58,6 +62,7 @@ def subject_of_dataset(request: TrainRequest, device: torch.device) -> Subject:
         labels=data.labels,
         config=config,
         loader=lambda workers: open_loader(data, config, (0, 1), workers),
+        steps=None if kept else config.budget_steps,
     )
 
 

@@ -3,6 +3,7 @@ from __future__ import annotations
 import dataclasses
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 from support.plans import example_plan
@@ -14,6 +15,7 @@ from balrsam_pipeline.run.execute import records_folder
 from balrsam_pipeline.run.records import StepRecord, begin, write_record
 from balrsam_pipeline.run.request import RunRequest
 from balrsam_pipeline.run.steps import planning_step, steps_after_planning
+from balrsam_pipeline.run.try_machine import Tried, try_machine
 
 EPOCH = {
     "event": "epoch",
@@ -52,6 +54,43 @@ def test_nothing_known_is_said_to_be_unknown(tmp_path: Path) -> None:
     request = job(tmp_path)
     assert str(of_fold(request, 0)) == "unknown"
     assert str(estimate(planning_step(request), request, records_folder(request))) == "unknown"
+
+
+@pytest.mark.parametrize(
+    ("choices", "expected"),
+    [
+        ({}, 5000.0),
+        ({"epochs": 3}, 30.0),
+        ({"max_minutes": 20.0}, None),
+        ({"settings": Path("settings.json")}, None),
+        ({"options": {"train": {"--max-steps": ("10",)}}}, None),
+        ({"options": {"train": {"--seed": ("1",)}}}, 5000.0),
+    ],
+)
+def test_steps_that_are_tried_tell_how_long_a_fold_trains_unless_something_else_was_asked_for(
+    choices: dict[str, Any], expected: float | None, tmp_path: Path
+) -> None:
+    def check_machine(_: str, words: tuple[str, ...], __: object) -> int:
+        figures = {"step_s": 0.1, "planned_s": 5000.0, "epoch_s": 10.0}
+        content = {"findings": [{"figures": {"device": "cuda"}}, {"figures": figures}]}
+        Path(words[words.index("--json") + 1]).write_text(json.dumps(content))
+        return 0
+
+    request = dataclasses.replace(job(tmp_path), **choices)
+    assert try_machine(request, print, check_machine) == Tried(good=True, fold_s=expected)
+    assert try_machine(request, print, lambda *_: 1) == Tried(good=False)
+
+
+def test_the_steps_that_were_tried_tell_where_nothing_else_does(tmp_path: Path) -> None:
+    request = job(tmp_path)
+    first, second, *_ = steps_after_planning(request, example_plan(), range(2))
+    folder = records_folder(request)
+    assert estimate(first, request, folder, 5000.0).seconds == 5000.0
+    write_log(request, 0, json.dumps(EPOCH))
+    assert [estimate(step, request, folder, 5000.0).seconds for step in (first, second)] == [300.0, 400.0]
+    timed = job(tmp_path / "timed", 20.0)
+    step = steps_after_planning(timed, example_plan(), range(2))[0]
+    assert estimate(step, timed, records_folder(timed), 5000.0).seconds == 1200.0
 
 
 def test_a_budget_in_minutes_is_believed_without_validation(tmp_path: Path) -> None:
