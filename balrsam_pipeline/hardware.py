@@ -78,6 +78,24 @@ def find_accelerator() -> Accelerator | None:
     return None
 
 
+def unused_gpu() -> tuple[str, str]:
+    """What is wrong where something speaks for a GPU but torch cannot use one, and what fixes it; both empty
+    where all is well."""
+    hint = gpu_hint()
+    if hint is None or find_accelerator() is not None:
+        return "", ""
+    import torch
+
+    version = torch.__version__.partition("+")[0]
+    return (
+        f"{hint} speaks for a GPU, but PyTorch {torch.__version__} cannot use it (driver too old, or a build "
+        "for another CUDA or other cards)",
+        f"update the driver, or install the build that suits it: pip install torch=={version} --index-url "
+        "https://download.pytorch.org/whl/cuXXX, where XXX is no newer than the CUDA Version of nvidia-smi; "
+        "or hide the GPU: CUDA_VISIBLE_DEVICES=-1",
+    )
+
+
 def found_gpus() -> tuple[str, ...]:
     """The names of all CUDA devices that can be used here; `CUDA_VISIBLE_DEVICES` hides others."""
     return () if gpu_hint() is None else tuple(f"cuda:{index}" for index in usable_cards())

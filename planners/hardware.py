@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 
-from balrsam_pipeline.hardware import GiB, find_accelerator
+from balrsam_pipeline.hardware import GiB, find_accelerator, unused_gpu
+
+LOG = logging.getLogger(__name__)
 
 # of the memory that a card is sold with, torch reports at least as much: of 8 GB 7.6 to 7.9, of 16 GB 14.6
 # (T4, which checks for errors) to 15.8, of 6 GB 5.7, of 48 GB 44.4 (L40S) to 47.5, of 80 GB 79.1
@@ -43,7 +46,8 @@ class Hardware:
 
 
 def detect_hardware(gpu_memory_gb: float | None, *, cpu: bool = False) -> Hardware:
-    """The hardware that the user names (0 is a CPU), else that of the first GPU here, else a CPU.
+    """The hardware that the user names (0 is a CPU), else that of the first GPU here, else a CPU; a GPU that
+    torch cannot use is warned of.
 
     Args:
         cpu: training is to be on the CPU of this machine, whatever else it has.
@@ -57,7 +61,12 @@ def detect_hardware(gpu_memory_gb: float | None, *, cpu: bool = False) -> Hardwa
     if gpu_memory_gb is not None:
         return Hardware(gpu_memory_gb=gpu_memory_gb if gpu_memory_gb > 0 else None, given=True)
     found = find_accelerator()
-    if found is None or found.kind != "cuda":
+    if found is None:
+        wrong, fix = unused_gpu()
+        if wrong:
+            LOG.warning("%s: planning for a CPU; fix: %s", wrong, fix)
+        return Hardware(gpu_memory_gb=None, because=wrong)
+    if found.kind != "cuda":
         # Apple's GPU trains the small networks that are planned for a CPU
         return Hardware(gpu_memory_gb=None)
     if cpu:

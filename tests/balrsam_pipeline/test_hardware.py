@@ -67,6 +67,28 @@ def test_the_planner_sees_what_training_takes(card: Path) -> None:
     assert best_device(1) == torch.device("cuda", 1)
 
 
+def test_a_driver_too_old_is_warned_of_before_anything_is_measured_and_the_reason_says_so(
+    card: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    from planners.hardware import detect_hardware
+
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
+    monkeypatch.setattr(torch, "__version__", "2.13.0+cu130")
+    assert str(detect_hardware(None)) == "no GPU was found, so training is on a CPU"
+    assert not caplog.records
+    card.touch()
+    found = detect_hardware(None)
+    reason = (
+        f"{card} speaks for a GPU, but PyTorch 2.13.0+cu130 cannot use it (driver too old, or a build for"
+    )
+    assert found.gpu_memory_gb is None and str(found).startswith(reason)
+    assert [record.levelname for record in caplog.records] == ["WARNING"]
+    assert "update the driver" in caplog.text and "torch==2.13.0 --index-url" in caplog.text
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "-1")
+    assert str(detect_hardware(None)) == "no GPU was found, so training is on a CPU", "hidden on purpose"
+
+
 def test_a_card_that_is_left_alone_is_not_planned_for_and_the_reason_says_so(card: Path) -> None:
     from planners.hardware import detect_hardware
 

@@ -80,11 +80,12 @@ def test_a_dataset_is_tried_with_its_own_plan_and_in_short_with_one_step(
 
 
 def test_a_gpu_that_pytorch_cannot_use_falls_short_with_a_fix(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "find_accelerator", lambda: None)
-    monkeypatch.setattr(module, "gpu_hint", lambda: "/dev/nvidia0")
+    monkeypatch.setattr(hardware, "gpu_hint", lambda: "/dev/nvidia0")
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
     found = find_hardware(CPU)
     assert not found.good
-    assert "PyTorch" in found.fix
+    assert "update the driver" in found.fix and "PyTorch" in found.said
 
 
 def test_a_device_that_cannot_multiply_falls_short_and_nothing_else_is_tried(

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from balrsam_pipeline.hardware import GiB, find_accelerator, gpu_hint
+from balrsam_pipeline.hardware import GiB, find_accelerator, unused_gpu
 from balrsam_pipeline.inference import Predictor, PredictorOptions
 from balrsam_pipeline.memory import is_want_of_memory
 from balrsam_pipeline.network import step_memory
@@ -58,7 +58,8 @@ class Finding:
 
 def find_hardware(device: torch.device) -> Finding:
     """The device that training takes, and how it was found."""
-    found, hint, cores = find_accelerator(), gpu_hint(), usable_cores()
+    found, cores = find_accelerator(), usable_cores()
+    wrong, fix = unused_gpu()
     figures: dict[str, float | int | str | bool | None] = {
         "device": str(device),
         "gpu": found.name if found else None,
@@ -72,14 +73,9 @@ def find_hardware(device: torch.device) -> Finding:
         gpu = f"{found.name}, {found.memory_gb:g} GB, found by {found.found_by}"
         said = f"{gpu}; training on {device}; {beside}"
         return Finding(name="hardware", said=said, figures=figures)
-    if hint is not None:
-        return Finding(
-            name="hardware",
-            said=f"{hint} speaks for a GPU, but this PyTorch cannot use one; training on {device}; {beside}",
-            good=False,
-            fix="install PyTorch for that GPU and its driver, or hide it: CUDA_VISIBLE_DEVICES=-1",
-            figures=figures,
-        )
+    if wrong:
+        said = f"{wrong}; training on {device}; {beside}"
+        return Finding(name="hardware", said=said, good=False, fix=fix, figures=figures)
     return Finding(name="hardware", said=f"no GPU was found; training on {device}; {beside}", figures=figures)
 
 
