@@ -39,23 +39,29 @@ def workers_beside_gpu(cores: int, sharing: int = 1) -> int:
 
 def fitted(workers: int, batch_bytes: int, room_bytes: int) -> LoaderSize:
     """The same with no more batches made ahead than fit: each worker makes one instead of two, and then there
-    are fewer workers, down to none.
+    are fewer workers, down to none. It is warned of where that is for want of shared memory.
 
     Args:
         batch_bytes: of one batch as it is handed over.
-        room_bytes: for all that are made ahead.
+        room_bytes: for all that are made ahead, see `room_for_batches`.
     """
     fitting = room_bytes // max(1, batch_bytes)
     if workers == 0 or fitting >= AHEAD * workers:
         return LoaderSize(workers=workers)
     size = LoaderSize(workers=min(workers, fitting), ahead=1)
-    LOG.info(
+    wanting = size.workers < min(workers, PREFETCH_BYTES // max(1, batch_bytes))
+    LOG.log(
+        logging.WARNING if wanting else logging.INFO,
         "batches of %.0f MB, and room for %.0f MB of them: %d worker processes with one batch each (%d asked "
-        "for)",
+        "for)%s",
         batch_bytes / 1e6,
         room_bytes / 1e6,
         size.workers,
         workers,
+        f"; shared memory ({SHARED_MEMORY}) is short, and the GPU may wait for batches: give it more "
+        "(docker: --shm-size=8g or --ipc=host)"
+        if wanting
+        else "",
     )
     return size
 

@@ -42,6 +42,24 @@ def test_batches_made_ahead_never_take_more_than_there_is_room_for(
     assert chosen.workers * chosen.ahead * BATCH_BYTES <= room
 
 
+@pytest.mark.parametrize(
+    ("workers", "room", "warned"),
+    [
+        (12, 64 * MB, True),
+        (12, 3 * BATCH_BYTES, True),
+        (12, PREFETCH_BYTES, False),  # bound by what is worth making ahead
+        (2, 3 * BATCH_BYTES, False),  # both work, with one batch each
+    ],
+)
+def test_too_little_shared_memory_is_warned_of_with_the_option_that_gives_more(
+    workers: int, room: int, warned: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level("INFO"):
+        fitted(workers, BATCH_BYTES, room)
+    assert [record.levelname for record in caplog.records] == ["WARNING" if warned else "INFO"]
+    assert ("docker: --shm-size=8g or --ipc=host" in caplog.text) == warned
+
+
 def _disk(free: int) -> SimpleNamespace:
     return SimpleNamespace(f_bavail=free, f_bfree=free, f_blocks=free, f_frsize=4096)
 
