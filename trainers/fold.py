@@ -24,7 +24,7 @@ from balrsam_pipeline.layout import FoldFolder, ModelFolder, RawFolder
 from balrsam_pipeline.logs import also_logged_to
 from balrsam_pipeline.memory import is_want_of_memory
 from balrsam_pipeline.paths import launcher_environment, shown
-from balrsam_pipeline.plan import Configuration, read_plan, write_versioned
+from balrsam_pipeline.plan import read_plan, write_versioned
 from balrsam_pipeline.progress import in_words, phase
 from balrsam_pipeline.serialise import to_json
 from evaluation import Summary, read_summary
@@ -38,7 +38,7 @@ from trainers.opening import expected_by_log, opening_lines
 from trainers.parallel import Ranks, joined_ranks, local_device, name_lost_ranks
 from trainers.request import FoldResult, TrainRequest
 from trainers.resume import refuse_changed_settings
-from trainers.setup import assemble
+from trainers.setup import Run, assemble
 from trainers.stopping import StopRequest, TrainingStopped, stop_on_signals
 from trainers.validation import forget_scores, validate_fold, was_interrupted
 
@@ -220,9 +220,10 @@ def _finished(
 def _train(request: TrainRequest, data: FoldData, config: TrainingConfig, ranks: Ranks) -> None:
     with (
         stop_on_signals() as stop,
-        _named_memory_errors(data.configuration, config),
+        _named_memory_errors(request, data, config) as begun,
         assemble(request, data, config, ranks, stop) as run,
     ):
+        begun.append(run)
         if ranks.first:
             _note_start(data, config, run.state.step, ranks.device)
             for line in opening_lines(request, data, config, run):
@@ -251,21 +252,31 @@ def _train(request: TrainRequest, data: FoldData, config: TrainingConfig, ranks:
 
 
 @contextmanager
-def _named_memory_errors(configuration: Configuration, config: TrainingConfig) -> Iterator[None]:
-    """Turn any kind of out-of-memory into a TrainingError that names the remedies."""
+def _named_memory_errors(
+    request: TrainRequest, data: FoldData, config: TrainingConfig
+) -> Iterator[list[Run]]:
+    """Turn any kind of out-of-memory into a TrainingError that names the remedies. What it yields is to hold
+    the run, once there is one: a smaller batch helps none that works through single samples."""
+    begun: list[Run] = []
     try:
-        yield
+        yield begun
     except (MemoryError, RuntimeError) as problem:
         if not is_want_of_memory(problem):
             raise
-        size = " x ".join(map(str, configuration.network.input_shape))
-        smaller = max(1, (config.batch_size or configuration.batch_size) // 2)
+        batch = config.batch_size or data.configuration.batch_size
+        single = batch == 1 or any(run.state.pieces >= batch for run in begun)
+        accepted = " --accept-changed-settings" if FoldFolder(data.folder).has_checkpoint() else ""
+        smaller = "" if single else f"a smaller batch (--batch-size {batch // 2}{accepted}); or "
+        size = " x ".join(map(str, data.configuration.network.input_shape))
         raise TrainingError(
-            f"training '{configuration.name}'",
-            found=f"out of memory with batch {config.batch_size} at input size {size}",
+            f"training '{data.configuration.name}'",
+            found=f"out of memory with batch {batch} at input size {size}"
+            + (", one sample after the other" if single else ""),
             expected="room for weights, activations and the optimiser",
-            fix=f"a smaller batch (--batch-size {smaller}), or plan a smaller input size or backbone: "
-            "balrsam plan_and_preprocess --help; what is saved stays and the same command goes on from it",
+            fix=f"{smaller}end what else takes memory of the device (nvidia-smi), after which the same "
+            f"command goes on from what is saved; or plan for less: {request.planning} with a smaller "
+            "--input-size, --backbone or --gpu-memory-gb (what is begun wants the former plan: another "
+            "--plan NAME)",
         ) from problem
 
 

@@ -335,8 +335,29 @@ def test_running_out_of_memory_names_the_remedies(make_request, monkeypatch):
         )
 
     monkeypatch.setattr(Trainer, "step", greedy)
-    with pytest.raises(TrainingError, match="--batch-size 1"):
+    with pytest.raises(TrainingError, match=r"--batch-size 1\)"):
         train_fold(make_request())
+
+
+def test_a_smaller_batch_is_named_only_where_it_helps_and_with_what_lets_a_begun_run_take_it(
+    make_request, monkeypatch
+):
+    stop_at(monkeypatch, 2)
+    with pytest.raises(TrainingStopped):
+        train_fold(make_request())
+    monkeypatch.undo()
+
+    def too_large(*_):
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Trainer, "_backward", too_large)
+        with pytest.raises(TrainingError, match=r"--batch-size 1 --accept-changed-settings\)"):
+            train_fold(make_request())
+    monkeypatch.setattr("trainers.trainer.accumulate", too_large)  # of single samples too
+    with pytest.raises(TrainingError, match=r"(?s)one sample after the other.*--input-size") as raised:
+        train_fold(make_request())
+    assert "--batch-size" not in str(raised.value)
 
 
 def test_fold_all_trains_on_every_case_and_has_no_score(make_request, caplog, tmp_path):
