@@ -29,6 +29,7 @@ from balrsam_pipeline.network import VOLUME_LABELS, Features, load_trained
 from balrsam_pipeline.paths import shown
 from balrsam_pipeline.pooled import pooled_folds
 from evaluation import EvaluationOptions, Pair, Summary, evaluate_pairs, write_reports
+from trainers.checkpoints import CheckpointFolder
 from trainers.data import FoldData, KeptFeatures, PatchReader, Sample
 from trainers.losses import one_hot, region_target
 from trainers.optimisation import Precision
@@ -78,7 +79,8 @@ def validate_fold(
 ) -> Summary:
     """Predict the fold's validation cases, score them there, and return the summary.
 
-    One that was interrupted goes on where it stopped; one that came to its end is made again.
+    In 32 bits where training computed in those alone (setting `amp`). One that was interrupted goes on where
+    it stopped; one that came to its end is made again.
 
     Args:
         weights: the checkpoint; "final" is validated in `validation/`, others beside it.
@@ -94,7 +96,8 @@ def validate_fold(
     cases = data.raw.training_cases()
     wanted = {case: cases[case] for case in data.fold.val}
     model = load_trained(checkpoint, data.configuration.network, base)
-    options = PredictorOptions(device=str(device))
+    settings = (CheckpointFolder(data.folder).header(weights) or {}).get("settings") or {}
+    options = PredictorOptions(device=str(device), amp=settings.get("amp", True))
     predictor = Predictor(
         [model], data.plan, data.configuration, data.labels, options, hash_weights([checkpoint])
     )

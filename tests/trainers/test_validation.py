@@ -82,6 +82,24 @@ def test_an_interrupted_validation_predicts_what_is_missing(
     assert summary.cases == CASES and (folder / "summary.json").is_file()
 
 
+@pytest.mark.parametrize("amp", [True, False])
+def test_whole_images_are_predicted_in_32_bits_where_training_computed_so(
+    make_request: Callable[..., TrainRequest], training_only: None, monkeypatch: pytest.MonkeyPatch, amp: bool
+) -> None:
+    request = make_request(epochs=1, amp=amp)
+    train_fold(request)
+    seen: list[bool] = []
+
+    def noted(*arguments: Any) -> None:
+        seen.append(arguments[4].amp)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(validation, "Predictor", noted)
+    with pytest.raises(KeyboardInterrupt):
+        validate(open_fold(request))
+    assert seen == [amp]
+
+
 def test_with_other_weights_nothing_that_was_predicted_before_is_kept(
     trained: FoldData,
     predicted: list[str],
