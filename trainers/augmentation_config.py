@@ -40,7 +40,8 @@ class AugmentationConfig:
     Probabilities of rotation, scaling, intensity curves and bending that are None follow the number of
     training volumes. A CUDA device changes intensities itself, a batch at a time, since the loader would
     starve it; `in_loader` has it done by the loader there too, `on_device` on other devices as well.
-    `extensions` name functions of one's own (docs/extending.md), which the loader calls last.
+    `extensions` name functions of one's own (docs/extending.md), which the loader calls last: beside them it
+    changes intensities everywhere, unless `on_device` has that done after them.
     """
 
     enabled: bool = True
@@ -146,7 +147,8 @@ class AugmentationConfig:
     def on(self, device_type: str, *, volumes: bool = False) -> AugmentationConfig:
         """The same with `on_device` as it is on a kind of device: "cuda", "cpu", "mps". Patches of volumes
         are changed by the loader everywhere."""
-        on_device = self.on_device or (device_type == "cuda" and not self.in_loader)
+        left_to_loader = self.in_loader or bool(self.extensions)
+        on_device = self.on_device or (device_type == "cuda" and not left_to_loader)
         return dataclasses.replace(self, on_device=on_device and not volumes)
 
 

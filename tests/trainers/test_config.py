@@ -204,6 +204,9 @@ def test_cuda_changes_intensities_itself_unless_the_loader_is_to():
     assert not AugmentationConfig().on("cuda", volumes=True).on_device
     assert not AugmentationConfig(in_loader=True).on("cuda").on_device
     assert not AugmentationConfig().on("cpu").on_device
+    own = AugmentationConfig(extensions=("a_package:change",))
+    assert not own.on("cuda").on_device, "they come after all others, in the loader"
+    assert dataclasses.replace(own, on_device=True).on("cuda").on_device, "asked for"
     assert AugmentationConfig(on_device=True).on("cpu").on_device
 
 
