@@ -7,7 +7,13 @@ from balrsam_pipeline.execution.executors import (
     open_executor,
     start_workers_early,
 )
-from balrsam_pipeline.execution.failures import CaseExecutor, CaseStalled, WorkerLost, run_with_limit
+from balrsam_pipeline.execution.failures import (
+    CaseExecutor,
+    CaseStalled,
+    TimeLimit,
+    WorkerLost,
+    run_with_limit,
+)
 from balrsam_pipeline.execution.fork_server import worker_context
 from balrsam_pipeline.execution.hidden_main import hidden_main
 from balrsam_pipeline.execution.lock import folder_lock
@@ -20,6 +26,7 @@ __all__ = [
     "ClusterOptions",
     "ExecutionOptions",
     "Outcome",
+    "TimeLimit",
     "WorkerLost",
     "case_threads",
     "cluster_words",

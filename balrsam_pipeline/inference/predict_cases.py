@@ -20,7 +20,7 @@ from typing import Protocol
 from balrsam_pipeline.dataset import CaseFiles
 from balrsam_pipeline.dataset.cases import prediction_name
 from balrsam_pipeline.errors import BalrsamError, PredictionError
-from balrsam_pipeline.execution import Outcome, case_threads, run_cases, run_with_limit
+from balrsam_pipeline.execution import Outcome, TimeLimit, case_threads, run_cases
 from balrsam_pipeline.imageio import read_image, write_label
 from balrsam_pipeline.inference.doubts import as_grey, find_doubts, find_header_doubts
 from balrsam_pipeline.inference.members import Member, require_fit_together
@@ -52,7 +52,8 @@ class FileOptions:
         skip_existing: leave cases alone whose output is there and fits the image (continue a run that was
             stopped).
         postprocessing: steps applied to every label map.
-        case_timeout_s: a case that takes longer fails, with the stack of where it stood; None waits for ever.
+        case_timeout_s: a case that takes longer, its waiting for the network left out, fails with the stack
+            of where it stood; None waits for ever.
         grey: turn colour pictures into grey ones, for a model of one channel.
     """
 
@@ -203,9 +204,10 @@ def _here(
     clock: StageClock,
 ) -> Iterator[Outcome[Path]]:
     network_lock = NetworkLock(clock, sums_in_turn=options.case_timeout_s is None)
-    one_case = partial(_predict_case, _Job(members, output, options, clock, network_lock))
+    job = _Job(members, output, options, clock, network_lock)
+    one_case = partial(_predict_case, job)
     if options.case_timeout_s is not None:
-        one_case = partial(run_with_limit, one_case, limit_s=options.case_timeout_s)
+        one_case = partial(_predict_within_limit, job, options.case_timeout_s)
     with case_threads(options.workers) as executor:
         yield from run_cases(one_case, cases, executor, options.workers, PredictionError)
 
@@ -219,6 +221,12 @@ class _Job:
     options: FileOptions
     clock: StageClock
     network_lock: NetworkLock
+
+
+def _predict_within_limit(job: _Job, limit_s: float, files: CaseFiles) -> Path:
+    limit = TimeLimit(limit_s)
+    limited = replace(job, network_lock=job.network_lock.of_case(limit))
+    return limit.run(lambda: _predict_case(limited, files))
 
 
 def _predict_case(job: _Job, files: CaseFiles) -> Path:
@@ -249,6 +257,7 @@ def _predict_case(job: _Job, files: CaseFiles) -> Path:
         label = apply_postprocessing(
             label, geometry, job.members[0].predictor.labels, job.options.postprocessing
         )
+    job.network_lock.require_wanted()
     with job.clock.stage("write"):
         write_label(path, label, geometry, like=files.images[0])
     return path

@@ -201,6 +201,7 @@ def _label_of_turned(
         with network_lock.hold_sums() if _have_large_sums(members, sources) else nullcontext():
             label = export_label(sources, grid, labels, sink)
             sources.clear()  # and the sums with them, before it is another case's turn
+        network_lock.require_wanted()  # before its probabilities are
         return label
 
 

@@ -6,6 +6,12 @@ import threading
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from copy import copy
+from dataclasses import dataclass, field
+
+from balrsam_pipeline.execution import TimeLimit
+
+LOOK_AGAIN_S = 0.1  # at who has the network, while waiting for it
 
 
 class StageClock:
@@ -46,6 +52,14 @@ class StageClock:
             return dict(self._seconds)
 
 
+@dataclass(slots=True)
+class _Turn:
+    """Whose turn at the network it is, and the time limit of that case where it has one."""
+
+    lock: threading.Lock = field(default_factory=threading.Lock)
+    limit: TimeLimit | None = None
+
+
 class NetworkLock:
     """Lets one thread at a time run the network, and one hold large sums of a volume; the time spent waiting
     is counted apart from the network's."""
@@ -59,19 +73,53 @@ class NetworkLock:
                 nobody waits for them.
         """
         self._clock, self._sums_in_turn = clock, sums_in_turn
-        self._lock = threading.Lock()
+        self._turn = _Turn()
         self._sums_lock = threading.Lock()
+        self._limit: TimeLimit | None = None
+
+    def of_case(self, limit: TimeLimit) -> NetworkLock:
+        """The same lock in the hands of a case that may be given up: its waiting is not counted, and after
+        that it gets the network no more."""
+        mine = copy(self)
+        mine._limit = limit
+        return mine
 
     @contextmanager
     def hold(self) -> Iterator[None]:
-        """Wait for the network, then count the block as the stage "network"."""
+        """Wait for the network, then count the block as the stage "network".
+
+        Raises:
+            CaseGivenUp: the case was given up.
+        """
         with self._clock.stage("waiting"):
-            self._lock.acquire()
+            self._wait()
         try:
+            self.require_wanted()
+            self._turn.limit = self._limit
             with self._clock.stage("network"):
                 yield
         finally:
-            self._lock.release()
+            self._turn.limit = None
+            self._turn.lock.release()
+
+    def require_wanted(self) -> None:
+        """See that somebody waits for this case.
+
+        Raises:
+            CaseGivenUp: it was given up.
+        """
+        if self._limit is not None:
+            self._limit.require_wanted()
+
+    def _wait(self) -> None:
+        """Take the network when it is free. Waiting counts from when a case has it that was given up, which
+        may never let go."""
+        if self._limit is not None:
+            with self._limit.paused():
+                while (holder := self._turn.limit) is None or not holder.given_up:
+                    if self._turn.lock.acquire(timeout=LOOK_AGAIN_S):
+                        return
+        self._turn.lock.acquire()
 
     @contextmanager
     def hold_sums(self) -> Iterator[None]:

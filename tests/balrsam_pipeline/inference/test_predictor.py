@@ -327,6 +327,69 @@ def test_a_case_that_hangs_beyond_its_time_takes_no_other_along(
     assert len(report.written) == 4
 
 
+class Slow(torch.nn.Module):
+    """Takes a while over each batch: `seconds` are used up in turn, then the last is."""
+
+    def __init__(self, network: torch.nn.Module, *seconds: float) -> None:
+        super().__init__()
+        self.network, self.seconds = network, list(seconds)
+
+    def forward(self, image: torch.Tensor) -> torch.Tensor:
+        time.sleep(self.seconds.pop(0) if len(self.seconds) > 1 else self.seconds[0])
+        made: torch.Tensor = self.network(image)
+        return made
+
+
+def test_waiting_for_the_network_does_not_count_to_a_case_s_time(
+    fakes: SimpleNamespace, image_folder: Callable[..., Path], tmp_path: Path
+) -> None:
+    """Four cases of a second at the network, all at once: the last waits for three."""
+    plan = fakes.make_plan(patch_size=(32, 32), mirror_axes=())
+    predictor = predictor_of(fakes, plan, [Slow(fakes.PixelNetwork(), 1.0)])
+    cases = image_cases(image_folder(4, shape=(1, 20, 18)), ".nii.gz", 1)
+    report = predict_files(predictor, cases, tmp_path / "out", FileOptions(workers=4, case_timeout_s=2.8))
+    assert report.failed == {}
+    assert report.seconds["waiting"] > 2.8
+
+
+def test_a_case_that_was_given_up_writes_nothing_and_leaves_the_network_to_the_others(
+    fakes: SimpleNamespace, image_folder: Callable[..., Path], tmp_path: Path
+) -> None:
+    plan = fakes.make_plan(patch_size=(32, 32), mirror_axes=())
+    predictor = predictor_of(fakes, plan, [Slow(fakes.PixelNetwork(), 4.0, 0.0)])
+    cases = image_cases(image_folder(3, shape=(1, 20, 18)), ".nii.gz", 1)
+    out, options = tmp_path / "out", FileOptions(workers=1, case_timeout_s=3.0, save_probabilities=True)
+    report = predict_files(predictor, cases, out, options)
+    assert list(report.failed) == ["case0"]
+    for thread in threading.enumerate():
+        if thread.name == "case":  # which would write now
+            thread.join(60)
+    assert {path.name.partition("_")[0].partition(".")[0] for path in out.iterdir()} == {
+        "case1",
+        "case2",
+        "prediction",
+    }
+
+
+def test_cases_that_wait_for_one_that_hangs_at_the_network_end_too(
+    fakes: SimpleNamespace, image_folder: Callable[..., Path], tmp_path: Path
+) -> None:
+    released = threading.Event()
+
+    class Hangs(torch.nn.Module):
+        def forward(self, image: torch.Tensor) -> torch.Tensor:
+            released.wait(60)
+            return image
+
+    predictor = predictor_of(fakes, fakes.make_plan(), [Hangs()])
+    cases = image_cases(image_folder(3), ".nii.gz", 1)
+    try:
+        report = predict_files(predictor, cases, tmp_path / "out", FileOptions(workers=3, case_timeout_s=0.5))
+    finally:
+        released.set()
+    assert len(report.failed) == 3
+
+
 def test_slabs_that_were_computed_on_several_devices_make_one() -> None:
     """A GPU may have no room for a later one; the device without data stands for another."""
     devices = iter(["cpu", "meta"])
