@@ -15,7 +15,7 @@ from balrsam_pipeline.dataset import LabelScheme
 from balrsam_pipeline.errors import PredictionError, UsageError, installing
 from balrsam_pipeline.files import atomic_path
 from balrsam_pipeline.inference.dicom.codes import LabelCode
-from balrsam_pipeline.inference.dicom.sources import Sources
+from balrsam_pipeline.inference.dicom.sources import ANY_ALPHABET, Sources
 
 MAKER, SERIES_NUMBER = "BALR-SAM pipeline", 9001
 
@@ -73,6 +73,7 @@ def write_segmentation(
             expected="a series with patient, study, frame of reference and the place of every slice",
             fix="export the series again with all its headers, or write NIfTI (--output-format nifti)",
         ) from None
+    made.SpecificCharacterSet = ANY_ALPHABET  # older versions of highdicom leave it out
     with atomic_path(path) as temporary:
         made.save_as(temporary)
 

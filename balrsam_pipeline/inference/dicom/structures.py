@@ -17,7 +17,7 @@ from balrsam_pipeline.files import atomic_path
 from balrsam_pipeline.imageio import Geometry
 from balrsam_pipeline.inference.dicom.codes import LabelCode
 from balrsam_pipeline.inference.dicom.segmentation import MAKER, SERIES_NUMBER
-from balrsam_pipeline.inference.dicom.sources import Sources
+from balrsam_pipeline.inference.dicom.sources import ANY_ALPHABET, Sources
 
 RTSTRUCT = "1.2.840.10008.5.1.4.1.1.481.3"
 STUDY = "1.2.840.10008.3.1.2.3.1"
@@ -64,6 +64,7 @@ def write_structures(
     meta.MediaStorageSOPClassUID, meta.MediaStorageSOPInstanceUID = RTSTRUCT, generate_uid()
     meta.TransferSyntaxUID = ExplicitVRLittleEndian
     made = FileDataset(str(path), Dataset(), file_meta=meta, preamble=b"\0" * 128)
+    made.SpecificCharacterSet = ANY_ALPHABET
     for name in REPEATED:
         setattr(made, name, first.get(name, ""))
     made.update(_general(meta.MediaStorageSOPInstanceUID, generate_uid()))

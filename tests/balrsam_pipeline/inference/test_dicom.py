@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path, PurePath
 from typing import Any
 
@@ -176,6 +177,34 @@ def test_an_rtstruct_filled_again_is_the_mask(kind: Kind, tmp_path: Path) -> Non
         assert 2 * both / (filled.sum() + (label == value).sum()) >= 0.99
     assert [roi.ROIName for roi in read.StructureSetROISequence] == ["liver", "vessel"]
     assert read.Modality == "RTSTRUCT"
+
+
+@pytest.mark.parametrize(
+    ("characters", "name"),
+    [
+        ("ISO_IR 100", "Müller^Jörg"),
+        ("ISO_IR 144", "Иванов^Иван"),
+        ("ISO_IR 192", "山田^太郎"),
+        ("GB18030", "王^小东"),
+        (["", "ISO 2022 IR 87"], "Yamada^Tarou=山田^太郎"),
+    ],
+)
+def test_names_of_patients_and_labels_in_any_alphabet_are_kept(
+    characters: Any, name: str, tmp_path: Path
+) -> None:
+    write_kind(tmp_path / "series", KINDS["upright"])
+    for file in (tmp_path / "series").iterdir():
+        dataset = pydicom.dcmread(file)
+        dataset.SpecificCharacterSet, dataset.PatientName = characters, name
+        dataset.save_as(file)
+    series, labels = find_series(tmp_path / "series")[0], replace(LABELS, names=("Läsion", "血管"))
+    label, sources, codes = label_of(KINDS["upright"]), read_sources(series), codes_of(labels.names, None)
+    write_structures(tmp_path / "rt.dcm", label, labels, (read_series(series).geometry, sources), codes)
+    write_segmentation(tmp_path / "seg.dcm", label, labels, sources, codes)
+    structures, segments = pydicom.dcmread(tmp_path / "rt.dcm"), pydicom.dcmread(tmp_path / "seg.dcm")
+    assert [str(each.PatientName) for each in (structures, segments)] == [name, name]
+    assert tuple(roi.ROIName for roi in structures.StructureSetROISequence) == labels.names
+    assert tuple(one.SegmentLabel for one in segments.SegmentSequence) == labels.names
 
 
 @pytest.mark.parametrize("seed", range(5))
