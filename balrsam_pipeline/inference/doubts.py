@@ -29,7 +29,6 @@ PADDING, DARKEST = -1100, -100  # what lies outside the scanner's circle; fat's 
 SOFT_SHIFTED, SPARSE_SHIFTED = (824, 1324), (400, 800)
 SOFT_SHARE, SOFT_OVER_SPARSE = 0.1, 2.0  # a tenth of a whole scan is body; dense bone fills less of any crop
 NIFTI = (".nii", ".nii.gz")
-GREY = np.array([0.299, 0.587, 0.114])  # of red, green, blue: ITU-R BT.601, as Pillow's "L"
 
 
 def find_doubts(image: Image, plan: Plan, configuration: Configuration) -> Iterator[str]:
@@ -50,13 +49,6 @@ def find_doubts(image: Image, plan: Plan, configuration: Configuration) -> Itera
     ):
         if scheme == "ct" and channel < len(image.data):
             yield from _intensities(image, channel, trained)
-
-
-def as_grey(image: Image, channels: int) -> Image:
-    """A colour picture as a grey one, where the model has one channel; any other image as it is."""
-    if channels != 1 or len(image.data) != len(GREY):
-        return image
-    return Image(np.tensordot(GREY, image.data, 1)[None].astype(np.float32), image.geometry)
 
 
 def find_header_doubts(paths: Sequence[Path]) -> Iterator[str]:

@@ -6,9 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from balrsam_pipeline.errors import PredictionError
+from balrsam_pipeline.imageio.colours import COLOURS
 from balrsam_pipeline.inference.predictor import Predictor
-
-COLOUR_CHANNELS = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,13 +81,21 @@ def require_channels(case: str, channels: int, predictor: Predictor) -> None:
     Raises:
         PredictionError: it has others.
     """
-    if channels != predictor.channels:
-        raise PredictionError(
-            f"case {case}",
-            found=f"{channels} channel(s)",
-            expected=f"{predictor.channels}, as the model was trained with",
-            fix="predict the grey of a colour picture: --grey"
-            if predictor.channels == 1 and channels == COLOUR_CHANNELS
-            else "give one file per channel (CASE_0000, CASE_0001, …) in the order of channel_names in the "
-            "model's dataset.json",
+    wanted = predictor.channels
+    if channels == wanted:
+        return
+    if wanted == 1 and channels == COLOURS:
+        fix = "predict the grey of a colour picture: --grey"
+    elif channels > wanted:
+        fix = "save a copy with none but the channels of channel_names in the model's dataset.json"
+    else:
+        fix = (
+            "give one file per channel (CASE_0000, CASE_0001, …) in the order of channel_names in the "
+            "model's dataset.json"
         )
+    raise PredictionError(
+        f"case {case}",
+        found=f"{channels} channel(s)",
+        expected=f"{wanted}, as the model was trained with",
+        fix=fix,
+    )

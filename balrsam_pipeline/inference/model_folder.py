@@ -73,9 +73,17 @@ def load_predictor(
         checkpoint_file(folder, fold, checkpoint)
         for fold in (trained_folds(folder, checkpoint) if folds is None else folds)
     ]
-    labels = read_description(files.description).labels
+    description = read_description(files.description)
     models = (load_trained(file, configuration.network, base) for file in checkpoints)
-    return Predictor(models, plan, configuration, labels, options, weights_sha256=hash_weights(checkpoints))
+    return Predictor(
+        models,
+        plan,
+        configuration,
+        description.labels,
+        options,
+        weights_sha256=hash_weights(checkpoints),
+        channel_names=description.channel_names,
+    )
 
 
 def load_members(choice: ModelChoice, options: PredictorOptions) -> list[Member]:

@@ -21,8 +21,9 @@ from balrsam_pipeline.dataset import CaseFiles
 from balrsam_pipeline.dataset.cases import prediction_name
 from balrsam_pipeline.errors import BalrsamError, PredictionError
 from balrsam_pipeline.execution import Outcome, TimeLimit, case_threads, run_cases
-from balrsam_pipeline.imageio import read_image, write_label
-from balrsam_pipeline.inference.doubts import as_grey, find_doubts, find_header_doubts
+from balrsam_pipeline.imageio import write_label
+from balrsam_pipeline.inference.case_image import read_case_image
+from balrsam_pipeline.inference.doubts import find_doubts, find_header_doubts
 from balrsam_pipeline.inference.members import Member, require_fit_together
 from balrsam_pipeline.inference.outputs import remove_stale, set_aside_stale
 from balrsam_pipeline.inference.postprocessing import (
@@ -232,9 +233,7 @@ def _predict_within_limit(job: _Job, limit_s: float, files: CaseFiles) -> Path:
 def _predict_case(job: _Job, files: CaseFiles) -> Path:
     predictor = job.members[0].predictor
     with job.clock.stage("read"):
-        image = read_image(files.images)
-        if job.options.grey:
-            image = as_grey(image, predictor.channels)
+        image = read_case_image(files.case, files.images, predictor, grey=job.options.grey)
         doubts = chain(
             find_doubts(image, predictor.plan, predictor.configuration), find_header_doubts(files.images)
         )

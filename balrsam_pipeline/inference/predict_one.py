@@ -9,7 +9,8 @@ import numpy as np
 import numpy.typing as npt
 
 from balrsam_pipeline.errors import PredictionError
-from balrsam_pipeline.imageio import read_image, write_label
+from balrsam_pipeline.imageio import write_label
+from balrsam_pipeline.inference.case_image import read_case_image
 from balrsam_pipeline.inference.chosen_with import rules_of
 from balrsam_pipeline.inference.members import Member
 from balrsam_pipeline.inference.model_folder import load_predictor
@@ -67,7 +68,7 @@ def predict(
     files = [Path(image)] if isinstance(image, (str, Path)) else [Path(file) for file in image]
     if output is not None:
         require_not_read([Path(output)], files)
-    read = read_image(files)
+    read = read_case_image(files[0].name, files, predictor)
     label_zyx = label_of_image(files[0].name, read, (Member(predictor),), file=files[0])
     if not isinstance(model, Predictor):
         rules = rules_of(Path(model))

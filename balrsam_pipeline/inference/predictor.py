@@ -82,6 +82,7 @@ class Predictor:
         labels: LabelScheme,
         options: PredictorOptions | None = None,
         weights_sha256: str = "",
+        channel_names: Sequence[str] = (),
     ) -> None:
         """Move the models to the device and put them in evaluation mode.
 
@@ -94,6 +95,7 @@ class Predictor:
             labels: what logit channels mean.
             options: how to predict.
             weights_sha256: names the weights in `prediction.json`.
+            channel_names: of the dataset, where they are known.
 
         Raises:
             UsageError: there is no device of this name.
@@ -107,7 +109,7 @@ class Predictor:
         for model in models:
             self.models.append(model.to(self.device).train(mode=False))
             share_equal_weights(self.models[0], self.models[-1])
-        self.weights_sha256 = weights_sha256
+        self.weights_sha256, self.channel_names = weights_sha256, tuple(channel_names)
         self._limit = BatchLimit()
 
     @property

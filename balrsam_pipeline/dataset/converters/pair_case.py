@@ -16,7 +16,6 @@ from balrsam_pipeline.dataset.converters.source_files import (
     TIFFS,
     ending_of,
     has_place,
-    has_transparency,
     read_source_image,
     read_source_mask,
     turned_upright,
@@ -26,6 +25,7 @@ from balrsam_pipeline.dataset.integrity.checks.geometry import check_same_grid
 from balrsam_pipeline.dataset.new_folder import copy_image
 from balrsam_pipeline.errors import DatasetError
 from balrsam_pipeline.imageio import Geometry, Image, write_image, write_label
+from balrsam_pipeline.imageio.colours import without_transparency
 from balrsam_pipeline.imageio.turning import laid_on
 
 PNG = ".png"
@@ -91,10 +91,9 @@ def convert_case(pair: Pair, task: Task, new: Path, folders: tuple[str, str]) ->
         DatasetError: a file cannot be read, the new format cannot hold the image, sizes or spacings differ,
             or masks contradict each other.
     """
-    image = read_source_image(pair.image)
-    transparent = len(image.data) != task.channels and has_transparency(pair.image, len(image.data))
-    if transparent:
-        image = Image(image.data[:-1], image.geometry)
+    stored = read_source_image(pair.image)
+    image = without_transparency(stored, pair.image, task.channels)
+    transparent = image is not stored
     _write_image(pair.image, image, new / folders[0] / f"{pair.case}_0000{task.ending}", transparent)
     outline = turned = False
     elsewhere: list[str] = []

@@ -33,12 +33,12 @@ from balrsam_pipeline.dataset.converters.value_map import (
 )
 from balrsam_pipeline.dataset.new_folder import new_folder
 from balrsam_pipeline.errors import DatasetError
-from balrsam_pipeline.imageio import FILE_ENDINGS, Image, read_image, write_image
+from balrsam_pipeline.imageio import FILE_ENDINGS, read_image, write_image
+from balrsam_pipeline.imageio.colours import COLOURS, as_colours
 from balrsam_pipeline.layout import IMAGES_TR, IMAGES_TS, LABELS_TR, LABELS_TS
 
 LOG = logging.getLogger(__name__)
 SOONER_HERE_BYTES = 32 << 20  # of images and masks: less than this is converted before processes have started
-COLOURS = 3
 
 
 def convert_pairs(conversion: Conversion) -> Converted:
@@ -244,7 +244,7 @@ def _with_colours(
         image = read_image([path])
         if image.geometry.dimension == 3:
             return dict(made)
-        write_image(path, Image(image.data.repeat(COLOURS, axis=0), image.geometry))
+        write_image(path, as_colours(image))
     LOG.info(
         "%s: %d grey picture(s) among RGB ones have three equal channels now: %s",
         where,

@@ -17,7 +17,6 @@ from balrsam_pipeline.imageio import (
     place_held,
     read_image,
     stored_orientation,
-    tiff,
 )
 from balrsam_pipeline.imageio import pillow_io as pillow
 from balrsam_pipeline.imageio.formats import format_of
@@ -85,17 +84,6 @@ def warn_of_passed_over(folder: Path, paths: Iterable[Path], why: str) -> None:
 def turned_upright(path: Path) -> int:
     """EXIF's number of how a picture is turned when it is read; 1 where it is not."""
     return 1 if ending_of(path) == GIF else stored_orientation(path)
-
-
-def has_transparency(path: Path, channels: int) -> bool:
-    """Whether the last channel of an image says how transparent it is.
-
-    Raises:
-        ImageError: it cannot be read.
-    """
-    if channels not in (2, 4):
-        return False
-    return ending_of(path) in PICTURES or (ending_of(path) in TIFFS and tiff.has_alpha(path))
 
 
 def read_source_image(path: Path) -> Image:

@@ -8,11 +8,10 @@ from pathlib import Path
 import nibabel
 import numpy as np
 import pytest
-from PIL import Image as Pillow
 from support.plans import example_plan
 
 from balrsam_pipeline.imageio import Geometry, Image
-from balrsam_pipeline.inference.doubts import as_grey, find_doubts, find_header_doubts
+from balrsam_pipeline.inference.doubts import find_doubts, find_header_doubts
 from balrsam_pipeline.plan import ChannelStatistics
 
 CT = ChannelStatistics(
@@ -225,20 +224,3 @@ def test_a_header_that_contradicts_itself_is_told(tmp_path: Path) -> None:
     picture = tmp_path / "a_0002.png"
     (doubt,) = find_header_doubts([sound, odd, picture])
     assert doubt.startswith("a_0001.nii: voxels of 0.8 × 0.8 × 3 mm by its sform")
-
-
-def test_grey_is_the_grey_of_pillow() -> None:
-    colours = np.random.default_rng(0).integers(0, 256, (30, 20, 3), dtype=np.uint8)
-    ours = as_grey(
-        Image(
-            np.moveaxis(colours, -1, 0)[:, None],
-            Geometry(dimension=2, shape_zyx=(1, 30, 20), spacing_mm=(999.0, 1.0, 1.0)),
-        ),
-        channels=1,
-    )
-    np.testing.assert_allclose(ours.data[0, 0], np.asarray(Pillow.fromarray(colours).convert("L")), atol=1)
-
-
-def test_models_of_colours_keep_them() -> None:
-    given = image((1, 30, 20), channels=3)
-    assert as_grey(given, channels=3) is given
