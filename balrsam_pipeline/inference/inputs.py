@@ -5,10 +5,11 @@ from __future__ import annotations
 import logging
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
+from typing import TypeVar
 
 from balrsam_pipeline.dataset import CaseFiles
 from balrsam_pipeline.dataset.case_names import require_case_name
@@ -26,6 +27,7 @@ from balrsam_pipeline.imageio.formats import NATURAL_ENDINGS, known_ending
 from balrsam_pipeline.printable import listed
 
 LOG = logging.getLogger(__name__)
+Files = TypeVar("Files")  # of a case
 MOST_FOLDERS = 10  # sub-folders that are listed, for a note
 CHANNEL = re.compile(r"(.+)_([0-9]{4})", re.DOTALL)
 
@@ -83,7 +85,7 @@ def find_cases(paths: Sequence[Path], channels: int, file_ending: str) -> Inputs
     return replace(inputs, files=tuple(files))
 
 
-def part_of(cases: dict[str, CaseFiles], part: str) -> dict[str, CaseFiles]:
+def part_of(cases: Mapping[str, Files], part: str) -> dict[str, Files]:
     """Every n-th case for `part` "i/n" (i from 1), so that n machines share a folder.
 
     Raises:

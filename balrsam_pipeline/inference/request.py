@@ -51,13 +51,20 @@ def predict_from_arguments(arguments: argparse.Namespace) -> PredictionReport:
     volumes = not is_flat(members[0].predictor.configuration.spacing_mm)
     meant = bool(arguments.series or arguments.codes or arguments.output_format != "nifti")
     with dicom_inputs(
-        arguments.input, description.channel_names, arguments.series, volumes=volumes, meant=meant
+        arguments.input,
+        description.channel_names,
+        arguments.series,
+        volumes=volumes,
+        meant=meant,
+        part=arguments.part,
     ) as dicom:
         _require_dicom(arguments, dicom)
-        if dicom is not None and not dicom.cases:
+        if dicom is not None and not dicom.cases and dicom.refused:
             raise next(iter(dicom.refused.values()))
         paths = [dicom.folder] if dicom is not None else arguments.input
-        inputs = find_cases(paths, members[0].predictor.channels, description.file_ending)
+        inputs = Inputs(cases={}, refused={})  # as a part of few studies has
+        if dicom is None or dicom.cases:
+            inputs = find_cases(paths, members[0].predictor.channels, description.file_ending)
         codes = codes_of(description.labels.names, arguments.codes)  # what is wrong with them is told at once
         records = dicom.records() if dicom is not None else {}
         report = _predict(arguments, choice, settings, members, inputs, records)
@@ -119,7 +126,8 @@ def _predict(
     output: Path = arguments.output
     if not names_a_file(output):
         require_apart(output, [*arguments.input, *inputs.files])
-    cases = part_of(inputs.cases, arguments.part) if arguments.part else inputs.cases
+    in_parts = arguments.part and not series  # of which those of the part alone were read
+    cases = part_of(inputs.cases, arguments.part) if in_parts else inputs.cases
     options = FileOptions(
         workers=arguments.workers,
         save_probabilities=arguments.save_probabilities,

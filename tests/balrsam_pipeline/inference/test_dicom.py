@@ -34,9 +34,10 @@ from support.dicom import (
 from balrsam_pipeline.cli import main
 from balrsam_pipeline.dataset.labels import LabelScheme
 from balrsam_pipeline.errors import ImageError, PredictionError
-from balrsam_pipeline.imageio import read_geometry, read_label
+from balrsam_pipeline.imageio import read_geometry, read_image, read_label
 from balrsam_pipeline.imageio.dicom import find_series, read_series
 from balrsam_pipeline.imageio.dicom_files import folders_of
+from balrsam_pipeline.inference.dicom import inputs as inputs_module
 from balrsam_pipeline.inference.dicom.codes import codes_of
 from balrsam_pipeline.inference.dicom.segmentation import write_segmentation
 from balrsam_pipeline.inference.dicom.sources import read_sources
@@ -589,6 +590,35 @@ def test_a_folder_of_dicom_is_predicted_and_written_as_dicom(
     write_kind(tmp_path / "in" / "anna", KINDS["oblique"], 2, "thick")
     assert main([*words[:4], str(tmp_path / "other"), *words[5:], "--device", "cpu"]) == 2
     assert "1 'thin' (6 files), 2 'thick' (6 files)" in capsys.readouterr().err
+
+
+def test_a_part_reads_its_own_studies_alone_and_parts_together_are_the_whole(
+    model_folder: Folders, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number, name in enumerate(("anna", "ben"), 1):
+        write_kind(tmp_path / "in" / name, KINDS["upright"], study=str(number))
+    read: list[str] = []
+    monkeypatch.setattr(
+        inputs_module, "read_series", lambda one: read.append(one.files[0].parent.name) or read_series(one)
+    )
+    words = ["predict", "-i", str(tmp_path / "in"), "--model", str(model_folder(folds=(0,)))]
+    words += ["--device", "cpu", "-o", str(tmp_path / "out")]
+    for part, own in (("1/3", ["anna"]), ("2/3", ["ben"]), ("3/3", [])):
+        read.clear()
+        assert main([*words, "--part", part]) == 0
+        assert read == own
+    assert {path.name for path in (tmp_path / "out").glob("*.nii.gz")} == {"anna.nii.gz", "ben.nii.gz"}
+
+
+def test_the_copies_that_are_read_once_are_not_compressed(tmp_path: Path) -> None:
+    write_kind(tmp_path / "anna", KINDS["oblique"])
+    with inputs_module.dicom_inputs([tmp_path], ["CT"], (), volumes=True, meant=False) as inputs:
+        assert inputs is not None
+        (file,) = inputs.folder.iterdir()
+        assert file.stat().st_size > voxels_of(KINDS["oblique"]).nbytes
+        given, copied = read_series(find_series(tmp_path)[0]), read_image([file])
+    np.testing.assert_array_equal(copied.data, given.data)
+    np.testing.assert_allclose(copied.geometry.direction, given.geometry.direction, atol=1e-7)
 
 
 def test_prediction_json_says_which_study_of_a_folder_a_case_is(
