@@ -4,7 +4,7 @@ tilt of a gantry kept."""
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ import SimpleITK as sitk
 
 from balrsam_pipeline.errors import ImageError
 from balrsam_pipeline.imageio import simpleitk_io
-from balrsam_pipeline.imageio.dicom_files import damaged_slices, folders_of
+from balrsam_pipeline.imageio.dicom_files import begins_as_dicom, damaged_slices, folders_of
 from balrsam_pipeline.imageio.dicom_frames import read_frames
 from balrsam_pipeline.imageio.dicom_headers import (
     SHOWN,
@@ -30,6 +30,7 @@ from balrsam_pipeline.imageio.dicom_headers import (
 from balrsam_pipeline.imageio.formats import require_utf8
 from balrsam_pipeline.imageio.geometry import Geometry, Image
 from balrsam_pipeline.imageio.itk_messages import itk_messages_of
+from balrsam_pipeline.printable import is_utf8
 from balrsam_pipeline.whole_numbers import whole_number
 
 LOG = logging.getLogger(__name__)
@@ -73,8 +74,7 @@ def find_series(folder: Path, *, tell: bool = True) -> tuple[Series, ...]:
         for place in folders_of(folder, tell=tell):
             there = {path for path in place.iterdir() if not path.is_dir()}
             if any(path.is_file() for path in there):  # ITK warns of folders that hold none
-                for names in _files_of_series(place):
-                    files = tuple(map(Path, names))
+                for files in _files_of_series(place, there):
                     uid = read_header(files[0]).tags["series"]
                     parts.setdefault(uid or str(files[0]), []).append(files)
                     there -= set(files)
@@ -139,21 +139,27 @@ def _merged(parts: list[tuple[Path, ...]]) -> list[tuple[Path, ...]]:
     return [together]
 
 
-def _files_of_series(folder: Path) -> list[tuple[str, ...]]:
-    """The files of each series in a folder.
+def _files_of_series(folder: Path, files: Collection[Path]) -> list[tuple[Path, ...]]:
+    """The files of each series in a folder, sorted: those that GDCM reads as images, by the series that each
+    names. GDCM itself, asked for the files of one series, reads all of the folder, and forgets some.
+
+    Args:
+        files: all that lie in it.
 
     Raises:
-        ImageError: GDCM gives up on one of the files, or the folder's name is not UTF-8.
+        ImageError: the name of the folder, or of a DICOM file in it, is not UTF-8.
     """
     require_utf8(folder)
-    reader = sitk.ImageSeriesReader
-    try:
-        return [
-            tuple(reader.GetGDCMSeriesFileNames(str(folder), identifier))
-            for identifier in reader.GetGDCMSeriesIDs(str(folder))
-        ]
-    except RuntimeError as problem:
-        raise simpleitk_io.unreadable(folder, problem) from None
+    groups: dict[str, list[Path]] = {}
+    for file in sorted(files):
+        if not file.is_file():
+            continue
+        try:
+            groups.setdefault(read_header(file).tags["series"], []).append(file)
+        except ImageError:
+            if not is_utf8(file) and begins_as_dicom(file):
+                raise  # else it is damaged, or holds no image
+    return [tuple(group) for group in groups.values()]
 
 
 def read_series(series: Series) -> Image:

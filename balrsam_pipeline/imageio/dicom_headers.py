@@ -10,6 +10,7 @@ import math
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -51,6 +52,7 @@ _TAGS = {
     "intercept": "0028|1052",
     "rescale_type": "0028|1054",
 }
+REMEMBERED = 20_000  # headers, of 3 KB each: a file's is asked for several times
 # name -> the attribute, and the value that changes nothing
 _SCALING = {"slope": ("RescaleSlope", 1.0), "intercept": ("RescaleIntercept", 0.0)}
 
@@ -83,6 +85,13 @@ def read_header(file: Path) -> SliceHeader:
         ImageError: GDCM cannot read it, or its name is not UTF-8.
     """
     require_utf8(file)
+    there = file.stat() if file.is_file() else None  # of a link to nowhere GDCM says so
+    return _read(file, (there.st_size, there.st_mtime_ns) if there else None)
+
+
+@lru_cache(maxsize=REMEMBERED)
+def _read(file: Path, state: tuple[int, int] | None) -> SliceHeader:
+    """The header of a file that is of this size and age; whoever asks again gets what was read."""
     reader = sitk.ImageFileReader()
     reader.SetImageIO("GDCMImageIO")
     reader.SetFileName(str(file))
