@@ -117,8 +117,10 @@ def _fill(request: ContainerRequest, folder: Path) -> None:
         write_text(target, template.read_text(encoding="utf-8"))
         if target.suffix == SCRIPT:
             target.chmod(0o755)
-    write_text(folder / "requirements.txt", "\n".join(pinned_requirements()) + "\n")
-    if request.contract == "grand-challenge":
+    grand_challenge = request.contract == "grand-challenge"
+    pins = pinned_requirements(dicom=grand_challenge)  # the other contract gives NIfTI
+    write_text(folder / "requirements.txt", "\n".join(pins) + "\n")
+    if grand_challenge:
         _write_example(request, folder / "test" / "input")
         write_text(folder / ".dockerignore", f"{MODEL}\ntest\n*.tar.gz\n")
 
