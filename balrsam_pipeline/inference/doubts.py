@@ -119,8 +119,10 @@ def _size(
 
 
 def _intensities(image: Image, channel: int, trained: ChannelStatistics) -> Iterator[str]:
-    values = image.data[channel].reshape(-1)
-    some = values[:: max(1, values.size // LOOKED_AT)].astype(np.float64)
+    values = image.data[channel]
+    if values.size > LOOKED_AT:  # at random: every so-many-th voxel may lie in a few columns
+        values = values.flat[np.random.default_rng(0).integers(values.size, size=LOOKED_AT)]
+    some = values.astype(np.float64)
     low, high = np.percentile(some, (1, 99))
     if trained.min < HU_BELOW and _lost_its_intercept(some):
         yield (

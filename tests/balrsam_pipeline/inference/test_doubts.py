@@ -125,6 +125,16 @@ def test_a_ct_in_hounsfield_units_raises_no_doubt(scan: str, padding: int | None
     assert doubts(ct(scan, padding=padding), flat=False, normalization="ct", trained=ORGANS) == []
 
 
+def test_the_voxels_that_are_looked_at_lie_in_all_columns() -> None:
+    """Every so-many-th of 196 × 256 × 256 voxels, for 50,000 of them, is one in 256: column 0, which is air."""
+    shape = (196, 256, 256)
+    body = np.full(shape[1:], -1000, np.int16)
+    body[50:200, 50:200] = 60
+    given = Image(np.broadcast_to(body, (1, *shape)), image((196, 1, 1)).geometry)
+    given = dataclasses.replace(given, geometry=dataclasses.replace(given.geometry, shape_zyx=shape))
+    assert doubts(given, flat=False, normalization="ct", trained=ORGANS) == []
+
+
 def test_a_model_that_was_trained_without_the_intercept_takes_such_images() -> None:
     shifted = ChannelStatistics(
         mean=1084, median=1084, std=30, min=24, max=1274, percentile_00_5=974, percentile_99_5=1224
