@@ -111,7 +111,8 @@ def _rgb(
             "normalisation 'rgb_to_0_1'",
             found=f"values from {low} to {high}",
             expected="colour values from 0 to 255",
-            fix="name the channel otherwise in dataset.json (rescale_to_0_1, or any name for z-score)",
+            fix="save the picture with 8 bits per channel; where a whole dataset is so, name the channel "
+            "otherwise in its dataset.json (rescale_to_0_1, or any name for z-score)",
         )
     return ChannelTransform(shift=0.0, scale=float(RGB_MAX))
 

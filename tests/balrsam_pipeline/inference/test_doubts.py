@@ -126,7 +126,7 @@ def test_a_ct_in_hounsfield_units_raises_no_doubt(scan: str, padding: int | None
 
 
 def test_the_voxels_that_are_looked_at_lie_in_all_columns() -> None:
-    """Every so-many-th of 196 × 256 × 256 voxels, for 50,000 of them, is one in 256: column 0, which is air."""
+    """Every so-many-th of 196 × 256 × 256 voxels, for 50,000, is one in 256: column 0, which is air."""
     shape = (196, 256, 256)
     body = np.full(shape[1:], -1000, np.int16)
     body[50:200, 50:200] = 60

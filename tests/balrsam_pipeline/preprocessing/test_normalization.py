@@ -126,3 +126,9 @@ def test_the_message_says_what_is_left() -> None:
     values[0, 0, :2] = 0, 1e6
     with pytest.raises(PreprocessingError, match=r"from 0 to 1e\+06, .* spread of 8e-06"):
         normalised(values, "rescale_to_0_1")
+
+
+def test_what_helps_where_colours_have_16_bits_is_named_for_a_picture_and_for_a_dataset() -> None:
+    colours = np.array([[[0, 65535]]], np.uint16)
+    with pytest.raises(PreprocessingError, match=r"8 bits per channel.* dataset\.json"):
+        channel_transform(colours, "rgb_to_0_1", None)
