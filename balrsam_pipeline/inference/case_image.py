@@ -1,14 +1,16 @@
-"""The image of a case with the channels that a model takes."""
+"""The image of a case with the channels that a model takes, and warnings of what is odd about it."""
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from itertools import chain
 from pathlib import Path
 
 from balrsam_pipeline.imageio import Image, read_image
 from balrsam_pipeline.imageio.colours import are_colours, as_colours, as_grey, without_transparency
 from balrsam_pipeline.imageio.formats import NATURAL_ENDINGS, known_ending
+from balrsam_pipeline.inference.doubts import find_doubts, find_header_doubts
 from balrsam_pipeline.inference.predictor import Predictor
 
 LOG = logging.getLogger(__name__)
@@ -17,6 +19,8 @@ LOG = logging.getLogger(__name__)
 def read_case_image(case: str, files: Sequence[Path], predictor: Predictor, *, grey: bool = False) -> Image:
     """Read the image of a case. As when a dataset is converted, a picture loses a transparency that the model
     does not take, and for a model of red, green and blue a grey one gets three equal channels.
+
+    What makes the image unlike those of the training is told in warnings.
 
     Args:
         case: named in messages.
@@ -29,7 +33,13 @@ def read_case_image(case: str, files: Sequence[Path], predictor: Predictor, *, g
     image = read_image(files)
     if len(files) == 1 and known_ending(files[0], NATURAL_ENDINGS):
         image = _suited(case, image, files[0], predictor)
-    return as_grey(image) if grey and predictor.channels == 1 else image
+    if grey and predictor.channels == 1:
+        image = as_grey(image)
+    for doubt in chain(
+        find_doubts(image, predictor.plan, predictor.configuration), find_header_doubts(files)
+    ):
+        LOG.warning("CASE %s IS UNLIKE WHAT THE MODEL WAS TRAINED ON: %s", case, doubt)
+    return image
 
 
 def _suited(case: str, image: Image, file: Path, predictor: Predictor) -> Image:

@@ -13,7 +13,6 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
 from functools import partial
-from itertools import chain
 from pathlib import Path
 from typing import Protocol
 
@@ -23,7 +22,6 @@ from balrsam_pipeline.errors import BalrsamError, PredictionError
 from balrsam_pipeline.execution import Outcome, TimeLimit, case_threads, run_cases
 from balrsam_pipeline.imageio import write_label
 from balrsam_pipeline.inference.case_image import read_case_image
-from balrsam_pipeline.inference.doubts import find_doubts, find_header_doubts
 from balrsam_pipeline.inference.members import Member, require_fit_together
 from balrsam_pipeline.inference.outputs import remove_stale, set_aside_stale
 from balrsam_pipeline.inference.postprocessing import (
@@ -234,11 +232,6 @@ def _predict_case(job: _Job, files: CaseFiles) -> Path:
     predictor = job.members[0].predictor
     with job.clock.stage("read"):
         image = read_case_image(files.case, files.images, predictor, grey=job.options.grey)
-        doubts = chain(
-            find_doubts(image, predictor.plan, predictor.configuration), find_header_doubts(files.images)
-        )
-        for doubt in doubts:
-            LOG.warning("CASE %s IS UNLIKE WHAT THE MODEL WAS TRAINED ON: %s", files.case, doubt)
     path = job.output / prediction_name(files)
     sink_path = probability_path(job.output, files.case) if job.options.save_probabilities else None
     geometry = image.geometry

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from balrsam_pipeline.errors import UsageError
+from balrsam_pipeline.imageio import Geometry, Image, write_image
 from balrsam_pipeline.inference import Predictor, load_predictor, predict
 
 Folders = Callable[..., Path]
@@ -43,6 +44,16 @@ def test_header_fields_of_nifti_are_those_of_the_image(
     expected, found = (nibabel.load(path).header for path in (image, tmp_path / "mask.nii.gz"))
     for field in ("sform_code", "qform_code", "srow_x", "quatern_b", "pixdim", "xyzt_units"):
         np.testing.assert_array_equal(found[field], expected[field])
+
+
+def test_an_image_unlike_those_of_the_training_is_told(
+    model_folder: Folders, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    geometry = Geometry(dimension=3, shape_zyx=(5, 20, 18), spacing_mm=(3.0, 9.0, 9.0))
+    coarse = tmp_path / "coarse.nii.gz"
+    write_image(coarse, Image(np.random.default_rng(0).normal(size=(1, 5, 20, 18)), geometry))
+    predict(coarse, model_folder(folds=(0,)), device="cpu")
+    assert "CASE coarse.nii.gz IS UNLIKE WHAT THE MODEL WAS TRAINED ON: voxels of 3 x 9 x 9" in caplog.text
 
 
 def test_the_checkpoint_below_a_model_can_be_named(
