@@ -23,7 +23,7 @@ from balrsam_pipeline.errors import PredictionError
 from balrsam_pipeline.files import atomic_path, write_json
 from balrsam_pipeline.folds import FoldName
 from balrsam_pipeline.inference.model_folder import load_predictor
-from balrsam_pipeline.inference.predictor import PredictorOptions
+from balrsam_pipeline.inference.predictor import Predictor, PredictorOptions
 from balrsam_pipeline.serialise import to_json
 
 LOG = logging.getLogger(__name__)
@@ -85,18 +85,29 @@ def export_onnx(
         with atomic_path(output) as temporary:
             temporary.write_bytes(plain.read_bytes())
     settings = output.with_name(f"{output.name}.json")
-    content = {
+    write_json(settings, surroundings(predictor, shape))
+    return OnnxResult(path=output, settings=settings, shape=shape, max_difference=difference)
+
+
+def surroundings(predictor: Predictor, shape: tuple[int, ...]) -> dict[str, object]:
+    """What the JSON beside the network says: how an image becomes its patches, and what its logits mean.
+
+    Args:
+        shape: of the network's input.
+    """
+    configuration = predictor.configuration
+    return {
+        "orientations": list(predictor.plan.orientations),
+        "channel_names": list(predictor.channel_names),
         "configuration": to_json(configuration),
         "channel_statistics": to_json(predictor.plan.channel_statistics),
         "labels": to_json(predictor.labels),
         "input": {"name": "image", "shape": list(shape), "dtype": "float32"},
         "output": {
             "name": "logits",
-            "shape": [batch_size, predictor.labels.classes, *configuration.patch_shape],
+            "shape": [shape[0], predictor.labels.classes, *configuration.patch_shape],
         },
     }
-    write_json(settings, content)
-    return OnnxResult(path=output, settings=settings, shape=shape, max_difference=difference)
 
 
 @contextmanager

@@ -22,10 +22,11 @@ from balrsam_pipeline.cli import main
 from balrsam_pipeline.errors import BalrsamError, PredictionError
 from balrsam_pipeline.folds import FoldName
 from balrsam_pipeline.imageio import read_label
-from balrsam_pipeline.inference import Postprocessing
+from balrsam_pipeline.inference import Postprocessing, PredictorOptions, load_predictor
 from balrsam_pipeline.inference.best_configuration import BestConfiguration, read_best, write_best
 from balrsam_pipeline.inference.sharing.card import model_card
 from balrsam_pipeline.inference.sharing.install import install_model
+from balrsam_pipeline.inference.sharing.onnx_export import surroundings
 from balrsam_pipeline.inference.sharing.pack import ExportRequest, export_model
 from balrsam_pipeline.plan import write_versioned
 
@@ -369,6 +370,17 @@ def test_a_damaged_archive_of_any_compression_is_refused(tmp_path: Path, method:
     path.write_bytes(whole)
     with pytest.raises(PredictionError, match="cannot be unpacked"):
         install_model(path, tmp_path / "elsewhere")
+
+
+def test_what_surrounds_an_onnx_says_how_volumes_are_turned_and_what_their_channels_are(
+    model_folder: Folders,
+) -> None:
+    model = model_folder(folds=(0,))
+    plan = model / "plan.json"
+    plan.write_text(json.dumps(json.loads(plan.read_text()) | {"orientations": ["RAS", "LPS"]}))
+    told = surroundings(load_predictor(model, options=PredictorOptions(device="cpu")), (1, 1, 16, 16))
+    assert told["orientations"] == ["RAS", "LPS"]
+    assert told["channel_names"] == ["MR"]
 
 
 @pytest.mark.slow
