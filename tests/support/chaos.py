@@ -109,8 +109,12 @@ def _others(run: WarmProcess) -> list[int]:
 
 def outcome(folder: Path, moved_from: Path | None = None) -> dict[str, object]:
     """What a run made: masks by voxels, checkpoints by tensors, everything else that must be reproducible by
-    bytes but for the paths."""
+    bytes but for the paths and for the hashes of checkpoints, whose headers tell seconds."""
     found: dict[str, object] = {}
+    hashes = {
+        hashlib.sha256(path.read_bytes()).hexdigest().encode(): path.relative_to(folder).as_posix().encode()
+        for path in folder.rglob("checkpoint_final.safetensors")
+    }
     for path in sorted(path for path in folder.rglob("*") if path.is_file() and path.parent.name != "run"):
         name = path.relative_to(folder).as_posix()
         if path.name.endswith(".nii.gz"):
@@ -132,6 +136,8 @@ def outcome(folder: Path, moved_from: Path | None = None) -> dict[str, object]:
                 .replace(str(folder).encode(), b"FOLDER")
                 .replace(str(moved_from or folder).encode(), b"FOLDER")
             )
+            for weights, file in hashes.items():
+                content = content.replace(weights, file)
             found[name] = hashlib.sha256(content).hexdigest()
     return found
 
