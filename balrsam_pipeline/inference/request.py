@@ -59,7 +59,7 @@ def predict_from_arguments(arguments: argparse.Namespace) -> PredictionReport:
         part=arguments.part,
     ) as dicom:
         _require_dicom(arguments, dicom)
-        if dicom is not None and not dicom.cases and dicom.refused:
+        if dicom is not None and not dicom.cases and dicom.refused and not arguments.part:
             raise next(iter(dicom.refused.values()))
         paths = [dicom.folder] if dicom is not None else arguments.input
         inputs = Inputs(cases={}, refused={})  # as a part of few studies has

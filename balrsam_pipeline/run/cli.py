@@ -19,6 +19,7 @@ from balrsam_pipeline.logs import also_logged_to
 from balrsam_pipeline.paths import find_dataset, shown
 from balrsam_pipeline.progress import in_words
 from balrsam_pipeline.run.arguments import add_run_arguments, request_of
+from balrsam_pipeline.run.estimates import trains_one_configuration
 from balrsam_pipeline.run.execute import (
     FINISHED,
     HASHES,
@@ -99,7 +100,7 @@ def _run_locked(request: RunRequest, note: Callable[[str], None]) -> int:
             tried = try_machine(request, note, run_command)
             if not tried.good:
                 print("Training is tried all the same.", flush=True)
-            if tried.fold_s is not None:
+            if tried.fold_s is not None and trains_one_configuration(steps):
                 print(f"\nBy these steps, {time_line(request, hashes, tried.fold_s)}", flush=True)
             checked = True
         code = _run_step(step, request, hashes, (f"{number}/{len(steps) + 1}", note))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -57,6 +58,12 @@ def estimate(step: Step, request: RunRequest, folder: Path, fold_s: float | None
     if record is not None and record.seconds is not None:
         return Estimate(record.seconds, "as last time")
     return _by_rate(step, request)
+
+
+def trains_one_configuration(steps: Iterable[Step]) -> bool:
+    """Whether all folds are of one configuration, so that a step of one tells of all."""
+    folds = (FOLD.fullmatch(step.name) for step in steps)
+    return len({fold["configuration"] for fold in folds if fold is not None}) == 1
 
 
 def last_epoch(fold_folder: Path) -> dict[str, Any] | None:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Literal
 
 from balrsam_pipeline.dataset import DatasetDescription
-from balrsam_pipeline.errors import BalrsamError
+from balrsam_pipeline.errors import BalrsamError, ImageError
 from balrsam_pipeline.imageio import Image, read_label, write_image
 from balrsam_pipeline.imageio.dicom import Series, read_series
 from balrsam_pipeline.inference.dicom.codes import LabelCode
@@ -124,7 +124,16 @@ def _write_stored(path: Path, image: Image) -> None:
     """Write a `.nii.gz` that is not compressed, for it is read once: 0.1 s instead of 2 for 60 slices of
     512 × 512, and 0.05 instead of 1 to read it (one core)."""
     plain = path.with_name(path.name.removesuffix(".gz"))
-    write_image(plain, image)
-    with plain.open("rb") as source, gzip.open(path, "wb", compresslevel=0) as target:
-        shutil.copyfileobj(source, target, COPIED_BYTES)
-    plain.unlink()
+    try:
+        write_image(plain, image)
+        with plain.open("rb") as source, gzip.open(path, "wb", compresslevel=0) as target:
+            shutil.copyfileobj(source, target, COPIED_BYTES)
+    except OSError as problem:
+        raise ImageError(
+            path,
+            found=f"{type(problem).__name__}: {problem}",
+            expected=f"room for a copy of the series in {path.parent.parent}",
+            fix="make room there, or name another folder for temporary files (TMPDIR)",
+        ) from None
+    finally:
+        plain.unlink(missing_ok=True)

@@ -651,6 +651,24 @@ def test_the_copies_that_are_read_once_are_not_compressed(tmp_path: Path) -> Non
     np.testing.assert_allclose(copied.geometry.direction, given.geometry.direction, atol=1e-7)
 
 
+def test_a_copy_for_which_no_room_is_left_fails_its_own_study_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(path: Path, image: object) -> None:
+        if path.name.startswith("anna"):
+            raise OSError(28, "No space left on device")
+        write_image(path, image)
+
+    for number, name in enumerate(("anna", "ben"), 1):
+        write_kind(tmp_path / name, KINDS["upright"], study=str(number))
+    write_image = inputs_module.write_image
+    monkeypatch.setattr(inputs_module, "write_image", full)
+    with inputs_module.dicom_inputs([tmp_path], ["CT"], (), volumes=True, meant=False) as inputs:
+        assert inputs is not None
+        assert (list(inputs.cases), list(inputs.refused)) == (["ben"], ["anna"])
+        assert "No space left" in str(inputs.refused["anna"])
+
+
 def test_prediction_json_says_which_study_of_a_folder_a_case_is(
     model_folder: Folders, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -10,7 +10,7 @@ from support.plans import example_plan
 
 from balrsam_pipeline.paths import Roots
 from balrsam_pipeline.progress import in_words
-from balrsam_pipeline.run.estimates import Estimate, estimate
+from balrsam_pipeline.run.estimates import Estimate, estimate, trains_one_configuration
 from balrsam_pipeline.run.execute import records_folder
 from balrsam_pipeline.run.records import StepRecord, begin, write_record
 from balrsam_pipeline.run.request import RunRequest
@@ -127,3 +127,10 @@ def test_planning_is_estimated_by_the_seconds_an_image_of_another_dataset(tmp_pa
 @pytest.mark.parametrize(("seconds", "words"), [(0.2, "0 s"), (40, "40 s"), (150, "2 min"), (7200, "2.0 h")])
 def test_times_are_told_in_words(seconds: float, words: str) -> None:
     assert in_words(seconds) == words
+
+
+def test_a_step_that_was_tried_tells_of_its_own_configuration_alone(tmp_path: Path) -> None:
+    steps = steps_after_planning(job(tmp_path), example_plan(), range(2))
+    assert trains_one_configuration(steps)
+    other = dataclasses.replace(steps[0], name=steps[0].name.replace("2d", "3d"))
+    assert not trains_one_configuration([*steps, other])
