@@ -10,7 +10,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 from balrsam_pipeline.command import Command, add_roots, roots_of
-from balrsam_pipeline.dataset import read_folds, require_validated_once
 from balrsam_pipeline.errors import PARTLY, UsageError
 from balrsam_pipeline.execution.lock import folder_lock
 from balrsam_pipeline.folds import numbered
@@ -118,6 +117,8 @@ def _require_folds_apart(request: RunRequest) -> None:
     Raises:
         DatasetError: a case is validated by several of the folds.
     """
+    from balrsam_pipeline.dataset import read_folds, require_validated_once  # brings readers of images along
+
     path = PreprocessedFolder(request.preprocessed).folds
     folds = read_folds(path)
     require_validated_once(path, folds, numbered(request.folds or range(len(folds))))
