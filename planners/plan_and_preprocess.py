@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from balrsam_pipeline.dataset import (
     IntegrityReport,
@@ -40,6 +41,7 @@ from planners.replaced import made_for, tell_replaced
 from planners.scan import scan_dataset
 
 LOG = logging.getLogger(__name__)
+STATE, AS_COPIED = "dataset_state_sha256", "names_sizes_dates_sha256"  # in integrity.json
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -116,14 +118,16 @@ def plan_and_preprocess(request: PlanRequest) -> Preparation:
 def scan_once(
     dataset: RawDataset, folder: Path, measured: Measured, executor: Executor | None, workers: int
 ) -> IntegrityReport | None:
-    """Check a dataset, and measure what changed on the way; None where it is as it was when it last passed.
+    """Check a dataset, and measure what changed on the way; None where it is as it was when it last passed,
+    or a copy of that: names, sizes and dates of all files alike, and contents of the training cases.
 
     Raises:
         DatasetError: there are errors; the message is their table.
     """
     path = PreprocessedFolder(folder).integrity
-    state = tree_state_sha256(dataset.folder, file_stamp)
-    if _passed_before(path, state):
+    state, as_copied = tree_state_sha256(dataset.folder, file_stamp), tree_state_sha256(dataset.folder)
+    before = _passed_before(path)
+    if before is not None and before.get(STATE) == state:
         return None
     found = check_files(dataset)
     labelled = {
@@ -132,9 +136,12 @@ def scan_once(
         if files.label is not None and files.label.is_file()
     }
     changed = changed_cases(dataset, labelled, folder)
+    if before is not None and not changed and before.get(AS_COPIED) == as_copied:
+        write_json(path, before | {STATE: state})
+        return None
     report = scan_dataset(dataset, found, changed, measured, executor, workers)
     errors = report.errors
-    write_json(path, {"dataset_state_sha256": state, "passed": not errors, **report.to_json()})
+    write_json(path, {STATE: state, AS_COPIED: as_copied, "passed": not errors, **report.to_json()})
     if errors:
         raise DatasetError(
             dataset.folder,
@@ -148,18 +155,15 @@ def scan_once(
     return report
 
 
-def _passed_before(path: Path, state: str) -> bool:
+def _passed_before(path: Path) -> dict[str, Any] | None:
+    """What an earlier check noted that the dataset passed; None where there is none."""
     if not path.is_file():
-        return False
+        return None
     try:
         before = read_json(path)
     except BalrsamError:
-        return False
-    return (
-        isinstance(before, dict)
-        and before.get("passed") is True
-        and before.get("dataset_state_sha256") == state
-    )
+        return None
+    return before if isinstance(before, dict) and before.get("passed") is True else None
 
 
 def _kept(request: PlanRequest, extraction: Extraction) -> Plan | None:

@@ -26,8 +26,10 @@ def refuse_changed_cases(data: FoldData, checkpoint: Mapping[str, Any]) -> None:
     Raises:
         TrainingError: it has other cases, or run.json is damaged; the message names them.
     """
-    begun = _begun_with(FoldFolder(data.folder))
     recorded = checkpoint.get("cases_sha256")  # None: an earlier version's, of which run.json alone says it
+    if recorded == data.fold.sha256():
+        return
+    begun = _begun_with(FoldFolder(data.folder))
     if recorded is None and begun is not None:
         recorded = begun.sha256()
     if recorded is None or recorded == data.fold.sha256():

@@ -98,6 +98,7 @@ def _crossval(arguments: argparse.Namespace) -> int:
     from trainers.crossval import (
         CrossvalRequest,
         cross_validate,
+        require_folds_apart,
         train_all_on_cluster,
         train_all_over_devices,
     )
@@ -114,6 +115,8 @@ def _crossval(arguments: argparse.Namespace) -> int:
     requests = [
         CrossvalRequest(train=dataclasses.replace(train, configuration=name), folds=folds) for name in names
     ]
+    for request in () if arguments.folds_only else requests:
+        require_folds_apart(request)
     if cluster is not None:
         train_all_on_cluster(requests, ClusterTraining(cluster=cluster, processes=arguments.gpus_per_fold))
     if devices:

@@ -65,6 +65,7 @@ def cross_validate(request: CrossvalRequest) -> CrossvalResult:
         DatasetError: two of the folds validate the same case.
         TrainingStopped: asked to stop; the same call goes on.
     """
+    require_folds_apart(request)
     configuration, folds = _completed(request)
     train = dataclasses.replace(request.train, configuration=configuration)
     results = [train_fold(dataclasses.replace(train, fold=fold)) for fold in folds]
@@ -108,6 +109,17 @@ def train_all_over_devices(requests: Sequence[CrossvalRequest], devices: Sequenc
     train_over_devices(_folds_of(requests), devices)
 
 
+def require_folds_apart(request: CrossvalRequest) -> None:
+    """Before folds are trained whose scores are pooled.
+
+    Raises:
+        TrainingError: the dataset is not planned; DatasetError: a case is validated by two of the folds.
+    """
+    _, folds = _completed(request)
+    path = PreprocessedFolder(request.train.roots.preprocessed / request.train.dataset.name).folds
+    require_validated_once(path, read_folds(path), folds)
+
+
 def _folds_of(requests: Sequence[CrossvalRequest]) -> list[TrainRequest]:
     return [
         dataclasses.replace(request.train, configuration=configuration, fold=fold)
@@ -121,7 +133,7 @@ def _completed(request: CrossvalRequest) -> tuple[str, tuple[int, ...]]:
     """The configuration and the folds, with the plan's where the request leaves them open.
 
     Raises:
-        TrainingError: the dataset is not planned; DatasetError: a case is validated by two of the folds.
+        TrainingError: the dataset is not planned.
     """
     train = request.train
     preprocessed = PreprocessedFolder(train.roots.preprocessed / train.dataset.name)
@@ -134,11 +146,8 @@ def _completed(request: CrossvalRequest) -> tuple[str, tuple[int, ...]]:
                 fix=train.planning,
             )
     configuration = train.configuration or read_plan(train.planned.plan).default_configuration
-    split = read_folds(preprocessed.folds)
-    folds = request.folds if request.folds is not None else range(len(split))
-    chosen = tuple(dict.fromkeys(folds))  # one that is named twice is trained and counted once
-    require_validated_once(preprocessed.folds, split, chosen)
-    return configuration, chosen
+    folds = request.folds if request.folds is not None else range(len(read_folds(preprocessed.folds)))
+    return configuration, tuple(dict.fromkeys(folds))  # one that is named twice is trained and counted once
 
 
 def _pooled_before(folder: Path, summary: Summary) -> bool:

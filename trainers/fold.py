@@ -8,8 +8,7 @@ import os
 import platform
 import shutil
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import nullcontext
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
@@ -22,7 +21,6 @@ from balrsam_pipeline.execution import default_workers, folder_lock
 from balrsam_pipeline.files import atomic_path, read_json, write_json
 from balrsam_pipeline.layout import FoldFolder, ModelFolder, RawFolder
 from balrsam_pipeline.logs import also_logged_to
-from balrsam_pipeline.memory import is_want_of_memory
 from balrsam_pipeline.paths import launcher_environment, shown
 from balrsam_pipeline.plan import read_plan, write_versioned
 from balrsam_pipeline.progress import in_words, phase
@@ -34,11 +32,12 @@ from trainers.checkpoints import CheckpointFolder, read_checkpoint
 from trainers.config import TrainingConfig
 from trainers.data import FoldData, open_fold
 from trainers.initial_weights import require_starting_points
+from trainers.memory_errors import named_memory_errors
 from trainers.opening import expected_by_log, opening_lines
 from trainers.parallel import Ranks, joined_ranks, local_device, name_lost_ranks
 from trainers.request import FoldResult, TrainRequest
 from trainers.resume import refuse_changed_settings
-from trainers.setup import Run, assemble
+from trainers.setup import assemble
 from trainers.stopping import StopRequest, TrainingStopped, stop_on_signals
 from trainers.validation import forget_scores, validate_fold, was_interrupted
 
@@ -220,7 +219,7 @@ def _finished(
 def _train(request: TrainRequest, data: FoldData, config: TrainingConfig, ranks: Ranks) -> None:
     with (
         stop_on_signals() as stop,
-        _named_memory_errors(request, data, config) as begun,
+        named_memory_errors(request, data, config) as begun,
         assemble(request, data, config, ranks, stop) as run,
     ):
         begun.append(run)
@@ -249,35 +248,6 @@ def _train(request: TrainRequest, data: FoldData, config: TrainingConfig, ranks:
         run.run_state.save(run.checkpoints, run.state, "final")
     if not used:
         raise _stopped(stop, data, run.state.step)
-
-
-@contextmanager
-def _named_memory_errors(
-    request: TrainRequest, data: FoldData, config: TrainingConfig
-) -> Iterator[list[Run]]:
-    """Turn any kind of out-of-memory into a TrainingError that names the remedies. What it yields is to hold
-    the run, once there is one: a smaller batch helps none that works through single samples."""
-    begun: list[Run] = []
-    try:
-        yield begun
-    except (MemoryError, RuntimeError) as problem:
-        if not is_want_of_memory(problem):
-            raise
-        batch = config.batch_size or data.configuration.batch_size
-        single = batch == 1 or any(run.state.pieces >= batch for run in begun)
-        accepted = " --accept-changed-settings" if FoldFolder(data.folder).has_checkpoint() else ""
-        smaller = "" if single else f"a smaller batch (--batch-size {batch // 2}{accepted}); or "
-        size = " x ".join(map(str, data.configuration.network.input_shape))
-        raise TrainingError(
-            f"training '{data.configuration.name}'",
-            found=f"out of memory with batch {batch} at input size {size}"
-            + (", one sample after the other" if single else ""),
-            expected="room for weights, activations and the optimiser",
-            fix=f"{smaller}end what else takes memory of the device (nvidia-smi), after which the same "
-            f"command goes on from what is saved; or plan for less: {request.planning} with a smaller "
-            "--input-size, --backbone or --gpu-memory-gb (what is begun wants the former plan: another "
-            "--plan NAME)",
-        ) from problem
 
 
 def _stopped(stop: StopRequest, data: FoldData, step: int) -> TrainingStopped:

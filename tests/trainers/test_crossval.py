@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import pytest
 
+from balrsam_pipeline.cli import main
 from balrsam_pipeline.dataset import read_folds, write_folds
 from balrsam_pipeline.errors import DatasetError
 from balrsam_pipeline.execution.lock import LOCK_NAME
@@ -64,7 +65,26 @@ def test_folds_that_validate_a_case_twice_are_refused_before_any_is_trained(
     for folds in (None, (0, 2)):
         with pytest.raises(DatasetError, match=f"{first.val[0]} in folds 0 2"):
             cross_validate(CrossvalRequest(train=request, folds=folds))
-    train_all_over_devices([CrossvalRequest(train=request, folds=(1, 2))], ("cpu", "cpu"))
+    for pooled in (None, (0, 2)):  # what trains folds alone, and pools nothing, takes them all
+        train_all_over_devices([CrossvalRequest(train=request, folds=pooled)], ("cpu", "cpu"))
+
+
+@pytest.mark.parametrize("alone", [False, True])
+def test_crossval_trains_such_folds_at_the_same_time_where_it_pools_nothing(
+    alone, make_request, tmp_path, monkeypatch
+):
+    request = make_request()
+    preprocessed = tmp_path / "random_splits"
+    shutil.copytree(request.roots.preprocessed, preprocessed)
+    path = PreprocessedFolder(preprocessed / request.dataset.name).folds
+    first, second, *_ = read_folds(path)
+    write_folds(path, (first, second, first))
+    trained = []
+    monkeypatch.setattr("trainers.crossval.train_over_devices", lambda wanted, _: trained.extend(wanted))
+    words = ["crossval", str(request.dataset), "--preprocessed", str(preprocessed)]
+    words += ["--results", str(tmp_path / "results"), "--parallel-folds", "cpu", "cpu"]
+    assert main([*words, *(["--folds-only"] if alone else [])]) == (0 if alone else 2)
+    assert len(trained) == (3 if alone else 0)
 
 
 def test_a_fold_that_is_named_twice_is_one(make_request, monkeypatch):
